@@ -1,0 +1,195 @@
+"""The only place where a row becomes model text.
+
+Owns the template (the literal chat markup of a model), the system text (instructions, label list, demonstrations)
+and the answer strings. Knows nothing about tokens: engines tokenise the segments this module hands them.
+
+A rendered prompt is kept as segments because two things depend on where they end. What stands before the row is the
+same for every row, so engines compute it once. And only the template's own segments may contain markup: the system
+text and the row are tokenised as plain text, so a row that says ``<|im_end|>`` cannot end its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, NamedTuple
+
+from labelwright.errors import DataError, ModelError
+from labelwright.task import Label, Task
+
+Style = Literal["name", "code"]
+
+# Consonants only, so that no code spells a word; I, O and Q are left out because they read as 1, 0 and O.
+_CODE_LETTERS = "BCDFGHJKLMNPRSTVWXZ"
+
+
+class Rendered(NamedTuple):
+    """One prompt, in the order in which it is read.
+
+    ``before_system``, ``before_user`` and ``after_user`` are template markup and may hold special tokens;
+    ``system`` and ``user`` are plain text, whatever they contain.
+    """
+
+    before_system: str
+    system: str
+    before_user: str
+    user: str
+    after_user: str
+
+    @property
+    def prefix(self) -> tuple[str, str, str]:
+        """The three segments that do not depend on the row."""
+        return self[:3]
+
+    @property
+    def text(self) -> str:
+        """The whole prompt as one string."""
+        return "".join(self)
+
+
+@dataclass(frozen=True)
+class Template:
+    """The literal text that a chat model expects around a system message and a user message.
+
+    Attributes
+    ----------
+    before_system, before_user, after_user : str
+        Markup before the system text, between it and the row, and between the row and the answer.
+    end_of_turn : str
+        What ends the assistant's answer. It is scored as part of every option, so no option is a prefix of another.
+    """
+
+    before_system: str = ""
+    before_user: str = "\n\n"
+    after_user: str = "\n"
+    end_of_turn: str = "\n"
+
+    @classmethod
+    def from_tokenizer(cls, tokenizer: Any) -> Template:
+        """Read the markup off a Hugging Face tokenizer's chat template, thinking off.
+
+        The template is rendered once around marker words and cut at the markers, so that the bundle carries the
+        literal text and no later stage renders Jinja again.
+
+        Raises
+        ------
+        ModelError
+            If the tokenizer has no chat template, or one that drops or rewrites the messages.
+        """
+        if not getattr(tokenizer, "chat_template", None):
+            raise ModelError(
+                "the tokenizer has no chat template: expected an instruction-tuned model; "
+                "use one, or set tokenizer.chat_template and save it with the model"
+            )
+        system, user, answer = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT"
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+
+        def apply(messages: list[dict[str, str]], *, generation: bool) -> str:
+            return tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=generation, enable_thinking=False
+            )
+
+        asked = apply(messages, generation=True)
+        answered = apply([*messages, {"role": "assistant", "content": answer}], generation=False)
+        if asked.count(system) != 1 or asked.count(user) != 1 or answered.count(answer) != 1:
+            raise ModelError("the chat template does not keep system, user and assistant messages: choose another model")
+        before_system, rest = asked.split(system)
+        before_user, after_user = rest.split(user)
+        # Some templates put a newline after the end-of-turn token; the turn is over at the token.
+        end_of_turn = answered.split(answer)[1].rstrip("\n") or (tokenizer.eos_token or "\n")
+        return cls(before_system, before_user, after_user, end_of_turn)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model is told: instructions, labels, demonstrations, and how they are written down.
+
+    Parameters
+    ----------
+    instructions : str
+        The part that GEPA rewrites.
+    labels : tuple of Label
+        In the order of every probability vector in the house.
+    demos : tuple of (text, label name)
+        Worked examples, listed after the labels.
+    style : {"name", "code"}
+        Whether the model answers with the label's name or with an opaque two-letter code.
+    template : Template
+        The markup of the model that will read the prompt.
+    cue : str
+        Written at the start of the assistant's answer; options follow it after a space.
+    """
+
+    instructions: str
+    labels: tuple[Label, ...]
+    demos: tuple[tuple[str, str], ...] = ()
+    style: Style = "name"
+    template: Template = field(default_factory=Template)
+    cue: str = "Label:"
+
+    @classmethod
+    def for_task(cls, task: Task, template: Template, style: Style = "name") -> Prompt:
+        """The untuned prompt of a task: its instructions and labels as they stand."""
+        return cls(task.instructions, task.labels, style=style, template=template)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What the model writes for each label, in label order: its name, or its code."""
+        if self.style == "name":
+            return tuple(label.name for label in self.labels)
+        return label_codes(len(self.labels))
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The answers as they follow the cue, for ``Engine.score``. The engine adds the end of turn."""
+        return tuple(f" {answer}" for answer in self.answers)
+
+    @property
+    def system(self) -> str:
+        """The system text: instructions, label list, demonstrations."""
+        parts = [self.instructions.strip(), "Labels:\n" + "\n".join(self._label_lines())]
+        if self.demos:
+            answer = dict(zip((label.name for label in self.labels), self.answers, strict=True))
+            parts.append("Examples:\n" + "\n".join(f"{text} -> {answer[name]}" for text, name in self.demos))
+        return "\n\n".join(parts)
+
+    def render(self, text: str) -> Rendered:
+        """The prompt for one row; ``render(text).text`` is the string."""
+        template = self.template
+        return Rendered(
+            template.before_system, self.system, template.before_user, text, template.after_user + self.cue
+        )
+
+    def render_all(self, texts: Sequence[str]) -> list[Rendered]:
+        """``render`` for many rows; the system text is built once."""
+        template, system, after_user = self.template, self.system, self.template.after_user + self.cue
+        return [Rendered(template.before_system, system, template.before_user, text, after_user) for text in texts]
+
+    def with_instructions(self, instructions: str) -> Prompt:
+        """The same prompt with other instructions."""
+        return replace(self, instructions=instructions)
+
+    def _label_lines(self) -> list[str]:
+        lines = []
+        for label, answer in zip(self.labels, self.answers, strict=True):
+            line = f"- {answer}" if self.style == "name" else f"- {answer} = {label.name}"
+            lines.append(f"{line}: {label.description}" if label.description else line)
+        return lines
+
+
+def label_codes(n_labels: int) -> tuple[str, ...]:
+    """Opaque two-letter answers, the same for the same number of labels.
+
+    The first letters differ for as long as the alphabet allows, so that most options part at their first token.
+
+    >>> label_codes(3)
+    ('BC', 'CF', 'DH')
+    """
+    size = len(_CODE_LETTERS)
+    if n_labels > size * size:
+        raise DataError(f"{n_labels} labels are more than the {size * size} two-letter codes: use style = \"name\"")
+    codes = []
+    for index in range(n_labels):
+        first, lap = index % size, index // size
+        codes.append(_CODE_LETTERS[first] + _CODE_LETTERS[(2 * first + 1 + lap) % size])
+    return tuple(codes)

@@ -1,0 +1,34 @@
+"""What a classifier answered, and what that answer is worth. The one home of rewards for GEPA and GRPO."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One answer: the label taken, the probability of every label, and the row's text."""
+
+    label: str
+    probs: Mapping[str, float]
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value in [0, 1], and a sentence that names gold, runner-up and their probabilities."""
+
+    value: float
+    feedback: str
+
+
+class Reward(Protocol):
+    """A pure function of gold label and outcome."""
+
+    name: str
+
+    def __call__(self, gold: str, outcome: Outcome) -> Score:
+        """Score one answer. The value depends on ``outcome.label``; the feedback also on ``outcome.probs``."""
+        ...
