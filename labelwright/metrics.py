@@ -1,0 +1,222 @@
+"""How good a classifier is, from its probabilities and the gold labels. numpy only.
+
+Every metric takes ``probs`` (n_rows, n_labels), ``gold`` (n_rows,) as label positions, and row ``weights`` of shape
+(..., n_rows), and answers with shape (...): without weights that is the metric, with resampling counts as weights it
+is a whole bootstrap in one call (``labelwright.intervals``). The predicted label is the first one of highest
+probability, the confidence is that probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwright.errors import DataError
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Metric = Callable[..., Any]
+
+ECE_BINS = 15
+_SUM_TOLERANCE = 1e-3
+_SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
+
+
+def evaluate(probs: Floats, gold: Ints, names: Sequence[str] | None = None) -> dict[str, float]:
+    """All metrics of ``METRICS`` by name, as plain floats.
+
+    Parameters
+    ----------
+    probs : ndarray of shape (n_rows, n_labels)
+        Each row sums to 1.
+    gold : int ndarray of shape (n_rows,)
+        Positions of the right labels.
+    names : sequence of str, optional
+        The labels, to check that the columns are theirs.
+
+    Raises
+    ------
+    DataError
+        Shapes that do not fit, no rows, a gold position outside the columns, rows that are not probabilities.
+
+    Examples
+    --------
+    >>> evaluate(np.array([[0.8, 0.2], [0.6, 0.4]]), np.array([0, 1]))["accuracy"]
+    0.5
+    """
+    probs, gold = checked(probs, gold, names)
+    return {name: float(metric(probs, gold)) for name, metric in METRICS.items()}
+
+
+def checked(probs: Any, gold: Any, names: Sequence[str] | None = None) -> tuple[Floats, Ints]:
+    """``probs`` and ``gold`` as float64 and int64 arrays. Raises DataError as ``evaluate`` does."""
+    probs, gold = np.asarray(probs, dtype=np.float64), np.asarray(gold)
+    if probs.ndim != 2 or gold.shape != probs.shape[:1] or len(gold) == 0:
+        raise DataError(
+            f"probabilities of shape {probs.shape} and gold labels of shape {gold.shape}: expected (n_rows, n_labels) "
+            f"and (n_rows,) with at least one row"
+        )
+    n_labels = probs.shape[1]
+    if names is not None and len(names) != n_labels:
+        raise DataError(f"{n_labels} columns of probabilities for {len(names)} labels: expected one a label, in order")
+    if not np.issubdtype(gold.dtype, np.integer) or gold.min() < 0 or gold.max() >= n_labels:
+        raise DataError(
+            f"gold labels must be integers from 0 to {n_labels - 1}: pass positions in label order, not names"
+        )
+    bad = ~np.isfinite(probs).all(axis=1) | (probs < 0).any(axis=1) | (abs(probs.sum(axis=1) - 1) > _SUM_TOLERANCE)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(f"row {row} of {len(gold)} is not a probability vector (it sums to {probs[row].sum():.6g})")
+    return probs, gold.astype(np.int64)
+
+
+def accuracy(probs: Floats, gold: Ints, weights: Floats | None = None) -> Any:
+    """Share of rows whose predicted label is gold, in [0, 1]."""
+    return _mean((probs.argmax(axis=1) == gold).astype(np.float64), weights)
+
+
+def macro_f1(probs: Floats, gold: Ints, weights: Floats | None = None) -> Any:
+    """Mean of the labels' F1 scores, in [0, 1]; labels that are neither gold nor predicted anywhere do not count."""
+    true_positive, predicted, actual = _label_counts(probs, gold, weights)
+    support = predicted + actual
+    f1 = 2 * true_positive / np.where(support > 0, support, 1)
+    return f1.sum(axis=-1) / np.maximum((support > 0).sum(axis=-1), 1)
+
+
+def log_loss(probs: Floats, gold: Ints, weights: Floats | None = None) -> Any:
+    """Mean of -ln P(gold), in nats. Probabilities below 2.2e-16 count as that, so that no row is infinite."""
+    taken = np.clip(probs[np.arange(len(gold)), gold], _SMALLEST_PROBABILITY, 1.0)
+    return _mean(-np.log(taken), weights)
+
+
+def brier(probs: Floats, gold: Ints, weights: Floats | None = None) -> Any:
+    """Mean squared distance between the probability vector and the one-hot gold vector, in [0, 2] (Brier 1950)."""
+    rows = np.arange(len(gold))
+    return _mean((probs**2).sum(axis=1) - 2 * probs[rows, gold] + 1, weights)
+
+
+def ece(probs: Floats, gold: Ints, weights: Floats | None = None, n_bins: int = ECE_BINS) -> Any:
+    """Expected calibration error of the top label, in [0, 1].
+
+    The mean over equal-width bins of |accuracy - mean confidence|, weighted by the bins' rows (Naeini et al. 2015; Guo
+    et al. 2017, "On Calibration of Modern Neural Networks", eq. 3). A bin holds its upper edge. On few rows it is
+    biased upwards, also for a classifier that is calibrated.
+    """
+    gap = (probs.argmax(axis=1) == gold) - probs.max(axis=1)
+    bins = _bin_index(probs.max(axis=1), n_bins)[:, None] == np.arange(n_bins)
+    weights = _ones(gold) if weights is None else weights
+    return abs((weights * gap) @ bins).sum(axis=-1) / weights.sum(axis=-1)
+
+
+def aurc(probs: Floats, gold: Ints, weights: Floats | None = None) -> Any:
+    """Area under the risk-coverage curve, in [0, 1]; lower is better (Geifman et al. 2019, "Bias-Reduced Uncertainty").
+
+    The mean over coverages of the error rate among the most confident rows. Rows of equal confidence are answered
+    together, as any threshold would, so the value does not depend on the order of rows.
+    """
+    coverage, risk, _ = _risk_steps(probs, gold, _ones(gold) if weights is None else weights)
+    return (np.diff(coverage, axis=-1, prepend=0.0) * risk).sum(axis=-1)
+
+
+def risk_coverage(probs: Floats, gold: Ints) -> tuple[Floats, Floats, Floats]:
+    """The risk-coverage curve (El-Yaniv and Wiener 2010).
+
+    Returns
+    -------
+    coverage, risk, threshold : ndarray of shape (n_distinct_confidences,)
+        Answering rows whose confidence is at least ``threshold``, from high to low, answers the share ``coverage`` of
+        them, with the error rate ``risk``.
+    """
+    probs, gold = checked(probs, gold)
+    return _risk_steps(probs, gold, _ones(gold))
+
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+    "log_loss": log_loss,
+    "brier": brier,
+    "ece": ece,
+    "aurc": aurc,
+}
+
+
+def confusion(probs: Floats, gold: Ints) -> Ints:
+    """Counts of shape (n_labels, n_labels): rows of gold label i that were predicted as j."""
+    probs, gold = checked(probs, gold)
+    n_labels = probs.shape[1]
+    pairs = gold * n_labels + probs.argmax(axis=1)
+    return np.bincount(pairs, minlength=n_labels**2).reshape(n_labels, n_labels).astype(np.int64)
+
+
+def per_label(probs: Floats, gold: Ints, names: Sequence[str]) -> list[dict[str, Any]]:
+    """One dictionary a label, in label order: label, n_rows, n_predicted, precision, recall, f1.
+
+    A precision or recall that is 0/0 is given as 0.
+    """
+    probs, gold = checked(probs, gold, names)
+    counts = (column.tolist() for column in _label_counts(probs, gold, None))
+    return [
+        {
+            "label": name,
+            "n_rows": int(actual),
+            "n_predicted": int(predicted),
+            "precision": right / predicted if predicted else 0.0,
+            "recall": right / actual if actual else 0.0,
+            "f1": 2 * right / (predicted + actual) if predicted + actual else 0.0,
+        }
+        for name, right, predicted, actual in zip(names, *counts, strict=True)
+    ]
+
+
+def reliability(probs: Floats, gold: Ints, n_bins: int = ECE_BINS) -> list[dict[str, float]]:
+    """The bins behind ``ece`` that hold rows: low, high, n_rows, confidence and accuracy (means in the bin)."""
+    probs, gold = checked(probs, gold)
+    confidence, right = probs.max(axis=1), probs.argmax(axis=1) == gold
+    index = _bin_index(confidence, n_bins)
+    return [
+        {
+            "low": k / n_bins,
+            "high": (k + 1) / n_bins,
+            "n_rows": int((index == k).sum()),
+            "confidence": float(confidence[index == k].mean()),
+            "accuracy": float(right[index == k].mean()),
+        }
+        for k in np.unique(index).tolist()
+    ]
+
+
+def _ones(gold: Ints) -> Floats:
+    return np.ones(len(gold))
+
+
+def _mean(values: Floats, weights: Floats | None) -> Any:
+    return values.mean() if weights is None else (weights @ values) / weights.sum(axis=-1)
+
+
+def _bin_index(confidence: Floats, n_bins: int) -> Ints:
+    return np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], confidence, side="left").astype(np.int64)
+
+
+def _label_counts(probs: Floats, gold: Ints, weights: Floats | None) -> tuple[Floats, Floats, Floats]:
+    """True positives, predicted rows and actual rows a label, each of shape (..., n_labels)."""
+    labels = np.arange(probs.shape[1])
+    predicted = (probs.argmax(axis=1)[:, None] == labels).astype(np.float64)
+    actual = (gold[:, None] == labels).astype(np.float64)
+    weights = _ones(gold) if weights is None else weights
+    return weights @ (predicted * actual), weights @ predicted, weights @ actual
+
+
+def _risk_steps(probs: Floats, gold: Ints, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    """Coverage and risk of shape (..., n_distinct), and the confidences (n_distinct,), from high to low."""
+    confidence = probs.max(axis=1)
+    order = np.argsort(-confidence, kind="stable")
+    ranked = confidence[order]
+    last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
+    wrong = (probs.argmax(axis=1) != gold)[order]
+    answered = np.cumsum(weights[..., order], axis=-1)[..., last]
+    errors = np.cumsum(weights[..., order] * wrong, axis=-1)[..., last]
+    return answered / answered[..., -1:], errors / np.maximum(answered, 1e-300), ranked[last]
