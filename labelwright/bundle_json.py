@@ -1,0 +1,167 @@
+"""What ``bundle.json`` says: a bundle's fields as JSON, and back, checked. ``labelwright.bundle`` reads and writes it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from labelwright.bundle_files import ADAPTER_SUFFIXES, MODEL_SUFFIXES, inside, refuse_foreign
+from labelwright.calibration import Calibration
+from labelwright.engine import Weights
+from labelwright.errors import BundleError
+from labelwright.prompt import Prompt, Template
+from labelwright.task import Label, Task
+
+if TYPE_CHECKING:
+    from labelwright.bundle import Bundle
+
+FORMAT = "labelwright-bundle"
+VERSION = 1
+_PLACE = "{text}"
+
+
+class Kind(NamedTuple):
+    """Where weights of one kind lie in a bundle, which files may be there, and which one must be."""
+
+    folder: str
+    suffixes: frozenset[str]
+    required: str
+
+
+KINDS = {
+    "adapter": Kind("adapter", ADAPTER_SUFFIXES, "adapter_config.json"),
+    "full": Kind("model", MODEL_SUFFIXES, "config.json"),
+}
+
+
+def weights_kind(weights: Weights) -> str:
+    """base, adapter or full. Raises BundleError where weights have both an adapter and a full model."""
+    if weights.adapter is not None and weights.full is not None:
+        raise BundleError(
+            f"weights have both an adapter ({weights.adapter}) and a full model ({weights.full}): keep one"
+        )
+    return "adapter" if weights.adapter is not None else "full" if weights.full is not None else "base"
+
+
+def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The content of ``bundle.json``. Raises BundleError for what JSON cannot hold, or labels that do not fit."""
+    task, prompt, weights = bundle.task, bundle.prompt, bundle.weights
+    if tuple(label.name for label in prompt.labels) != task.names:
+        raise BundleError(f"the prompt's labels are not those of task {task.name!r} in the same order")
+    kind = weights_kind(weights)
+    place = {} if kind == "base" else {"folder": KINDS[kind].folder}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "task": {"name": task.name, "instructions": task.instructions, "labels": _labels_json(task.labels)},
+        "prompt": {
+            "instructions": prompt.instructions,
+            "labels": _labels_json(prompt.labels),
+            "demos": [list(demo) for demo in prompt.demos],
+            "style": prompt.style,
+            "cue": prompt.cue,
+            "template": asdict(prompt.template),
+        },
+        "rendered": prompt.render(_PLACE)._asdict(),
+        "options": list(prompt.options),
+        "weights": {"base": weights.base, "kind": kind, **place},
+        "calibration": {"temperature": bundle.calibration.temperature, "bias": list(bundle.calibration.bias)},
+        "report": _plain(bundle.report, "report"),
+        "history": _plain(bundle.history, "history"),
+        **({} if test is None else {"test": _plain(test, "test")}),
+    }
+
+
+def from_json(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The fields of a ``Bundle`` from the content of ``bundle.json``.
+
+    Raises
+    ------
+    BundleError
+        Parts that are missing, of the wrong type, or do not fit together; weights that may not be there.
+    """
+    try:
+        return _fields(content, folder)
+    except BundleError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+        raise BundleError(f"{folder / 'bundle.json'}: {reason}; export the bundle again") from error
+
+
+def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    labels = tuple(_label(value) for value in content["task"]["labels"])
+    task = Task(str(content["task"]["name"]), str(content["task"]["instructions"]), labels)
+    given = dict(content["prompt"])
+    if given["style"] not in ("name", "code"):
+        raise BundleError(f'{folder}: prompt style {given["style"]!r}; expected "name" or "code"')
+    prompt = Prompt(
+        instructions=given["instructions"],
+        labels=tuple(_label(value) for value in given["labels"]),
+        demos=tuple((text, label) for text, label in given["demos"]),
+        style=given["style"],
+        template=Template(**given["template"]),
+        cue=given["cue"],
+    )
+    calibration = Calibration(float(content["calibration"]["temperature"]), tuple(content["calibration"]["bias"]))
+    n_biases, n_labels = len(calibration.bias), len(task.labels)
+    if tuple(label.name for label in prompt.labels) != task.names or n_biases not in (0, n_labels):
+        raise BundleError(f"{folder}: prompt or calibration do not fit the task's {n_labels} labels; export again")
+    if not (math.isfinite(calibration.temperature) and calibration.temperature > 0):
+        raise BundleError(f"{folder}: calibration temperature {calibration.temperature}; expected a number above 0")
+    if prompt.render(_PLACE)._asdict() != content["rendered"] or list(prompt.options) != content["options"]:
+        raise BundleError(
+            f"{folder}: this version of labelwright writes the prompt otherwise than the one that made the bundle, so "
+            f"its numbers would not hold; install that version, or export again"
+        )
+    return {
+        "task": task,
+        "prompt": prompt,
+        "weights": _weights(content["weights"], folder),
+        "calibration": calibration,
+        "report": dict(content["report"]),
+        "history": tuple(content["history"]),
+    }
+
+
+def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
+    base, kind = str(content["base"]), content["kind"]
+    if kind == "base":
+        return Weights(base)
+    if kind not in KINDS:
+        raise BundleError(f"{folder}: weights of kind {kind!r}; expected base, adapter or full")
+    place = inside(folder, content["folder"])
+    if not place.is_dir() or place.is_symlink():
+        raise BundleError(f"{folder}: no folder {content['folder']!r} with the weights; copy the whole bundle")
+    refuse_foreign(place, KINDS[kind].suffixes)
+    return Weights(base, adapter=place) if kind == "adapter" else Weights(base, full=place)
+
+
+def _labels_json(labels: Sequence[Label]) -> list[dict[str, str]]:
+    return [{"name": label.name, "description": label.description} for label in labels]
+
+
+def _label(value: Mapping[str, str]) -> Label:
+    return Label(value["name"], value["description"])
+
+
+def _plain(value: Any, where: str) -> Any:
+    """A value as JSON knows it. Named tuples (a metric with its interval) become objects."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    raise BundleError(f"{where} is a {type(value).__name__}, which a bundle cannot hold: give numbers, text, or lists")
