@@ -1,4 +1,4 @@
-"""What ``bundle.json`` says: a bundle's fields as JSON, and back, checked. ``labelwright.bundle`` reads and writes it."""
+"""What ``bundle.json`` says: a bundle's fields as JSON, and back, checked. Used by ``labelwright.bundle``."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
         "rendered": prompt.render(_PLACE)._asdict(),
         "options": list(prompt.options),
         "weights": {"base": weights.base, "kind": kind, **place},
-        "calibration": {"temperature": bundle.calibration.temperature, "bias": list(bundle.calibration.bias)},
+        "calibration": bundle.calibration.to_dict(),
         "report": _plain(bundle.report, "report"),
         "history": _plain(bundle.history, "history"),
         **({} if test is None else {"test": _plain(test, "test")}),
@@ -108,12 +108,10 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         template=Template(**given["template"]),
         cue=given["cue"],
     )
-    calibration = Calibration(float(content["calibration"]["temperature"]), tuple(content["calibration"]["bias"]))
+    calibration = Calibration.from_dict(content["calibration"])
     n_biases, n_labels = len(calibration.bias), len(task.labels)
     if tuple(label.name for label in prompt.labels) != task.names or n_biases not in (0, n_labels):
         raise BundleError(f"{folder}: prompt or calibration do not fit the task's {n_labels} labels; export again")
-    if not (math.isfinite(calibration.temperature) and calibration.temperature > 0):
-        raise BundleError(f"{folder}: calibration temperature {calibration.temperature}; expected a number above 0")
     if prompt.render(_PLACE)._asdict() != content["rendered"] or list(prompt.options) != content["options"]:
         raise BundleError(
             f"{folder}: this version of labelwright writes the prompt otherwise than the one that made the bundle, so "
