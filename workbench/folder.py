@@ -1,0 +1,250 @@
+"""The run folder: what is in it, which steps are done, and who is working on it.
+
+Layout, under ``runs/NAME/<stamp>/``: ``recipe.toml``, ``splits.json``, ``state.json``, one folder a step
+(``0-untuned``, ``1-gepa``, …, each with a ``bundle``), ``compare`` and, after export, ``bundle``. Every file is
+written to a temporary name and renamed, so that a killed process leaves either the old file or the new one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from labelwright.errors import LabelwrightError, RecipeError
+
+_STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")
+
+
+class RunBusyError(LabelwrightError, RuntimeError):
+    """Another process works on the same run."""
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """``write_text`` of indented JSON."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def append_curve(path: Path, step: int, values: Mapping[str, float]) -> None:
+    """Add one line of numbers at a step; a torn last line, from a kill, is skipped when read."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": step, **{key: float(value) for key, value in values.items()}}) + "\n")
+
+
+def read_curves(path: Path) -> dict[str, list[tuple[int, float]]]:
+    """Every metric as (step, value) pairs in step order; where a continued run repeats a step, the later value."""
+    curves: dict[str, dict[int, float]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        step = values.pop("step")
+        for key, value in values.items():
+            curves.setdefault(key, {})[step] = value
+    return {key: sorted(points.items()) for key, points in curves.items()}
+
+
+class RunFolder:
+    """One run on disk. ``state`` is what ``state.json`` holds; ``save`` writes it.
+
+    ``state["steps"]`` is a list of records in the order in which they were begun, each with ``folder``, ``stage``,
+    ``settings``, ``done``, ``seconds`` and what tracking wants to remember.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.state: dict[str, Any] = read_json(path / "state.json")
+
+    @classmethod
+    def create(
+        cls, parent: Path, recipe_text: str, splits_document: Mapping[str, Any], state: Mapping[str, Any]
+    ) -> RunFolder:
+        """Make a new run folder; ``state.json`` comes last and makes it count."""
+        parent.mkdir(parents=True, exist_ok=True)
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        for number in range(1, 1000):
+            path = parent / (stamp if number == 1 else f"{stamp}-{number}")
+            try:
+                path.mkdir()
+                break
+            except FileExistsError:
+                continue
+        write_text(path / "recipe.toml", recipe_text)
+        write_json(path / "splits.json", splits_document)
+        write_json(path / "state.json", {"steps": [], **state})
+        return cls(path)
+
+    def save(self) -> None:
+        """Write ``state.json``."""
+        write_json(self.path / "state.json", self.state)
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """Records of the steps begun, done or not."""
+        return self.state["steps"]
+
+    def done_steps(self) -> list[dict[str, Any]]:
+        """Records of the finished steps."""
+        return [step for step in self.steps if step["done"]]
+
+    def unfinished_step(self) -> dict[str, Any] | None:
+        """The step that was interrupted, if any; only the last can be."""
+        return next((step for step in self.steps if not step["done"]), None)
+
+    def begin_step(self, stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Record a new step and make its folder."""
+        step = {
+            "folder": f"{len(self.steps)}-{stage}",
+            "stage": stage,
+            "settings": dict(settings),
+            "done": False,
+            "seconds": 0.0,
+        }
+        shutil.rmtree(self.path / str(step["folder"]), ignore_errors=True)
+        (self.path / str(step["folder"])).mkdir()
+        self.steps.append(step)
+        self.save()
+        return step
+
+    def drop_from(self, step: Mapping[str, Any]) -> list[str]:
+        """Forget a step and all that were built on it; returns the names of what was dropped."""
+        position = self.steps.index(dict(step))
+        dropped = self.steps[position:]
+        del self.steps[position:]
+        self.save()
+        for one in dropped:
+            shutil.rmtree(self.path / one["folder"], ignore_errors=True)
+        return [one["folder"] for one in dropped]
+
+    def bundle_path(self, step: Mapping[str, Any]) -> Path:
+        """Where a step's bundle lies."""
+        return self.path / step["folder"] / "bundle"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process; a second one is refused, a dead one's lock is taken over.
+
+        The operating system drops the lock with the process that held it, so a run killed at any moment is free. The
+        file holds the process id, for people.
+
+        Raises
+        ------
+        RunBusyError
+            If a living process holds the run.
+        """
+        import fcntl
+
+        with (self.path / "lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                file.seek(0)
+                raise RunBusyError(
+                    f"{self.path} is in use by process {file.read().strip() or '?'}: wait for it to end, or stop it"
+                ) from error
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            # What another process finished between our reading and our locking counts.
+            self.state = read_json(self.path / "state.json")
+            try:
+                yield
+            finally:
+                file.truncate(0)
+
+
+def runs_of(parent: Path) -> list[Path]:
+    """The run folders of a recipe, oldest first."""
+    if not parent.is_dir():
+        return []
+    found = [path for path in parent.iterdir() if _STAMP.fullmatch(path.name) and (path / "state.json").is_file()]
+    return sorted(found, key=lambda path: [int(part) for part in path.name.split("-")])
+
+
+def find_run(parent: Path, run: str) -> RunFolder:
+    """The run named by its stamp or its path.
+
+    Raises
+    ------
+    RecipeError
+        If there is none.
+    """
+    for path in (parent / run, Path(run)):
+        if (path / "state.json").is_file():
+            return RunFolder(path)
+    known = [path.name for path in runs_of(parent)]
+    raise RecipeError(f"no run {run!r}: expected one of {', '.join(known) or 'none yet'} under {parent}, or a path")
+
+
+class Clock:
+    """Counts the seconds spent on something, in a file, across kills: at most two of them are lost.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "clock.json"
+    >>> with Clock(path) as first: pass
+    >>> with Clock(path) as second: pass
+    >>> second.seconds >= first.seconds >= 0
+    True
+    """
+
+    _EVERY_S = 2.0
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._before = float(read_json(path)["seconds"]) if path.is_file() else 0.0
+        self._ended: float | None = None
+        self._stop = threading.Event()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far, earlier attempts included."""
+        now = time.monotonic() if self._ended is None else self._ended
+        return self._before + now - self._begun
+
+    def __enter__(self) -> Clock:
+        self._begun = time.monotonic()
+        self._thread = threading.Thread(target=self._tick, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended = time.monotonic()
+        self._stop.set()
+        self._thread.join()
+        self._write()
+
+    def _tick(self) -> None:
+        while not self._stop.wait(self._EVERY_S):
+            self._write()
+
+    def _write(self) -> None:
+        # A stage that cleared its own folder took the clock with it; that is no reason to fail.
+        if self._path.parent.is_dir():
+            write_json(self._path, {"seconds": round(self.seconds, 3)})

@@ -1,0 +1,295 @@
+"""A recipe: one TOML file that says what to classify, with which model, through which stages.
+
+Owns the recipe's tables, their defaults and every refusal of a wrong one. Reading a recipe loads no model and imports
+no tuning library: a typing error is reported at once. The stages' own tables are checked against the stages' own
+dataclasses, so a setting has one home.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labelwright.errors import RecipeError
+from labelwright.prompt import Style
+from labelwright.task import Label, Task
+from workbench.tables import check_keys, read_table
+
+# Where each stage lives: imported by name when a recipe lists it, and not before.
+STAGES = {
+    "gepa": ("optimizers.gepa", "GepaStage"),
+    "grpo": ("optimizers.grpo", "GrpoStage"),
+    "calibrate": ("optimizers.calibrate", "CalibrateStage"),
+}
+
+# A run keeps the rows, the splits, the task and the model it began with; other tables may change under way.
+FIXED_TABLES = ("data", "splits", "task", "model")
+
+DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """``[data]``: a file (``path``) or a Hugging Face dataset (``hub``, read through ``datasets``).
+
+    Attributes
+    ----------
+    config, hub_splits, revision : str, tuple of str, str
+        The dataset's configuration, the splits to read (all of them by default; they are pooled, because the workbench
+        makes its own splits), and the commit to pin.
+    text, label, group, id : str
+        Column names; an empty ``group`` or ``id`` means there is none.
+    """
+
+    path: str = ""
+    hub: str = ""
+    config: str = ""
+    hub_splits: tuple[str, ...] = ()
+    revision: str = ""
+    text: str = "text"
+    label: str = "label"
+    group: str = ""
+    id: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.path) == bool(self.hub):
+            given = "both" if self.path else "neither"
+            raise RecipeError(f"expected path (a file) or hub (a dataset id), found {given}: give one of them")
+
+
+@dataclass(frozen=True)
+class SplitTable:
+    """``[splits]``: shares of the rows, each above 0; train gets what they leave."""
+
+    dev: float = 0.15
+    calib: float = 0.1
+    test: float = 0.2
+
+    def __post_init__(self) -> None:
+        for name in ("dev", "calib", "test"):
+            if not 0 < getattr(self, name) < 1:
+                raise RecipeError(f"{name} = {getattr(self, name)}: expected a share between 0 and 1, such as 0.15")
+        if self.dev + self.calib + self.test >= 0.9:
+            raise RecipeError(
+                f"dev + calib + test = {self.dev + self.calib + self.test:g}: leave at least 0.1 of the rows for train"
+            )
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """``[task]``: what the model is asked to do. Without ``labels`` every label in the data is taken, sorted."""
+
+    instructions: str
+    name: str = ""
+    labels: tuple[Label, ...] = ()
+    style: Style = "name"
+
+
+@dataclass(frozen=True)
+class ModelTable:
+    """``[model]``: "smollm2", a Hugging Face id or a local folder, and where it runs."""
+
+    name: str = "smollm2"
+    backend: str = "transformers"
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True)
+class BaselineTable:
+    """``[baselines]``: which of ``baselines.BASELINES`` stand in the leaderboard."""
+
+    names: tuple[str, ...] = ("majority", "sgd", "minilm-names", "minilm-logreg")
+
+
+@dataclass(frozen=True)
+class CompareTable:
+    """``[compare]``: what the comparison measures besides the test scores.
+
+    Attributes
+    ----------
+    generate_rows : int
+        Test rows answered by free generation, to see how often the answer is a label; 0 leaves it out.
+    latency_rows : int
+        Rows timed one by one.
+    bootstrap : int
+        Resamples behind every 95 % interval.
+    """
+
+    generate_rows: int = 64
+    latency_rows: int = 20
+    bootstrap: int = 2000
+
+    def __post_init__(self) -> None:
+        for name, least in (("generate_rows", 0), ("latency_rows", 1), ("bootstrap", 100)):
+            if getattr(self, name) < least:
+                raise RecipeError(f"{name} = {getattr(self, name)}: expected {least} or more")
+
+
+@dataclass(frozen=True)
+class ExportTable:
+    """``[export]``: ``merge`` writes whole weights instead of an adapter; ``golden_rows`` come from dev."""
+
+    merge: bool = False
+    golden_rows: int = 24
+
+    def __post_init__(self) -> None:
+        if self.golden_rows < 1:
+            raise RecipeError(f"golden_rows = {self.golden_rows}: expected 1 or more, they are how a bundle is checked")
+
+
+@dataclass(frozen=True)
+class TrackingTable:
+    """``[tracking]``: MLflow's store and experiment. The environment's MLFLOW_TRACKING_URI goes before ``uri``."""
+
+    uri: str = ""
+    experiment: str = ""
+    system_metrics: bool = True
+
+    def resolved_uri(self) -> str:
+        """The store to write to: the environment's, the recipe's, or SQLite under ``runs/``."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or self.uri or DEFAULT_TRACKING_URI
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe, checked. ``stage_tables`` holds the settings of every stage listed, as they were written."""
+
+    name: str
+    path: Path
+    seed: int
+    stages: tuple[str, ...]
+    data: DataTable
+    splits: SplitTable
+    task: TaskTable
+    model: ModelTable
+    baselines: BaselineTable = field(default_factory=BaselineTable)
+    compare: CompareTable = field(default_factory=CompareTable)
+    export: ExportTable = field(default_factory=ExportTable)
+    tracking: TrackingTable = field(default_factory=TrackingTable)
+    stage_tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def stage(self, name: str) -> Any:
+        """The stage with the recipe's settings, whether or not ``stages`` lists it."""
+        return build_stage(name, self.stage_tables.get(name, {}), f"{self.path}, [{name}]")
+
+    def task_for(self, labels_in_data: tuple[str, ...]) -> Task:
+        """The task, its labels taken from the data where the recipe names none."""
+        labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
+        return Task(self.task.name or self.name, self.task.instructions, labels)
+
+    def fingerprints(self) -> dict[str, str]:
+        """One short hash for each table that a run keeps from its beginning, and for the seed."""
+        tables = {name: asdict(getattr(self, name)) for name in FIXED_TABLES}
+        tables["seed"] = {"seed": self.seed}
+        return {name: _short_hash(table) for name, table in tables.items()}
+
+
+def read_recipe(path: Path | str) -> Recipe:
+    """Read and check a recipe.
+
+    Raises
+    ------
+    RecipeError
+        File missing or not TOML; an unknown key (with the nearest known one); a wrong type; a value out of range.
+    """
+    path = Path(path)
+    document = _read_toml(path)
+    plain = {"name", "seed", "stages"}
+    tables = {
+        "data": DataTable,
+        "splits": SplitTable,
+        "task": TaskTable,
+        "model": ModelTable,
+        "baselines": BaselineTable,
+        "compare": CompareTable,
+        "export": ExportTable,
+        "tracking": TrackingTable,
+    }
+    check_keys(document, [*sorted(plain), *tables, *STAGES], str(path))
+    for name in ("data", "task"):
+        if name not in document:
+            raise RecipeError(f"{path}: no [{name}] table; a recipe needs at least [data] and [task]")
+    for name in (*tables, *STAGES):
+        if not isinstance(document.get(name, {}), dict):
+            raise RecipeError(f"{path}: {name} must be a table: write [{name}] and its keys below it")
+    head = read_table(_Head, {key: document[key] for key in plain if key in document}, str(path))
+    document["task"] = {**document["task"], **_labels(document["task"], f"{path}, [task]")}
+    read: dict[str, Any] = {
+        name: read_table(cls, document.get(name, {}), f"{path}, [{name}]") for name, cls in tables.items()
+    }
+    stage_tables = {name: document[name] for name in STAGES if name in document}
+    for name in {*head.stages, *stage_tables}:
+        build_stage(name, stage_tables.get(name, {}), f"{path}, [{name}]")
+    return Recipe(
+        name=head.name or path.stem,
+        path=path,
+        seed=head.seed,
+        stages=head.stages,
+        stage_tables=stage_tables,
+        **read,
+    )
+
+
+def build_stage(name: str, table: Mapping[str, Any], where: str) -> Any:
+    """Import a stage's dataclass and fill it from its table. Raises RecipeError, as ``read_recipe`` does."""
+    module, cls = STAGES[name]
+    return read_table(getattr(importlib.import_module(module), cls), table, where)
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The keys that stand above the first table."""
+
+    name: str = ""
+    seed: int = 0
+    stages: tuple[str, ...] = tuple(STAGES)
+
+    def __post_init__(self) -> None:
+        if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise RecipeError(f"name = {self.name!r}: it names a folder; use letters, digits, '.', '_' and '-'")
+        if self.seed < 0:
+            raise RecipeError(f"seed = {self.seed}: expected 0 or more")
+        for stage in self.stages:
+            if stage not in STAGES:
+                raise RecipeError(f"stages: no stage {stage!r}; known stages are {', '.join(STAGES)}")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise RecipeError(f"{path}: no such recipe; give a TOML file such as runs/homeowner.toml") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 (byte {error.start}); save the recipe as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not TOML: {error}") from error
+
+
+def _labels(table: Mapping[str, Any], where: str) -> dict[str, tuple[Label, ...]]:
+    """``labels`` as Label objects: given as names, or as tables with name and description."""
+    if "labels" not in table:
+        return {}
+    if not isinstance(table["labels"], list):
+        raise RecipeError(f'{where}: labels must be a list of names, or of tables {{name = "…", description = "…"}}')
+    labels = []
+    for number, entry in enumerate(table["labels"], start=1):
+        if isinstance(entry, str):
+            labels.append(Label(entry))
+        elif isinstance(entry, dict):
+            labels.append(read_table(Label, entry, f"{where}, label {number}"))
+        else:
+            raise RecipeError(f"{where}, label {number}: expected a name or a table, found {entry!r}")
+    return {"labels": tuple(labels)}
+
+
+def _short_hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

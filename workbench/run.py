@@ -1,0 +1,298 @@
+"""The stage loop: which run to work on, what is left of it, and each step from bundle to bundle.
+
+A step's bundle is written before the step is marked done, and a stage resumes from its own folder: a process killed at
+any moment is continued by the same command.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import resource
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from labelwright.bundle import Bundle, load, save
+from labelwright.calibration import Calibration
+from labelwright.decide import probabilities
+from labelwright.engine import Engine, Weights, open_engine
+from labelwright.errors import RecipeError
+from labelwright.metrics import evaluate
+from labelwright.prompt import Prompt
+from labelwright.task import Example
+from optimizers.stage import StageContext
+from workbench.data import SIDES, load_rows, make_splits, read_splits, split_digest, splits_document
+from workbench.folder import Clock, RunFolder, find_run, runs_of
+from workbench.progress import Display
+from workbench.recipe import ModelTable, Recipe
+
+if TYPE_CHECKING:
+    from workbench.tracking import Tracking
+
+RUNS = Path("runs")
+# Which stages a verb runs; `demo` runs what the recipe lists.
+VERB_STAGES = {"optimize": ("gepa",), "train": ("grpo",), "calibrate": ("calibrate",)}
+
+
+class Engines:
+    """Opens engines as the recipe says and keeps the last one warm. Weights are told apart by content, not by path."""
+
+    def __init__(self, model: ModelTable) -> None:
+        self._model = model
+        self._key: tuple[str, str] | None = None
+        self._engine: Engine | None = None
+
+    def __call__(self, weights: Weights) -> Engine:
+        """The engine over these weights."""
+        key = (weights.base, folder_hash(weights.folder) if weights.folder else "")
+        if self._engine is None or key != self._key:
+            # The old model goes before the new one comes: two of them may not fit.
+            self._engine = self._key = None
+            gc.collect()
+            model = self._model
+            self._engine = open_engine(weights, backend=model.backend, device=model.device, dtype=model.dtype)
+            self._key = key
+        return self._engine
+
+
+class Session:
+    """One recipe run at work: rows, splits, task, engines and where things are reported."""
+
+    def __init__(self, recipe: Recipe, folder: RunFolder, rows: list[Example], display: Display) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.display = display
+        self.splits = read_splits(folder.path / "splits.json", rows)
+        self.task = recipe.task_for(tuple({row.label for row in rows}))
+        self.engines = Engines(recipe.model)
+        self.tracking: Tracking
+        self.n_steps = 0
+
+    @contextmanager
+    def opened(self) -> Iterator[Session]:
+        """Hold the run's lock and its tracking run."""
+        with self.folder.lock():
+            from workbench.tracking import Tracking
+
+            self.tracking = Tracking(self.recipe, self.folder, self.display)
+            with self.tracking.opened():
+                settings = {name: asdict(getattr(self.recipe, name)) for name in ("data", "splits", "model")}
+                self.tracking.log_params(
+                    self.tracking.run_id,
+                    {
+                        "seed": self.recipe.seed,
+                        "stages": ",".join(self.recipe.stages),
+                        "split_digest": split_digest(self.splits),
+                        **{f"{table}.{key}": value for table, part in settings.items() for key, value in part.items()},
+                    },
+                )
+                tuning = self.splits.for_tuning()
+                for side in SIDES:
+                    if getattr(tuning, side):
+                        self.tracking.dataset(side, getattr(tuning, side), split_digest(self.splits))
+                self.tracking.log_artifact(self.tracking.run_id, self.folder.path / "recipe.toml")
+                self.tracking.log_artifact(self.tracking.run_id, self.folder.path / "splits.json")
+                yield self
+
+    def newest_bundle(self) -> Bundle:
+        """The bundle of the last finished step."""
+        return load(self.folder.bundle_path(self.folder.done_steps()[-1]))
+
+    def ensure_untuned(self) -> None:
+        """Step 0: the task as it stands in the recipe, scored on dev."""
+        if self.folder.done_steps():
+            return
+        step = self.folder.unfinished_step() or self.folder.begin_step("untuned", {})
+        with self._working(step) as tracker:
+            tracker.progress(0, 2, "opening the model")
+            engine = self.engines(Weights(self.recipe.model.name))
+            prompt = Prompt.for_task(self.task, engine.template, self.recipe.task.style)
+            tracker.progress(1, 2, "scoring dev")
+            bundle = Bundle(self.task, prompt, Weights(self.recipe.model.name), Calibration())
+            bundle = replace(bundle, report=self._dev_report(bundle))
+            tracker.metrics({f"dev.{key}": value for key, value in bundle.report.items()})
+            tracker.progress(2, 2, f"dev {bundle.report['accuracy']:.3f}")
+            save(bundle, self.folder.bundle_path(step))
+
+    def run_stage(self, name: str) -> None:
+        """Run a stage on the newest bundle, continuing it where it was interrupted."""
+        stage = self.recipe.stage(name)
+        settings = json.loads(json.dumps(asdict(stage), default=str))
+        step = self.folder.unfinished_step()
+        if step is not None and step["settings"] != settings:
+            self.display.say(f"{step['folder']}: the [{name}] table changed since it was interrupted; it begins again")
+            self.folder.drop_from(step)
+            step = None
+        step = step or self.folder.begin_step(name, settings)
+        before = self.newest_bundle()
+        with self._working(step) as tracker:
+            tracker.params(settings)
+            folder = self.folder.path / step["folder"]
+            context = StageContext(folder, tracker, self.engines, self.recipe.seed)
+            bundle = stage.run(before, self.splits.for_tuning(), context)
+            if not _same_classifier(bundle, before) and bundle.report == before.report:
+                bundle = replace(bundle, report=self._dev_report(bundle))
+            numbers = {f"dev.{key}": value for key, value in bundle.report.items() if isinstance(value, (int, float))}
+            tracker.metrics(numbers)
+            save(bundle, self.folder.bundle_path(step))
+
+    def finish_interrupted(self) -> None:
+        """Finish the step that a kill left open."""
+        step = self.folder.unfinished_step()
+        if step is None or step["stage"] == "untuned":
+            return
+        self.display.say(f"continuing {self.folder.path / step['folder']}, which was interrupted")
+        self.run_stage(step["stage"])
+
+    def run_verb_stages(self, names: tuple[str, ...], force: bool) -> None:
+        """Run stages unless they are done; with ``force`` again, dropping what was built on them."""
+        for name in names:
+            done = [step for step in self.folder.done_steps() if step["stage"] == name]
+            if done and not force:
+                where = self.folder.bundle_path(done[-1])
+                self.display.say(f"{name} is done, its bundle is {where}; to do it again: --force (make … FORCE=1)")
+                continue
+            if done:
+                self.display.say(f"dropping {', '.join(self.folder.drop_from(done[-1]))}")
+            self.run_stage(name)
+
+    def remaining_stages(self) -> list[str]:
+        """The recipe's stages that are not done, in the recipe's order."""
+        done = Counter(step["stage"] for step in self.folder.done_steps())
+        left = []
+        for name in self.recipe.stages:
+            if done[name]:
+                done[name] -= 1
+            else:
+                left.append(name)
+        return left
+
+    @contextmanager
+    def _working(self, step: dict[str, Any]) -> Iterator[Any]:
+        """Display, tracking and clock around a step; marks it done at the end."""
+        clock_path = self.folder.path / step["folder"] / "clock.json"
+        number = self.folder.steps.index(step) + 1
+        with self.display.step(step["stage"], number, self.n_steps), self.tracking.stage(step) as tracker:
+            with Clock(clock_path) as clock:
+                yield tracker
+            step["seconds"] = round(clock.seconds, 2)
+            step["peak_memory_bytes"] = peak_memory_bytes()
+            tracker.metrics({"seconds": step["seconds"], "peak_memory_bytes": step["peak_memory_bytes"]})
+            step["done"] = True
+            self.folder.save()
+
+    def _dev_report(self, bundle: Bundle) -> dict[str, float]:
+        names = self.task.names
+        texts = [row.text for row in self.splits.dev]
+        gold = np.array([names.index(row.label) for row in self.splits.dev])
+        return evaluate(probabilities(bundle, self.engines(bundle.weights), texts), gold, names)
+
+
+def choose_run(recipe: Recipe, verb: str, run: str, rows: list[Example], display: Display) -> RunFolder:
+    """The run a verb works on: the one asked for, the newest, or a new one.
+
+    ``demo`` continues the newest run if it is unfinished, ``optimize`` if its first step is; otherwise they begin a new
+    one. The other verbs continue the newest.
+
+    Raises
+    ------
+    RecipeError
+        The run asked for does not exist, or a table that a run keeps from its beginning was changed.
+    """
+    parent = RUNS / recipe.name
+    if run:
+        folder = find_run(parent, run)
+        changed = changed_tables(recipe, folder)
+        if changed:
+            raise RecipeError(_changed_message(recipe, folder, changed))
+        return folder
+    known = runs_of(parent)
+    newest = RunFolder(known[-1]) if known else None
+    if newest is not None:
+        unfinished = {
+            "demo": not newest.state.get("finished"),
+            "optimize": not any(step["stage"] != "untuned" and step["done"] for step in newest.steps)
+            and all(step["stage"] in ("untuned", *VERB_STAGES["optimize"]) for step in newest.steps),
+        }.get(verb, True)
+        changed = changed_tables(recipe, newest)
+        if unfinished and not changed:
+            if newest.steps:
+                display.say(f"continuing run {newest.path}")
+            return newest
+        if unfinished and verb not in ("demo", "optimize"):
+            raise RecipeError(_changed_message(recipe, newest, changed))
+        if unfinished:
+            display.say(
+                f"{recipe.path}: {_tables(changed)} changed since run {newest.path.name} began; a new run begins"
+            )
+    elif verb not in ("demo", "optimize"):
+        display.say(f"no run of {recipe.name} yet: beginning one from the untuned model")
+    return new_run(recipe, rows, display)
+
+
+def new_run(recipe: Recipe, rows: list[Example], display: Display) -> RunFolder:
+    """Make a run folder with its splits."""
+    splits = make_splits(rows, recipe.splits, recipe.seed)
+    state = {"recipe": recipe.name, "fingerprints": recipe.fingerprints(), "begun_with": " ".join(sys.argv[1:])}
+    folder = RunFolder.create(
+        RUNS / recipe.name,
+        recipe.path.read_text(encoding="utf-8"),
+        splits_document(splits),
+        state,
+    )
+    sizes = ", ".join(f"{side} {len(getattr(splits, side))}" for side in SIDES)
+    display.say(f"run {folder.path}: {sizes} rows")
+    return folder
+
+
+def changed_tables(recipe: Recipe, folder: RunFolder) -> list[str]:
+    """Tables that a run keeps from its beginning and that the recipe now says otherwise."""
+    began: Mapping[str, str] = folder.state["fingerprints"]
+    return [name for name, value in recipe.fingerprints().items() if began.get(name) != value]
+
+
+def folder_hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files below a folder, 16 hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def peak_memory_bytes() -> int:
+    """The largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def read_rows(recipe: Recipe) -> list[Example]:
+    """The recipe's rows, checked against its labels, before anything heavy is imported."""
+    names = [label.name for label in recipe.task.labels] or None
+    rows = load_rows(recipe.data, names)
+    recipe.task_for(tuple({row.label for row in rows}))
+    return rows
+
+
+def _same_classifier(one: Bundle, other: Bundle) -> bool:
+    return (one.prompt, one.weights, one.calibration) == (other.prompt, other.weights, other.calibration)
+
+
+def _tables(names: list[str]) -> str:
+    return ", ".join("seed" if name == "seed" else f"[{name}]" for name in names)
+
+
+def _changed_message(recipe: Recipe, folder: RunFolder, changed: list[str]) -> str:
+    return (
+        f"{recipe.path}: {_tables(changed)} changed since run {folder.path.name} began; "
+        f"put it back, or begin a new run with `make optimize` or `make demo`"
+    )
