@@ -1,0 +1,54 @@
+"""Rewards: pure functions of gold label and outcome. The same one feeds GEPA's feedback and GRPO's advantages."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwright.errors import RecipeError
+from labelwright.task import Example, Task
+from rewards.cost_matrix import CostMatrix
+from rewards.label_match import LabelMatch
+from rewards.outcome import Outcome, Reward
+from rewards.rare_class import RareClass
+
+# Each takes (task, train rows, **settings of the recipe).
+REWARDS: Mapping[str, Callable[..., Reward]] = {
+    "label_match": LabelMatch.for_task,
+    "cost_matrix": CostMatrix.for_task,
+    "rare_class": RareClass.for_task,
+}
+
+
+def make_reward(name: str, task: Task, train: Sequence[Example], settings: Mapping[str, Any] | None = None) -> Reward:
+    """The reward of that name, for a task and its train rows.
+
+    Raises
+    ------
+    RecipeError
+        Unknown name; a setting that this reward does not have, lacks, or cannot use.
+    """
+    if name not in REWARDS:
+        raise RecipeError(f"reward {name!r} is not known: expected one of {', '.join(REWARDS)}")
+    settings = settings or {}
+    allowed = list(inspect.signature(REWARDS[name]).parameters.values())[2:]
+    names = ", ".join(parameter.name for parameter in allowed) or "none"
+    for key in settings:
+        if key not in {parameter.name for parameter in allowed}:
+            raise RecipeError(f"reward {name!r} has no setting {key!r}: expected {names}")
+    for parameter in allowed:
+        if parameter.default is parameter.empty and parameter.name not in settings:
+            raise RecipeError(f"reward {name!r} needs the setting {parameter.name!r}: add it to the recipe")
+    return REWARDS[name](task, train, **settings)
+
+
+def reward_matrix(reward: Reward, names: Sequence[str]) -> NDArray[np.float64]:
+    """Values of shape (n_labels, n_labels), in [0, 1]: row gold, column answered, in the order of ``names``.
+
+    All there is to know of a reward whose value depends on the answered label only, as every reward's does.
+    """
+    return np.array([[reward(gold, Outcome(answered, {})).value for answered in names] for gold in names])

@@ -1,0 +1,80 @@
+"""What all rewards share: the dictionary, the range of values, the feedback, the matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import toy_examples, toy_task
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelwright.errors import RecipeError
+from rewards import REWARDS, make_reward, reward_matrix
+from rewards.feedback import feedback
+from rewards.outcome import Outcome
+
+NAMES = toy_task().names
+SETTINGS: dict[str, dict[str, Any]] = {"cost_matrix": {"costs": {"pool": {"hvac": 4.0, "fence": 2}}}}
+
+
+def make(name: str) -> Any:
+    return make_reward(name, toy_task(), toy_examples(), SETTINGS.get(name))
+
+
+@pytest.mark.parametrize("name", REWARDS)
+@given(gold=st.sampled_from(NAMES), answered=st.sampled_from([*NAMES, "nonsense", ""]), seed=st.integers(0, 1000))
+def test_values_are_in_range_and_best_for_gold(name: str, gold: str, answered: str, seed: int) -> None:
+    reward = make(name)
+    probs = dict(zip(NAMES, np.random.default_rng(seed).dirichlet(np.ones(3)).tolist(), strict=True))
+    score = reward(gold, Outcome(answered, probs))
+    assert 0 <= score.value <= 1
+    assert score.value <= reward(gold, Outcome(gold, probs)).value
+    # The value must not depend on the probabilities: reward_matrix relies on it.
+    assert score.value == reward(gold, Outcome(answered, {})).value
+    assert f"{gold} {probs[gold]:.2f}" in score.feedback
+
+
+@pytest.mark.parametrize("name", REWARDS)
+def test_name_is_the_recipes_name(name: str) -> None:
+    assert make(name).name == name
+
+
+@pytest.mark.parametrize("name", REWARDS)
+def test_matrix_holds_every_pair(name: str) -> None:
+    reward = make(name)
+    matrix = reward_matrix(reward, NAMES)
+    assert matrix.shape == (3, 3)
+    for i, gold in enumerate(NAMES):
+        for j, answered in enumerate(NAMES):
+            assert matrix[i, j] == reward(gold, Outcome(answered, {})).value
+
+
+def test_feedback_names_both_labels() -> None:
+    probs = {"hvac": 0.55, "water heater": 0.31, "pool": 0.14}
+    assert feedback("water heater", Outcome("hvac", probs)) == "Wrong: answered hvac 0.55; gold is water heater 0.31."
+    assert feedback("hvac", Outcome("hvac", probs)) == "Right: hvac 0.55; runner-up is water heater 0.31."
+
+
+def test_feedback_without_probabilities_or_with_an_invented_label() -> None:
+    assert feedback("pool", Outcome("hvac", {})) == "Wrong: answered hvac; gold is pool."
+    assert feedback("pool", Outcome("pool", {})) == "Right: pool."
+    invented = feedback("pool", Outcome("a pond", {"pool": 0.4, "hvac": 0.6}))
+    assert invented == "Wrong: answered 'a pond', which is not a label; gold is pool 0.40."
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("labelmatch", {}, "'labelmatch' is not known: expected one of label_match"),
+        ("label_match", {"power": 1}, "no setting 'power': expected none"),
+        ("rare_class", {"pow": 1}, "no setting 'pow': expected power"),
+        ("rare_class", {"power": 2}, "power is 2"),
+        ("rare_class", {"power": "1"}, "power is '1'"),
+        ("cost_matrix", {}, "needs the setting 'costs'"),
+    ],
+)
+def test_recipe_errors_name_the_setting(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        make_reward(name, toy_task(), toy_examples(), settings)
