@@ -27,7 +27,10 @@ class Score:
 class Reward(Protocol):
     """A pure function of gold label and outcome."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name a recipe calls it by."""
+        ...
 
     def __call__(self, gold: str, outcome: Outcome) -> Score:
         """Score one answer. The value depends on ``outcome.label``; the feedback also on ``outcome.probs``."""
