@@ -98,8 +98,6 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     labels = tuple(_label(value) for value in content["task"]["labels"])
     task = Task(str(content["task"]["name"]), str(content["task"]["instructions"]), labels)
     given = dict(content["prompt"])
-    if given["style"] not in ("name", "code"):
-        raise BundleError(f'{folder}: prompt style {given["style"]!r}; expected "name" or "code"')
     prompt = Prompt(
         instructions=given["instructions"],
         labels=tuple(_label(value) for value in given["labels"]),

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
-from labelwright.errors import DataError, ModelError
+from labelwright.errors import DataError, ModelError, RecipeError
 from labelwright.task import Label, Task
 
 Style = Literal["name", "code"]
@@ -74,25 +74,31 @@ class Template:
         Raises
         ------
         ModelError
-            If the tokenizer has no chat template, or one that drops or rewrites the messages.
+            If the tokenizer has no chat template, or one that refuses, drops, rewrites or reorders the messages.
         """
         if not getattr(tokenizer, "chat_template", None):
             raise ModelError(
                 "the tokenizer has no chat template: expected an instruction-tuned model; "
                 "use one, or set tokenizer.chat_template and save it with the model"
             )
+        from jinja2 import TemplateError  # comes with every tokenizer that has a chat template
+
         system, user, answer = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT"
         messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
         def apply(messages: list[dict[str, str]], *, generation: bool) -> str:
-            return tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=generation, enable_thinking=False
-            )
+            try:
+                return tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=generation, enable_thinking=False
+                )
+            except TemplateError as error:
+                raise ModelError(f"the chat template refuses the messages ({error}): choose another model") from error
 
         asked = apply(messages, generation=True)
         answered = apply([*messages, {"role": "assistant", "content": answer}], generation=False)
-        if asked.count(system) != 1 or asked.count(user) != 1 or answered.count(answer) != 1:
-            raise ModelError("the chat template does not keep system, user and assistant messages: choose another model")
+        kept = asked.count(system) == 1 and asked.count(user) == 1 and answered.count(answer) == 1
+        if not kept or asked.index(system) > asked.index(user):
+            raise ModelError("the chat template does not keep system, user and answer in order: choose another model")
         before_system, rest = asked.split(system)
         before_user, after_user = rest.split(user)
         # Some templates put a newline after the end-of-turn token; the turn is over at the token.
@@ -118,6 +124,11 @@ class Prompt:
         The markup of the model that will read the prompt.
     cue : str
         Written at the start of the assistant's answer; options follow it after a space.
+
+    Raises
+    ------
+    RecipeError
+        If the style is none of the two.
     """
 
     instructions: str
@@ -126,6 +137,10 @@ class Prompt:
     style: Style = "name"
     template: Template = field(default_factory=Template)
     cue: str = "Label:"
+
+    def __post_init__(self) -> None:
+        if self.style not in ("name", "code"):
+            raise RecipeError(f'prompt style {self.style!r}: expected "name" or "code"')
 
     @classmethod
     def for_task(cls, task: Task, template: Template, style: Style = "name") -> Prompt:
@@ -154,16 +169,14 @@ class Prompt:
         return "\n\n".join(parts)
 
     def render(self, text: str) -> Rendered:
-        """The prompt for one row; ``render(text).text`` is the string."""
-        template = self.template
-        return Rendered(
-            template.before_system, self.system, template.before_user, text, template.after_user + self.cue
-        )
+        """The prompt for one row; ``render(text).text`` is the string. Space around the row is dropped."""
+        return self.render_all([text])[0]
 
     def render_all(self, texts: Sequence[str]) -> list[Rendered]:
         """``render`` for many rows; the system text is built once."""
         template, system, after_user = self.template, self.system, self.template.after_user + self.cue
-        return [Rendered(template.before_system, system, template.before_user, text, after_user) for text in texts]
+        before = (template.before_system, system, template.before_user)
+        return [Rendered(*before, text.strip(), after_user) for text in texts]
 
     def with_instructions(self, instructions: str) -> Prompt:
         """The same prompt with other instructions."""
@@ -187,7 +200,7 @@ def label_codes(n_labels: int) -> tuple[str, ...]:
     """
     size = len(_CODE_LETTERS)
     if n_labels > size * size:
-        raise DataError(f"{n_labels} labels are more than the {size * size} two-letter codes: use style = \"name\"")
+        raise DataError(f'{n_labels} labels are more than the {size * size} two-letter codes: use style = "name"')
     codes = []
     for index in range(n_labels):
         first, lap = index % size, index // size

@@ -1,20 +1,21 @@
-"""What is to be classified: labels, tasks, examples and splits, and how rows are read from a file.
+"""What is to be classified: labels, tasks, examples and splits, and how rows become examples.
 
-Everything that is wrong with the data is found here, before a model is loaded, and named by file and row.
+Everything that is wrong with the data is found here and in ``labelwright.records``, before a model is loaded, and named
+by file and row.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from labelwright.errors import DataError
+from labelwright.records import cell, is_missing, read_records
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class Task:
     Raises
     ------
     DataError
-        If there are fewer than two labels, a name is empty or repeated, or no instructions are given.
+        If there are fewer than two labels, a name is empty, repeated or holds a line break, or there are no
+        instructions.
     """
 
     name: str
@@ -44,6 +46,9 @@ class Task:
             raise DataError(f"task {self.name!r} has no instructions: say in a sentence what is to be classified")
         if any(not name.strip() for name in self.names):
             raise DataError(f"task {self.name!r} has a label with an empty name: name it or drop it")
+        broken = [name for name in self.names if len(name.splitlines()) > 1]
+        if broken:
+            raise DataError(f"task {self.name!r} has a label with a line break, {broken[0]!r}: put it on one line")
         if len(self.labels) < 2:
             raise DataError(f"task {self.name!r} has {len(self.labels)} label(s): a classifier needs at least two")
         repeated = [name for name, n in Counter(self.names).items() if n > 1]
@@ -118,28 +123,12 @@ def read_examples(
     Raises
     ------
     DataError
-        File missing, not UTF-8, empty, of another kind; column missing; empty text or label. Names file and row.
+        File missing, unreadable, not UTF-8, empty, of another kind; column missing; empty text or label; text that is
+        not text. Names file and row.
     """
     path = Path(path)
     columns = {"text": text, "label": label, "group": group, "choices": choices, "id": id}
     return examples_from_records(read_records(path), columns, source=str(path))
-
-
-def read_records(path: Path | str) -> list[dict[str, Any]]:
-    """The rows of a JSONL, CSV or Parquet file as dictionaries. Raises DataError, as ``read_examples`` does."""
-    path = Path(path)
-    readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
-    if path.suffix.lower() not in readers:
-        raise DataError(f"{path}: expected a file ending in .jsonl, .csv or .parquet")
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; check the path (relative paths start at the current folder)")
-    try:
-        records = list(readers[path.suffix.lower()](path))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 (byte {error.start}: {error.reason}); save the file as UTF-8") from error
-    if not records:
-        raise DataError(f"{path}: the file has no rows")
-    return records
 
 
 def examples_from_records(
@@ -149,23 +138,18 @@ def examples_from_records(
     wanted = {role: column for role, column in columns.items() if column}
     examples = []
     for number, record in enumerate(records, start=1):
-        for role, column in wanted.items():
-            if column not in record:
-                raise DataError(
-                    f"{source}, row {number}: no column {column!r} for {role}; the row has {sorted(map(str, record))}: "
-                    f"name the right column in the recipe's [data] table"
-                )
-        value = {role: record[column] for role, column in wanted.items()}
-        for role in ("text", "label"):
-            if value[role] is None or not str(value[role]).strip():
-                raise DataError(f"{source}, row {number}: the {role} is empty; fill it in or remove the row")
+        where = f"{source}, row {number}"
+        value = {role: record.get(column) for role, column in wanted.items()}
+        for role in ("group", "choices", "id"):
+            if role in wanted and wanted[role] not in record:
+                cell(record, wanted[role], role, where)  # raises, with the message for a missing column
         examples.append(
             Example(
-                id=str(value.get("id") or number),
-                text=str(value["text"]).strip(),
-                label=str(value["label"]).strip(),
-                choices=tuple(map(str, value["choices"])) if value.get("choices") is not None else None,
-                group=str(value["group"]) if value.get("group") is not None else None,
+                id=str(number) if is_missing(value.get("id")) else str(value["id"]).strip(),
+                text=cell(record, wanted["text"], "text", where),
+                label=cell(record, wanted["label"], "label", where),
+                choices=_choices(value.get("choices"), where),
+                group=None if is_missing(value.get("group")) else str(value["group"]),
             )
         )
     return examples
@@ -184,6 +168,8 @@ def check_examples(examples: Sequence[Example], names: Sequence[str] | None = No
     DataError
         A label outside ``names``; a single class; a label with one row; one text with two labels; a repeated id.
     """
+    if not examples:
+        raise DataError(f"{source}: no rows; a classifier needs at least two of each of two labels")
     counts = Counter(example.label for example in examples)
     for number, example in enumerate(examples, start=1):
         if names is not None and example.label not in names:
@@ -198,7 +184,8 @@ def check_examples(examples: Sequence[Example], names: Sequence[str] | None = No
         raise DataError(f"{source}: label {single[0]!r} has one row; add rows or remove the label, it cannot be split")
     first: dict[str, tuple[int, Example]] = {}
     for number, example in enumerate(examples, start=1):
-        row, seen = first.setdefault(normalise(example.text), (number, example))
+        # Not ``normalise``: "great :)" and "great :(" are two texts, and may well have two labels.
+        row, seen = first.setdefault(" ".join(example.text.casefold().split()), (number, example))
         if seen.label != example.label:
             raise DataError(
                 f"{source}, rows {row} and {number}: the same text is labelled {seen.label!r} and "
@@ -212,10 +199,12 @@ def check_examples(examples: Sequence[Example], names: Sequence[str] | None = No
 def normalise(text: str) -> str:
     """A text with case, punctuation and spacing taken out, for finding duplicates.
 
+    Where nothing would be left (emoji, "???"), only case and spacing are.
+
     >>> normalise("Won't  START!!")
     'won t start'
     """
-    return " ".join(re.findall(r"\w+", text.lower()))
+    return " ".join(re.findall(r"\w+", text.lower()) or text.lower().split())
 
 
 def find_leaks(splits: Splits) -> list[tuple[str, str]]:
@@ -247,34 +236,15 @@ def by_label(examples: Sequence[Example]) -> dict[str, list[Example]]:
     return dict(rows)
 
 
-def _read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}, line {number}: not JSON ({error.msg}); expected one object a line") from error
-            if not isinstance(record, dict):
-                raise DataError(f"{path}, line {number}: expected a JSON object, found {type(record).__name__}")
-            yield record
-
-
-def _read_csv(path: Path) -> Iterator[dict[str, Any]]:
-    # utf-8-sig: spreadsheets write a byte-order mark that would otherwise become part of the first column's name.
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        for number, record in enumerate(csv.DictReader(lines), start=1):
-            if None in record:
-                raise DataError(f"{path}, row {number}: more cells than the header has; quote texts that hold commas")
-            yield record
-
-
-def _read_parquet(path: Path) -> Iterator[dict[str, Any]]:
-    try:
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        from labelwright.errors import MissingExtraError
-
-        raise MissingExtraError('reading Parquet needs pyarrow: pip install "labelwright[parquet]"') from error
-    yield from parquet.read_table(path).to_pylist()
+def _choices(value: Any, where: str) -> tuple[str, ...] | None:
+    """A row's own answers: a list, or in a CSV cell a JSON list."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError:
+            value = None
+    if not isinstance(value, list | tuple):
+        raise DataError(f'{where}: the choices are not a list; expected one such as ["yes", "no"]')
+    return tuple(map(str, value))
