@@ -1,0 +1,150 @@
+"""The calibrate stage: it helps where scores mislead, keeps out of the way where they do not, and resumes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import FakeEngine, toy_bundle, toy_splits
+
+from labelwright.calibration import Calibration
+from labelwright.errors import DataError, RecipeError
+from labelwright.task import Example, Splits
+from optimizers.calibrate import CalibrateStage, row_groups
+from optimizers.stage import StageContext
+
+
+class ListTracker:
+    """Remembers what was reported."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, float] = {}
+        self.artifacts: list[Path] = []
+
+    def params(self, values: Any) -> None: ...
+    def prompt(self, role: str, text: str) -> None: ...
+    def progress(self, done: int, total: int, message: str = "") -> None: ...
+
+    def metrics(self, values: Any, step: int | None = None) -> None:
+        self.values.update(values)
+
+    def artifact(self, path: Path) -> None:
+        self.artifacts.append(path)
+
+
+class DrawnEngine(FakeEngine):
+    """Scores drawn once for each row text; ``wrong`` multiplies them and adds a bias to the first label."""
+
+    def __init__(self, scores: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        self.scores = scores
+
+    def score(self, prompts: Any, options: Any) -> np.ndarray:
+        self.calls.append((len(prompts), len(options)))
+        return np.stack([self.scores[prompt.user] for prompt in prompts])
+
+
+def drawn(scale: float, first: float, n_rows: int = 240) -> tuple[DrawnEngine, Splits]:
+    """Rows whose labels follow the scores exactly, and an engine that reports them scaled and with a prior."""
+    names = toy_bundle().task.names
+    rng = np.random.default_rng(0)
+    true = 2 * rng.normal(size=(n_rows, len(names)))
+    gold = (true + rng.gumbel(size=true.shape)).argmax(axis=1)
+    rows = tuple(Example(str(i), f"text {i}", names[k], group=f"g{i // 2}") for i, k in enumerate(gold))
+    reported = scale * true + np.array([first, 0, 0])
+    return DrawnEngine({row.text: s for row, s in zip(rows, reported, strict=True)}), Splits((), (), rows, ())
+
+
+def context(folder: Path, engine: FakeEngine) -> tuple[StageContext, ListTracker]:
+    tracker = ListTracker()
+    return StageContext(folder, tracker, lambda weights: engine, seed=0), tracker
+
+
+def test_scores_that_mislead_are_corrected(tmp_path: Path) -> None:
+    engine, splits = drawn(scale=3.0, first=4.0)
+    stage_context, tracker = context(tmp_path, engine)
+    bundle = CalibrateStage().run(toy_bundle(), splits, stage_context)
+    values = tracker.values
+    assert bundle.calibration.temperature == pytest.approx(3, rel=0.3)
+    assert bundle.calibration.bias[0] < bundle.calibration.bias[1] - 0.8
+    assert values["calib.log_loss_cross_validated"] < values["calib.log_loss_uncalibrated"] - 0.2
+    assert values["calib.log_loss_in_sample"] < values["calib.log_loss_cross_validated"]
+    assert values["calib.ece_cross_validated"] < values["calib.ece_uncalibrated"]
+    entry = bundle.history[-1]
+    assert entry["stage"] == "calibrate"
+    assert entry["kept"] is True
+    assert entry["variant"] == "temperature+bias"
+    assert "kept temperature+bias" in entry["decision"]
+    assert json.loads(json.dumps(entry)) == entry
+
+
+def test_bias_stays_small_where_only_the_scale_is_wrong(tmp_path: Path) -> None:
+    engine, splits = drawn(scale=4.0, first=0.0)
+    bundle = CalibrateStage().run(toy_bundle(), splits, context(tmp_path, engine)[0])
+    assert max(map(abs, bundle.calibration.bias), default=0) < 0.4
+    assert bundle.calibration.temperature == pytest.approx(4, rel=0.3)
+
+
+def test_nothing_is_kept_where_nothing_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, splits = drawn(scale=1.0, first=0.0)
+    worse = np.full((240, 3), 1 / 3)
+    monkeypatch.setattr("optimizers.calibrate.cross_validated_probs", lambda *args, **settings: worse)
+    stage_context, tracker = context(tmp_path, engine)
+    bundle = CalibrateStage().run(toy_bundle(), splits, stage_context)
+    assert bundle.calibration == Calibration()
+    assert bundle.history[-1]["kept"] is False
+    assert bundle.history[-1]["decision"].startswith("left uncalibrated")
+    assert tracker.values["calib.log_loss_in_sample"] == tracker.values["calib.log_loss_uncalibrated"]
+
+
+def test_an_older_calibration_does_not_stay(tmp_path: Path) -> None:
+    engine, splits = drawn(scale=3.0, first=4.0)
+    old = replace(toy_bundle(), calibration=Calibration(50.0, (1.0, 2.0, 3.0)))
+    fresh = CalibrateStage().run(toy_bundle(), splits, context(tmp_path, engine)[0])
+    assert CalibrateStage().run(old, splits, context(tmp_path, engine)[0]).calibration == fresh.calibration
+
+
+def test_leaves_scores_and_plot_and_resumes_from_them(tmp_path: Path) -> None:
+    engine, splits = drawn(scale=3.0, first=4.0)
+    stage_context, tracker = context(tmp_path, engine)
+    first = CalibrateStage().run(toy_bundle(), splits, stage_context)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["calib_scores.npz", "reliability.png"]
+    assert tracker.artifacts == [tmp_path / "reliability.png"]
+    assert tracker.artifacts[0].read_bytes().startswith(b"\x89PNG")
+    with np.load(tmp_path / "calib_scores.npz", allow_pickle=False) as stored:
+        assert stored["scores"].shape == (240, 3)
+        assert stored["ids"].tolist() == [row.id for row in splits.calib]
+    n_calls = len(engine.calls)
+    assert CalibrateStage().run(toy_bundle(), splits, stage_context) == first
+    assert len(engine.calls) == n_calls
+    other = toy_bundle()
+    other = other.with_stage({}, prompt=other.prompt.with_instructions("Another prompt."))
+    CalibrateStage().run(other, splits, stage_context)
+    assert len(engine.calls) > n_calls
+
+
+def test_runs_on_the_toy_task(tmp_path: Path) -> None:
+    bundle = CalibrateStage(n_folds=2).run(toy_bundle(), toy_splits(), context(tmp_path, FakeEngine())[0])
+    assert bundle.history[-1]["n_rows"] == len(toy_splits().calib)
+
+
+def test_empty_calib_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="calib split is empty"):
+        CalibrateStage().run(toy_bundle(), Splits((), (), (), ()), context(tmp_path, FakeEngine())[0])
+
+
+def test_a_row_without_a_group_is_its_own() -> None:
+    rows = [Example("1", "a", "x"), Example("2", "b", "x"), Example("3", "c", "x", group="row 1")]
+    assert len(set(row_groups(rows))) == 3
+
+
+@pytest.mark.parametrize(
+    "settings", [{"penalties": (0.0,)}, {"penalties": ()}, {"n_folds": 1}, {"target_accuracy": 95}]
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=next(iter(settings))):
+        CalibrateStage(**settings)
