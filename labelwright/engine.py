@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.errors import ModelError
+from labelwright.errors import MissingExtraError, ModelError
 from labelwright.prompt import Rendered, Template
 
 
@@ -68,7 +68,9 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(weights: Weights, *, backend: str = "transformers", device: str = "auto", dtype: str = "auto") -> Engine:
+def open_engine(
+    weights: Weights, *, backend: str = "transformers", device: str = "auto", dtype: str = "auto"
+) -> Engine:
     """Load a model and return the engine over it.
 
     Parameters
@@ -79,9 +81,21 @@ def open_engine(weights: Weights, *, backend: str = "transformers", device: str 
         "auto" takes CUDA where there is one, else MPS, else the CPU; or any torch device name.
     dtype : str
         "auto" takes bfloat16 where the hardware multiplies it natively, else float32; or "float32", "bfloat16".
+
+    Raises
+    ------
+    ModelError
+        An unknown backend; a model that cannot be fetched or loaded.
+    MissingExtraError
+        If torch or transformers are not installed.
     """
     if backend != "transformers":
-        raise ModelError(f"engine backend {backend!r} is not known: expected \"transformers\"")
-    from labelwright.engines.transformers import TransformersEngine
+        raise ModelError(f'engine backend {backend!r} is not known: expected "transformers"')
+    try:
+        from labelwright.engines.transformers import TransformersEngine
+    except ImportError as error:
+        raise MissingExtraError(
+            f'running a model needs torch and transformers ({error}): pip install "labelwright[transformers]"'
+        ) from error
 
     return TransformersEngine.open(weights, device=device, dtype=dtype)

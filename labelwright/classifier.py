@@ -1,0 +1,218 @@
+"""The scikit-learn estimator over an engine and a bundle.
+
+``fit`` makes the cheapest bundle there is: the untuned prompt, calibrated on the rows given. Tuning is the workbench's;
+what it exports is opened with ``Classifier.from_bundle``. Engines are opened when first needed, and are neither
+parameters nor part of a clone or a pickle.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwright.bundle import Bundle, load
+from labelwright.calibration import Calibration, fit_calibration
+from labelwright.decide import log_scores, probabilities
+from labelwright.engine import Engine, Weights, open_engine
+from labelwright.errors import DataError, MissingExtraError, RecipeError
+from labelwright.prompt import Prompt, Style
+from labelwright.task import Label, Task
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.utils.validation import check_is_fitted
+except ImportError as error:
+    raise MissingExtraError('the estimator needs scikit-learn: pip install "labelwright[sklearn]"') from error
+
+INSTRUCTIONS = "Choose the label that fits the message."
+
+
+class Classifier(ClassifierMixin, BaseEstimator):
+    """Classifies texts with a small language model that can only answer with a label.
+
+    Parameters
+    ----------
+    model : str, default="smollm2"
+        "smollm2", a Hugging Face id, or a local folder.
+    instructions : str
+        What the model is told before the list of labels.
+    style : {"name", "code"}, default="name"
+        Whether it answers with a label's name or a two-letter code.
+    device, dtype : str, default="auto"
+        As in ``labelwright.engine.open_engine``.
+    abstain_below : float, optional
+        In [0, 1]. ``predict`` answers None where the highest probability is lower; without it, never.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_labels,)
+        Columns of ``predict_proba``: sorted after ``fit``, in the bundle's order after ``from_bundle``.
+    bundle_ : Bundle
+        Task, prompt, weights and calibration; ``labelwright.bundle.save`` writes it.
+
+    Examples
+    --------
+    >>> classifier = Classifier(instructions="Name the trade that this message is for.")
+    >>> classifier.get_params()["model"]
+    'smollm2'
+    """
+
+    def __init__(
+        self,
+        model: str = "smollm2",
+        instructions: str = INSTRUCTIONS,
+        style: Style = "name",
+        device: str = "auto",
+        dtype: str = "auto",
+        abstain_below: float | None = None,
+    ) -> None:
+        self.model = model
+        self.instructions = instructions
+        self.style = style
+        self.device = device
+        self.dtype = dtype
+        self.abstain_below = abstain_below
+
+    @classmethod
+    def from_bundle(cls, bundle: Bundle | Path | str, engine: Engine | None = None, **params: Any) -> Classifier:
+        """A fitted classifier that answers as a bundle does.
+
+        Parameters
+        ----------
+        bundle : Bundle or Path
+            A bundle, or the folder of one.
+        engine : Engine, optional
+            Already opened on the bundle's weights.
+        **params
+            ``device``, ``dtype`` and ``abstain_below``; the rest is the bundle's.
+        """
+        if not isinstance(bundle, Bundle):
+            bundle = load(bundle)
+        prompt = bundle.prompt
+        classifier = cls(model=bundle.weights.base, instructions=prompt.instructions, style=prompt.style, **params)
+        if engine is not None:
+            classifier.use_engine(engine)
+        classifier._adopt(bundle, np.array(bundle.task.names))
+        return classifier
+
+    def use_engine(self, engine: Engine) -> Classifier:
+        """Answer with an engine that is already open, instead of opening one. Returns self."""
+        self._given_engine = engine
+        return self
+
+    def fit(self, X: Any, y: Any) -> Classifier:  # noqa: N803 (scikit-learn's name)
+        """Make the untuned bundle for these labels and calibrate it on these rows.
+
+        The model itself learns nothing, so that the rows are as good as unseen ones for the calibration.
+
+        Parameters
+        ----------
+        X : sequence of str, of length n_rows
+        y : sequence of labels, of length n_rows
+            At least two different ones; ``str`` of a label is the name that the model reads.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            Other lengths, fewer than two labels, something that is not text.
+        """
+        texts, classes, gold = _texts(X), *_encoded(y)
+        if len(texts) != len(gold):
+            raise DataError(f"{len(texts)} texts and {len(gold)} labels: expected one label a text")
+        task = Task("classifier", self.instructions, tuple(Label(str(name)) for name in classes))
+        weights = Weights(self.model)
+        engine = self._engine(weights)
+        bundle = Bundle(task, Prompt.for_task(task, engine.template, self.style), weights, Calibration())
+        calibration = fit_calibration(log_scores(bundle, engine, texts), gold)
+        self._adopt(bundle.with_stage({"stage": "fit", "n_rows": len(texts)}, calibration=calibration), classes)
+        return self
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
+        """Calibrated probabilities of shape (n_rows, n_labels), columns as in ``classes_``."""
+        check_is_fitted(self, "bundle_")
+        texts = _texts(X)
+        if not texts:
+            return np.empty((0, len(self.classes_)))
+        return probabilities(self.bundle_, self._engine(self.bundle_.weights), texts)
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
+        """The most probable label of each text, shape (n_rows,); None where the classifier abstains."""
+        threshold = self.abstain_below
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise RecipeError(f"abstain_below is {threshold!r}: expected a probability in [0, 1], or None")
+        probs = self.predict_proba(X)
+        labels = self.classes_[probs.argmax(axis=1)] if len(probs) else self.classes_[:0]
+        if threshold is None:
+            return labels
+        answers = labels.astype(object)
+        answers[probs.max(axis=1, initial=0.0) < threshold] = None
+        return answers
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.two_d_array = False
+        tags.input_tags.one_d_array = True
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "bundle_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        engines = ("_given_engine", "_opened")
+        return {name: value for name, value in super().__getstate__().items() if name not in engines}
+
+    def _adopt(self, bundle: Bundle, classes: NDArray[Any]) -> None:
+        self.bundle_, self.classes_ = bundle, classes
+
+    def _engine(self, weights: Weights) -> Engine:
+        """The engine that was given, else one opened for these weights and settings, and kept."""
+        if hasattr(self, "_given_engine"):
+            return self._given_engine
+        key = (weights, self.device, self.dtype)
+        if getattr(self, "_opened", (None,))[0] != key:
+            # Tuned weights are files that may be replaced, so their engine is not shared between classifiers.
+            self._opened = (key, _untuned_engine(*key) if weights.folder is None else _open(*key))
+        return self._opened[1]
+
+
+def _open(weights: Weights, device: str, dtype: str) -> Engine:
+    return open_engine(weights, device=device, dtype=dtype)
+
+
+@lru_cache(maxsize=1)
+def _untuned_engine(weights: Weights, device: str, dtype: str) -> Engine:
+    """The engine of a base model; the last is kept, because cross-validation clones and fits again and again."""
+    return _open(weights, device, dtype)
+
+
+def _texts(X: Any) -> list[str]:  # noqa: N803
+    if isinstance(X, str):
+        raise DataError(f"X is one string ({X[:40]!r}): expected a list of texts")
+    texts = list(X)
+    for number, text in enumerate(texts, start=1):
+        if not isinstance(text, str):
+            raise DataError(f"row {number} of X is a {type(text).__name__}: expected texts, one a row")
+    return texts
+
+
+def _encoded(y: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The labels, sorted, and the position of each row's label among them."""
+    labels = np.asarray(y)
+    if labels.ndim != 1:
+        raise DataError(f"y has the shape {labels.shape}: expected one label a row")
+    try:
+        classes, gold = np.unique(labels, return_inverse=True)
+    except TypeError as error:
+        raise DataError(f"y cannot be sorted ({error}): expected labels of one type, none missing") from error
+    if len(classes) < 2:
+        raise DataError(f"y has {len(classes)} different label(s): a classifier needs at least two")
+    return classes, gold.astype(np.int64)

@@ -1,0 +1,181 @@
+"""The estimator keeps scikit-learn's contract, and answers as its bundle does."""
+
+from __future__ import annotations
+
+import copyreg
+import importlib
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import FakeEngine, toy_bundle, toy_examples
+from sklearn.base import clone, is_classifier
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+
+from labelwright import classifier as module
+from labelwright.bundle import save
+from labelwright.calibration import Calibration
+from labelwright.classifier import Classifier
+from labelwright.decide import probabilities
+from labelwright.engine import Weights
+from labelwright.errors import DataError, MissingExtraError, RecipeError
+from labelwright.task import texts_and_labels
+
+X, y = texts_and_labels(toy_examples())
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[Weights]:
+    """Every opening of an engine; fakes are opened instead of models."""
+    calls: list[Weights] = []
+
+    def open_fake(weights, *, device, dtype):
+        calls.append(weights)
+        return FakeEngine()
+
+    monkeypatch.setattr(module, "open_engine", open_fake)
+    module._untuned_engine.cache_clear()
+    yield calls
+    module._untuned_engine.cache_clear()
+
+
+def test_parameters_are_stored_as_given_and_cloned():
+    given = {
+        "model": "some/model",
+        "instructions": "Sort it.",
+        "style": "code",
+        "device": "cpu",
+        "dtype": "float32",
+        "abstain_below": 0.4,
+    }
+    classifier = Classifier(**given)
+    assert classifier.get_params() == given
+    assert clone(classifier).get_params() == given
+    assert is_classifier(classifier)
+    assert classifier.set_params(model="other").model == "other"
+
+
+def test_nothing_is_opened_before_it_is_needed(opened):
+    classifier = Classifier.from_bundle(toy_bundle())
+    clone(classifier)
+    assert opened == []
+    classifier.predict(X[:1])
+    classifier.predict(X[1:2])
+    assert len(opened) == 1
+
+
+def test_fit_returns_self_and_sorts_the_classes():
+    classifier = Classifier(instructions="Which?").use_engine(FakeEngine())
+    assert classifier.fit(X, y) is classifier
+    assert classifier.classes_.tolist() == sorted(set(y))
+    assert classifier.bundle_.task.names == tuple(sorted(set(y)))
+    assert classifier.bundle_.task.instructions == "Which?"
+
+
+def test_probabilities_are_rows_of_one_and_predict_is_their_argmax():
+    classifier = Classifier().use_engine(FakeEngine()).fit(X, y)
+    probs = classifier.predict_proba(X)
+    assert probs.shape == (len(X), len(classifier.classes_))
+    np.testing.assert_allclose(probs.sum(axis=1), 1)
+    assert classifier.predict(X).tolist() == classifier.classes_[probs.argmax(axis=1)].tolist()
+    assert classifier.score(X, y) == pytest.approx(np.mean(classifier.predict(X) == np.array(y)))
+
+
+def test_fit_calibrates():
+    """The fake prefers earlier labels; calibrated probabilities have the lower log loss on the rows."""
+    classifier = Classifier().use_engine(FakeEngine()).fit(X, y)
+    assert classifier.bundle_.calibration != Calibration()
+    raw = probabilities(replace(classifier.bundle_, calibration=Calibration()), FakeEngine(), X)
+    gold = np.searchsorted(classifier.classes_, y)
+    rows = np.arange(len(X))
+    assert -np.log(classifier.predict_proba(X)[rows, gold]).mean() < -np.log(raw[rows, gold]).mean()
+
+
+def test_labels_that_are_no_strings_come_back_as_they_were():
+    classifier = Classifier().use_engine(FakeEngine()).fit(X, [len(label) for label in y])
+    assert set(classifier.predict(X)) <= {4, 5}
+    assert classifier.bundle_.task.names == ("4", "5")
+
+
+def test_from_bundle_answers_as_the_bundle_does_in_its_label_order(tmp_path):
+    bundle = replace(toy_bundle(), calibration=Calibration(2.0, (0.1, 0.0, -0.1)))
+    for given in (bundle, tmp_path / "b"):
+        save(bundle, tmp_path / "b")
+        classifier = Classifier.from_bundle(given, FakeEngine())
+        assert tuple(classifier.classes_) == bundle.task.names == ("pool", "fence", "hvac")
+        np.testing.assert_array_equal(classifier.predict_proba(X), probabilities(bundle, FakeEngine(), X))
+
+
+def test_no_rows_in_no_rows_out():
+    classifier = Classifier.from_bundle(toy_bundle(), FakeEngine(), abstain_below=0.5)
+    assert classifier.predict_proba([]).shape == (0, 3)
+    assert classifier.predict([]).shape == (0,)
+
+
+def test_abstains_below_the_threshold_only():
+    classifier = Classifier.from_bundle(toy_bundle(), FakeEngine(), abstain_below=0.6)
+    confidence = classifier.predict_proba(X).max(axis=1)
+    answers = classifier.predict(X)
+    assert {True, False} == set(confidence < 0.6), "the toy rows should lie on both sides"
+    assert [answer is None for answer in answers] == list(confidence < 0.6)
+    with pytest.raises(RecipeError, match="abstain_below is 3: expected a probability"):
+        Classifier.from_bundle(toy_bundle(), FakeEngine(), abstain_below=3).predict(X)
+
+
+def test_unfitted_says_so():
+    with pytest.raises(NotFittedError):
+        Classifier().predict(X)
+
+
+def test_state_leaves_the_engine_behind(opened):
+    classifier = Classifier.from_bundle(toy_bundle(), FakeEngine())
+    classifier.predict(X[:1])
+    state = classifier.__getstate__()
+    assert not any(isinstance(value, FakeEngine) for value in state.values())
+    copied = copyreg.__newobj__(Classifier)
+    copied.__setstate__(state)
+    assert opened == []
+    np.testing.assert_array_equal(copied.predict_proba(X), classifier.predict_proba(X))
+    assert opened == [Weights("fake")]
+
+
+def test_cross_validation_and_search_share_one_engine(opened):
+    scores = cross_val_score(Classifier(), X, y, cv=3)
+    assert scores.shape == (3,)
+    search = GridSearchCV(Classifier(), {"style": ["name", "code"]}, cv=2).fit(X, y)
+    assert search.best_params_["style"] == "name", "the fake reads names, not codes"
+    assert opened == [Weights("smollm2")]
+
+
+def test_other_weights_are_opened_anew(opened, tmp_path):
+    tuned = replace(toy_bundle(), weights=Weights("fake", adapter=tmp_path))
+    classifier = Classifier.from_bundle(tuned)
+    classifier.predict(X[:1])
+    classifier.fit(X, y).predict(X[:1])
+    classifier.set_params(model="other").fit(X, y)
+    assert opened == [Weights("fake", adapter=tmp_path), Weights("fake"), Weights("other")]
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "message"),
+    [
+        ("one string", ["a", "b"], "expected a list of texts"),
+        (["a", 3], ["a", "b"], "row 2 of X is a int"),
+        (["a", "b"], ["a", "b", "c"], "2 texts and 3 labels"),
+        (["a", "b"], ["a", "a"], r"1 different label\(s\): a classifier needs at least two"),
+        (["a", "b"], [["a"], ["b"]], "expected one label a row"),
+        (["a", "b"], np.array(["a", None], dtype=object), "none missing"),
+    ],
+)
+def test_bad_input_is_refused(texts, labels, message):
+    with pytest.raises(DataError, match=message):
+        Classifier().use_engine(FakeEngine()).fit(texts, labels)
+
+
+def test_missing_scikit_learn_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
+    monkeypatch.delitem(sys.modules, "labelwright.classifier")
+    with pytest.raises(MissingExtraError, match=r"pip install \"labelwright\[sklearn\]\""):
+        importlib.import_module("labelwright.classifier")
