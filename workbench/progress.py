@@ -5,6 +5,7 @@ A bar on a terminal; elsewhere (a log file, CI) plain lines at intervals, the fi
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,8 @@ class Display:
 
     def __init__(self, console: Console | None = None, every_s: float = 10.0) -> None:
         self.console = console or Console(highlight=False, soft_wrap=True)
+        if not self.console.is_terminal and "COLUMNS" not in os.environ:
+            self.console.width = 120  # a file has no width; tables need one
         self._every_s = every_s
         self._lock = threading.Lock()
         self._bar: Progress | None = None
@@ -102,6 +105,14 @@ class Display:
     _first_done: int | None = None
     _first_at = 0.0
     _printed = 0.0
+
+
+def silence_libraries() -> None:
+    """Keep other libraries' bars and notices from writing over the display; their errors still show."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def duration(seconds: float) -> str:

@@ -107,7 +107,7 @@ class ModelTable:
 class BaselineTable:
     """``[baselines]``: which of ``baselines.BASELINES`` stand in the leaderboard."""
 
-    names: tuple[str, ...] = ("majority", "sgd", "minilm-names", "minilm-logreg")
+    names: tuple[str, ...] = ("majority", "sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,7 @@ class Session:
     def opened(self) -> Iterator[Session]:
         """Hold the run's lock and its tracking run."""
         with self.folder.lock():
-            from workbench.tracking import Tracking
-
-            self.tracking = Tracking(self.recipe, self.folder, self.display)
+            self.tracking = open_tracking(self.recipe, self.folder, self.display)
             with self.tracking.opened():
                 settings = {name: asdict(getattr(self.recipe, name)) for name in ("data", "splits", "model")}
                 self.tracking.log_params(
@@ -196,6 +194,13 @@ class Session:
         return evaluate(probabilities(bundle, self.engines(bundle.weights), texts), gold, names)
 
 
+def open_tracking(recipe: Recipe, folder: RunFolder, display: Display) -> Tracking:
+    """The run's tracking. MLflow takes seconds to import: only once there is work to record."""
+    from workbench.tracking import Tracking
+
+    return Tracking(recipe, folder, display)
+
+
 def choose_run(recipe: Recipe, verb: str, run: str, rows: list[Example], display: Display) -> RunFolder:
     """The run a verb works on: the one asked for, the newest, or a new one.
 
@@ -267,6 +272,11 @@ def folder_hash(folder: Path) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def size_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def peak_memory_bytes() -> int:

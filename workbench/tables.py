@@ -16,14 +16,14 @@ from labelwright.errors import RecipeError
 T = TypeVar("T")
 
 
-def check_keys(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+def check_keys(table: Mapping[str, Any], known: Iterable[str], where: str, what: str = "key") -> None:
     """Refuse the first key that is not known, and suggest the nearest that is."""
     known = list(known)
     for key in table:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(known))}"
-            raise RecipeError(f"{where}: unknown key {key!r}; {hint}")
+            hint = f"did you mean {near[0]!r}?" if near else f"known {what}s are {', '.join(sorted(known))}"
+            raise RecipeError(f"{where}: unknown {what} {key!r}; {hint}")
 
 
 def read_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:

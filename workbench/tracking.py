@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import io
 import json
 import logging
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-# pip would be asked to solve an environment when a model is logged; the pins are given instead.
-os.environ.setdefault("MLFLOW_REQUIREMENTS_INFERENCE_RAISE_ERRORS", "false")
 
 import mlflow
 import mlflow.data.pandas_dataset
@@ -35,6 +35,7 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, DataType, Map, Schema
+from sqlalchemy.exc import SQLAlchemyError
 
 from labelwright.errors import LabelwrightError
 from labelwright.task import Example
@@ -56,6 +57,7 @@ def quiet() -> None:
     """Keep MLflow's and the database migration's chatter off the console."""
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"mlflow\.")
 
 
 class StageRun:
@@ -121,7 +123,7 @@ class Tracking:
                 run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
                 self._folder.state["mlflow"] = {"uri": self.uri, "experiment_id": experiment, "run_id": run_id}
                 self._folder.save()
-        except (MlflowException, OSError, ImportError) as error:
+        except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
             first = str(error).strip().splitlines()[0]
             raise TrackingError(
                 f"tracking store {self.uri} cannot be opened: {first}; start its server, or set MLFLOW_TRACKING_URI"
@@ -187,7 +189,7 @@ class Tracking:
 
         def register() -> None:
             version = mlflow.genai.register_prompt(
-                name=self._recipe.name,
+                name=prompt_name(self._recipe),
                 template=text,
                 commit_message=f"{step['folder']}, {role}",
                 tags={"role": role, "stage": step["stage"], "run_id": run_id, "digest": digest},
@@ -198,7 +200,7 @@ class Tracking:
         self._attempt(lambda: self._client.log_text(run_id, text, f"prompts/{role}.txt"))
         self._folder.save()
 
-    def comparison(self, table: Mapping[str, Sequence[Any]], report: Mapping[str, Any], folder: Path) -> None:
+    def comparison(self, table: Mapping[str, Sequence[Any]], report: Mapping[str, Any], files: Sequence[Path]) -> None:
         """The leaderboard as a table, its numbers as metrics, the report's files and plots as artifacts."""
         # log_table appends to a table that is there: a later comparison gets a file of its own.
         number = self._folder.state["mlflow"]["comparisons"] = self._folder.state["mlflow"].get("comparisons", 0) + 1
@@ -211,7 +213,8 @@ class Tracking:
             child = by_folder.get(rung.get("step"))
             if child:
                 self.log_metrics(child, values)
-        self.log_artifact(self.run_id, folder, "compare")
+        for path in files:
+            self.log_artifact(self.run_id, path, path.name if path.is_dir() else None)
         self._folder.save()
 
     def model(self, bundle: Path, example_texts: Sequence[str]) -> str | None:
@@ -239,16 +242,18 @@ class Tracking:
         uri: list[str] = []
 
         def log() -> None:
-            info = mlflow.pyfunc.log_model(
-                name="bundle",
-                python_model=str(Path(__file__).with_name("tracking_model.py")),
-                artifacts={"bundle": str(bundle)},
-                code_paths=[str(package)],
-                pip_requirements=serving_requirements(),
-                signature=signature,
-                input_example=example,
-                registered_model_name=self._recipe.name,
-            )
+            # MLflow tells of the new version on stderr; the display tells it in its own words.
+            with redirect_stderr(io.StringIO()):
+                info = mlflow.pyfunc.log_model(
+                    name="bundle",
+                    python_model=str(Path(__file__).with_name("tracking_model.py")),
+                    artifacts={"bundle": str(bundle)},
+                    code_paths=[str(package)],
+                    pip_requirements=serving_requirements(),
+                    signature=signature,
+                    input_example=example,
+                    registered_model_name=self._recipe.name,
+                )
             uri.append(f"models:/{self._recipe.name}/{info.registered_model_version}")
 
         self._attempt(log)
@@ -276,11 +281,16 @@ class Tracking:
         """Call the store; report the first failure and go on."""
         try:
             call()
-        except (MlflowException, OSError) as error:
+        except (MlflowException, SQLAlchemyError, OSError) as error:
             if not self._failed:
                 self._failed = True
                 first = str(error).strip().splitlines()[0]
                 self._display.say(f"tracking: {self.uri} refused a write ({first}); the run goes on")
+
+
+def prompt_name(recipe: Recipe) -> str:
+    """The recipe's prompt in the registry. Models and prompts share one name space there."""
+    return f"{recipe.name}-prompt"
 
 
 def serving_requirements() -> list[str]:

@@ -1,0 +1,49 @@
+# RECIPE=… chooses the recipe, RUN=… one of its runs (default: the newest), FORCE=1 does a finished step again.
+RECIPE ?= runs/homeowner.toml
+RUN ?=
+PORT ?= 5000
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
+
+READY := .venv/.ready
+PY := .venv/bin/python
+WORK = $(PY) -m workbench $@ $(RECIPE) $(if $(RUN),--run $(RUN))
+REDO = $(if $(FORCE),--force)
+
+.DEFAULT_GOAL := help
+.PHONY: setup demo test check optimize train calibrate compare export predict dashboard bench clean help
+setup: $(READY) ## the environment in .venv, pinned by constraints.txt
+demo: $(READY) ## everything: prompt, weights, probabilities, leaderboard, bundle
+	@$(WORK) $(REDO)
+test: $(READY) ## the tests
+	@$(PY) -m pytest
+check: $(READY) ## lint, format and types
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+optimize: $(READY) ## tune the prompt (GEPA)
+	@$(WORK) $(REDO)
+train: $(READY) ## tune the weights (GRPO)
+	@$(WORK) $(REDO)
+calibrate: $(READY) ## fit the probabilities
+	@$(WORK) $(REDO)
+compare: $(READY) ## score everything on test, write the report
+	@$(WORK) $(REDO)
+export: $(READY) ## write the bundle, check it, register it
+	@$(WORK) $(REDO)
+predict: $(READY) ## ask the bundle: make predict TEXT="the pool is green"
+	@$(WORK) --text "$$TEXT"
+dashboard: $(READY) ## MLflow's UI on the runs (PORT=5000)
+	@$(PY) -m workbench dashboard $(RECIPE) --port $(PORT)
+bench: $(READY) ## measure speed, write bench/results.json
+	@$(PY) -m bench
+clean: ## remove caches and build leftovers; runs and the environment stay
+	@rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# torch comes first and pinned: an open range would pull a newer build with gigabytes of CUDA packages.
+$(READY): constraints.txt pyproject.toml
+	@echo 'installing into .venv (some minutes the first time)'
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@

@@ -1,0 +1,207 @@
+"""A workbench without a model: fake stages, baselines and engine, in process or as a command that kills itself.
+
+``python -m workbench_fakes VERB RECIPE …`` is the real command line over the fakes. ``KILL="grpo:3"`` in the
+environment ends the process without any cleaning up at the third step of that stage; ``"bundle"`` in place of a stage
+does so after the exported bundle is written and before that is recorded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from fakes import WORDS, FakeEngine, toy_examples
+
+from labelwright.bundle import Bundle
+from labelwright.calibration import Calibration
+from labelwright.engine import Weights
+from labelwright.errors import MissingExtraError, RecipeError
+from labelwright.task import Splits
+from optimizers.stage import StageContext
+
+RECIPE = """
+name = "toy"
+seed = 3
+stages = ["gepa", "grpo", "calibrate"]
+[data]
+path = "rows.jsonl"
+group = "group"
+id = "id"
+[task]
+instructions = "Name the topic of the message."
+labels = ["pool", "fence", "hvac"]
+[model]
+name = "fake"
+[baselines]
+names = ["majority", "words", "absent"]
+[compare]
+generate_rows = 6
+latency_rows = 2
+bootstrap = 200
+[export]
+golden_rows = 4
+[tracking]
+system_metrics = false
+"""
+
+
+def write_workspace(folder: Path) -> Path:
+    """Rows and a recipe; returns the recipe's path."""
+    rows = [{"id": r.id, "text": r.text, "label": r.label, "group": r.group} for r in toy_examples()]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "toy.toml").write_text(RECIPE, encoding="utf-8")
+    return folder / "toy.toml"
+
+
+@dataclass(frozen=True)
+class FakeGepa:
+    """Writes the labels' words into the instructions, which helps the fake engine."""
+
+    name: ClassVar[str] = "gepa"
+    n_words: int = 3
+    reflection: str = ""
+    budget_share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.n_words < 1:
+            raise RecipeError(f"n_words = {self.n_words}: expected 1 or more")
+
+    def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
+        assert splits.test == (), "a stage was given the test rows"
+        context.tracker.prompt("before", bundle.prompt.instructions)
+        _count_to(3, self.name, context)
+        lines = [f"{label}: {', '.join(words[: self.n_words])}" for label, words in WORDS.items()]
+        instructions = "\n".join([bundle.task.instructions, *lines])
+        context.tracker.prompt("after", instructions)
+        entry = {"stage": self.name, "proposals": 3, "kept": 1, "dev_before": 0.3}
+        return bundle.with_stage(entry, prompt=bundle.prompt.with_instructions(instructions))
+
+
+@dataclass(frozen=True)
+class FakeGrpo:
+    """Writes an adapter, one step at a time, and goes on with the step after the last one written."""
+
+    name: ClassVar[str] = "grpo"
+    steps: int = 5
+
+    def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
+        from safetensors.numpy import save_file
+
+        _count_to(self.steps, self.name, context)
+        adapter = context.folder / "best"
+        adapter.mkdir(exist_ok=True)
+        save_file({"delta": np.full(4, self.steps, dtype=np.float32)}, adapter / "adapter_model.safetensors")
+        (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}), encoding="utf-8")
+        return bundle.with_stage({"stage": self.name}, weights=Weights(bundle.weights.base, adapter=adapter))
+
+
+@dataclass(frozen=True)
+class FakeCalibrate:
+    """A temperature."""
+
+    name: ClassVar[str] = "calibrate"
+    temperature: float = 0.8
+
+    def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
+        return bundle.with_stage({"stage": self.name}, calibration=Calibration(self.temperature))
+
+
+def _count_to(n_steps: int, stage: str, context: StageContext) -> None:
+    state = context.folder / "state.txt"
+    begun = int(state.read_text()) if state.is_file() else 0
+    with (context.folder / "steps-run.txt").open("a", encoding="utf-8") as log:
+        for step in range(begun + 1, n_steps + 1):
+            if os.environ.get("KILL") == f"{stage}:{step}":
+                os._exit(9)
+            log.write(f"{step}\n")
+            log.flush()
+            context.tracker.metrics({"dev_accuracy": 0.3 + 0.1 * step, "reward": 0.1 * step}, step=step)
+            context.tracker.progress(step, n_steps, f"dev {0.3 + 0.1 * step:.2f}")
+            state.write_text(str(step))
+
+
+class CountWords:
+    """A scikit-learn-like baseline: naive Bayes over words."""
+
+    def fit(self, texts: list[str], labels: list[str]) -> CountWords:
+        from sklearn.feature_extraction.text import CountVectorizer
+        from sklearn.naive_bayes import MultinomialNB
+        from sklearn.pipeline import make_pipeline
+
+        self._pipeline = make_pipeline(CountVectorizer(), MultinomialNB()).fit(texts, labels)
+        self.classes_ = self._pipeline.classes_
+        return self
+
+    def predict_proba(self, texts: list[str]) -> np.ndarray:
+        return self._pipeline.predict_proba(texts)
+
+
+class Majority:
+    """Knows one label only, as a baseline may."""
+
+    def fit(self, texts: list[str], labels: list[str]) -> Majority:
+        self.classes_ = np.array([max(sorted(set(labels)), key=labels.count)])
+        return self
+
+    def predict_proba(self, texts: list[str]) -> np.ndarray:
+        return np.ones((len(texts), 1))
+
+
+def _absent(task: Any, seed: int) -> Any:
+    raise MissingExtraError('absent needs a package: pip install "labelwright[absent]"')
+
+
+def install(set_attribute: Callable[..., None]) -> None:
+    """Put the fakes in place; ``set_attribute`` is ``monkeypatch.setattr`` or ``setattr``."""
+    import baselines
+    from workbench import export, recipe, run
+
+    stages = {name: ("workbench_fakes", f"Fake{name.capitalize()}") for name in ("gepa", "grpo", "calibrate")}
+    set_attribute(recipe, "STAGES", stages)
+    set_attribute(run, "open_engine", lambda weights, **settings: FakeEngine())
+    rungs = {"majority": lambda task, seed: Majority(), "words": lambda task, seed: CountWords(), "absent": _absent}
+    set_attribute(baselines, "BASELINES", rungs)
+    set_attribute(baselines, "size_bytes", lambda estimator: 1000)
+    if os.environ.get("KILL") == "bundle":
+        verify = export.verify
+
+        def kill(*arguments: Any) -> Any:
+            verify(*arguments)
+            os._exit(9)
+
+        set_attribute(export, "verify", kill)
+
+
+def without_tracking(set_attribute: Callable[..., None]) -> None:
+    """Replace MLflow, which takes seconds to start, where tracking is not what is tested."""
+    from workbench import run
+
+    class Silent:
+        run_id = uri = "none"
+
+        def __init__(self, *arguments: Any) -> None: ...
+
+        def __enter__(self) -> Silent:
+            return self
+
+        def __exit__(self, *arguments: Any) -> None: ...
+
+        def __getattr__(self, name: str) -> Any:
+            return (lambda *a, **k: self) if name in ("opened", "stage") else (lambda *a, **k: None)
+
+    set_attribute(run, "open_tracking", Silent)
+
+
+if __name__ == "__main__":
+    install(setattr)
+    if os.environ.get("TRACKING") == "off":
+        without_tracking(setattr)
+    from workbench.cli import main
+
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""`python -m workbench <verb> RECIPE`: arguments in, one line out where something is wrong.
+
+Exit status: 0 done, 2 the input's fault, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from labelwright.errors import LabelwrightError
+
+VERBS = {
+    "demo": "everything: stages, comparison, bundle",
+    "optimize": "the prompt (GEPA)",
+    "train": "the weights (GRPO)",
+    "calibrate": "the probabilities",
+    "compare": "score every rung on test, write the report",
+    "export": "write, verify and register the bundle",
+    "predict": "ask the run's bundle",
+    "dashboard": "MLflow's UI on the store",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except LabelwrightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        again = f"python -m workbench {options.verb} {options.recipe}"
+        print(f"\ninterrupted; the same command continues: make {options.verb}, or {again}", file=sys.stderr)
+        return 130
+
+
+def _run(options: argparse.Namespace) -> int:
+    from workbench.recipe import read_recipe
+
+    recipe = read_recipe(options.recipe)
+    from workbench import verbs
+    from workbench.progress import Display
+
+    display = Display()
+    if options.verb == "dashboard":
+        return verbs.dashboard(recipe, options.port, display)
+    if options.verb == "predict":
+        verbs.predict(recipe, options.run, options.text, display)
+    elif options.verb in ("optimize", "train", "calibrate"):
+        verbs.tune(recipe, options.verb, options.run, options.force, display)
+    else:
+        {"demo": verbs.demo, "compare": verbs.compare, "export": verbs.export}[options.verb](
+            recipe, options.run, options.force, display
+        )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m workbench", description="From a recipe to a tuned classifier.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, purpose in VERBS.items():
+        verb = verbs.add_parser(name, help=purpose, description=purpose)
+        verb.add_argument("recipe", metavar="RECIPE", help="a TOML file such as runs/homeowner.toml")
+        if name == "dashboard":
+            verb.add_argument("--port", type=int, default=5000)
+            continue
+        verb.add_argument("--run", default="", help="a run's stamp or folder (default: the newest)")
+        if name == "predict":
+            verb.add_argument("--text", required=True, help="what to classify")
+        else:
+            verb.add_argument("--force", action="store_true", help="do it again though it is done")
+    return parser

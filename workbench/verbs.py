@@ -1,0 +1,288 @@
+"""What each verb does: `demo`, `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `dashboard`.
+
+A verb is a short list of steps over a session; which run it works on is decided in ``run.py``.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from labelwright.bundle import load
+from labelwright.errors import LabelwrightError, RecipeError
+from labelwright.intervals import Interval
+from workbench.data import split_digest, split_summary
+from workbench.folder import Clock, RunFolder, find_run, read_curves, read_json, runs_of, write_json, write_text
+from workbench.leaderboard import percent
+from workbench.progress import Display, duration, silence_libraries
+from workbench.recipe import Recipe
+from workbench.run import RUNS, VERB_STAGES, Session, choose_run, new_run, read_rows
+from workbench.tables import check_keys
+
+
+@contextmanager
+def session(recipe: Recipe, verb: str, run: str, display: Display) -> Iterator[Session]:
+    """The verb's run, opened: rows read and checked, run chosen or begun, lock held, tracking open."""
+    check_baselines(recipe)
+    rows = read_rows(recipe)
+    folder = choose_run(recipe, verb, run, rows, display)
+    silence_libraries()
+    with Session(recipe, folder, rows, display).opened() as opened:
+        yield opened
+
+
+def check_baselines(recipe: Recipe) -> None:
+    """Refuse a baseline that does not exist, before anything is begun."""
+    from baselines import BASELINES
+
+    check_keys(dict.fromkeys(recipe.baselines.names), BASELINES, f"{recipe.path}, [baselines] names", "baseline")
+
+
+def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
+    """Everything: the recipe's stages, the comparison, the bundle."""
+    if force and not run:
+        new_run(recipe, read_rows(recipe), display)
+    with session(recipe, "demo", run, display) as work:
+        with Clock(work.folder.path / "clock.json") as clock:
+            # The untuned model is step 1, whether done or not; comparison and export are the last two.
+            work.n_steps = max(len(work.folder.done_steps()), 1) + len(work.remaining_stages()) + 2
+            work.ensure_untuned()
+            work.finish_interrupted()
+            for name in work.remaining_stages():
+                work.run_stage(name)
+            _compare(work, force=False)
+            _export(work, force=False)
+            work.folder.state["finished"] = True
+            work.folder.save()
+        _show_leaderboard(work.folder.path, display)
+        _show_outputs(work, clock.seconds)
+
+
+def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> None:
+    """`optimize`, `train` or `calibrate`: the verb's stage on the newest bundle of the run."""
+    with session(recipe, verb, run, display) as work:
+        work.ensure_untuned()
+        work.finish_interrupted()
+        work.run_verb_stages(VERB_STAGES[verb], force)
+        step = work.folder.done_steps()[-1]
+        report = load(work.folder.bundle_path(step)).report
+        numbers = ", ".join(f"{key} {value:.3f}" for key, value in report.items() if isinstance(value, (int, float)))
+        display.say(f"{step['folder']}: dev {numbers}")
+        display.say(f"bundle: {work.folder.bundle_path(step)}")
+        following = {"optimize": "train", "train": "calibrate", "calibrate": "compare"}[verb]
+        display.say(f"next: {_make(following, recipe, work.folder.path)}")
+
+
+def compare(recipe: Recipe, run: str, force: bool, display: Display) -> None:
+    """Score every rung on test and write the report."""
+    with session(recipe, "compare", run, display) as work:
+        work.ensure_untuned()
+        work.finish_interrupted()
+        _compare(work, force)
+        _show_leaderboard(work.folder.path, display)
+        display.say(f"report: {work.folder.path / 'report.md'}")
+
+
+def export(recipe: Recipe, run: str, force: bool, display: Display) -> None:
+    """Write, verify and register the run's bundle."""
+    with session(recipe, "export", run, display) as work:
+        work.ensure_untuned()
+        work.finish_interrupted()
+        _export(work, force)
+        display.say(f"bundle: {work.folder.path / 'bundle'}")
+        display.say(f'try it: labelwright predict {work.folder.path / "bundle"} "{work.splits.dev[0].text}"')
+
+
+def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
+    """Ask the run's bundle: the exported one, else the newest step's."""
+    if not text.strip():
+        raise RecipeError('predict needs a text: make predict TEXT="the pool is green"')
+    parent = RUNS / recipe.name
+    known = runs_of(parent)
+    if not run and not known:
+        raise RecipeError(f"no run of {recipe.name} under {parent} yet: begin one with `make demo`")
+    folder = find_run(parent, run) if run else RunFolder(known[-1])
+    done = folder.done_steps()
+    exported = folder.state.get("export")
+    if not done:
+        raise RecipeError(f"run {folder.path} has no finished step yet: continue it with `make demo`")
+    current = exported is not None and exported["step"] == done[-1]["folder"]
+    where = folder.path / "bundle" if current else folder.bundle_path(done[-1])
+    silence_libraries()
+    from labelwright.classifier import Classifier
+    from workbench.run import Engines
+
+    bundle = load(where)
+    classifier = Classifier.from_bundle(bundle, engine=Engines(recipe.model)(bundle.weights))
+    probs = classifier.predict_proba([text])[0]
+    ranked = sorted(zip(probs.tolist(), map(str, classifier.classes_), strict=True), reverse=True)
+    for p, name in ranked[:3]:
+        display.say(f"{p:6.1%}  {name}")
+    display.say(f"({where})")
+
+
+def dashboard(recipe: Recipe, port: int, display: Display) -> int:
+    """Run MLflow's own UI on the recipe's store until interrupted; returns its exit status."""
+    uri = recipe.tracking.resolved_uri()
+    if uri.startswith(("http://", "https://", "databricks")):
+        display.say(f"the store is a server with a UI of its own: {uri}")
+        return 0
+    path = Path(uri.removeprefix("sqlite:///"))
+    if uri.startswith("sqlite:///") and not path.is_file():
+        raise RecipeError(f"{path}: nothing is recorded yet; run `make demo` first")
+    display.say(f"MLflow on http://127.0.0.1:{port} (store {uri}); Ctrl-C stops it")
+    command = ["ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    return subprocess.call([sys.executable, "-m", "mlflow", *command])
+
+
+def _compare(work: Session, force: bool) -> None:
+    """Score, compute, write. Done already if the same steps were compared under the same settings."""
+    steps = [step["folder"] for step in work.folder.done_steps()]
+    settings = {"compare": asdict(work.recipe.compare), "baselines": list(work.recipe.baselines.names)}
+    path = work.folder.path
+    known = work.folder.state.get("compare")
+    if not force and known and known["steps"] == steps and known["settings"] == settings:
+        work.display.say(f"compare is done, its report is {path / 'report.md'}; to do it again: --force")
+        return
+    from workbench.compare import read_test, score_rungs
+    from workbench.leaderboard import build
+    from workbench.plots import chosen_curves, draw
+    from workbench.report import machine, report_json, report_markdown, rows_jsonl, table
+
+    if force:
+        for kept in (path / "compare" / "rungs").glob("*.json"):
+            kept.unlink()
+    with work.display.step("compare", work.n_steps - 1 if work.n_steps else 0, work.n_steps):
+        test = read_test(work.splits)
+        work.tracking.dataset("test", test, split_digest(work.splits))
+        rungs = score_rungs(work, test)
+        if all(rung.failed for rung in rungs):
+            raise LabelwrightError(f"no rung could be scored; the first said: {rungs[0].failed}")
+        names = work.task.names
+        board = build(rungs, test, names, work.recipe.compare.bootstrap, work.recipe.seed)
+        curves = {step: read_curves(path / step / "curves.jsonl") for step in steps}
+        curves = chosen_curves({step: found for step, found in curves.items() if found})
+        about = {
+            "recipe": work.recipe.name,
+            "run": path.name,
+            "command": _make("compare", work.recipe, path),
+            "machine": machine(),
+        }
+        report = report_json(
+            board, run=about, splits=split_summary(work.splits), labels=names, stages=_stage_records(work)
+        )
+        draw(board, curves, path / "plots")
+        write_text(path / "rows.jsonl", rows_jsonl(board, test, names))
+        write_json(path / "report.json", report)
+        write_text(path / "report.md", report_markdown(report, board, test, work.newest_bundle(), curves))
+        columns, cells = table(report)
+        by_column = {column: [row[i] for row in cells] for i, column in enumerate(columns)}
+        files = [path / "report.md", path / "report.json", path / "rows.jsonl", path / "plots"]
+        work.tracking.comparison(by_column, report, files)
+        # A single failed rung is tried again by the next compare.
+        if not any(rung.failed for rung in rungs):
+            work.folder.state["compare"] = {"steps": steps, "settings": settings}
+        work.folder.save()
+
+
+def _export(work: Session, force: bool) -> None:
+    from workbench.export import export_bundle, export_settings
+
+    target, known = work.folder.path / "bundle", work.folder.state.get("export")
+    newest = work.folder.done_steps()[-1]["folder"]
+    same = known is not None and known["step"] == newest and known["settings"] == export_settings(work)
+    if same and not force and (target / "bundle.json").is_file():
+        work.display.say(f"export is done, the bundle is {target}; to do it again: --force")
+        return
+    with work.display.step("export", work.n_steps, work.n_steps):
+        export_bundle(work)
+
+
+def _stage_records(work: Session) -> list[dict[str, Any]]:
+    """For every step: its cost, its dev metrics, and what the stage wrote into the bundle's history."""
+    records = []
+    n_before = 0
+    for step in work.folder.done_steps():
+        bundle = load(work.folder.bundle_path(step))
+        decided: dict[str, Any] = {}
+        for entry in bundle.history[n_before:]:
+            decided |= dict(entry)
+        n_before = len(bundle.history)
+        records.append(
+            {
+                "folder": step["folder"],
+                "stage": step["stage"],
+                "seconds": step["seconds"],
+                "peak_memory_bytes": step["peak_memory_bytes"],
+                "dev": {key: value for key, value in bundle.report.items() if isinstance(value, (int, float))},
+                "decided": decided,
+            }
+        )
+    return records
+
+
+def _show_leaderboard(path: Path, display: Display) -> None:
+    """The report's leaderboard in short: columns that do not fit are left to the report, the least telling first."""
+    report = read_json(path / "report.json")
+    columns = ["rung", "accuracy %", "F1 %", "log loss", "ECE %", "valid %", "ms/row", "rows/s", "trained", "p vs best"]
+    rows = [_short_row(rung) for rung in report["rungs"]]
+    for spare in ("rows/s", "p vs best", "log loss", "trained"):
+        widths = [max(len(row[i]) for row in [columns, *rows]) + 3 for i in range(len(columns))]
+        if sum(widths) < display.console.width:
+            break
+        place = columns.index(spare)
+        for row in (columns, *rows):
+            del row[place]
+    table = Table(title=f"{report['recipe']}, test split ({report['splits']['test']} rows)", title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "rung" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    display.console.print(table)
+    display.say(report["verdict"]["text"])
+
+
+def _short_row(rung: Mapping[str, Any]) -> list[str]:
+    if rung["failed"]:
+        return [rung["name"], *["–"] * 9]
+    test, cost, against = rung["test"], rung["cost"], rung["against_best"]
+    valid = test["valid_labels"]
+    return [
+        rung["name"],
+        percent(Interval(**test["accuracy"])),
+        f"{100 * test['macro_f1']['value']:.1f}",
+        f"{test['log_loss']['value']:.3f}",
+        f"{100 * test['ece']['value']:.1f}",
+        f"{100 * valid['value']:.0f}" if valid else "–",
+        f"{cost['ms_per_row']:.2g}" if cost["ms_per_row"] < 10 else f"{cost['ms_per_row']:.0f}",
+        f"{cost['rows_per_second']:.0f}",
+        duration(cost["seconds_to_train"]),
+        "best" if against is None else f"{against['p_holm']:.2g}",
+    ]
+
+
+def _show_outputs(work: Session, seconds: float) -> None:
+    path, recipe = work.folder.path, work.recipe
+    uri = (work.folder.state.get("export") or {}).get("model_uri")
+    say = work.display.say
+    say(f"\nfinished in {duration(seconds)}")
+    say(f"bundle:  {path / 'bundle'}" + (f"  (MLflow: {uri})" if uri else ""))
+    say(f"report:  {path / 'report.md'}")
+    say(f"MLflow:  {work.tracking.uri}")
+    say("next:")
+    say(f'  {_make("predict", recipe)} TEXT="{work.splits.dev[0].text[:60]}"')
+    say(f"  {_make('dashboard', recipe)}")
+    say(f"  .venv/bin/labelwright check {path / 'bundle'}")
+
+
+def _make(verb: str, recipe: Recipe, run: Path | None = None) -> str:
+    """The command a person types."""
+    given = "" if recipe.path == Path("runs/homeowner.toml") else f" RECIPE={recipe.path}"
+    return f"make {verb}{given}" + (f" RUN={run.name}" if run else "")
