@@ -296,6 +296,50 @@ def edge_places(packed: Packed, trees: Sequence[OptionTree]) -> NDArray[np.int64
     )
 
 
+def tree_log_probs(
+    model: Any, prefix_tokens: Sequence[int], rows: Sequence[Row], entropy: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Edge log-probabilities of many rows in one packed forward pass, differentiable, nothing cached.
+
+    Parameters
+    ----------
+    model : transformers.PreTrainedModel
+        With the attention implementation of ``labelwright.engines.packing``.
+    prefix_tokens : sequence of int
+        What every row begins with; fed once.
+    rows : sequence of Row
+        Each with its tokens and its option tree.
+    entropy : bool
+        Also return each edge's next-token entropy in nats (no gradient).
+
+    Returns
+    -------
+    log_probs : float32 tensor (n_edges of all rows, in row order)
+    entropies : the same shape, or None
+    """
+    device = next(model.parameters()).device
+    packed = pack(rows, prefix_tokens=prefix_tokens, device=device)
+    output = model.get_decoder()(
+        input_ids=packed.input_ids, position_ids=packed.position_ids, use_cache=False, tree_layout=packed.layout
+    )
+    hidden = output.last_hidden_state[0]
+    places = edge_places(packed, [row.tree for row in rows])
+    tokens = np.concatenate([row.tree.edge_token for row in rows])
+    log_probs = edge_log_probs(model, hidden, places, tokens)
+    return log_probs, _entropies(model, hidden, places) if entropy else None
+
+
+@torch.no_grad()
+def _entropies(model: Any, hidden: Tensor, places: NDArray[np.int64]) -> Tensor:
+    unique, inverse = np.unique(places, return_inverse=True)
+    parts = []
+    for start in range(0, len(unique), LOGIT_ROWS):
+        rows = torch.as_tensor(unique[start : start + LOGIT_ROWS], device=hidden.device)
+        log_probs = torch.log_softmax(model.get_output_embeddings()(hidden[rows]).float(), dim=-1)
+        parts.append(-(log_probs.exp() * log_probs).sum(-1))
+    return torch.cat(parts)[torch.as_tensor(inverse, device=hidden.device)]
+
+
 def edge_log_probs(model: Any, hidden: Tensor, places: NDArray[np.int64], tokens: NDArray[np.int64]) -> Tensor:
     """log p(token | place) over the whole vocabulary, float32 (n_edges,), differentiable.
 

@@ -1,0 +1,297 @@
+"""TRL's GRPOTrainer over a closed answer space.
+
+Two things are replaced, the rest is TRL's. Rollouts are labels drawn from P(k | x) instead of generated text. And
+log-probabilities come from one packed forward pass (prefix once, each row once, its options as a tree) instead of the
+prompt repeated for every rollout. ``exact`` mode takes the group to be the whole answer space and needs no draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import RandomSampler, Sampler
+from trl import GRPOTrainer
+
+from labelwright.engines.packing import Row
+from labelwright.engines.transformers import TransformersEngine, tree_log_probs
+from labelwright.prompt import Prompt
+from labelwright.task import Example
+from labelwright.tree import OptionTree
+
+Mode = Literal["sampled", "exact"]
+
+# Keeps the exact advantage finite where the model is already certain; TRL uses the same value for its groups.
+ADVANTAGE_EPSILON = 1e-4
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """The training rows as tokens.
+
+    Attributes
+    ----------
+    prefix : tuple of int
+        Tokens before every row.
+    rows : tuple of tuple of int
+        Tokens of each row up to the answer.
+    tree : OptionTree
+        Over all labels, in label order.
+    gold : int64 array (n_rows,)
+    texts : tuple of str
+        Rendered prompts, for TRL's logs.
+    """
+
+    prefix: tuple[int, ...]
+    rows: tuple[tuple[int, ...], ...]
+    tree: OptionTree
+    gold: NDArray[np.int64]
+    texts: tuple[str, ...]
+
+    @classmethod
+    def from_examples(cls, examples: Sequence[Example], prompt: Prompt, engine: TransformersEngine) -> LabelRows:
+        """Tokenise with the engine's own segments, so that training sees the bytes that serving will."""
+        rendered = prompt.render_all([example.text for example in examples])
+        names = [label.name for label in prompt.labels]
+        return cls(
+            prefix=engine.prefix_tokens(rendered[0]),
+            rows=tuple(engine.row_tokens(one) for one in rendered),
+            tree=engine.option_tree(prompt.options),
+            gold=np.array([names.index(example.label) for example in examples]),
+            texts=tuple(one.text for one in rendered),
+        )
+
+    def dataset(self) -> Any:
+        """A datasets.Dataset with one line a row: its prompt as text, and its number."""
+        from datasets import Dataset
+
+        return Dataset.from_dict({"prompt": list(self.texts), "row": list(range(len(self.rows)))})
+
+
+class LabelTreeTrainer(GRPOTrainer):
+    """GRPO with label-tree rollouts.
+
+    Parameters
+    ----------
+    rows : LabelRows
+    rewards : float array (n_labels, n_labels)
+        Reward of answering column k where row g is gold.
+    mode : {"sampled", "exact"}
+    validity : float
+        Weight c of the term -c * logsumexp_k(s_k), which keeps probability on the labels for servers that decode
+        freely. At least 0.
+    reference : float array (n_rows, n_labels), optional
+        Log-probabilities under the starting weights; needed for ``exact`` with beta > 0.
+    **settings
+        GRPOTrainer's own: model, args, processing_class, peft_config, callbacks.
+
+    Notes
+    -----
+    Sampled: draws come from the softmax over labels while TRL's loss differentiates s_k, the full-vocabulary
+    log-probability. The gradient is the same in expectation: log P(k) = s_k - logsumexp(s), and the second term is
+    multiplied by the group's mean advantage, which is zero.
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: LabelRows,
+        rewards: NDArray[np.float64],
+        mode: Mode,
+        validity: float = 0.0,
+        reference: NDArray[np.float64] | None = None,
+        **settings: Any,
+    ) -> None:
+        self._rows = rows
+        self._mode = mode
+        self._validity = validity
+        self._index = {text: row for row, text in enumerate(rows.texts)}
+        self._by_tokens = {tokens: row for row, tokens in enumerate(rows.rows)}
+        self._option = {option: k for k, option in enumerate(rows.tree.options)}
+        self._reward_values = rewards
+        super().__init__(
+            reward_funcs=self.label_reward,
+            train_dataset=rows.dataset(),
+            rollout_func=_rollout if mode == "sampled" else None,
+            **settings,
+        )
+        device = self.accelerator.device
+        self._rewards = torch.as_tensor(rewards, dtype=torch.float32, device=device)
+        self._incidence = torch.as_tensor(rows.tree.incidence, dtype=torch.float32, device=device)
+        self._reference = None if reference is None else torch.as_tensor(reference, dtype=torch.float32, device=device)
+
+    def label_scores(self, rows: Sequence[int]) -> Tensor:
+        """Log-probability of every label for the given training rows, float32 (n_rows, n_labels), differentiable."""
+        batch = [Row(self._rows.rows[row], self._rows.tree) for row in rows]
+        with self.accelerator.autocast():
+            edges, _ = tree_log_probs(_plain(self.model), self._rows.prefix, batch)
+        return edges.reshape(len(batch), -1) @ self._incidence.T
+
+    # --- sampled -----------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def draw(self, prompts: Sequence[str]) -> dict[str, Any]:
+        """One label a prompt from P(k | x), in TRL's rollout format. Repeated prompts are scored once."""
+        unique = list(dict.fromkeys(prompts))
+        scores = self.label_scores([self._index[text] for text in unique])
+        probabilities = torch.softmax(scores, dim=-1)
+        output: dict[str, Any] = {"prompt_ids": [], "completion_ids": [], "logprobs": []}
+        place = {text: i for i, text in enumerate(unique)}
+        for text in prompts:
+            k = int(torch.multinomial(probabilities[place[text]], 1))
+            option = self._rows.tree.options[k]
+            output["prompt_ids"].append([*self._rows.prefix, *self._rows.rows[self._index[text]]])
+            output["completion_ids"].append(list(option))
+            # The draw's log-probability belongs to the whole label; TRL wants one number a token and only logs it.
+            output["logprobs"].append([float(scores[place[text], k]) / len(option)] * len(option))
+        return output
+
+    def label_reward(
+        self, prompts: list[str], completions: list[str], completion_ids: list[list[int]], row: list[int], **_: Any
+    ) -> list[float]:
+        """TRL's reward function: the reward matrix at (gold label, drawn label)."""
+        drawn = [self._option[tuple(ids)] for ids in completion_ids]
+        return [float(self._reward_values[self._rows.gold[r], k]) for r, k in zip(row, drawn, strict=True)]
+
+    def _get_per_token_logps_and_entropies(  # type: ignore[override]
+        self,
+        model: Any,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        compute_entropy: bool = False,
+        **_: Any,
+    ) -> tuple[Tensor, Tensor | None, None]:
+        """TRL's hook, packed: (n_rollouts, logits_to_keep) log-probabilities of the completion tokens."""
+        keep = attention_mask.bool().cpu()
+        ids = input_ids.cpu()
+        cut = ids.shape[1] - logits_to_keep
+        prompts = [tuple(ids[i, :cut][keep[i, :cut]].tolist()) for i in range(len(ids))]
+        answers = [tuple(ids[i, cut:][keep[i, cut:]].tolist()) for i in range(len(ids))]
+        n_prefix = len(self._rows.prefix)
+        by_prompt: dict[tuple[int, ...], dict[tuple[int, ...], None]] = {}
+        for prompt, answer in zip(prompts, answers, strict=True):
+            by_prompt.setdefault(prompt, {})[answer] = None
+        rows = {p: Row(p[n_prefix:], OptionTree.build(list(options))) for p, options in by_prompt.items()}
+        with self.accelerator.autocast():
+            edges, entropies = tree_log_probs(_plain(model), self._rows.prefix, list(rows.values()), compute_entropy)
+        offsets = dict(zip(rows, np.cumsum([0, *(row.tree.n_edges for row in rows.values())]), strict=False))
+        # Rollout i, token t -> edge; padding points at edge 0 and is masked by TRL.
+        index = torch.zeros((len(ids), logits_to_keep), dtype=torch.long)
+        for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+            tree = rows[prompt].tree
+            path = np.flatnonzero(tree.incidence[tree.options.index(answer)])
+            index[i, : len(answer)] = torch.as_tensor(offsets[prompt] + path)
+        index = index.to(edges.device)
+        mask = keep[:, cut:].to(edges.device)
+        log_probs = edges[index].masked_fill(~mask, 0.0)
+        return log_probs, None if entropies is None else entropies[index].masked_fill(~mask, 0.0), None
+
+    # --- exact -------------------------------------------------------------------------------------------------
+
+    def _get_train_sampler(self, dataset: Any = None) -> Sampler:
+        """Exact mode needs each row once; TRL's sampler repeats it for every rollout of its group."""
+        if self._mode == "sampled":
+            return super()._get_train_sampler(dataset)
+        return RandomSampler(self.train_dataset, generator=torch.Generator().manual_seed(self.args.seed))
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """Exact mode has nothing to generate: the batch is the rows."""
+        return super()._prepare_inputs(generation_batch) if self._mode == "sampled" else generation_batch
+
+    def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
+        if self._mode == "exact":
+            return self._exact_loss([int(one["row"]) for one in inputs])
+        loss = super()._compute_loss(model, inputs)
+        if self._validity:
+            scores = self.label_scores(self._rows_of(inputs))
+            loss = loss - self._validity * scores.logsumexp(-1).mean() / self.current_gradient_accumulation_steps
+        return loss
+
+    def _rows_of(self, inputs: Any) -> list[int]:
+        """The training rows behind a batch of rollouts, each once."""
+        ids, mask = inputs["prompt_ids"].cpu(), inputs["prompt_mask"].bool().cpu()
+        n_prefix = len(self._rows.prefix)
+        prompts = {tuple(one[keep].tolist()[n_prefix:]) for one, keep in zip(ids, mask, strict=True)}
+        return sorted(self._by_tokens[tokens] for tokens in prompts)
+
+    def _exact_loss(self, rows: list[int]) -> Tensor:
+        """-sum_k P(k) A_k with A_k = (r_k - E_P r) / (sd_P r + eps), plus exact KL and the validity term."""
+        scores = self.label_scores(rows)
+        loss, metrics = exact_loss(
+            scores,
+            self._rewards[torch.as_tensor(self._rows.gold[rows], device=scores.device)],
+            beta=self.beta,
+            reference=None if self._reference is None else self._reference[rows],
+            validity=self._validity,
+        )
+        for name, value in metrics.items():
+            self._metrics["train"][name].append(value)
+        return loss / self.current_gradient_accumulation_steps
+
+
+def exact_loss(
+    scores: Tensor,
+    rewards: Tensor,
+    *,
+    beta: float = 0.0,
+    reference: Tensor | None = None,
+    validity: float = 0.0,
+) -> tuple[Tensor, dict[str, float]]:
+    """GRPO's loss with the whole answer space as the group, weighted by P.
+
+    Parameters
+    ----------
+    scores : tensor (n_rows, n_labels)
+        s_k, the options' log-probabilities.
+    rewards : tensor (n_rows, n_labels)
+        r_k for each row's gold label.
+    beta : float
+        Weight of KL(P || P_reference), summed over the labels, no sampling.
+    reference : tensor (n_rows, n_labels), optional
+        s_k under the starting weights; needed where beta is above 0.
+    validity : float
+        Weight c of -c * logsumexp_k(s_k).
+
+    Returns
+    -------
+    loss : scalar tensor, mean over rows
+    metrics : dict
+        reward (expected), frac_reward_zero_std, entropy (nats), valid_mass (exp of logsumexp), kl.
+    """
+    log_probs = torch.log_softmax(scores, dim=-1)
+    probabilities = log_probs.exp()
+    with torch.no_grad():
+        mean = (probabilities * rewards).sum(-1, keepdim=True)
+        deviation = (probabilities * (rewards - mean) ** 2).sum(-1, keepdim=True).sqrt()
+        advantages = (rewards - mean) / (deviation + ADVANTAGE_EPSILON)
+    loss = -(probabilities * advantages).sum(-1).mean()
+    metrics = {
+        "reward": mean.mean().item(),
+        "frac_reward_zero_std": (deviation < ADVANTAGE_EPSILON).float().mean().item(),
+        "entropy": -(probabilities * log_probs).sum(-1).mean().item(),
+        "valid_mass": scores.detach().logsumexp(-1).exp().mean().item(),
+    }
+    if beta:
+        if reference is None:
+            raise ValueError("beta > 0 needs the reference log-probabilities")
+        divergence = (probabilities * (log_probs - torch.log_softmax(reference, dim=-1))).sum(-1).mean()
+        loss = loss + beta * divergence
+        metrics["kl"] = divergence.item()
+    if validity:
+        loss = loss - validity * scores.logsumexp(-1).mean()
+    return loss, metrics
+
+
+def _rollout(prompts: list[str], trainer: LabelTreeTrainer) -> dict[str, Any]:
+    return trainer.draw(prompts)
+
+
+def _plain(model: Any) -> Any:
+    """The transformers model inside PEFT's wrapper; its adapters are in its layers either way."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
