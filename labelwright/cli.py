@@ -1,0 +1,248 @@
+"""The command line: ``labelwright predict | evaluate | check BUNDLE``.
+
+Answers with a bundle that was exported; tuning is the workbench's. Nothing heavy is imported before it is needed, so
+that help and bad input answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelwright.errors import DataError, LabelwrightError
+
+if TYPE_CHECKING:
+    from labelwright.bundle import Bundle
+    from labelwright.engine import Engine
+
+_STDIN = "-"
+_SHOWN_LABELS = 5
+_BAR_WIDTH = 24
+_PROGRESS_EVERY_S = 1.0
+# Typed texts are few and a pipe may be slow: small chunks, so that answers follow soon.
+_TYPED_CHUNK_ROWS = 16
+
+_EXAMPLES = """examples:
+  labelwright predict bundle "the water has gone green" "no heat upstairs"
+  labelwright predict bundle --input rows.jsonl --output out.jsonl
+  echo "gate drags on the path" | labelwright predict bundle - --json
+  labelwright evaluate bundle --input labelled.csv --text-column message
+  labelwright check bundle
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0, 1 where ``check`` found something, 2 for bad input."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except LabelwrightError as error:
+        print("labelwright: error: " + " ".join(str(error).split()), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has gone; Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="labelwright",
+        description="Classify texts with an exported bundle.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    predict = _command(commands, "predict", _predict, "label texts, from the command line, stdin or a file")
+    predict.add_argument("texts", nargs="*", metavar="TEXT", help="texts to label; - reads one a line from stdin")
+    predict.add_argument("--input", metavar="FILE", help="rows to label: .jsonl, .csv or .parquet; - is JSONL on stdin")
+    predict.add_argument("--output", metavar="FILE", help="where labelled rows go, as .jsonl (default: stdout)")
+    predict.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
+    predict.add_argument("--json", action="store_true", help="one JSON object a text, with every probability")
+
+    evaluate = _command(commands, "evaluate", _evaluate, "measure on labelled rows, with bootstrap intervals")
+    evaluate.add_argument("--input", required=True, metavar="FILE", help="labelled rows: .jsonl, .csv or .parquet")
+    evaluate.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
+    evaluate.add_argument(
+        "--label-column", default="label", metavar="NAME", help="column of the label (default: label)"
+    )
+    evaluate.add_argument("--group-column", metavar="NAME", help="rows of one group count as one draw in the intervals")
+    evaluate.add_argument("--json", action="store_true", help="the numbers as one JSON object")
+
+    check = _command(commands, "check", _check, "compare with what was exported: hashes, then golden rows")
+    check.add_argument("--files-only", action="store_true", help="hashes only; needs no model")
+    return parser
+
+
+def _command(commands: Any, name: str, function: Any, help: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help,
+        description=f"{help[0].upper()}{help[1:]}.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(command=function)
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="folder that `make export` wrote")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps, ... (default: auto)")
+    parser.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16 (default: auto)")
+    return parser
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    if bool(arguments.texts) == (arguments.input is not None):
+        raise DataError('predict: expected either texts or --input FILE; try: labelwright predict BUNDLE "a text"')
+    if arguments.input is None and arguments.output is not None:
+        raise DataError("predict: --output goes with --input FILE; texts are answered on stdout")
+    if arguments.output is not None and Path(arguments.output).suffix.lower() != ".jsonl":
+        raise DataError(f"{arguments.output}: expected an output file ending in .jsonl")
+    return _predict_texts(arguments) if arguments.input is None else _predict_rows(arguments)
+
+
+def _predict_texts(arguments: argparse.Namespace) -> int:
+    from labelwright.labelling import label_rows
+
+    texts = _stdin_lines() if arguments.texts == [_STDIN] else enumerate(arguments.texts, start=1)
+    source = "stdin" if arguments.texts == [_STDIN] else "texts"
+    records = _first_read({"text": text} for _, text in texts)
+    bundle, engine = _open(arguments)
+    for row in label_rows(records, bundle, engine, source=source, chunk_rows=_TYPED_CHUNK_ROWS):
+        print(json.dumps(row, ensure_ascii=False) if arguments.json else _picture(row), flush=True)
+    return 0
+
+
+def _predict_rows(arguments: argparse.Namespace) -> int:
+    from labelwright.labelling import JsonLines, label_rows
+    from labelwright.records import iterate_records
+
+    records = _first_read(_stdin_records() if arguments.input == _STDIN else iterate_records(arguments.input))
+    source = "stdin" if arguments.input == _STDIN else arguments.input
+    with JsonLines(arguments.output) as output:
+        bundle, engine = _open(arguments)
+        for row in _shown(label_rows(records, bundle, engine, text=arguments.text_column, source=source)):
+            output.write(row)
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    import numpy as np
+
+    from labelwright.bundle import load
+    from labelwright.intervals import bootstrap_intervals
+    from labelwright.labelling import label_rows
+    from labelwright.task import read_examples
+
+    columns = {"text": arguments.text_column, "label": arguments.label_column, "group": arguments.group_column}
+    examples = read_examples(arguments.input, **columns)
+    names = load(arguments.bundle).task.names
+    for number, example in enumerate(examples, start=1):
+        if example.label not in names:
+            raise DataError(
+                f"{arguments.input}, row {number}: label {example.label!r} is not one of the bundle's {len(names)} "
+                f"labels; correct or remove the row"
+            )
+    bundle, engine = _open(arguments)
+    rows = _shown(label_rows(({"text": example.text} for example in examples), bundle, engine))
+    probs = np.array([list(row["probabilities"].values()) for row in rows])
+    gold = np.array([names.index(example.label) for example in examples])
+    # A row without a group is a group of its own.
+    groups = [example.group or f"row {n}" for n, example in enumerate(examples)] if arguments.group_column else None
+    metrics = bootstrap_intervals(probs, gold, groups)
+    if arguments.json:
+        numbers = {name: interval._asdict() for name, interval in metrics.items()}
+        print(json.dumps({"n_rows": len(examples), "metrics": numbers}))
+        return 0
+    print(f"{len(examples)} rows, {len(names)} labels; value and 95 % bootstrap interval")
+    for name, interval in metrics.items():
+        print(f"  {name:10} {interval.value:7.3f}   {interval.low:.3f} to {interval.high:.3f}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from labelwright.bundle import verify
+
+    result = verify(arguments.bundle)
+    golden = (arguments.bundle / "golden.jsonl").is_file()
+    if result.ok and golden and not arguments.files_only:
+        result = verify(arguments.bundle, _open(arguments)[1])
+    for problem in result.problems:
+        print(f"labelwright: {arguments.bundle}: {problem}", file=sys.stderr)
+    if not result.ok:
+        return 1
+    rows = "not scored" if golden else "none in this bundle"
+    if result.n_golden:
+        rows = f"{result.n_golden} answered as recorded (largest difference {result.max_difference:.4f})"
+    print(f"ok: {result.n_files} files as exported; golden rows: {rows}")
+    return 0
+
+
+def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
+    from labelwright.bundle import load
+    from labelwright.engine import open_engine
+
+    bundle = load(arguments.bundle)
+    return bundle, open_engine(bundle.weights, device=arguments.device, dtype=arguments.dtype)
+
+
+def _first_read(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same rows, the first one read already: a file that cannot be read is refused before a model is loaded."""
+    first = next(records, None)
+    if first is None:
+        raise DataError("stdin: nothing to label; expected one text a line, or with --input - one JSON object a line")
+    return itertools.chain([first], records)
+
+
+def _stdin_lines() -> Iterator[tuple[int, str]]:
+    """Numbered lines of stdin that are not blank."""
+    for number, line in enumerate(sys.stdin.buffer, start=1):
+        try:
+            text = line.decode().strip()
+        except UnicodeDecodeError as error:
+            raise DataError(f"stdin, line {number}: not UTF-8; convert the text first") from error
+        if text:
+            yield number, text
+
+
+def _stdin_records() -> Iterator[dict[str, Any]]:
+    for number, line in _stdin_lines():
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"stdin, line {number}: not JSON ({error.msg}); expected one object a line") from error
+        if not isinstance(record, dict):
+            raise DataError(f"stdin, line {number}: expected a JSON object, found {type(record).__name__}")
+        yield record
+
+
+def _shown(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same rows; how many have passed is written to stderr, once a second at most."""
+    started = reported = time.monotonic()
+    n_rows = 0
+    for n_rows, row in enumerate(rows, start=1):
+        yield row
+        if (now := time.monotonic()) - reported >= _PROGRESS_EVERY_S:
+            reported = now
+            print(f"\r{n_rows} rows, {n_rows / (now - started):.0f} rows/s", end="", file=sys.stderr, flush=True)
+    print(f"\r{n_rows} rows in {time.monotonic() - started:.1f} s".ljust(40), file=sys.stderr)
+
+
+def _picture(row: Mapping[str, Any]) -> str:
+    """A text and its most probable labels, with bars."""
+    ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])[:_SHOWN_LABELS]
+    width = max(len(name) for name, _ in ranked)
+    lines = [f"  {name:{width}}  {p:.3f}  {'#' * round(_BAR_WIDTH * p)}".rstrip() for name, p in ranked]
+    return "\n".join([row["text"], *lines])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,292 @@
+"""The command line: what it prints, writes and refuses. Engines are fakes; one test starts the real program."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+from fakes import FakeEngine, toy_bundle, toy_examples
+
+import labelwright.engine
+from labelwright import labelling
+from labelwright.bundle import save
+from labelwright.cli import main
+from labelwright.decide import probabilities
+
+
+@pytest.fixture
+def opened(monkeypatch) -> list[dict]:
+    """Settings of every engine that is opened."""
+    calls: list[dict] = []
+
+    def open_fake(weights, **settings):
+        calls.append(settings)
+        return FakeEngine()
+
+    monkeypatch.setattr(labelwright.engine, "open_engine", open_fake)
+    return calls
+
+
+@pytest.fixture
+def bundle(tmp_path, opened) -> str:
+    save(toy_bundle(), tmp_path / "bundle", engine=FakeEngine(), golden=toy_examples(2))
+    return str(tmp_path / "bundle")
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    def give(data: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+    return give
+
+
+def write_rows(path, rows) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def refused(arguments, capsys) -> str:
+    """The one line on stderr of a command that is refused."""
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("labelwright: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+# ------------------------------------------------------------------------------------------------- predict, texts
+
+
+def test_a_text_is_answered_with_bars(bundle, capsys):
+    assert main(["predict", bundle, "the pool liner"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "the pool liner"
+    assert [line.split()[0] for line in lines[1:]] == ["pool", "fence", "hvac"]
+    assert lines[1].split()[1] == f"{probabilities(toy_bundle(), FakeEngine(), ['the pool liner'])[0, 0]:.3f}"
+    assert lines[1].count("#") > lines[2].count("#") > 0
+
+
+def test_json_has_every_probability_in_label_order(bundle, capsys):
+    assert main(["predict", bundle, "the fence", "hvac é", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["label"] for row in rows] == ["fence", "hvac"]
+    assert rows[1]["text"] == "hvac é"
+    for row, probs in zip(rows, probabilities(toy_bundle(), FakeEngine(), ["the fence", "hvac é"]), strict=True):
+        assert list(row["probabilities"]) == ["pool", "fence", "hvac"]
+        assert list(row["probabilities"].values()) == probs.tolist()
+        assert row["confidence"] == max(row["probabilities"].values())
+
+
+def test_stdin_is_read_by_line(bundle, capsys, stdin):
+    stdin(b"a fence\n\nsome pool\n")
+    assert main(["predict", bundle, "-", "--json"]) == 0
+    assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == ["fence", "pool"]
+
+
+def test_device_and_dtype_reach_the_engine(bundle, opened, capsys):
+    main(["predict", bundle, "x", "--device", "cuda:1", "--dtype", "bfloat16"])
+    assert opened == [{"device": "cuda:1", "dtype": "bfloat16"}]
+
+
+# --------------------------------------------------------------------------------------------------- predict, rows
+
+
+def test_rows_keep_their_columns_and_get_answers(bundle, tmp_path, capsys):
+    rows = [{"n": 1, "text": " my pool "}, {"n": 2, "text": "fence", "label": "right", "confidence": 0.1}]
+    output = tmp_path / "out.jsonl"
+    assert main(["predict", bundle, "--input", write_rows(tmp_path / "in.jsonl", rows), "--output", str(output)]) == 0
+    first, second = [json.loads(line) for line in output.read_text().splitlines()]
+    assert list(first) == ["n", "text", "label", "confidence", "probabilities"]
+    assert (first["n"], first["text"], first["label"]) == (1, " my pool ", "pool")
+    assert (second["input_label"], second["input_confidence"], second["label"]) == ("right", 0.1, "fence")
+    assert second["confidence"] == second["probabilities"]["fence"]
+    assert "2 rows in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_every_format_is_read_and_many_rows_keep_their_order(bundle, tmp_path, suffix):
+    rows = [{"n": n, "message": ("pool", "fence", "hvac")[n % 3]} for n in range(30)]
+    path = tmp_path / f"in{suffix}"
+    if suffix == ".csv":
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["n", "message"])
+            writer.writeheader()
+            writer.writerows(rows)
+    elif suffix == ".parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        pyarrow.parquet = pytest.importorskip("pyarrow.parquet")
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    else:
+        write_rows(path, rows)
+    output = tmp_path / "out.jsonl"
+    arguments = ["predict", bundle, "--input", str(path), "--output", str(output), "--text-column", "message"]
+    assert main(arguments) == 0
+    written = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [(str(row["n"]), row["label"]) for row in written] == [(str(row["n"]), row["message"]) for row in rows]
+
+
+def test_rows_pass_from_stdin_to_stdout(bundle, capsys, stdin):
+    stdin(b'{"text": "pool"}\n{"text": "hvac"}\n')
+    assert main(["predict", bundle, "--input", "-"]) == 0
+    assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == ["pool", "hvac"]
+
+
+def test_rows_are_scored_in_chunks_and_never_held_at_once():
+    held = 0
+
+    def rows():
+        nonlocal held
+        for _ in range(100):
+            held += 1
+            yield {"text": "pool"}
+
+    engine = FakeEngine()
+    for done, _ in enumerate(labelling.label_rows(rows(), toy_bundle(), engine, chunk_rows=8), start=1):
+        assert held - done < 8
+    assert {n_rows for n_rows, _ in engine.calls} == {8, 4}
+
+
+def test_a_bad_row_leaves_the_older_output_alone(bundle, tmp_path, capsys):
+    output = tmp_path / "out.jsonl"
+    output.write_text("older\n")
+    source = write_rows(tmp_path / "in.jsonl", [{"text": "pool"}, {"text": "  "}])
+    error = refused(["predict", bundle, "--input", source, "--output", str(output)], capsys)
+    assert f"{source}, row 2: the text is empty; fill it in or remove the row" in error
+    assert output.read_text() == "older\n"
+    assert [path.name for path in tmp_path.iterdir() if "unfinished" in path.name] == []
+
+
+def test_half_characters_in_other_columns_survive(bundle, tmp_path):
+    path = tmp_path / "in.jsonl"
+    path.write_text('{"text": "pool", "note": "\\ud83d"}\n')
+    assert main(["predict", bundle, "--input", str(path), "--output", str(tmp_path / "out.jsonl")]) == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text())["note"] == "\ud83d"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected either texts or --input FILE"),
+        (["text", "--input", "rows.jsonl"], "expected either texts or --input FILE"),
+        (["text", "--output", "out.jsonl"], "--output goes with --input"),
+        (["--input", "rows.jsonl", "--output", "out.csv"], "out.csv: expected an output file ending in .jsonl"),
+        (["--input", "absent.jsonl"], "absent.jsonl: no such file"),
+        (["--input", "rows.xlsx"], "expected a file ending in .jsonl, .csv or .parquet"),
+        (["  "], "texts, row 1: the text is empty"),
+    ],
+)
+def test_predict_refuses(bundle, arguments, message, capsys):
+    assert message in refused(["predict", bundle, *arguments], capsys)
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "message"),
+    [
+        (b"", ["-"], "stdin: nothing to label"),
+        (b"ok\n\xff\n", ["-"], "stdin, line 2: not UTF-8"),
+        (b"plain\n", ["--input", "-"], "stdin, line 1: not JSON"),
+        (b"[1]\n", ["--input", "-"], "stdin, line 1: expected a JSON object, found list"),
+        (b'{"message": "x"}\n', ["--input", "-"], "stdin, row 1: no column 'text' for text; the row has ['message']"),
+    ],
+)
+def test_bad_stdin_is_refused(bundle, data, arguments, message, capsys, stdin):
+    stdin(data)
+    assert main(["predict", bundle, *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_no_model_is_opened_for_what_cannot_be_read_or_written(bundle, tmp_path, opened, capsys):
+    refused(["predict", bundle, "--input", str(tmp_path / "absent.jsonl")], capsys)
+    source = write_rows(tmp_path / "in.jsonl", [{"text": "pool"}])
+    error = refused(["predict", bundle, "--input", source, "--output", str(tmp_path / "no" / "out.jsonl")], capsys)
+    assert "out.jsonl: cannot be written" in error
+    assert "expected one written by `make export`" in refused(["predict", str(tmp_path / "absent"), "text"], capsys)
+    assert opened == []
+
+
+# ------------------------------------------------------------------------------------------------ evaluate, check
+
+
+def test_evaluate_prints_metrics_with_intervals(bundle, tmp_path, capsys):
+    rows = [{"m": e.text, "right": e.label, "family": e.group} for e in toy_examples()]
+    columns = ["--text-column", "m", "--label-column", "right", "--group-column", "family"]
+    source = write_rows(tmp_path / "in.jsonl", rows)
+    assert main(["evaluate", bundle, "--input", source, *columns, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    probs = probabilities(toy_bundle(), FakeEngine(), [row["m"] for row in rows])
+    names = toy_bundle().task.names
+    right = sum(names[row.argmax()] == given["right"] for row, given in zip(probs, rows, strict=True))
+    assert found["n_rows"] == len(rows)
+    accuracy = found["metrics"]["accuracy"]
+    assert accuracy["value"] == pytest.approx(right / len(rows))
+    assert accuracy["low"] < accuracy["value"] < accuracy["high"]
+    assert main(["evaluate", bundle, "--input", source, *columns]) == 0
+    assert f"accuracy   {accuracy['value']:7.3f}" in capsys.readouterr().out
+
+
+def test_evaluate_refuses_labels_that_the_bundle_does_not_have(bundle, tmp_path, opened, capsys):
+    source = write_rows(tmp_path / "in.jsonl", [{"text": "a", "label": "pool"}, {"text": "b", "label": "cat"}])
+    error = refused(["evaluate", bundle, "--input", source], capsys)
+    assert "in.jsonl, row 2: label 'cat' is not one of the bundle's 3 labels" in error
+    assert opened == []
+
+
+def test_check_passes_a_bundle_as_exported(bundle, capsys, opened):
+    assert main(["check", bundle]) == 0
+    assert "ok: 3 files as exported; golden rows: 12 answered as recorded" in capsys.readouterr().out
+    assert main(["check", bundle, "--files-only"]) == 0
+    assert "golden rows: not scored" in capsys.readouterr().out
+    assert len(opened) == 1
+
+
+def test_check_names_what_differs_and_exits_1(bundle, tmp_path, capsys, opened):
+    (tmp_path / "bundle" / "README.md").write_text("altered")
+    (tmp_path / "bundle" / "new.txt").write_text("extra")
+    assert main(["check", bundle]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "README.md: altered" in err
+    assert "new.txt: extra" in err
+    assert opened == [], "an altered bundle is not run"
+
+
+def test_check_notices_another_model(bundle, monkeypatch, capsys):
+    class OtherEngine(FakeEngine):
+        def score(self, prompts, options):
+            return super().score(prompts, options)[:, ::-1]
+
+    monkeypatch.setattr(labelwright.engine, "open_engine", lambda weights, **settings: OtherEngine())
+    assert main(["check", bundle]) == 1
+    assert "golden.jsonl, row 1" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------- the program
+
+
+def test_help_needs_nothing_heavy():
+    """Help of every command works and imports neither torch nor numpy nor scikit-learn."""
+    program = (
+        "import sys\nfrom labelwright.cli import main\n"
+        "for command in ([], ['predict'], ['evaluate'], ['check']):\n"
+        "    try: main([*command, '--help'])\n"
+        "    except SystemExit as end: assert end.code == 0\n"
+        "assert not {'torch', 'numpy', 'transformers', 'sklearn'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("labelwright predict bundle --input rows.jsonl --output out.jsonl") == 4
+
+
+def test_no_traceback_from_the_program(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "labelwright.cli", "check", str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("labelwright: error: ")
+    assert "Traceback" not in done.stderr
