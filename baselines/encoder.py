@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import logging
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ def shared_encoder() -> Encoder:
         ) from error
     folder = encoder_folder()
     try:
-        model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+        with _no_progress_bar():
+            model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(
@@ -132,6 +134,20 @@ def encoder_folder() -> Path:
     except OSError as error:
         raise ModelError(f"cannot write {folder}: {error}; free some space or set LABELWRIGHT_CACHE") from error
     return folder
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Loading takes a second; transformers' bar for it would break up the display of whoever is running."""
+    from transformers.utils import logging as bars
+
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()
 
 
 def _unpack(archive: Path, folder: Path) -> None:
