@@ -99,7 +99,7 @@ def fit_calibration(
     RecipeError
         If l2 is not above 0, or neither part is to be fitted.
     """
-    if not l2 > 0:
+    if not 0 < l2 < math.inf:
         raise RecipeError(f"calibration penalty l2 is {l2!r}: expected a number above 0, such as 1.0")
     if not (temperature or bias):
         raise RecipeError("calibration with neither temperature nor bias has nothing to fit: allow one of them")

@@ -7,6 +7,7 @@ cross-validation on calib picks, and decides whether any of them is better than 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class CalibrateStage:
     name: ClassVar[str] = "calibrate"
 
     def __post_init__(self) -> None:
-        if not self.penalties or not all(penalty > 0 for penalty in self.penalties):
+        if not self.penalties or not all(0 < penalty < math.inf for penalty in self.penalties):
             raise RecipeError(f"[calibrate] penalties = {list(self.penalties)}: expected numbers above 0")
         if self.n_folds < 2:
             raise RecipeError(f"[calibrate] n_folds = {self.n_folds}: expected 2 or more")
