@@ -28,8 +28,8 @@ from labelwright.prompt import Prompt
 from labelwright.task import Example, Task
 
 # bfloat16 keeps 8 significant bits, and matrix kernels add in an order that depends on machine, batch and library
-# version. Log-probabilities then differ by a few hundredths, probabilities near a half by about as much. A changed
-# prompt, adapter or calibration moves some golden row by far more.
+# version. Log-probabilities can then differ by some hundredths, probabilities near a half by about as much. Another
+# prompt, adapter or calibration should move some golden row by more.
 GOLDEN_TOLERANCE = 0.05
 
 

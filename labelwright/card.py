@@ -111,7 +111,7 @@ def _limits(bundle: Bundle) -> str:
         "Probabilities are calibrated on rows like the training data, and hold for texts like those."
         if calibrated
         else "Probabilities are not calibrated: they rank well, but are not frequencies.",
-        "Probabilities differ by a few hundredths between machines and number formats (bfloat16, float32).",
+        "Probabilities can differ by some hundredths between machines and number formats (bfloat16, float32).",
     ]
     if bundle.weights.full is None:
         limits.append(f"The base model is not in this folder: `{bundle.weights.base}` is fetched, or found, by name.")
