@@ -166,7 +166,7 @@ class _Training:
         reward = make_reward(stage.reward, bundle.task, splits.train, dict(stage.reward_settings))
         dtype = str(engine.model.dtype).removeprefix("torch.")
         full = stage.lora_rank == 0
-        # What is trained stays float32; in bfloat16 small updates would round to nothing. Autocast multiplies in bfloat16.
+        # What is trained stays float32, or small updates would round to nothing; autocast multiplies in bfloat16.
         model = load_model(bundle.weights, str(engine.device), "float32" if full else dtype)
         trainer = LabelTreeTrainer(
             model=model,
@@ -174,6 +174,7 @@ class _Training:
             rewards=reward_matrix(reward, list(bundle.task.names)),
             mode=stage.mode,  # type: ignore[arg-type]
             validity=stage.validity,
+            exact_beta=stage.beta if stage.mode == "exact" else 0.0,
             reference=reference,
             args=_grpo_config(
                 stage,
@@ -299,7 +300,7 @@ def _grpo_config(stage: GrpoStage, context: StageContext, *, autocast: bool, on_
         lr_scheduler_type="linear",
         warmup_steps=int(stage.warmup_share * stage.steps),
         max_grad_norm=stage.max_grad_norm,
-        beta=stage.beta,
+        beta=stage.beta if stage.mode == "sampled" else 0.0,
         loss_type=stage.loss_type,
         use_cpu=on_cpu,
         bf16=autocast,

@@ -85,8 +85,11 @@ class LabelTreeTrainer(GRPOTrainer):
     validity : float
         Weight c of the term -c * logsumexp_k(s_k), which keeps probability on the labels for servers that decode
         freely. At least 0.
+    exact_beta : float
+        Weight of the exact KL divergence to ``reference`` in "exact" mode. In "sampled" mode TRL's ``args.beta`` is it;
+        in "exact" mode leave that at 0, or TRL loads a reference model that nobody asks.
     reference : float array (n_rows, n_labels), optional
-        Log-probabilities under the starting weights; needed for ``exact`` with beta > 0.
+        Log-probabilities under the starting weights; needed where ``exact_beta`` is above 0.
     **settings
         GRPOTrainer's own: model, args, processing_class, peft_config, callbacks.
 
@@ -104,12 +107,14 @@ class LabelTreeTrainer(GRPOTrainer):
         rewards: NDArray[np.float64],
         mode: Mode,
         validity: float = 0.0,
+        exact_beta: float = 0.0,
         reference: NDArray[np.float64] | None = None,
         **settings: Any,
     ) -> None:
         self._rows = rows
         self._mode = mode
         self._validity = validity
+        self._exact_beta = exact_beta
         self._index = {text: row for row, text in enumerate(rows.texts)}
         self._by_tokens = {tokens: row for row, tokens in enumerate(rows.rows)}
         self._option = {option: k for k, option in enumerate(rows.tree.options)}
@@ -226,7 +231,7 @@ class LabelTreeTrainer(GRPOTrainer):
         loss, metrics = exact_loss(
             scores,
             self._rewards[torch.as_tensor(self._rows.gold[rows], device=scores.device)],
-            beta=self.beta,
+            beta=self._exact_beta,
             reference=None if self._reference is None else self._reference[rows],
             validity=self._validity,
         )

@@ -48,8 +48,8 @@ def qwen3_template() -> str:
     return (files("trl") / "chat_templates" / "qwen3.jinja").read_text(encoding="utf-8")
 
 
-def tiny_model(arch: str = "llama", seed: int = 0, vocab_size: int = 420) -> Any:
-    """A two-layer decoder with grouped-query attention, float32, weights large enough to have opinions."""
+def tiny_model(arch: str = "llama", seed: int = 0, vocab_size: int = 420, spread: float = 0.3) -> Any:
+    """A two-layer decoder with grouped-query attention, float32, weights spread widely enough to have opinions."""
     torch.manual_seed(seed)
     settings = {
         "vocab_size": vocab_size,
@@ -60,7 +60,7 @@ def tiny_model(arch: str = "llama", seed: int = 0, vocab_size: int = 420) -> Any
         "num_key_value_heads": 2,
         "head_dim": 8,
         "max_position_embeddings": 512,
-        "initializer_range": 0.3,
+        "initializer_range": spread,
         "tie_word_embeddings": True,
         "bos_token_id": None,
         "eos_token_id": 2,

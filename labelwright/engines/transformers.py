@@ -112,7 +112,7 @@ class TransformersEngine:
         tree = self.option_tree(options)
         scores = np.empty((len(prompts), len(options)))
         with self._lock:
-            for prefix, members in _by_prefix(prompts):
+            for members in _by_prefix(prompts):
                 prefix_tokens = self.prefix_tokens(prompts[members[0]])
                 rows = {i: self.row_tokens(prompts[i]) for i in members}
                 self._refuse_long(len(prefix_tokens), rows, tree, prompts)
@@ -237,9 +237,10 @@ class TransformersEngine:
         limit = getattr(self.model.config, "max_position_embeddings", None)
         depth = max(map(len, tree.options))
         for i, tokens in rows.items():
-            if limit and n_prefix + len(tokens) + depth > limit:
+            n_tokens = n_prefix + len(tokens) + depth
+            if limit and n_tokens > limit:
                 raise DataError(
-                    f"row {i + 1} ({prompts[i].user[:40]!r}…): {n_prefix + len(tokens) + depth} tokens with its prompt, "
+                    f"row {i + 1} ({prompts[i].user[:40]!r}…): {n_tokens} tokens with its prompt, "
                     f"but {self.name} reads at most {limit}; shorten the text or the instructions"
                 )
 
@@ -396,11 +397,12 @@ def _subtree(tree: OptionTree, chosen: tuple[int, ...]) -> OptionTree:
     return _subtree_cached(tuple(tree.options[k] for k in chosen))
 
 
-def _by_prefix(prompts: Sequence[Rendered]) -> Iterator[tuple[tuple[str, str, str], list[int]]]:
+def _by_prefix(prompts: Sequence[Rendered]) -> list[list[int]]:
+    """Row numbers of each group of prompts that share what stands before the row."""
     groups: dict[tuple[str, str, str], list[int]] = {}
     for i, prompt in enumerate(prompts):
         groups.setdefault(prompt.prefix, []).append(i)
-    yield from groups.items()
+    return list(groups.values())
 
 
 def _batches(rows: dict[int, tuple[int, ...]], extra: int) -> Iterator[list[int]]:

@@ -1,0 +1,200 @@
+"""The packed, closed-set GRPO is held to slow references: autograd over repeated, padded rows, and TRL's own loss."""
+
+import numpy as np
+import pytest
+import torch
+from fakes import toy_splits, toy_task
+from tiny import tiny_model, tiny_tokenizer
+from trl import GRPOConfig, GRPOTrainer
+
+from labelwright.engines.transformers import TransformersEngine
+from labelwright.prompt import Prompt
+from optimizers.label_tree_trainer import LabelRows, LabelTreeTrainer, exact_loss
+
+# Rows of all three labels. The labels are answered as codes, which have equally many tokens: by name, an untrained
+# model always prefers the shortest.
+ROWS = toy_splits().train[::9]
+
+
+def make_args(folder, **changes):
+    settings = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": 16,
+        "num_generations": 4,
+        "max_completion_length": 8,
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "report_to": [],
+        "max_steps": 1,
+        "learning_rate": 1e-3,
+        "disable_tqdm": True,
+        "save_strategy": "no",
+    }
+    return GRPOConfig(**(settings | changes))
+
+
+def make_trainer(folder, mode="sampled", **changes):
+    tokenizer = tiny_tokenizer()
+    model = tiny_model(vocab_size=len(tokenizer), spread=0.1)
+    engine = TransformersEngine(model, tokenizer, prune=None)
+    prompt = Prompt.for_task(toy_task(), engine.template, style="code")
+    rows = LabelRows.from_examples(ROWS, prompt, engine)
+    settings = {k: changes.pop(k) for k in ("validity", "exact_beta", "reference") if k in changes}
+    return LabelTreeTrainer(
+        rows=rows,
+        rewards=np.eye(3),
+        mode=mode,
+        model=model,
+        args=make_args(folder, **changes),
+        processing_class=tokenizer,
+        **settings,
+    )
+
+
+def gradients(model):
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def relative_difference(one, other):
+    return float((one - other).abs().max() / other.abs().max())
+
+
+def padded_scores(trainer):
+    """Every row repeated for every option, right-padded, in one ordinary forward pass with an attention mask."""
+    rows = trainer._rows
+    sequences = [(*rows.prefix, *row, *option) for row in rows.rows for option in rows.tree.options]
+    starts = [len(rows.prefix) + len(row) for row in rows.rows for _ in rows.tree.options]
+    width = max(map(len, sequences))
+    ids = torch.tensor([[*s, *[0] * (width - len(s))] for s in sequences])
+    mask = torch.tensor([[1] * len(s) + [0] * (width - len(s)) for s in sequences])
+    log_probs = torch.log_softmax(trainer.model(input_ids=ids, attention_mask=mask).logits, -1)
+    totals = [
+        sum(log_probs[i, t - 1, s[t]] for t in range(start, len(s)))
+        for i, (s, start) in enumerate(zip(sequences, starts, strict=True))
+    ]
+    return torch.stack(totals).reshape(len(rows.rows), -1)
+
+
+def test_packed_gradients_equal_the_padded_repeated_computation(tmp_path):
+    trainer = make_trainer(tmp_path, "exact")
+    packed = trainer.label_scores(range(len(ROWS)))
+    padded = padded_scores(trainer)
+    torch.testing.assert_close(packed, padded, atol=1e-4, rtol=1e-4)
+    rewards = torch.eye(3)[torch.as_tensor(trainer._rows.gold)]
+    grads = []
+    for scores in (packed, padded):
+        trainer.model.zero_grad()
+        exact_loss(scores, rewards)[0].backward()
+        grads.append(gradients(trainer.model))
+    assert relative_difference(*grads) < 1e-4
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo", "bnpo"])
+def test_sampled_loss_and_gradients_equal_trls_own(tmp_path, loss_type):
+    """The same completions through TRL's padded forward and through the packed one, two updates per generation."""
+    ours = make_trainer(tmp_path / "ours", loss_type=loss_type)
+    # Drawing happens in ours; stock TRL is then fed the same batch.
+    torch.manual_seed(3)
+    inputs = [{"prompt": ours._rows.texts[r], "row": r} for r in range(len(ROWS)) for _ in range(4)]
+    ours.model.train()
+    batch = ours._generate_and_score_completions(inputs)
+    stock = GRPOTrainer(
+        model=tiny_model(vocab_size=len(tiny_tokenizer()), spread=0.1),
+        reward_funcs=lambda completions, **_: [0.0] * len(completions),
+        args=make_args(tmp_path / "stock", loss_type=loss_type),
+        train_dataset=ours._rows.dataset(),
+        processing_class=tiny_tokenizer(),
+    )
+    stock.model.train()
+    for trainer in (ours, stock):
+        trainer.current_gradient_accumulation_steps = 1
+    # A behaviour policy that differs from the current one makes the ratio and the clipping count.
+    batch["old_per_token_logps"] = (
+        ours._get_per_token_logps_and_entropies(
+            ours.model,
+            torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1),
+            torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1),
+            batch["completion_ids"].size(1),
+        )[0].detach()
+        + 0.1
+    )
+    losses, grads = [], []
+    for trainer in (ours, stock):
+        trainer.model.zero_grad()
+        loss = trainer._compute_loss(trainer.model, dict(batch))
+        loss.backward()
+        losses.append(float(loss.detach()))
+        grads.append(gradients(trainer.model))
+    assert batch["advantages"].abs().max() > 0, "the drawn groups need some spread, or everything is zero"
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4, abs=1e-6)
+    assert relative_difference(*grads) < 1e-4
+    assert ours._metrics["train"]["entropy"][-1] == pytest.approx(stock._metrics["train"]["entropy"][-1], rel=1e-4)
+
+
+def test_draws_follow_the_label_probabilities(tmp_path):
+    trainer = make_trainer(tmp_path)
+    torch.manual_seed(0)
+    n_draws = 3000
+    drawn = trainer.draw([trainer._rows.texts[0]] * n_draws)["completion_ids"]
+    counts = np.array([sum(tuple(ids) == option for ids in drawn) for option in trainer._rows.tree.options])
+    expected = torch.softmax(trainer.label_scores([0]).detach(), -1)[0].numpy()
+    assert counts.sum() == n_draws, "every rollout is a label"
+    # Three standard errors of a binomial share.
+    assert (np.abs(counts / n_draws - expected) < 3 * np.sqrt(expected * (1 - expected) / n_draws) + 1e-3).all()
+
+
+def test_sampled_gradient_converges_on_the_exact_one():
+    """With unscaled advantages both estimate the gradient of the expected reward."""
+    scores = torch.tensor([[1.0, 0.2, -0.5]], requires_grad=True)
+    rewards = torch.tensor([[0.0, 1.0, 0.0]])
+    probabilities = torch.softmax(scores, -1)
+    (probabilities * rewards).sum().backward()
+    exact = -scores.grad.clone()
+    scores.grad = None
+    loss, metrics = exact_loss(scores, rewards)
+    loss.backward()
+    deviation = (metrics["reward"] * (1 - metrics["reward"])) ** 0.5
+    torch.testing.assert_close(scores.grad, exact / (deviation + 1e-4), rtol=1e-3, atol=1e-5)
+
+
+def test_exact_advantages_leave_nothing_to_learn_from_a_constant_reward():
+    scores = torch.tensor([[1.0, 0.2, -0.5]], requires_grad=True)
+    loss, metrics = exact_loss(scores, torch.ones(1, 3))
+    loss.backward()
+    assert scores.grad.abs().max() < 1e-3
+    assert metrics["frac_reward_zero_std"] == 1.0
+
+
+def test_kl_is_zero_at_the_reference_and_pulls_back_elsewhere():
+    scores = torch.tensor([[1.0, 0.2, -0.5]], requires_grad=True)
+    rewards = torch.tensor([[0.0, 1.0, 0.0]])
+    _, at_home = exact_loss(scores, rewards, beta=0.5, reference=scores.detach() - 3.0)
+    _, away = exact_loss(scores, rewards, beta=0.5, reference=torch.tensor([[0.0, 2.0, 0.0]]))
+    assert at_home["kl"] == pytest.approx(0.0, abs=1e-6), "a shift of all options changes no probability"
+    assert away["kl"] > 0.1
+
+
+def test_validity_term_raises_the_mass_on_the_labels():
+    scores = torch.tensor([[-3.0, -4.0, -5.0]], requires_grad=True)
+    loss, _ = exact_loss(scores, torch.ones(1, 3), validity=0.1)
+    loss.backward()
+    assert (scores.grad < 0).all(), "descent raises every option's log-probability"
+
+
+@pytest.mark.parametrize(("mode", "beta"), [("sampled", 0.0), ("exact", 0.0), ("exact", 0.05)])
+def test_training_raises_the_reward(tmp_path, mode, beta):
+    trainer = make_trainer(
+        tmp_path, mode, max_steps=40 if mode == "sampled" else 12, learning_rate=5e-3, exact_beta=beta
+    )
+    if beta:
+        trainer._reference = trainer.label_scores(range(len(ROWS))).detach()
+    before = gold_probability(trainer)
+    trainer.train()
+    assert gold_probability(trainer) > before + 0.2
+
+
+def gold_probability(trainer):
+    with torch.no_grad():
+        probabilities = torch.softmax(trainer.label_scores(range(len(ROWS))), -1)
+    return float(probabilities[torch.arange(len(ROWS)), torch.as_tensor(trainer._rows.gold)].mean())
