@@ -1,0 +1,388 @@
+"""The prompt stage: GEPA over the DSPy program, chosen on dev, resumable.
+
+Owns the settings, the split of train, the choice, and the account of what was tried. How GEPA samples and what it
+reports is in ``gepa_search``; instructions come from ``proposer`` (offline) or from a language model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from labelwright.bundle import Bundle
+from labelwright.decide import probabilities
+from labelwright.engine import Engine
+from labelwright.errors import ModelError, RecipeError
+from labelwright.prompt import Prompt
+from labelwright.task import Example, Splits, by_label
+from optimizers.stage import StageContext
+from rewards import make_reward
+from rewards.outcome import Outcome, Reward
+
+if TYPE_CHECKING:
+    import dspy
+
+    from optimizers.gepa_search import SearchLog
+
+# (instruction, reflective rows, random numbers) -> another instruction; raises where it has none.
+Propose = Callable[[str, Sequence[Mapping[str, Any]], random.Random], str]
+
+
+@dataclass(frozen=True)
+class GepaStage:
+    """Search for better instructions with GEPA.
+
+    Attributes
+    ----------
+    max_metric_calls : int
+        Rows scored by the search in all. A candidate costs ``minibatch_size``, and dev once if it is kept.
+    minibatch_size : int
+        Train rows on which a proposal is first compared with its parent.
+    proposals_per_step : int
+        Proposals made from the same parent and minibatch; the best goes on to dev.
+    token_budget : int
+        Most tokens that instructions may have.
+    holdout_share : float
+        Share of train, in [0, 0.5], kept from the search to measure how far its choice overfits dev.
+    reward, reward_settings
+        A name from ``rewards``, and that reward's settings.
+    candidate_selection : {"pareto", "current_best"}
+        Which candidate is improved next.
+    reflection_model : str, optional
+        A DSPy model name such as "openai/gpt-4.1-mini"; its key is read from the environment. None writes instructions
+        from evidence in the train rows, offline.
+    reflection_temperature : float
+    num_threads : int
+        DSPy threads; rows that wait together share an engine call.
+    """
+
+    name: ClassVar[str] = "gepa"
+
+    max_metric_calls: int = 2200
+    minibatch_size: int = 24
+    proposals_per_step: int = 3
+    token_budget: int = 320
+    holdout_share: float = 0.15
+    reward: str = "label_match"
+    reward_settings: Mapping[str, Any] = field(default_factory=dict)
+    candidate_selection: Literal["pareto", "current_best"] = "pareto"
+    reflection_model: str | None = None
+    reflection_temperature: float = 1.0
+    num_threads: int = 32
+
+    def __post_init__(self) -> None:
+        for name in ("max_metric_calls", "minibatch_size", "proposals_per_step", "token_budget", "num_threads"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise RecipeError(f"gepa.{name} = {value!r}: expected a whole number of at least 1")
+        if not isinstance(self.holdout_share, int | float) or not 0 <= self.holdout_share <= 0.5:
+            raise RecipeError(f"gepa.holdout_share = {self.holdout_share!r}: expected a number from 0 to 0.5")
+        if not isinstance(self.reflection_temperature, int | float) or self.reflection_temperature < 0:
+            raise RecipeError(f"gepa.reflection_temperature = {self.reflection_temperature!r}: expected 0 or more")
+        if self.candidate_selection not in ("pareto", "current_best"):
+            raise RecipeError(
+                f'gepa.candidate_selection = {self.candidate_selection!r}: expected "pareto" or "current_best"'
+            )
+
+    def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
+        """Return the bundle with better instructions, or the same one where dev did not improve.
+
+        Raises
+        ------
+        RecipeError
+            The instructions are longer than the budget to begin with; an empty train or dev split.
+        ModelError
+            Proposals were made and none of them could be used.
+        """
+        engine = context.open_engine(bundle.weights)
+        self._check(bundle.prompt, splits, engine)
+        reward = make_reward(self.reward, bundle.task, splits.train, self.reward_settings)
+        rows, held_back = hold_back(splits.train, self.holdout_share, context.seed)
+        context.tracker.params({**asdict(self), "n_train": len(rows), "n_held_back": len(held_back)})
+        context.tracker.prompt("before", bundle.prompt.system)
+        best, log = self._search(bundle, rows, splits.dev, reward, engine, context)
+        if log.total("tried") and log.total("tried") == log.total("failed"):
+            raise ModelError(_nothing_usable(self.reflection_model, log))
+        context.tracker.artifact(_write_candidates(context.folder / "candidates.json", log.state, splits.dev))
+        scores = log.state.program_full_scores_val_set
+        improved = best != bundle.prompt and max(scores) > scores[0]
+        if not improved:
+            best = bundle.prompt
+        changed = replace(bundle, prompt=best)
+        entry = {
+            "stage": self.name,
+            "improved": improved,
+            "reward": self.reward,
+            "proposer": self.reflection_model or "evidence",
+            "dev_before": scores[0],
+            "dev_after": max(scores),
+            **_held_back_scores(bundle, changed, held_back, reward, engine, max(scores)),
+            "prompt_tokens_before": engine.count_tokens(bundle.prompt.system),
+            "prompt_tokens_after": engine.count_tokens(best.system),
+            **{f"n_{count}": log.total(count) for count in ("tried", "kept", "rejected", "failed")},
+            "n_steps_without_errors": log.total("perfect"),
+            "metric_calls": log.state.total_num_evals,
+        }
+        numbers = {f"gepa/{key}": float(value) for key, value in entry.items() if isinstance(value, int | float)}
+        context.tracker.metrics(numbers)
+        context.tracker.prompt("after", best.system)
+        return changed.with_stage(entry)
+
+    def _check(self, prompt: Prompt, splits: Splits, engine: Engine) -> None:
+        n_tokens = engine.count_tokens(prompt.instructions)
+        if n_tokens > self.token_budget:
+            raise RecipeError(
+                f"gepa.token_budget = {self.token_budget}: the instructions have {n_tokens} tokens to begin with; "
+                f"raise the budget or shorten them"
+            )
+        for side in ("train", "dev"):
+            if not getattr(splits, side):
+                raise RecipeError(f"gepa needs {side} rows and the split has none: change the recipe's [split] table")
+
+    def _search(
+        self,
+        bundle: Bundle,
+        rows: Sequence[Example],
+        dev: Sequence[Example],
+        reward: Reward,
+        engine: Engine,
+        context: StageContext,
+    ) -> tuple[Prompt, SearchLog]:
+        """Run or continue ``dspy.GEPA``; the best prompt on dev, and what was tried."""
+        import dspy
+        from gepa.strategies.proposal_selection import BestImprovement
+
+        from optimizers.gepa_search import SearchLog, StepSampling, quiet
+        from programs.convert import program_of, prompt_of
+        from programs.decision import DecisionClient
+
+        folder = _state_folder(context.folder, asdict(self), bundle, [*rows, *dev], context.seed)
+        client = DecisionClient(engine, bundle.prompt, bundle.calibration)
+        client.together([row.text for row in dev])
+        log = SearchLog(folder / "proposals.json", context.tracker, self.max_metric_calls, lambda: client.error)
+        sampling = StepSampling(
+            [row.label for row in rows], self.minibatch_size, self.proposals_per_step, self.candidate_selection,
+            context.seed, lambda batch: client.together([row.text for row in batch]),
+        )  # fmt: skip
+        with quiet(), dspy.context(lm=client):
+            optimizer = dspy.GEPA(
+                metric=_metric(reward),
+                max_metric_calls=self.max_metric_calls,
+                reflection_minibatch_size=self.minibatch_size,
+                instruction_proposer=self._proposal_fn(bundle.prompt, rows, engine, log, context.seed),
+                add_format_failure_as_feedback=True,
+                # One component: there is nothing to merge.
+                use_merge=False,
+                num_threads=self.num_threads,
+                log_dir=str(folder),
+                seed=context.seed,
+                gepa_kwargs={
+                    "use_cloudpickle": True,
+                    "sampling_strategy": sampling,
+                    "selection_strategy": BestImprovement(),
+                    "callbacks": [log],
+                    "stop_callbacks": [log.stop],
+                },
+            )
+            program = optimizer.compile(
+                program_of(bundle.prompt, bundle.task), trainset=_examples(rows), valset=_examples(dev)
+            )
+        if log.error is not None:
+            raise log.error
+        return prompt_of(program, bundle.prompt), log
+
+    def _proposal_fn(
+        self, prompt: Prompt, rows: Sequence[Example], engine: Engine, log: SearchLog, seed: int
+    ) -> Callable[..., dict[str, str]]:
+        """GEPA's ``ProposalFn`` around a proposer: counts, and refuses what cannot be used.
+
+        A failure is counted and answered with no proposal. GEPA would ask again for every proposal of the step if it
+        were raised.
+        """
+        from optimizers.gepa_search import one_line
+
+        propose: Propose
+        if self.reflection_model is None:
+            from optimizers.proposer import EvidenceProposer
+
+            propose = EvidenceProposer(rows, prompt, engine.count_tokens, self.token_budget)
+        else:
+            propose = _Reflection(open_reflection_lm(self.reflection_model, self.reflection_temperature), self)
+
+        def proposals(
+            candidate: dict[str, str],
+            reflective_dataset: Mapping[str, Sequence[Mapping[str, Any]]],
+            components_to_update: list[str],
+        ) -> dict[str, str]:
+            texts: dict[str, str] = {}
+            for component in components_to_update:
+                log.now.tried += 1
+                rows = reflective_dataset[component]
+                # Nothing of this depends on how often the process was started; tried tells siblings apart.
+                rng = random.Random(repr((seed, log.iteration, log.now.tried, candidate[component])))
+                try:
+                    text = propose(candidate[component], rows, rng).strip()
+                    if not text or text == candidate[component].strip():
+                        raise ValueError("the proposal is empty or changes nothing")
+                    n_tokens = engine.count_tokens(text)
+                    if n_tokens > self.token_budget:
+                        raise ValueError(f"the proposal has {n_tokens} tokens, the budget is {self.token_budget}")
+                    texts[component] = text
+                except Exception as error:
+                    log.now.failed += 1
+                    log.now.reasons.append(one_line(error))
+            return texts
+
+        return proposals
+
+
+class _Reflection:
+    """Asks a language model for instructions, through DSPy's own proposer."""
+
+    def __init__(self, lm: dspy.LM, stage: GepaStage) -> None:
+        from dspy.teleprompt.gepa.instruction_proposal import InstructionProposer
+
+        self.lm = lm
+        self.vary = stage.reflection_temperature > 0
+        self.ask = InstructionProposer(
+            additional_instructions=(
+                f"At most {stage.token_budget * 2 // 3} words. The list of labels follows the instruction by itself: "
+                "do not repeat it. The model that reads it is small and answers with a label only: say in short, "
+                "concrete sentences which words and situations belong to which label, and how to tell confused labels "
+                "apart."
+            )
+        )
+
+    def __call__(self, instruction: str, rows: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
+        """A new instruction; the same random state gives the same answer while DSPy's cache holds it."""
+        import dspy
+
+        # Without a rollout id, DSPy's cache would answer a repeated question with the same text.
+        lm = self.lm.copy(rollout_id=rng.getrandbits(31)) if self.vary else self.lm
+        with dspy.context(lm=lm):
+            return self.ask({"predict": instruction}, {"predict": list(rows)}, ["predict"])["predict"]
+
+
+def open_reflection_lm(model: str, temperature: float) -> dspy.LM:
+    """The language model that writes instructions; its key comes from the environment."""
+    import dspy
+
+    return dspy.LM(model, temperature=temperature, max_tokens=4000)
+
+
+def hold_back(rows: Sequence[Example], share: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """Split train in two: rows to search with, and rows to check the choice on.
+
+    Groups stay whole. Of every label that has two groups or more, about ``share`` of its groups is held back, at least
+    one; ``share`` 0 holds nothing back.
+
+    Returns
+    -------
+    (kept, held back), each in the order of ``rows``
+    """
+    rng = random.Random(f"{seed} hold back")
+    out: set[str] = set()
+    if share > 0:
+        for members in by_label(rows).values():
+            groups = sorted({row.group or row.id for row in members} - out)
+            rng.shuffle(groups)
+            out.update(groups[: min(max(1, round(share * len(groups))), len(groups) - 1)] if len(groups) > 1 else ())
+    return (
+        tuple(row for row in rows if (row.group or row.id) not in out),
+        tuple(row for row in rows if (row.group or row.id) in out),
+    )
+
+
+def _metric(reward: Reward) -> Callable[..., Any]:
+    """The reward as DSPy's GEPA calls a metric: a score, and its feedback."""
+    import dspy
+
+    def metric(gold: Any, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None) -> Any:
+        score = reward(gold.label, Outcome(pred.label, pred.probabilities, gold.text))
+        return dspy.Prediction(score=score.value, feedback=score.feedback)
+
+    return metric
+
+
+def _examples(rows: Sequence[Example]) -> list[Any]:
+    import dspy
+
+    return [dspy.Example(text=row.text, label=row.label).with_inputs("text") for row in rows]
+
+
+def _held_back_scores(
+    before: Bundle, after: Bundle, rows: Sequence[Example], reward: Reward, engine: Engine, dev_after: float
+) -> dict[str, float | None]:
+    """Mean reward on rows that took no part in the search, and how much better dev looks than they do."""
+    if not rows:
+        return {"held_back_before": None, "held_back_after": None, "overfitting": None}
+    first = _mean_reward(before, rows, reward, engine)
+    last = _mean_reward(after, rows, reward, engine) if after.prompt != before.prompt else first
+    return {"held_back_before": first, "held_back_after": last, "overfitting": dev_after - last}
+
+
+def _mean_reward(bundle: Bundle, rows: Sequence[Example], reward: Reward, engine: Engine) -> float:
+    names = bundle.task.names
+    values = []
+    for row, p in zip(rows, probabilities(bundle, engine, [row.text for row in rows]), strict=True):
+        outcome = Outcome(names[int(p.argmax())], dict(zip(names, map(float, p), strict=True)), row.text)
+        values.append(reward(row.label, outcome).value)
+    return sum(values) / len(values)
+
+
+def _state_folder(
+    parent: Path, settings: Mapping[str, Any], bundle: Bundle, rows: Sequence[Example], seed: int
+) -> Path:
+    """The folder of GEPA's state, emptied where it belongs to a search with other inputs."""
+    described = [{**settings, "num_threads": None}, bundle.task, bundle.prompt, bundle.weights, bundle.calibration]
+    content = repr([*described, [(row.id, row.text, row.label) for row in rows], seed])
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    folder = parent / "gepa"
+    marker = folder / "inputs.sha256"
+    if folder.is_dir() and (not marker.is_file() or marker.read_text() != digest):
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text(digest)
+    return folder
+
+
+def _write_candidates(path: Path, state: Any, dev: Sequence[Example]) -> Path:
+    """The table of candidates: text, parents, dev score, and the dev rows on which none is better."""
+    fronts = state.get_pareto_front_mapping()
+    table = []
+    for number, candidate in enumerate(state.program_candidates):
+        subscores = state.prog_candidate_val_subscores[number]
+        best_on = [dev[row].id for row, front in fronts.items() if number in front and subscores[row] > 0]
+        table.append(
+            {
+                "candidate": number,
+                "parents": [parent for parent in state.parent_program_for_candidate[number] if parent is not None],
+                "dev_score": state.program_full_scores_val_set[number],
+                "found_after_metric_calls": state.num_metric_calls_by_discovery[number],
+                "n_best_on": len(best_on),
+                "best_on": best_on,
+                "instructions": next(iter(candidate.values())),
+            }
+        )
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(table, indent=1, ensure_ascii=False), encoding="utf-8")
+    temporary.replace(path)
+    return path
+
+
+def _nothing_usable(model: str | None, log: SearchLog) -> str:
+    remedy = (
+        "set another reflection_model, or leave it out to have instructions written from the train rows"
+        if model
+        else "raise token_budget, or check that the train rows hold words"
+    )
+    return (
+        f"gepa: none of {log.total('tried')} proposals from {model or 'the evidence proposer'} could be used and the "
+        f"prompt is unchanged; the last one: {log.reasons()[-1]}; {remedy}"
+    )

@@ -1,0 +1,319 @@
+"""The offline instruction proposer: new instructions from evidence in the train rows, no language model asked.
+
+An instruction is read as a plan (opening, words, notes, examples), a few random moves change the plan in view of the
+rows that were just answered, and the plan is written down again under a token budget. Plans are read back from the text
+itself, so nothing has to be remembered between proposals. GEPA's search keeps what works.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from labelwright.prompt import Prompt
+from labelwright.task import Example
+from optimizers.evidence import Evidence
+
+WordLayout = Literal["line", "cue"]
+ExampleLayout = Literal["message", "bare", "arrow"]
+
+_NOTE = re.compile(r"If it mentions .+, choose .+, not .+\.|Choose .+ only for .+\.")
+_ABOUT, _MESSAGE = "About: ", "Message: "
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an instruction says, apart from how it is laid out.
+
+    Attributes
+    ----------
+    opening : str
+        Everything that is none of the below.
+    words : tuple of (label name, terms)
+    notes : tuple of str
+        Contrasts and restrictions, one sentence a line.
+    examples : tuple of (text, label name)
+    """
+
+    opening: str
+    words: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    notes: tuple[str, ...] = ()
+    examples: tuple[tuple[str, str], ...] = ()
+    word_layout: WordLayout = "line"
+    example_layout: ExampleLayout = "message"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What the rows just answered show.
+
+    Attributes
+    ----------
+    missed : tuple of str
+        Labels whose rows were answered otherwise, most missed first.
+    overused : tuple of str
+        Labels answered more often than they are right, most overused first.
+    confused : tuple of (gold, answered)
+        Most frequent first.
+    """
+
+    missed: tuple[str, ...]
+    overused: tuple[str, ...]
+    confused: tuple[tuple[str, str], ...]
+
+
+class EvidenceProposer:
+    """Proposes instructions; as a function it has GEPA's ``ProposalFn`` signature but for ``rng``.
+
+    Parameters
+    ----------
+    rows : sequence of Example
+        The train rows to take evidence from. Nothing else is looked at.
+    prompt : Prompt
+        Gives labels, answers, cue and the opening that openings vary.
+    count_tokens : callable
+    token_budget : int
+        Most tokens an instruction may have.
+    """
+
+    def __init__(
+        self, rows: Sequence[Example], prompt: Prompt, count_tokens: Callable[[str], int], token_budget: int
+    ) -> None:
+        self.names = tuple(label.name for label in prompt.labels)
+        self.evidence = Evidence.from_rows(rows, self.names)
+        self.gold = {row.text: row.label for row in rows}
+        self.answer_of = dict(zip(self.names, prompt.answers, strict=True))
+        self.name_of = {answer: name for name, answer in self.answer_of.items()}
+        self.cue = prompt.cue
+        self.count_tokens = count_tokens
+        self.token_budget = token_budget
+        opening = self.read(prompt.instructions).opening
+        self.openings = (opening, f"{opening} Pick the most specific label.", f"{opening} Many labels are in use.",
+                         "Which label fits the message?")  # fmt: skip
+
+    def __call__(self, instruction: str, reflective_rows: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
+        """A new instruction.
+
+        Parameters
+        ----------
+        instruction : str
+            The one to change.
+        reflective_rows : sequence of mapping
+            GEPA's reflective dataset for one component: ``Inputs``, ``Generated Outputs``, ``Feedback``.
+        rng : random.Random
+            The same state gives the same proposal.
+
+        Raises
+        ------
+        ValueError
+            If no move changes the instruction within the budget.
+        """
+        plan, findings = self.read(instruction), self.findings(reflective_rows)
+        for _ in range(30):
+            changed = plan
+            for _ in range(rng.choice((1, 2, 2, 3))):
+                moves = _FIRST_MOVES if not (changed.words or changed.examples) else _MOVES
+                (move,) = rng.choices(list(moves), weights=list(moves.values()))
+                changed = move(self, changed, findings, rng)
+            text = self.write(self._fit(changed))
+            if text != instruction and self.count_tokens(text) <= self.token_budget:
+                return text
+        raise ValueError(f"no change fits into {self.token_budget} tokens: raise token_budget")
+
+    def findings(self, reflective_rows: Sequence[Mapping[str, Any]]) -> Findings:
+        """Compare answers with the gold labels of the train rows."""
+        missed: Counter[str] = Counter()
+        surplus: Counter[str] = Counter()
+        confused: Counter[tuple[str, str]] = Counter()
+        for row in reflective_rows:
+            gold = self.gold.get(row["Inputs"]["text"])
+            outputs = row["Generated Outputs"]
+            answered = str(outputs.get("label")) if isinstance(outputs, Mapping) else ""
+            if gold is None or gold == answered:
+                continue
+            missed[gold] += 1
+            surplus[gold] -= 1
+            if answered in self.name_of.values():
+                surplus[answered] += 1
+                confused[gold, answered] += 1
+        return Findings(
+            tuple(name for name, _ in missed.most_common()),
+            tuple(name for name, n in surplus.most_common() if n > 0),
+            tuple(pair for pair, _ in confused.most_common()),
+        )
+
+    def write(self, plan: Plan) -> str:
+        """The instruction that a plan stands for; ``read`` is its inverse."""
+        answer = self.answer_of
+        words = [
+            f"{answer[name]}: {', '.join(terms)}"
+            if plan.word_layout == "line"
+            else f"{_ABOUT}{', '.join(terms)}\n{self.cue} {answer[name]}"
+            for name, terms in plan.words
+        ]
+        patterns = {
+            "message": f"{_MESSAGE}{{}}\n{self.cue} {{}}",
+            "bare": f"{{}}\n{self.cue} {{}}",
+            "arrow": "{} -> {}",
+        }
+        examples = [patterns[plan.example_layout].format(text, answer[name]) for text, name in plan.examples]
+        blocks = (plan.opening, "\n".join(words), "\n".join(plan.notes), "\n".join(examples))
+        return "\n\n".join(block for block in blocks if block)
+
+    def read(self, instruction: str) -> Plan:
+        """The plan behind an instruction; lines that no move writes belong to the opening."""
+        plan = Plan("")
+        opening: list[str] = []
+        lines = instruction.strip().splitlines()
+        while lines:
+            line = lines.pop(0)
+            label = self._cued(lines[0]) if lines else None
+            start, _, rest = line.partition(": ")
+            text, _, end = line.rpartition(" -> ")
+            if label is not None:
+                lines.pop(0)
+                if line.startswith(_ABOUT):
+                    terms = tuple(line.removeprefix(_ABOUT).split(", "))
+                    plan = replace(plan, words=(*plan.words, (label, terms)), word_layout="cue")
+                else:
+                    layout: ExampleLayout = "message" if line.startswith(_MESSAGE) else "bare"
+                    shown = (line.removeprefix(_MESSAGE), label)
+                    plan = replace(plan, examples=(*plan.examples, shown), example_layout=layout)
+            elif text and end in self.name_of:
+                shown = (text, self.name_of[end])
+                plan = replace(plan, examples=(*plan.examples, shown), example_layout="arrow")
+            elif rest and start in self.name_of:
+                plan = replace(plan, words=(*plan.words, (self.name_of[start], tuple(rest.split(", ")))))
+            elif _NOTE.fullmatch(line):
+                plan = replace(plan, notes=(*plan.notes, line))
+            else:
+                opening.append(line)
+        return replace(plan, opening="\n".join(opening).strip())
+
+    def _cued(self, line: str) -> str | None:
+        """The label of a line such as "Label: pool"."""
+        return self.name_of.get(line.removeprefix(f"{self.cue} ")) if line.startswith(f"{self.cue} ") else None
+
+    def _fit(self, plan: Plan) -> Plan:
+        """Drop the oldest examples, then the weakest words, until the instruction is within the budget."""
+        while self.count_tokens(self.write(plan)) > self.token_budget:
+            if plan.examples:
+                plan = replace(plan, examples=plan.examples[1:])
+            elif plan.words:
+                longest = max(len(terms) for _, terms in plan.words)
+                cut = [(name, terms[:-1] if len(terms) == longest else terms) for name, terms in plan.words]
+                plan = replace(plan, words=tuple((name, terms) for name, terms in cut if terms))
+            elif plan.notes:
+                plan = replace(plan, notes=plan.notes[1:])
+            else:
+                break
+        return plan
+
+
+Move = Callable[[EvidenceProposer, Plan, Findings, random.Random], Plan]
+
+
+def _show_missed(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
+    """An example each for some missed labels, last, where a small model looks first; none for overused ones."""
+    kept = tuple(one for one in plan.examples if one[1] not in findings.overused[:2])
+    labels = list(findings.missed[: rng.choice((2, 4, 8))])
+    rng.shuffle(labels)
+    return _with_examples(proposer, replace(plan, examples=kept), labels, rng)
+
+
+def _show_many(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
+    """Examples afresh, one each for a random part of the labels, overused ones left out."""
+    labels = [name for name in proposer.names if name not in findings.overused[:2]]
+    labels = rng.sample(labels, min(len(labels), rng.choice((4, 8, 12, 24))))
+    layout: ExampleLayout = rng.choice(("message", "message", "bare", "arrow"))
+    return _with_examples(proposer, replace(plan, examples=(), example_layout=layout), labels, rng)
+
+
+def _name_words(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
+    """Words for missed labels, or for all but the overused."""
+    n_terms = rng.choice((2, 3, 4, 6))
+    every = [name for name in proposer.names if name not in findings.overused[:2]]
+    labels = rng.choice((every, list(findings.missed)))
+    words = dict(plan.words)
+    for name in labels:
+        strong = proposer.evidence.terms[name][: n_terms + 2]
+        chosen = sorted(rng.sample(strong, min(n_terms, len(strong))), key=strong.index)
+        if chosen:
+            words.pop(name, None)
+            words[name] = tuple(chosen)
+    return replace(plan, words=tuple(words.items()))
+
+
+def _quiet_overused(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
+    """Take out what speaks for overused labels."""
+    overused = findings.overused[: rng.choice((1, 2, 4))]
+    return replace(
+        plan,
+        words=tuple((name, terms) for name, terms in plan.words if name not in overused),
+        examples=tuple(one for one in plan.examples if one[1] not in overused),
+    )
+
+
+def _contrast(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
+    """Sentences that part labels which were just confused, or restrict an overused one."""
+    notes = list(plan.notes)
+    for gold, answered in findings.confused[:6]:
+        terms = proposer.evidence.contrast(gold, answered)
+        if terms and rng.random() < 0.4:
+            choose = f"choose {proposer.answer_of[gold]}, not {proposer.answer_of[answered]}."
+            notes.append(f"If it mentions {' or '.join(terms)}, {choose}")
+    for name in findings.overused[:1]:
+        terms = proposer.evidence.terms[name][:4]
+        if terms and rng.random() < 0.4:
+            notes.append(f"Choose {proposer.answer_of[name]} only for {', '.join(terms)}.")
+    return replace(plan, notes=tuple(dict.fromkeys(notes))[-6:])
+
+
+def _drop(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
+    """Leave out one kind of evidence, or a random third of the examples."""
+    part = rng.choice(("words", "notes", "examples", "some"))
+    if part == "some":
+        return replace(plan, examples=tuple(one for one in plan.examples if rng.random() > 1 / 3))
+    emptied: dict[str, Any] = {part: ()}
+    return replace(plan, **emptied)
+
+
+def _rearrange(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
+    """Another order or another layout of the same evidence."""
+    words, examples = list(plan.words), list(plan.examples)
+    rng.shuffle(words)
+    rng.shuffle(examples)
+    return replace(
+        plan,
+        words=tuple(words),
+        examples=tuple(examples),
+        word_layout=rng.choice(("line", "cue")),
+        example_layout=rng.choice(("message", "bare", "arrow")),
+    )
+
+
+def _reopen(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
+    """Another opening sentence."""
+    return replace(plan, opening=rng.choice(proposer.openings))
+
+
+def _with_examples(proposer: EvidenceProposer, plan: Plan, labels: Sequence[str], rng: random.Random) -> Plan:
+    """One more example for each label, one that is not shown yet."""
+    examples = list(plan.examples)
+    for name in labels:
+        fresh = [text for text in proposer.evidence.examples[name] if (text, name) not in examples]
+        if fresh:
+            examples.append((rng.choice(fresh[:4]), name))
+    return replace(plan, examples=tuple(examples))
+
+
+# How often each move is tried; an instruction without evidence gets some first.
+_FIRST_MOVES: dict[Move, float] = {_show_many: 3, _show_missed: 3, _name_words: 2}
+_MOVES: dict[Move, float] = {
+    _show_missed: 4, _show_many: 2, _name_words: 2, _quiet_overused: 2, _contrast: 1, _drop: 1.5, _rearrange: 1.5,
+    _reopen: 1,
+}  # fmt: skip

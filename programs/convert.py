@@ -1,0 +1,61 @@
+"""From a DSPy program to the ``Prompt`` it stands for, and back.
+
+A program carries instructions and demonstrations; label descriptions, answer style and template stay in the prompt.
+So the way from program to prompt starts from a base prompt, and there is one function that takes it: ``prompt_for``,
+through which the decision client, the text adapter and the export all go.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import dspy
+
+from labelwright.errors import DataError
+from labelwright.prompt import Prompt
+from labelwright.task import Task
+from programs.classify import Classify
+
+
+def prompt_for(base: Prompt, instructions: str, demos: Iterable[Mapping[str, Any]] = ()) -> Prompt:
+    """The base prompt with a program's instructions and demonstrations.
+
+    Parameters
+    ----------
+    instructions : str
+        As ``signature.instructions`` gives them. DSPy re-indents instructions when they are read
+        (``inspect.cleandoc``); where that is all that differs from the base, the base's own bytes are kept.
+    demos : iterable of mapping
+        With keys ``text`` and ``label``.
+    """
+    if instructions == inspect.cleandoc(base.instructions):
+        instructions = base.instructions
+    return replace(base, instructions=instructions, demos=tuple((demo["text"], demo["label"]) for demo in demos))
+
+
+def prompt_of(program: Classify, base: Prompt) -> Prompt:
+    """The prompt that a program stands for; ``prompt_of(program_of(prompt, task), prompt) == prompt``."""
+    return prompt_for(base, program.predict.signature.instructions, program.predict.demos)
+
+
+def program_of(prompt: Prompt, task: Task) -> Classify:
+    """A program that asks what the prompt asks.
+
+    Raises
+    ------
+    DataError
+        If the prompt's labels are not the task's.
+    """
+    names = tuple(label.name for label in prompt.labels)
+    if names != task.names:
+        raise DataError(
+            f"the prompt has {len(names)} labels starting with {names[:3]}, the task {len(task.names)} starting with "
+            f"{task.names[:3]}: build the prompt with Prompt.for_task(task, ...)"
+        )
+    program = Classify(task)
+    program.predict.signature = program.predict.signature.with_instructions(prompt.instructions)
+    program.predict.demos = [dspy.Example(text=text, label=name) for text, name in prompt.demos]
+    return program
