@@ -160,11 +160,11 @@ def _absent(task: Any, seed: int) -> Any:
 def install(set_attribute: Callable[..., None]) -> None:
     """Put the fakes in place; ``set_attribute`` is ``monkeypatch.setattr`` or ``setattr``."""
     import baselines
-    from workbench import export, recipe, run
+    from workbench import engines, export, recipe
 
     stages = {name: ("workbench_fakes", f"Fake{name.capitalize()}") for name in ("gepa", "grpo", "calibrate")}
     set_attribute(recipe, "STAGES", stages)
-    set_attribute(run, "open_engine", lambda weights, **settings: FakeEngine())
+    set_attribute(engines, "open_engine", lambda weights, **settings: FakeEngine())
     rungs = {"majority": lambda task, seed: Majority(), "words": lambda task, seed: CountWords(), "absent": _absent}
     set_attribute(baselines, "BASELINES", rungs)
     set_attribute(baselines, "size_bytes", lambda estimator: 1000)

@@ -26,8 +26,9 @@ from labelwright.errors import LabelwrightError
 from labelwright.prompt import Prompt
 from labelwright.task import Example, Splits, texts_and_labels
 from workbench.data import split_digest
+from workbench.engines import folder_hash, size_bytes
 from workbench.folder import read_json, write_json
-from workbench.run import Session, folder_hash, size_bytes
+from workbench.run import Session
 
 # Part of every cache key: raise it when what is measured, or how, changes.
 _VERSION = 1
@@ -92,7 +93,7 @@ def score_rungs(session: Session, test: Sequence[Example]) -> list[Rung]:
         except LabelwrightError as error:
             session.display.say(f"{name} is left out: {error}")
             rungs.append(Rung(name, kind, step_folder, failed=str(error)))
-    session.display.progress(len(jobs), len(jobs))
+    session.display.progress(len(jobs), len(jobs), f"{len(jobs)} rungs")
     return rungs
 
 

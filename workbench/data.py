@@ -184,8 +184,9 @@ def _hub_records(table: DataTable) -> list[dict[str, Any]]:
     try:
         loaded = datasets.load_dataset(table.hub, table.config or None, revision=table.revision or None)
     except Exception as error:  # what a hub can answer has no common base class
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise DataError(
-            f"dataset {table.hub!r} cannot be read: {error}; check the id, or download it and set path"
+            f"dataset {table.hub!r} cannot be read: {reason}; check the id, or download it and set path"
         ) from error
     wanted = table.hub_splits or tuple(loaded)
     records: list[dict[str, Any]] = []

@@ -12,8 +12,9 @@ from labelwright.bundle import load, save, verify
 from labelwright.engine import Weights
 from labelwright.errors import BundleError
 from labelwright.task import Example, by_label
+from workbench.engines import size_bytes
 from workbench.folder import read_json
-from workbench.run import Session, size_bytes
+from workbench.run import Session
 
 
 def export_bundle(session: Session) -> Path:

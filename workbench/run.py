@@ -6,8 +6,6 @@ any moment is continued by the same command.
 
 from __future__ import annotations
 
-import gc
-import hashlib
 import json
 import resource
 import sys
@@ -23,16 +21,17 @@ import numpy as np
 from labelwright.bundle import Bundle, load, save
 from labelwright.calibration import Calibration
 from labelwright.decide import probabilities
-from labelwright.engine import Engine, Weights, open_engine
+from labelwright.engine import Weights
 from labelwright.errors import RecipeError
 from labelwright.metrics import evaluate
 from labelwright.prompt import Prompt
 from labelwright.task import Example
 from optimizers.stage import StageContext
 from workbench.data import SIDES, load_rows, make_splits, read_splits, split_digest, splits_document
+from workbench.engines import Engines
 from workbench.folder import Clock, RunFolder, find_run, runs_of
 from workbench.progress import Display
-from workbench.recipe import ModelTable, Recipe
+from workbench.recipe import Recipe
 
 if TYPE_CHECKING:
     from workbench.tracking import Tracking
@@ -40,27 +39,6 @@ if TYPE_CHECKING:
 RUNS = Path("runs")
 # Which stages a verb runs; `demo` runs what the recipe lists.
 VERB_STAGES = {"optimize": ("gepa",), "train": ("grpo",), "calibrate": ("calibrate",)}
-
-
-class Engines:
-    """Opens engines as the recipe says and keeps the last one warm. Weights are told apart by content, not by path."""
-
-    def __init__(self, model: ModelTable) -> None:
-        self._model = model
-        self._key: tuple[str, str] | None = None
-        self._engine: Engine | None = None
-
-    def __call__(self, weights: Weights) -> Engine:
-        """The engine over these weights."""
-        key = (weights.base, folder_hash(weights.folder) if weights.folder else "")
-        if self._engine is None or key != self._key:
-            # The old model goes before the new one comes: two of them may not fit.
-            self._engine = self._key = None
-            gc.collect()
-            model = self._model
-            self._engine = open_engine(weights, backend=model.backend, device=model.device, dtype=model.dtype)
-            self._key = key
-        return self._engine
 
 
 class Session:
@@ -262,21 +240,6 @@ def changed_tables(recipe: Recipe, folder: RunFolder) -> list[str]:
     """Tables that a run keeps from its beginning and that the recipe now says otherwise."""
     began: Mapping[str, str] = folder.state["fingerprints"]
     return [name for name, value in recipe.fingerprints().items() if began.get(name) != value]
-
-
-def folder_hash(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files below a folder, 16 hex digits."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(str(path.relative_to(folder)).encode() + b"\0")
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
-def size_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def peak_memory_bytes() -> int:

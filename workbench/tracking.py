@@ -8,8 +8,6 @@ works is reported once and does not end the stage.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import io
 import json
 import logging
 import math
@@ -17,7 +15,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,8 +31,6 @@ import mlflow.data.pandas_dataset
 import pandas as pd
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types.schema import ColSpec, DataType, Map, Schema
 from sqlalchemy.exc import SQLAlchemyError
 
 from labelwright.errors import LabelwrightError
@@ -42,10 +38,9 @@ from labelwright.task import Example
 from workbench.folder import RunFolder, append_curve
 from workbench.progress import Display
 from workbench.recipe import Recipe
+from workbench.tracking_log import log_bundle
 
-_SERVING_PACKAGES = (
-    "mlflow", "numpy", "pandas", "safetensors", "tokenizers", "torch", "transformers", "peft", "gguf", "accelerate",
-)  # fmt: skip
+_SQLITE = "sqlite:///"
 _BATCH = 100  # what the tracking API takes in one call
 
 
@@ -103,8 +98,7 @@ class Tracking:
         self._display = display
         self._failed = False
         quiet()
-        self.uri = recipe.tracking.resolved_uri()
-        self._client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        self.uri = _absolute(recipe.tracking.resolved_uri())
 
     @contextmanager
     def opened(self) -> Iterator[Tracking]:
@@ -112,6 +106,7 @@ class Tracking:
         try:
             mlflow.set_tracking_uri(self.uri)
             mlflow.set_registry_uri(self.uri)
+            self._client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
             experiment = self._experiment_id()
             known = self._folder.state.get("mlflow", {})
             run_id = known.get("run_id") if known.get("uri") == self.uri and self._exists(known.get("run_id")) else None
@@ -129,6 +124,8 @@ class Tracking:
                 f"tracking store {self.uri} cannot be opened: {first}; start its server, or set MLFLOW_TRACKING_URI"
             ) from error
         self.run_id: str = run_id
+        # A run can only be entered under its own experiment, whatever was active before.
+        mlflow.set_experiment(experiment_id=self._client.get_run(run_id).info.experiment_id)
         with mlflow.start_run(run_id=run_id, log_system_metrics=self._recipe.tracking.system_metrics):
             yield self
 
@@ -225,36 +222,11 @@ class Tracking:
         str or None
             ``models:/name/version``; None where the store refused it.
         """
-        import labelwright
-
-        package = Path(next(iter(labelwright.__path__))).resolve()
-        example = pd.DataFrame({"text": list(example_texts)})
-        signature = ModelSignature(
-            inputs=Schema([ColSpec(DataType.string, "text")]),
-            outputs=Schema(
-                [
-                    ColSpec(DataType.string, "label"),
-                    ColSpec(DataType.double, "confidence"),
-                    ColSpec(Map(DataType.double), "probabilities"),
-                ]
-            ),
-        )
         uri: list[str] = []
 
         def log() -> None:
-            # MLflow tells of the new version on stderr; the display tells it in its own words.
-            with redirect_stderr(io.StringIO()):
-                info = mlflow.pyfunc.log_model(
-                    name="bundle",
-                    python_model=str(Path(__file__).with_name("tracking_model.py")),
-                    artifacts={"bundle": str(bundle)},
-                    code_paths=[str(package)],
-                    pip_requirements=serving_requirements(),
-                    signature=signature,
-                    input_example=example,
-                    registered_model_name=self._recipe.name,
-                )
-            uri.append(f"models:/{self._recipe.name}/{info.registered_model_version}")
+            version = log_bundle(self._recipe.name, bundle, example_texts)
+            uri.append(f"models:/{self._recipe.name}/{version}")
 
         self._attempt(log)
         return uri[0] if uri else None
@@ -262,8 +234,8 @@ class Tracking:
     def _experiment_id(self) -> str:
         name = self._recipe.tracking.experiment or self._recipe.name
         artifacts = None
-        if self.uri.startswith("sqlite:///"):
-            store = Path(self.uri.removeprefix("sqlite:///")).resolve().parent
+        if self.uri.startswith(_SQLITE):
+            store = Path(self.uri.removeprefix(_SQLITE)).parent
             store.mkdir(parents=True, exist_ok=True)
             artifacts = (store / "mlartifacts").as_uri()
         experiment = self._client.get_experiment_by_name(name)
@@ -293,15 +265,9 @@ def prompt_name(recipe: Recipe) -> str:
     return f"{recipe.name}-prompt"
 
 
-def serving_requirements() -> list[str]:
-    """What a served bundle needs, pinned to what is installed here, build suffixes such as ``+cpu`` left off."""
-    pins = []
-    for name in _SERVING_PACKAGES:
-        try:
-            pins.append(f"{name}=={importlib.metadata.version(name).partition('+')[0]}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return pins
+def _absolute(uri: str) -> str:
+    """A SQLite store by its absolute path: MLflow keeps stores open by URI, and the current folder may change."""
+    return _SQLITE + str(Path(uri.removeprefix(_SQLITE)).resolve()) if uri.startswith(_SQLITE) else uri
 
 
 def _text(value: Any) -> str:

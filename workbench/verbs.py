@@ -117,7 +117,7 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     where = folder.path / "bundle" if current else folder.bundle_path(done[-1])
     silence_libraries()
     from labelwright.classifier import Classifier
-    from workbench.run import Engines
+    from workbench.engines import Engines
 
     bundle = load(where)
     classifier = Classifier.from_bundle(bundle, engine=Engines(recipe.model)(bundle.weights))
@@ -186,9 +186,7 @@ def _compare(work: Session, force: bool) -> None:
         by_column = {column: [row[i] for row in cells] for i, column in enumerate(columns)}
         files = [path / "report.md", path / "report.json", path / "rows.jsonl", path / "plots"]
         work.tracking.comparison(by_column, report, files)
-        # A single failed rung is tried again by the next compare.
-        if not any(rung.failed for rung in rungs):
-            work.folder.state["compare"] = {"steps": steps, "settings": settings}
+        work.folder.state["compare"] = {"steps": steps, "settings": settings}
         work.folder.save()
 
 

@@ -1,0 +1,69 @@
+"""One whole demo over the fakes, with a real MLflow store, shared by the tests that read what it left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import workbench_fakes
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which `demo toy.toml` ran; the run is in ``runs/toy/<stamp>``."""
+    from workbench.cli import main
+
+    folder = tmp_path_factory.mktemp("demo")
+    workbench_fakes.write_workspace(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        workbench_fakes.install(patch.setattr)
+        assert main(["demo", "toy.toml"]) == 0
+    return folder
+
+
+@pytest.fixture
+def demo_run(demo_folder: Path) -> Path:
+    """The demo's run folder."""
+    (run,) = (demo_folder / "runs" / "toy").iterdir()
+    return run
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh folder with rows and a recipe, fakes installed, tracking off; the current folder."""
+    workbench_fakes.write_workspace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    # MLflow writes the store that was set last into the environment.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    workbench_fakes.install(monkeypatch.setattr)
+    workbench_fakes.without_tracking(monkeypatch.setattr)
+    return tmp_path
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command line over the fakes in a process of its own, in ``tmp_path``."""
+    workbench_fakes.write_workspace(tmp_path)
+
+    def run(*arguments: str, kill: str = "", tracking: bool = False) -> subprocess.CompletedProcess[str]:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
+        path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+        environment |= {"PYTHONPATH": path, "KILL": kill, "TRACKING": "on" if tracking else "off"}
+        return subprocess.run(
+            [sys.executable, "-m", "workbench_fakes", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run

@@ -1,0 +1,46 @@
+"""One warm engine at a time, and what a folder of weights holds."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from pathlib import Path
+
+from labelwright.engine import Engine, Weights, open_engine
+from workbench.recipe import ModelTable
+
+
+class Engines:
+    """Opens engines as the recipe says and keeps the last one warm. Weights are told apart by content, not by path."""
+
+    def __init__(self, model: ModelTable) -> None:
+        self._model = model
+        self._key: tuple[str, str] | None = None
+        self._engine: Engine | None = None
+
+    def __call__(self, weights: Weights) -> Engine:
+        """The engine over these weights."""
+        key = (weights.base, folder_hash(weights.folder) if weights.folder else "")
+        if self._engine is None or key != self._key:
+            # The old model goes before the new one comes: two of them may not fit.
+            self._engine = self._key = None
+            gc.collect()
+            model = self._model
+            self._engine = open_engine(weights, backend=model.backend, device=model.device, dtype=model.dtype)
+            self._key = key
+        return self._engine
+
+
+def folder_hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files below a folder, 16 hex digits."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def size_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
