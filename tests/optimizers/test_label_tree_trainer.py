@@ -184,17 +184,17 @@ def test_validity_term_raises_the_mass_on_the_labels():
 
 @pytest.mark.parametrize(("mode", "beta"), [("sampled", 0.0), ("exact", 0.0), ("exact", 0.05)])
 def test_training_raises_the_reward(tmp_path, mode, beta):
-    trainer = make_trainer(
-        tmp_path, mode, max_steps=40 if mode == "sampled" else 12, learning_rate=5e-3, exact_beta=beta
-    )
+    # Only the third label pays, whatever the row: something that even an untrained model can learn in a few steps.
+    trainer = make_trainer(tmp_path, mode, max_steps=15, learning_rate=3e-3, exact_beta=beta)
+    trainer._reward_values = np.tile([0.0, 0.0, 1.0], (3, 1))
+    trainer._rewards = torch.as_tensor(trainer._reward_values, dtype=torch.float32)
     if beta:
         trainer._reference = trainer.label_scores(range(len(ROWS))).detach()
-    before = gold_probability(trainer)
+    before = third_label_probability(trainer)
     trainer.train()
-    assert gold_probability(trainer) > before + 0.2
+    assert third_label_probability(trainer) > before + 0.2
 
 
-def gold_probability(trainer):
+def third_label_probability(trainer):
     with torch.no_grad():
-        probabilities = torch.softmax(trainer.label_scores(range(len(ROWS))), -1)
-    return float(probabilities[torch.arange(len(ROWS)), torch.as_tensor(trainer._rows.gold)].mean())
+        return float(torch.softmax(trainer.label_scores(range(len(ROWS))), -1)[:, 2].mean())
