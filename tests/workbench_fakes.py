@@ -51,6 +51,15 @@ system_metrics = false
 """
 
 
+ROOT = Path(__file__).parents[1]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Of a process that runs the workbench elsewhere: the repository on its path, no store set by another test."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "_MLFLOW"))}
+    return {**kept, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]), **more}
+
+
 def write_workspace(folder: Path) -> Path:
     """Rows and a recipe; returns the recipe's path."""
     rows = [{"id": r.id, "text": r.text, "label": r.label, "group": r.group} for r in toy_examples()]

@@ -46,8 +46,8 @@ def _run(options: argparse.Namespace) -> int:
 
     display = Display()
     if options.verb == "dashboard":
-        return verbs.dashboard(recipe, options.port, display)
-    if options.verb == "predict":
+        verbs.dashboard(recipe, options.port, display)
+    elif options.verb == "predict":
         verbs.predict(recipe, options.run, options.text, display)
     elif options.verb in ("optimize", "train", "calibrate"):
         verbs.tune(recipe, options.verb, options.run, options.force, display)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -46,7 +47,7 @@ class Display:
         """Show a step while its body runs; the line at its end names the time it took."""
         title = f"[{number}/{of}] {name}" if of else name
         self._name, self._live, begun = title, "", time.monotonic()
-        self._begun, self._printed, self._first_done = begun, 0.0, None
+        self._printed, self._first_done, self._last_done = 0.0, None, -1
         if self.console.is_terminal:
             columns = (
                 SpinnerColumn(),
@@ -84,8 +85,9 @@ class Display:
             left = self._left(done, total, now)
             if self._bar is not None:
                 self._bar.update(self._task, completed=done, total=total, live=self._live, left=left)
-            elif now - self._printed >= self._every_s or done >= total:
+            elif now - self._printed >= self._every_s or done >= total > self._last_done:
                 self._printed = now
+                self._last_done = done
                 self.say("  " + ", ".join(part for part in (f"{self._name} {done}/{total}", self._live, left) if part))
 
     def metrics(self, values: Mapping[str, float]) -> None:
@@ -105,14 +107,20 @@ class Display:
     _first_done: int | None = None
     _first_at = 0.0
     _printed = 0.0
+    _last_done = -1
 
 
 def silence_libraries() -> None:
     """Keep other libraries' bars and notices from writing over the display; their errors still show."""
+    # litellm, which DSPy and MLflow import, would fetch a price list. Without a network it complains from two threads
+    # at once, and under MLflow's import hooks the two wait for each other for ever.
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    # What a library plans for its next version is no news to who tunes a classifier.
+    warnings.filterwarnings("ignore", category=FutureWarning)
 
 
 def duration(seconds: float) -> str:

@@ -231,13 +231,23 @@ def _stages(report: Mapping[str, Any], curves: Mapping[str, Any]) -> str:
         peak = megabytes(stage["peak_memory_bytes"])
         lines = [f"- **{stage['folder']}**: {duration(stage['seconds'])}, peak memory {peak}; dev: {dev}"]
         for key, value in stage["decided"].items():
-            if isinstance(value, (str, int, float, bool)) and len(str(value)) < 200:
-                lines.append(f"  - {key}: {value:.4g}" if isinstance(value, float) else f"  - {key}: {value}")
+            told = _told(value)
+            if told and key != "stage":
+                lines.append(f"  - {key}: {told}")
         for key, points in curves.get(stage["folder"], {}).items():
             (first, begun), (last, ended) = points[0], points[-1]
             lines.append(f"  - curve {key}: {begun:.3f} at step {first}, {ended:.3f} at step {last}")
         parts.append("\n".join(lines))
     return "\n".join(parts)
+
+
+def _told(value: Any) -> str:
+    """A short value as text, a mapping of numbers as a list of them; empty for what belongs in report.json alone."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, Mapping) and value and all(isinstance(one, (int, float)) for one in value.values()):
+        return ", ".join(f"{name} {one:.4g}" for name, one in value.items())
+    return str(value) if isinstance(value, (str, int, bool)) and len(str(value)) < 200 else ""
 
 
 def _labels(line: Line, board: Leaderboard, labels: Sequence[str]) -> list[str]:

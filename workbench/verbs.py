@@ -5,7 +5,7 @@ A verb is a short list of steps over a session; which run it works on is decided
 
 from __future__ import annotations
 
-import subprocess
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -128,18 +128,20 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     display.say(f"({where})")
 
 
-def dashboard(recipe: Recipe, port: int, display: Display) -> int:
-    """Run MLflow's own UI on the recipe's store until interrupted; returns its exit status."""
+def dashboard(recipe: Recipe, port: int, display: Display) -> None:
+    """Become MLflow's own UI on the recipe's store, so that whatever stops this process stops it."""
     uri = recipe.tracking.resolved_uri()
     if uri.startswith(("http://", "https://", "databricks")):
         display.say(f"the store is a server with a UI of its own: {uri}")
-        return 0
+        return
     path = Path(uri.removeprefix("sqlite:///"))
     if uri.startswith("sqlite:///") and not path.is_file():
         raise RecipeError(f"{path}: nothing is recorded yet; run `make demo` first")
     display.say(f"MLflow on http://127.0.0.1:{port} (store {uri}); Ctrl-C stops it")
+    silence_libraries()
     command = ["ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
-    return subprocess.call([sys.executable, "-m", "mlflow", *command])
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "mlflow", *command])
 
 
 def _compare(work: Session, force: bool) -> None:

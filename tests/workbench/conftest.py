@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,8 +9,6 @@ from pathlib import Path
 
 import pytest
 import workbench_fakes
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")
@@ -54,13 +51,10 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     workbench_fakes.write_workspace(tmp_path)
 
     def run(*arguments: str, kill: str = "", tracking: bool = False) -> subprocess.CompletedProcess[str]:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW")}
-        path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-        environment |= {"PYTHONPATH": path, "KILL": kill, "TRACKING": "on" if tracking else "off"}
         return subprocess.run(
             [sys.executable, "-m", "workbench_fakes", *arguments],
             cwd=tmp_path,
-            env=environment,
+            env=workbench_fakes.environment(KILL=kill, TRACKING="on" if tracking else "off"),
             capture_output=True,
             text=True,
             timeout=120,
