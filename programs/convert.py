@@ -47,8 +47,10 @@ def program_of(prompt: Prompt, task: Task) -> Classify:
     Raises
     ------
     DataError
-        If the prompt's labels are not the task's.
+        If the prompt's labels are not the task's, or it has no instructions: DSPy would put its own in their place.
     """
+    if not prompt.instructions.strip():
+        raise DataError("the prompt has no instructions: say in a sentence what is to be classified")
     names = tuple(label.name for label in prompt.labels)
     if names != task.names:
         raise DataError(
