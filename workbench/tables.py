@@ -51,8 +51,10 @@ def read_table(cls: type[T], table: Mapping[str, Any], where: str) -> T:
     try:
         return cls(**values)
     except RecipeError as error:
-        message = str(error)
-        raise RecipeError(message if message.startswith(where) else f"{where}: {message}") from error
+        # A stage names its table itself, for who builds it without a recipe.
+        table_name = where.rpartition("[")[2].rstrip("]")
+        message = str(error).removeprefix(f"[{table_name}] ").removeprefix(f"{table_name}.")
+        raise RecipeError(f"{where}: {message}") from error
 
 
 def _convert(value: Any, hint: Any, where: str) -> Any:

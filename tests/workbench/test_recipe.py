@@ -112,6 +112,14 @@ def test_the_environment_chooses_the_store(tmp_path: Path, monkeypatch: pytest.M
     assert recipe.tracking.resolved_uri() == "http://example.org:5000"
 
 
+def test_a_stages_own_refusal_names_its_table_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    path = written(tmp_path, MINIMAL + "[grpo]\nsteps = 0\n")
+    with pytest.raises(RecipeError) as error:
+        read_recipe(path)
+    assert str(error.value) == f"{path}, [grpo]: steps = 0: expected at least 1"
+
+
 @pytest.mark.parametrize("name", ["homeowner", "homeowner-qwen3"])
 def test_shipped_recipes_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
