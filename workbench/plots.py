@@ -42,15 +42,17 @@ def draw(board: Leaderboard, curves: Curves, folder: Path) -> list[Path]:
 
 
 def chosen_curves(curves: Mapping[str, Mapping[str, Any]], at_most: int = 3) -> dict[str, dict[str, Any]]:
-    """Of each step's metrics the few that say whether it learns: dev scores and rewards before the rest."""
+    """Of each step's metrics the few that say whether it learns: dev scores and rewards."""
+    words = ("dev_accuracy", "reward", "accuracy", "dev")
 
     def order(name: str) -> tuple[int, str]:
-        words = ("dev_accuracy", "reward", "accuracy", "dev", "loss")
-        return next((i for i, word in enumerate(words) if word in name), len(words)), name
+        return next(i for i, word in enumerate(words) if word in name), name
 
     chosen = {}
     for step, metrics in curves.items():
-        usable = sorted((name for name, points in metrics.items() if len(points) > 1), key=order)
+        usable = sorted(
+            (name for name, points in metrics.items() if len(points) > 1 and any(w in name for w in words)), key=order
+        )
         if usable:
             chosen[step] = {name: metrics[name] for name in usable[:at_most]}
     return chosen

@@ -17,6 +17,7 @@ from labelwright.task import Example
 from workbench.cli import main
 from workbench.compare import Rung, free_generation, llm_rungs
 from workbench.leaderboard import build, holm
+from workbench.plots import chosen_curves
 from workbench.report import wilson
 
 ROOT = Path(__file__).parents[2]
@@ -199,3 +200,10 @@ def test_wilson_interval() -> None:
     low, high = wilson(15 / 148, 148)[1:]
     assert (low, high) == pytest.approx((0.0624, 0.1605), abs=1e-4)
     assert wilson(1.0, 5) == Interval(1.0, pytest.approx(0.5655, abs=1e-3), 1.0)
+
+
+def test_curves_worth_showing_are_dev_scores_and_rewards() -> None:
+    points = [(1, 0.1), (2, 0.2)]
+    metrics = {"grad_norm": points, "reward": points, "dev_accuracy": points, "dev_log_loss": [(1, 0.1)]}
+    chosen = chosen_curves({"2-grpo": metrics, "3-calibrate": {"candidate_log_loss": points}})
+    assert {step: list(found) for step, found in chosen.items()} == {"2-grpo": ["dev_accuracy", "reward"]}
