@@ -26,12 +26,7 @@ from rewards import make_reward
 from rewards.outcome import Outcome, Reward
 
 if TYPE_CHECKING:
-    import dspy
-
-    from optimizers.gepa_search import SearchLog
-
-# (instruction, reflective rows, random numbers) -> another instruction; raises where it has none.
-Propose = Callable[[str, Sequence[Mapping[str, Any]], random.Random], str]
+    from optimizers.gepa_search import Propose, SearchLog
 
 
 @dataclass(frozen=True)
@@ -158,7 +153,7 @@ class GepaStage:
         import dspy
         from gepa.strategies.proposal_selection import BestImprovement
 
-        from optimizers.gepa_search import SearchLog, StepSampling, quiet
+        from optimizers.gepa_search import SearchLog, StepSampling, quiet, usable_proposals
         from programs.convert import program_of, prompt_of
         from programs.decision import DecisionClient
 
@@ -170,12 +165,14 @@ class GepaStage:
             [row.label for row in rows], self.minibatch_size, self.proposals_per_step, self.candidate_selection,
             context.seed, lambda batch: client.together([row.text for row in batch]),
         )  # fmt: skip
+        propose = self._proposer(bundle.prompt, rows, engine)
+        proposals = usable_proposals(propose, engine.count_tokens, self.token_budget, log, context.seed)
         with quiet(), dspy.context(lm=client):
             optimizer = dspy.GEPA(
                 metric=_metric(reward),
                 max_metric_calls=self.max_metric_calls,
                 reflection_minibatch_size=self.minibatch_size,
-                instruction_proposer=self._proposal_fn(bundle.prompt, rows, engine, log, context.seed),
+                instruction_proposer=proposals,
                 add_format_failure_as_feedback=True,
                 # One component: there is nothing to merge.
                 use_merge=False,
@@ -197,83 +194,14 @@ class GepaStage:
             raise log.error
         return prompt_of(program, bundle.prompt), log
 
-    def _proposal_fn(
-        self, prompt: Prompt, rows: Sequence[Example], engine: Engine, log: SearchLog, seed: int
-    ) -> Callable[..., dict[str, str]]:
-        """GEPA's ``ProposalFn`` around a proposer: counts, and refuses what cannot be used.
-
-        A failure is counted and answered with no proposal. GEPA would ask again for every proposal of the step if it
-        were raised.
-        """
-        from optimizers.gepa_search import one_line
-
-        propose: Propose
+    def _proposer(self, prompt: Prompt, rows: Sequence[Example], engine: Engine) -> Propose:
         if self.reflection_model is None:
             from optimizers.proposer import EvidenceProposer
 
-            propose = EvidenceProposer(rows, prompt, engine.count_tokens, self.token_budget)
-        else:
-            propose = _Reflection(open_reflection_lm(self.reflection_model, self.reflection_temperature), self)
+            return EvidenceProposer(rows, prompt, engine.count_tokens, self.token_budget)
+        from optimizers.reflection import Reflection
 
-        def proposals(
-            candidate: dict[str, str],
-            reflective_dataset: Mapping[str, Sequence[Mapping[str, Any]]],
-            components_to_update: list[str],
-        ) -> dict[str, str]:
-            texts: dict[str, str] = {}
-            for component in components_to_update:
-                log.now.tried += 1
-                rows = reflective_dataset[component]
-                # Nothing of this depends on how often the process was started; tried tells siblings apart.
-                rng = random.Random(repr((seed, log.iteration, log.now.tried, candidate[component])))
-                try:
-                    text = propose(candidate[component], rows, rng).strip()
-                    if not text or text == candidate[component].strip():
-                        raise ValueError("the proposal is empty or changes nothing")
-                    n_tokens = engine.count_tokens(text)
-                    if n_tokens > self.token_budget:
-                        raise ValueError(f"the proposal has {n_tokens} tokens, the budget is {self.token_budget}")
-                    texts[component] = text
-                except Exception as error:
-                    log.now.failed += 1
-                    log.now.reasons.append(one_line(error))
-            return texts
-
-        return proposals
-
-
-class _Reflection:
-    """Asks a language model for instructions, through DSPy's own proposer."""
-
-    def __init__(self, lm: dspy.LM, stage: GepaStage) -> None:
-        from dspy.teleprompt.gepa.instruction_proposal import InstructionProposer
-
-        self.lm = lm
-        self.vary = stage.reflection_temperature > 0
-        self.ask = InstructionProposer(
-            additional_instructions=(
-                f"At most {stage.token_budget * 2 // 3} words. The list of labels follows the instruction by itself: "
-                "do not repeat it. The model that reads it is small and answers with a label only: say in short, "
-                "concrete sentences which words and situations belong to which label, and how to tell confused labels "
-                "apart."
-            )
-        )
-
-    def __call__(self, instruction: str, rows: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
-        """A new instruction; the same random state gives the same answer while DSPy's cache holds it."""
-        import dspy
-
-        # Without a rollout id, DSPy's cache would answer a repeated question with the same text.
-        lm = self.lm.copy(rollout_id=rng.getrandbits(31)) if self.vary else self.lm
-        with dspy.context(lm=lm):
-            return self.ask({"predict": instruction}, {"predict": list(rows)}, ["predict"])["predict"]
-
-
-def open_reflection_lm(model: str, temperature: float) -> dspy.LM:
-    """The language model that writes instructions; its key comes from the environment."""
-    import dspy
-
-    return dspy.LM(model, temperature=temperature, max_tokens=4000)
+        return Reflection(self.reflection_model, self.reflection_temperature, self.token_budget)
 
 
 def hold_back(rows: Sequence[Example], share: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:

@@ -27,6 +27,8 @@ from gepa.strategies.proposal_sampling import ProposalTask
 
 from optimizers.stage import Tracker
 
+# (instruction, reflective rows, random numbers) -> another instruction; raises where it has none.
+Propose = Callable[[str, Sequence[Mapping[str, Any]], random.Random], str]
 # So many proposals in a row, none usable: the proposer is broken, not unlucky.
 _HOPELESS = 10
 
@@ -233,6 +235,41 @@ class SearchLog:
     def _progress(self, n_calls: int) -> None:
         message = f"dev {self._last:.2f} best {self._best:.2f}"
         self.tracker.progress(min(n_calls, self.max_metric_calls), self.max_metric_calls, message)
+
+
+def usable_proposals(
+    propose: Propose, count_tokens: Callable[[str], int], token_budget: int, log: SearchLog, seed: int
+) -> Callable[..., dict[str, str]]:
+    """GEPA's ``ProposalFn`` around a proposer: counts what is tried, refuses what cannot be used.
+
+    A failure is counted and answered with no proposal. Were it raised, GEPA would ask again for every proposal of the
+    step, log the error where nobody looks, and return the seed in the end.
+    """
+
+    def proposals(
+        candidate: dict[str, str],
+        reflective_dataset: Mapping[str, Sequence[Mapping[str, Any]]],
+        components_to_update: list[str],
+    ) -> dict[str, str]:
+        texts: dict[str, str] = {}
+        for component in components_to_update:
+            log.now.tried += 1
+            # Nothing of this depends on how often the process was started; tried tells a step's proposals apart.
+            rng = random.Random(repr((seed, log.iteration, log.now.tried, candidate[component])))
+            try:
+                text = propose(candidate[component], reflective_dataset[component], rng).strip()
+                if not text or text == candidate[component].strip():
+                    raise ValueError("the proposal is empty or changes nothing")
+                n_tokens = count_tokens(text)
+                if n_tokens > token_budget:
+                    raise ValueError(f"the proposal has {n_tokens} tokens, the budget is {token_budget}")
+                texts[component] = text
+            except Exception as error:
+                log.now.failed += 1
+                log.now.reasons.append(one_line(error))
+        return texts
+
+    return proposals
 
 
 def write_json(path: Path, value: Any) -> None:

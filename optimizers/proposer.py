@@ -11,59 +11,16 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from labelwright.prompt import Prompt
 from labelwright.task import Example
 from optimizers.evidence import Evidence
-
-WordLayout = Literal["line", "cue"]
-ExampleLayout = Literal["message", "bare", "arrow"]
+from optimizers.moves import FIRST_MOVES, MOVES, ExampleLayout, Findings, Material, Plan
 
 _NOTE = re.compile(r"If it mentions .+, choose .+, not .+\.|Choose .+ only for .+\.")
 _ABOUT, _MESSAGE = "About: ", "Message: "
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What an instruction says, apart from how it is laid out.
-
-    Attributes
-    ----------
-    opening : str
-        Everything that is none of the below.
-    words : tuple of (label name, terms)
-    notes : tuple of str
-        Contrasts and restrictions, one sentence a line.
-    examples : tuple of (text, label name)
-    """
-
-    opening: str
-    words: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    notes: tuple[str, ...] = ()
-    examples: tuple[tuple[str, str], ...] = ()
-    word_layout: WordLayout = "line"
-    example_layout: ExampleLayout = "message"
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What the rows just answered show.
-
-    Attributes
-    ----------
-    missed : tuple of str
-        Labels whose rows were answered otherwise, most missed first.
-    overused : tuple of str
-        Labels answered more often than they are right, most overused first.
-    confused : tuple of (gold, answered)
-        Most frequent first.
-    """
-
-    missed: tuple[str, ...]
-    overused: tuple[str, ...]
-    confused: tuple[tuple[str, str], ...]
 
 
 class EvidenceProposer:
@@ -83,17 +40,17 @@ class EvidenceProposer:
     def __init__(
         self, rows: Sequence[Example], prompt: Prompt, count_tokens: Callable[[str], int], token_budget: int
     ) -> None:
-        self.names = tuple(label.name for label in prompt.labels)
-        self.evidence = Evidence.from_rows(rows, self.names)
+        names = tuple(label.name for label in prompt.labels)
         self.gold = {row.text: row.label for row in rows}
-        self.answer_of = dict(zip(self.names, prompt.answers, strict=True))
+        self.answer_of = dict(zip(names, prompt.answers, strict=True))
         self.name_of = {answer: name for name, answer in self.answer_of.items()}
         self.cue = prompt.cue
         self.count_tokens = count_tokens
         self.token_budget = token_budget
         opening = self.read(prompt.instructions).opening
-        self.openings = (opening, f"{opening} Pick the most specific label.", f"{opening} Many labels are in use.",
+        openings = (opening, f"{opening} Pick the most specific label.", f"{opening} Many labels are in use.",
                          "Which label fits the message?")  # fmt: skip
+        self.material = Material(names, self.answer_of, Evidence.from_rows(rows, names), openings)
 
     def __call__(self, instruction: str, reflective_rows: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
         """A new instruction.
@@ -116,9 +73,9 @@ class EvidenceProposer:
         for _ in range(30):
             changed = plan
             for _ in range(rng.choice((1, 2, 2, 3))):
-                moves = _FIRST_MOVES if not (changed.words or changed.examples) else _MOVES
+                moves = FIRST_MOVES if not (changed.words or changed.examples) else MOVES
                 (move,) = rng.choices(list(moves), weights=list(moves.values()))
-                changed = move(self, changed, findings, rng)
+                changed = move(self.material, changed, findings, rng)
             text = self.write(self._fit(changed))
             if text != instruction and self.count_tokens(text) <= self.token_budget:
                 return text
@@ -137,7 +94,7 @@ class EvidenceProposer:
                 continue
             missed[gold] += 1
             surplus[gold] -= 1
-            if answered in self.name_of.values():
+            if answered in self.answer_of:
                 surplus[answered] += 1
                 confused[gold, answered] += 1
         return Findings(
@@ -212,108 +169,3 @@ class EvidenceProposer:
             else:
                 break
         return plan
-
-
-Move = Callable[[EvidenceProposer, Plan, Findings, random.Random], Plan]
-
-
-def _show_missed(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
-    """An example each for some missed labels, last, where a small model looks first; none for overused ones."""
-    kept = tuple(one for one in plan.examples if one[1] not in findings.overused[:2])
-    labels = list(findings.missed[: rng.choice((2, 4, 8))])
-    rng.shuffle(labels)
-    return _with_examples(proposer, replace(plan, examples=kept), labels, rng)
-
-
-def _show_many(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
-    """Examples afresh, one each for a random part of the labels, overused ones left out."""
-    labels = [name for name in proposer.names if name not in findings.overused[:2]]
-    labels = rng.sample(labels, min(len(labels), rng.choice((4, 8, 12, 24))))
-    layout: ExampleLayout = rng.choice(("message", "message", "bare", "arrow"))
-    return _with_examples(proposer, replace(plan, examples=(), example_layout=layout), labels, rng)
-
-
-def _name_words(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
-    """Words for missed labels, or for all but the overused."""
-    n_terms = rng.choice((2, 3, 4, 6))
-    every = [name for name in proposer.names if name not in findings.overused[:2]]
-    labels = rng.choice((every, list(findings.missed)))
-    words = dict(plan.words)
-    for name in labels:
-        strong = proposer.evidence.terms[name][: n_terms + 2]
-        chosen = sorted(rng.sample(strong, min(n_terms, len(strong))), key=strong.index)
-        if chosen:
-            words.pop(name, None)
-            words[name] = tuple(chosen)
-    return replace(plan, words=tuple(words.items()))
-
-
-def _quiet_overused(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
-    """Take out what speaks for overused labels."""
-    overused = findings.overused[: rng.choice((1, 2, 4))]
-    return replace(
-        plan,
-        words=tuple((name, terms) for name, terms in plan.words if name not in overused),
-        examples=tuple(one for one in plan.examples if one[1] not in overused),
-    )
-
-
-def _contrast(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
-    """Sentences that part labels which were just confused, or restrict an overused one."""
-    notes = list(plan.notes)
-    for gold, answered in findings.confused[:6]:
-        terms = proposer.evidence.contrast(gold, answered)
-        if terms and rng.random() < 0.4:
-            choose = f"choose {proposer.answer_of[gold]}, not {proposer.answer_of[answered]}."
-            notes.append(f"If it mentions {' or '.join(terms)}, {choose}")
-    for name in findings.overused[:1]:
-        terms = proposer.evidence.terms[name][:4]
-        if terms and rng.random() < 0.4:
-            notes.append(f"Choose {proposer.answer_of[name]} only for {', '.join(terms)}.")
-    return replace(plan, notes=tuple(dict.fromkeys(notes))[-6:])
-
-
-def _drop(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
-    """Leave out one kind of evidence, or a random third of the examples."""
-    part = rng.choice(("words", "notes", "examples", "some"))
-    if part == "some":
-        return replace(plan, examples=tuple(one for one in plan.examples if rng.random() > 1 / 3))
-    emptied: dict[str, Any] = {part: ()}
-    return replace(plan, **emptied)
-
-
-def _rearrange(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
-    """Another order or another layout of the same evidence."""
-    words, examples = list(plan.words), list(plan.examples)
-    rng.shuffle(words)
-    rng.shuffle(examples)
-    return replace(
-        plan,
-        words=tuple(words),
-        examples=tuple(examples),
-        word_layout=rng.choice(("line", "cue")),
-        example_layout=rng.choice(("message", "bare", "arrow")),
-    )
-
-
-def _reopen(proposer: EvidenceProposer, plan: Plan, findings: Findings, rng: random.Random) -> Plan:
-    """Another opening sentence."""
-    return replace(plan, opening=rng.choice(proposer.openings))
-
-
-def _with_examples(proposer: EvidenceProposer, plan: Plan, labels: Sequence[str], rng: random.Random) -> Plan:
-    """One more example for each label, one that is not shown yet."""
-    examples = list(plan.examples)
-    for name in labels:
-        fresh = [text for text in proposer.evidence.examples[name] if (text, name) not in examples]
-        if fresh:
-            examples.append((rng.choice(fresh[:4]), name))
-    return replace(plan, examples=tuple(examples))
-
-
-# How often each move is tried; an instruction without evidence gets some first.
-_FIRST_MOVES: dict[Move, float] = {_show_many: 3, _show_missed: 3, _name_words: 2}
-_MOVES: dict[Move, float] = {
-    _show_missed: 4, _show_many: 2, _name_words: 2, _quiet_overused: 2, _contrast: 1, _drop: 1.5, _rearrange: 1.5,
-    _reopen: 1,
-}  # fmt: skip
