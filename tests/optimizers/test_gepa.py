@@ -291,9 +291,7 @@ def test_reflection_asks_the_language_model(monkeypatch):
         reflection, "open_reflection_lm",
         lambda model, temperature: dspy.LM(model, engine=Backend(), temperature=temperature, cache=False),
     )  # fmt: skip
-    rows = [
-        {"Inputs": {"text": "liner leaks"}, "Generated Outputs": {"label": "hvac"}, "Feedback": "Wrong: gold pool."}
-    ]
+    row = {"Inputs": {"text": "liner leaks"}, "Generated Outputs": {"label": "hvac"}, "Feedback": "Wrong: gold pool."}
     reflect = reflection.Reflection("fake/model", 1.0, 300)
     assert reflect("Name it.", [row], random.Random(0)) == "Look for water."
     told = str(asked[0])
