@@ -46,6 +46,8 @@ class GrpoStage:
         Optimizer steps.
     rows_per_step : int
         Training rows a step.
+    rows_per_forward : int
+        Rows whose activations are in memory at once; divides ``rows_per_step``. Gradients add up over the step.
     n_rollouts : int
         Draws a row ("sampled" only); at least 2.
     learning_rate : float
@@ -77,6 +79,7 @@ class GrpoStage:
     mode: str = "exact"
     steps: int = 90
     rows_per_step: int = 16
+    rows_per_forward: int = 8
     n_rollouts: int = 8
     learning_rate: float = 1e-3
     warmup_share: float = 0.1
@@ -93,10 +96,15 @@ class GrpoStage:
     def __post_init__(self) -> None:
         if self.mode not in ("exact", "sampled"):
             raise RecipeError(f'[grpo] mode = {self.mode!r}: expected "exact" or "sampled"')
-        at_least = {"steps": 1, "rows_per_step": 1, "n_rollouts": 2, "lora_rank": 0, "eval_every": 1}
+        at_least = {"steps": 1, "rows_per_step": 1, "rows_per_forward": 1, "n_rollouts": 2, "lora_rank": 0, "eval_every": 1}
         for key, least in at_least.items():
             if getattr(self, key) < least:
                 raise RecipeError(f"[grpo] {key} = {getattr(self, key)}: expected at least {least}")
+        if self.rows_per_step % self.rows_per_forward:
+            raise RecipeError(
+                f"[grpo] rows_per_forward = {self.rows_per_forward}: expected a divisor of "
+                f"rows_per_step = {self.rows_per_step}"
+            )
         for key in ("beta", "validity"):
             if getattr(self, key) < 0:
                 raise RecipeError(f"[grpo] {key} = {getattr(self, key)}: expected 0 or more")
@@ -288,12 +296,15 @@ def _grpo_config(stage: GrpoStage, context: StageContext, *, autocast: bool, on_
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     for chatty in ("trl", "transformers.trainer", "accelerate"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    group = stage.n_rollouts if stage.mode == "sampled" else max(stage.rows_per_step, 2)
-    batch = stage.rows_per_step * stage.n_rollouts if stage.mode == "sampled" else max(stage.rows_per_step, 2)
+    # TRL counts rollouts. In exact mode a row is one item, and the group size only has to pass TRL's checks.
+    n_items = stage.rows_per_forward * (stage.n_rollouts if stage.mode == "sampled" else 1)
+    n_forwards = stage.rows_per_step // stage.rows_per_forward
+    group = stage.n_rollouts if stage.mode == "sampled" else max(n_items * n_forwards, 2)
     return GRPOConfig(
         output_dir=str(context.folder / "checkpoints"),
         max_steps=stage.steps,
-        per_device_train_batch_size=batch,
+        per_device_train_batch_size=n_items,
+        gradient_accumulation_steps=n_forwards,
         num_generations=group,
         max_completion_length=n_answer_tokens,
         learning_rate=stage.learning_rate,

@@ -69,8 +69,8 @@ class DataTable:
 class SplitTable:
     """``[splits]``: shares of the rows, each above 0; train gets what they leave."""
 
-    dev: float = 0.15
-    calib: float = 0.1
+    dev: float = 0.12
+    calib: float = 0.12
     test: float = 0.2
 
     def __post_init__(self) -> None:
