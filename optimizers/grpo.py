@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from optimizers.stage import StageContext, Tracker
 from rewards import make_reward, reward_matrix
 
 if TYPE_CHECKING:
-    from optimizers.label_tree_trainer import LabelTreeTrainer
+    from optimizers.label_tree_trainer import Mode
 
 # The last two checkpoints: one to resume from, and the one before in case the newest is half written.
 CHECKPOINTS_KEPT = 2
@@ -84,7 +84,7 @@ class GrpoStage:
     learning_rate: float = 1e-3
     warmup_share: float = 0.1
     lora_rank: int = 16
-    lora_alpha: float = 32.0
+    lora_alpha: int = 32
     beta: float = 0.0
     validity: float = 0.0
     loss_type: str = "dapo"
@@ -96,8 +96,8 @@ class GrpoStage:
     def __post_init__(self) -> None:
         if self.mode not in ("exact", "sampled"):
             raise RecipeError(f'[grpo] mode = {self.mode!r}: expected "exact" or "sampled"')
-        at_least = {"steps": 1, "rows_per_step": 1, "rows_per_forward": 1, "n_rollouts": 2, "lora_rank": 0, "eval_every": 1}
-        for key, least in at_least.items():
+        at_least_one = ("steps", "rows_per_step", "rows_per_forward", "eval_every")
+        for key, least in {**dict.fromkeys(at_least_one, 1), "n_rollouts": 2, "lora_rank": 0}.items():
             if getattr(self, key) < least:
                 raise RecipeError(f"[grpo] {key} = {getattr(self, key)}: expected at least {least}")
         if self.rows_per_step % self.rows_per_forward:
@@ -149,7 +149,8 @@ class _Training:
     folder: Path
     tracker: Tracker
     before: dict[str, float]
-    trainer: LabelTreeTrainer
+    # TRL types its model as "anything or None"; here it is a transformers or PEFT model for as long as it lives.
+    trainer: Any
 
     @classmethod
     def prepare(cls, stage: GrpoStage, bundle: Bundle, splits: Splits, context: StageContext) -> _Training:
@@ -180,7 +181,7 @@ class _Training:
             model=model,
             rows=rows,
             rewards=reward_matrix(reward, list(bundle.task.names)),
-            mode=stage.mode,  # type: ignore[arg-type]
+            mode=cast("Mode", stage.mode),
             validity=stage.validity,
             exact_beta=stage.beta if stage.mode == "exact" else 0.0,
             reference=reference,
@@ -350,7 +351,7 @@ def _callback(training: _Training) -> Any:
     """Evaluate on dev at the set steps, and pass TRL's metrics on."""
     from transformers import TrainerCallback
 
-    class Report(TrainerCallback):  # type: ignore[misc]
+    class Report(TrainerCallback):
         dev = training.before
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

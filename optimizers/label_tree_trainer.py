@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -120,9 +120,9 @@ class LabelTreeTrainer(GRPOTrainer):
         self._option = {option: k for k, option in enumerate(rows.tree.options)}
         self._reward_values = rewards
         super().__init__(
-            reward_funcs=self.label_reward,
+            reward_funcs=cast(Any, self.label_reward),
             train_dataset=rows.dataset(),
-            rollout_func=_rollout if mode == "sampled" else None,
+            rollout_func=cast(Any, _rollout) if mode == "sampled" else None,
             **settings,
         )
         device = self.accelerator.device
@@ -163,7 +163,7 @@ class LabelTreeTrainer(GRPOTrainer):
         drawn = [self._option[tuple(ids)] for ids in completion_ids]
         return [float(self._reward_values[self._rows.gold[r], k]) for r, k in zip(row, drawn, strict=True)]
 
-    def _get_per_token_logps_and_entropies(  # type: ignore[override]
+    def _get_per_token_logps_and_entropies(
         self,
         model: Any,
         input_ids: Tensor,
@@ -203,7 +203,7 @@ class LabelTreeTrainer(GRPOTrainer):
         """Exact mode needs each row once; TRL's sampler repeats it for every rollout of its group."""
         if self._mode == "sampled":
             return super()._get_train_sampler(dataset)
-        return RandomSampler(self.train_dataset, generator=torch.Generator().manual_seed(self.args.seed))
+        return RandomSampler(range(len(self._rows.rows)), generator=torch.Generator().manual_seed(self.args.seed))
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """Exact mode has nothing to generate: the batch is the rows."""

@@ -71,8 +71,11 @@ def toy_examples(n_groups: int = 12) -> list[Example]:
             first, second = words[g % len(words)], words[(g + 1) % len(words)]
             named = label if g % 4 == 0 else "thing"
             group = f"{label}-{g}"
-            rows.append(Example(f"{group}a", f"my {named} has a {first} near the {second} no {g}", label, group=group))
-            rows.append(Example(f"{group}b", f"the {second} broke so who mends a {first} today {g}", label, group=group))
+            texts = (
+                f"my {named} has a {first} near the {second} no {g}",
+                f"the {second} broke so who mends a {first} today {g}",
+            )
+            rows += [Example(group + "ab"[i], text, label, group=group) for i, text in enumerate(texts)]
     return rows
 
 
