@@ -1,0 +1,99 @@
+"""How much of the machine's arithmetic the scorer puts to use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
+
+from bench.machine import SQUARES, product_rate
+from bench.setting import Setting
+from bench.timing import Measurement, Side, ratio, seconds_of
+from labelwright.engines import packing
+
+SHARE_GOAL = 0.4
+
+
+# torch counts matrix products and the attention kernels of GPUs; of the processor's own kernel it knows nothing.
+@register_flop_formula(torch.ops.aten._scaled_dot_product_flash_attention_for_cpu, get_raw=True)
+def attention_flops(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    attn_mask: Tensor | None = None,
+    **_: object,
+) -> int:
+    """FLOPs that an attention call needs: the (query, key) pairs that may look at each other, and no others.
+
+    A pair costs a multiply and an add for every entry of its key and of its value. What the kernel computes and then
+    masks, padding above all, is work nobody needs.
+    """
+    n_rows, n_heads, n_queries, width = query.shape
+    n_keys = key.shape[2]
+    if attn_mask is not None:
+        allowed = attn_mask if attn_mask.dtype == torch.bool else attn_mask > float("-inf")
+        pairs = int(allowed.expand(n_rows, n_heads, n_queries, n_keys).sum())
+    elif is_causal:
+        pairs = n_rows * n_heads * int(torch.ones(n_queries, n_keys).tril().sum())
+    else:
+        pairs = n_rows * n_heads * n_queries * n_keys
+    return pairs * 2 * (width + value.shape[3])
+
+
+def count_flops(call: Callable[[], object]) -> int:
+    """FLOPs of the matrix products and the attention in a call; everything elementwise counts as nothing."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
+
+
+def without_filler(count: Callable[[], int]) -> int:
+    """A count in which packed batches are not rounded up: the tokens that fill them answer nothing."""
+    multiple = packing.PACK_MULTIPLE
+    packing.PACK_MULTIPLE = 1
+    try:
+        return count()
+    finally:
+        packing.PACK_MULTIPLE = multiple
+
+
+def flop_share(setting: Setting, n_rows: int = 128, rounds: int = 3) -> Measurement:
+    """The scorer's FLOPs per second over those of a plain matrix product in the same number format.
+
+    The product is timed right before and right after each call of the scorer; the faster of the two counts.
+    """
+    prompts = setting.rendered(n_rows)
+    options = setting.prompt.options
+    engine = setting.engine
+
+    def score() -> None:
+        engine.forget()
+        engine.score(prompts, options)
+
+    n_flops = without_filler(lambda: count_flops(score))
+    dtype = engine.model.dtype
+    scorer, product = [], []
+    before = product_rate(dtype, engine.device)
+    for _ in range(rounds):
+        scorer.append(n_flops / seconds_of(score))
+        after = product_rate(dtype, engine.device)
+        product.append(max(before, after))
+        before = after
+    return ratio(
+        "flop_share",
+        [own / plain for own, plain in zip(scorer, product, strict=True)],
+        goal=SHARE_GOAL,
+        unit="share",
+        sides={"scorer": Side("FLOP/s", tuple(scorer)), "product": Side("FLOP/s", tuple(product))},
+        facts={
+            "rows": len(prompts),
+            "flops": n_flops,
+            "dtype": str(dtype).removeprefix("torch."),
+            "product_sizes": list(SQUARES),
+        },
+    )

@@ -1,0 +1,156 @@
+"""One GRPO step over the label tree against one of TRL's own trainer, on the same rows, model and LoRA."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from peft import LoraConfig
+from transformers import PrinterCallback, TrainerCallback
+
+from bench.scoring import NEW_TOKENS
+from bench.setting import SEED, Setting
+from bench.timing import Measurement, Side, pairwise, ratio, take_turns
+from labelwright.models import load_model
+from optimizers.grpo import GrpoStage, _keep_activations_small
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+STEP_GOAL = 15.0
+# Rows from which TRL's sampler draws; the same ones come first in every round and on every side.
+POOL_ROWS = 64
+
+
+class StepClock(TrainerCallback):
+    """Seconds of a trainer's last step, generation, loss, gradients and update included."""
+
+    def __init__(self) -> None:
+        self.seconds = float("nan")
+        self._started = 0.0
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        """The rows are chosen; everything else is still to do."""
+        self._started = time.perf_counter()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        """The weights are updated."""
+        self.seconds = time.perf_counter() - self._started
+
+
+def grpo_step_vs_trl(setting: Setting, n_rows: int = 4, n_rollouts: int = 8, rounds: int = 3) -> Measurement:
+    """Seconds a step of TRL's trainer as it comes over ours in "sampled" mode; "exact" is measured beside them.
+
+    TRL generates freely, at most ``NEW_TOKENS`` a rollout: that is generous, its default is 512.
+    """
+    from trl import GRPOTrainer
+
+    from optimizers.label_tree_trainer import LabelRows, LabelTreeTrainer
+
+    examples = setting.examples[:POOL_ROWS]
+    rows = LabelRows.from_examples(examples, setting.prompt, setting.engine)
+    stock_rewards: list[float] = []
+
+    def label_match(completions: list[str], gold: list[str], **_: Any) -> list[float | None]:
+        values = [float(text.strip() == name) for text, name in zip(completions, gold, strict=True)]
+        stock_rewards.extend(values)
+        return [*values]
+
+    n_answer = max(map(len, rows.tree.options))
+    with tempfile.TemporaryDirectory() as folder:
+        n_items = n_rows * n_rollouts
+        stock = GRPOTrainer(
+            reward_funcs=label_match,
+            train_dataset=rows.dataset().add_column("gold", [example.label for example in examples]),
+            **_shared(setting, Path(folder), n_items, n_rollouts, NEW_TOKENS, attention="sdpa"),
+        )
+        labels: dict[str, Any] = {
+            "rows": rows,
+            "rewards": np.eye(len(setting.task.names)),
+        }
+        sampled = LabelTreeTrainer(
+            mode="sampled", **labels, **_shared(setting, Path(folder), n_items, n_rollouts, n_answer)
+        )
+        # In exact mode a row is one item; the group size only has to pass TRL's checks.
+        exact = LabelTreeTrainer(mode="exact", **labels, **_shared(setting, Path(folder), n_rows, n_rows, n_answer))
+        calls = {name: _step_of(trainer) for name, trainer in (("trl", stock), ("sampled", sampled), ("exact", exact))}
+        take_turns(calls, 1)  # warm-up
+        taken = take_turns(calls, rounds)
+    to_exact = pairwise(taken["trl"], taken["exact"])
+    return ratio(
+        "grpo_step_vs_trl",
+        pairwise(taken["trl"], taken["sampled"]),
+        goal=STEP_GOAL,
+        sides={name: Side("s/step", tuple(values)) for name, values in taken.items()},
+        facts={
+            "rows_per_step": n_rows,
+            "rollouts_per_row": n_rollouts,
+            "trl_max_completion_length": NEW_TOKENS,
+            "trl_mean_reward": float(np.mean(stock_rewards)),
+            "trl_over_exact": {"median": median(to_exact), "min": min(to_exact), "max": max(to_exact)},
+            "lora_rank": GrpoStage().lora_rank,
+            "dtype": str(setting.engine.model.dtype).removeprefix("torch."),
+        },
+    )
+
+
+def _step_of(trainer: Any) -> Any:
+    """A call that takes one step and returns its seconds."""
+    _keep_activations_small(trainer.model)
+    trainer.remove_callback(PrinterCallback)
+    clock = StepClock()
+    trainer.add_callback(clock)
+
+    def step() -> float:
+        trainer.train()
+        return clock.seconds
+
+    return step
+
+
+def _shared(
+    setting: Setting, folder: Path, n_items: int, group: int, n_new_tokens: int, attention: str | None = None
+) -> dict[str, Any]:
+    """What all sides have in common: a model of their own, the LoRA, the settings of one step."""
+    from trl import GRPOConfig
+
+    engine = setting.engine
+    dtype = str(engine.model.dtype).removeprefix("torch.")
+    model = load_model(setting.weights, str(engine.device), dtype)
+    if attention:
+        model.set_attn_implementation(attention)
+    stage = GrpoStage()
+    args = GRPOConfig(
+        output_dir=str(folder),
+        max_steps=1,
+        per_device_train_batch_size=n_items,
+        gradient_accumulation_steps=1,
+        num_generations=max(group, 2),
+        max_completion_length=n_new_tokens,
+        temperature=1.0,
+        # TRL's default: so small that every round finds the model as the one before did.
+        learning_rate=1e-6,
+        loss_type=stage.loss_type,
+        max_grad_norm=stage.max_grad_norm,
+        use_cpu=engine.device.type == "cpu",
+        bf16=dtype == "bfloat16",
+        gradient_checkpointing=False,
+        logging_strategy="no",
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+        seed=SEED,
+    )
+    lora = LoraConfig(
+        r=stage.lora_rank,
+        lora_alpha=stage.lora_alpha,
+        target_modules="all-linear",
+        lora_dropout=0.0,
+        task_type="CAUSAL_LM",
+    )
+    return {"model": model, "args": args, "processing_class": engine.tokenizer, "peft_config": lora}

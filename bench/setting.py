@@ -1,0 +1,56 @@
+"""What every measurement runs on: a recipe's untuned model, its prompt, and rows that tuning may see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from labelwright.engine import Weights
+from labelwright.engines.transformers import TransformersEngine
+from labelwright.prompt import Prompt, Rendered
+from labelwright.task import Example, Task
+from workbench.data import make_splits
+from workbench.recipe import read_recipe
+from workbench.run import read_rows
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One model, one prompt, some rows.
+
+    Attributes
+    ----------
+    examples : tuple of Example
+        Rows of train and dev, shuffled once; never of test.
+    recipe : Path, optional
+        Where they came from.
+    """
+
+    task: Task
+    prompt: Prompt
+    examples: tuple[Example, ...]
+    weights: Weights
+    engine: TransformersEngine
+    recipe: Path | None = None
+
+    def rendered(self, n_rows: int) -> list[Rendered]:
+        """The first prompts, at most ``n_rows``."""
+        return self.prompt.render_all([example.text for example in self.examples[:n_rows]])
+
+
+def open_setting(path: Path) -> Setting:
+    """Read a recipe and open its untuned model in this process."""
+    recipe = read_recipe(path)
+    rows = read_rows(recipe)
+    splits = make_splits(rows, recipe.splits, recipe.seed).for_tuning()
+    examples = [*splits.train, *splits.dev]
+    order = np.random.default_rng(SEED).permutation(len(examples))
+    task = recipe.task_for(tuple({row.label for row in rows}))
+    weights = Weights(recipe.model.name)
+    engine = TransformersEngine.open(weights, recipe.model.device, recipe.model.dtype)
+    prompt = Prompt.for_task(task, engine.template, recipe.task.style)
+    return Setting(task, prompt, tuple(examples[i] for i in order), weights, engine, path)

@@ -1,0 +1,291 @@
+"""Every measurement runs on a tiny model and shows both its sides; no test here looks at how fast anything is."""
+
+import io
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import toy_examples, toy_splits, toy_task
+from rich.console import Console
+from tiny import tiny_model_folder
+
+from bench import __main__ as command
+from bench import memory
+from bench.flops import attention_flops, count_flops, flop_share, without_filler
+from bench.grpo_step import grpo_step_vs_trl
+from bench.machine import machine_facts, product_rate
+from bench.scoring import latency, pruning, score_vs_generate
+from bench.setting import Setting, open_setting
+from bench.timing import Measurement, Side, pairwise, ratio, take_turns
+from labelwright.engine import Weights
+from labelwright.engines.transformers import TransformersEngine
+from labelwright.errors import LabelwrightError
+from labelwright.prompt import Prompt
+from workbench.recipe import read_recipe
+
+RECIPE = """
+name = "toy"
+seed = 3
+[data]
+path = "{data}"
+group = "group"
+[task]
+instructions = "Name the topic of the message."
+labels = ["pool", "fence", "hvac"]
+[model]
+name = "{model}"
+device = "cpu"
+dtype = "float32"
+[grpo] # the weights
+steps = 90
+mode = "exact"
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    tiny_model_folder(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def setting(model):
+    engine = TransformersEngine.open(Weights(str(model)), device="cpu", dtype="float32")
+    prompt = Prompt.for_task(toy_task(), engine.template, style="code")
+    return Setting(toy_task(), prompt, toy_splits().train, Weights(str(model)), engine)
+
+
+@pytest.fixture
+def recipe(model, tmp_path):
+    data = tmp_path / "rows.jsonl"
+    rows = [{"text": row.text, "label": row.label, "group": row.group} for row in toy_examples()]
+    data.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    path = tmp_path / "toy.toml"
+    path.write_text(RECIPE.format(data=data, model=model), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("measure", "sides"),
+    [
+        (score_vs_generate, {"score", "generate"}),
+        (latency, {"score", "generate"}),
+        (pruning, {"pruned", "whole"}),
+        (flop_share, {"scorer", "product"}),
+    ],
+)
+def test_a_scoring_measurement_shows_both_sides_of_every_round(setting, measure, sides):
+    check(measure(setting, n_rows=4, rounds=2), sides, n_rounds=2)
+
+
+def test_a_grpo_step_is_timed_in_all_three_trainers_and_leaves_the_engine_alone(setting):
+    prompts = setting.rendered(2)
+    before = setting.engine.score(prompts, setting.prompt.options)
+    measured = grpo_step_vs_trl(setting, n_rows=2, n_rollouts=2, rounds=2)
+    check(measured, {"trl", "sampled", "exact"}, n_rounds=2)
+    assert measured.facts["trl_over_exact"]["min"] > 0
+    assert (setting.engine.score(prompts, setting.prompt.options) == before).all()
+
+
+def check(measured: Measurement, sides, n_rounds):
+    assert set(measured.sides) == sides
+    for side in measured.sides.values():
+        assert len(side.values) == n_rounds
+        assert all(math.isfinite(value) and value > 0 for value in side.values)
+    assert 0 < measured.low <= measured.value <= measured.high
+    assert json.loads(json.dumps(measured.as_json()))["sides"].keys() == sides
+
+
+def test_pruning_compares_the_two_ways_and_puts_the_setting_back(setting):
+    default = setting.engine.prune
+    assert pruning(setting, n_rows=4, rounds=1).facts["max_probability_difference"] < 1e-3
+    assert setting.engine.prune == default is not None
+
+
+# --- ratios ----------------------------------------------------------------------------------------------------------
+
+
+def test_sides_take_turns_and_a_ratio_is_the_median_of_the_rounds():
+    log = []
+
+    def side(name, values):
+        return lambda: log.append(name) or values.pop(0)
+
+    taken = take_turns({"a": side("a", [2.0, 9.0, 4.0]), "b": side("b", [1.0, 3.0, 1.0])}, rounds=3)
+    assert log == ["a", "b"] * 3
+    measured = ratio("r", pairwise(taken["a"], taken["b"]), goal=3.0, sides={"a": Side("s", tuple(taken["a"]))})
+    # Ratios 2, 3, 4: the ratio of the medians would be 4.
+    assert (measured.low, measured.value, measured.high) == (2.0, 3.0, 4.0)
+    assert measured.reached
+    assert measured.as_json()["sides"]["a"] == {"unit": "s", "median": 4.0, "values": [2.0, 9.0, 4.0]}
+    assert ratio("r", [2.9], goal=3.0, sides={}).reached is False
+    assert ratio("r", [2.9], sides={}).reached is None
+
+
+# --- arithmetic ------------------------------------------------------------------------------------------------------
+
+
+def test_a_matrix_product_and_an_attention_call_count_as_by_hand():
+    a, b = torch.zeros(3, 5), torch.zeros(5, 7)
+    assert count_flops(lambda: a @ b) == 2 * 3 * 5 * 7
+    query, key = torch.zeros(2, 4, 3, 8), torch.zeros(2, 4, 6, 8)
+    per_pair = 2 * 8 + 2 * 8
+    assert attention_flops(query, key, key) == 2 * 4 * 3 * 6 * per_pair
+    assert attention_flops(query, query, query, is_causal=True) == 2 * 4 * (1 + 2 + 3) * per_pair
+    mask = torch.zeros(2, 1, 3, 6, dtype=torch.bool)
+    mask[0, 0, 0, :2] = True
+    assert attention_flops(query, key, key, attn_mask=mask) == 4 * 2 * per_pair
+    assert attention_flops(query, key, key, attn_mask=torch.where(mask, 0.0, float("-inf"))) == 4 * 2 * per_pair
+
+
+def test_the_kernel_that_the_processor_takes_is_counted():
+    query = torch.zeros(1, 2, 3, 8)
+    mask = torch.ones(1, 1, 3, 3, dtype=torch.bool).tril()
+    attend = torch.nn.functional.scaled_dot_product_attention
+    with torch.inference_mode():
+        assert count_flops(lambda: attend(query, query, query, attn_mask=mask)) == 2 * 6 * 32
+
+
+def test_scoring_counts_its_weights_its_logits_and_its_attention(setting, monkeypatch):
+    """All options of two rows of equal length in one pass, added up by hand from the model's shape."""
+    engine, options = setting.engine, setting.prompt.options
+    monkeypatch.setattr(engine, "prune", None)
+    prompts = [setting.rendered(1)[0]] * 2
+    tree = engine.option_tree(options)
+    n_prefix, n_row = len(engine.prefix_tokens(prompts[0])), len(engine.row_tokens(prompts[0]))
+    config = engine.model.config
+
+    heads, width = config.num_attention_heads, config.head_dim
+    attention_weights = config.hidden_size * width * (2 * heads + 2 * config.num_key_value_heads)
+    weights = config.num_hidden_layers * (attention_weights + 3 * config.hidden_size * config.intermediate_size)
+    n_tokens = n_prefix + 2 * (n_row + tree.n_nodes)
+    places = 2 * (1 + tree.n_nodes)
+    # Pairs of one row: its tokens on the prefix and on each other causally, its nodes on all that and their ancestors.
+    row = n_row * n_prefix + n_row * (n_row + 1) // 2
+    nodes = tree.n_nodes * (n_prefix + n_row) + int(tree.ancestors().sum())
+    pairs = n_prefix * (n_prefix + 1) // 2 + 2 * (row + nodes)
+    expected = (
+        2 * weights * n_tokens
+        + 2 * config.hidden_size * config.vocab_size * places
+        + config.num_hidden_layers * heads * pairs * 4 * width
+    )
+
+    def score():
+        engine.forget()
+        engine.score(prompts, options)
+
+    assert without_filler(lambda: count_flops(score)) == expected
+
+
+def test_machine_facts_are_measured():
+    facts = machine_facts()
+    assert facts["cpu"]
+    assert facts["threads"] == torch.get_num_threads()
+    assert facts["bf16_matmul_flops_per_s"] > 0
+    assert product_rate(torch.float32, torch.device("cpu")) > 0
+
+
+# --- setting and command ---------------------------------------------------------------------------------------------
+
+
+def test_rows_come_from_train_and_dev_only(recipe):
+    from workbench.data import make_splits
+    from workbench.run import read_rows
+
+    read = read_recipe(recipe)
+    splits = make_splits(read_rows(read), read.splits, read.seed)
+    setting = open_setting(recipe)
+    assert sorted(row.id for row in setting.examples) == sorted(row.id for row in (*splits.train, *splits.dev))
+
+
+def test_the_command_writes_what_it_measured(recipe, tmp_path, capsys):
+    out = tmp_path / "new" / "results.json"
+    code = command.main(["--quick", "--only", "latency", "pruning", "--recipe", str(recipe), "--out", str(out)])
+    assert code == 0
+    written = json.loads(out.read_text(encoding="utf-8"))
+    assert list(written["measurements"]) == ["latency", "pruning"]
+    assert written["quick"] is True
+    assert written["machine"]["torch"] == torch.__version__
+    assert "latency" in capsys.readouterr().err
+
+
+def test_a_wrong_recipe_is_one_line(tmp_path, capsys):
+    assert command.main(["--recipe", str(tmp_path / "none.toml"), "--only", "latency"]) == 2
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+def test_memory_is_read_off_the_newest_finished_run(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    states = {
+        "20260101-000000": {"finished": True, "steps": [{"folder": "0-untuned", "peak_memory_bytes": 5}]},
+        "20260102-000000": {
+            "finished": True,
+            "steps": [{"folder": "0-untuned", "peak_memory_bytes": 7}, {"folder": "1-grpo", "peak_memory_bytes": 9}],
+        },
+        "20260103-000000": {"steps": [{"folder": "0-untuned", "peak_memory_bytes": 11}]},
+    }
+    for stamp, state in states.items():
+        folder = Path("runs/toy") / stamp
+        folder.mkdir(parents=True)
+        (folder / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    measured = memory.peak_memory_demo(recipe)
+    assert measured.value == 9
+    assert measured.facts["source"] == "finished run 20260102-000000"
+    assert measured.facts["by_step"] == {"0-untuned": 7, "1-grpo": 9}
+
+
+def test_without_a_finished_run_a_shortened_demo_is_watched(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    seen = []
+    monkeypatch.setattr(
+        memory, "peak_of", lambda command, folder: seen.append(read_recipe(folder / "memory.toml")) or 3
+    )
+    measured = memory.peak_memory_demo(recipe)
+    assert measured.value == 3
+    assert measured.facts["source"] == "shortened demo"
+    short = seen[0]
+    assert short.stage("grpo").steps == 2
+    assert short.stage("grpo").mode == "exact"
+    assert short.data.path == read_recipe(recipe).data.path
+    assert short.model == read_recipe(recipe).model
+
+
+def test_the_recipe_that_ships_can_be_shortened(tmp_path):
+    path = tmp_path / "short.toml"
+    path.write_text(memory.shortened(Path("runs/homeowner.toml")), encoding="utf-8")
+    short, whole = read_recipe(path), read_recipe("runs/homeowner.toml")
+    assert short.stage("gepa").max_metric_calls < whole.stage("gepa").max_metric_calls
+    assert short.stage("grpo").rows_per_step == whole.stage("grpo").rows_per_step
+    assert Path(short.data.path).is_absolute()
+
+
+def test_a_childs_peak_is_its_own(tmp_path):
+    """The child's memory counts, this process's does not."""
+    held = bytearray(300_000_000)
+    held[::4096] = b"x" * len(held[::4096])
+    small = memory.peak_of([sys.executable, "-c", "pass"], tmp_path)
+    large = memory.peak_of([sys.executable, "-c", "b'x' * 100_000_000"], tmp_path)
+    assert small < 60_000_000
+    assert large - small > 80_000_000
+
+
+def test_a_demo_that_fails_says_what_it_said(tmp_path):
+    with pytest.raises(LabelwrightError, match="no such luck"):
+        memory.peak_of([sys.executable, "-c", "raise SystemExit('no such luck')"], tmp_path)
+
+
+def test_the_table_has_a_line_for_every_measurement():
+    console = Console(width=200, record=True, file=io.StringIO())
+    measured = ratio("speed", [4.0, 5.0], goal=3.0, sides={"ours": Side("rows/s", (2500.0,))})
+    console.print(command._table([measured]))
+    text = console.export_text()
+    assert "speed" in text
+    assert "2500 rows/s" in text
+    assert "yes" in text
