@@ -77,7 +77,7 @@ class GrpoStage:
     name: ClassVar[str] = "grpo"
 
     mode: str = "exact"
-    steps: int = 90
+    steps: int = 60
     rows_per_step: int = 16
     rows_per_forward: int = 8
     n_rollouts: int = 8
@@ -89,7 +89,7 @@ class GrpoStage:
     validity: float = 0.0
     loss_type: str = "dapo"
     max_grad_norm: float = 1.0
-    eval_every: int = 30
+    eval_every: int = 20
     reward: str = "label_match"
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
 

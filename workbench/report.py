@@ -16,7 +16,7 @@ import numpy as np
 
 from labelwright.bundle import Bundle
 from labelwright.intervals import Interval
-from labelwright.metrics import confusion, per_label
+from labelwright.metrics import confusion, ece_floor, per_label
 from labelwright.task import Example
 from workbench.leaderboard import QUALITY, Leaderboard, Line, percent
 from workbench.progress import duration
@@ -127,7 +127,7 @@ def report_markdown(
     if tuned:
         parts += [f"## Labels, by {tuned}", *_labels(board.line(tuned), board, report["labels"])]
         parts += ["## The prompt", "```\n" + bundle.prompt.system + "\n```"]
-    return "\n\n".join([*parts, "## Limits", _limits(report, test)]) + "\n"
+    return "\n\n".join([*parts, "## Limits", _limits(report, board, test)]) + "\n"
 
 
 def machine() -> str:
@@ -265,7 +265,8 @@ def _labels(line: Line, board: Leaderboard, labels: Sequence[str]) -> list[str]:
     ]
 
 
-def _limits(report: Mapping[str, Any], test: Sequence[Example]) -> str:
+def _limits(report: Mapping[str, Any], board: Leaderboard, test: Sequence[Example]) -> str:
+    floor = percent(ece_floor(board.line(report["verdict"]["best"]).rung.probs))
     n_groups = len({row.group or row.id for row in test})
     return "\n".join(
         [
@@ -273,7 +274,8 @@ def _limits(report: Mapping[str, Any], test: Sequence[Example]) -> str:
             "drawn, not another split, another seed of training, or rows of another kind.",
             "- The best row is the best on these test rows: its own value flatters it a little, and the paired tests "
             "against it share that.",
-            "- ECE on few rows is biased upwards. Speeds are this machine's, with whatever else ran on it.",
+            f"- ECE on few rows is biased upwards: confidences like the best row's, exactly right, would show {floor} % on "
+            f"average. Speeds are this machine's, with whatever else ran on it.",
             f"- The test split was read by `{report['command']}` alone; choosing again after reading it spends it.",
         ]
     )

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from labelwright.engine import Weights
 from labelwright.engines.packing import ATTENTION, KeyValues, Packed, Row, encode_prefix, pack
@@ -34,7 +35,7 @@ PRUNE = 12.0
 # Packed tokens in one forward pass: enough for the matrix products to run at full rate, little enough to stay in cache.
 PACK_TOKENS = 1024
 # Positions whose logits over the whole vocabulary are held at once.
-LOGIT_ROWS = 256
+LOGIT_ROWS = 128
 # Prefixes kept warm; GEPA goes back and forth between candidates.
 PREFIXES = 8
 GENERATE_ROWS = 16
@@ -363,7 +364,12 @@ def edge_log_probs(model: Any, hidden: Tensor, places: NDArray[np.int64], tokens
         rows = torch.as_tensor(unique[chunk * LOGIT_ROWS : (chunk + 1) * LOGIT_ROWS], device=device)
         place = torch.as_tensor(inverse[edges] - chunk * LOGIT_ROWS, device=device)
         token = torch.as_tensor(tokens[edges], device=device)
-        parts.append(_log_probs(model.get_output_embeddings(), hidden[rows], place, token))
+        head = model.get_output_embeddings()
+        if torch.is_grad_enabled():
+            # Logits are wide and cheap: computing them again in the backward pass saves a quarter of a gigabyte.
+            parts.append(checkpoint(_log_probs, head, hidden[rows], place, token, use_reentrant=False))
+        else:
+            parts.append(_log_probs(head, hidden[rows], place, token))
     order = torch.as_tensor(np.argsort(np.concatenate(wanted)), device=device)
     return torch.cat(parts)[order]
 

@@ -14,6 +14,7 @@ from labelwright.metrics import (
     aurc,
     confusion,
     ece,
+    ece_floor,
     evaluate,
     log_loss,
     macro_f1,
@@ -124,3 +125,12 @@ def test_input_that_cannot_be_measured_is_refused(probs: np.ndarray, gold: np.nd
 def test_names_that_do_not_fit_the_columns_are_refused() -> None:
     with pytest.raises(DataError, match="2 columns of probabilities for 3 labels"):
         evaluate(np.ones((1, 2)) / 2, np.array([0]), "abc")
+
+
+def test_ece_floor_is_the_ece_of_exactly_right_confidences():
+    rng = np.random.default_rng(1)
+    top = rng.uniform(0.5, 1.0, 300)
+    probs = np.column_stack([top, 1 - top])
+    drawn = [ece(probs, (rng.random(300) >= top).astype(int)) for _ in range(300)]
+    assert ece_floor(probs) == pytest.approx(np.mean(drawn), abs=0.005)
+    assert ece_floor(np.tile(probs, (40, 1))) < ece_floor(probs) / 3, "more rows, less bias"

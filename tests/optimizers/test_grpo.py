@@ -1,0 +1,171 @@
+"""The stage around the trainer: settings, choice by dev, resume after a kill, what comes out."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import FakeEngine, toy_bundle, toy_splits, toy_task
+from tiny import tiny_model_folder
+
+from labelwright.bundle import Bundle
+from labelwright.calibration import Calibration
+from labelwright.decide import log_scores
+from labelwright.engine import Weights, open_engine
+from labelwright.errors import ModelError, RecipeError
+from labelwright.prompt import Prompt
+from optimizers.grpo import GrpoStage, newest_checkpoint
+from optimizers.stage import StageContext
+
+SPLITS = toy_splits().for_tuning()
+SHORT = {"steps": 6, "rows_per_step": 4, "rows_per_forward": 2, "eval_every": 3, "learning_rate": 1e-2, "lora_rank": 4}
+
+
+class Record:
+    """A tracker that keeps what it is told, and can kill the process at a step."""
+
+    def __init__(self, kill_at=None):
+        self.curves, self.kill_at = [], kill_at
+
+    def params(self, values): ...
+
+    def metrics(self, values, step=None):
+        self.curves.append((step, dict(values)))
+
+    def artifact(self, path): ...
+
+    def prompt(self, role, text): ...
+
+    def progress(self, done, total, message=""):
+        if done == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def open_float32(weights):
+    return open_engine(weights, device="cpu", dtype="float32")
+
+
+def untuned(folder):
+    weights = Weights(str(folder))
+    prompt = Prompt.for_task(toy_task(), open_float32(weights).template)
+    return Bundle(toy_task(), prompt, weights, Calibration(2.0))
+
+
+def run(model, folder, kill_at=None, **settings):
+    folder.mkdir(exist_ok=True)
+    context = StageContext(folder, Record(kill_at), open_float32, 0)
+    return GrpoStage(**(SHORT | settings)).run(untuned(model), SPLITS, context), context
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_model_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.mark.parametrize("settings", [{}, {"mode": "sampled", "n_rollouts": 4}, {"lora_rank": 0, "beta": 0.01}])
+def test_a_better_bundle_comes_out(model, tmp_path, settings):
+    bundle, context = run(model, tmp_path / "grpo", **settings)
+    entry = bundle.history[-1]
+    assert entry["improved"]
+    assert entry["dev_after"]["log_loss"] < entry["dev_before"]["log_loss"]
+    assert [point["step"] for point in entry["curve"]] == [0, 3, 6]
+    best = max(entry["curve"], key=lambda point: (point["accuracy"], -point["log_loss"]))
+    assert best["step"] == entry["dev_after"]["step"], "the best step on dev is kept, not the last"
+    assert bundle.calibration == Calibration(), "what was fitted on the old scores is gone"
+    # The bundle's weights, merged and reopened, are the ones that were measured during training.
+    texts = [example.text for example in SPLITS.dev]
+    probabilities = Calibration().apply(log_scores(bundle, open_float32(bundle.weights), texts))
+    gold = [bundle.task.index(example.label) for example in SPLITS.dev]
+    log_loss = -np.log(probabilities[np.arange(len(gold)), gold]).mean()
+    assert log_loss == pytest.approx(entry["dev_after"]["log_loss"], rel=1e-3)
+    steps = [step for step, values in context.tracker.curves if "reward" in values]
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_where_dev_does_not_improve_the_bundle_stays(model, tmp_path):
+    bundle, _ = run(model, tmp_path / "grpo", learning_rate=1e-12)
+    if not bundle.history[-1]["improved"]:
+        assert bundle.weights == Weights(str(model))
+        assert bundle.calibration == Calibration(2.0)
+    else:
+        pytest.fail("a learning rate of 1e-12 cannot have improved anything")
+
+
+def test_a_second_round_builds_on_the_first(model, tmp_path):
+    first, _ = run(model, tmp_path / "one")
+    (tmp_path / "two").mkdir()
+    context = StageContext(tmp_path / "two", Record(), open_float32, 1)
+    second = GrpoStage(**SHORT).run(first, SPLITS, context)
+    if second.history[-1]["improved"]:
+        assert second.weights.full is not None
+        assert second.weights.adapter is None
+    texts = [example.text for example in SPLITS.dev]
+    before = second.history[-1]["dev_before"]
+    assert before["log_loss"] == pytest.approx(first.history[-1]["dev_after"]["log_loss"], rel=1e-3)
+    assert log_scores(second, open_float32(second.weights), texts).shape == (len(texts), 3)
+
+
+@pytest.mark.parametrize("mode", ["exact", "sampled"])
+def test_a_killed_run_ends_with_the_same_files(model, tmp_path, mode):
+    whole, _ = run(model, tmp_path / "whole", mode=mode)
+    script = (
+        "import sys; from pathlib import Path; from test_grpo import run; "
+        f"run(Path({str(model)!r}), Path({str(tmp_path / 'killed')!r}), kill_at=5, mode={mode!r})"
+    )
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    killed = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    # A checkpoint that the kill left half written is passed over.
+    half = tmp_path / "killed" / "checkpoints" / "checkpoint-5"
+    half.mkdir()
+    (half / "adapter_model.safetensors").write_bytes(b"half")
+    resumed, context = run(model, tmp_path / "killed", mode=mode)
+    assert {step for step, values in context.tracker.curves if "reward" in values} == {4, 5, 6}, "not from the start"
+    assert resumed.history[-1]["curve"] == whole.history[-1]["curve"]
+    for name in ("adapter_model.safetensors", "dev.json"):
+        assert (resumed.weights.folder / name).read_bytes() == (whole.weights.folder / name).read_bytes()
+
+
+def test_newest_checkpoint_is_the_last_whole_one(tmp_path):
+    for step, state in ((5, "{}"), (10, '{"global_step": 10}'), (15, '{"global')):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text(state)
+    (tmp_path / "checkpoint-20").mkdir()
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-5"]
+    assert newest_checkpoint(tmp_path / "none") is None
+
+
+def test_an_engine_that_cannot_train_is_refused(tmp_path):
+    context = StageContext(tmp_path, Record(), lambda weights: FakeEngine(), 0)
+    with pytest.raises(ModelError, match="transformers backend"):
+        GrpoStage(**SHORT).run(toy_bundle(), SPLITS, context)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mode": "both"}, "mode = 'both'"),
+        ({"steps": 0}, "steps = 0"),
+        ({"n_rollouts": 1}, "n_rollouts = 1: expected at least 2"),
+        ({"beta": -1.0}, "beta = -1.0"),
+        ({"learning_rate": 0.0}, "learning_rate = 0.0"),
+        ({"warmup_share": 1.0}, "warmup_share = 1.0"),
+        ({"rows_per_step": 8, "rows_per_forward": 3}, "divisor of rows_per_step = 8"),
+    ],
+)
+def test_settings_out_of_range_are_named(settings, message):
+    with pytest.raises(RecipeError, match=message):
+        GrpoStage(**settings)
+
+
+def test_best_is_written_as_safetensors_and_json_only(model, tmp_path):
+    bundle, _ = run(model, tmp_path / "grpo")
+    assert {path.suffix for path in bundle.weights.folder.iterdir()} <= {".safetensors", ".json"}
+    assert json.loads((bundle.weights.folder / "dev.json").read_text())["step"] in (3, 6)
