@@ -266,7 +266,7 @@ def _labels(line: Line, board: Leaderboard, labels: Sequence[str]) -> list[str]:
 
 
 def _limits(report: Mapping[str, Any], board: Leaderboard, test: Sequence[Example]) -> str:
-    floor = percent(ece_floor(board.line(report["verdict"]["best"]).rung.probs))
+    floor = f"{100 * ece_floor(board.line(report['verdict']['best']).rung.probs):.1f}"
     n_groups = len({row.group or row.id for row in test})
     return "\n".join(
         [
