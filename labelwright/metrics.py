@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Metric = Callable[..., Any]
 
-# Naeini et al. 2015 take ten. More bins would leave a small test split a dozen rows each, and the estimate mostly noise.
+# Naeini et al. 2015 take ten. More bins would leave a small test split a dozen rows each, and mostly noise to average.
 ECE_BINS = 10
 _SUM_TOLERANCE = 1e-3
 _SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
@@ -115,8 +115,8 @@ def ece(probs: Floats, gold: Ints, weights: Floats | None = None, n_bins: int = 
 def ece_floor(probs: Floats, n_draws: int = 500, seed: int = 0) -> float:
     """What ``ece`` would show, on average, if these confidences were exactly right.
 
-    Gold answers are drawn from the confidences themselves ("consistency resampling", Bröcker and Smith 2007). An ECE near
-    this value says that the classifier is as well calibrated as that many rows can tell.
+    Gold answers are drawn from the confidences themselves ("consistency resampling", Bröcker and Smith 2007). An ECE
+    near this value says that the classifier is as well calibrated as that many rows can tell.
     """
     confidence = probs.max(axis=1)
     right = np.random.default_rng(seed).random((n_draws, len(confidence))) < confidence

@@ -98,8 +98,8 @@ class DecisionClient:
         self._start()
 
     def _start(self) -> None:
-        # The engine always computes on this one thread. Each thread that enters OpenMP gets a team of workers and a memory
-        # arena of its own and keeps both: thirty callers taking turns at leading cost 2 GB and half of the speed.
+        # The engine always computes on this one thread. Each thread that enters OpenMP gets a team of workers and a
+        # memory arena of its own and keeps both: with thirty callers taking turns that adds up.
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
         self._turn = threading.Condition()
         self._leading = False
