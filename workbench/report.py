@@ -274,7 +274,7 @@ def _limits(report: Mapping[str, Any], board: Leaderboard, test: Sequence[Exampl
             "drawn, not another split, another seed of training, or rows of another kind.",
             "- The best row is the best on these test rows: its own value flatters it a little, and the paired tests "
             "against it share that.",
-            f"- ECE on few rows is biased upwards: confidences like the best row's, exactly right, would show {floor} % "
+            f"- ECE on few rows is biased upwards: the best row's confidences, exactly right, would show {floor} % "
             "on average. Speeds are this machine's, with whatever else ran on it.",
             f"- The test split was read by `{report['command']}` alone; choosing again after reading it spends it.",
         ]
