@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, show, and write bench/results.json."""
+"""`python -m bench`: measure, show, and write bench/results.json. `make bench` calls it."""
 
 from __future__ import annotations
 
@@ -31,35 +31,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     silence_libraries()
     console = Console(stderr=True)
     try:
-        results = run(given.recipe, given.only or PARTS, quick=given.quick, console=console)
+        run(given.recipe, given.only or PARTS, given.out, quick=given.quick, console=console)
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(given.out, results)
-    console.print(f"written: {given.out}")
     return 0
 
 
-def run(recipe: Path, parts: Sequence[str], *, quick: bool, console: Console) -> dict[str, Any]:
-    """Measure the parts, print their table, and return what ``results.json`` holds."""
+def run(recipe: Path, parts: Sequence[str], out: Path, *, quick: bool, console: Console) -> None:
+    """Measure the parts, write each to ``out`` as soon as it is known, and print their table."""
     from bench.machine import machine_facts
     from bench.timing import seconds_of
 
     machine = machine_facts()
+    results: dict[str, Any] = {"machine": machine, "recipe": str(recipe), "quick": quick, "measurements": {}}
     measured: list[Measurement] = []
+    out.parent.mkdir(parents=True, exist_ok=True)
     for name, measure in _measures(recipe, parts, quick):
         seconds = seconds_of(lambda call=measure: measured.append(call()))  # type: ignore[misc]
+        results["measurements"][name] = measured[-1].as_json()
+        write_json(out, results)
         console.print(f"{name}: {duration(seconds)}", style="dim")
     console.print(_table(measured))
     rate = machine["bf16_matmul_flops_per_s"] / 1e9
     console.print(f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}, bf16 {rate:.0f} GFLOP/s")
-    return {
-        "machine": machine,
-        "recipe": str(recipe),
-        "quick": quick,
-        "measurements": {one.name: one.as_json() for one in measured},
-    }
+    console.print(f"written: {out}")
 
 
 def _measures(recipe: Path, parts: Sequence[str], quick: bool) -> Iterator[tuple[str, Callable[[], Measurement]]]:

@@ -17,7 +17,8 @@ from bench.scoring import NEW_TOKENS
 from bench.setting import SEED, Setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
 from labelwright.models import load_model
-from optimizers.grpo import GrpoStage, _keep_activations_small
+from optimizers.grpo import GrpoStage
+from optimizers.grpo_training import _keep_activations_small
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
@@ -77,6 +78,8 @@ def grpo_step_vs_trl(setting: Setting, n_rows: int = 4, n_rollouts: int = 8, rou
         )
         # In exact mode a row is one item; the group size only has to pass TRL's checks.
         exact = LabelTreeTrainer(mode="exact", **labels, **_shared(setting, Path(folder), n_rows, n_rows, n_answer))
+        for ours in (sampled, exact):
+            _keep_activations_small(ours.model)  # as the stage does; TRL's own generation would not run with it
         calls = {name: _step_of(trainer) for name, trainer in (("trl", stock), ("sampled", sampled), ("exact", exact))}
         take_turns(calls, 1)  # warm-up
         taken = take_turns(calls, rounds)
@@ -100,7 +103,6 @@ def grpo_step_vs_trl(setting: Setting, n_rows: int = 4, n_rollouts: int = 8, rou
 
 def _step_of(trainer: Any) -> Any:
     """A call that takes one step and returns its seconds."""
-    _keep_activations_small(trainer.model)
     trainer.remove_callback(PrinterCallback)
     clock = StepClock()
     trainer.add_callback(clock)

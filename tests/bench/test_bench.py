@@ -4,6 +4,7 @@ import io
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,9 @@ def test_a_scoring_measurement_shows_both_sides_of_every_round(setting, measure,
     check(measure(setting, n_rows=4, rounds=2), sides, n_rounds=2)
 
 
-def test_a_grpo_step_is_timed_in_all_three_trainers_and_leaves_the_engine_alone(setting):
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_grpo_step_is_timed_in_all_three_trainers_and_leaves_the_engine_alone(setting, dtype):
+    setting = replace(setting, engine=TransformersEngine.open(setting.weights, device="cpu", dtype=dtype))
     prompts = setting.rendered(2)
     before = setting.engine.score(prompts, setting.prompt.options)
     measured = grpo_step_vs_trl(setting, n_rows=2, n_rollouts=2, rounds=2)
