@@ -22,7 +22,7 @@ from labelwright.errors import ModelError, RecipeError
 from labelwright.prompt import Prompt
 from labelwright.task import Example, Splits, by_label
 from optimizers.stage import StageContext
-from rewards import make_reward
+from rewards import make_reward, reward_matrix
 from rewards.outcome import Outcome, Reward
 
 if TYPE_CHECKING:
@@ -151,9 +151,8 @@ class GepaStage:
     ) -> tuple[Prompt, SearchLog]:
         """Run or continue ``dspy.GEPA``; the best prompt on dev, and what was tried."""
         import dspy
-        from gepa.strategies.proposal_selection import BestImprovement
 
-        from optimizers.gepa_search import SearchLog, StepSampling, quiet, usable_proposals
+        from optimizers.gepa_search import ExpectedRewardSelection, SearchLog, StepSampling, quiet, usable_proposals
         from programs.convert import program_of, prompt_of
         from programs.decision import DecisionClient
 
@@ -169,7 +168,7 @@ class GepaStage:
         proposals = usable_proposals(propose, engine.count_tokens, self.token_budget, log, context.seed)
         with quiet(), dspy.context(lm=client):
             optimizer = dspy.GEPA(
-                metric=_metric(reward),
+                metric=_metric(reward, bundle.task.names),
                 max_metric_calls=self.max_metric_calls,
                 reflection_minibatch_size=self.minibatch_size,
                 instruction_proposer=proposals,
@@ -182,7 +181,7 @@ class GepaStage:
                 gepa_kwargs={
                     "use_cloudpickle": True,
                     "sampling_strategy": sampling,
-                    "selection_strategy": BestImprovement(),
+                    "selection_strategy": ExpectedRewardSelection(),
                     "callbacks": [log],
                     "stop_callbacks": [log.stop],
                 },
@@ -227,13 +226,20 @@ def hold_back(rows: Sequence[Example], share: float, seed: int) -> tuple[tuple[E
     )
 
 
-def _metric(reward: Reward) -> Callable[..., Any]:
-    """The reward as DSPy's GEPA calls a metric: a score, and its feedback."""
+def _metric(reward: Reward, names: Sequence[str]) -> Callable[..., Any]:
+    """The reward as DSPy's GEPA calls a metric: a score, its feedback, and the expected reward beside it."""
     import dspy
+
+    from optimizers.gepa_search import EXPECTED_REWARD
+
+    values = reward_matrix(reward, names)
 
     def metric(gold: Any, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None) -> Any:
         score = reward(gold.label, Outcome(pred.label, pred.probabilities, gold.text))
-        return dspy.Prediction(score=score.value, feedback=score.feedback)
+        p = [pred.probabilities[name] for name in names] if pred.probabilities else []
+        expected = float(values[names.index(gold.label)] @ p) if p else score.value
+        objectives = {EXPECTED_REWARD: expected}
+        return dspy.Prediction(score=score.value, feedback=score.feedback, objective_scores=objectives)
 
     return metric
 

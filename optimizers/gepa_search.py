@@ -29,6 +29,8 @@ from optimizers.stage import Tracker
 
 # (instruction, reflective rows, random numbers) -> another instruction; raises where it has none.
 Propose = Callable[[str, Sequence[Mapping[str, Any]], random.Random], str]
+# The metric's second number, beside the score.
+EXPECTED_REWARD = "expected_reward"
 # So many proposals in a row, none usable: the proposer is broken, not unlucky.
 _HOPELESS = 10
 
@@ -96,6 +98,28 @@ class StepSampling:
         fronts = {row: set(sorted(front)) for row, front in state.get_pareto_front_mapping().items()}  # noqa: C414
         rng = random.Random(f"{self.seed} parent {state.i}")
         return int(select_program_candidate_from_pareto_front(fronts, scores, rng))
+
+
+class ExpectedRewardSelection:
+    """GEPA's ``SelectionStrategy``: a step's proposal with the highest expected reward, if its parent's is lower.
+
+    The expected reward of a row is the mean reward of a label drawn from P(label | row). On a minibatch it tells good
+    instructions from bad ones better than the reward of the likeliest label, which jumps: over 22 instructions, SmolLM2
+    and rows of the homeowner set, 24 rows' expected reward correlated 0.53 with accuracy on all other rows, their
+    accuracy 0.41. What is best on dev is still decided by the reward itself.
+    """
+
+    def select(self, proposals: list[Any], state: Any, acceptance_criterion: Any) -> list[Any]:
+        """The proposal to go on with, or none."""
+        best = max(proposals, key=lambda proposal: _expected_reward(proposal.eval_after))
+        return [best] if _expected_reward(best.eval_after) > _expected_reward(best.eval_before) else []
+
+
+def _expected_reward(evaluation: Any) -> float:
+    """Sum over a minibatch; a row that failed counts its score."""
+    objectives = evaluation.objective_scores or [{}] * len(evaluation.scores)
+    rows = zip(objectives, evaluation.scores, strict=True)
+    return float(sum(objective.get(EXPECTED_REWARD, score) for objective, score in rows))
 
 
 @dataclass
