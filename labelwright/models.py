@@ -73,6 +73,13 @@ def load_model(weights: Weights, device: str = "auto", dtype: str = "auto") -> A
     return model.to(device=target_device, dtype=target_dtype).eval()
 
 
+def save_merged(weights: Weights, folder: Path) -> None:
+    """Write the tuned model as plain safetensors with its tokenizer, adapter merged in, in bfloat16."""
+    model = load_model(weights, device="cpu", dtype="float32").to(torch.bfloat16)
+    model.save_pretrained(folder)
+    load_tokenizer(weights).save_pretrained(folder)
+
+
 def choose_device(device: str) -> torch.device:
     """ "auto" takes CUDA, then MPS, then the CPU; any other word is torch's own."""
     if device == "auto":

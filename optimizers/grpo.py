@@ -1,37 +1,22 @@
 """The weights stage: GRPO over the label tree, chosen on dev, resumable.
 
-Owns the settings, the choice of the best step, checkpoints and resume. The trainer itself is in
-``label_tree_trainer``; rewards come from ``rewards``.
+Owns the settings and the decision to keep the result. One training run with its files is in ``grpo_training``, the loss
+in ``label_tree_trainer``.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-import os
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
-
-import numpy as np
+from typing import Any, ClassVar
 
 from labelwright.bundle import Bundle
 from labelwright.calibration import Calibration
-from labelwright.engine import Weights
-from labelwright.errors import ModelError, RecipeError
-from labelwright.metrics import accuracy, log_loss
-from labelwright.task import Example, Splits
-from optimizers.stage import StageContext, Tracker
-from rewards import make_reward, reward_matrix
-
-if TYPE_CHECKING:
-    from optimizers.label_tree_trainer import Mode
-
-# The last two checkpoints: one to resume from, and the one before in case the newest is half written.
-CHECKPOINTS_KEPT = 2
+from labelwright.errors import RecipeError
+from labelwright.task import Splits
+from optimizers.grpo_training import Training, better
+from optimizers.stage import StageContext
 
 
 @dataclass(frozen=True)
@@ -56,8 +41,10 @@ class GrpoStage:
         Share of the steps spent warming up, in [0, 1).
     lora_rank : int
         Rank of the LoRA update of every linear layer; 0 trains the full weights.
-    lora_alpha : float
+    lora_alpha : int
         LoRA's scale is alpha / rank.
+    lora_dropout : float
+        Share of the adapter's inputs dropped while training, in [0, 1).
     beta : float
         Weight of the KL divergence to the starting weights; 0 is off.
     validity : float
@@ -85,6 +72,7 @@ class GrpoStage:
     warmup_share: float = 0.1
     lora_rank: int = 16
     lora_alpha: int = 32
+    lora_dropout: float = 0.0
     beta: float = 0.0
     validity: float = 0.0
     loss_type: str = "dapo"
@@ -111,283 +99,29 @@ class GrpoStage:
         for key in ("learning_rate", "lora_alpha", "max_grad_norm"):
             if getattr(self, key) <= 0:
                 raise RecipeError(f"[grpo] {key} = {getattr(self, key)}: expected more than 0")
-        if not 0 <= self.warmup_share < 1:
-            raise RecipeError(f"[grpo] warmup_share = {self.warmup_share}: expected 0 or more, and less than 1")
+        for key in ("warmup_share", "lora_dropout"):
+            if not 0 <= getattr(self, key) < 1:
+                raise RecipeError(f"[grpo] {key} = {getattr(self, key)}: expected 0 or more, and less than 1")
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """Train, keep the step that is best on dev, and return it if it beats the given bundle there."""
         started = time.perf_counter()
         context.tracker.params({f.name: getattr(self, f.name) for f in fields(self)})
-        training = _Training.prepare(self, bundle, splits, context)
+        training = Training.prepare(self, bundle, splits, context)
         before = training.before
         training.run()
-        best = _read_json(training.best_folder / "dev.json")
-        curve = _read_curve(context.folder)
-        improved = best is not None and _better(best, before)
+        best = training.best()
+        improved = best is not None and better(best, before)
         entry = {
             "stage": self.name,
             "improved": improved,
             "settings": {**asdict(self), "reward_settings": dict(self.reward_settings)},
             "dev_before": before,
             "dev_after": best,
-            "curve": curve,
+            "curve": training.curve(),
             "seconds": round(time.perf_counter() - started, 1),
         }
         if not improved:
             return bundle.with_stage(entry)
         # The scores have changed, so whatever was fitted on them no longer holds.
         return bundle.with_stage(entry, weights=training.result(), calibration=Calibration())
-
-
-@dataclass
-class _Training:
-    """One training run over live weights: the trainer, its dev evaluations, and where its files lie."""
-
-    stage: GrpoStage
-    bundle: Bundle
-    dev: tuple[Example, ...]
-    folder: Path
-    tracker: Tracker
-    before: dict[str, float]
-    # TRL types its model as "anything or None"; here it is a transformers or PEFT model for as long as it lives.
-    trainer: Any
-
-    @classmethod
-    def prepare(cls, stage: GrpoStage, bundle: Bundle, splits: Splits, context: StageContext) -> _Training:
-        """Load the weights once more for training; the context's engine keeps answering with the old ones."""
-        from transformers import PrinterCallback
-
-        from labelwright.engines.transformers import TransformersEngine
-        from labelwright.models import load_model
-        from optimizers.label_tree_trainer import LabelRows, LabelTreeTrainer
-
-        engine = context.open_engine(bundle.weights)
-        if not isinstance(engine, TransformersEngine):
-            raise ModelError(
-                f"GRPO trains in this process, which engine {engine.name!r} cannot: use the transformers backend"
-            )
-        before = _dev_metrics(engine, bundle, splits.dev)
-        rows = LabelRows.from_examples(splits.train, bundle.prompt, engine)
-        reference = None
-        if stage.beta and stage.mode == "exact":
-            prompts = bundle.prompt.render_all([example.text for example in splits.train])
-            reference = engine.score(prompts, bundle.prompt.options)
-        reward = make_reward(stage.reward, bundle.task, splits.train, dict(stage.reward_settings))
-        dtype = str(engine.model.dtype).removeprefix("torch.")
-        full = stage.lora_rank == 0
-        # What is trained stays float32, or small updates would round to nothing; autocast multiplies in bfloat16.
-        model = load_model(bundle.weights, str(engine.device), "float32" if full else dtype)
-        trainer = LabelTreeTrainer(
-            model=model,
-            rows=rows,
-            rewards=reward_matrix(reward, list(bundle.task.names)),
-            mode=cast("Mode", stage.mode),
-            validity=stage.validity,
-            exact_beta=stage.beta if stage.mode == "exact" else 0.0,
-            reference=reference,
-            args=_grpo_config(
-                stage,
-                context,
-                autocast=dtype == "bfloat16",
-                on_cpu=engine.device.type == "cpu",
-                n_answer_tokens=max(map(len, rows.tree.options)),
-            ),
-            processing_class=engine.tokenizer,
-            peft_config=None if full else _lora(stage),
-        )
-        _keep_activations_small(trainer.model)
-        trainer.remove_callback(PrinterCallback)
-        training = cls(stage, bundle, splits.dev, context.folder, context.tracker, before, trainer)
-        trainer.add_callback(_callback(training))
-        return training
-
-    @property
-    def best_folder(self) -> Path:
-        """The weights of the best step so far, with their dev metrics."""
-        return self.folder / "best"
-
-    def run(self) -> None:
-        """Train from the newest whole checkpoint, or from the start."""
-        checkpoint = newest_checkpoint(self.folder / "checkpoints")
-        if checkpoint is None:
-            (self.folder / "dev.jsonl").unlink(missing_ok=True)
-            shutil.rmtree(self.best_folder, ignore_errors=True)
-            self._record(0, self.before)
-        self.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-
-    def evaluate(self, step: int) -> dict[str, float]:
-        """Dev metrics of the live weights; the best ones so far are written down."""
-        from labelwright.engines.transformers import TransformersEngine
-
-        model = self.trainer.model
-        plain = model.get_base_model() if self.stage.lora_rank else model
-        model.eval()
-        engine = TransformersEngine(plain, self.trainer.processing_class, name="training")
-        with self.trainer.accelerator.autocast():
-            metrics = _dev_metrics(engine, self.bundle, self.dev)
-        model.train()
-        self._record(step, metrics)
-        best = _read_json(self.best_folder / "dev.json")
-        if best is None or _better(metrics, best):
-            self._save_best({**metrics, "step": step})
-        return metrics
-
-    def result(self) -> Weights:
-        """The best step as weights on top of what the stage was given."""
-        given = self.bundle.weights
-        if self.stage.lora_rank == 0:
-            return Weights(given.base, full=self.best_folder)
-        if given.folder is None:
-            return Weights(given.base, adapter=self.best_folder)
-        return Weights(given.base, full=self._merge_onto(given))
-
-    def _merge_onto(self, given: Weights) -> Path:
-        """An adapter on top of already tuned weights: one model folder, since a bundle holds one set of weights."""
-        import torch
-        from peft import PeftModel
-
-        from labelwright.models import load_model, load_tokenizer
-
-        folder = self.folder / "merged"
-        model = PeftModel.from_pretrained(load_model(given, "cpu", "float32"), str(self.best_folder))
-        model.merge_and_unload().to(torch.bfloat16).save_pretrained(folder)
-        load_tokenizer(given).save_pretrained(folder)
-        return folder
-
-    def _record(self, step: int, metrics: Mapping[str, float]) -> None:
-        self.tracker.metrics({f"dev_{name}": value for name, value in metrics.items()}, step)
-        with (self.folder / "dev.jsonl").open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps({"step": step, **metrics}) + "\n")
-
-    def _save_best(self, metrics: Mapping[str, float]) -> None:
-        """Write the live weights beside their metrics; the folder appears whole or not at all."""
-        scratch = self.folder / ".best"
-        shutil.rmtree(scratch, ignore_errors=True)
-        self.trainer.model.save_pretrained(scratch)
-        (scratch / "README.md").unlink(missing_ok=True)  # PEFT's empty card
-        if self.stage.lora_rank == 0:
-            self.trainer.processing_class.save_pretrained(scratch)
-        (scratch / "dev.json").write_text(json.dumps(dict(metrics)), encoding="utf-8")
-        old = self.folder / ".best-old"
-        shutil.rmtree(old, ignore_errors=True)
-        if self.best_folder.exists():
-            self.best_folder.rename(old)
-        scratch.rename(self.best_folder)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def newest_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint that was written to its end; half-written ones are removed.
-
-    transformers writes ``trainer_state.json`` last, so a checkpoint with a readable one is whole.
-    """
-    whole = []
-    for checkpoint in folder.glob("checkpoint-*"):
-        if _read_json(checkpoint / "trainer_state.json") is None:
-            shutil.rmtree(checkpoint)
-        else:
-            whole.append((int(checkpoint.name.rsplit("-", 1)[1]), checkpoint))
-    return max(whole)[1] if whole else None
-
-
-def _grpo_config(stage: GrpoStage, context: StageContext, *, autocast: bool, on_cpu: bool, n_answer_tokens: int) -> Any:
-    from trl import GRPOConfig
-
-    # TRL prints a notice about rollout functions being experimental on every start.
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    for chatty in ("trl", "transformers.trainer", "accelerate"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
-    # TRL counts rollouts. In exact mode a row is one item, and the group size only has to pass TRL's checks.
-    n_items = stage.rows_per_forward * (stage.n_rollouts if stage.mode == "sampled" else 1)
-    n_forwards = stage.rows_per_step // stage.rows_per_forward
-    group = stage.n_rollouts if stage.mode == "sampled" else max(n_items * n_forwards, 2)
-    return GRPOConfig(
-        output_dir=str(context.folder / "checkpoints"),
-        max_steps=stage.steps,
-        per_device_train_batch_size=n_items,
-        gradient_accumulation_steps=n_forwards,
-        num_generations=group,
-        max_completion_length=n_answer_tokens,
-        learning_rate=stage.learning_rate,
-        lr_scheduler_type="linear",
-        warmup_steps=int(stage.warmup_share * stage.steps),
-        max_grad_norm=stage.max_grad_norm,
-        beta=stage.beta if stage.mode == "sampled" else 0.0,
-        loss_type=stage.loss_type,
-        use_cpu=on_cpu,
-        bf16=autocast,
-        gradient_checkpointing=False,
-        logging_steps=1,
-        save_strategy="steps",
-        save_steps=stage.eval_every,
-        save_total_limit=CHECKPOINTS_KEPT,
-        seed=context.seed,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_num_workers=0,
-    )
-
-
-def _lora(stage: GrpoStage) -> Any:
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=stage.lora_rank,
-        lora_alpha=stage.lora_alpha,
-        target_modules="all-linear",
-        lora_dropout=0.0,
-        task_type="CAUSAL_LM",
-    )
-
-
-def _keep_activations_small(model: Any) -> None:
-    """Stop PEFT from copying every layer's input to float32; autocast takes the adapter to bfloat16 instead."""
-    for module in model.modules():
-        if hasattr(module, "cast_input_dtype_enabled") or hasattr(module, "lora_A"):
-            module.cast_input_dtype_enabled = False
-
-
-def _callback(training: _Training) -> Any:
-    """Evaluate on dev at the set steps, and pass TRL's metrics on."""
-    from transformers import TrainerCallback
-
-    class Report(TrainerCallback):
-        dev = training.before
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            step, last = state.global_step, state.global_step == state.max_steps
-            if step % training.stage.eval_every == 0 or last:
-                self.dev = training.evaluate(step)
-            training.tracker.progress(step, state.max_steps, f"dev {self.dev['accuracy']:.3f}")
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:
-            numbers = {k: float(v) for k, v in (logs or {}).items() if isinstance(v, (int, float)) and v == v}
-            training.tracker.metrics(numbers, state.global_step)
-
-    return Report()
-
-
-def _dev_metrics(engine: Any, bundle: Bundle, dev: tuple[Example, ...]) -> dict[str, float]:
-    scores = engine.score(bundle.prompt.render_all([example.text for example in dev]), bundle.prompt.options)
-    probabilities = Calibration().apply(scores)
-    gold = np.array([bundle.task.index(example.label) for example in dev])
-    return {"accuracy": float(accuracy(probabilities, gold)), "log_loss": float(log_loss(probabilities, gold))}
-
-
-def _better(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
-    """More accurate on dev; where equal, the lower log loss."""
-    return (one["accuracy"], -one["log_loss"]) > (other["accuracy"], -other["log_loss"])
-
-
-def _read_curve(folder: Path) -> list[dict[str, float]]:
-    """Dev metrics by step; a step evaluated again after a resume counts once."""
-    lines = (folder / "dev.jsonl").read_text(encoding="utf-8").splitlines()
-    by_step = {int(one["step"]): one for one in map(json.loads, lines)}
-    return [by_step[step] for step in sorted(by_step)]
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None

@@ -18,8 +18,9 @@ from torch import Tensor
 from torch.utils.data import RandomSampler, Sampler
 from trl import GRPOTrainer
 
+from labelwright.engines.edges import tree_log_probs
 from labelwright.engines.packing import Row
-from labelwright.engines.transformers import TransformersEngine, tree_log_probs
+from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Prompt
 from labelwright.task import Example
 from labelwright.tree import OptionTree

@@ -71,10 +71,10 @@ def tiny_model(arch: str = "llama", seed: int = 0, vocab_size: int = 420, spread
     return LlamaForCausalLM(LlamaConfig(**settings)).eval()
 
 
-def tiny_model_folder(folder: Path, arch: str = "llama", seed: int = 0) -> Path:
+def tiny_model_folder(folder: Path, arch: str = "llama", seed: int = 0, spread: float = 0.3) -> Path:
     """Save a tiny model and its tokenizer; ``arch`` is "llama" (ChatML) or "qwen3" (Qwen3's own template)."""
     tokenizer = tiny_tokenizer(qwen3_template() if arch == "qwen3" else CHATML)
-    model = tiny_model(arch, seed, vocab_size=len(tokenizer))
+    model = tiny_model(arch, seed, vocab_size=len(tokenizer), spread=spread)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

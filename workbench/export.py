@@ -35,7 +35,7 @@ def export_bundle(session: Session) -> Path:
     merged = folder / ".merged"
     try:
         if table.merge and bundle.weights.adapter is not None:
-            from labelwright.engines.transformers import save_merged
+            from labelwright.models import save_merged
 
             shutil.rmtree(merged, ignore_errors=True)
             save_merged(bundle.weights, merged)

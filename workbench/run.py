@@ -6,6 +6,7 @@ any moment is continued by the same command.
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import sys
@@ -114,6 +115,8 @@ class Session:
             folder = self.folder.path / step["folder"]
             context = StageContext(folder, tracker, self.engines, self.recipe.seed)
             bundle = stage.run(before, self.splits.for_tuning(), context)
+            # Trainers hold themselves in cycles; without this their weights would stay until some later collection.
+            gc.collect()
             if not _same_classifier(bundle, before) and bundle.report == before.report:
                 bundle = replace(bundle, report=self._dev_report(bundle))
             numbers = {f"dev.{key}": value for key, value in bundle.report.items() if isinstance(value, (int, float))}

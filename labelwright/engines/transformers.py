@@ -13,18 +13,17 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from labelwright.engine import Weights
+from labelwright.engines.edges import edge_log_probs, edge_places
 from labelwright.engines.packing import ATTENTION, KeyValues, Packed, Row, encode_prefix, pack
+from labelwright.engines.tokens import TextTokens
 from labelwright.errors import DataError, ModelError
 from labelwright.models import load_model, load_tokenizer
 from labelwright.prompt import Rendered, Template
@@ -34,8 +33,6 @@ from labelwright.tree import OptionTree
 PRUNE = 12.0
 # Packed tokens in one forward pass: enough for the matrix products to run at full rate, little enough to stay in cache.
 PACK_TOKENS = 1024
-# Positions whose logits over the whole vocabulary are held at once.
-LOGIT_ROWS = 128
 # Prefixes kept warm; GEPA goes back and forth between candidates.
 PREFIXES = 8
 GENERATE_ROWS = 16
@@ -258,141 +255,6 @@ class _PassState:
     n_prefix: int
 
 
-class TextTokens:
-    """Tokenises template markup with special tokens, and everything else as plain text."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        backend = getattr(tokenizer, "backend_tokenizer", None)
-        if backend is None:
-            raise ModelError("the tokenizer is a slow one: expected a fast tokenizer (tokenizer.json)")
-        self._plain = _without_added_tokens(backend)
-
-    def markup(self, text: str) -> list[int]:
-        """Tokens of template text; special-token strings become special tokens."""
-        return self._tokenizer.encode(text, add_special_tokens=False) if text else []
-
-    def plain(self, text: str) -> list[int]:
-        """Tokens of instructions and rows; ``<|im_end|>`` in a row is nine ordinary characters."""
-        return self._plain.encode(text, add_special_tokens=False).ids if text else []
-
-
-def _without_added_tokens(backend: Tokenizer) -> Tokenizer:
-    """The same tokenizer with no string singled out as special, so that no text can forge markup."""
-    import json
-
-    spec = json.loads(backend.to_str())
-    spec["added_tokens"] = []
-    spec["post_processor"] = None
-    return Tokenizer.from_str(json.dumps(spec))
-
-
-def edge_places(packed: Packed, trees: Sequence[OptionTree]) -> NDArray[np.int64]:
-    """Packed index at which each edge of each row's tree is predicted, all rows in one array."""
-    ends, starts = packed.row_end.cpu().numpy(), packed.node_start.cpu().numpy()
-    return np.concatenate(
-        [
-            np.where(tree.edge_node >= 0, start + tree.edge_node, end)
-            for end, start, tree in zip(ends, starts, trees, strict=True)
-        ]
-    )
-
-
-def tree_log_probs(
-    model: Any, prefix_tokens: Sequence[int], rows: Sequence[Row], entropy: bool = False
-) -> tuple[Tensor, Tensor | None]:
-    """Edge log-probabilities of many rows in one packed forward pass, differentiable, nothing cached.
-
-    Parameters
-    ----------
-    model : transformers.PreTrainedModel
-        With the attention implementation of ``labelwright.engines.packing``.
-    prefix_tokens : sequence of int
-        What every row begins with; fed once.
-    rows : sequence of Row
-        Each with its tokens and its option tree.
-    entropy : bool
-        Also return each edge's next-token entropy in nats (no gradient).
-
-    Returns
-    -------
-    log_probs : float32 tensor (n_edges of all rows, in row order)
-    entropies : the same shape, or None
-    """
-    device = next(model.parameters()).device
-    packed = pack(rows, prefix_tokens=prefix_tokens, device=device)
-    output = model.get_decoder()(
-        input_ids=packed.input_ids, position_ids=packed.position_ids, use_cache=False, tree_layout=packed.layout
-    )
-    hidden = output.last_hidden_state[0]
-    places = edge_places(packed, [row.tree for row in rows])
-    tokens = np.concatenate([row.tree.edge_token for row in rows])
-    log_probs = edge_log_probs(model, hidden, places, tokens)
-    return log_probs, _entropies(model, hidden, places) if entropy else None
-
-
-@torch.no_grad()
-def _entropies(model: Any, hidden: Tensor, places: NDArray[np.int64]) -> Tensor:
-    unique, inverse = np.unique(places, return_inverse=True)
-    parts = []
-    for start in range(0, len(unique), LOGIT_ROWS):
-        rows = torch.as_tensor(unique[start : start + LOGIT_ROWS], device=hidden.device)
-        log_probs = torch.log_softmax(model.get_output_embeddings()(hidden[rows]).float(), dim=-1)
-        parts.append(-(log_probs.exp() * log_probs).sum(-1))
-    return torch.cat(parts)[torch.as_tensor(inverse, device=hidden.device)]
-
-
-def edge_log_probs(model: Any, hidden: Tensor, places: NDArray[np.int64], tokens: NDArray[np.int64]) -> Tensor:
-    """log p(token | place) over the whole vocabulary, float32 (n_edges,), differentiable.
-
-    Parameters
-    ----------
-    hidden : tensor (n_packed, hidden)
-    places, tokens : int arrays (n_edges,)
-        Where each edge is predicted, and what.
-
-    Notes
-    -----
-    The vocabulary is large against the model's width, so the normaliser is computed once a place, in chunks.
-    """
-    unique, inverse = np.unique(places, return_inverse=True)
-    device = hidden.device
-    n_chunks = -(-len(unique) // LOGIT_ROWS)
-    wanted = [np.flatnonzero(inverse // LOGIT_ROWS == chunk) for chunk in range(n_chunks)]
-    parts = []
-    for chunk, edges in enumerate(wanted):
-        rows = torch.as_tensor(unique[chunk * LOGIT_ROWS : (chunk + 1) * LOGIT_ROWS], device=device)
-        place = torch.as_tensor(inverse[edges] - chunk * LOGIT_ROWS, device=device)
-        token = torch.as_tensor(tokens[edges], device=device)
-        head = model.get_output_embeddings()
-        if torch.is_grad_enabled():
-            # Logits are wide and cheap: computing them again in the backward pass saves a quarter of a gigabyte.
-            parts.append(checkpoint(_log_probs, head, hidden[rows], place, token, use_reentrant=False))
-        else:
-            parts.append(_log_probs(head, hidden[rows], place, token))
-    order = torch.as_tensor(np.argsort(np.concatenate(wanted)), device=device)
-    return torch.cat(parts)[order]
-
-
-def _log_probs(head: Any, hidden: Tensor, place: Tensor, token: Tensor) -> Tensor:
-    """log p(token | hidden[place]), float32.
-
-    In bfloat16 a logit of 20 is rounded to the nearest eighth, which alone would move a probability by 6 %. The few
-    logits that count are therefore taken again in float32, and their share of the normaliser with them.
-    """
-    rounded = head(hidden).float()
-    normaliser = torch.logsumexp(rounded, dim=-1)[place]
-    taken = rounded[place, token]
-    if hidden.dtype == torch.float32:
-        return taken - normaliser
-    exact = (hidden.float()[place] * head.weight[token].float()).sum(-1)
-    if head.bias is not None:
-        exact = exact + head.bias[token].float()
-    moved = torch.zeros(len(hidden), device=hidden.device)
-    moved = moved.index_add(0, place, torch.exp(exact - normaliser) - torch.exp(taken - normaliser))
-    return exact - normaliser - torch.log1p(moved[place].clamp(min=-0.99))
-
-
 @lru_cache(maxsize=4096)
 def _subtree_cached(options: tuple[tuple[int, ...], ...]) -> OptionTree:
     return OptionTree.build(options)
@@ -433,10 +295,3 @@ def _refuse_windowed_attention(config: Any) -> None:
             f"{config.model_type} has {', '.join(sorted(kinds))}: the tree scorer needs full attention in every layer "
             f"and plain logits; choose another model (Llama, SmolLM2, Qwen2, Qwen3 …)"
         )
-
-
-def save_merged(weights: Weights, folder: Path) -> None:
-    """Write the tuned model as plain safetensors with its tokenizer, adapter merged in, in bfloat16."""
-    model = load_model(weights, device="cpu", dtype="float32").to(torch.bfloat16)
-    model.save_pretrained(folder)
-    load_tokenizer(weights).save_pretrained(folder)
