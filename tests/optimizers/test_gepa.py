@@ -7,6 +7,7 @@ import textwrap
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples, toy_splits
@@ -19,8 +20,9 @@ from labelwright.task import Splits
 from optimizers import gepa as gepa_module
 from optimizers import reflection
 from optimizers.gepa import GepaStage, hold_back
-from optimizers.gepa_search import StepSampling, one_line
+from optimizers.gepa_search import EXPECTED_REWARD, ExpectedRewardSelection, StepSampling, one_line
 from optimizers.stage import StageContext
+from rewards.label_match import LabelMatch
 
 ROOT = Path(__file__).parents[2]
 QUICK = {"max_metric_calls": 300, "minibatch_size": 9, "proposals_per_step": 2}
@@ -360,6 +362,41 @@ def test_minibatches_are_stratified_and_an_epoch_repeats_no_row(counts, size, se
     assert epoch == [
         StepSampling(labels, size, 1, "pareto", seed, lambda rows: None).minibatch(i) for i in range(per_epoch)
     ]
+
+
+def proposal(before, after):
+    """Two rows each: what was scored, and the expected reward beside it."""
+
+    def evaluation(scores, expected):
+        return SimpleNamespace(scores=scores, objective_scores=expected and [{EXPECTED_REWARD: e} for e in expected])
+
+    return SimpleNamespace(eval_before=evaluation(*before), eval_after=evaluation(*after))
+
+
+def test_the_highest_expected_reward_goes_on():
+    before = [0, 1], [0.2, 0.6]
+    luckier, surer = proposal(before, ([1, 1], [0.3, 0.6])), proposal(before, ([0, 1], [0.4, 0.9]))
+    assert ExpectedRewardSelection().select([luckier, surer], None, None) == [surer]
+    worse = proposal(before, ([1, 1], [0.3, 0.4]))
+    assert ExpectedRewardSelection().select([worse], None, None) == []
+
+
+def test_without_probabilities_scores_are_compared():
+    better, same = proposal(([0, 1], None), ([1, 1], None)), proposal(([0, 1], None), ([1, 0], None))
+    assert ExpectedRewardSelection().select([same, better], None, None) == [better]
+    assert ExpectedRewardSelection().select([same], None, None) == []
+
+
+def test_the_metric_scores_the_answer_and_the_distribution():
+    import dspy
+
+    metric = gepa_module._metric(LabelMatch(), ("pool", "fence"))
+    gold = dspy.Example(text="liner", label="pool").with_inputs("text")
+    sure = metric(gold, dspy.Prediction(label="fence", probabilities={"pool": 0.4, "fence": 0.6}))
+    assert (sure.score, sure.objective_scores) == (0.0, {EXPECTED_REWARD: pytest.approx(0.4)})
+    assert "gold is pool 0.40" in sure.feedback
+    text_only = metric(gold, dspy.Prediction(label="pool", probabilities={}))
+    assert (text_only.score, text_only.objective_scores) == (1.0, {EXPECTED_REWARD: 1.0})
 
 
 def test_the_module_is_light_to_import():
