@@ -52,14 +52,17 @@ def count_flops(call: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def without_filler(count: Callable[[], int]) -> int:
-    """A count in which packed batches are not rounded up: the tokens that fill them answer nothing."""
-    multiple = packing.PACK_MULTIPLE
-    packing.PACK_MULTIPLE = 1
+def only_needed(count: Callable[[], int]) -> int:
+    """A count of needed work alone: packed batches are not rounded up, and attention goes through the counted kernel.
+
+    Plain products would be counted whole, with the padding and the masked pairs that nobody needs.
+    """
+    multiple, products = packing.PACK_MULTIPLE, packing._attend_by_products
+    packing.PACK_MULTIPLE, packing._attend_by_products = 1, packing._attend_fused
     try:
         return count()
     finally:
-        packing.PACK_MULTIPLE = multiple
+        packing.PACK_MULTIPLE, packing._attend_by_products = multiple, products
 
 
 def flop_share(setting: Setting, n_rows: int = 128, rounds: int = 3) -> Measurement:
@@ -75,7 +78,7 @@ def flop_share(setting: Setting, n_rows: int = 128, rounds: int = 3) -> Measurem
         engine.forget()
         engine.score(prompts, options)
 
-    n_flops = without_filler(lambda: count_flops(score))
+    n_flops = only_needed(lambda: count_flops(score))
     dtype = engine.model.dtype
     scorer, product = [], []
     before = product_rate(dtype, engine.device)

@@ -64,7 +64,7 @@ class GrpoStage:
     name: ClassVar[str] = "grpo"
 
     mode: str = "exact"
-    steps: int = 60
+    steps: int = 80
     rows_per_step: int = 16
     rows_per_forward: int = 8
     n_rollouts: int = 8

@@ -15,7 +15,7 @@ from labelwright.engines.packing import Packed, Row, pack
 from labelwright.tree import OptionTree
 
 # Positions whose logits over the whole vocabulary are held at once.
-LOGIT_ROWS = 128
+LOGIT_ROWS = 64
 
 
 def tree_log_probs(
@@ -101,7 +101,8 @@ def _log_probs(head: Any, hidden: Tensor, place: Tensor, token: Tensor) -> Tenso
     logits that count are therefore taken again in float32, and their share of the normaliser with them.
     """
     rounded = head(hidden).float()
-    normaliser = torch.logsumexp(rounded, dim=-1)[place]
+    # x - log_softmax(x) is the normaliser in every column; the kernel reads the row once, where logsumexp makes copies.
+    normaliser = (rounded[:, 0] - torch.log_softmax(rounded, dim=-1)[:, 0])[place]
     taken = rounded[place, token]
     if hidden.dtype == torch.float32:
         return taken - normaliser

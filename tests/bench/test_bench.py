@@ -15,7 +15,7 @@ from tiny import tiny_model_folder
 
 from bench import __main__ as command
 from bench import memory
-from bench.flops import attention_flops, count_flops, flop_share, without_filler
+from bench.flops import attention_flops, count_flops, flop_share, only_needed
 from bench.grpo_step import grpo_step_vs_trl
 from bench.machine import machine_facts, product_rate
 from bench.scoring import latency, pruning, score_vs_generate
@@ -181,7 +181,7 @@ def test_scoring_counts_its_weights_its_logits_and_its_attention(setting, monkey
         engine.forget()
         engine.score(prompts, options)
 
-    assert without_filler(lambda: count_flops(score)) == expected
+    assert only_needed(lambda: count_flops(score)) == expected
 
 
 def test_machine_facts_are_measured():

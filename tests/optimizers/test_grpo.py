@@ -24,7 +24,7 @@ from optimizers.stage import StageContext
 
 SPLITS = toy_splits().for_tuning()
 # Enough to learn the toy rows; SHORT is enough to see what happens along the way.
-LONG = {"steps": 40, "rows_per_step": 12, "rows_per_forward": 6, "eval_every": 20, "learning_rate": 5e-3, "lora_rank": 8}
+LONG = {"steps": 40, "rows_per_step": 12, "rows_per_forward": 6, "eval_every": 20, "learning_rate": 5e-3}
 SHORT = {"steps": 6, "rows_per_step": 4, "rows_per_forward": 2, "eval_every": 3, "learning_rate": 3e-3, "lora_rank": 4}
 
 
