@@ -30,7 +30,7 @@ def test_a_minimal_recipe_gets_the_defaults(tmp_path: Path) -> None:
     recipe = read_recipe(written(tmp_path, MINIMAL))
     assert recipe.name == "mine"
     assert recipe.stages == ("gepa", "grpo", "calibrate")
-    assert (recipe.splits.dev, recipe.splits.calib, recipe.splits.test) == (0.15, 0.1, 0.2)
+    assert (recipe.splits.dev, recipe.splits.calib, recipe.splits.test) == (0.12, 0.12, 0.2)
     assert recipe.model.name == "smollm2"
     assert recipe.stage("gepa") == workbench_fakes.FakeGepa()
 
