@@ -20,7 +20,23 @@ if TYPE_CHECKING:
     from bench.timing import Measurement
 
 # The order in which they run: the one that may start a demo of its own comes before a model is loaded here.
-PARTS = ("peak_memory_demo_bytes", "score_vs_generate", "flop_share", "latency", "pruning", "grpo_step_vs_trl")
+PARTS = (
+    "peak_memory_demo_bytes",
+    "score_vs_generate",
+    "score_vs_generate_tuned",
+    "flop_share",
+    "latency",
+    "pruning",
+    "grpo_step_vs_trl",
+)
+    "peak_memory_demo_bytes",
+    "score_vs_generate",
+    "score_vs_generate_tuned",
+    "flop_share",
+    "latency",
+    "pruning",
+    "grpo_step_vs_trl",
+)
 RESULTS = Path("bench/results.json")
 QUICK_ROWS = 16
 
@@ -70,10 +86,13 @@ def _measures(recipe: Path, parts: Sequence[str], quick: bool) -> Iterator[tuple
 
             yield name, lambda: peak_memory_demo(recipe)
             continue
-        from bench.setting import open_setting
+        from bench.setting import open_setting, tuned_setting
 
         setting = setting or open_setting(recipe)
-        yield name, _with_model(name, setting, rounds, {"n_rows": QUICK_ROWS} if quick else {})
+        measured = tuned_setting(setting) if name == "score_vs_generate_tuned" else setting
+        # Before the first export there is no tuned model to measure.
+        if measured is not None:
+            yield name, _with_model(name, measured, rounds, {"n_rows": QUICK_ROWS} if quick else {})
 
 
 def _with_model(name: str, setting: Setting, rounds: int, rows: dict[str, int]) -> Callable[[], Measurement]:

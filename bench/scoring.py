@@ -16,7 +16,14 @@ NEW_TOKENS = 8
 SCORE_GOAL = 3.0
 
 
-def score_vs_generate(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
+def score_vs_generate_tuned(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
+    """``score_vs_generate`` with tuned prompt and weights, where pruning has something to prune."""
+    return score_vs_generate(setting, n_rows, rounds, name="score_vs_generate_tuned")
+
+
+def score_vs_generate(
+    setting: Setting, n_rows: int = 64, rounds: int = 3, name: str = "score_vs_generate"
+) -> Measurement:
     """Rows per second of ``score`` over those of greedy ``generate`` in batches, on the same rows.
 
     The scorer forgets its cached prefix before each call, so that it pays for it as often as anybody would.
@@ -39,10 +46,10 @@ def score_vs_generate(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Me
         rounds,
     )
     return ratio(
-        "score_vs_generate",
+        name,
         pairwise(taken["score"], taken["generate"]),
         goal=SCORE_GOAL,
-        sides={name: Side("rows/s", tuple(values)) for name, values in taken.items()},
+        sides={side: Side("rows/s", tuple(values)) for side, values in taken.items()},
         facts={
             "rows": len(prompts),
             "options": len(options),

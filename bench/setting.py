@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from labelwright.bundle import load
 from labelwright.engine import Weights
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Prompt, Rendered
 from labelwright.task import Example, Task
 from workbench.data import make_splits
+from workbench.folder import runs_of
 from workbench.recipe import read_recipe
-from workbench.run import read_rows
+from workbench.run import RUNS, read_rows
 
 SEED = 0
 
@@ -40,6 +42,20 @@ class Setting:
     def rendered(self, n_rows: int) -> list[Rendered]:
         """The first prompts, at most ``n_rows``."""
         return self.prompt.render_all([example.text for example in self.examples[:n_rows]])
+
+
+def tuned_setting(setting: Setting) -> Setting | None:
+    """The same rows under the recipe's newest exported bundle, prompt and weights; None before the first export."""
+    if setting.recipe is None:
+        return None
+    runs = runs_of(RUNS / read_recipe(setting.recipe).name)
+    exported = [run / "bundle" for run in runs if (run / "bundle" / "bundle.json").is_file()]
+    if not exported:
+        return None
+    bundle = load(exported[-1])
+    model = read_recipe(setting.recipe).model
+    engine = TransformersEngine.open(bundle.weights, model.device, model.dtype)
+    return replace(setting, prompt=bundle.prompt, weights=bundle.weights, engine=engine)
 
 
 def open_setting(path: Path) -> Setting:

@@ -23,7 +23,7 @@ from workbench.folder import Clock, RunFolder, find_run, read_curves, read_json,
 from workbench.leaderboard import percent
 from workbench.progress import Display, duration, silence_libraries
 from workbench.recipe import Recipe
-from workbench.run import RUNS, VERB_STAGES, Session, choose_run, new_run, read_rows
+from workbench.run import RUNS, VERB_STAGES, Session, choose_run, new_run, peak_memory_bytes, read_rows
 from workbench.tables import check_keys
 
 
@@ -60,6 +60,7 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
             _compare(work, force=False)
             _export(work, force=False)
             work.folder.state["finished"] = True
+            work.folder.state["peak_memory_bytes"] = peak_memory_bytes()
             work.folder.save()
         _show_leaderboard(work.folder.path, display)
         _show_outputs(work, clock.seconds)
