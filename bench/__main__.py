@@ -29,14 +29,6 @@ PARTS = (
     "pruning",
     "grpo_step_vs_trl",
 )
-    "peak_memory_demo_bytes",
-    "score_vs_generate",
-    "score_vs_generate_tuned",
-    "flop_share",
-    "latency",
-    "pruning",
-    "grpo_step_vs_trl",
-)
 RESULTS = Path("bench/results.json")
 QUICK_ROWS = 16
 
