@@ -1,0 +1,7 @@
+"""Settings that must be in place before the libraries are imported."""
+
+import os
+
+# litellm, which DSPy and MLflow import, otherwise fetches a price list on import and can hang without a network.
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
