@@ -53,8 +53,8 @@ def score_vs_generate(
         facts={
             "rows": len(prompts),
             "options": len(options),
-            "prefix_tokens": len(engine.prefix_tokens(prompts[0])),
-            "row_tokens_mean": float(np.mean([len(engine.row_tokens(prompt)) for prompt in prompts])),
+            "prefix_tokens": len(engine.tokens.prefix(prompts[0])),
+            "row_tokens_mean": float(np.mean([len(engine.tokens.row(prompt)) for prompt in prompts])),
             "generate_batch_rows": GENERATE_ROWS,
             "max_new_tokens": NEW_TOKENS,
             # What generation buys for its time: how often the first batch's text is a label at all.
@@ -94,11 +94,11 @@ def pruning(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
     prompts = setting.rendered(n_rows)
     options = setting.prompt.options
     engine = setting.engine
-    default = engine.prune
+    default = engine.unexpanded_mass
     scores: dict[str, NDArray[np.float64]] = {}
 
-    def rate(name: str, prune: float | None) -> float:
-        engine.prune = prune
+    def rate(name: str, mass: float) -> float:
+        engine.unexpanded_mass = mass
 
         def score() -> None:
             scores[name] = engine.score(prompts, options)
@@ -107,15 +107,15 @@ def pruning(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
 
     engine.score(prompts, options)
     try:
-        taken = take_turns({"pruned": lambda: rate("pruned", default), "whole": lambda: rate("whole", None)}, rounds)
+        taken = take_turns({"pruned": lambda: rate("pruned", default), "whole": lambda: rate("whole", 0.0)}, rounds)
     finally:
-        engine.prune = default
+        engine.unexpanded_mass = default
     difference = np.abs(_probabilities(scores["pruned"]) - _probabilities(scores["whole"])).max()
     return ratio(
         "pruning",
         pairwise(taken["pruned"], taken["whole"]),
         sides={name: Side("rows/s", tuple(values)) for name, values in taken.items()},
-        facts={"rows": len(prompts), "prune_nats": default, "max_probability_difference": float(difference)},
+        facts={"rows": len(prompts), "unexpanded_mass": default, "max_probability_difference": float(difference)},
     )
 
 

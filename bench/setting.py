@@ -54,7 +54,7 @@ def tuned_setting(setting: Setting) -> Setting | None:
         return None
     bundle = load(exported[-1])
     model = read_recipe(setting.recipe).model
-    engine = TransformersEngine.open(bundle.weights, model.device, model.dtype)
+    engine = TransformersEngine.open(bundle.weights, model.settings)
     return replace(setting, prompt=bundle.prompt, weights=bundle.weights, engine=engine)
 
 
@@ -67,6 +67,6 @@ def open_setting(path: Path) -> Setting:
     order = np.random.default_rng(SEED).permutation(len(examples))
     task = recipe.task_for(tuple({row.label for row in rows}))
     weights = Weights(recipe.model.name)
-    engine = TransformersEngine.open(weights, recipe.model.device, recipe.model.dtype)
+    engine = TransformersEngine.open(weights, recipe.model.settings)
     prompt = Prompt.for_task(task, engine.template, recipe.task.style)
     return Setting(task, prompt, tuple(examples[i] for i in order), weights, engine, path)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from labelwright.bundle import Bundle, load
 from labelwright.calibration import Calibration, fit_calibration
 from labelwright.decide import log_scores, probabilities
-from labelwright.engine import Engine, Weights, open_engine
+from labelwright.engine import Engine, EngineSettings, Weights, open_engine
 from labelwright.errors import DataError, MissingExtraError, RecipeError
 from labelwright.prompt import Prompt, Style
 from labelwright.task import Label, Task
@@ -185,7 +185,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
 
 def _open(weights: Weights, device: str, dtype: str) -> Engine:
-    return open_engine(weights, device=device, dtype=dtype)
+    return open_engine(weights, EngineSettings(device=device, dtype=dtype))
 
 
 @lru_cache(maxsize=1)

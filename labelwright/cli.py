@@ -188,10 +188,10 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
     from labelwright.bundle import load
-    from labelwright.engine import open_engine
+    from labelwright.engine import EngineSettings, open_engine
 
     bundle = load(arguments.bundle)
-    return bundle, open_engine(bundle.weights, device=arguments.device, dtype=arguments.dtype)
+    return bundle, open_engine(bundle.weights, EngineSettings(device=arguments.device, dtype=arguments.dtype))
 
 
 def _first_read(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

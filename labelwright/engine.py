@@ -7,14 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.errors import MissingExtraError, ModelError
+from labelwright.errors import MissingExtraError, RecipeError
 from labelwright.prompt import Rendered, Template
+
+# Where each backend lives, and the extra of the package that brings what it needs; imported when first asked for.
+BACKENDS = {
+    "transformers": ("labelwright.engines.transformers", "TransformersEngine", "transformers"),
+    "vllm": ("labelwright.engines.vllm", "VllmEngine", "servers"),
+    "llamacpp": ("labelwright.engines.llamacpp", "LlamaCppEngine", "llamacpp"),
+    "openai": ("labelwright.engines.openai", "OpenAIEngine", "servers"),
+}
+LONG_ROWS = ("refuse", "head", "head_tail")
 
 
 @dataclass(frozen=True)
@@ -41,17 +51,74 @@ class Weights:
         return self.adapter or self.full
 
 
+@dataclass(frozen=True)
+class EngineSettings:
+    """Where a model runs and how it is asked; a recipe's ``[model]`` table has the same keys.
+
+    Attributes
+    ----------
+    backend : str
+        "transformers" (in process), "vllm" (a vLLM server), "llamacpp" (GGUF in process) or "openai" (any
+        OpenAI-compatible endpoint).
+    device : str
+        "auto" takes CUDA where there is one, else MPS, else the CPU; or any torch device name.
+    dtype : str
+        "auto" takes bfloat16 where the hardware multiplies it natively, else float32; or "float32", "bfloat16".
+    url : str
+        Base URL of a server, such as "http://127.0.0.1:8000/v1".
+    long_rows : {"refuse", "head", "head_tail"}
+        What happens to a row that does not fit the model's context: an error that names it, its beginning is kept, or
+        its beginning and its end. Shortened rows are counted in ``Engine.n_shortened``.
+    unexpanded_mass : float
+        In [0, 1). Options of a row are left unexpanded while they cannot hold more than this share of the probability
+        together (``labelwright.expansion``). 0 expands all.
+    thinking_tokens : int
+        0 switches a model's thinking off. Above, the number of tokens after which a thought is closed.
+    """
+
+    backend: str = "transformers"
+    device: str = "auto"
+    dtype: str = "auto"
+    url: str = ""
+    long_rows: str = "refuse"
+    unexpanded_mass: float = 1e-4
+    thinking_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise RecipeError(f"backend = {self.backend!r}: expected one of {', '.join(map(repr, BACKENDS))}")
+        if self.long_rows not in LONG_ROWS:
+            raise RecipeError(f"long_rows = {self.long_rows!r}: expected one of {', '.join(map(repr, LONG_ROWS))}")
+        if not 0 <= self.unexpanded_mass < 1:
+            raise RecipeError(f"unexpanded_mass = {self.unexpanded_mass}: expected a share in [0, 1), such as 1e-4")
+        if self.thinking_tokens < 0:
+            raise RecipeError(f"thinking_tokens = {self.thinking_tokens}: expected 0 (off) or a number of tokens")
+
+
 class Engine(Protocol):
     """One loaded model behind one scoring call.
 
-    Rows keep their order. A prompt that does not fit the model's context raises DataError and names the row.
+    Rows keep their order. A prompt that does not fit the model's context raises DataError and names the row, unless
+    the settings say that rows are shortened.
+
+    Attributes
+    ----------
+    name : str
+        What to call the model in reports.
+    template : Template
+        The markup that its prompts must have.
+    n_shortened : int
+        Rows shortened to fit the context since the engine was opened; a row scored twice counts twice.
     """
 
     name: str
     template: Template
+    n_shortened: int
 
     def score(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.float64]:
         """Log-probability of each option, end of turn included, after each prompt.
+
+        Where every option is a single token the end of turn is left out: no option can be the beginning of another.
 
         Returns
         -------
@@ -59,8 +126,11 @@ class Engine(Protocol):
         """
         ...
 
-    def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8) -> list[str]:
-        """Greedy free text after each prompt, to measure what unconstrained decoding would answer."""
+    def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
+        """Greedy free text after each prompt, to measure what unconstrained decoding would answer.
+
+        A text ends before the first of the strings in ``stop``.
+        """
         ...
 
     def count_tokens(self, text: str) -> int:
@@ -68,34 +138,27 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(
-    weights: Weights, *, backend: str = "transformers", device: str = "auto", dtype: str = "auto"
-) -> Engine:
-    """Load a model and return the engine over it.
+def has_probabilities(engine: Engine) -> bool:
+    """Whether an engine's scores are a model's probabilities; some servers only name a winner."""
+    return getattr(engine, "has_probabilities", True)
 
-    Parameters
-    ----------
-    backend : str
-        "transformers" (in process).
-    device : str
-        "auto" takes CUDA where there is one, else MPS, else the CPU; or any torch device name.
-    dtype : str
-        "auto" takes bfloat16 where the hardware multiplies it natively, else float32; or "float32", "bfloat16".
+
+def open_engine(weights: Weights, settings: EngineSettings | None = None) -> Engine:
+    """Load a model, or reach its server, and return the engine over it.
 
     Raises
     ------
     ModelError
-        An unknown backend; a model that cannot be fetched or loaded.
+        A model that cannot be fetched, loaded or reached.
     MissingExtraError
-        If torch or transformers are not installed.
+        If what the backend needs is not installed.
     """
-    if backend != "transformers":
-        raise ModelError(f'engine backend {backend!r} is not known: expected "transformers"')
+    settings = settings or EngineSettings()
+    module, cls, extra = BACKENDS[settings.backend]
     try:
-        from labelwright.engines.transformers import TransformersEngine
+        engine = getattr(import_module(module), cls)
     except ImportError as error:
         raise MissingExtraError(
-            f'running a model needs torch and transformers ({error}): pip install "labelwright[transformers]"'
+            f'backend "{settings.backend}" is not installed ({error}): pip install "labelwright[{extra}]"'
         ) from error
-
-    return TransformersEngine.open(weights, device=device, dtype=dtype)
+    return engine.open(weights, settings)

@@ -26,8 +26,9 @@ _CODE_LETTERS = "BCDFGHJKLMNPRSTVWXZ"
 class Rendered(NamedTuple):
     """One prompt, in the order in which it is read.
 
-    ``before_system``, ``before_user`` and ``after_user`` are template markup and may hold special tokens;
-    ``system`` and ``user`` are plain text, whatever they contain.
+    ``before_system``, ``before_user``, ``after_user`` and ``answer_start`` are template markup and may hold special
+    tokens; ``system``, ``user`` and ``thought`` are plain text, whatever they contain. Without thinking the last two
+    are empty, and ``after_user`` ends with the cue.
     """
 
     before_system: str
@@ -35,6 +36,8 @@ class Rendered(NamedTuple):
     before_user: str
     user: str
     after_user: str
+    thought: str = ""
+    answer_start: str = ""
 
     @property
     def prefix(self) -> tuple[str, str, str]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 ROOT = -1
+LEAF = -1
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,27 @@ class OptionTree:
         """Log-probabilities to read."""
         return len(self.edge_token)
 
+    @cached_property
+    def edge_child(self) -> NDArray[np.int64]:
+        """(n_edges,): the node that each edge leads to, or ``LEAF`` where an option ends with it."""
+        child = np.full(self.n_edges, LEAF, dtype=np.int64)
+        child[self.node_edge] = np.arange(self.n_nodes)
+        return child
+
+    @cached_property
+    def node_edge(self) -> NDArray[np.int64]:
+        """(n_nodes,): the edge that predicts each node's token."""
+        edges = {(int(n), int(t)): e for e, (n, t) in enumerate(zip(self.edge_node, self.edge_token, strict=True))}
+        return _ints(edges[int(p), int(t)] for p, t in zip(self.node_parent, self.node_token, strict=True))
+
+    @cached_property
+    def last_edge(self) -> NDArray[np.int64]:
+        """(n_options,): the edge with which each option ends."""
+        on_path = np.arange(self.n_edges) * (self.incidence > 0)
+        depth = np.where(self.edge_node == ROOT, 0, self.node_depth[self.edge_node] if self.n_nodes else 0)
+        return on_path[np.arange(len(self.options)), ((self.incidence > 0) * (depth + 1)).argmax(axis=1)]
+
+    @cached_property
     def ancestors(self) -> NDArray[np.bool_]:
         """(n_nodes, n_nodes): row i is True at i itself and at every node above it. A node attends to just these."""
         seen = np.eye(self.n_nodes, dtype=bool)

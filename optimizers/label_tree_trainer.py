@@ -60,9 +60,9 @@ class LabelRows:
         rendered = prompt.render_all([example.text for example in examples])
         names = [label.name for label in prompt.labels]
         return cls(
-            prefix=engine.prefix_tokens(rendered[0]),
-            rows=tuple(engine.row_tokens(one) for one in rendered),
-            tree=engine.option_tree(prompt.options),
+            prefix=engine.tokens.prefix(rendered[0]),
+            rows=tuple(engine.tokens.row(one) for one in rendered),
+            tree=engine.tokens.tree(prompt.options),
             gold=np.array([names.index(example.label) for example in examples]),
             texts=tuple(one.text for one in rendered),
         )

@@ -21,6 +21,7 @@ class FakeEngine:
     """
 
     name = "fake"
+    n_shortened = 0
 
     def __init__(self) -> None:
         self.template = Template()
@@ -45,7 +46,7 @@ class FakeEngine:
         values = np.array(logits)
         return values - np.log(np.exp(values).sum()) - 0.1
 
-    def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8) -> list[str]:
+    def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
         return [" something else" if len(prompt.user) % 2 else " pool" for prompt in prompts]
 
     def count_tokens(self, text: str) -> int:

@@ -14,7 +14,7 @@ from labelwright.calibration import Calibration
 from labelwright.classifier import Classifier
 from labelwright.cli import main
 from labelwright.decide import probabilities
-from labelwright.engine import Weights, open_engine
+from labelwright.engine import EngineSettings, Weights, open_engine
 from labelwright.prompt import Prompt
 from optimizers.label_tree_trainer import LabelRows, LabelTreeTrainer
 from programs.classify import Classify
@@ -46,7 +46,7 @@ class Recorder:
 @pytest.fixture(scope="module", params=["llama", "qwen3"])
 def house(request, tmp_path_factory):
     weights = Weights(str(tiny_model_folder(tmp_path_factory.mktemp("model"), request.param)))
-    engine = Recorder(open_engine(weights, device="cpu", dtype="float32"))
+    engine = Recorder(open_engine(weights, EngineSettings(device="cpu", dtype="float32")))
     bundle = Bundle(
         toy_task(), Prompt.for_task(toy_task(), engine.template), weights, Calibration(1.7, (0.1, 0.0, -0.1))
     )

@@ -25,8 +25,7 @@ class Engines:
             # The old model goes before the new one comes: two of them may not fit.
             self._engine = self._key = None
             gc.collect()
-            model = self._model
-            self._engine = open_engine(weights, backend=model.backend, device=model.device, dtype=model.dtype)
+            self._engine = open_engine(weights, self._model.settings)
             self._key = key
         return self._engine
 

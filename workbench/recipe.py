@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from labelwright.engine import EngineSettings
 from labelwright.errors import RecipeError
 from labelwright.prompt import Style
 from labelwright.task import Label, Task
@@ -95,12 +96,24 @@ class TaskTable:
 
 @dataclass(frozen=True)
 class ModelTable:
-    """``[model]``: "smollm2", a Hugging Face id or a local folder, and where it runs."""
+    """``[model]``: "smollm2", a Hugging Face id or a local folder; the rest is ``EngineSettings``."""
 
     name: str = "smollm2"
     backend: str = "transformers"
     device: str = "auto"
     dtype: str = "auto"
+    url: str = ""
+    long_rows: str = "refuse"
+    unexpanded_mass: float = 1e-4
+    thinking_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        _ = self.settings  # refuses what the engines would refuse
+
+    @property
+    def settings(self) -> EngineSettings:
+        """Where and how the model runs."""
+        return EngineSettings(**{key: value for key, value in asdict(self).items() if key != "name"})
 
 
 @dataclass(frozen=True)

@@ -115,11 +115,10 @@ def _log_probs(head: Any, hidden: Tensor, place: Tensor, token: Tensor) -> Tenso
 
 
 def edge_places(packed: Packed, trees: Sequence[OptionTree]) -> NDArray[np.int64]:
-    """Packed index at which each edge of each row's tree is predicted, all rows in one array."""
-    ends, starts = packed.row_end.cpu().numpy(), packed.node_start.cpu().numpy()
+    """Packed index at which each edge of each row's tree is predicted, all rows in one array; whole trees only."""
     return np.concatenate(
         [
             np.where(tree.edge_node >= 0, start + tree.edge_node, end)
-            for end, start, tree in zip(ends, starts, trees, strict=True)
+            for end, start, tree in zip(packed.row_end, packed.node_start, trees, strict=True)
         ]
     )

@@ -2,8 +2,9 @@
 
 A batch is one long sequence without padding: every linear layer sees only real tokens. Attention, which must keep
 rows apart, is the one place where the packed tokens are laid out as a padded block a row: each row's tokens attend to
-the prefix, to the row itself, and, for tree nodes, to their ancestors. The layout travels through the model as a
-keyword argument; ``tree_attention`` is registered with transformers under the name ``ATTENTION``.
+the prefix, to the row itself, and, for tree nodes, to their ancestors. The prefix is the same for all, so all queries
+meet it in one product and nobody copies it. The layout travels through the model as a keyword argument;
+``tree_attention`` is registered with transformers under the name ``ATTENTION``.
 
 The same code serves the scorer (prefix cached, no gradient) and GRPO's packed forward (prefix part of the sequence,
 gradients through everything).
@@ -12,12 +13,13 @@ gradients through everything).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -27,39 +29,52 @@ from labelwright.tree import OptionTree
 
 ATTENTION = "label_tree"
 
-KeyValues = list[
-    tuple[Tensor, Tensor]
-]  # one (keys, values) a layer, each (n_rows or 1, n_kv_heads, n_tokens, head_dim)
+# One (keys, values) a layer, each (n_kv_heads, n_tokens, head_dim).
+KeyValues = list[tuple[Tensor, Tensor]]
+
+# Packed lengths are rounded up to a multiple of this. The matrix library compiles a kernel for every new shape; with
+# lengths at random it would compile all day.
+PACK_MULTIPLE = 64
+# From this many prefix tokens on, the processor's fused kernel is faster on the prefix than products and a softmax.
+FUSED_PREFIX = 192
+
+_NOTHING: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+# The tree of one option of one token: it is predicted at the row's end and feeds nothing.
+NO_NODES = OptionTree.build([[0]])
 
 
 @dataclass
 class Layout:
     """Where the packed tokens stand when attention lays them out as padded blocks.
 
-    B rows in the batch, L the longest block, T packed row tokens, P prefix tokens, R tokens of each row that an
-    earlier pass left in ``past``.
+    B rows in the batch, L the longest run of new tokens, M the longest row with what was fed before, T packed row
+    tokens, N tokens of ``past``.
 
     Attributes
     ----------
-    block_TL : int64 (B, L)
-        Packed index of each block position; padding points at 0 and is masked.
+    query_BL : int64 (B, L)
+        Packed index of each block position; padding points at 0 and is dropped.
+    key_BM : int64 (B, M)
+        What each row may look at: below N a token of ``past``, from N on packed token ``key_BM - N``. Padding points
+        at 0 and is masked.
     flat_T : int64 (T,)
         Position of each packed token in the flattened (B * L) block.
-    mask : bool (B, 1, L, P + R + L)
-        True where a query may look.
+    mask : bool (B, 1, L, M)
+        True where a query may look. The prefix, which every query sees whole, is not part of it.
     n_prefix : int
-        P, whether the prefix is in ``prefix`` or leads the packed sequence.
+        Length of the prefix, whether it is in ``prefix`` or leads the packed sequence.
     prefix : KeyValues, optional
-        The cached prefix; without it the first P packed tokens are the prefix.
+        The cached prefix; without it the first ``n_prefix`` packed tokens are the prefix.
     past : KeyValues, optional
-        The rows' own earlier tokens, padded to R.
+        Keys and values of row tokens and nodes that earlier passes fed.
     kept : KeyValues, optional
-        If a list, each layer appends the block's keys and values to it, for a later pass.
+        If a list, each layer appends the packed keys and values to it, for a later pass.
     n_filler : int
         Packed tokens at the end that belong to no row and that nothing looks at.
     """
 
-    block_TL: Tensor  # noqa: N815
+    query_BL: Tensor  # noqa: N815
+    key_BM: Tensor  # noqa: N815
     flat_T: Tensor  # noqa: N815
     mask: Tensor
     n_prefix: int = 0
@@ -77,69 +92,98 @@ class Packed:
     ----------
     input_ids, position_ids : int64 (1, n_packed)
     layout : Layout
-    row_end : int64 (B,)
-        Packed index of each row's last token, where every first option token is predicted.
-    node_start : int64 (B,)
-        Packed index of each row's first tree node (meaningless for a row without nodes).
+    row_start, row_end, node_start : int64 (B,)
+        Packed index of each row's first token, of its last token, where every first option token is predicted, and of
+        its first tree node (the last two meaningless for a row without tokens, or without nodes).
     """
 
     input_ids: Tensor
     position_ids: Tensor
     layout: Layout
-    row_end: Tensor
-    node_start: Tensor
-
-
-# The tree of one option of one token: it is predicted at the row's end and feeds nothing.
-NO_NODES = OptionTree.build([[0]])
+    row_start: NDArray[np.int64]
+    row_end: NDArray[np.int64]
+    node_start: NDArray[np.int64]
 
 
 @dataclass
 class Row:
-    """One row of a batch: the tokens to feed, the option tree after them, and how many of its tokens are cached."""
+    """One row of a batch: what to feed, and what earlier passes have fed.
+
+    Attributes
+    ----------
+    tokens : sequence of int
+        The row's tokens; empty if they are in ``past_tokens``.
+    tree : OptionTree
+    nodes : int64 array, optional
+        Which of the tree's nodes to feed, in ascending order; all of them by default.
+    past_tokens : int64 array
+        Where in ``Layout.past`` the row's own tokens are.
+    past_nodes, past_nodes_at : int64 arrays
+        Tree nodes fed before, and where in ``Layout.past`` they are.
+    """
 
     tokens: Sequence[int] = ()
     tree: OptionTree = NO_NODES
-    n_past: int = 0
+    nodes: NDArray[np.int64] | None = None
+    past_tokens: NDArray[np.int64] = field(default_factory=lambda: _NOTHING)
+    past_nodes: NDArray[np.int64] = field(default_factory=lambda: _NOTHING)
+    past_nodes_at: NDArray[np.int64] = field(default_factory=lambda: _NOTHING)
+
+    def __post_init__(self) -> None:
+        if self.nodes is None:
+            self.nodes = np.arange(self.tree.n_nodes)
+
+    @property
+    def n_new(self) -> int:
+        """Tokens that this row adds to the pass."""
+        return len(self.tokens) + len(self.nodes)  # type: ignore[arg-type]
 
 
-# Packed lengths are rounded up to a multiple of this. The matrix library compiles a kernel for every new shape; with
-# lengths at random it would compile all day.
-PACK_MULTIPLE = 64
-
-
-def pack(rows: Sequence[Row], *, prefix_tokens: Sequence[int] = (), n_prefix: int = 0, device: Any = "cpu") -> Packed:
+def pack(
+    rows: Sequence[Row],
+    *,
+    prefix_tokens: Sequence[int] = (),
+    prefix: KeyValues | None = None,
+    past: KeyValues | None = None,
+    device: Any = "cpu",
+) -> Packed:
     """Lay rows out one after the other.
 
     Parameters
     ----------
     rows : sequence of Row
+        Each with something to feed.
     prefix_tokens : sequence of int
-        Put at the front of the packed sequence (training). Empty where the prefix is cached.
-    n_prefix : int
-        Length of the cached prefix; ignored if ``prefix_tokens`` are given.
+        Put at the front of the packed sequence (training).
+    prefix : KeyValues, optional
+        The cached prefix, instead.
+    past : KeyValues, optional
+        What ``Row.past_tokens`` and ``Row.past_nodes_at`` point into.
     """
     n_lead = len(prefix_tokens)
-    n_prefix = n_lead or n_prefix
-    n_past = max((row.n_past for row in rows), default=0)
-    lengths = [len(row.tokens) + row.tree.n_nodes for row in rows]
-    n_block = max(lengths)
-    block = np.zeros((len(rows), n_block), dtype=np.int64)
-    mask = np.zeros((len(rows), n_block, n_prefix + n_past + n_block), dtype=bool)
+    n_prefix = prefix[0][0].shape[1] if prefix else n_lead
+    n_past = past[0][0].shape[1] if past else 0
+    n_block = max(row.n_new for row in rows)
+    n_keys = max(row.n_new + len(row.past_tokens) + len(row.past_nodes) for row in rows)
+    query = np.zeros((len(rows), n_block), dtype=np.int64)
+    key = np.zeros((len(rows), n_keys), dtype=np.int64)
+    mask = np.zeros((len(rows), n_block, n_keys), dtype=bool)
     ids: list[int] = list(prefix_tokens)
     positions: list[int] = list(range(n_lead))
-    flat, row_end, node_start = [], [], []
-    for b, (row, length) in enumerate(zip(rows, lengths, strict=True)):
-        start, n_tokens = len(ids), len(row.tokens)
-        block[b, :length] = np.arange(start - n_lead, start - n_lead + length)
-        flat.append(b * n_block + np.arange(length))
-        _fill_mask(mask[b], row, n_prefix, n_past)
-        ids += list(row.tokens) + row.tree.node_token.tolist()
-        first = n_prefix + row.n_past
-        positions += range(first, first + n_tokens)
-        positions += (first + n_tokens - 1 + row.tree.node_depth).tolist()
-        row_end.append(start + n_tokens - 1)
-        node_start.append(start + n_tokens)
+    flat, starts = [], []
+    for b, row in enumerate(rows):
+        start, n_new, n_row = len(ids) - n_lead, row.n_new, len(row.past_tokens) + len(row.tokens)
+        new = np.arange(start, start + n_new)
+        query[b, :n_new] = new
+        keys = np.concatenate([row.past_tokens, row.past_nodes_at, new + n_past])
+        key[b, : len(keys)] = keys
+        _fill_mask(mask[b], row)
+        flat.append(b * n_block + np.arange(n_new))
+        ids += list(row.tokens) + row.tree.node_token[row.nodes].tolist()
+        first = n_prefix + len(row.past_tokens)
+        positions += range(first, first + len(row.tokens))
+        positions += (n_prefix + n_row - 1 + row.tree.node_depth[row.nodes]).tolist()
+        starts.append(n_lead + start)
 
     n_filler = -len(ids) % PACK_MULTIPLE
     ids += [0] * n_filler
@@ -148,20 +192,35 @@ def pack(rows: Sequence[Row], *, prefix_tokens: Sequence[int] = (), n_prefix: in
     def tensor(values: Any) -> Tensor:
         return torch.as_tensor(values, device=device)
 
-    layout = Layout(tensor(block), tensor(np.concatenate(flat)), tensor(mask[:, None]), n_prefix, n_filler=n_filler)
-    return Packed(tensor([ids]), tensor([positions]), layout, tensor(row_end), tensor(node_start))
+    layout = Layout(
+        tensor(query),
+        tensor(key),
+        tensor(np.concatenate(flat)),
+        tensor(mask[:, None]),
+        n_prefix,
+        prefix,
+        past,
+        n_filler=n_filler,
+    )
+    row_start = np.array(starts)
+    node_start = row_start + [len(row.tokens) for row in rows]
+    return Packed(tensor([ids]), tensor([positions]), layout, row_start, node_start - 1, node_start)
 
 
-def _fill_mask(mask: np.ndarray, row: Row, n_prefix: int, n_past: int) -> None:
-    """One row's (L, P + R + L) block: prefix and own past in full, own tokens causally, nodes by ancestry."""
-    n_tokens, n_nodes = len(row.tokens), row.tree.n_nodes
-    own = n_prefix + n_past
-    mask[: n_tokens + n_nodes, : n_prefix + row.n_past] = True
+def _fill_mask(mask: NDArray[np.bool_], row: Row) -> None:
+    """One row's (L, M) block: tokens causally, nodes by ancestry."""
+    n_past, n_past_nodes = len(row.past_tokens), len(row.past_nodes)
+    n_tokens, n_new = len(row.tokens), row.n_new
+    own = n_past + n_past_nodes
+    mask[:n_new, :n_past] = True
     mask[:n_tokens, own : own + n_tokens] = np.tri(n_tokens, dtype=bool)
-    mask[n_tokens : n_tokens + n_nodes, own : own + n_tokens] = True
-    mask[n_tokens : n_tokens + n_nodes, own + n_tokens : own + n_tokens + n_nodes] = row.tree.ancestors()
+    mask[n_tokens:n_new, own : own + n_tokens] = True
+    if n_new > n_tokens:
+        above = row.tree.ancestors[row.nodes]
+        mask[n_tokens:n_new, n_past:own] = above[:, row.past_nodes]
+        mask[n_tokens:n_new, own + n_tokens : own + n_new] = above[:, row.nodes]
     # Padding must look somewhere: a softmax over nothing is NaN, and NaN times a zero gradient is still NaN.
-    mask[n_tokens + n_nodes :, 0] = True
+    mask[n_new:, 0] = True
 
 
 def tree_attention(
@@ -186,55 +245,89 @@ def tree_attention(
         )
     layout = tree_layout
     layer = int(module.layer_idx)  # type: ignore[arg-type]
-    # PyTorch's fused attention is slow on the CPU for blocks this small, twice as slow to differentiate.
-    attend = _attend_by_products if query.device.type == "cpu" else _attend_fused
+    own_query, own_key, own_value = query[0], key[0], value[0]
+    scale = scaling or query.shape[-1] ** -0.5
     lead: list[Tensor] = []
-    if layout.prefix is None and layout.n_prefix:
+    prefix: tuple[Tensor, Tensor] | None = None
+    if layout.prefix is not None:
+        prefix = layout.prefix[layer]
+    elif layout.n_prefix:
         p = layout.n_prefix
-        prefix = (key[:, :, :p], value[:, :, :p])
-        lead.append(attend(query[:, :, :p], *prefix, _causal(p, query.device), scaling)[0].transpose(0, 1))
-        query, key, value = query[:, :, p:], key[:, :, p:], value[:, :, p:]
-    else:
-        prefix = layout.prefix[layer] if layout.prefix is not None else (key[:, :, :0], value[:, :, :0])
-    n_rows, n_block = layout.block_TL.shape
-
-    def blocks(x: Tensor) -> Tensor:
-        return x[0][:, layout.block_TL].transpose(0, 1)  # (B, heads, L, D)
-
-    def with_context(own: Tensor, which: int) -> Tensor:
-        parts = [prefix[which].expand(n_rows, -1, -1, -1)]
-        if layout.past is not None:
-            parts.append(layout.past[layer][which])
-        return torch.cat([*parts, own], dim=2)
-
-    own_key, own_value = blocks(key), blocks(value)
+        prefix = (own_key[:, :p], own_value[:, :p])
+        lead.append(_attend_causally(own_query[:, :p], *prefix, scale))
+        own_query, own_key, own_value = own_query[:, p:], own_key[:, p:], own_value[:, p:]
     if layout.kept is not None:
         layout.kept.append((own_key, own_value))
-    attended = attend(blocks(query), with_context(own_key, 0), with_context(own_value, 1), layout.mask, scaling)
-    flat = attended.transpose(1, 2).reshape(n_rows * n_block, *attended.shape[1::2])
-    rows = torch.cat([*lead, flat[layout.flat_T]], dim=0)  # (packed, heads, D)
-    return F.pad(rows, (0, 0, 0, 0, 0, layout.n_filler))[None], None
+    if layout.past is not None:
+        own_key = torch.cat([layout.past[layer][0], own_key], dim=1)
+        own_value = torch.cat([layout.past[layer][1], own_value], dim=1)
+
+    n_groups, _, width = own_key.shape
+    n_rows, n_block = layout.query_BL.shape
+    # The query heads that share a key head are stacked: (groups, rows, heads a group x block, width).
+    stacked = own_query.view(n_groups, -1, own_query.shape[1], width)[:, :, layout.query_BL]
+    stacked = (stacked * scale).transpose(1, 2).reshape(n_groups, n_rows, -1, width)
+    blocks = (own_key[:, layout.key_BM], own_value[:, layout.key_BM])
+    attended = _attend(stacked, blocks, layout.mask, prefix)
+    flat = attended.view(n_groups, n_rows, -1, n_block, width).permute(1, 3, 0, 2, 4)
+    rows = flat.reshape(n_rows * n_block, -1, width)[layout.flat_T]  # (T, heads, width)
+    return F.pad(torch.cat([*lead, rows]), (0, 0, 0, 0, 0, layout.n_filler))[None], None
 
 
-def _attend_fused(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
-    """(B, n_heads, L, D) by PyTorch's own kernel; ``mask`` is True where a query may look."""
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling, enable_gqa=True)
+def _attend(query: Tensor, own: tuple[Tensor, Tensor], mask: Tensor, prefix: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Softmax attention to a row's own tokens and to the prefix that all rows share.
+
+    Parameters
+    ----------
+    query : (G, B, H * L, D)
+        Scaled; H query heads a group.
+    own : keys and values, each (G, B, M, D)
+    mask : bool (B, 1, L, M)
+    prefix : keys and values, each (G, P, D)
+
+    Returns
+    -------
+    (G, B, H * L, D)
+    """
+    n_groups, n_rows, n_queries, width = query.shape
+    keys, values = own
+    scores = (query @ keys.transpose(2, 3)).view(n_groups, n_rows, -1, *mask.shape[2:])
+    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).view(n_groups, n_rows, n_queries, -1)
+    # In bfloat16 the softmax kernel still sums in float32, and only what the backward pass needs is kept, in half.
+    if prefix is None:
+        return torch.softmax(scores, dim=-1) @ values
+    everyone = query.reshape(n_groups, n_rows * n_queries, width)
+    n_prefix = prefix[0].shape[1]
+    if n_prefix >= FUSED_PREFIX and query.device.type == "cpu" and not torch.is_grad_enabled():
+        fused, normaliser = _prefix_fused(everyone, *prefix)
+        logs = torch.logsumexp(scores.float(), dim=-1, keepdim=True)
+        share = torch.sigmoid(normaliser.view(n_groups, n_rows, n_queries, 1) - logs)
+        alone = torch.exp(scores - logs).to(values.dtype) @ values
+        return torch.lerp(alone, fused.view(query.shape), share.to(alone.dtype))
+    shared = (everyone @ prefix[0].transpose(1, 2)).view(n_groups, n_rows, n_queries, n_prefix)
+    weights = torch.softmax(torch.cat([shared, scores], dim=-1), dim=-1)
+    on_prefix = weights[..., :n_prefix].reshape(n_groups, -1, n_prefix) @ prefix[1]
+    return on_prefix.view(query.shape) + weights[..., n_prefix:] @ values
 
 
-def _attend_by_products(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
-    """The same by two matrix products and a softmax; the query heads that share a key head are stacked, not copied."""
-    n_rows, n_heads, n_queries, width = query.shape
-    n_groups = key.shape[1]
-    stacked = (query * (scaling or width**-0.5)).reshape(n_rows, n_groups, -1, width)
-    scores = (stacked @ key.transpose(2, 3)).view(n_rows, n_groups, n_heads // n_groups, n_queries, -1)
-    scores = scores.masked_fill(~mask[:, :, None], torch.finfo(scores.dtype).min)
-    # In bfloat16 the kernel still sums in float32, and only what the backward pass needs is kept, in half the size.
-    weights = torch.softmax(scores, dim=-1)
-    return (weights.view(n_rows, n_groups, -1, key.shape[2]) @ value).view(query.shape)
+def _prefix_fused(query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Attention to the prefix alone, (G, N, D), and the log of each query's normaliser, (G, N), float32.
+
+    PyTorch's kernel for the processor, called below ``scaled_dot_product_attention`` because that drops the normaliser,
+    without which two attentions cannot be joined.
+    """
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    out, normaliser = kernel(query[None], keys[None], values[None], scale=1.0)
+    return out[0], normaliser[0]
 
 
-def _causal(n: int, device: torch.device) -> Tensor:
-    return torch.ones(1, 1, n, n, dtype=torch.bool, device=device).tril()
+def _attend_causally(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+    """The prefix to itself: query (heads, P, D), keys and values (groups, P, D); returns (P, heads, D)."""
+    n_groups, n_prefix, width = keys.shape
+    stacked = (query * scale).reshape(n_groups, 1, -1, width)
+    causal = torch.ones(1, 1, n_prefix, n_prefix, dtype=torch.bool, device=query.device).tril()
+    attended = _attend(stacked, (keys[:, None], values[:, None]), causal, None)
+    return attended.reshape(-1, n_prefix, width).transpose(0, 1)
 
 
 AttentionInterface.register(ATTENTION, tree_attention)
@@ -247,4 +340,5 @@ def encode_prefix(decoder: torch.nn.Module, tokens: Sequence[int], device: Any =
     packed = pack([Row(tokens)], device=device)
     packed.layout.kept = []
     decoder(input_ids=packed.input_ids, position_ids=packed.position_ids, use_cache=False, tree_layout=packed.layout)
-    return packed.layout.kept
+    n = len(tokens)
+    return [(keys[:, :n].contiguous(), values[:, :n].contiguous()) for keys, values in packed.layout.kept]

@@ -1,24 +1,59 @@
-"""Text to tokens, with template markup kept apart from everything that a user or an owner wrote."""
+"""Text to tokens: template markup kept apart from what a user wrote, and rows made to fit the context."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from labelwright.errors import ModelError
+from labelwright.errors import DataError, ModelError
+from labelwright.prompt import Rendered, Template
+from labelwright.tree import OptionTree
 
 
-class TextTokens:
-    """Tokenises template markup with special tokens, and everything else as plain text."""
+class PromptTokens:
+    """The only way from a prompt's segments to token ids, shared by every engine that takes token ids.
 
-    def __init__(self, tokenizer: Any) -> None:
+    Parameters
+    ----------
+    tokenizer : transformers fast tokenizer
+    template : Template
+    name : str
+        What to call the model in messages.
+    max_tokens : int, optional
+        The model's context; None where it has no limit.
+    long_rows : {"refuse", "head", "head_tail"}
+        As in ``labelwright.engine.EngineSettings``.
+
+    Attributes
+    ----------
+    end_of_turn : tuple of int
+        What closes an answer.
+    n_shortened : int
+        Rows that ``rows`` has cut so far.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        template: Template,
+        *,
+        name: str = "model",
+        max_tokens: int | None = None,
+        long_rows: str = "refuse",
+    ) -> None:
         self._tokenizer = tokenizer
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise ModelError("the tokenizer is a slow one: expected a fast tokenizer (tokenizer.json)")
         self._plain = _without_added_tokens(backend)
+        self.name = name
+        self.max_tokens = max_tokens
+        self.long_rows = long_rows
+        self.end_of_turn = tuple(self.markup(template.end_of_turn))
+        self.n_shortened = 0
 
     def markup(self, text: str) -> list[int]:
         """Tokens of template text; special-token strings become special tokens."""
@@ -27,6 +62,80 @@ class TextTokens:
     def plain(self, text: str) -> list[int]:
         """Tokens of instructions and rows; ``<|im_end|>`` in a row is nine ordinary characters."""
         return self._plain.encode(text, add_special_tokens=False).ids if text else []
+
+    def prefix(self, prompt: Rendered) -> tuple[int, ...]:
+        """Everything before the row."""
+        before_system, system, before_user = prompt.prefix
+        return (*self.markup(before_system), *self.plain(system), *self.markup(before_user))
+
+    def row(self, prompt: Rendered) -> tuple[int, ...]:
+        """The row and what follows it, up to the answer; never shortened."""
+        return (*self.plain(prompt.user), *self._after_row(prompt))
+
+    def rows(self, prompts: Sequence[Rendered], reserved: int, numbers: Sequence[int]) -> list[tuple[int, ...]]:
+        """``row`` for many prompts, made to fit the context as ``long_rows`` says.
+
+        Parameters
+        ----------
+        reserved : int
+            Tokens that the context must hold besides the row: the prefix before it and the answer after it.
+        numbers : sequence of int
+            Row numbers for messages, counted from 1.
+
+        Raises
+        ------
+        DataError
+            A row that does not fit and may not be shortened, or a prompt that leaves no room for any row.
+        """
+        fitted = []
+        for prompt, number in zip(prompts, numbers, strict=True):
+            user, after = self.plain(prompt.user), self._after_row(prompt)
+            room = None if self.max_tokens is None else self.max_tokens - reserved - len(after)
+            if room is not None and len(user) > room:
+                self._refuse(prompt, number, len(user) + len(after) + reserved, room)
+                user = shorten(user, room, self.long_rows)
+                self.n_shortened += 1
+            fitted.append((*user, *after))
+        return fitted
+
+    def tree(self, options: Sequence[str]) -> OptionTree:
+        """The token tree of answer strings, each closed by the end of turn.
+
+        Single tokens need no end: none is the beginning of another, so one look at the row's last token decides.
+        """
+        tokens = [tuple(self.plain(option)) for option in options]
+        if any(len(option) != 1 for option in tokens):
+            tokens = [(*option, *self.end_of_turn) for option in tokens]
+        return OptionTree.build(tokens)
+
+    def _after_row(self, prompt: Rendered) -> tuple[int, ...]:
+        # Without a thought both stretches of markup are tokenised as one string, as they are written.
+        if not prompt.thought:
+            return tuple(self.markup(prompt.after_user + prompt.answer_start))
+        return (*self.markup(prompt.after_user), *self.plain(prompt.thought), *self.markup(prompt.answer_start))
+
+    def _refuse(self, prompt: Rendered, number: int, n_tokens: int, room: int) -> None:
+        where = f"row {number} ({prompt.user[:40]!r}…)"
+        if self.long_rows == "refuse":
+            raise DataError(
+                f"{where}: {n_tokens} tokens with its prompt, but {self.name} reads at most {self.max_tokens}; "
+                f'shorten the text or the instructions, or set long_rows = "head" or "head_tail"'
+            )
+        if room < 1:
+            raise DataError(
+                f"{where}: the prompt alone has {self.max_tokens - room if self.max_tokens else 0} tokens, but "
+                f"{self.name} reads at most {self.max_tokens}; shorten the instructions or the label list"
+            )
+
+
+def shorten(tokens: Sequence[int], room: int, how: str) -> list[int]:
+    """The first ``room`` tokens ("head"), or the first and the last half of them ("head_tail").
+
+    >>> shorten([1, 2, 3, 4, 5], 3, "head"), shorten([1, 2, 3, 4, 5], 3, "head_tail")
+    ([1, 2, 3], [1, 2, 5])
+    """
+    tail = room // 2 if how == "head_tail" else 0
+    return [*tokens[: room - tail], *tokens[len(tokens) - tail :]]
 
 
 def _without_added_tokens(backend: Tokenizer) -> Tokenizer:

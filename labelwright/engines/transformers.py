@@ -1,9 +1,9 @@
 """The in-process engine: a Hugging Face causal model, scored through packed option trees.
 
-``score`` works in two passes. The first feeds the rows and reads the probability of every option's first token, which
-bounds the option's from above. The second expands only the options that can still hold noticeable mass, starting from
-the rows' cached keys and values. ``prune=None`` expands every option in one pass and is the reference that the tests
-hold the fast path to.
+``score`` goes in rounds. The first feeds the rows and reads the probability of every option's first token; the others
+feed those parts of the option tree that can still hold noticeable mass (``labelwright.expansion``), starting from the
+rows' kept keys and values. ``unexpanded_mass = 0`` feeds rows and trees in one pass and is the reference that the tests
+hold the fast path to, after it was itself held to one forward pass an option.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,21 +18,24 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from labelwright.engine import Weights
-from labelwright.engines.edges import edge_log_probs, edge_places
+from labelwright.engine import EngineSettings, Weights
+from labelwright.engines.edges import edge_log_probs
 from labelwright.engines.packing import ATTENTION, KeyValues, Packed, Row, encode_prefix, pack
-from labelwright.engines.tokens import TextTokens
-from labelwright.errors import DataError, ModelError
+from labelwright.engines.tokens import PromptTokens
+from labelwright.errors import ModelError
+from labelwright.expansion import Expansion, Mask
 from labelwright.models import load_model, load_tokenizer
 from labelwright.prompt import Rendered, Template
 from labelwright.tree import OptionTree
 
-# exp(-12) is 6e-6: an option this far below the best one changes no probability in its fifth digit.
-PRUNE = 12.0
 # Packed tokens in one forward pass: enough for the matrix products to run at full rate, little enough to stay in cache.
-PACK_TOKENS = 1024
-# Prefixes kept warm; GEPA goes back and forth between candidates.
-PREFIXES = 8
+PACK_TOKENS = {"cpu": 1024, "cuda": 16384}
+# What starting a forward pass costs, in tokens that could be fed meanwhile. Below that, looking ahead in the option
+# tree is cheaper than coming back.
+ROUND_TOKENS = {"cpu": 48, "cuda": 4096}
+# Bytes of keys and values kept between the rounds of one group of rows, and for prefixes between calls.
+KEPT_BYTES = 128 * 2**20
+PREFIX_BYTES = 256 * 2**20
 GENERATE_ROWS = 16
 
 
@@ -48,20 +49,30 @@ class TransformersEngine:
     tokenizer : transformers fast tokenizer with a chat template
     name : str
         What to call it in reports.
-    prune : float or None
-        How many nats below the best option an option's upper bound may fall before it is left unexpanded. An option
-        left so gets its upper bound as its score. None expands all.
+    settings : EngineSettings, optional
+        ``unexpanded_mass`` and ``long_rows`` count here; device and number format are the model's own.
+
+    Attributes
+    ----------
+    unexpanded_mass : float
+        May be changed between calls.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, name: str = "model", prune: float | None = PRUNE) -> None:
+    def __init__(self, model: Any, tokenizer: Any, name: str = "model", settings: EngineSettings | None = None) -> None:
         _refuse_windowed_attention(model.config)
+        settings = settings or EngineSettings()
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
-        self.prune = prune
+        self.unexpanded_mass = settings.unexpanded_mass
         self.template = Template.from_tokenizer(tokenizer)
-        self._text_tokens = TextTokens(tokenizer)
-        self._end_of_turn = self._text_tokens.markup(self.template.end_of_turn)
+        self.tokens = PromptTokens(
+            tokenizer,
+            self.template,
+            name=name,
+            max_tokens=getattr(model.config, "max_position_embeddings", None),
+            long_rows=settings.long_rows,
+        )
         self._prefixes: OrderedDict[tuple[int, ...], KeyValues] = OrderedDict()
         # The prefix cache and the model's attention setting are shared state; callers may be threads.
         self._lock = threading.RLock()
@@ -69,17 +80,21 @@ class TransformersEngine:
             model.set_attn_implementation(ATTENTION)
 
     @classmethod
-    def open(
-        cls, weights: Weights, device: str = "auto", dtype: str = "auto", prune: float | None = PRUNE
-    ) -> TransformersEngine:
+    def open(cls, weights: Weights, settings: EngineSettings | None = None) -> TransformersEngine:
         """Load the base model, merge the adapter if there is one, and wrap it."""
-        model = load_model(weights, device=device, dtype=dtype)
-        return cls(model, load_tokenizer(weights), name=weights.base, prune=prune)
+        settings = settings or EngineSettings()
+        model = load_model(weights, device=settings.device, dtype=settings.dtype)
+        return cls(model, load_tokenizer(weights), name=weights.base, settings=settings)
 
     @property
     def device(self) -> torch.device:
         """Where the model lives."""
         return next(self.model.parameters()).device
+
+    @property
+    def n_shortened(self) -> int:
+        """Rows shortened to fit the context so far."""
+        return self.tokens.n_shortened
 
     def forget(self) -> None:
         """Drop cached prefixes; to be called when the weights have changed."""
@@ -88,77 +103,115 @@ class TransformersEngine:
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of plain text."""
-        return len(self._text_tokens.plain(text))
-
-    def option_tree(self, options: Sequence[str]) -> OptionTree:
-        """The token tree of answer strings, each closed by the end of turn."""
-        return OptionTree.build([(*self._text_tokens.plain(option), *self._end_of_turn) for option in options])
-
-    def prefix_tokens(self, prompt: Rendered) -> tuple[int, ...]:
-        """Tokens of everything before the row."""
-        before_system, system, before_user = prompt.prefix
-        tokens = self._text_tokens
-        return (*tokens.markup(before_system), *tokens.plain(system), *tokens.markup(before_user))
-
-    def row_tokens(self, prompt: Rendered) -> tuple[int, ...]:
-        """Tokens of the row and what follows it, up to the answer."""
-        return (*self._text_tokens.plain(prompt.user), *self._text_tokens.markup(prompt.after_user))
+        return len(self.tokens.plain(text))
 
     @torch.inference_mode()
     def score(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.float64]:
         """Log-probability of each option after each prompt, (n_prompts, n_options); see ``Engine.score``."""
-        tree = self.option_tree(options)
+        tree = self.tokens.tree(options)
         scores = np.empty((len(prompts), len(options)))
         with self._lock:
             for members in _by_prefix(prompts):
-                prefix_tokens = self.prefix_tokens(prompts[members[0]])
-                rows = {i: self.row_tokens(prompts[i]) for i in members}
-                self._refuse_long(len(prefix_tokens), rows, tree, prompts)
-                cached = self._prefix(prefix_tokens)
-                extra = tree.n_nodes if self.prune is None else 0
-                for batch in _batches(rows, extra):
-                    tokens = [rows[i] for i in batch]
-                    if self.prune is None:
-                        scores[batch] = self._score_whole(tokens, tree, cached, len(prefix_tokens))
-                    else:
-                        scores[batch] = self._score_pruned(tokens, tree, cached, len(prefix_tokens))
+                prefix_tokens = self.tokens.prefix(prompts[members[0]])
+                reserved = len(prefix_tokens) + max(map(len, tree.options))
+                rows = self.tokens.rows([prompts[i] for i in members], reserved, [i + 1 for i in members])
+                prefix = self._prefix(prefix_tokens)
+                for group in _cut_by_tokens(rows, self._group_tokens, tree.n_nodes if self._at_once(tree, 1) else 0):
+                    scores[[members[i] for i in group]] = self._score_group([rows[i] for i in group], tree, prefix)
         return scores
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8) -> list[str]:
-        """Greedy continuation of each prompt up to the end of turn, special tokens left out."""
-        sequences = [self.prefix_tokens(prompt) + self.row_tokens(prompt) for prompt in prompts]
+    def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
+        """Greedy continuation of each prompt up to the end of turn, special tokens left out; as ``Engine.generate``."""
+        tokens = self.tokens
+        sequences: dict[int, tuple[int, ...]] = {}
+        for members in _by_prefix(prompts):
+            prefix = tokens.prefix(prompts[members[0]])
+            rows = tokens.rows([prompts[i] for i in members], len(prefix) + max_new_tokens, [i + 1 for i in members])
+            sequences.update((i, prefix + row) for i, row in zip(members, rows, strict=True))
         texts: list[str] = []
         with self._lock:
-            for start in range(0, len(sequences), GENERATE_ROWS):
-                texts += self._generate_batch(sequences[start : start + GENERATE_ROWS], max_new_tokens)
+            for start in range(0, len(prompts), GENERATE_ROWS):
+                batch = [sequences[i] for i in range(start, min(start + GENERATE_ROWS, len(prompts)))]
+                texts += self._generate_batch(batch, max_new_tokens, stop)
         return texts
 
-    def _generate_batch(self, sequences: Sequence[tuple[int, ...]], max_new_tokens: int) -> list[str]:
+    def _generate_batch(
+        self, sequences: Sequence[tuple[int, ...]], max_new_tokens: int, stop: Sequence[str]
+    ) -> list[str]:
         width = max(map(len, sequences))
-        pad = self._end_of_turn[-1]
-        ids = torch.tensor([[pad] * (width - len(s)) + list(s) for s in sequences], device=self.device)
+        end = self.tokens.end_of_turn[-1]
+        ids = torch.tensor([[end] * (width - len(s)) + list(s) for s in sequences], device=self.device)
         mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in sequences], device=self.device)
         output = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
             max_new_tokens=max_new_tokens,
             do_sample=False,
-            eos_token_id=self._end_of_turn[-1],
-            pad_token_id=pad,
+            eos_token_id=end,
+            pad_token_id=end,
+            **({"stop_strings": list(stop), "tokenizer": self.tokenizer} if stop else {}),
         )
-        return [self.tokenizer.decode(row[width:], skip_special_tokens=True) for row in output]
+        texts = [self.tokenizer.decode(row[width:], skip_special_tokens=True) for row in output]
+        return [text[: min((text.index(s) for s in stop if s in text), default=len(text))] for text in texts]
 
     def _prefix(self, tokens: tuple[int, ...]) -> KeyValues | None:
-        """Keys and values of a prefix, computed once while it stays among the last few used."""
+        """Keys and values of a prefix, computed once while it stays among those used last."""
         if not tokens:
             return None
         if tokens not in self._prefixes:
             self._prefixes[tokens] = encode_prefix(self.model.get_decoder(), tokens, self.device)
-            if len(self._prefixes) > PREFIXES:
-                self._prefixes.popitem(last=False)
         self._prefixes.move_to_end(tokens)
+        while len(self._prefixes) > 1 and sum(map(_n_bytes, self._prefixes.values())) > PREFIX_BYTES:
+            self._prefixes.popitem(last=False)
         return self._prefixes[tokens]
+
+    def _score_group(
+        self, rows: Sequence[tuple[int, ...]], tree: OptionTree, prefix: KeyValues | None
+    ) -> NDArray[np.float64]:
+        """``_score_rows``; where the accelerator's memory is too small for all the rows, half of them at a time."""
+        try:
+            return self._score_rows(rows, tree, prefix)
+        except torch.OutOfMemoryError as error:
+            if len(rows) == 1:
+                raise ModelError(
+                    f"{self.device} has no memory left for a row of {len(rows[0])} tokens: use a smaller model"
+                ) from error
+        # Outside the except block: its traceback would keep the failed call's tensors alive.
+        torch.cuda.empty_cache()
+        half = len(rows) // 2
+        return np.concatenate([self._score_group(part, tree, prefix) for part in (rows[:half], rows[half:])])
+
+    def _score_rows(
+        self, rows: Sequence[tuple[int, ...]], tree: OptionTree, prefix: KeyValues | None
+    ) -> NDArray[np.float64]:
+        expansion = Expansion(tree, len(rows), self.unexpanded_mass)
+        rounds = _Rounds(self, rows, tree, prefix)
+        places = expansion.wanted(deep=self._at_once(tree, len(rows)))
+        while places.any():
+            expansion.feed(places, rounds.feed(places))
+            places = expansion.wanted()
+            # Where little is left to do, one round more costs more than everything below the wanted places.
+            deep = expansion.wanted(deep=True)
+            if deep.sum() <= places.sum() + ROUND_TOKENS[self._kind]:
+                places = deep
+        return expansion.scores()
+
+    def _at_once(self, tree: OptionTree, n_rows: int) -> bool:
+        """Whether rows and whole trees are fed in one pass."""
+        return not self.unexpanded_mass or tree.n_nodes * n_rows <= ROUND_TOKENS[self._kind]
+
+    @property
+    def _kind(self) -> str:
+        return "cpu" if self.device.type == "cpu" else "cuda"
+
+    @property
+    def _group_tokens(self) -> int:
+        """Row tokens whose keys and values may be kept at a time."""
+        config = self.model.config
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        a_token = 2 * config.num_hidden_layers * config.num_key_value_heads * width * self.model.dtype.itemsize
+        return max(PACK_TOKENS[self._kind], KEPT_BYTES // a_token)
 
     def _forward(self, packed: Packed) -> Tensor:
         """Last hidden states of the packed tokens, (n_packed, hidden)."""
@@ -170,99 +223,83 @@ class TransformersEngine:
         )
         return output.last_hidden_state[0]
 
-    def _score_whole(
-        self, rows: list[tuple[int, ...]], tree: OptionTree, prefix: KeyValues | None, n_prefix: int
-    ) -> NDArray[np.float64]:
-        """Every option of every row in one pass."""
-        packed = pack([Row(tokens, tree) for tokens in rows], n_prefix=n_prefix, device=self.device)
-        packed.layout.prefix = prefix
-        hidden = self._forward(packed)
-        places = edge_places(packed, [tree] * len(rows))
-        edges = edge_log_probs(self.model, hidden, places, np.tile(tree.edge_token, len(rows)))
-        return edges.cpu().numpy().reshape(len(rows), -1) @ tree.incidence.T
 
-    def _score_pruned(
-        self, rows: list[tuple[int, ...]], tree: OptionTree, prefix: KeyValues | None, n_prefix: int
-    ) -> NDArray[np.float64]:
-        """First tokens for all, then only the options that matter."""
-        packed = pack([Row(tokens) for tokens in rows], n_prefix=n_prefix, device=self.device)
-        packed.layout.prefix, packed.layout.kept = prefix, []
-        hidden = self._forward(packed)
-        first = np.unique(tree.first_edge)
-        places = np.repeat(packed.row_end.cpu().numpy(), len(first))
-        values = edge_log_probs(self.model, hidden, places, np.tile(tree.edge_token[first], len(rows)))
-        by_edge = values.double().cpu().numpy().reshape(len(rows), -1)
-        scores = by_edge[:, np.searchsorted(first, tree.first_edge)]
-        exact = np.tile(np.array([len(option) == 1 for option in tree.options]), (len(rows), 1))
-        state = _PassState(scores, exact, packed.layout.kept, [len(tokens) for tokens in rows], prefix, n_prefix)
-        # Two rounds are enough: the first finds each row's best option, the second whatever still reaches up to it.
-        for best in (scores.max(axis=1), None):
-            reference = best if best is not None else np.where(exact, scores, -np.inf).max(axis=1)
-            wanted = (scores >= reference[:, None] - self.prune) & ~exact
-            self._expand(state, wanted, tree)
-        return scores
+class _Rounds:
+    """A group of rows between rounds: which of their tokens and nodes were fed, and the keys and values of these."""
 
-    def _expand(self, state: _PassState, wanted: NDArray[np.bool_], tree: OptionTree) -> None:
-        """Second pass over the wanted options; writes their exact scores and marks them so."""
-        members = np.flatnonzero(wanted.any(axis=1))
-        if not len(members):
-            return
-        chosen = [np.flatnonzero(wanted[i]) for i in members]
-        trees = [_subtree(tree, tuple(options.tolist())) for options in chosen]
-        rows = [Row((), sub, state.n_tokens[i]) for i, sub in zip(members, trees, strict=True)]
-        packed = pack(rows, n_prefix=state.n_prefix, device=self.device)
-        index = torch.as_tensor(members, device=self.device)
-        packed.layout.prefix = state.prefix
-        n_past = max(row.n_past for row in rows)
-        packed.layout.past = [(k[index, :, :n_past], v[index, :, :n_past]) for k, v in state.kept]
-        hidden = self._forward(packed)
-        # First tokens are known from the first pass; what is left are the edges that start at a node.
-        inner = [sub.edge_node >= 0 for sub in trees]
-        starts = packed.node_start.cpu().numpy()
-        places = np.concatenate([s + sub.edge_node[keep] for s, sub, keep in zip(starts, trees, inner, strict=True)])
-        tokens = np.concatenate([sub.edge_token[keep] for sub, keep in zip(trees, inner, strict=True)])
-        values = edge_log_probs(self.model, hidden, places, tokens).double().cpu().numpy()
-        offset = 0
-        for i, options, sub, keep in zip(members, chosen, trees, inner, strict=True):
-            n = int(keep.sum())
-            state.scores[i, options] += sub.incidence[:, keep] @ values[offset : offset + n]
-            offset += n
-        state.exact |= wanted
-
-    def _refuse_long(
-        self, n_prefix: int, rows: dict[int, tuple[int, ...]], tree: OptionTree, prompts: Sequence[Rendered]
+    def __init__(
+        self, engine: TransformersEngine, rows: Sequence[tuple[int, ...]], tree: OptionTree, prefix: KeyValues | None
     ) -> None:
-        limit = getattr(self.model.config, "max_position_embeddings", None)
-        depth = max(map(len, tree.options))
-        for i, tokens in rows.items():
-            n_tokens = n_prefix + len(tokens) + depth
-            if limit and n_tokens > limit:
-                raise DataError(
-                    f"row {i + 1} ({prompts[i].user[:40]!r}…): {n_tokens} tokens with its prompt, "
-                    f"but {self.name} reads at most {limit}; shorten the text or the instructions"
-                )
+        self._engine = engine
+        self._rows = rows
+        self._tree = tree
+        self._prefix = prefix
+        self._past: KeyValues | None = None
+        n_places = 1 + tree.n_nodes
+        # Where in the past each row's first token and each of its nodes are; -1 where they were not fed.
+        self._at = np.full((len(rows), n_places), -1, dtype=np.int64)
 
+    def feed(self, places: Mask) -> NDArray[np.float64]:
+        """Feed places (n_rows, 1 + n_nodes) and return log p of the edges that start there, (n_rows, n_edges)."""
+        edges = np.zeros((len(self._rows), self._tree.n_edges))
+        members = np.flatnonzero(places.any(axis=1))
+        packable = {i: self._row(i, places[i]) for i in members.tolist()}
+        n_past = self._past[0][0].shape[1] if self._past else 0
+        kept: list[KeyValues] = []
+        at = self._at.copy()
+        sizes = [packable[i].n_new for i in packable]
+        for batch in _cut(sizes, PACK_TOKENS[self._engine._kind]):
+            numbers = members[batch]
+            packed = pack(
+                [packable[i] for i in numbers.tolist()],
+                prefix=self._prefix,
+                past=self._past,
+                device=self._engine.device,
+            )
+            # Only what a later round may look at is worth keeping.
+            packed.layout.kept = [] if not places[numbers, 1:].all() else None
+            hidden = self._engine._forward(packed)
+            index = self._index(numbers, places[numbers], packed)
+            edges[numbers] = self._read(hidden, index)
+            if packed.layout.kept is not None:
+                new = index >= 0
+                new[:, 0] &= self._at[numbers, 0] < 0
+                starts = np.concatenate([packed.row_start[:, None], index[:, 1:]], axis=1)
+                at[numbers] = np.where(new, starts + n_past, at[numbers])
+                n_past += packed.input_ids.shape[1]
+                kept.append(packed.layout.kept)
+        self._at = at
+        parts = ([self._past] if self._past else []) + kept
+        if kept:
+            self._past = [
+                (torch.cat([k for k, _ in layer], dim=1), torch.cat([v for _, v in layer], dim=1))
+                for layer in zip(*parts, strict=True)
+            ]
+        return edges
 
-@dataclass
-class _PassState:
-    """What the first pass leaves for the second: scores so far, which of them are exact, and the rows' keys."""
+    def _row(self, i: int, places: NDArray[np.bool_]) -> Row:
+        nodes = np.flatnonzero(places[1:])
+        if self._at[i, 0] < 0:
+            return Row(self._rows[i], self._tree, nodes)
+        past_nodes = np.flatnonzero(self._at[i, 1:] >= 0)
+        past_tokens = np.arange(self._at[i, 0], self._at[i, 0] + len(self._rows[i]))
+        return Row((), self._tree, nodes, past_tokens, past_nodes, self._at[i, 1 + past_nodes])
 
-    scores: NDArray[np.float64]
-    exact: NDArray[np.bool_]
-    kept: KeyValues
-    n_tokens: list[int]
-    prefix: KeyValues | None
-    n_prefix: int
+    def _index(self, numbers: NDArray[np.int64], places: Mask, packed: Packed) -> NDArray[np.int64]:
+        """Packed index at which each place is predicted, (rows of the pass, 1 + n_nodes); -1 where it is not fed."""
+        rank = places[:, 1:].cumsum(axis=1) - 1
+        nodes = np.where(places[:, 1:], packed.node_start[:, None] + rank, -1)
+        root = np.where(places[:, 0], packed.row_end, -1)
+        return np.concatenate([root[:, None], nodes], axis=1)
 
-
-@lru_cache(maxsize=4096)
-def _subtree_cached(options: tuple[tuple[int, ...], ...]) -> OptionTree:
-    return OptionTree.build(options)
-
-
-def _subtree(tree: OptionTree, chosen: tuple[int, ...]) -> OptionTree:
-    """The tree of some of the options; few different choices occur, so they are kept."""
-    return _subtree_cached(tuple(tree.options[k] for k in chosen))
+    def _read(self, hidden: Tensor, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        starts = index[:, 1 + self._tree.edge_node]
+        rows, edges = np.nonzero(starts >= 0)
+        tokens = self._tree.edge_token[edges]
+        values = edge_log_probs(self._engine.model, hidden, starts[rows, edges], tokens)
+        out = np.zeros(starts.shape)
+        out[rows, edges] = values.double().cpu().numpy()
+        return out
 
 
 def _by_prefix(prompts: Sequence[Rendered]) -> list[list[int]]:
@@ -273,19 +310,29 @@ def _by_prefix(prompts: Sequence[Rendered]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _batches(rows: dict[int, tuple[int, ...]], extra: int) -> Iterator[list[int]]:
-    """Row numbers by length, cut where the packed tokens would exceed PACK_TOKENS. Equal lengths waste no padding."""
+def _cut(sizes: Sequence[int], limit: int) -> Iterator[list[int]]:
+    """Numbers of consecutive items whose sizes add up to at most the limit, one item at least."""
     batch: list[int] = []
-    n_tokens = 0
-    for i in sorted(rows, key=lambda i: len(rows[i])):
-        size = len(rows[i]) + extra
-        if batch and n_tokens + size > PACK_TOKENS:
+    total = 0
+    for i, size in enumerate(sizes):
+        if batch and total + size > limit:
             yield batch
-            batch, n_tokens = [], 0
+            batch, total = [], 0
         batch.append(i)
-        n_tokens += size
+        total += size
     if batch:
         yield batch
+
+
+def _cut_by_tokens(rows: Sequence[tuple[int, ...]], limit: int, extra: int) -> Iterator[list[int]]:
+    """Row numbers by length, cut into groups of at most ``limit`` tokens. Equal lengths waste no padding."""
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    for group in _cut([len(rows[i]) + extra for i in order], limit):
+        yield [order[i] for i in group]
+
+
+def _n_bytes(cached: KeyValues) -> int:
+    return sum(keys.nbytes + values.nbytes for keys, values in cached)
 
 
 def _refuse_windowed_attention(config: Any) -> None:

@@ -21,7 +21,7 @@ from bench.machine import machine_facts, product_rate
 from bench.scoring import latency, pruning, score_vs_generate
 from bench.setting import Setting, open_setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
-from labelwright.engine import Weights
+from labelwright.engine import EngineSettings, Weights
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import LabelwrightError
 from labelwright.prompt import Prompt
@@ -55,7 +55,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def setting(model):
-    engine = TransformersEngine.open(Weights(str(model)), device="cpu", dtype="float32")
+    engine = TransformersEngine.open(Weights(str(model)), EngineSettings(device="cpu", dtype="float32"))
     prompt = Prompt.for_task(toy_task(), engine.template, style="code")
     return Setting(toy_task(), prompt, toy_splits().train, Weights(str(model)), engine)
 
@@ -85,7 +85,8 @@ def test_a_scoring_measurement_shows_both_sides_of_every_round(setting, measure,
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_grpo_step_is_timed_in_all_three_trainers_and_leaves_the_engine_alone(setting, dtype):
-    setting = replace(setting, engine=TransformersEngine.open(setting.weights, device="cpu", dtype=dtype))
+    settings = EngineSettings(device="cpu", dtype=dtype)
+    setting = replace(setting, engine=TransformersEngine.open(setting.weights, settings))
     prompts = setting.rendered(2)
     before = setting.engine.score(prompts, setting.prompt.options)
     measured = grpo_step_vs_trl(setting, n_rows=2, n_rollouts=2, rounds=2)
@@ -104,9 +105,9 @@ def check(measured: Measurement, sides, n_rounds):
 
 
 def test_pruning_compares_the_two_ways_and_puts_the_setting_back(setting):
-    default = setting.engine.prune
+    default = setting.engine.unexpanded_mass
     assert pruning(setting, n_rows=4, rounds=1).facts["max_probability_difference"] < 1e-3
-    assert setting.engine.prune == default is not None
+    assert setting.engine.unexpanded_mass == default > 0
 
 
 # --- ratios ----------------------------------------------------------------------------------------------------------
@@ -156,10 +157,10 @@ def test_the_kernel_that_the_processor_takes_is_counted():
 def test_scoring_counts_its_weights_its_logits_and_its_attention(setting, monkeypatch):
     """All options of two rows of equal length in one pass, added up by hand from the model's shape."""
     engine, options = setting.engine, setting.prompt.options
-    monkeypatch.setattr(engine, "prune", None)
+    monkeypatch.setattr(engine, "unexpanded_mass", 0.0)
     prompts = [setting.rendered(1)[0]] * 2
-    tree = engine.option_tree(options)
-    n_prefix, n_row = len(engine.prefix_tokens(prompts[0])), len(engine.row_tokens(prompts[0]))
+    tree = engine.tokens.tree(options)
+    n_prefix, n_row = len(engine.tokens.prefix(prompts[0])), len(engine.tokens.row(prompts[0]))
     config = engine.model.config
 
     heads, width = config.num_attention_heads, config.head_dim
@@ -169,7 +170,7 @@ def test_scoring_counts_its_weights_its_logits_and_its_attention(setting, monkey
     places = 2 * (1 + tree.n_nodes)
     # Pairs of one row: its tokens on the prefix and on each other causally, its nodes on all that and their ancestors.
     row = n_row * n_prefix + n_row * (n_row + 1) // 2
-    nodes = tree.n_nodes * (n_prefix + n_row) + int(tree.ancestors().sum())
+    nodes = tree.n_nodes * (n_prefix + n_row) + int(tree.ancestors.sum())
     pairs = n_prefix * (n_prefix + 1) // 2 + 2 * (row + nodes)
     expected = (
         2 * weights * n_tokens

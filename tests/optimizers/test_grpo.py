@@ -15,7 +15,7 @@ from tiny import tiny_model_folder
 from labelwright.bundle import Bundle
 from labelwright.calibration import Calibration
 from labelwright.decide import log_scores
-from labelwright.engine import Weights, open_engine
+from labelwright.engine import EngineSettings, Weights, open_engine
 from labelwright.errors import ModelError, RecipeError
 from labelwright.prompt import Prompt
 from optimizers.grpo import GrpoStage
@@ -49,7 +49,7 @@ class Record:
 
 
 def open_float32(weights):
-    return open_engine(weights, device="cpu", dtype="float32")
+    return open_engine(weights, EngineSettings(device="cpu", dtype="float32"))
 
 
 def untuned(folder):

@@ -7,6 +7,7 @@ from fakes import toy_splits, toy_task
 from tiny import tiny_model, tiny_tokenizer
 from trl import GRPOConfig, GRPOTrainer
 
+from labelwright.engine import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Prompt
 from optimizers.label_tree_trainer import LabelRows, LabelTreeTrainer, exact_loss
@@ -37,7 +38,7 @@ def make_args(folder, **changes):
 def make_trainer(folder, mode="sampled", **changes):
     tokenizer = tiny_tokenizer()
     model = tiny_model(vocab_size=len(tokenizer), spread=0.1)
-    engine = TransformersEngine(model, tokenizer, prune=None)
+    engine = TransformersEngine(model, tokenizer, settings=EngineSettings(unexpanded_mass=0))
     prompt = Prompt.for_task(toy_task(), engine.template, style="code")
     rows = LabelRows.from_examples(ROWS, prompt, engine)
     settings = {k: changes.pop(k) for k in ("validity", "exact_beta", "reference") if k in changes}

@@ -13,7 +13,7 @@ import tiny
 from labelwright.bundle import Bundle, save
 from labelwright.calibration import Calibration
 from labelwright.classifier import Classifier
-from labelwright.engine import Weights, open_engine
+from labelwright.engine import EngineSettings, Weights, open_engine
 from labelwright.prompt import Prompt
 from labelwright.task import Label, Task
 
@@ -112,7 +112,7 @@ def test_a_loaded_model_gives_the_same_labels(client: Any, tmp_path: Path) -> No
     from workbench.tracking_log import log_bundle
 
     base = tiny.tiny_model_folder(tmp_path / "model")
-    engine = open_engine(Weights(str(base)), device="cpu", dtype="float32")
+    engine = open_engine(Weights(str(base)), EngineSettings(device="cpu", dtype="float32"))
     task = Task("tiny", "Name the topic.", (Label("pool"), Label("fence"), Label("hvac")))
     bundle = Bundle(
         task, Prompt.for_task(task, engine.template), Weights(str(base)), Calibration(1.3, (0.1, 0.0, -0.1))
