@@ -173,7 +173,7 @@ def install(set_attribute: Callable[..., None]) -> None:
 
     stages = {name: ("workbench_fakes", f"Fake{name.capitalize()}") for name in ("gepa", "grpo", "calibrate")}
     set_attribute(recipe, "STAGES", stages)
-    set_attribute(engines, "open_engine", lambda weights, **settings: FakeEngine())
+    set_attribute(engines, "open_engine", lambda weights, settings: FakeEngine())
     rungs = {"majority": lambda task, seed: Majority(), "words": lambda task, seed: CountWords(), "absent": _absent}
     set_attribute(baselines, "BASELINES", rungs)
     set_attribute(baselines, "size_bytes", lambda estimator: 1000)

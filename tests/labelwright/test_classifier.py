@@ -31,7 +31,7 @@ def opened(monkeypatch) -> list[Weights]:
     """Every opening of an engine; fakes are opened instead of models."""
     calls: list[Weights] = []
 
-    def open_fake(weights, *, device, dtype):
+    def open_fake(weights, settings):
         calls.append(weights)
         return FakeEngine()
 

@@ -23,8 +23,8 @@ def opened(monkeypatch) -> list[dict]:
     """Settings of every engine that is opened."""
     calls: list[dict] = []
 
-    def open_fake(weights, **settings):
-        calls.append(settings)
+    def open_fake(weights, settings):
+        calls.append({"device": settings.device, "dtype": settings.dtype})
         return FakeEngine()
 
     monkeypatch.setattr(labelwright.engine, "open_engine", open_fake)
@@ -261,7 +261,7 @@ def test_check_notices_another_model(bundle, monkeypatch, capsys):
         def score(self, prompts, options):
             return super().score(prompts, options)[:, ::-1]
 
-    monkeypatch.setattr(labelwright.engine, "open_engine", lambda weights, **settings: OtherEngine())
+    monkeypatch.setattr(labelwright.engine, "open_engine", lambda weights, settings: OtherEngine())
     assert main(["check", bundle]) == 1
     assert "golden.jsonl, row 1" in capsys.readouterr().err
 
