@@ -116,9 +116,10 @@ class Engine(Protocol):
     n_shortened: int
 
     def score(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.float64]:
-        """Log-probability of each option, end of turn included, after each prompt.
+        """Log-probability of each option after each prompt.
 
-        Where every option is a single token the end of turn is left out: no option can be the beginning of another.
+        Where the tokens of one option are the beginning of another's, the end of turn is scored with each of them, so
+        that no option's probability holds another's; otherwise it is left out.
 
         Returns
         -------

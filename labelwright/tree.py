@@ -28,7 +28,7 @@ class OptionTree:
     Attributes
     ----------
     options : tuple of tuple of int
-        The token sequences, end of turn included.
+        The token sequences, none the beginning of another.
     node_token, node_parent, node_depth : int64 arrays of shape (n_nodes,)
         Parents stand before their children; the depth of the root's children is 1.
     edge_node, edge_token : int64 arrays of shape (n_edges,)
@@ -129,13 +129,22 @@ class OptionTree:
         return seen
 
 
+def prefix_free(sequences: Sequence[tuple[int, ...]]) -> bool:
+    """Whether no sequence is the beginning of another one.
+
+    >>> prefix_free([(5, 6), (5, 7)]), prefix_free([(5,), (5, 7)])
+    (True, False)
+    """
+    paths = set(sequences)
+    return not any(sequence[:end] in paths for sequence in sequences for end in range(1, len(sequence)))
+
+
 def _refuse_prefixes(sequences: tuple[tuple[int, ...], ...]) -> None:
     paths = set(sequences)
     if len(paths) != len(sequences) or () in paths:
         raise ValueError("options must be different, non-empty token sequences")
-    for sequence in sequences:
-        if any(sequence[:end] in paths for end in range(1, len(sequence))):
-            raise ValueError("an option is the beginning of another one; end each with the end of turn")
+    if not prefix_free(sequences):
+        raise ValueError("an option is the beginning of another one; end each with the end of turn")
 
 
 def _ints(values: object) -> NDArray[np.int64]:

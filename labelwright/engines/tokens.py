@@ -10,7 +10,10 @@ from tokenizers import Tokenizer
 
 from labelwright.errors import DataError, ModelError
 from labelwright.prompt import Rendered, Template
-from labelwright.tree import OptionTree
+from labelwright.tree import OptionTree, prefix_free
+
+# Option trees kept between calls.
+_TREES = 16
 
 
 class PromptTokens:
@@ -54,6 +57,7 @@ class PromptTokens:
         self.long_rows = long_rows
         self.end_of_turn = tuple(self.markup(template.end_of_turn))
         self.n_shortened = 0
+        self._trees: dict[tuple[str, ...], OptionTree] = {}
 
     def markup(self, text: str) -> list[int]:
         """Tokens of template text; special-token strings become special tokens."""
@@ -99,14 +103,21 @@ class PromptTokens:
         return fitted
 
     def tree(self, options: Sequence[str]) -> OptionTree:
-        """The token tree of answer strings, each closed by the end of turn.
+        """The token tree of answer strings; all closed by the end of turn if one is the beginning of another.
 
-        Single tokens need no end: none is the beginning of another, so one look at the row's last token decides.
+        The last trees built are kept. Raises DataError where two options are the same tokens, or one is empty.
         """
-        tokens = [tuple(self.plain(option)) for option in options]
-        if any(len(option) != 1 for option in tokens):
-            tokens = [(*option, *self.end_of_turn) for option in tokens]
-        return OptionTree.build(tokens)
+        key = tuple(options)
+        if key not in self._trees:
+            tokens = [tuple(self.plain(option)) for option in key]
+            closed = [(*option, *self.end_of_turn) for option in tokens]
+            if len(set(tokens)) < len(tokens) or () in tokens:
+                bad = next(o for i, o in enumerate(key) if not tokens[i] or tokens[i] in tokens[:i])
+                raise DataError(f"option {bad!r} is empty or the same tokens as another: give each label its own name")
+            if len(self._trees) >= _TREES:
+                self._trees.pop(next(iter(self._trees)), None)
+            self._trees[key] = OptionTree.build(tokens if prefix_free(tokens) else closed)
+        return self._trees[key]
 
     def _after_row(self, prompt: Rendered) -> tuple[int, ...]:
         # Without a thought both stretches of markup are tokenised as one string, as they are written.
