@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from labelwright.errors import DataError, ModelError, RecipeError
@@ -21,6 +22,15 @@ Style = Literal["name", "code"]
 
 # Consonants only, so that no code spells a word; I, O and Q are left out because they read as 1, 0 and O.
 _CODE_LETTERS = "BCDFGHJKLMNPRSTVWXZ"
+# Those that are one token after a space in SmolLM2's vocabulary of 49,152; larger vocabularies hold most of them too.
+_ONE_TOKEN_CODES = """
+BB BC BD BJ BL BM BP BR BS BT CB CC CD CF CG CH CJ CL CM CN CP CR CS CT CV CW DB DC DD DF DG DH DJ DL DM DN DP DR DS DT
+DV DW FB FC FD FH FL FM FP FR FS FT GB GC GD GH GL GM GN GP GR GS GT GW HB HC HD HF HL HM HP HR HS HT HV JC JD JF JH JJ
+JL JM JP JR JS JW KB KL KM KS LB LC LD LG LH LL LM LP LS LT MB MC MD MF MG MH MJ MK ML MM MN MP MR MS MT MV MW NC ND NF
+NG NH NJ NK NL NM NP NR NS NT NV NW NZ PB PC PD PF PG PH PJ PK PL PM PP PR PS PT PV RB RC RD RF RG RH RJ RL RM RN RP RR
+RS RT RV RW SB SC SD SF SG SH SJ SK SL SM SN SP SR SS ST SV SW TB TC TD TF TH TL TM TN TP TR TS TT TV TW TX VL VM VP VR
+VS VT WC WH WR WS WW XL XP XX
+"""
 
 
 class Rendered(NamedTuple):
@@ -194,18 +204,27 @@ class Prompt:
 
 
 def label_codes(n_labels: int) -> tuple[str, ...]:
-    """Opaque two-letter answers, the same for the same number of labels.
+    """Opaque two-letter answers, the same for the same number of labels; fewer labels get the first of them.
 
-    The first letters differ for as long as the alphabet allows, so that most options part at their first token.
+    Pairs that are one token after a space come first, so that a row is decided in one look, and first letters differ
+    for as long as the alphabet allows.
 
     >>> label_codes(3)
-    ('BC', 'CF', 'DH')
+    ('BC', 'CD', 'DF')
     """
     size = len(_CODE_LETTERS)
     if n_labels > size * size:
         raise DataError(f'{n_labels} labels are more than the {size * size} two-letter codes: use style = "name"')
-    codes = []
-    for index in range(n_labels):
-        first, lap = index % size, index // size
-        codes.append(_CODE_LETTERS[first] + _CODE_LETTERS[(2 * first + 1 + lap) % size])
-    return tuple(codes)
+    return _all_codes()[:n_labels]
+
+
+@cache
+def _all_codes() -> tuple[str, ...]:
+    size = len(_CODE_LETTERS)
+    # A lap gives each first letter the letter that stands ``lap`` further on, so no lap repeats a pair.
+    pairs = [_CODE_LETTERS[i] + _CODE_LETTERS[(i + lap) % size] for lap in [*range(1, size), 0] for i in range(size)]
+    single = frozenset(_ONE_TOKEN_CODES.split())
+    by_letter = {first: [pair for pair in pairs if pair[0] == first and pair in single] for first in _CODE_LETTERS}
+    laps = max(map(len, by_letter.values()))
+    codes = [by_letter[first][lap] for lap in range(laps) for first in _CODE_LETTERS if lap < len(by_letter[first])]
+    return (*codes, *(pair for pair in pairs if pair not in single))

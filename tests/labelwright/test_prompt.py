@@ -63,14 +63,14 @@ def test_render_writes_out_the_whole_prompt():
 def test_codes_are_listed_and_answered():
     by_code = prompt(style="code")
     assert by_code.answers == label_codes(3)
-    assert "- BC = pool: chlorine, liners\n- CF = water heater\n- DH = hvac" in by_code.system
+    assert "- BC = pool: chlorine, liners\n- CD = water heater\n- DF = hvac" in by_code.system
     assert by_code.options == (" BC", " CF", " DH")
 
 
 def test_demos_show_the_answers_of_the_style():
     demos = (("no heat", "hvac"), ("cold shower", "water heater"))
     assert prompt(demos=demos).system.endswith("Examples:\nno heat -> hvac\ncold shower -> water heater")
-    assert prompt(demos=demos, style="code").system.endswith("Examples:\nno heat -> DH\ncold shower -> CF")
+    assert prompt(demos=demos, style="code").system.endswith("Examples:\nno heat -> DF\ncold shower -> CD")
 
 
 def test_options_follow_the_cue_after_a_space():
@@ -130,7 +130,16 @@ def test_codes_are_unique_and_two_letters(n_labels):
 
 
 def test_codes_part_at_the_first_letter_while_they_can():
-    assert len({code[0] for code in label_codes(19)}) == 19
+    assert len({code[0] for code in label_codes(18)}) == 18
+
+
+@pytest.mark.real
+def test_the_first_codes_are_one_token_each():
+    from labelwright.engine import Weights
+    from labelwright.models import load_tokenizer
+
+    tokenizer = load_tokenizer(Weights("smollm2"))
+    assert all(len(tokenizer.encode(f" {code}", add_special_tokens=False)) == 1 for code in label_codes(200))
 
 
 def test_too_many_labels_for_codes():
