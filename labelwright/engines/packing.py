@@ -32,9 +32,10 @@ ATTENTION = "label_tree"
 # One (keys, values) a layer, each (n_kv_heads, n_tokens, head_dim).
 KeyValues = list[tuple[Tensor, Tensor]]
 
-# Packed lengths are rounded up to a multiple of this. The matrix library compiles a kernel for every new shape; with
-# lengths at random it would compile all day.
+# Packed lengths are rounded up to a multiple of this, short ones to that of the second. The matrix library compiles a
+# kernel for every new shape; with lengths at random it would compile all day.
 PACK_MULTIPLE = 64
+SHORT_MULTIPLE = 8
 # From this many prefix tokens on, the processor's fused kernel is faster on the prefix than products and a softmax.
 FUSED_PREFIX = 192
 
@@ -71,6 +72,8 @@ class Layout:
         If a list, each layer appends the packed keys and values to it, for a later pass.
     n_filler : int
         Packed tokens at the end that belong to no row and that nothing looks at.
+    dense : bool
+        All rows are of one length, so that the packed tokens are the block as they stand.
     """
 
     query_BL: Tensor  # noqa: N815
@@ -82,6 +85,7 @@ class Layout:
     past: KeyValues | None = None
     kept: KeyValues | None = None
     n_filler: int = 0
+    dense: bool = False
 
 
 @dataclass
@@ -185,7 +189,7 @@ def pack(
         positions += (n_prefix + n_row - 1 + row.tree.node_depth[row.nodes]).tolist()
         starts.append(n_lead + start)
 
-    n_filler = -len(ids) % PACK_MULTIPLE
+    n_filler = -len(ids) % (SHORT_MULTIPLE if len(ids) <= 2 * PACK_MULTIPLE else PACK_MULTIPLE)
     ids += [0] * n_filler
     positions += [0] * n_filler
 
@@ -201,6 +205,7 @@ def pack(
         prefix,
         past,
         n_filler=n_filler,
+        dense=all(row.n_new == n_block for row in rows),
     )
     row_start = np.array(starts)
     node_start = row_start + [len(row.tokens) for row in rows]
@@ -243,35 +248,56 @@ def tree_attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )
-    layout = tree_layout
     layer = int(module.layer_idx)  # type: ignore[arg-type]
-    own_query, own_key, own_value = query[0], key[0], value[0]
     scale = scaling or query.shape[-1] ** -0.5
+    return attend_packed(tree_layout, layer, query[0], key[0], value[0], scale)[None], None
+
+
+def attend_packed(layout: Layout, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """One layer's attention over a packed batch.
+
+    Parameters
+    ----------
+    query : (n_heads, n_packed, head_dim), rotated
+    key, value : (n_kv_heads, n_packed, head_dim), keys rotated
+    scale : float
+        What the products of queries and keys are multiplied by.
+
+    Returns
+    -------
+    (n_packed, n_heads, head_dim)
+    """
     lead: list[Tensor] = []
     prefix: tuple[Tensor, Tensor] | None = None
     if layout.prefix is not None:
         prefix = layout.prefix[layer]
     elif layout.n_prefix:
         p = layout.n_prefix
-        prefix = (own_key[:, :p], own_value[:, :p])
-        lead.append(_attend_causally(own_query[:, :p], *prefix, scale))
-        own_query, own_key, own_value = own_query[:, p:], own_key[:, p:], own_value[:, p:]
+        prefix = (key[:, :p], value[:, :p])
+        lead.append(_attend_causally(query[:, :p], *prefix, scale))
+        query, key, value = query[:, p:], key[:, p:], value[:, p:]
     if layout.kept is not None:
-        layout.kept.append((own_key, own_value))
+        layout.kept.append((key, value))
     if layout.past is not None:
-        own_key = torch.cat([layout.past[layer][0], own_key], dim=1)
-        own_value = torch.cat([layout.past[layer][1], own_value], dim=1)
+        key = torch.cat([layout.past[layer][0], key], dim=1)
+        value = torch.cat([layout.past[layer][1], value], dim=1)
 
-    n_groups, _, width = own_key.shape
+    n_groups, _, width = key.shape
     n_rows, n_block = layout.query_BL.shape
+    n_tokens = n_rows * n_block
     # The query heads that share a key head are stacked: (groups, rows, heads a group x block, width).
-    stacked = own_query.view(n_groups, -1, own_query.shape[1], width)[:, :, layout.query_BL]
-    stacked = (stacked * scale).transpose(1, 2).reshape(n_groups, n_rows, -1, width)
-    blocks = (own_key[:, layout.key_BM], own_value[:, layout.key_BM])
-    attended = _attend(stacked, blocks, layout.mask, prefix)
+    heads = (query * scale).unflatten(0, (n_groups, -1))
+    block = heads[:, :, :n_tokens].unflatten(2, (n_rows, n_block)) if layout.dense else heads[:, :, layout.query_BL]
+    stacked = block.transpose(1, 2).reshape(n_groups, n_rows, -1, width)
+    if layout.dense and layout.past is None:
+        own_key, own_value = (x[:, :n_tokens].unflatten(1, (n_rows, n_block)) for x in (key, value))
+    else:
+        own_key, own_value = key[:, layout.key_BM], value[:, layout.key_BM]
+    attended = _attend(stacked, (own_key, own_value), layout.mask, prefix)
     flat = attended.view(n_groups, n_rows, -1, n_block, width).permute(1, 3, 0, 2, 4)
-    rows = flat.reshape(n_rows * n_block, -1, width)[layout.flat_T]  # (T, heads, width)
-    return F.pad(torch.cat([*lead, rows]), (0, 0, 0, 0, 0, layout.n_filler))[None], None
+    rows = flat.reshape(n_tokens, -1, width)  # (tokens, heads, width)
+    rows = rows if layout.dense else rows[layout.flat_T]
+    return F.pad(torch.cat([*lead, rows]) if lead else rows, (0, 0, 0, 0, 0, layout.n_filler))
 
 
 def _attend(query: Tensor, own: tuple[Tensor, Tensor], mask: Tensor, prefix: tuple[Tensor, Tensor] | None) -> Tensor:
@@ -291,6 +317,10 @@ def _attend(query: Tensor, own: tuple[Tensor, Tensor], mask: Tensor, prefix: tup
     """
     n_groups, n_rows, n_queries, width = query.shape
     keys, values = own
+    if prefix is not None and n_rows == 1:
+        # One row is the prefix's only reader: laid end to end they take half as many products.
+        keys, values = (torch.cat([p[:, None], x], dim=2) for p, x in zip(prefix, own, strict=True))
+        mask, prefix = F.pad(mask, (prefix[0].shape[1], 0), value=True), None
     scores = (query @ keys.transpose(2, 3)).view(n_groups, n_rows, -1, *mask.shape[2:])
     scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).view(n_groups, n_rows, n_queries, -1)
     # In bfloat16 the softmax kernel still sums in float32, and only what the backward pass needs is kept, in half.
@@ -333,12 +363,3 @@ def _attend_causally(query: Tensor, keys: Tensor, values: Tensor, scale: float) 
 AttentionInterface.register(ATTENTION, tree_attention)
 # Ordinary calls (generate, a padded forward) go through SDPA and need its mask.
 AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-
-
-def encode_prefix(decoder: torch.nn.Module, tokens: Sequence[int], device: Any = "cpu") -> KeyValues:
-    """Keys and values of the shared prefix, one pair a layer."""
-    packed = pack([Row(tokens)], device=device)
-    packed.layout.kept = []
-    decoder(input_ids=packed.input_ids, position_ids=packed.position_ids, use_cache=False, tree_layout=packed.layout)
-    n = len(tokens)
-    return [(keys[:, :n].contiguous(), values[:, :n].contiguous()) for keys, values in packed.layout.kept]

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from labelwright.engine import EngineSettings, Weights
+from labelwright.engines.decoder import encode_prefix, open_decoder, pack_linears
 from labelwright.engines.edges import edge_log_probs
-from labelwright.engines.packing import ATTENTION, KeyValues, Packed, Row, encode_prefix, pack
+from labelwright.engines.packing import ATTENTION, KeyValues, Packed, Row, pack
 from labelwright.engines.tokens import PromptTokens
 from labelwright.errors import ModelError
 from labelwright.expansion import Expansion, Mask
@@ -78,12 +78,14 @@ class TransformersEngine:
         self._lock = threading.RLock()
         if model.config._attn_implementation != ATTENTION:
             model.set_attn_implementation(ATTENTION)
+        self.decoder = open_decoder(model)
 
     @classmethod
     def open(cls, weights: Weights, settings: EngineSettings | None = None) -> TransformersEngine:
         """Load the base model, merge the adapter if there is one, and wrap it."""
         settings = settings or EngineSettings()
         model = load_model(weights, device=settings.device, dtype=settings.dtype)
+        pack_linears(model)
         return cls(model, load_tokenizer(weights), name=weights.base, settings=settings)
 
     @property
@@ -160,7 +162,7 @@ class TransformersEngine:
         if not tokens:
             return None
         if tokens not in self._prefixes:
-            self._prefixes[tokens] = encode_prefix(self.model.get_decoder(), tokens, self.device)
+            self._prefixes[tokens] = encode_prefix(self.decoder, tokens, self.device)
         self._prefixes.move_to_end(tokens)
         while len(self._prefixes) > 1 and sum(map(_n_bytes, self._prefixes.values())) > PREFIX_BYTES:
             self._prefixes.popitem(last=False)
@@ -213,16 +215,6 @@ class TransformersEngine:
         a_token = 2 * config.num_hidden_layers * config.num_key_value_heads * width * self.model.dtype.itemsize
         return max(PACK_TOKENS[self._kind], KEPT_BYTES // a_token)
 
-    def _forward(self, packed: Packed) -> Tensor:
-        """Last hidden states of the packed tokens, (n_packed, hidden)."""
-        output = self.model.get_decoder()(
-            input_ids=packed.input_ids,
-            position_ids=packed.position_ids,
-            use_cache=False,
-            tree_layout=packed.layout,
-        )
-        return output.last_hidden_state[0]
-
 
 class _Rounds:
     """A group of rows between rounds: which of their tokens and nodes were fed, and the keys and values of these."""
@@ -258,9 +250,8 @@ class _Rounds:
             )
             # Only what a later round may look at is worth keeping.
             packed.layout.kept = [] if not places[numbers, 1:].all() else None
-            hidden = self._engine._forward(packed)
             index = self._index(numbers, places[numbers], packed)
-            edges[numbers] = self._read(hidden, index)
+            edges[numbers] = self._read(packed, index)
             if packed.layout.kept is not None:
                 new = index >= 0
                 new[:, 0] &= self._at[numbers, 0] < 0
@@ -292,11 +283,12 @@ class _Rounds:
         root = np.where(places[:, 0], packed.row_end, -1)
         return np.concatenate([root[:, None], nodes], axis=1)
 
-    def _read(self, hidden: Tensor, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _read(self, packed: Packed, index: NDArray[np.int64]) -> NDArray[np.float64]:
         starts = index[:, 1 + self._tree.edge_node]
         rows, edges = np.nonzero(starts >= 0)
-        tokens = self._tree.edge_token[edges]
-        values = edge_log_probs(self._engine.model, hidden, starts[rows, edges], tokens)
+        read, place = np.unique(starts[rows, edges], return_inverse=True)
+        hidden = self._engine.decoder(packed, torch.as_tensor(read, device=self._engine.device))
+        values = edge_log_probs(self._engine.model, hidden, place, self._tree.edge_token[edges])
         out = np.zeros(starts.shape)
         out[rows, edges] = values.double().cpu().numpy()
         return out
