@@ -6,6 +6,7 @@ choices and the merging of adapters. Remote code is never run.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tempfile
@@ -78,6 +79,24 @@ def save_merged(weights: Weights, folder: Path) -> None:
     model = load_model(weights, device="cpu", dtype="float32").to(torch.bfloat16)
     model.save_pretrained(folder)
     load_tokenizer(weights).save_pretrained(folder)
+
+
+def saved_merged(weights: Weights) -> Path:
+    """A folder with the whole tuned model: the one that tuning wrote, or the adapter merged, kept in the cache."""
+    if weights.full is not None:
+        return weights.full
+    if weights.adapter is None:
+        return Path(model_folder(weights.base))
+    digest = hashlib.sha256(weights.base.encode())
+    for path in sorted(weights.adapter.glob("*.*")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    folder = cache_dir() / "merged" / digest.hexdigest()[:16]
+    if not (folder / "config.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".merged-") as scratch:
+            save_merged(weights, Path(scratch) / "model")
+            (Path(scratch) / "model").rename(folder)
+    return folder
 
 
 def choose_device(device: str) -> torch.device:

@@ -1,0 +1,69 @@
+"""What the engines that ask a server share: the client, its key, and errors in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import openai
+
+from labelwright.errors import ModelError
+
+# Requests in flight at a time: enough for a server to fill its batches.
+IN_FLIGHT = 16
+TIMEOUT_S = 300.0
+KEYS = ("LABELWRIGHT_API_KEY", "OPENAI_API_KEY")
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def client(url: str) -> openai.OpenAI:
+    """A client for an OpenAI-compatible server; its key comes from the environment, where there is one.
+
+    Answers 429 and 5xx are tried again by the client library, with growing pauses.
+    """
+    key = next((os.environ[name] for name in KEYS if os.environ.get(name)), "none")
+    return openai.OpenAI(base_url=url, api_key=key, timeout=TIMEOUT_S, max_retries=4)
+
+
+@contextmanager
+def one_line_errors(url: str) -> Iterator[None]:
+    """Turn what the client library raises into a ModelError that says what to do."""
+    try:
+        yield
+    except openai.AuthenticationError as error:
+        raise ModelError(f"{url} refuses the key: set {KEYS[0]} or {KEYS[1]} in the environment") from error
+    except openai.APITimeoutError as error:
+        raise ModelError(f"{url} did not answer within {TIMEOUT_S:.0f} s: look at the server's log") from error
+    except openai.APIConnectionError as error:
+        raise ModelError(f"{url} cannot be reached: start the server, or correct the recipe's url") from error
+    except openai.APIStatusError as error:
+        raise ModelError(f"{url} answered {error.status_code}: {reason(error)}") from error
+
+
+def reason(error: openai.APIStatusError) -> str:
+    """The server's own words, on one line."""
+    body = error.body if isinstance(error.body, dict) else {}
+    said = body.get("message") or (body.get("error") or {}).get("message") or error.message
+    return " ".join(str(said).split())[:300]
+
+
+def served_models(server: openai.OpenAI, url: str) -> list[str]:
+    """Ids of the models that a server offers."""
+    with one_line_errors(url):
+        return [model.id for model in server.models.list()]
+
+
+def in_order(ask: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+    """Ask for every item, some at a time; answers in the items' order. The first error ends it."""
+    with ThreadPoolExecutor(max_workers=IN_FLIGHT) as pool:
+        futures = [pool.submit(ask, item) for item in items]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
