@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import openai
 
@@ -52,10 +52,10 @@ def reason(error: openai.APIStatusError) -> str:
     return " ".join(str(said).split())[:300]
 
 
-def served_models(server: openai.OpenAI, url: str) -> list[str]:
-    """Ids of the models that a server offers."""
+def served_models(server: openai.OpenAI, url: str) -> dict[str, dict[str, Any]]:
+    """The models that a server offers: id -> what it says of each beyond the standard."""
     with one_line_errors(url):
-        return [model.id for model in server.models.list()]
+        return {model.id: model.model_extra or {} for model in server.models.list()}
 
 
 def in_order(ask: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:

@@ -71,7 +71,9 @@ class OpenAIEngine:
         server = client(settings.url)
         served = served_models(server, settings.url)
         if served and weights.base not in served:
-            raise ModelError(f"{settings.url} offers {', '.join(served[:8])}, not {weights.base!r}: correct the model")
+            raise ModelError(
+                f"{settings.url} offers {', '.join(list(served)[:8])}, not {weights.base!r}: correct the model"
+            )
         return cls(server, settings.url, weights.base)
 
     def count_tokens(self, text: str) -> int:

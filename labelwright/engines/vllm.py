@@ -40,17 +40,24 @@ class VllmEngine:
         Whether the server tells log-probabilities; False once it has refused to.
     """
 
-    def __init__(self, server: openai.OpenAI, url: str, model: str, tokenizer: Any, settings: EngineSettings) -> None:
+    def __init__(
+        self,
+        server: openai.OpenAI,
+        url: str,
+        model: str,
+        tokenizer: Any,
+        settings: EngineSettings,
+        max_tokens: int | None = None,
+    ) -> None:
         self._server = server
         self._url = url
-        self._max_tokens = self._read_limit(model)
         self.name = model
         self.has_probabilities = True
         self.unexpanded_mass = settings.unexpanded_mass
         self.template = Template.from_tokenizer(tokenizer)
         self.tokenizer = tokenizer
         self.tokens = PromptTokens(
-            tokenizer, self.template, name=model, max_tokens=self._max_tokens, long_rows=settings.long_rows
+            tokenizer, self.template, name=model, max_tokens=max_tokens, long_rows=settings.long_rows
         )
 
     @classmethod
@@ -72,7 +79,7 @@ class VllmEngine:
         if name is None or (weights.folder and name == weights.base):
             merge = "; merge the adapter with labelwright.models.save_merged and serve that" if weights.adapter else ""
             raise ModelError(f"{url} serves {', '.join(served) or 'nothing'}, not {wanted[0]}{merge}")
-        return cls(server, url, name, load_tokenizer(weights), settings)
+        return cls(server, url, name, load_tokenizer(weights), settings, served[name].get("max_model_len"))
 
     @property
     def n_shortened(self) -> int:
@@ -157,11 +164,6 @@ class VllmEngine:
             prefix = self.tokens.prefix(prompt)
             sequences.append(prefix + self.tokens.rows([prompt], len(prefix) + reserved, [number])[0])
         return sequences
-
-    def _read_limit(self, model: str) -> int | None:
-        with one_line_errors(self._url):
-            extra = self._server.models.retrieve(model).model_extra or {}
-        return extra.get("max_model_len")
 
 
 class _LogProbabilitiesError(Exception):
