@@ -13,9 +13,11 @@ import numpy as np
 from scipy import sparse
 from sklearn.base import BaseEstimator
 
+from baselines.choices import chance, minilm_nearest_choice, pair_logreg
 from baselines.linear import sgd_ngrams
 from baselines.majority import majority
 from baselines.minilm import minilm_logreg, minilm_nearest_name
+from labelwright.errors import DataError
 from labelwright.task import Task
 
 # Each takes (task, seed) and returns an unfitted classifier.
@@ -24,7 +26,19 @@ BASELINES: Mapping[str, Callable[[Task, int], Any]] = {
     "sgd-ngrams": sgd_ngrams,
     "minilm-nearest-name": minilm_nearest_name,
     "minilm-logreg": minilm_logreg,
+    "chance": chance,
+    "minilm-nearest-choice": minilm_nearest_choice,
+    "pair-logreg": pair_logreg,
 }
+# What makes sense where every row brings its own choices, and only there.
+OF_CHOICES = ("chance", "minilm-nearest-choice", "pair-logreg")
+
+
+def refuse_unfit(name: str, task: Task) -> None:
+    """Refuse a baseline that cannot do the task. Raises DataError."""
+    if name != "majority" and (name in OF_CHOICES) != task.by_row:
+        needs = "rows with their own choices" if name in OF_CHOICES else "labels that all rows share"
+        raise DataError(f"{name} needs {needs}: take it off [baselines] names")
 
 
 def size_bytes(estimator: Any) -> int:

@@ -15,7 +15,7 @@ from labelwright.task import Example, Task
 from workbench.data import make_splits
 from workbench.folder import runs_of
 from workbench.recipe import read_recipe
-from workbench.run import RUNS, read_rows
+from workbench.run import RUNS, read_rows, task_of
 
 SEED = 0
 
@@ -65,7 +65,7 @@ def open_setting(path: Path) -> Setting:
     splits = make_splits(rows, recipe.splits, recipe.seed).for_tuning()
     examples = [*splits.train, *splits.dev]
     order = np.random.default_rng(SEED).permutation(len(examples))
-    task = recipe.task_for(tuple({row.label for row in rows}))
+    task = task_of(recipe, rows)
     weights = Weights(recipe.model.name)
     engine = TransformersEngine.open(weights, recipe.model.settings)
     prompt = Prompt.for_task(task, engine.template, recipe.task.style)

@@ -58,7 +58,12 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "version": VERSION,
-        "task": {"name": task.name, "instructions": task.instructions, "labels": _labels_json(task.labels)},
+        "task": {
+            "name": task.name,
+            "instructions": task.instructions,
+            "labels": _labels_json(task.labels),
+            **({"max_choices": task.max_choices} if task.by_row else {}),
+        },
         "prompt": {
             "instructions": prompt.instructions,
             "labels": _labels_json(prompt.labels),
@@ -66,6 +71,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
             "style": prompt.style,
             "cue": prompt.cue,
             "template": asdict(prompt.template),
+            **({"by_row": True} if prompt.by_row else {}),
         },
         "rendered": prompt.render(_PLACE)._asdict(),
         "options": list(prompt.options),
@@ -96,7 +102,8 @@ def from_json(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     labels = tuple(_label(value) for value in content["task"]["labels"])
-    task = Task(str(content["task"]["name"]), str(content["task"]["instructions"]), labels)
+    max_choices = int(content["task"].get("max_choices", 0))
+    task = Task(str(content["task"]["name"]), str(content["task"]["instructions"]), labels, max_choices)
     given = dict(content["prompt"])
     prompt = Prompt(
         instructions=given["instructions"],
@@ -105,9 +112,10 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         style=given["style"],
         template=Template(**given["template"]),
         cue=given["cue"],
+        by_row=given.get("by_row") is True,
     )
     calibration = Calibration.from_dict(content["calibration"])
-    n_biases, n_labels = len(calibration.bias), len(task.labels)
+    n_biases, n_labels = len(calibration.bias), len(task.names)
     if tuple(label.name for label in prompt.labels) != task.names or n_biases not in (0, n_labels):
         raise BundleError(f"{folder}: prompt or calibration do not fit the task's {n_labels} labels; export again")
     if prompt.render(_PLACE)._asdict() != content["rendered"] or list(prompt.options) != content["options"]:

@@ -34,10 +34,14 @@ class Calibration:
         Above 0; 1 leaves the scores as they are.
     bias : tuple of float
         One a label, in label order; empty for none.
+    rotations : bool
+        Where rows bring their own choices: scores are means over all cyclic orders of the choices
+        (``labelwright.decide.log_scores``), at the price of as many scorings.
     """
 
     temperature: float = 1.0
     bias: tuple[float, ...] = ()
+    rotations: bool = False
 
     def apply(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probabilities of shape (n_rows, n_labels) from log-scores of the same shape."""
@@ -50,7 +54,8 @@ class Calibration:
 
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold; ``from_dict`` is its exact inverse."""
-        return {"temperature": self.temperature, "bias": list(self.bias)}
+        also = {"rotations": True} if self.rotations else {}
+        return {"temperature": self.temperature, "bias": list(self.bias), **also}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
@@ -61,14 +66,14 @@ class Calibration:
         BundleError
             Keys missing or unknown, a temperature that is not above 0, a bias that is not a list of numbers.
         """
-        if set(values) != {"temperature", "bias"}:
+        if set(values) - {"rotations"} != {"temperature", "bias"}:
             raise BundleError(f"calibration has the keys {sorted(values)}: expected temperature and bias")
         temperature, bias = values["temperature"], values["bias"]
         if not _is_number(temperature) or temperature <= 0:
             raise BundleError(f"calibration temperature is {temperature!r}: expected a number above 0")
         if not isinstance(bias, list) or not all(map(_is_number, bias)):
             raise BundleError(f"calibration bias is {bias!r}: expected a list of numbers, one a label")
-        return cls(float(temperature), tuple(map(float, bias)))
+        return cls(float(temperature), tuple(map(float, bias)), values.get("rotations") is True)
 
 
 def fit_calibration(

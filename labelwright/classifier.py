@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from labelwright.bundle import Bundle, load
 from labelwright.calibration import Calibration, fit_calibration
+from labelwright.choices import lettered, split_lettered
 from labelwright.decide import log_scores, probabilities
 from labelwright.engine import Engine, EngineSettings, Weights, open_engine
 from labelwright.errors import DataError, MissingExtraError, RecipeError
@@ -136,20 +137,29 @@ class Classifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
-        """Calibrated probabilities of shape (n_rows, n_labels), columns as in ``classes_``."""
+        """Calibrated probabilities of shape (n_rows, n_labels), columns as in ``classes_``.
+
+        Where rows bring their own choices, ``X`` holds (text, choices) pairs, and column k is a row's choice k.
+        """
         check_is_fitted(self, "bundle_")
-        texts = _texts(X)
+        texts = _lettered(X) if self.bundle_.task.by_row else _texts(X)
         if not texts:
             return np.empty((0, len(self.classes_)))
         return probabilities(self.bundle_, self._engine(self.bundle_.weights), texts)
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """The most probable label of each text, shape (n_rows,); None where the classifier abstains."""
+        """The most probable label of each text, shape (n_rows,); None where the classifier abstains.
+
+        Where rows bring their own choices, the text of the choice.
+        """
         threshold = self.abstain_below
         if threshold is not None and not 0 <= threshold <= 1:
             raise RecipeError(f"abstain_below is {threshold!r}: expected a probability in [0, 1], or None")
         probs = self.predict_proba(X)
         labels = self.classes_[probs.argmax(axis=1)] if len(probs) else self.classes_[:0]
+        if self.bundle_.task.by_row:
+            best = zip(_lettered(X), probs.argmax(axis=1), strict=True)
+            labels = np.array([split_lettered(text)[1][k] for text, k in best], dtype=object)
         if threshold is None:
             return labels
         answers = labels.astype(object)
@@ -201,6 +211,22 @@ def _texts(X: Any) -> list[str]:  # noqa: N803
     for number, text in enumerate(texts, start=1):
         if not isinstance(text, str):
             raise DataError(f"row {number} of X is a {type(text).__name__}: expected texts, one a row")
+    return texts
+
+
+def _lettered(X: Any) -> list[str]:  # noqa: N803
+    """(text, choices) pairs as lettered texts; texts that are lettered already stay."""
+    if isinstance(X, str):
+        raise DataError(f"X is one string ({X[:40]!r}): expected a list of (text, choices) pairs")
+    texts = []
+    for number, row in enumerate(X, start=1):
+        if isinstance(row, str):
+            split_lettered(row)
+            texts.append(row)
+        elif isinstance(row, tuple | list) and len(row) == 2 and isinstance(row[0], str):
+            texts.append(lettered(row[0], list(row[1]), f"row {number} of X"))
+        else:
+            raise DataError(f"row {number} of X is a {type(row).__name__}: expected a (text, choices) pair")
     return texts
 
 

@@ -68,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--input", metavar="FILE", help="rows to label: .jsonl, .csv or .parquet; - is JSONL on stdin")
     predict.add_argument("--output", metavar="FILE", help="where labelled rows go, as .jsonl (default: stdout)")
     predict.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
+    predict.add_argument(
+        "--choices", nargs="+", metavar="CHOICE", help="what to choose from, where rows bring their own choices"
+    )
+    predict.add_argument(
+        "--choices-column", default="choices", metavar="NAME", help="column of the row's choices (default: choices)"
+    )
     predict.add_argument("--json", action="store_true", help="one JSON object a text, with every probability")
 
     evaluate = _command(commands, "evaluate", _evaluate, "measure on labelled rows, with bootstrap intervals")
@@ -75,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
     evaluate.add_argument(
         "--label-column", default="label", metavar="NAME", help="column of the label (default: label)"
+    )
+    evaluate.add_argument(
+        "--choices-column", default="choices", metavar="NAME", help="column of the row's choices (default: choices)"
     )
     evaluate.add_argument("--group-column", metavar="NAME", help="rows of one group count as one draw in the intervals")
     evaluate.add_argument("--json", action="store_true", help="the numbers as one JSON object")
@@ -114,7 +123,8 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
 
     texts = _stdin_lines() if arguments.texts == [_STDIN] else enumerate(arguments.texts, start=1)
     source = "stdin" if arguments.texts == [_STDIN] else "texts"
-    records = _first_read({"text": text} for _, text in texts)
+    chosen = {"choices": arguments.choices} if arguments.choices else {}
+    records = _first_read({"text": text, **chosen} for _, text in texts)
     bundle, engine = _open(arguments)
     for row in label_rows(records, bundle, engine, source=source, chunk_rows=_TYPED_CHUNK_ROWS):
         print(json.dumps(row, ensure_ascii=False) if arguments.json else _picture(row), flush=True)
@@ -122,29 +132,43 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
 
 
 def _predict_rows(arguments: argparse.Namespace) -> int:
-    from labelwright.labelling import JsonLines, label_rows
+    from labelwright.labelling import JsonLines
     from labelwright.records import iterate_records
 
     records = _first_read(_stdin_records() if arguments.input == _STDIN else iterate_records(arguments.input))
     source = "stdin" if arguments.input == _STDIN else arguments.input
     with JsonLines(arguments.output) as output:
         bundle, engine = _open(arguments)
-        for row in _shown(label_rows(records, bundle, engine, text=arguments.text_column, source=source)):
+        for row in _shown(_labelled(records, bundle, engine, arguments, source)):
             output.write(row)
     return 0
+
+
+def _labelled(
+    records: Iterator[dict[str, Any]], bundle: Bundle, engine: Engine, arguments: argparse.Namespace, source: str
+) -> Iterator[dict[str, Any]]:
+    from labelwright.labelling import label_rows
+
+    columns = {"text": arguments.text_column, "choices": arguments.choices_column}
+    return label_rows(records, bundle, engine, **columns, source=source)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from labelwright.bundle import load
+    from labelwright.choices import as_letters
     from labelwright.intervals import bootstrap_intervals
-    from labelwright.labelling import label_rows
     from labelwright.task import read_examples
 
     columns = {"text": arguments.text_column, "label": arguments.label_column, "group": arguments.group_column}
+    task = load(arguments.bundle).task
+    if task.by_row:
+        columns["choices"] = arguments.choices_column
     examples = read_examples(arguments.input, **columns)
-    names = load(arguments.bundle).task.names
+    if task.by_row:
+        examples = [as_letters(example, f"{arguments.input}, row {n}") for n, example in enumerate(examples, start=1)]
+    names = task.names
     for number, example in enumerate(examples, start=1):
         if example.label not in names:
             raise DataError(
@@ -152,8 +176,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
                 f"labels; correct or remove the row"
             )
     bundle, engine = _open(arguments)
-    rows = _shown(label_rows(({"text": example.text} for example in examples), bundle, engine))
-    probs = np.array([list(row["probabilities"].values()) for row in rows])
+    probs = np.concatenate(list(_shown(_probabilities([example.text for example in examples], bundle, engine))))
     gold = np.array([names.index(example.label) for example in examples])
     # A row without a group is a group of its own.
     groups = [example.group or f"row {n}" for n, example in enumerate(examples)] if arguments.group_column else None
@@ -166,6 +189,15 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     for name, interval in metrics.items():
         print(f"  {name:10} {interval.value:7.3f}   {interval.low:.3f} to {interval.high:.3f}")
     return 0
+
+
+def _probabilities(texts: Sequence[str], bundle: Bundle, engine: Engine) -> Iterator[Any]:
+    """Probabilities of one row each, (1, n_labels), scored some rows at a time."""
+    from labelwright.decide import probabilities
+    from labelwright.labelling import CHUNK_ROWS
+
+    for start in range(0, len(texts), CHUNK_ROWS):
+        yield from probabilities(bundle, engine, texts[start : start + CHUNK_ROWS])[:, None]
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -224,7 +256,7 @@ def _stdin_records() -> Iterator[dict[str, Any]]:
         yield record
 
 
-def _shown(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _shown(rows: Iterator[Any]) -> Iterator[Any]:
     """The same rows; how many have passed is written to stderr, once a second at most."""
     started = reported = time.monotonic()
     n_rows = 0

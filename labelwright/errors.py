@@ -28,3 +28,7 @@ class ModelError(LabelwrightError, RuntimeError):
 
 class MissingExtraError(LabelwrightError, ImportError):
     """An optional dependency is not installed; the message names the extra to install."""
+
+
+class QueueFullError(LabelwrightError, RuntimeError):
+    """More rows wait for an engine than may; the same request can succeed later. A server says 503."""

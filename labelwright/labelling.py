@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle import Bundle
+from labelwright.choices import lettered, read_choices, split_lettered
 from labelwright.decide import probabilities
 from labelwright.engine import Engine
 from labelwright.errors import DataError
@@ -29,15 +30,21 @@ CHUNK_ROWS = 512
 Record = dict[str, Any]
 
 
-def answer(bundle: Bundle, probs: NDArray[np.float64]) -> Record:
+def answer(bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None = None) -> Record:
     """What is said about one row: ``label``, ``confidence`` (its probability) and ``probabilities`` by label.
 
     Parameters
     ----------
     probs : ndarray of shape (n_labels,)
+    choices : sequence of str, optional
+        The row's own answers, which then stand for the letters.
     """
-    by_label = dict(zip(bundle.task.names, probs.tolist(), strict=True))
-    best = bundle.task.names[int(probs.argmax())]
+    names = bundle.task.names if choices is None else choices
+    by_label: dict[str, float] = {}
+    # Zeros of letters that the row does not use fall away; a choice that the row has twice has one probability.
+    for name, p in zip(names, probs.tolist(), strict=False):
+        by_label[name] = by_label.get(name, 0.0) + p
+    best = max(by_label, key=lambda name: by_label[name])
     return {"label": best, "confidence": by_label[best], "probabilities": by_label}
 
 
@@ -47,6 +54,7 @@ def label_rows(
     engine: Engine,
     *,
     text: str = "text",
+    choices: str = "choices",
     source: str = "rows",
     chunk_rows: int = CHUNK_ROWS,
 ) -> Iterator[Record]:
@@ -59,6 +67,8 @@ def label_rows(
     ----------
     text : str
         Column of the text.
+    choices : str
+        Column of each row's own choices, for a bundle whose rows bring them; not read otherwise.
     source : str
         What to call the rows in messages: a file's name.
     chunk_rows : int
@@ -72,8 +82,13 @@ def label_rows(
     remaining = enumerate(records, start=1)
     while chunk := list(itertools.islice(remaining, chunk_rows)):
         texts = [cell(record, text, "text", f"{source}, row {number}") for number, record in chunk]
-        for (_, record), probs in zip(chunk, probabilities(bundle, engine, texts), strict=True):
-            said = answer(bundle, probs)
+        if bundle.task.by_row:
+            texts = [
+                lettered(one, read_choices(record.get(choices), f"{source}, row {number}"), f"{source}, row {number}")
+                for one, (number, record) in zip(texts, chunk, strict=True)
+            ]
+        for (_, record), one, probs in zip(chunk, texts, probabilities(bundle, engine, texts), strict=True):
+            said = answer(bundle, probs, split_lettered(one)[1] if bundle.task.by_row else None)
             yield {f"input_{name}" if name in said else name: value for name, value in record.items()} | said
 
 

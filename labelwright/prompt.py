@@ -137,6 +137,8 @@ class Prompt:
         The markup of the model that will read the prompt.
     cue : str
         Written at the start of the assistant's answer; options follow it after a space.
+    by_row : bool
+        Rows bring their own choices (``labelwright.choices``): labels are the letters before them, and not listed.
 
     Raises
     ------
@@ -150,6 +152,7 @@ class Prompt:
     style: Style = "name"
     template: Template = field(default_factory=Template)
     cue: str = "Label:"
+    by_row: bool = False
 
     def __post_init__(self) -> None:
         if self.style not in ("name", "code"):
@@ -158,6 +161,9 @@ class Prompt:
     @classmethod
     def for_task(cls, task: Task, template: Template, style: Style = "name") -> Prompt:
         """The untuned prompt of a task: its instructions and labels as they stand."""
+        if task.by_row:
+            letters = tuple(map(Label, task.names))
+            return cls(task.instructions, letters, template=template, cue="Answer:", by_row=True)
         return cls(task.instructions, task.labels, style=style, template=template)
 
     @property
@@ -175,7 +181,9 @@ class Prompt:
     @property
     def system(self) -> str:
         """The system text: instructions, label list, demonstrations."""
-        parts = [self.instructions.strip(), "Labels:\n" + "\n".join(self._label_lines())]
+        parts = [self.instructions.strip()]
+        if not self.by_row:
+            parts.append("Labels:\n" + "\n".join(self._label_lines()))
         if self.demos:
             answer = dict(zip((label.name for label in self.labels), self.answers, strict=True))
             parts.append("Examples:\n" + "\n".join(f"{text} -> {answer[name]}" for text, name in self.demos))

@@ -17,6 +17,9 @@ from typing import Any
 from labelwright.errors import DataError
 from labelwright.records import cell, is_missing, read_records
 
+# What stands before a row's own choices.
+LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
 
 @dataclass(frozen=True)
 class Label:
@@ -30,6 +33,14 @@ class Label:
 class Task:
     """A closed set of labels and what the model is asked to do with them.
 
+    Parameters
+    ----------
+    labels : tuple of Label
+        Empty where every row brings its own choices; the classes are then the letters before them
+        (``labelwright.choices``).
+    max_choices : int
+        The most choices a row may have, 2 to 26; 0 for a task with labels.
+
     Raises
     ------
     DataError
@@ -39,9 +50,16 @@ class Task:
 
     name: str
     instructions: str
-    labels: tuple[Label, ...]
+    labels: tuple[Label, ...] = ()
+    max_choices: int = 0
 
     def __post_init__(self) -> None:
+        if self.by_row and self.labels:
+            raise DataError(
+                f"task {self.name!r} has labels and max_choices: rows bring their own choices, or share labels"
+            )
+        if self.by_row and not 2 <= self.max_choices <= len(LETTERS):
+            raise DataError(f"task {self.name!r} has max_choices = {self.max_choices}: expected 2 to {len(LETTERS)}")
         if not self.instructions.strip():
             raise DataError(f"task {self.name!r} has no instructions: say in a sentence what is to be classified")
         if any(not name.strip() for name in self.names):
@@ -49,16 +67,24 @@ class Task:
         broken = [name for name in self.names if len(name.splitlines()) > 1]
         if broken:
             raise DataError(f"task {self.name!r} has a label with a line break, {broken[0]!r}: put it on one line")
-        if len(self.labels) < 2:
-            raise DataError(f"task {self.name!r} has {len(self.labels)} label(s): a classifier needs at least two")
+        if len(self.names) < 2:
+            raise DataError(
+                f"task {self.name!r} has {len(self.labels)} label(s): a classifier needs at least two, or max_choices "
+                f"where every row brings its own"
+            )
         repeated = [name for name, n in Counter(self.names).items() if n > 1]
         if repeated:
             raise DataError(f"task {self.name!r} names the label {repeated[0]!r} more than once: keep one")
 
     @property
+    def by_row(self) -> bool:
+        """Whether rows bring their own choices."""
+        return self.max_choices > 0
+
+    @property
     def names(self) -> tuple[str, ...]:
-        """Label names in the order of every probability vector."""
-        return tuple(label.name for label in self.labels)
+        """Class names in the order of every probability vector: the labels', or letters."""
+        return LETTERS[: self.max_choices] if self.by_row else tuple(label.name for label in self.labels)
 
     def index(self, name: str) -> int:
         """Position of a label name."""
@@ -148,7 +174,7 @@ def examples_from_records(
                 id=str(number) if is_missing(value.get("id")) else str(value["id"]).strip(),
                 text=cell(record, wanted["text"], "text", where),
                 label=cell(record, wanted["label"], "label", where),
-                choices=_choices(value.get("choices"), where),
+                choices=choices_cell(value.get("choices"), where),
                 group=None if is_missing(value.get("group")) else str(value["group"]),
             )
         )
@@ -236,7 +262,7 @@ def by_label(examples: Sequence[Example]) -> dict[str, list[Example]]:
     return dict(rows)
 
 
-def _choices(value: Any, where: str) -> tuple[str, ...] | None:
+def choices_cell(value: Any, where: str) -> tuple[str, ...] | None:
     """A row's own answers: a list, or in a CSV cell a JSON list."""
     if value is None or value == "":
         return None
@@ -245,6 +271,8 @@ def _choices(value: Any, where: str) -> tuple[str, ...] | None:
             value = json.loads(value)
         except json.JSONDecodeError:
             value = None
+    if hasattr(value, "tolist"):
+        value = value.tolist()
     if not isinstance(value, list | tuple):
         raise DataError(f'{where}: the choices are not a list; expected one such as ["yes", "no"]')
     return tuple(map(str, value))

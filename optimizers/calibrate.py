@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from labelwright.bundle import Bundle
 from labelwright.calibration import Calibration, abstain_threshold, cross_validated_probs, fit_calibration
+from labelwright.decide import log_scores
 from labelwright.engine import Engine
 from labelwright.errors import DataError, RecipeError
 from labelwright.metrics import Floats, Ints, accuracy, ece, log_loss
@@ -58,11 +60,15 @@ class CalibrateStage:
         Folds of the cross-validation; groups stay whole.
     target_accuracy : float in (0, 1]
         The abstain threshold that is reported is the one that reaches it on calib.
+    rotations : bool
+        Where rows bring their own choices: average over all cyclic orders of them, here and from here on. What that
+        changes is recorded (``calib.…_one_order`` beside ``calib.…_uncalibrated``).
     """
 
     penalties: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0, 30.0)
     n_folds: int = 5
     target_accuracy: float = 0.95
+    rotations: bool = False
 
     name: ClassVar[str] = "calibrate"
 
@@ -85,8 +91,19 @@ class CalibrateStage:
         rows = splits.calib
         if not rows:
             raise DataError("the calib split is empty: give [splits] calib a share, such as 0.1, or drop the stage")
-        scores = _calib_scores(bundle, rows, context)
+        if self.rotations and not bundle.task.by_row:
+            raise RecipeError(
+                "[calibrate] rotations = true: only rows that bring their own choices have an order to turn"
+            )
         gold = np.array([bundle.task.index(row.label) for row in rows])
+        plain, seconds = replace(bundle, calibration=Calibration()), {}
+        begun = time.perf_counter()
+        scores = _calib_scores(plain, rows, context)
+        one_order = Calibration().apply(scores)
+        seconds["one_order"] = time.perf_counter() - begun
+        if self.rotations:
+            scores = _calib_scores(replace(plain, calibration=Calibration(rotations=True)), rows, context)
+            seconds["rotations"] = time.perf_counter() - begun - seconds["one_order"]
         groups = row_groups(rows)
         raw = Calibration().apply(scores)
         best = self._best_candidate(scores, gold, groups, context)
@@ -101,6 +118,10 @@ class CalibrateStage:
             **_numbers("cross_validated", best.probs, gold),
             **_numbers("in_sample", fitted.apply(scores), gold),
         }
+        if self.rotations:
+            numbers |= _numbers("one_order", one_order, gold)
+            numbers |= {f"calib.seconds_{name}": value for name, value in seconds.items()}
+            fitted = replace(fitted, rotations=True)
         threshold = abstain_threshold(honest, gold, self.target_accuracy)
         if threshold is not None:
             numbers["calib.abstain_threshold"] = threshold
@@ -149,17 +170,18 @@ def row_groups(rows: Sequence[Example]) -> list[str]:
 def _calib_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext) -> Floats:
     """Log-scores of shape (n_rows, n_labels), from the stage's folder where an interrupted run left them."""
     path = context.folder / "calib_scores.npz"
-    prompts = bundle.prompt.render_all([row.text for row in rows])
-    asked = [repr(bundle.weights), *bundle.prompt.options, *(prompt.text for prompt in prompts)]
+    texts = [row.text for row in rows]
+    rendered = (prompt.text for prompt in bundle.prompt.render_all(texts))
+    asked = [repr(bundle.weights), str(bundle.calibration.rotations), *bundle.prompt.options, *rendered]
     key = hashlib.sha256("\0".join(asked).encode()).hexdigest()
     known = _read_scores(path, key)
     if known is not None:
         return known
     engine: Engine = context.open_engine(bundle.weights)
     parts = []
-    for start in range(0, len(prompts), _SLICE_ROWS):
-        context.tracker.progress(start, len(prompts), "scoring calib")
-        parts.append(engine.score(prompts[start : start + _SLICE_ROWS], bundle.prompt.options))
+    for start in range(0, len(texts), _SLICE_ROWS):
+        context.tracker.progress(start, len(texts), "scoring calib")
+        parts.append(log_scores(bundle, engine, texts[start : start + _SLICE_ROWS]))
     scores = np.concatenate(parts)
     part = path.with_name("calib_scores.part.npz")
     np.savez(part, scores=scores, ids=np.array([row.id for row in rows]), key=np.array(key))

@@ -57,6 +57,16 @@ class Evidence:
             },
         )
 
+    @classmethod
+    def from_choices(cls, rows: Sequence[Example], names: Sequence[str], n_examples: int = 8) -> Evidence:
+        """Evidence of rows that bring their own choices: no words, and short rows as examples, each on one line."""
+        short = sorted(rows, key=lambda row: (len(row.text.split()), row.id))
+        examples: dict[str, list[str]] = {name: [] for name in names}
+        for row in short:
+            if len(examples[row.label]) < n_examples:
+                examples[row.label].append(" ".join(row.text.split()))
+        return cls(dict.fromkeys(names, ()), {name: tuple(texts) for name, texts in examples.items()})
+
     def contrast(self, gold: str, other: str, n_terms: int = 3) -> tuple[str, ...]:
         """Terms that speak for ``gold`` and not for ``other``."""
         theirs = {word for term in self.terms[other] for word in term.split()}

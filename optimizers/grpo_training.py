@@ -18,6 +18,7 @@ import numpy as np
 
 from labelwright.bundle import Bundle
 from labelwright.calibration import Calibration
+from labelwright.decide import option_scores
 from labelwright.engine import Weights
 from labelwright.errors import ModelError
 from labelwright.metrics import accuracy, log_loss
@@ -272,7 +273,7 @@ def _callback(training: Training) -> Any:
 
 
 def _dev_metrics(engine: Any, bundle: Bundle, dev: tuple[Example, ...]) -> dict[str, float]:
-    scores = engine.score(bundle.prompt.render_all([example.text for example in dev]), bundle.prompt.options)
+    scores = option_scores(bundle.prompt, engine, [example.text for example in dev])
     probabilities = Calibration().apply(scores)
     gold = np.array([bundle.task.index(example.label) for example in dev])
     return {"accuracy": float(accuracy(probabilities, gold)), "log_loss": float(log_loss(probabilities, gold))}

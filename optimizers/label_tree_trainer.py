@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import RandomSampler, Sampler
 from trl import GRPOTrainer
 
+from labelwright.choices import present
 from labelwright.engines.edges import tree_log_probs
 from labelwright.engines.packing import Row
 from labelwright.engines.transformers import TransformersEngine
@@ -29,6 +30,8 @@ Mode = Literal["sampled", "exact"]
 
 # Keeps the exact advantage finite where the model is already certain; TRL uses the same value for its groups.
 ADVANTAGE_EPSILON = 1e-4
+# The score of a letter that a row does not use: probability 0, and still a number.
+ABSENT = -1e4
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class LabelRows:
     gold : int64 array (n_rows,)
     texts : tuple of str
         Rendered prompts, for TRL's logs.
+    present : bool array (n_rows, n_labels), optional
+        Where rows bring their own choices: the letters that each row uses. None where all do.
     """
 
     prefix: tuple[int, ...]
@@ -53,6 +58,7 @@ class LabelRows:
     tree: OptionTree
     gold: NDArray[np.int64]
     texts: tuple[str, ...]
+    present: NDArray[np.bool_] | None = None
 
     @classmethod
     def from_examples(cls, examples: Sequence[Example], prompt: Prompt, engine: TransformersEngine) -> LabelRows:
@@ -65,6 +71,7 @@ class LabelRows:
             tree=engine.tokens.tree(prompt.options),
             gold=np.array([names.index(example.label) for example in examples]),
             texts=tuple(one.text for one in rendered),
+            present=present([example.text for example in examples], len(names)) if prompt.by_row else None,
         )
 
     def dataset(self) -> Any:
@@ -136,7 +143,12 @@ class LabelTreeTrainer(GRPOTrainer):
         batch = [Row(self._rows.rows[row], self._rows.tree) for row in rows]
         with self.accelerator.autocast():
             edges, _ = tree_log_probs(_plain(self.model), self._rows.prefix, batch)
-        return edges.reshape(len(batch), -1) @ self._incidence.T
+        scores = edges.reshape(len(batch), -1) @ self._incidence.T
+        if self._rows.present is None:
+            return scores
+        # Not -inf: zero times minus infinity is no number, and a letter that is not there has probability zero.
+        absent = torch.as_tensor(~self._rows.present[list(rows)], device=scores.device)
+        return scores.masked_fill(absent, ABSENT)
 
     # --- sampled -----------------------------------------------------------------------------------------------
 

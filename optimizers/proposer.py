@@ -20,6 +20,14 @@ from optimizers.evidence import Evidence
 from optimizers.moves import FIRST_MOVES, MOVES, ExampleLayout, Findings, Material, Plan
 
 _NOTE = re.compile(r"If it mentions .+, choose .+, not .+\.|Choose .+ only for .+\.")
+# Where rows bring their own choices there is nothing to say about a letter; how the question is put still counts.
+CHOICE_OPENINGS = (
+    "Choose the right answer.",
+    "Answer the multiple choice question with the letter of the best choice.",
+    "Read the question and all choices. Only one choice is right: answer with its letter.",
+    "Which choice completes the sentence or answers the question best? Think of what is true in everyday science.",
+    "You are good at science. Pick the one choice that is true.",
+)
 _ABOUT, _MESSAGE = "About: ", "Message: "
 
 
@@ -48,6 +56,10 @@ class EvidenceProposer:
         self.count_tokens = count_tokens
         self.token_budget = token_budget
         opening = self.read(prompt.instructions).opening
+        if prompt.by_row:
+            evidence = Evidence.from_choices(rows, names)
+            self.material = Material(names, self.answer_of, evidence, (opening, *CHOICE_OPENINGS))
+            return
         openings = (opening, f"{opening} Pick the most specific label.", f"{opening} Many labels are in use.",
                          "Which label fits the message?")  # fmt: skip
         self.material = Material(names, self.answer_of, Evidence.from_rows(rows, names), openings)

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.calibration import Calibration
+from labelwright.decide import option_scores
 from labelwright.engine import Engine
 from labelwright.prompt import Prompt
 from programs.convert import prompt_for
@@ -222,7 +223,7 @@ class DecisionClient:
             if self.engine is None:
                 raise RuntimeError("this decision client was unpickled and has no engine: set client.engine")
             texts = [text for pending in batch for text in pending.unit.texts]
-            scores = self._worker.submit(self.engine.score, prompt.render_all(texts), prompt.options).result()
+            scores = self._worker.submit(option_scores, prompt, self.engine, texts).result()
             rows = self.calibration.apply(scores)
         except BaseException as raised:
             error = raised

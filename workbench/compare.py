@@ -149,6 +149,7 @@ def _baseline_job(session: Session, name: str, test: Sequence[Example]) -> Calla
         import baselines
 
         # Train rows only: what the model's stages learn from. Dev chooses for them, as it does for the model.
+        baselines.refuse_unfit(name, session.task)
         estimator = baselines.BASELINES[name](session.task, session.recipe.seed)
         texts, labels = texts_and_labels(session.splits.train)
         begun = time.perf_counter()

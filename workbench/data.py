@@ -11,26 +11,37 @@ import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from labelwright.choices import as_letters
 from labelwright.errors import DataError, MissingExtraError
 from labelwright.task import Example, Splits, check_examples, examples_from_records, normalise, read_examples
 from workbench.folder import read_json
 from workbench.recipe import DataTable, SplitTable
 
 SIDES = ("train", "dev", "calib", "test")
+# How the ids of rows from a test file of their own begin.
+TEST_ID = "test:"
 # Who is served first where a label has fewer families than there are sides: it must be learnt, then measured.
 _FIRST_SERVED = ("train", "test", "dev", "calib")
 
 
-def load_rows(table: DataTable, labels: Sequence[str] | None = None) -> list[Example]:
+def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int = 0) -> list[Example]:
     """Read and check the recipe's rows.
 
     Parameters
     ----------
     labels : sequence of str, optional
         The task's labels; without them every label that occurs is taken.
+    seed : int
+        Draws ``max_rows`` rows.
+
+    Returns
+    -------
+    list of Example
+        Over letters where rows bring their own choices. Those of ``test_path`` have ids that begin with ``TEST_ID``.
 
     Raises
     ------
@@ -38,13 +49,34 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None) -> list[Exa
         Whatever ``read_examples`` and ``check_examples`` refuse; a dataset id that cannot be read.
     """
     source = table.path or table.hub
+    columns: dict[str, str | None] = {
+        role: getattr(table, role) or None for role in ("text", "label", "group", "id", "choices")
+    }
     if table.path:
-        rows = read_examples(
-            table.path, text=table.text, label=table.label, group=table.group or None, id=table.id or None
-        )
+        rows = _checked(read_examples(table.path, **columns), table, labels, source)  # type: ignore[arg-type]
     else:
-        columns = {"text": table.text, "label": table.label, "group": table.group or None, "id": table.id or None}
-        rows = examples_from_records(_hub_records(table), columns, source)
+        rows = _checked(examples_from_records(_hub_records(table), columns, source), table, labels, source)
+    if table.test_path:
+        test = read_examples(table.test_path, **columns)  # type: ignore[arg-type]
+        # Ids without a column are row numbers, which the other file has too.
+        test = [replace(row, id=f"{TEST_ID}{row.id}") for row in test]
+        test = _checked(test, table, labels, table.test_path)
+        taken = {key for row in test for key in _family_keys(row)}
+        rows = [row for row in rows if not taken & set(_family_keys(row))]
+    if table.max_rows:
+        chosen = sorted(random.Random(seed).sample(range(len(rows)), min(table.max_rows, len(rows))))
+        rows = [rows[i] for i in chosen]
+    return rows + test if table.test_path else rows
+
+
+def max_choices(rows: Sequence[Example]) -> int:
+    """The most choices of any row; 0 where rows share labels."""
+    return max((len(row.choices or ()) for row in rows), default=0)
+
+
+def _checked(rows: list[Example], table: DataTable, labels: Sequence[str] | None, source: str) -> list[Example]:
+    if table.choices:
+        rows = [as_letters(row, f"{source}, row {number}") for number, row in enumerate(rows, start=1)]
     check_examples(rows, labels, source)
     return rows
 
@@ -66,9 +98,19 @@ def make_splits(rows: Sequence[Example], shares: SplitTable, seed: int) -> Split
     DataError
         If the rows form too few families for four sides.
     """
+    given = tuple(row for row in rows if row.id.startswith(TEST_ID))
+    if given:
+        rest = [row for row in rows if not row.id.startswith(TEST_ID)]
+        # A test share of nothing: what there is to test on is in a file of its own.
+        dealt = _deal_sides(rest, {"dev": shares.dev, "calib": shares.calib}, seed)
+        return Splits(dealt["train"], dealt["dev"], dealt["calib"], given)
+    dealt = _deal_sides(rows, {"dev": shares.dev, "calib": shares.calib, "test": shares.test}, seed)
+    return Splits(**dealt)
+
+
+def _deal_sides(rows: Sequence[Example], share: dict[str, float], seed: int) -> dict[str, tuple[Example, ...]]:
     families = _families(rows)
-    share = {"dev": shares.dev, "calib": shares.calib, "test": shares.test}
-    share["train"] = 1 - sum(share.values())
+    share = {**share, "train": 1 - sum(share.values())}
     chance = random.Random(seed)
     by_label: dict[str, list[list[int]]] = defaultdict(list)
     for family in families:
@@ -79,14 +121,14 @@ def make_splits(rows: Sequence[Example], shares: SplitTable, seed: int) -> Split
         chance.shuffle(by_label[label])
         for side, family in _deal(by_label[label], share):
             side_of.update(dict.fromkeys(family, side))
-    sides = {side: tuple(row for i, row in enumerate(rows) if side_of[i] == side) for side in SIDES}
-    empty = [side for side in SIDES if not sides[side]]
+    sides = {side: tuple(row for i, row in enumerate(rows) if side_of[i] == side) for side in share}
+    empty = [side for side in share if not sides[side]]
     if empty:
         raise DataError(
             f"{len(rows)} rows in {len(families)} separate groups leave {empty[0]} empty: add rows, "
             f"or use finer groups (rows of one group stay together)"
         )
-    return Splits(**sides)
+    return sides
 
 
 def split_digest(splits: Splits) -> str:
@@ -146,10 +188,7 @@ def _families(rows: Sequence[Example]) -> list[list[int]]:
 
     first: dict[tuple[str, str], int] = {}
     for i, row in enumerate(rows):
-        keys = [("text", normalise(row.text))]
-        if row.group is not None:
-            keys.append(("group", row.group))
-        for key in keys:
+        for key in _family_keys(row):
             parent[root(i)] = root(first.setdefault(key, i))
     families: dict[int, list[int]] = defaultdict(list)
     for i in range(len(rows)):
@@ -157,19 +196,25 @@ def _families(rows: Sequence[Example]) -> list[list[int]]:
     return list(families.values())
 
 
+def _family_keys(row: Example) -> list[tuple[str, str]]:
+    keys = [("text", normalise(row.text))]
+    return keys if row.group is None else [*keys, ("group", row.group)]
+
+
 def _deal(families: list[list[int]], share: Mapping[str, float]) -> list[tuple[str, list[int]]]:
     """Sides for the families of one label."""
     n_rows = sum(map(len, families))
-    due = {side: share[side] * n_rows for side in _FIRST_SERVED}
+    served = [side for side in _FIRST_SERVED if side in share]
+    due = {side: share[side] * n_rows for side in served}
     left = list(families)
     dealt = []
-    for side in _FIRST_SERVED[: len(families)]:
+    for side in served[: len(families)]:
         nearest = min(range(len(left)), key=lambda i: abs(len(left[i]) - due[side]))
         dealt.append((side, left.pop(nearest)))
         due[side] -= len(dealt[-1][1])
     # Large families first: the small ones then even out what is left.
     for family in sorted(left, key=len, reverse=True):
-        side = max(_FIRST_SERVED, key=lambda side: due[side])
+        side = max(served, key=lambda side: due[side])
         dealt.append((side, family))
         due[side] -= len(family)
     return dealt

@@ -48,6 +48,13 @@ class DataTable:
         makes its own splits), and the commit to pin.
     text, label, group, id : str
         Column names; an empty ``group`` or ``id`` means there is none.
+    choices : str
+        Column of each row's own choices, where they differ by row; empty where rows share labels.
+    test_path : str
+        A file whose rows are the test split, whole. Rows of ``path`` with the text or the group of one of them are left
+        out, and ``[splits] test`` does not count.
+    max_rows : int
+        Take this many rows of ``path``, drawn with the recipe's seed; 0 takes all.
     """
 
     path: str = ""
@@ -59,8 +66,15 @@ class DataTable:
     label: str = "label"
     group: str = ""
     id: str = ""
+    choices: str = ""
+    test_path: str = ""
+    max_rows: int = 0
 
     def __post_init__(self) -> None:
+        if self.max_rows < 0:
+            raise RecipeError(f"max_rows = {self.max_rows}: expected a number of rows, or 0 for all")
+        if self.test_path and self.hub:
+            raise RecipeError("test_path goes with path; with hub, rows of all its splits are dealt anew")
         if bool(self.path) == bool(self.hub):
             given = "both" if self.path else "neither"
             raise RecipeError(f"expected path (a file) or hub (a dataset id), found {given}: give one of them")
@@ -194,8 +208,16 @@ class Recipe:
         """The stage with the recipe's settings, whether or not ``stages`` lists it."""
         return build_stage(name, self.stage_tables.get(name, {}), f"{self.path}, [{name}]")
 
-    def task_for(self, labels_in_data: tuple[str, ...]) -> Task:
-        """The task, its labels taken from the data where the recipe names none."""
+    def task_for(self, labels_in_data: tuple[str, ...], max_choices: int = 0) -> Task:
+        """The task, its labels taken from the data where the recipe names none.
+
+        Parameters
+        ----------
+        max_choices : int
+            The most choices of any row, where rows bring their own.
+        """
+        if self.data.choices:
+            return Task(self.task.name or self.name, self.task.instructions, (), max_choices)
         labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
         return Task(self.task.name or self.name, self.task.instructions, labels)
 
@@ -240,6 +262,10 @@ def read_recipe(path: Path | str) -> Recipe:
         name: read_table(cls, document.get(name, {}), f"{path}, [{name}]") for name, cls in tables.items()
     }
     stage_tables = {name: document[name] for name in STAGES if name in document}
+    if read["data"].choices and (read["task"].labels or read["task"].style != "name"):
+        raise RecipeError(
+            f"{path}: [data] choices and [task] labels or style: rows bring their own choices, or share labels"
+        )
     for name in {*head.stages, *stage_tables}:
         build_stage(name, stage_tables.get(name, {}), f"{path}, [{name}]")
     return Recipe(

@@ -11,7 +11,7 @@ import json
 import resource
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,9 +26,9 @@ from labelwright.engine import Weights
 from labelwright.errors import RecipeError
 from labelwright.metrics import evaluate
 from labelwright.prompt import Prompt
-from labelwright.task import Example
+from labelwright.task import Example, Task
 from optimizers.stage import StageContext
-from workbench.data import SIDES, load_rows, make_splits, read_splits, split_digest, splits_document
+from workbench.data import SIDES, load_rows, make_splits, max_choices, read_splits, split_digest, splits_document
 from workbench.engines import Engines
 from workbench.folder import Clock, RunFolder, find_run, runs_of
 from workbench.progress import Display
@@ -50,7 +50,7 @@ class Session:
         self.folder = folder
         self.display = display
         self.splits = read_splits(folder.path / "splits.json", rows)
-        self.task = recipe.task_for(tuple({row.label for row in rows}))
+        self.task = task_of(recipe, rows)
         self.engines = Engines(recipe.model)
         self.tracking: Tracking
         self.n_steps = 0
@@ -254,9 +254,14 @@ def peak_memory_bytes() -> int:
 def read_rows(recipe: Recipe) -> list[Example]:
     """The recipe's rows, checked against its labels, before anything heavy is imported."""
     names = [label.name for label in recipe.task.labels] or None
-    rows = load_rows(recipe.data, names)
-    recipe.task_for(tuple({row.label for row in rows}))
+    rows = load_rows(recipe.data, names, recipe.seed)
+    task_of(recipe, rows)
     return rows
+
+
+def task_of(recipe: Recipe, rows: Sequence[Example]) -> Task:
+    """The recipe's task over these rows."""
+    return recipe.task_for(tuple({row.label for row in rows}), max_choices(rows))
 
 
 def _same_classifier(one: Bundle, other: Bundle) -> bool:

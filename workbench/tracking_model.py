@@ -28,16 +28,23 @@ class BundleModel(PythonModel):
         Parameters
         ----------
         model_input : DataFrame
-            With the texts in a column ``text``, or in its only column.
+            With the texts in a column ``text``, or in its only column; and each row's own choices, a list, in a column
+            ``choices`` where rows bring them.
         """
         column = "text" if "text" in model_input.columns else model_input.columns[0]
-        probs = self._classifier.predict_proba([str(text) for text in model_input[column]])
-        names = [str(name) for name in self._classifier.classes_]
+        rows: list[Any] = [str(text) for text in model_input[column]]
+        names: list[Any] = [[str(name) for name in self._classifier.classes_]] * len(rows)
+        if "choices" in model_input.columns:
+            names = [[str(choice) for choice in choices] for choices in model_input["choices"]]
+            rows = list(zip(rows, names, strict=True))
+        probs = self._classifier.predict_proba(rows)
         return pd.DataFrame(
             {
-                "label": [names[k] for k in probs.argmax(axis=1)],
+                "label": [known[k] for known, k in zip(names, probs.argmax(axis=1), strict=True)],
                 "confidence": probs.max(axis=1),
-                "probabilities": [dict(zip(names, map(float, row), strict=True)) for row in probs],
+                "probabilities": [
+                    dict(zip(known, map(float, row), strict=False)) for known, row in zip(names, probs, strict=True)
+                ],
             }
         )
 

@@ -16,6 +16,7 @@ from typing import Any
 from rich.table import Table
 
 from labelwright.bundle import load
+from labelwright.choices import lettered, split_lettered
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.intervals import Interval
 from workbench.data import split_digest, split_summary
@@ -122,8 +123,13 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
 
     bundle = load(where)
     classifier = Classifier.from_bundle(bundle, engine=Engines(recipe.model)(bundle.weights))
+    names = tuple(map(str, classifier.classes_))
+    if bundle.task.by_row:
+        question, *choices = (part.strip() for part in text.split("|"))
+        text = lettered(question, choices, 'TEXT="question | choice | choice …"')
+        names = split_lettered(text)[1]
     probs = classifier.predict_proba([text])[0]
-    ranked = sorted(zip(probs.tolist(), map(str, classifier.classes_), strict=True), reverse=True)
+    ranked = sorted(zip(probs.tolist(), names, strict=False), reverse=True)
     for p, name in ranked[:3]:
         display.say(f"{p:6.1%}  {name}")
     display.say(f"({where})")

@@ -1,0 +1,143 @@
+import numpy as np
+import pytest
+from fakes import FakeEngine
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelwright.bundle import Bundle, load, save, verify
+from labelwright.calibration import Calibration
+from labelwright.choices import as_letters, lettered, present, rotations, split_lettered
+from labelwright.classifier import Classifier
+from labelwright.cli import main
+from labelwright.decide import log_scores, probabilities
+from labelwright.engine import Weights
+from labelwright.errors import DataError
+from labelwright.prompt import Prompt
+from labelwright.task import Example, Label, Task
+
+TASK = Task("quiz", "Answer the question.", max_choices=4)
+
+
+class LikesLetters(FakeEngine):
+    """Prefers choices whose words are in the question, and, much more, the letter A."""
+
+    def _row(self, prompt, options):
+        question, choices = split_lettered(prompt.user)
+        asked = set(question.lower().split())
+        values = np.full(len(options), 5.0)  # a letter that the row does not use must not win
+        values[: len(choices)] = [2.0 * len(asked & set(choice.lower().split())) for choice in choices]
+        values[0] += 3.0
+        return values - np.logaddexp.reduce(values)
+
+
+def bundle(**calibration):
+    return Bundle(TASK, Prompt.for_task(TASK, FakeEngine().template), Weights("fake"), Calibration(**calibration))
+
+
+lines = st.text(min_size=1).map(lambda text: " ".join(text.split())).filter(bool)
+
+
+@given(st.text().filter(lambda text: text.strip()), st.lists(lines, min_size=2, max_size=26))
+def test_lettered_texts_come_apart_as_they_were(question, choices):
+    text = lettered(question, choices)
+    assert split_lettered(text) == (question.strip(), tuple(choices))
+    assert present([text], 26).sum() == len(choices)
+
+
+@given(st.lists(lines, min_size=2, max_size=6, unique=True))
+def test_every_choice_stands_behind_every_letter_once(choices):
+    orders = [split_lettered(text)[1] for text in rotations(lettered("q", choices))]
+    assert len(orders) == len(choices)
+    for place in range(len(choices)):
+        assert sorted(order[place] for order in orders) == sorted(choices)
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ([], "0 choice"),
+        (["a"], "1 choice"),
+        (["a", " a "], "'a' is repeated"),
+        (["a", " "], "empty"),
+        (["x"] * 27, "27"),
+    ],
+)
+def test_bad_choices_are_refused(choices, said):
+    with pytest.raises(DataError, match=said):
+        lettered("q", choices, "row 3")
+
+
+def test_a_row_becomes_a_row_over_letters():
+    row = as_letters(Example("1", "What floats?", "wood", choices=("stone", "wood")))
+    assert (row.text, row.label, row.group) == ("What floats?\nA. stone\nB. wood", "B", "question: What floats?")
+    with pytest.raises(DataError, match="none of its choices"):
+        as_letters(Example("1", "What floats?", "cork", choices=("stone", "wood")))
+    with pytest.raises(DataError, match="several of its choices"):
+        as_letters(Example("1", "What floats?", "wood", choices=("wood", "wood")))
+    with pytest.raises(DataError, match="row 7 has no choices"):
+        as_letters(Example("1", "What floats?", "cork"), "row 7")
+
+
+def test_the_prompt_lists_no_labels_and_the_options_are_letters():
+    prompt = bundle().prompt
+    assert prompt.options == (" A", " B", " C", " D")
+    assert "Labels" not in prompt.system
+    assert prompt.render(lettered("What floats?", ["stone", "wood"])).user == "What floats?\nA. stone\nB. wood"
+
+
+def test_letters_that_a_row_does_not_use_have_no_probability():
+    texts = [lettered("wood floats", ["stone", "wood"]), lettered("is it red", ["red", "green", "blue", "grey"])]
+    probs = probabilities(bundle(), LikesLetters(), texts)
+    np.testing.assert_allclose(probs.sum(axis=1), 1)
+    assert (probs[0, 2:] == 0).all()
+    assert (probs[1] > 0).all()
+
+
+def test_rotations_cancel_a_liking_for_a_letter():
+    engine, text = LikesLetters(), lettered("wood floats", ["stone", "brick", "wood"])
+    assert probabilities(bundle(), engine, [text])[0].argmax() == 0
+    turned = probabilities(bundle(rotations=True), engine, [text, lettered("wood floats", ["wood", "stone"])])
+    assert turned.argmax(axis=1).tolist() == [2, 0]
+    # What stands where no longer matters: the probabilities follow the choices.
+    again = probabilities(bundle(rotations=True), engine, [lettered("wood floats", ["wood", "stone", "brick"])])
+    np.testing.assert_allclose(again[0, :3], turned[0, [2, 0, 1]])
+
+
+def test_rotations_change_nothing_for_shared_labels():
+    task = Task("t", "Name it.", (Label("pool"), Label("fence")))
+    one = Bundle(task, Prompt.for_task(task, FakeEngine().template), Weights("fake"), Calibration(rotations=True))
+    assert log_scores(one, FakeEngine(), ["the pool"]).shape == (1, 2)
+
+
+def test_the_classifier_answers_with_the_choice(tmp_path):
+    classifier = Classifier.from_bundle(bundle(rotations=True), engine=LikesLetters())
+    rows = [("wood floats", ["stone", "brick", "wood"]), ("is it red", ["green", "red"])]
+    assert classifier.predict(rows).tolist() == ["wood", "red"]
+    with pytest.raises(DataError, match="pair"):
+        classifier.predict([3])
+    with pytest.raises(DataError, match="no lettered choices"):
+        classifier.predict(["wood floats"])
+
+
+def test_a_bundle_keeps_choices_and_rotations(tmp_path, monkeypatch, capsys):
+    engine = LikesLetters()
+    golden = [as_letters(Example("1", "wood floats", "wood", choices=("stone", "wood")))]
+    saved = save(bundle(rotations=True), tmp_path / "b", engine=engine, golden=golden)
+    assert (saved.task, saved.prompt, saved.calibration) == (TASK, bundle().prompt, Calibration(rotations=True))
+    assert verify(tmp_path / "b", engine).ok
+    assert load(tmp_path / "b").task.by_row
+
+    import labelwright.engine
+
+    monkeypatch.setattr(labelwright.engine, "open_engine", lambda weights, settings: engine)
+    folder = str(tmp_path / "b")
+    assert main(["predict", folder, "wood floats", "--json", "--choices", "stone", "wood"]) == 0
+    assert '"label": "wood"' in capsys.readouterr().out
+    assert main(["predict", folder, "wood floats"]) == 2
+    assert "no choices" in capsys.readouterr().err
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"text": "wood floats", "choices": ["stone", "wood"], "label": "wood"}\n' * 3)
+    assert main(["predict", folder, "--input", str(rows)]) == 0
+    assert '"probabilities": {"stone": ' in capsys.readouterr().out
+    assert main(["evaluate", folder, "--input", str(rows)]) == 0
+    assert "accuracy     1.000" in capsys.readouterr().out
