@@ -118,7 +118,9 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     n_biases, n_labels = len(calibration.bias), len(task.names)
     if tuple(label.name for label in prompt.labels) != task.names or n_biases not in (0, n_labels):
         raise BundleError(f"{folder}: prompt or calibration do not fit the task's {n_labels} labels; export again")
-    if prompt.render(_PLACE)._asdict() != content["rendered"] or list(prompt.options) != content["options"]:
+    # Bundles from before there were thoughts do not name them.
+    written = {"thought": "", "answer_start": "", **content["rendered"]}
+    if prompt.render(_PLACE)._asdict() != written or list(prompt.options) != content["options"]:
         raise BundleError(
             f"{folder}: this version of labelwright writes the prompt otherwise than the one that made the bundle, so "
             f"its numbers would not hold; install that version, or export again"

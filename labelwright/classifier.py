@@ -187,21 +187,22 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """The engine that was given, else one opened for these weights and settings, and kept."""
         if hasattr(self, "_given_engine"):
             return self._given_engine
-        key = (weights, self.device, self.dtype)
+        thinking = self.bundle_.prompt.template.thinking_tokens if hasattr(self, "bundle_") else 0
+        key = (weights, self.device, self.dtype, thinking)
         if getattr(self, "_opened", (None,))[0] != key:
             # Tuned weights are files that may be replaced, so their engine is not shared between classifiers.
             self._opened = (key, _untuned_engine(*key) if weights.folder is None else _open(*key))
         return self._opened[1]
 
 
-def _open(weights: Weights, device: str, dtype: str) -> Engine:
-    return open_engine(weights, EngineSettings(device=device, dtype=dtype))
+def _open(weights: Weights, device: str, dtype: str, thinking_tokens: int) -> Engine:
+    return open_engine(weights, EngineSettings(device=device, dtype=dtype, thinking_tokens=thinking_tokens))
 
 
 @lru_cache(maxsize=1)
-def _untuned_engine(weights: Weights, device: str, dtype: str) -> Engine:
+def _untuned_engine(weights: Weights, device: str, dtype: str, thinking_tokens: int) -> Engine:
     """The engine of a base model; the last is kept, because cross-validation clones and fits again and again."""
-    return _open(weights, device, dtype)
+    return _open(weights, device, dtype, thinking_tokens)
 
 
 def _texts(X: Any) -> list[str]:  # noqa: N803

@@ -105,6 +105,15 @@ def _command(commands: Any, name: str, function: Any, help: str) -> argparse.Arg
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="folder that `make export` wrote")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps, ... (default: auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16 (default: auto)")
+    parser.add_argument(
+        "--backend", default="transformers", help="transformers, vllm, llamacpp or openai (default: transformers)"
+    )
+    parser.add_argument("--url", default="", help="of the server, for vllm and openai; ends in /v1")
+    parser.add_argument(
+        "--long-rows",
+        default="refuse",
+        help="rows longer than the model reads: refuse them, keep their head, or head_tail (default: refuse)",
+    )
     return parser
 
 
@@ -128,6 +137,7 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
     bundle, engine = _open(arguments)
     for row in label_rows(records, bundle, engine, source=source, chunk_rows=_TYPED_CHUNK_ROWS):
         print(json.dumps(row, ensure_ascii=False) if arguments.json else _picture(row), flush=True)
+    _remarks(engine)
     return 0
 
 
@@ -141,6 +151,7 @@ def _predict_rows(arguments: argparse.Namespace) -> int:
         bundle, engine = _open(arguments)
         for row in _shown(_labelled(records, bundle, engine, arguments, source)):
             output.write(row)
+    _remarks(engine)
     return 0
 
 
@@ -177,6 +188,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             )
     bundle, engine = _open(arguments)
     probs = np.concatenate(list(_shown(_probabilities([example.text for example in examples], bundle, engine))))
+    _remarks(engine)
     gold = np.array([names.index(example.label) for example in examples])
     # A row without a group is a group of its own.
     groups = [example.group or f"row {n}" for n, example in enumerate(examples)] if arguments.group_column else None
@@ -223,7 +235,15 @@ def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
     from labelwright.engine import EngineSettings, open_engine
 
     bundle = load(arguments.bundle)
-    return bundle, open_engine(bundle.weights, EngineSettings(device=arguments.device, dtype=arguments.dtype))
+    settings = EngineSettings(
+        backend=arguments.backend,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        url=arguments.url,
+        long_rows=arguments.long_rows,
+        thinking_tokens=bundle.prompt.template.thinking_tokens,
+    )
+    return bundle, open_engine(bundle.weights, settings)
 
 
 def _first_read(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -266,6 +286,16 @@ def _shown(rows: Iterator[Any]) -> Iterator[Any]:
             reported = now
             print(f"\r{n_rows} rows, {n_rows / (now - started):.0f} rows/s", end="", file=sys.stderr, flush=True)
     print(f"\r{n_rows} rows in {time.monotonic() - started:.1f} s".ljust(40), file=sys.stderr)
+
+
+def _remarks(engine: Engine) -> None:
+    """What a reader of the answers must know about them, on stderr."""
+    from labelwright.engine import has_probabilities
+
+    if engine.n_shortened:
+        print(f"{engine.n_shortened} rows were shortened to fit the context of {engine.name}", file=sys.stderr)
+    if not has_probabilities(engine):
+        print(f"probabilities are not available from {engine.name}: each answer is all or nothing", file=sys.stderr)
 
 
 def _picture(row: Mapping[str, Any]) -> str:

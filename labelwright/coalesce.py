@@ -1,8 +1,8 @@
 """Many callers, one engine: their rows share engine calls, in fair order, on one thread.
 
 An engine wants batches; threads, event loops and request handlers ask row by row. ``CoalescingEngine`` stands between
-them and is itself an engine. ``_Queue`` decides who is served next and how many rows may wait, ``_Server`` makes the
-engine calls and sorts out whose fault an error is.
+them and is itself an engine. Who is served next and how many may wait is decided in ``labelwright.waiting_line``; here
+the engine calls are made, and it is found out whose fault an error is.
 
 One thread makes all engine calls. Each thread that enters OpenMP gets a team of workers and a memory arena of its own
 and keeps both, so thirty callers taking turns at a model cost memory for thirty.
@@ -11,26 +11,20 @@ and keeps both, so thirty callers taking turns at a model cost memory for thirty
 from __future__ import annotations
 
 import atexit
-import re
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
-from dataclasses import dataclass, field
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from labelwright.engine import Engine, has_probabilities
-from labelwright.errors import DataError, QueueFullError
+from labelwright.errors import DataError
 from labelwright.prompt import Rendered, Template
-
-Scores = NDArray[np.float64]
+from labelwright.waiting_line import Part, Request, Scores, WaitingLine
 
 # Pieces of one long call that are out at a time: one at the engine and one that waits for it.
 _PIECES_OUT = 2
@@ -87,14 +81,14 @@ class CoalescingEngine:
             raise ValueError("expected max_batch_rows and max_waiting_rows of 1 or more, and times of 0 or more")
         self.engine = engine
         self.max_batch_rows = max_batch_rows
-        self._queue = _Queue(max_batch_rows, max_waiting_rows, quiet_s, max_wait_s)
-        # The thread knows the queue only, and a request brings its engine along, so that an engine nobody uses any more
+        self._line = WaitingLine(max_batch_rows, max_waiting_rows, quiet_s, max_wait_s)
+        # The thread knows the line only, and a request brings its engine along, so that an engine nobody uses any more
         # can go even if nobody closed this.
-        self._thread = threading.Thread(target=_serve, args=(self._queue,), name="engine", daemon=True)
+        self._thread = threading.Thread(target=_serve, args=(self._line,), name="engine", daemon=True)
         self._thread.start()
-        _RUNNING[self._thread] = self._queue
+        _RUNNING[self._thread] = self._line
         # Only stop: the garbage collector may call this from anywhere, where waiting for a thread could be for ever.
-        weakref.finalize(self, self._queue.stop).atexit = False
+        weakref.finalize(self, self._line.stop).atexit = False
 
     @property
     def name(self) -> str:
@@ -115,6 +109,11 @@ class CoalescingEngine:
     def has_probabilities(self) -> bool:
         """As ``labelwright.engine.has_probabilities`` of the engine."""
         return has_probabilities(self.engine)
+
+    @property
+    def n_waiting_rows(self) -> int:
+        """Rows that wait for the engine now."""
+        return self._line.n_rows
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of plain text; does not wait for the engine."""
@@ -140,7 +139,7 @@ class CoalescingEngine:
         prompts, options = list(prompts), tuple(options)
 
         def submit(start: int, stop: int) -> Future[Scores]:
-            return self._submit(_Request(self.engine, prompts[start:stop], options, start), True, timeout_s)
+            return self._submit(Request(self.engine, prompts[start:stop], options, start), True, timeout_s)
 
         pieces = self._in_pieces(len(prompts), submit)
         return np.concatenate(pieces) if pieces else np.empty((0, len(options)))
@@ -151,7 +150,7 @@ class CoalescingEngine:
 
         def submit(start: int, end: int) -> Future[list[str]]:
             part = prompts[start:end]
-            request = _Request(
+            request = Request(
                 engine, part, (), start, call=lambda: engine.generate(part, max_new_tokens=max_new_tokens, stop=stop)
             )
             return self._submit(request, True, None)
@@ -192,12 +191,12 @@ class CoalescingEngine:
         """
         engine, prompts, options = self.engine, list(prompts), tuple(options)
         call = (lambda: engine.score(prompts, options)) if alone else None
-        return self._submit(_Request(engine, prompts, options, 0, call=call), wait, timeout_s)
+        return self._submit(Request(engine, prompts, options, 0, call=call), wait, timeout_s)
 
     def close(self) -> None:
         """End the thread after the engine call in progress; whoever still waits is cancelled. May be called twice."""
-        self._queue.stop()
-        if threading.current_thread() is not self._thread:
+        self._line.stop()
+        if threading.current_thread() is not self._thread:  # a future's callback may close, but not wait for itself
             self._thread.join()
 
     def __enter__(self) -> CoalescingEngine:
@@ -208,13 +207,13 @@ class CoalescingEngine:
     ) -> None:
         self.close()
 
-    def _submit(self, request: _Request, wait: bool, timeout_s: float | None) -> Future[Any]:
+    def _submit(self, request: Request, wait: bool, timeout_s: float | None) -> Future[Any]:
         if not request.prompts:
             request.future.set_result(request.scores)
             return request.future
-        self._queue.put(request, timeout_s if wait else 0.0)
+        self._line.put(request, timeout_s if wait else 0.0)
         # After it is in the queue: a request that was cancelled is taken out of there.
-        request.future.add_done_callback(lambda _: self._queue.drop(request))
+        request.future.add_done_callback(lambda _: self._line.drop(request))
         return request.future
 
     def _in_pieces(self, n_rows: int, submit: Callable[[int, int], Future[Any]]) -> list[Any]:
@@ -234,250 +233,72 @@ class CoalescingEngine:
         return results
 
 
-@dataclass(eq=False)
-class _Request:
-    """Rows of one caller, and what became of them.
-
-    ``first_row`` is the place of its first row in the caller's own list. ``call`` makes it one engine call of its own;
-    without it the rows are scored together with others'.
-    """
-
-    engine: Engine
-    prompts: Sequence[Rendered]
-    options: tuple[str, ...]
-    first_row: int
-    call: Callable[[], Any] | None = None
-    future: Future[Any] = field(default_factory=Future)
-    n_taken: int = 0
-    n_scored: int = 0
-
-    def __post_init__(self) -> None:
-        self.scores: Scores = np.empty((len(self.prompts), len(self.options)))
-
-    @property
-    def n_left(self) -> int:
-        return len(self.prompts) - self.n_taken
-
-    def shares_calls_with(self, other: _Request) -> bool:
-        return self.call is None and other.call is None and self.options == other.options
-
-    def finish(self, result: Any) -> None:
-        with suppress(InvalidStateError):  # cancelled, or failed with another of its parts
-            self.future.set_result(result)
-
-    def fail(self, error: BaseException) -> None:
-        with suppress(InvalidStateError):
-            self.future.set_exception(error)
-
-
-class _Part(NamedTuple):
-    """The rows of one request in one batch."""
-
-    request: _Request
-    start: int
-    stop: int
-
-    def succeed(self, scores: Scores) -> None:
-        request = self.request
-        request.scores[self.start : self.stop] = scores
-        request.n_scored += self.stop - self.start
-        if request.n_scored == len(request.prompts):
-            request.finish(request.scores)
-
-    def fail(self, error: BaseException) -> None:
-        self.request.fail(_renumbered(error, self.request.first_row + self.start))
-
-
-class _Queue:
-    """Who waits, who is next, and whether there is room for more."""
-
-    def __init__(self, max_batch_rows: int, max_waiting_rows: int, quiet_s: float, max_wait_s: float) -> None:
-        self.max_batch_rows = max_batch_rows
-        self.max_waiting_rows = max_waiting_rows
-        self.quiet_s = quiet_s
-        self.max_wait_s = max_wait_s
-        self._line: deque[_Request] = deque()  # every one of them has rows left
-        self._n_waiting = 0
-        self._n_put = 0
-        self._n_put_before = 0
-        self._stopped = False
-        # Those who wait for room, in the order they came: a long request must not be overtaken for ever.
-        self._entrance: deque[object] = deque()
-        lock = threading.RLock()
-        self._work, self._room = threading.Condition(lock), threading.Condition(lock)
-
-    def put(self, request: _Request, timeout_s: float | None) -> None:
-        """Let a request in, or raise QueueFullError after ``timeout_s``; None waits for as long as it takes."""
-        n_rows = len(request.prompts)
-        turn = object()
-
-        def may_enter() -> bool:
-            fits = not self._n_waiting or self._n_waiting + n_rows <= self.max_waiting_rows
-            return self._stopped or (fits and self._entrance[0] is turn)
-
-        with self._room:
-            self._entrance.append(turn)
-            try:
-                entered = self._room.wait_for(may_enter, timeout_s)
-            finally:
-                self._entrance.remove(turn)
-                self._room.notify_all()
-            if self._stopped:
-                raise RuntimeError("this engine is closed")
-            if not entered:
-                raise QueueFullError(
-                    f"{self._n_waiting} rows wait for the engine and {n_rows} more have no room, the limit is "
-                    f"{self.max_waiting_rows}: try again later, or ask for fewer rows at a time"
-                )
-            self._line.append(request)
-            self._n_waiting += n_rows
-            self._n_put += 1
-            self._work.notify()
-
-    def take(self) -> list[_Part] | None:
-        """The next batch, once there is one; None when the queue is stopped."""
-        with self._work:
-            crowded = self._n_put > self._n_put_before  # somebody came while the engine was at work
-            while True:
-                self._work.wait_for(lambda: self._line or self._stopped)
-                if crowded and self.quiet_s:
-                    self._gather()
-                if self._stopped:
-                    return None
-                if self._line:  # what was there may have been cancelled meanwhile
-                    break
-            batch = self._next()
-            self._n_put_before = self._n_put
-            self._room.notify_all()
-            return batch
-
-    def drop(self, request: _Request) -> None:
-        """Forget the rows of a request that is over and were not taken."""
-        if request.future.cancelled():
-            request.future.set_running_or_notify_cancel()  # or concurrent.futures.wait would not hear of it
-        with self._work:
-            if request in self._line:
-                self._line.remove(request)
-                self._n_waiting -= request.n_left
-                self._room.notify_all()
-
-    def waiting(self) -> list[_Request]:
-        """Every request that has rows left."""
-        with self._work:
-            return list(self._line)
-
-    def stop(self) -> None:
-        """Cancel everything that waits, and let nothing in any more."""
-        with self._work:
-            self._stopped = True
-            self._work.notify_all()
-            self._room.notify_all()
-        for request in self.waiting():
-            request.future.cancel()
-
-    def _gather(self) -> None:
-        """Wait until the batch is full, or nobody comes any more."""
-        latest = time.monotonic() + self.max_wait_s
-        while self._line and not self._stopped and not self._full():
-            n_put, left_s = self._n_put, latest - time.monotonic()
-            if left_s <= 0:
-                return
-            self._work.wait(min(self.quiet_s, left_s))
-            if self._n_put == n_put:
-                return
-
-    def _full(self) -> bool:
-        first = self._line[0]
-        alike = (request.n_left for request in self._line if request.shares_calls_with(first))
-        return first.call is not None or sum(alike) >= self.max_batch_rows
-
-    def _next(self) -> list[_Part]:
-        """Take the first request's rows and those that can share its engine call off the line."""
-        first = self._line[0]
-        if first.call is not None:
-            served, shares = [first], [first.n_left]
-        else:
-            served = [request for request in self._line if request.shares_calls_with(first)][: self.max_batch_rows]
-            shares = equal_shares([request.n_left for request in served], self.max_batch_rows)
-        chosen = set(map(id, served))
-        self._line = deque(request for request in self._line if id(request) not in chosen)
-        parts = []
-        for request, share in zip(served, shares, strict=True):
-            parts.append(_Part(request, request.n_taken, request.n_taken + share))
-            request.n_taken += share
-            if request.n_left:
-                self._line.append(request)
-        self._n_waiting -= sum(shares)
-        return parts
-
-
 class _Server:
     """Makes the engine calls, and finds out which request an error belongs to."""
 
-    def __init__(self, queue: _Queue) -> None:
-        self._queue = queue
+    def __init__(self, line: WaitingLine) -> None:
+        self._line = line
         # A row that was scored once: if it fails as well, the engine is at fault and not the rows.
         self._known_good: tuple[Rendered, tuple[str, ...]] | None = None
         # Requests that failed by themselves while no row is known to be good.
         self._n_failed = 0
 
-    def serve(self, batch: Sequence[_Part]) -> None:
+    def serve(self, batch: Sequence[Part]) -> None:
         """Answer every part of a batch, with scores or an error."""
         try:
             self._answer([part for part in batch if not part.request.future.done()])
         except _EngineFailureError as failure:
-            for request in [*(part.request for part in batch), *self._queue.waiting()]:
+            for request in [*(part.request for part in batch), *self._line.waiting()]:
                 request.fail(failure.error)
 
-    def _answer(self, parts: Sequence[_Part], blamed: bool = False) -> None:
+    def _answer(self, parts: Sequence[Part], blamed: bool = False) -> None:
         """One engine call; if it fails, each half by itself, until it is known which requests are at fault.
 
-        ``blamed``: it is known already that rows are at fault.
+        ``blamed``: it is known already that rows are at fault and not the engine.
         """
-        if not parts:
+        if not parts or (error := self._try(parts)) is None:
             return
-        try:
-            self._call(parts)
-            return
-        except Exception as raised:
-            error = raised
-        except BaseException as raised:
-            raise _EngineFailureError(raised) from raised
-        if not blamed and not isinstance(error, DataError) and self._engine_fails_too(parts[0].request.engine):
+        about_rows = blamed or isinstance(error, DataError)
+        if not about_rows and self._known_good is not None and self._fails_again(parts[0].request.engine):
             raise _EngineFailureError(error)
         if len(parts) > 1:
             half = len(parts) // 2
+            # The first half may be the first that ever succeeds.
             self._answer(parts[:half], blamed=self._known_good is not None)
             self._answer(parts[half:], blamed=self._known_good is not None)
             return
-        if self._known_good is None and not isinstance(error, DataError):
+        if not about_rows and self._known_good is None:
             self._n_failed += 1
             if self._n_failed > 1:
                 raise _EngineFailureError(error)
         parts[0].fail(error)
 
-    def _call(self, parts: Sequence[_Part]) -> None:
+    def _try(self, parts: Sequence[Part]) -> Exception | None:
+        """Make one engine call and hand out its scores; the error where there is one."""
         first = parts[0].request
-        if first.call is not None:
-            first.finish(first.call())
-            return
-        prompts = [prompt for part in parts for prompt in part.request.prompts[part.start : part.stop]]
-        scores = np.asarray(first.engine.score(prompts, first.options))
-        if scores.shape != (len(prompts), len(first.options)):
-            raise ValueError(f"{first.engine.name}: scores of shape {scores.shape} for {len(prompts)} rows")
-        self._known_good = prompts[0], first.options
+        try:
+            if first.call is not None:
+                first.finish(first.call())
+            else:
+                prompts = [prompt for part in parts for prompt in part.prompts]
+                scores = np.asarray(first.engine.score(prompts, first.options))
+                if scores.shape != (len(prompts), len(first.options)):
+                    raise ValueError(f"{first.engine.name} gave scores of shape {scores.shape} for {len(prompts)} rows")
+                bounds = np.cumsum([len(part.prompts) for part in parts])
+                for part, rows in zip(parts, np.split(scores, bounds[:-1]), strict=True):
+                    part.succeed(rows)
+        except Exception as error:
+            return error
+        except BaseException as error:
+            raise _EngineFailureError(error) from error
         self._n_failed = 0
-        start = 0
-        for part in parts:
-            stop = start + part.stop - part.start
-            part.succeed(scores[start:stop])
-            start = stop
+        if first.options:
+            self._known_good = parts[0].prompts[0], first.options
+        return None
 
-    def _engine_fails_too(self, engine: Engine) -> bool:
-        """Whether a row that was scored before fails now."""
-        if self._known_good is None:
-            return False
-        prompt, options = self._known_good
+    def _fails_again(self, engine: Engine) -> bool:
+        """Whether the row that is known to be good fails now."""
+        prompt, options = self._known_good  # type: ignore[misc]
         try:
             engine.score([prompt], options)
         except Exception:
@@ -493,56 +314,35 @@ class _EngineFailureError(Exception):
         self.error = error
 
 
-def _serve(queue: _Queue) -> None:
+def _serve(line: WaitingLine) -> None:
     """The engine's thread. Between batches it holds no request, and so no engine."""
-    server = _Server(queue)
+    server = _Server(line)
 
     def serve_next() -> bool:
-        batch = queue.take()
+        batch = line.take()
         if batch is not None:
             server.serve(batch)
         return batch is not None
 
-    while serve_next():
-        pass
+    try:
+        while serve_next():
+            pass
+    finally:
+        line.stop()
+        for request in line.waiting():
+            request.future.cancel()
 
 
-# Threads in native code when the interpreter is taken down can bring it down with a crash: they are ended before.
-_RUNNING: weakref.WeakKeyDictionary[threading.Thread, _Queue] = weakref.WeakKeyDictionary()
+# A thread in native code while the interpreter is taken down can crash it, so threads are ended before.
+_RUNNING: weakref.WeakKeyDictionary[threading.Thread, WaitingLine] = weakref.WeakKeyDictionary()
+# The longest wait for the engine call in progress then: a server may never answer.
+_EXIT_S = 10.0
 
 
 @atexit.register
 def _end_threads() -> None:
-    for thread, queue in list(_RUNNING.items()):
-        queue.stop()
-        thread.join()
-
-
-def equal_shares(wanted: Sequence[int], room: int) -> list[int]:
-    """Share ``room`` places equally; what one does not need goes to the others.
-
-    Parameters
-    ----------
-    wanted : sequence of int
-        Each at least 1; no more of them than ``room``.
-
-    >>> equal_shares([1, 100, 20, 3], 30)
-    [1, 13, 13, 3]
-    """
-    shares = [0] * len(wanted)
-    n_left = len(wanted)
-    for i in sorted(range(len(wanted)), key=lambda i: wanted[i]):
-        shares[i] = min(wanted[i], room // n_left)
-        room -= shares[i]
-        n_left -= 1
-    return shares
-
-
-def _renumbered(error: BaseException, n_before: int) -> BaseException:
-    """The same DataError with the row's number in its caller's list; ``n_before`` rows stand before the engine's."""
-    found = re.match(r"row (\d+)\b", str(error))
-    if not isinstance(error, DataError) or not found or not n_before:
-        return error
-    renumbered = type(error)(f"row {int(found[1]) + n_before}{str(error)[found.end() :]}")
-    renumbered.__cause__ = error.__cause__
-    return renumbered
+    running = list(_RUNNING.items())
+    for _, line in running:
+        line.stop()
+    for thread, _ in running:
+        thread.join(_EXIT_S)

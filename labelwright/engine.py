@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.errors import MissingExtraError, RecipeError
+from labelwright.errors import MissingExtraError, ModelError, RecipeError
 from labelwright.prompt import Rendered, Template
 
 # Where each backend lives, and the extra of the package that brings what it needs; imported when first asked for.
@@ -162,4 +162,11 @@ def open_engine(weights: Weights, settings: EngineSettings | None = None) -> Eng
         raise MissingExtraError(
             f'backend "{settings.backend}" is not installed ({error}): pip install "labelwright[{extra}]"'
         ) from error
-    return engine.open(weights, settings)
+    opened = engine.open(weights, settings)
+    if not settings.thinking_tokens:
+        return opened
+    from labelwright.thinking import ThinkingEngine
+
+    if not hasattr(opened, "tokenizer"):
+        raise ModelError(f'backend "{settings.backend}" renders its own prompts: thinking_tokens must be 0')
+    return ThinkingEngine(opened, Template.from_tokenizer(opened.tokenizer, thinking=True), settings.thinking_tokens)

@@ -10,6 +10,7 @@ text and the row are tokenised as plain text, so a row that says ``<|im_end|>`` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -69,17 +70,23 @@ class Template:
     before_system, before_user, after_user : str
         Markup before the system text, between it and the row, and between the row and the answer.
     end_of_turn : str
-        What ends the assistant's answer. It is scored as part of every option, so no option is a prefix of another.
+        What ends the assistant's answer. Where an option is the beginning of another it is scored with each of them.
+    after_thought : str
+        Where the model thinks: what closes a thought, which ``after_user`` then opens. Empty without thinking.
+    thinking_tokens : int
+        The budget of a thought: a bundle must think as long as what was measured did.
     """
 
     before_system: str = ""
     before_user: str = "\n\n"
     after_user: str = "\n"
     end_of_turn: str = "\n"
+    after_thought: str = ""
+    thinking_tokens: int = 0
 
     @classmethod
-    def from_tokenizer(cls, tokenizer: Any) -> Template:
-        """Read the markup off a Hugging Face tokenizer's chat template, thinking off.
+    def from_tokenizer(cls, tokenizer: Any, thinking: bool = False) -> Template:
+        """Read the markup off a Hugging Face tokenizer's chat template, thinking off unless asked for.
 
         The template is rendered once around marker words and cut at the markers, so that the bundle carries the
         literal text and no later stage renders Jinja again.
@@ -116,7 +123,25 @@ class Template:
         before_user, after_user = rest.split(user)
         # Some templates put a newline after the end-of-turn token; the turn is over at the token.
         end_of_turn = answered.split(answer)[1].rstrip("\n") or (tokenizer.eos_token or "\n")
-        return cls(before_system, before_user, after_user, end_of_turn)
+        template = cls(before_system, before_user, after_user, end_of_turn)
+        return template._with_thoughts() if thinking else template
+
+    def _with_thoughts(self) -> Template:
+        """The same template with the thought left open, of a model that is given an empty one to keep it from thinking.
+
+        Raises
+        ------
+        ModelError
+            If the template gives no empty thought.
+        """
+        empty = re.search(r"(<think>\s*?\n)(\s*</think>\s*)$", self.after_user)
+        if empty is None:
+            raise ModelError(
+                "the chat template has no thoughts to switch on (no empty <think></think> before the answer): "
+                "set thinking_tokens = 0, or choose a model that can think"
+            )
+        before = self.after_user[: empty.start()]
+        return replace(self, after_user=before + empty[1], after_thought="\n" + empty[2].lstrip("\n"))
 
 
 @dataclass(frozen=True)
@@ -195,9 +220,12 @@ class Prompt:
 
     def render_all(self, texts: Sequence[str]) -> list[Rendered]:
         """``render`` for many rows; the system text is built once."""
-        template, system, after_user = self.template, self.system, self.template.after_user + self.cue
+        template, system = self.template, self.system
         before = (template.before_system, system, template.before_user)
-        return [Rendered(*before, text.strip(), after_user) for text in texts]
+        if template.after_thought:
+            after = (template.after_user, "", template.after_thought + self.cue)
+            return [Rendered(*before, text.strip(), *after) for text in texts]
+        return [Rendered(*before, text.strip(), template.after_user + self.cue) for text in texts]
 
     def with_instructions(self, instructions: str) -> Prompt:
         """The same prompt with other instructions."""

@@ -54,9 +54,14 @@ class Training:
 
         from labelwright.engines.transformers import TransformersEngine
         from labelwright.models import load_model
+        from labelwright.thinking import ThinkingEngine
         from optimizers.label_tree_trainer import LabelRows, LabelTreeTrainer
 
         engine = context.open_engine(bundle.weights)
+        if isinstance(engine, ThinkingEngine):
+            raise ModelError(
+                "GRPO trains answers, not thoughts: set [model] thinking_tokens = 0, or leave the stage out"
+            )
         if not isinstance(engine, TransformersEngine):
             raise ModelError(
                 f"GRPO trains in this process, which engine {engine.name!r} cannot: use the transformers backend"

@@ -138,7 +138,7 @@ def _llm_job(
         if same not in generated:
             generated[same] = free_generation(engine, bundle.prompt, test, session.recipe.compare.generate_rows)
         cost["size_bytes"] = size_bytes(folder) + base_size_bytes(bundle)
-        cost["prompt_tokens"] = engine.count_tokens(bundle.prompt.render("").text)
+        cost["prompt_tokens"] = engine.count_tokens(bundle.prompt.system)
         return {"probs": probs, "cost": cost, "generation": generated[same]}
 
     return run
