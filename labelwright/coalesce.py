@@ -37,7 +37,7 @@ class CoalescingEngine:
     Requests are served in turn: each batch begins with the request that has waited longest, shares its rows equally
     among all that have the same options, and sends those that are not finished to the end of the line. So whoever asks
     for one row waits for the engine call in progress and for at most one more for each request ahead of it, however
-    many rows these have.
+    many rows these have; a long call to ``score`` is two requests at a time.
 
     A row that the engine refuses fails its own request and no other. An error that is not about rows (a lost device, a
     server that is gone) reaches everybody who is waiting; later requests try the engine again.
