@@ -5,31 +5,51 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
+from bench.results_page import page, shown
 from labelwright.errors import LabelwrightError
-from workbench.folder import write_json
+from workbench.folder import read_json, write_json
 from workbench.progress import duration, silence_libraries
 
 if TYPE_CHECKING:
     from bench.setting import Setting
     from bench.timing import Measurement
 
-# The order in which they run: the one that may start a demo of its own comes before a model is loaded here.
-PARTS = (
-    "peak_memory_demo_bytes",
-    "score_vs_generate",
-    "score_vs_generate_tuned",
-    "flop_share",
-    "latency",
-    "pruning",
-    "grpo_step_vs_trl",
-)
+# Where each part is, in the order in which they run. The one that may start a demo of its own comes before a model is
+# loaded here, and those that start processes before this one has grown.
+PARTS = {
+    "peak_memory_demo_bytes": "bench.memory:peak_memory_demo",
+    "first_row": "bench.startup:first_row",
+    "memory_many_rows": "bench.startup:memory_many_rows",
+    "score_vs_generate": "bench.scoring:score_vs_generate",
+    "score_vs_generate_tuned": "bench.scoring:score_vs_generate_tuned",
+    "score_vs_llamacpp": "bench.llamacpp:score_vs_llamacpp",
+    "score_vs_vllm": "bench.vllm:score_vs_vllm",
+    "flop_share": "bench.flops:flop_share",
+    "latency": "bench.scoring:latency",
+    "labels_77_vs_18": "bench.labels:labels_77_vs_18",
+    "codes_151_vs_18": "bench.labels:codes_151_vs_18",
+    "expansion": "bench.scoring:expansion",
+    "expansion_tuned": "bench.scoring:expansion_tuned",
+    "expansion_77": "bench.labels:expansion_77",
+    "expansion_151": "bench.labels:expansion_151",
+    "coalescing": "bench.coalescing:coalescing",
+    "grpo_step_vs_trl": "bench.grpo_step:grpo_step_vs_trl",
+    "grpo_step_growth": "bench.grpo_step:grpo_step_growth",
+}
+# Measured on the recipe's newest exported bundle; before the first export there is none.
+TUNED = ("score_vs_generate_tuned", "expansion_tuned")
+# The rows of a step are part of what is measured, so a quick run takes them all.
+OWN_ROWS = ("grpo_step_vs_trl", "grpo_step_growth", "first_row")
 RESULTS = Path("bench/results.json")
+PAGE = Path("docs/results.md")
 QUICK_ROWS = 16
 
 
@@ -39,30 +59,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     silence_libraries()
     console = Console(stderr=True)
     try:
-        run(given.recipe, given.only or PARTS, given.out, quick=given.quick, console=console)
+        run(
+            given.recipe,
+            given.only or list(PARTS),
+            given.out,
+            quick=given.quick,
+            console=console,
+            keep=bool(given.only),
+        )
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def run(recipe: Path, parts: Sequence[str], out: Path, *, quick: bool, console: Console) -> None:
-    """Measure the parts, write each to ``out`` as soon as it is known, and print their table."""
+def run(recipe: Path, parts: Sequence[str], out: Path, *, quick: bool, console: Console, keep: bool = False) -> None:
+    """Measure the parts, write each to ``out`` as soon as it is known, and print their table.
+
+    Parameters
+    ----------
+    keep : bool
+        Other parts keep what ``out`` says of them.
+    """
     from bench.machine import machine_facts
     from bench.timing import seconds_of
 
     machine = machine_facts()
     results: dict[str, Any] = {"machine": machine, "recipe": str(recipe), "quick": quick, "measurements": {}}
+    results["left_out"] = {}
+    if keep and out.is_file():
+        # Parts that are not measured now keep what an earlier run of the same recipe found, with its date.
+        earlier = read_json(out)
+        results["measurements"] = earlier["measurements"] if earlier["recipe"] == str(recipe) else {}
     measured: list[Measurement] = []
     out.parent.mkdir(parents=True, exist_ok=True)
     for name, measure in _measures(recipe, parts, quick):
-        seconds = seconds_of(lambda call=measure: measured.append(call()))  # type: ignore[misc]
+        try:
+            seconds = seconds_of(lambda call=measure: measured.append(call()))  # type: ignore[misc]
+        except (LabelwrightError, ImportError) as error:
+            # What is not installed or not there is left out with a word; the other parts go on.
+            results["left_out"][name] = " ".join(str(error).split())
+            console.print(f"{name} is left out: {results['left_out'][name]}")
+            write_json(out, results)
+            continue
         results["measurements"][name] = measured[-1].as_json()
         write_json(out, results)
         console.print(f"{name}: {duration(seconds)}", style="dim")
     console.print(_table(measured))
     rate = machine["bf16_matmul_flops_per_s"] / 1e9
     console.print(f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}, bf16 {rate:.0f} GFLOP/s")
+    if out == RESULTS and not quick:
+        PAGE.write_text(page(results), encoding="utf-8")
     console.print(f"written: {out}")
 
 
@@ -73,58 +120,36 @@ def _measures(recipe: Path, parts: Sequence[str], quick: bool) -> Iterator[tuple
     for name in PARTS:
         if name not in parts:
             continue
+        module, function = PARTS[name].split(":")
+        measure = getattr(import_module(module), function)
         if name == "peak_memory_demo_bytes":
-            from bench.memory import peak_memory_demo
-
-            yield name, lambda: peak_memory_demo(recipe)
+            yield name, partial(measure, recipe)
             continue
         from bench.setting import open_setting, tuned_setting
 
         setting = setting or open_setting(recipe)
-        measured = tuned_setting(setting) if name == "score_vs_generate_tuned" else setting
-        # Before the first export there is no tuned model to measure.
+        measured = tuned_setting(setting) if name in TUNED else setting
         if measured is not None:
-            yield name, _with_model(name, measured, rounds, {"n_rows": QUICK_ROWS} if quick else {})
-
-
-def _with_model(name: str, setting: Setting, rounds: int, rows: dict[str, int]) -> Callable[[], Measurement]:
-    if name == "grpo_step_vs_trl":
-        from bench.grpo_step import grpo_step_vs_trl
-
-        # The rows of a step are part of what is measured, so a quick run takes them all.
-        return lambda: grpo_step_vs_trl(setting, rounds=rounds)
-    from bench import flops, scoring
-
-    measure = flops.flop_share if name == "flop_share" else getattr(scoring, name)
-    return lambda: measure(setting, rounds=rounds, **rows)
+            rows = {"n_rows": QUICK_ROWS} if quick and name not in OWN_ROWS else {}
+            yield name, partial(measure, measured, rounds=rounds, **rows)
 
 
 def _table(measured: Sequence[Measurement]) -> Table:
     """One line a measurement: its value with the spread over the rounds, the goal, and both sides."""
     table = Table("measurement", "median", "min … max", "goal", "sides (medians)")
     for one in measured:
-        goal = "" if one.goal is None else f"≥ {one.goal:g} {'yes' if one.reached else 'no'}"
-        sides = ", ".join(f"{name} {_number(side.median, side.unit)}" for name, side in one.sides.items())
-        spread = "" if one.low == one.high else f"{_number(one.low)} … {_number(one.high)}"
-        table.add_row(one.name, _number(one.value, one.unit), spread, goal, sides)
+        goal = (
+            "" if one.goal is None else f"{'≤' if one.at_most else '≥'} {one.goal:g} {'yes' if one.reached else 'no'}"
+        )
+        sides = ", ".join(f"{name} {shown(side.median, side.unit)}" for name, side in one.sides.items())
+        spread = "" if one.low == one.high else f"{shown(one.low)} … {shown(one.high)}"
+        table.add_row(one.name, shown(one.value, one.unit), spread, goal, sides)
     return table
-
-
-def _number(value: float, unit: str = "") -> str:
-    """Three digits, with the unit scaled to what people read.
-
-    >>> _number(2.5e9, "bytes"), _number(3.1234, "x"), _number(0.4321)
-    ('2.50 GB', '3.12 x', '0.432')
-    """
-    if unit in ("bytes", "FLOP/s"):
-        value, unit = value / 1e9, {"bytes": "GB", "FLOP/s": "GFLOP/s"}[unit]
-    digits = f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
-    return f"{digits} {unit}".strip()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=PARTS, help="measure these parts (default: all)")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), help="measure these parts (default: all)")
     parser.add_argument("--quick", action="store_true", help="one round of few rows: to see that it runs")
     parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="(default: %(default)s)")

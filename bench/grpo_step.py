@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from peft import LoraConfig
 from transformers import PrinterCallback, TrainerCallback
 
+from bench.labels import BANKING77, banking77_names, with_labels
 from bench.scoring import NEW_TOKENS
 from bench.setting import SEED, Setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
@@ -22,7 +24,11 @@ from optimizers.grpo_training import _keep_activations_small
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
-STEP_GOAL = 15.0
+STEP_GOAL = 30.0
+# The length that the prompt's prefix is brought to, in tokens.
+PREFIX_TOKENS = 150
+# Sequences in one of TRL's forward passes: more of them do not fit into memory.
+TRL_FORWARD = 16
 # Rows from which TRL's sampler draws; the same ones come first in every round and on every side.
 POOL_ROWS = 64
 
@@ -43,15 +49,19 @@ class StepClock(TrainerCallback):
         self.seconds = time.perf_counter() - self._started
 
 
-def grpo_step_vs_trl(setting: Setting, n_rows: int = 4, n_rollouts: int = 8, rounds: int = 3) -> Measurement:
+def grpo_step_vs_trl(
+    setting: Setting, n_rows: int = 16, n_rollouts: int = 8, rounds: int = 3, prefix_tokens: int = PREFIX_TOKENS
+) -> Measurement:
     """Seconds a step of TRL's trainer as it comes over ours in "sampled" mode; "exact" is measured beside them.
 
-    TRL generates freely, at most ``NEW_TOKENS`` a rollout: that is generous, its default is 512.
+    TRL generates freely, at most ``NEW_TOKENS`` a rollout: that is generous, its default is 512. Its forward passes
+    hold ``TRL_FORWARD`` sequences, gradients accumulated; ours hold all rows.
     """
     from trl import GRPOTrainer
 
     from optimizers.label_tree_trainer import LabelRows, LabelTreeTrainer
 
+    setting = with_prefix(setting, prefix_tokens)
     examples = setting.examples[:POOL_ROWS]
     rows = LabelRows.from_examples(examples, setting.prompt, setting.engine)
     stock_rewards: list[float] = []
@@ -67,7 +77,7 @@ def grpo_step_vs_trl(setting: Setting, n_rows: int = 4, n_rollouts: int = 8, rou
         stock = GRPOTrainer(
             reward_funcs=label_match,
             train_dataset=rows.dataset().add_column("gold", [example.label for example in examples]),
-            **_shared(setting, Path(folder), n_items, n_rollouts, NEW_TOKENS, attention="sdpa"),
+            **_shared(setting, Path(folder), n_items, n_rollouts, NEW_TOKENS, attention="sdpa", forward=TRL_FORWARD),
         )
         labels: dict[str, Any] = {
             "rows": rows,
@@ -92,6 +102,7 @@ def grpo_step_vs_trl(setting: Setting, n_rows: int = 4, n_rollouts: int = 8, rou
         facts={
             "rows_per_step": n_rows,
             "rollouts_per_row": n_rollouts,
+            "prefix_tokens": len(rows.prefix),
             "trl_max_completion_length": NEW_TOKENS,
             "trl_mean_reward": float(np.mean(stock_rewards)),
             "trl_over_exact": {"median": median(to_exact), "min": min(to_exact), "max": max(to_exact)},
@@ -99,6 +110,68 @@ def grpo_step_vs_trl(setting: Setting, n_rows: int = 4, n_rollouts: int = 8, rou
             "dtype": str(setting.engine.model.dtype).removeprefix("torch."),
         },
     )
+
+
+def grpo_step_growth(setting: Setting, n_rows: int = 16, rounds: int = 3) -> Measurement:
+    """Seconds of our own step, in both modes, as rollouts, labels and prefix grow; the value is 16 rollouts over 4.
+
+    One thing changes at a time; the others are 8 rollouts, the recipe's labels and ``PREFIX_TOKENS``.
+    """
+    labels = with_labels(setting, banking77_names(), "name") if BANKING77.is_file() else None
+    calls: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, one, n_rollouts, n_prefix in (
+            ("4 rollouts", setting, 4, PREFIX_TOKENS),
+            ("8 rollouts", setting, 8, PREFIX_TOKENS),
+            ("16 rollouts", setting, 16, PREFIX_TOKENS),
+            ("exact", setting, 0, PREFIX_TOKENS),
+            ("exact, prefix 100", setting, 0, 100),
+            ("exact, prefix 400", setting, 0, 400),
+            *([("exact, 77 labels", labels, 0, 0)] if labels else []),
+        ):
+            calls[name] = _our_step(with_prefix(one, n_prefix), Path(folder), n_rows, n_rollouts)
+        take_turns(calls, 1)
+        taken = take_turns(calls, rounds)
+    return ratio(
+        "grpo_step_growth",
+        pairwise(taken["16 rollouts"], taken["4 rollouts"]),
+        sides={name: Side("s/step", tuple(values)) for name, values in taken.items()},
+        facts={"rows_per_step": n_rows, "prefix_tokens": PREFIX_TOKENS},
+    )
+
+
+def with_prefix(setting: Setting, n_tokens: int) -> Setting:
+    """The same setting with instructions lengthened until the prompt's prefix has about so many tokens."""
+    prompt = setting.prompt
+
+    def length() -> int:
+        return len(setting.engine.tokens.prefix(prompt.render("")))
+
+    words = 0
+    while length() < n_tokens:
+        words += 1
+        prompt = setting.prompt.with_instructions(setting.prompt.instructions + " Take care." * words)
+    return replace(setting, prompt=prompt)
+
+
+def _our_step(setting: Setting, folder: Path, n_rows: int, n_rollouts: int) -> Any:
+    """A call that takes one step and returns its seconds: sampled, or exact without rollouts."""
+    from optimizers.label_tree_trainer import LabelRows, LabelTreeTrainer
+
+    examples = [
+        replace(example, label=setting.task.names[i % len(setting.task.names)])
+        for i, example in enumerate(setting.examples[:POOL_ROWS])
+    ]
+    rows = LabelRows.from_examples(examples, setting.prompt, setting.engine)
+    n_items = n_rows * n_rollouts or n_rows
+    trainer = LabelTreeTrainer(
+        mode="sampled" if n_rollouts else "exact",
+        rows=rows,
+        rewards=np.eye(len(setting.task.names)),
+        **_shared(setting, folder, n_items, n_rollouts or n_rows, max(map(len, rows.tree.options))),
+    )
+    _keep_activations_small(trainer.model)
+    return _step_of(trainer)
 
 
 def _step_of(trainer: Any) -> Any:
@@ -115,7 +188,13 @@ def _step_of(trainer: Any) -> Any:
 
 
 def _shared(
-    setting: Setting, folder: Path, n_items: int, group: int, n_new_tokens: int, attention: str | None = None
+    setting: Setting,
+    folder: Path,
+    n_items: int,
+    group: int,
+    n_new_tokens: int,
+    attention: str | None = None,
+    forward: int | None = None,
 ) -> dict[str, Any]:
     """What all sides have in common: a model of their own, the LoRA, the settings of one step."""
     from trl import GRPOConfig
@@ -129,8 +208,8 @@ def _shared(
     args = GRPOConfig(
         output_dir=str(folder),
         max_steps=1,
-        per_device_train_batch_size=n_items,
-        gradient_accumulation_steps=1,
+        per_device_train_batch_size=min(n_items, forward or n_items),
+        gradient_accumulation_steps=n_items // min(n_items, forward or n_items),
         num_generations=max(group, 2),
         max_completion_length=n_new_tokens,
         temperature=1.0,

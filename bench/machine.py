@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +42,23 @@ def product_rate(dtype: torch.dtype, device: torch.device) -> float:
         for _ in range(PRODUCTS):
             best = max(best, 2 * n**3 / seconds_of(lambda a=a, b=b: _finished(a @ b)))  # type: ignore[misc]
     return best
+
+
+def shapes_rate(shapes: Sequence[tuple[int, int]], n_tokens: int, dtype: torch.dtype, device: torch.device) -> float:
+    """FLOPs per second of products (n_tokens, inputs) @ (inputs, outputs) one after the other, the best of a few."""
+    factors = [
+        (torch.randn(n_tokens, n, device=device).to(dtype), torch.randn(n, m, device=device).to(dtype))
+        for n, m in shapes
+    ]
+
+    def all_of_them() -> None:
+        for a, b in factors:
+            product = a @ b
+        _finished(product)
+
+    all_of_them()
+    n_flops = sum(2 * n_tokens * n * m for n, m in shapes)
+    return max(n_flops / seconds_of(all_of_them) for _ in range(PRODUCTS))
 
 
 def _finished(product: torch.Tensor) -> None:

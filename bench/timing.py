@@ -39,7 +39,7 @@ class Measurement:
     value, low, high : float
         Median, least and greatest over the rounds.
     goal : float, optional
-        What the value should at least be; None where there is no goal.
+        What the value should at least be, or with ``at_most`` at most; None where there is no goal.
     sides : mapping
         What was compared, by name.
     facts : mapping
@@ -54,11 +54,14 @@ class Measurement:
     goal: float | None = None
     sides: Mapping[str, Side] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+    at_most: bool = False
 
     @property
     def reached(self) -> bool | None:
         """Whether the goal is reached; None where there is none."""
-        return None if self.goal is None else self.value >= self.goal
+        if self.goal is None:
+            return None
+        return self.value <= self.goal if self.at_most else self.value >= self.goal
 
     def as_json(self) -> dict[str, Any]:
         """What ``results.json`` holds of it."""
@@ -68,6 +71,7 @@ class Measurement:
             "min": self.low,
             "max": self.high,
             "goal": self.goal,
+            "goal_is": None if self.goal is None else "at most" if self.at_most else "at least",
             "reached": self.reached,
             "sides": {name: side.as_json() for name, side in self.sides.items()},
             "facts": dict(self.facts),
@@ -103,6 +107,7 @@ def ratio(
     goal: float | None = None,
     unit: str = "x",
     facts: Mapping[str, Any] | None = None,
+    at_most: bool = False,
 ) -> Measurement:
     """A measurement whose value is the median of the rounds' ratios."""
-    return Measurement(name, median(ratios), unit, min(ratios), max(ratios), goal, sides, facts or {})
+    return Measurement(name, median(ratios), unit, min(ratios), max(ratios), goal, sides, facts or {}, at_most)

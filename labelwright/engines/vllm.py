@@ -100,7 +100,7 @@ class VllmEngine:
                 return score_by_places(self.tokens, prompts, options, self.unexpanded_mass, self._ask)
             except _LogProbabilitiesError:
                 self.has_probabilities = False
-        return one_hot(self._chosen(prompts, options), len(options))
+        return one_hot(self.chosen(prompts, options), len(options))
 
     def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
         """Greedy continuation of each prompt up to the end of turn; see ``Engine.generate``."""
@@ -136,7 +136,8 @@ class VllmEngine:
             read.append(np.array([top[f"token_id:{token}"] for token in tokens]))
         return read
 
-    def _chosen(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.int64]:
+    def chosen(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.int64]:
+        """The option that structured outputs write, (n_prompts,): greedy decoding among the options' texts."""
         longest = max(map(len, self.tokens.tree(options).options)) + 1
         answers = self._complete(
             self._sequences(prompts, longest),

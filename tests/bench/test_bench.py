@@ -16,9 +16,11 @@ from tiny import tiny_model_folder
 from bench import __main__ as command
 from bench import memory
 from bench.flops import attention_flops, count_flops, flop_share, only_needed
-from bench.grpo_step import grpo_step_vs_trl
+from bench.grpo_step import grpo_step_growth, grpo_step_vs_trl, with_prefix
+from bench.labels import codes_151_vs_18
 from bench.machine import machine_facts, product_rate
-from bench.scoring import latency, pruning, score_vs_generate
+from bench.results_page import page
+from bench.scoring import expansion, latency, score_vs_generate
 from bench.setting import Setting, open_setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
 from labelwright.engine import EngineSettings, Weights
@@ -75,7 +77,7 @@ def recipe(model, tmp_path):
     [
         (score_vs_generate, {"score", "generate"}),
         (latency, {"score", "generate"}),
-        (pruning, {"pruned", "whole"}),
+        (expansion, {"bounded", "whole"}),
         (flop_share, {"scorer", "product"}),
     ],
 )
@@ -89,7 +91,7 @@ def test_a_grpo_step_is_timed_in_all_three_trainers_and_leaves_the_engine_alone(
     setting = replace(setting, engine=TransformersEngine.open(setting.weights, settings))
     prompts = setting.rendered(2)
     before = setting.engine.score(prompts, setting.prompt.options)
-    measured = grpo_step_vs_trl(setting, n_rows=2, n_rollouts=2, rounds=2)
+    measured = grpo_step_vs_trl(setting, n_rows=2, n_rollouts=2, rounds=2, prefix_tokens=0)
     check(measured, {"trl", "sampled", "exact"}, n_rounds=2)
     assert measured.facts["trl_over_exact"]["min"] > 0
     assert (setting.engine.score(prompts, setting.prompt.options) == before).all()
@@ -104,10 +106,39 @@ def check(measured: Measurement, sides, n_rounds):
     assert json.loads(json.dumps(measured.as_json()))["sides"].keys() == sides
 
 
-def test_pruning_compares_the_two_ways_and_puts_the_setting_back(setting):
+def test_expansion_compares_the_two_ways_and_puts_the_setting_back(setting):
     default = setting.engine.unexpanded_mass
-    assert pruning(setting, n_rows=4, rounds=1).facts["max_probability_difference"] < 1e-3
+    assert expansion(setting, n_rows=4, rounds=1).facts["max_probability_difference"] < 1e-3
     assert setting.engine.unexpanded_mass == default > 0
+
+
+def test_time_is_compared_between_many_and_few_labels(setting, monkeypatch):
+    monkeypatch.setattr("bench.labels.N_CODES", 12)  # the tiny model reads 512 tokens
+    measured = codes_151_vs_18(setting, n_rows=4, rounds=2)
+    check(measured, {"many", "few"}, n_rounds=2)
+    assert measured.at_most
+    assert (measured.facts["many"]["labels"], measured.facts["few"]["labels"]) == (12, 3)
+
+
+def test_our_own_step_is_timed_as_it_grows(setting, monkeypatch):
+    monkeypatch.setattr("bench.grpo_step.PREFIX_TOKENS", 0)
+    monkeypatch.setattr("bench.grpo_step.BANKING77", Path("not there"))
+    measured = grpo_step_growth(setting, n_rows=2, rounds=1)
+    assert {"4 rollouts", "16 rollouts", "exact", "exact, prefix 400"} <= set(measured.sides)
+
+
+def test_a_prefix_is_lengthened_to_what_was_asked_for(setting):
+    longer = with_prefix(setting, 120)
+    n_tokens = len(longer.engine.tokens.prefix(longer.prompt.render("")))
+    assert 120 <= n_tokens < 140
+
+
+def test_the_page_shows_every_measurement():
+    one = ratio("r", [2.9], goal=3.0, at_most=True, sides={"a": Side("s", (2.0,))})
+    machine = {"cpu": "c", "threads": 2, "gpu": None, "torch": "t", "transformers": "f", "date": "d"}
+    text = page({"machine": {**machine, "bf16_matmul_flops_per_s": 4e11}, "measurements": {"r": one.as_json()}})
+    assert "| r | 2.90 x | 2.90 to 2.90 | at most 3 | yes | a 2.00 s |" in text
+    assert "400 GFLOP/s" in text
 
 
 # --- ratios ----------------------------------------------------------------------------------------------------------
@@ -128,6 +159,8 @@ def test_sides_take_turns_and_a_ratio_is_the_median_of_the_rounds():
     assert measured.as_json()["sides"]["a"] == {"unit": "s", "median": 4.0, "values": [2.0, 9.0, 4.0]}
     assert ratio("r", [2.9], goal=3.0, sides={}).reached is False
     assert ratio("r", [2.9], sides={}).reached is None
+    assert ratio("r", [2.9], goal=3.0, at_most=True, sides={}).reached is True
+    assert ratio("r", [3.1], goal=3.0, at_most=True, sides={}).reached is False
 
 
 # --- arithmetic ------------------------------------------------------------------------------------------------------
@@ -164,16 +197,18 @@ def test_scoring_counts_its_weights_its_logits_and_its_attention(setting, monkey
     config = engine.model.config
 
     heads, width = config.num_attention_heads, config.head_dim
-    attention_weights = config.hidden_size * width * (2 * heads + 2 * config.num_key_value_heads)
-    weights = config.num_hidden_layers * (attention_weights + 3 * config.hidden_size * config.intermediate_size)
+    into_attention = config.hidden_size * width * (heads + 2 * config.num_key_value_heads)
+    after = config.hidden_size * width * heads + 3 * config.hidden_size * config.intermediate_size
     n_tokens = n_prefix + 2 * (n_row + tree.n_nodes)
     places = 2 * (1 + tree.n_nodes)
-    # Pairs of one row: its tokens on the prefix and on each other causally, its nodes on all that and their ancestors.
-    row = n_row * n_prefix + n_row * (n_row + 1) // 2
-    nodes = tree.n_nodes * (n_prefix + n_row) + int(tree.ancestors.sum())
-    pairs = n_prefix * (n_prefix + 1) // 2 + 2 * (row + nodes)
+    # In the last layer only what is read goes on after the attention; of the prefix that is one token.
+    weights = config.num_hidden_layers * into_attention * n_tokens
+    weights += after * ((config.num_hidden_layers - 1) * n_tokens + places + 1)
+    # A row's own block is counted whole, masked pairs and all.
+    n_block = n_row + tree.n_nodes
+    pairs = n_prefix**2 + 2 * n_block * (n_prefix + n_block)
     expected = (
-        2 * weights * n_tokens
+        2 * weights
         + 2 * config.hidden_size * config.vocab_size * places
         + config.num_hidden_layers * heads * pairs * 4 * width
     )
@@ -208,10 +243,10 @@ def test_rows_come_from_train_and_dev_only(recipe):
 
 def test_the_command_writes_what_it_measured(recipe, tmp_path, capsys):
     out = tmp_path / "new" / "results.json"
-    code = command.main(["--quick", "--only", "latency", "pruning", "--recipe", str(recipe), "--out", str(out)])
+    code = command.main(["--quick", "--only", "latency", "expansion", "--recipe", str(recipe), "--out", str(out)])
     assert code == 0
     written = json.loads(out.read_text(encoding="utf-8"))
-    assert list(written["measurements"]) == ["latency", "pruning"]
+    assert list(written["measurements"]) == ["latency", "expansion"]
     assert written["quick"] is True
     assert written["machine"]["torch"] == torch.__version__
     assert "latency" in capsys.readouterr().err

@@ -1,0 +1,100 @@
+"""How the scorer's time grows with the number of labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from bench.scoring import count_fed, expansion
+from bench.setting import Setting
+from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
+from labelwright.errors import DataError
+from labelwright.prompt import Prompt, Style
+from labelwright.task import Label, Task
+
+BANKING77 = Path("../shared/data/banking77/train.jsonl")
+MANY_NAMES_GOAL, MANY_CODES_GOAL = 2.0, 1.2
+N_CODES = 151
+
+
+def banking77_names(path: Path = BANKING77) -> list[str]:
+    """The 77 label names. Raises DataError where the dataset is not there."""
+    if not path.is_file():
+        raise DataError(f"{path}: not there, and this part needs Banking77's label names; leave it out with --only")
+    with path.open(encoding="utf-8") as lines:
+        return sorted({json.loads(line)["label"] for line in lines})
+
+
+def with_labels(setting: Setting, names: Sequence[str], style: Style) -> Setting:
+    """The same rows, model and instructions under other labels."""
+    task = Task("labels", setting.prompt.instructions, tuple(map(Label, names)))
+    return replace(setting, task=task, prompt=Prompt.for_task(task, setting.engine.template, style))
+
+
+def labels_77_vs_18(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
+    """Time a row with Banking77's 77 names over that with the recipe's labels; the model untuned, so all are open."""
+    return _time_ratio(
+        "labels_77_vs_18",
+        with_labels(setting, banking77_names(), "name"),
+        with_labels(setting, setting.task.names, "name"),
+        (n_rows, rounds, MANY_NAMES_GOAL),
+    )
+
+
+def codes_151_vs_18(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
+    """Time a row with 151 two-letter codes over that with 18; the names behind the codes are in the prompt."""
+    names = [*setting.task.names, *(f"{name} {number}" for number in range(2, 20) for name in setting.task.names)]
+    return _time_ratio(
+        "codes_151_vs_18",
+        with_labels(setting, names[:N_CODES], "code"),
+        with_labels(setting, names[:18], "code"),
+        (n_rows, rounds, MANY_CODES_GOAL),
+    )
+
+
+def expansion_77(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
+    """What leaving options unexpanded saves with Banking77's 77 names."""
+    return expansion(with_labels(setting, banking77_names(), "name"), n_rows, rounds, "expansion_77")
+
+
+def expansion_151(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
+    """What leaving options unexpanded saves with 151 names: Banking77's, and numbered ones of the recipe."""
+    numbered = [f"{name} {number}" for number in range(2, 20) for name in setting.task.names]
+    names = [*banking77_names(), *setting.task.names, *numbered][:N_CODES]
+    return expansion(with_labels(setting, names, "name"), n_rows, rounds, "expansion_151")
+
+
+def _time_ratio(name: str, many: Setting, few: Setting, how: tuple[int, int, float]) -> Measurement:
+    n_rows, rounds, goal = how
+    sides = {"many": many, "few": few}
+
+    def ms_per_row(setting: Setting) -> float:
+        prompts = setting.rendered(n_rows)
+
+        def score() -> None:
+            setting.engine.score(prompts, setting.prompt.options)
+
+        return 1000 * seconds_of(score) / len(prompts)
+
+    for setting in sides.values():  # prefixes are warm, as they are from the second call on
+        ms_per_row(setting)
+    taken = take_turns({side: lambda s=setting: ms_per_row(s) for side, setting in sides.items()}, rounds)  # type: ignore[misc]
+    facts = {}
+    for side, setting in sides.items():
+        tokens = setting.engine.tokens
+        facts[side] = {
+            "labels": len(setting.task.names),
+            "prefix_tokens": len(tokens.prefix(setting.rendered(1)[0])),
+            "nodes": tokens.tree(setting.prompt.options).n_nodes,
+            "nodes_fed_mean": count_fed(setting, n_rows),
+        }
+    return ratio(
+        name,
+        pairwise(taken["many"], taken["few"]),
+        goal=goal,
+        at_most=True,
+        sides={side: Side("ms/row", tuple(values)) for side, values in taken.items()},
+        facts={"rows": n_rows, **facts},
+    )
