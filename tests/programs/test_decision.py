@@ -3,6 +3,7 @@ import copy
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import cloudpickle
 import dspy
@@ -12,6 +13,7 @@ from fakes import FakeEngine, toy_bundle, toy_examples, toy_task
 
 from labelwright.calibration import Calibration
 from labelwright.decide import probabilities
+from labelwright.errors import DataError
 from labelwright.prompt import Prompt
 from programs.classify import Classify
 from programs.convert import program_of
@@ -85,22 +87,31 @@ def test_concurrent_rows_share_engine_calls():
     assert max(n for n, _ in engine.calls) <= client.max_batch
 
 
-def test_a_batch_never_mixes_prompts():
-    engine = RecordingEngine(seconds=0.01)
+def test_rows_under_two_prompts_share_engine_calls_and_keep_their_own():
+    engine = RecordingEngine(seconds=0.02)
     _, one = client_and_program(engine)
     two = one.deepcopy()
     two.predict.signature = two.predict.signature.with_instructions("Other words.")
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda pair: pair[0](text=pair[1]), [(p, text) for text in TEXTS for p in (one, two)]))
-    assert all(len({prompt.system for prompt in batch}) == 1 for batch in engine.prompts)
+    assert len(engine.calls) < len(TEXTS)
+    assert any(len({prompt.system for prompt in batch}) == 2 for batch in engine.prompts)
+    for program, instructions in ((one, EVIDENCE), (two, "Other words.")):
+        rows = probabilities(
+            replace(toy_bundle(), prompt=toy_bundle().prompt.with_instructions(instructions)), FakeEngine(), TEXTS
+        )
+        answered = [list(program(text=text).probabilities.values()) for text in TEXTS]
+        np.testing.assert_array_equal(answered, rows)
 
 
 def test_rows_announced_together_are_one_call_in_their_order():
     engine = RecordingEngine()
-    client, program = client_and_program(engine)
+    client, program = client_and_program(engine, max_batch=16)
     client.together(TEXTS)
-    ask_all(program, TEXTS[::-1])
-    assert [[prompt.user for prompt in batch] for batch in engine.prompts] == [TEXTS]
+    ask_all(program, [*TEXTS[::-1], *(f"not announced {i}" for i in range(8))])
+    batches = [[prompt.user for prompt in batch] for batch in engine.prompts]
+    assert len(TEXTS) > 16
+    assert [batch for batch in batches if TEXTS[0] in batch] == [TEXTS]
 
 
 def test_the_same_row_is_scored_once():
@@ -109,6 +120,29 @@ def test_the_same_row_is_scored_once():
     ask_all(program, TEXTS[:1] * 16)
     program(text=TEXTS[0])
     assert engine.calls == [(1, 3)]
+
+
+def test_a_row_that_the_engine_refuses_fails_alone():
+    class Picky(RecordingEngine):
+        def score(self, prompts, options):
+            if any("too long" in prompt.user for prompt in prompts):
+                raise DataError("row 1 is too long")
+            return super().score(prompts, options)
+
+    client, program = client_and_program(Picky(seconds=0.01))
+
+    def ask(text):
+        try:
+            return program(text=text).label
+        except DataError as error:
+            return error
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = dict(zip([*TEXTS, "too long"], pool.map(ask, [*TEXTS, "too long"]), strict=True))
+    refused = answers.pop("too long")
+    assert client.error is refused
+    assert isinstance(refused, DataError)
+    assert set(answers.values()) <= set(toy_task().names)
 
 
 def test_memory_is_bounded():
