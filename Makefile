@@ -11,7 +11,7 @@ WORK = $(PY) -m workbench $@ $(RECIPE) $(if $(RUN),--run $(RUN))
 REDO = $(if $(FORCE),--force)
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test check optimize train calibrate compare export predict dashboard bench clean help
+.PHONY: setup demo test check optimize train calibrate compare export predict dashboard bench vllm-server clean help
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 demo: $(READY) ## everything: prompt, weights, probabilities, leaderboard, bundle
 	@$(WORK) $(REDO)
@@ -35,10 +35,12 @@ dashboard: $(READY) ## MLflow's UI on the runs (PORT=5000)
 	@$(PY) -m workbench dashboard $(RECIPE) --port $(PORT)
 bench: $(READY) ## measure speed, write bench/results.json
 	@$(PY) -m bench
+vllm-server: $(READY) ## vLLM on 127.0.0.1 in an environment of its own (MODEL=smollm2, PORT=8000, DTYPE=auto)
+	@PORT=$(if $(filter 5000,$(PORT)),8000,$(PORT)) servers/vllm/serve $(or $(MODEL),smollm2)
 clean: ## remove caches and build leftovers; runs and the environment stay
 	@rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # torch comes first and pinned: an open range would pull a newer build with gigabytes of CUDA packages.
 $(READY): constraints.txt pyproject.toml

@@ -106,6 +106,7 @@ class DecisionClient:
 
     @engine.setter
     def engine(self, engine: Engine | None) -> None:
+        """Answer with another engine from now on. What is remembered stays."""
         self._engine = engine
         self._shared = _UnitEngine(engine, max_batch_rows=self.max_batch) if engine is not None else None
 

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from labelwright.bundle import Bundle, load
 from labelwright.decide import probabilities
-from labelwright.engine import Engine
+from labelwright.engine import Engine, has_probabilities
 from labelwright.errors import LabelwrightError
 from labelwright.prompt import Prompt
 from labelwright.task import Example, Splits, texts_and_labels
+from labelwright.thinking import ThinkingEngine
 from workbench.data import split_digest
 from workbench.engines import folder_hash, size_bytes
 from workbench.folder import read_json, write_json
@@ -132,16 +133,30 @@ def _llm_job(
         bundle = load(folder)
         engine = session.engines(bundle.weights)
         texts, _ = texts_and_labels(test)
+        shortened = engine.n_shortened
         probs, cost = _measure(lambda part: probabilities(bundle, engine, part), texts, session.recipe.compare)
         # Calibration changes no generated word: the stage before has the same answers.
         same = _hash([bundle.weights.base, bundle.prompt.system, _tuned_hash(bundle)])
         if same not in generated:
             generated[same] = free_generation(engine, bundle.prompt, test, session.recipe.compare.generate_rows)
         cost["size_bytes"] = size_bytes(folder) + base_size_bytes(bundle)
-        cost["prompt_tokens"] = engine.count_tokens(bundle.prompt.system)
+        cost["prompt_tokens"] = engine.count_tokens(bundle.prompt.render("").text)
+        cost |= _remarks(engine, shortened)
         return {"probs": probs, "cost": cost, "generation": generated[same]}
 
     return run
+
+
+def _remarks(engine: Engine, shortened: int) -> dict[str, float | None]:
+    """What a reader must know of how the rows were answered, where there is something to say."""
+    said: dict[str, float | None] = {}
+    if engine.n_shortened > shortened:
+        said["scorings_shortened"] = engine.n_shortened - shortened
+    if not has_probabilities(engine):
+        said["has_probabilities"] = 0
+    if isinstance(engine, ThinkingEngine):
+        said["thinking_tokens_mean"], said["thoughts_cut_share"] = engine.cost.mean_tokens, engine.cost.share_cut
+    return said
 
 
 def _baseline_job(session: Session, name: str, test: Sequence[Example]) -> Callable[[], dict[str, Any]]:

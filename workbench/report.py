@@ -265,6 +265,30 @@ def _labels(line: Line, board: Leaderboard, labels: Sequence[str]) -> list[str]:
     ]
 
 
+def _remarks(report: Mapping[str, Any], test: Sequence[Example]) -> list[str]:
+    """What is particular about how some rungs answered."""
+    remarks = []
+    if any(row.choices for row in test):
+        remarks.append(
+            "Rows bring their own choices: labels here are the letters before them, so macro-F1 and the tables of "
+            "labels speak of positions. What is uneven there is a liking for a place."
+        )
+    for rung in report["rungs"]:
+        name, cost = rung["name"], rung["cost"]
+        if cost.get("scorings_shortened"):
+            remarks.append(
+                f"{name}: rows were shortened to fit the context, {cost['scorings_shortened']:.0f} scorings."
+            )
+        if cost.get("has_probabilities") == 0:
+            remarks.append(f"{name}: its engine gives no probabilities; log loss, Brier and ECE are those of a guess.")
+        if cost.get("thinking_tokens_mean"):
+            remarks.append(
+                f"{name}: thought {cost['thinking_tokens_mean']:.0f} tokens a row; "
+                f"{100 * cost['thoughts_cut_share']:.0f} % of the thoughts were cut by the budget."
+            )
+    return remarks
+
+
 def _limits(report: Mapping[str, Any], board: Leaderboard, test: Sequence[Example]) -> str:
     floor = f"{100 * ece_floor(board.line(report['verdict']['best']).rung.probs):.1f}"
     n_groups = len({row.group or row.id for row in test})
@@ -277,5 +301,6 @@ def _limits(report: Mapping[str, Any], board: Leaderboard, test: Sequence[Exampl
             f"- ECE on few rows is biased upwards: the best row's confidences, exactly right, would show {floor} % "
             "on average. Speeds are this machine's, with whatever else ran on it.",
             f"- The test split was read by `{report['command']}` alone; choosing again after reading it spends it.",
+            *(f"- {remark}" for remark in _remarks(report, test)),
         ]
     )
