@@ -149,3 +149,62 @@ def test_unknown_names_are_refused(tmp_path):
         open_engine(Weights(str(tiny_model_folder(tmp_path / "m"))), EngineSettings(device="gpu9"))
     with pytest.raises(ModelError, match="dtype 'int3'"):
         open_engine(Weights(str(tmp_path / "m")), EngineSettings(dtype="int3"))
+
+
+@pytest.mark.parametrize("how", ["head", "head_tail"])
+def test_long_rows_are_shortened_and_counted(tmp_path, how):
+    folder = tiny_model_folder(tmp_path / "m")
+    engine = open_engine(Weights(str(folder)), EngineSettings(device="cpu", dtype="float32", long_rows=how))
+    prompt = Prompt("Name the topic.", tuple(map(Label, LABELS)), template=engine.template)
+    long = "pool " * 300 + "fence " * 300
+    scores = engine.score(prompt.render_all(["pool", long, long + " gate"]), prompt.options)
+    assert np.isfinite(scores).all()
+    assert engine.n_shortened == 2
+    kept = engine.tokens.rows([prompt.render(long)], reserved=100, numbers=[1])[0]
+    assert len(kept) == 512 - 100
+    assert ("fence" in engine.tokenizer.decode(kept)) == (how == "head_tail")
+    # The end of the prompt is never cut: the model must still be asked.
+    after = engine.tokens.row(prompt.render(""))
+    assert kept[-len(after) :] == after
+
+
+def test_a_prompt_without_room_for_rows_is_refused(tmp_path):
+    folder = tiny_model_folder(tmp_path / "m")
+    engine = open_engine(Weights(str(folder)), EngineSettings(device="cpu", dtype="float32", long_rows="head"))
+    prompt = Prompt("Name the topic. " * 200, tuple(map(Label, LABELS)), template=engine.template)
+    with pytest.raises(DataError, match="shorten the instructions"):
+        engine.score([prompt.render("pool")], prompt.options)
+
+
+def test_out_of_memory_halves_the_rows(engine, prompt, monkeypatch):
+    whole = engine.score(prompt.render_all(TEXTS), prompt.options)
+    score, sizes = engine._score_rows, []
+
+    def small_memory(rows, tree, prefix):
+        sizes.append(len(rows))
+        if len(rows) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return score(rows, tree, prefix)
+
+    monkeypatch.setattr(engine, "_score_rows", small_memory)
+    np.testing.assert_allclose(engine.score(prompt.render_all(TEXTS), prompt.options), whole, atol=1e-4)
+    assert sizes == [4, 2, 1, 1, 2, 1, 1]
+    monkeypatch.setattr(engine, "_score_rows", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
+    with pytest.raises(ModelError, match="no memory left for a row"):
+        engine.score(prompt.render_all(TEXTS), prompt.options)
+
+
+def test_prefixes_are_kept_while_they_are_used(engine, prompt, monkeypatch):
+    engine.forget()
+    encoded = []
+    encode = transformers.encode_prefix
+    monkeypatch.setattr(transformers, "encode_prefix", lambda *a: encoded.append(a[1]) or encode(*a))
+    one, other = prompt.render("x"), prompt.with_instructions("Something else.").render("x")
+    for asked in (one, other, one, other):
+        engine.score([asked], prompt.options)
+    assert len(encoded) == 2
+    monkeypatch.setattr(transformers, "PREFIX_BYTES", 1)  # room for the last one only
+    for asked in (one, other, one):
+        engine.score([asked], prompt.options)
+    assert len(encoded) == 4
+    assert len(engine._prefixes) == 1
