@@ -46,6 +46,8 @@ PARTS = {
 }
 # Measured on the recipe's newest exported bundle; before the first export there is none.
 TUNED = ("score_vs_generate_tuned", "expansion_tuned")
+# One of TRL's steps takes minutes: once is enough for a ratio of thirty.
+ONCE = ("grpo_step_vs_trl", "memory_many_rows")
 # The rows of a step are part of what is measured, so a quick run takes them all.
 OWN_ROWS = ("grpo_step_vs_trl", "grpo_step_growth", "first_row")
 RESULTS = Path("bench/results.json")
@@ -131,7 +133,7 @@ def _measures(recipe: Path, parts: Sequence[str], quick: bool) -> Iterator[tuple
         measured = tuned_setting(setting) if name in TUNED else setting
         if measured is not None:
             rows = {"n_rows": QUICK_ROWS} if quick and name not in OWN_ROWS else {}
-            yield name, partial(measure, measured, rounds=rounds, **rows)
+            yield name, partial(measure, measured, rounds=1 if name in ONCE else rounds, **rows)
 
 
 def _table(measured: Sequence[Measurement]) -> Table:
