@@ -32,7 +32,7 @@ from labelwright.tree import OptionTree
 PACK_TOKENS = {"cpu": 1024, "cuda": 16384}
 # What starting a forward pass costs, in tokens that could be fed meanwhile. Below that, looking ahead in the option
 # tree is cheaper than coming back.
-ROUND_TOKENS = {"cpu": 48, "cuda": 4096}
+ROUND_TOKENS = {"cpu": 64, "cuda": 4096}
 # Bytes of keys and values kept between the rounds of one group of rows, and for prefixes between calls.
 KEPT_BYTES = 128 * 2**20
 PREFIX_BYTES = 256 * 2**20
