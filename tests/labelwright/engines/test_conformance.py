@@ -101,14 +101,19 @@ def test_vllm(vllm, name):
     check(engine, CASES[name], of(inner))
 
 
+@pytest.fixture(scope="module")
+def real_vllm():
+    """A vLLM that serves smollm2 in float32: `DTYPE=float32 make vllm-server`."""
+    settings = EngineSettings(backend="vllm", url=os.environ["LABELWRIGHT_VLLM_URL"])
+    return open_engine(Weights("smollm2"), settings), open_engine(Weights("smollm2"), FLOAT32)
+
+
 @pytest.mark.real
 @pytest.mark.skipif("LABELWRIGHT_VLLM_URL" not in os.environ, reason="LABELWRIGHT_VLLM_URL names no running vLLM")
 @pytest.mark.parametrize("name", [name for name in CASES if name != "255 labels"])
-def test_vllm_itself(name):
-    """A vLLM that serves smollm2 in float32: `DTYPE=float32 make vllm-server`."""
-    inner = open_engine(Weights("smollm2"), FLOAT32)
-    settings = EngineSettings(backend="vllm", url=os.environ["LABELWRIGHT_VLLM_URL"])
-    check(open_engine(Weights("smollm2"), settings), CASES[name], inner.score)
+def test_vllm_itself(real_vllm, name):
+    engine, inner = real_vllm
+    check(engine, CASES[name], inner.score)
 
 
 # --- llama.cpp -------------------------------------------------------------------------------------------------------
@@ -132,13 +137,18 @@ def test_llamacpp(llamacpp, name):
     check(engine, CASES[name], of(inner))
 
 
-@pytest.mark.real
-@pytest.mark.parametrize("name", ["prefixes of one another", "other scripts", "emoji", "single tokens", "an empty row"])
-def test_llamacpp_on_the_real_model(name):
+@pytest.fixture(scope="module")
+def real_llamacpp():
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
-    inner = open_engine(Weights("smollm2"), FLOAT32)
     settings = EngineSettings(backend="llamacpp", dtype="float32")
-    check(open_engine(Weights("smollm2"), settings), CASES[name], inner.score)
+    return open_engine(Weights("smollm2"), settings), open_engine(Weights("smollm2"), FLOAT32)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["prefixes of one another", "emoji", "single tokens"])
+def test_llamacpp_on_the_real_model(real_llamacpp, name):
+    engine, inner = real_llamacpp
+    check(engine, CASES[name], inner.score)
 
 
 # --- OpenAI-compatible endpoints: the winner only --------------------------------------------------------------------
