@@ -142,7 +142,8 @@ class LlamaCppEngine:
 
     def decode(self, prompts: Sequence[Rendered], options: Sequence[str]) -> list[str]:
         """The option that greedy decoding under a grammar of the options writes: what servers do that only decode."""
-        longest = max(map(len, self.tokens.tree(options).options)) + 1
+        # Under a grammar an option may come in other tokens than ours, at worst a byte each.
+        longest = max(len(option.encode()) for option in options) + 1
         return self._complete(prompts, longest, {"grammar": gbnf(options)})
 
     def _complete(self, prompts: Sequence[Rendered], n_tokens: int, extra: Mapping[str, Any]) -> list[str]:

@@ -138,12 +138,16 @@ class VllmEngine:
 
     def chosen(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.int64]:
         """The option that structured outputs write, (n_prompts,): greedy decoding among the options' texts."""
-        longest = max(map(len, self.tokens.tree(options).options)) + 1
+        # The server may spell an option in other tokens than we would, at worst a byte each.
+        longest = max(len(option.encode()) for option in options) + 1
         answers = self._complete(
             self._sequences(prompts, longest),
             max_tokens=longest,
             extra_body={"structured_outputs": {"choice": list(options)}},
         )
+        unknown = next((answer for answer in answers if answer not in options), None)
+        if unknown is not None:
+            raise ModelError(f"{self._url} answered {unknown!r}, which is none of the choices: is it a vLLM server?")
         return np.array([options.index(answer) for answer in answers], dtype=np.int64)
 
     def _complete(self, sequences: Sequence[tuple[int, ...]], **settings: Any) -> list[str]:
