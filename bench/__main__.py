@@ -47,7 +47,7 @@ PARTS = {
 # Measured on the recipe's newest exported bundle; before the first export there is none.
 TUNED = ("score_vs_generate_tuned", "expansion_tuned")
 # One of TRL's steps takes minutes: once is enough for a ratio of thirty.
-ONCE = ("grpo_step_vs_trl", "memory_many_rows")
+ONCE = ("grpo_step_vs_trl", "grpo_step_growth", "memory_many_rows")
 # The rows of a step are part of what is measured, so a quick run takes them all.
 OWN_ROWS = ("grpo_step_vs_trl", "grpo_step_growth", "first_row")
 RESULTS = Path("bench/results.json")

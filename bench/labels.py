@@ -33,7 +33,7 @@ def with_labels(setting: Setting, names: Sequence[str], style: Style) -> Setting
     return replace(setting, task=task, prompt=Prompt.for_task(task, setting.engine.template, style))
 
 
-def labels_77_vs_18(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
+def labels_77_vs_18(setting: Setting, n_rows: int = 16, rounds: int = 3) -> Measurement:
     """Time a row with Banking77's 77 names over that with the recipe's labels; the model untuned, so all are open."""
     return _time_ratio(
         "labels_77_vs_18",
@@ -54,12 +54,12 @@ def codes_151_vs_18(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Meas
     )
 
 
-def expansion_77(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
+def expansion_77(setting: Setting, n_rows: int = 16, rounds: int = 3) -> Measurement:
     """What leaving options unexpanded saves with Banking77's 77 names."""
     return expansion(with_labels(setting, banking77_names(), "name"), n_rows, rounds, "expansion_77")
 
 
-def expansion_151(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
+def expansion_151(setting: Setting, n_rows: int = 8, rounds: int = 3) -> Measurement:
     """What leaving options unexpanded saves with 151 names: Banking77's, and numbered ones of the recipe."""
     numbered = [f"{name} {number}" for number in range(2, 20) for name in setting.task.names]
     names = [*banking77_names(), *setting.task.names, *numbered][:N_CODES]

@@ -36,8 +36,6 @@ KeyValues = list[tuple[Tensor, Tensor]]
 # kernel for every new shape; with lengths at random it would compile all day.
 PACK_MULTIPLE = 64
 SHORT_MULTIPLE = 8
-# From this many prefix tokens on, the processor's fused kernel is faster on the prefix than products and a softmax.
-FUSED_PREFIX = 192
 
 _NOTHING: NDArray[np.int64] = np.empty(0, dtype=np.int64)
 # The tree of one option of one token: it is predicted at the row's end and feeds nothing.
@@ -328,27 +326,10 @@ def _attend(query: Tensor, own: tuple[Tensor, Tensor], mask: Tensor, prefix: tup
         return torch.softmax(scores, dim=-1) @ values
     everyone = query.reshape(n_groups, n_rows * n_queries, width)
     n_prefix = prefix[0].shape[1]
-    if n_prefix >= FUSED_PREFIX and query.device.type == "cpu" and not torch.is_grad_enabled():
-        fused, normaliser = _prefix_fused(everyone, *prefix)
-        logs = torch.logsumexp(scores.float(), dim=-1, keepdim=True)
-        share = torch.sigmoid(normaliser.view(n_groups, n_rows, n_queries, 1) - logs)
-        alone = torch.exp(scores - logs).to(values.dtype) @ values
-        return torch.lerp(alone, fused.view(query.shape), share.to(alone.dtype))
     shared = (everyone @ prefix[0].transpose(1, 2)).view(n_groups, n_rows, n_queries, n_prefix)
     weights = torch.softmax(torch.cat([shared, scores], dim=-1), dim=-1)
     on_prefix = weights[..., :n_prefix].reshape(n_groups, -1, n_prefix) @ prefix[1]
     return on_prefix.view(query.shape) + weights[..., n_prefix:] @ values
-
-
-def _prefix_fused(query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """Attention to the prefix alone, (G, N, D), and the log of each query's normaliser, (G, N), float32.
-
-    PyTorch's kernel for the processor, called below ``scaled_dot_product_attention`` because that drops the normaliser,
-    without which two attentions cannot be joined.
-    """
-    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    out, normaliser = kernel(query[None], keys[None], values[None], scale=1.0)
-    return out[0], normaliser[0]
 
 
 def _attend_causally(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:

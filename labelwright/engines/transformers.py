@@ -33,6 +33,8 @@ PACK_TOKENS = {"cpu": 1024, "cuda": 16384}
 # What starting a forward pass costs, in tokens that could be fed meanwhile. Below that, looking ahead in the option
 # tree is cheaper than coming back.
 ROUND_TOKENS = {"cpu": 64, "cuda": 4096}
+# From this share of the open places on, everything below the wanted ones is fed with them.
+NEARLY_ALL = 0.9
 # Bytes of keys and values kept between the rounds of one group of rows, and for prefixes between calls.
 KEPT_BYTES = 128 * 2**20
 PREFIX_BYTES = 256 * 2**20
@@ -193,9 +195,11 @@ class TransformersEngine:
         while places.any():
             expansion.feed(places, rounds.feed(places))
             places = expansion.wanted()
-            # Where little is left to do, one round more costs more than everything below the wanted places.
+            # Where little is left to do, one round more costs more than everything below the wanted places; and where
+            # nearly all open places are wanted, so will be what is below them.
             deep = expansion.wanted(deep=True)
-            if deep.sum() <= places.sum() + ROUND_TOKENS[self._kind]:
+            little = deep.sum() <= places.sum() + ROUND_TOKENS[self._kind]
+            if little or places.sum() >= NEARLY_ALL * expansion.open().sum():
                 places = deep
         return expansion.scores()
 
@@ -239,7 +243,9 @@ class _Rounds:
         n_past = self._past[0][0].shape[1] if self._past else 0
         kept: list[KeyValues] = []
         at = self._at.copy()
-        sizes = [packable[i].n_new for i in packable]
+        # Rows of one size side by side: attention pads each pass to its longest row.
+        members = np.array(sorted(packable, key=lambda i: packable[i].n_new))
+        sizes = [packable[i].n_new for i in members.tolist()]
         for batch in _cut(sizes, PACK_TOKENS[self._engine._kind]):
             numbers = members[batch]
             packed = pack(

@@ -47,7 +47,6 @@ def test_transformers(engine, name, pack_tokens, round_tokens, monkeypatch):
         pytest.skip("the slowest reference once")
     monkeypatch.setitem(transformers.PACK_TOKENS, "cpu", pack_tokens)
     monkeypatch.setitem(transformers.ROUND_TOKENS, "cpu", round_tokens)
-    monkeypatch.setattr("labelwright.engines.packing.FUSED_PREFIX", 16 if round_tokens else 10_000)
     check(engine, CASES[name], of(engine))
 
 
