@@ -117,7 +117,7 @@ def test_time_is_compared_between_many_and_few_labels(setting, monkeypatch):
     measured = codes_151_vs_18(setting, n_rows=4, rounds=2)
     check(measured, {"many", "few"}, n_rounds=2)
     assert measured.at_most
-    assert (measured.facts["many"]["labels"], measured.facts["few"]["labels"]) == (12, 3)
+    assert (measured.facts["many"]["labels"], measured.facts["few"]["labels"]) == (12, 18)
 
 
 def test_our_own_step_is_timed_as_it_grows(setting, monkeypatch):
