@@ -14,8 +14,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils.validation import check_is_fitted
 
-from baselines.encoder import shared_encoder
 from labelwright.choices import split_lettered
+from labelwright.predictors.sentence_encoder import shared_encoder
 from labelwright.task import LETTERS, Task
 
 TEMPERATURE = 0.05

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from baselines.encoder import shared_encoder
+from labelwright.predictors.sentence_encoder import shared_encoder
 from labelwright.task import Task
 
 # The encoder was trained with cosines multiplied by 20 before the softmax (its model card), so 1/20 is its own scale.

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.arrays import encoded_labels, texts_of
 from labelwright.bundle import Bundle, load
 from labelwright.calibration import Calibration, fit_calibration
 from labelwright.choices import lettered, split_lettered
@@ -125,9 +126,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         DataError
             Other lengths, fewer than two labels, something that is not text.
         """
-        texts, classes, gold = _texts(X), *_encoded(y)
-        if len(texts) != len(gold):
-            raise DataError(f"{len(texts)} texts and {len(gold)} labels: expected one label a text")
+        texts = texts_of(X)
+        classes, gold = encoded_labels(y, len(texts))
         task = Task("classifier", self.instructions, tuple(Label(str(name)) for name in classes))
         weights = Weights(self.model)
         engine = self._engine(weights)
@@ -142,7 +142,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         Where rows bring their own choices, ``X`` holds (text, choices) pairs, and column k is a row's choice k.
         """
         check_is_fitted(self, "bundle_")
-        texts = _lettered(X) if self.bundle_.task.by_row else _texts(X)
+        texts = _lettered(X) if self.bundle_.task.by_row else texts_of(X)
         if not texts:
             return np.empty((0, len(self.classes_)))
         return probabilities(self.bundle_, self._engine(self.bundle_.weights), texts)
@@ -205,16 +205,6 @@ def _untuned_engine(weights: Weights, device: str, dtype: str, thinking_tokens: 
     return _open(weights, device, dtype, thinking_tokens)
 
 
-def _texts(X: Any) -> list[str]:  # noqa: N803
-    if isinstance(X, str):
-        raise DataError(f"X is one string ({X[:40]!r}): expected a list of texts")
-    texts = list(X)
-    for number, text in enumerate(texts, start=1):
-        if not isinstance(text, str):
-            raise DataError(f"row {number} of X is a {type(text).__name__}: expected texts, one a row")
-    return texts
-
-
 def _lettered(X: Any) -> list[str]:  # noqa: N803
     """(text, choices) pairs as lettered texts; texts that are lettered already stay."""
     if isinstance(X, str):
@@ -229,17 +219,3 @@ def _lettered(X: Any) -> list[str]:  # noqa: N803
         else:
             raise DataError(f"row {number} of X is a {type(row).__name__}: expected a (text, choices) pair")
     return texts
-
-
-def _encoded(y: Any) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    """The labels, sorted, and the position of each row's label among them."""
-    labels = np.asarray(y)
-    if labels.ndim != 1:
-        raise DataError(f"y has the shape {labels.shape}: expected one label a row")
-    try:
-        classes, gold = np.unique(labels, return_inverse=True)
-    except TypeError as error:
-        raise DataError(f"y cannot be sorted ({error}): expected labels of one type, none missing") from error
-    if len(classes) < 2:
-        raise DataError(f"y has {len(classes)} different label(s): a classifier needs at least two")
-    return classes, gold.astype(np.int64)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from baselines import minilm
-from baselines.encoder import Encoder
+from labelwright.predictors.sentence_encoder import Encoder
 
 
 class WordHashModel:

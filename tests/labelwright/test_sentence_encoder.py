@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines import encoder
-from baselines.encoder import Encoder, encoder_folder
 from labelwright.errors import ModelError
+from labelwright.predictors import sentence_encoder as encoder
+from labelwright.predictors.sentence_encoder import Encoder, encoder_folder
 
 
 @pytest.fixture
