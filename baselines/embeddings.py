@@ -1,0 +1,204 @@
+"""Sentence embeddings as classifiers: the nearest label text without training, and trained heads on top."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.svm import LinearSVC
+
+from baselines.base import Rows, TextClassifier
+from labelwright.calibration import group_folds
+from labelwright.errors import DataError, RecipeError
+from labelwright.predictors import softmax
+from labelwright.predictors.embeddings import EmbeddingHead, NearestLabel, margins
+from labelwright.predictors.sentence_encoder import DEFAULT, open_encoder
+from labelwright.task import Task
+
+logger = logging.getLogger(__name__)
+
+Head = Literal["logreg", "svm", "mlp", "knn"]
+# The encoder was trained with cosines multiplied by 20 before the softmax (its model card), so 1/20 is its own scale.
+TEMPERATURE = 0.05
+# Tried for each head, from weak to strong; the middle one where there are too few rows to choose.
+STRENGTHS: Mapping[str, tuple[float, ...]] = {
+    "logreg": (1.0, 10.0, 100.0),  # C
+    "svm": (0.1, 1.0, 10.0),  # C
+    "mlp": (1e-1, 1e-2, 1e-4),  # alpha
+    "knn": (15, 5, 1),  # n_neighbors
+}
+N_FOLDS = 3
+
+
+class EmbeddingClassifier(TextClassifier):
+    """A head on sentence embeddings, its strength chosen by grouped cross-validation.
+
+    Chosen by log loss where the head has probabilities worth the name ("logreg", "mlp"), else by accuracy.
+
+    Parameters
+    ----------
+    head : {"logreg", "svm", "mlp", "knn"}
+        Multinomial logistic regression; linear support vector machine, one against the rest; one hidden layer of 128;
+        nearest neighbours by cosine, weighted by distance.
+    encoder : str
+        "minilm", or as in ``labelwright.predictors.sentence_encoder.open_encoder``.
+    strengths : sequence of float, optional
+        To choose from: C, C, alpha, n_neighbors; ``STRENGTHS`` by default.
+
+    Attributes
+    ----------
+    strength_ : float
+        The one chosen.
+    """
+
+    def __init__(
+        self,
+        head: Head = "logreg",
+        encoder: str = DEFAULT,
+        strengths: Sequence[float] | None = None,
+        labels: Sequence[Any] | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.head = head
+        self.encoder = encoder
+        self.strengths = strengths
+        self.labels = labels
+        self.random_state = random_state
+
+    def _train(self, rows: Rows) -> EmbeddingHead:
+        if self.head not in STRENGTHS:
+            raise RecipeError(f"head = {self.head!r}: expected one of {', '.join(STRENGTHS)}")
+        vectors = open_encoder(self.encoder).embed(rows.texts, remember=True)
+        self.strength_ = self._choose(vectors, rows)
+        head = self._head(self.strength_, len(rows.texts)).fit(vectors, rows.gold)
+        # Left over from training, and not among the types that skops lets through.
+        head.__dict__.pop("_optimizer", None)
+        return EmbeddingHead(self.encoder, head)
+
+    def _choose(self, vectors: NDArray[np.float32], rows: Rows) -> float:
+        strengths = tuple(self.strengths or STRENGTHS[self.head])
+        fewest = np.bincount(rows.gold).min()
+        n_groups = len(rows.texts) if rows.groups is None else len(np.unique(rows.groups))
+        if len(strengths) == 1 or fewest < 2 or n_groups < N_FOLDS:
+            return strengths[len(strengths) // 2]
+        names = None if rows.groups is None else [str(one) for one in rows.groups]
+        folds = group_folds(rows.gold, names, N_FOLDS, self.random_state)
+        costs = [self._cross_validated(strength, vectors, rows, folds) for strength in strengths]
+        best = int(np.argmin(costs))
+        logger.info("%s: strengths %s cost %s, chosen %g", self.head, strengths, np.round(costs, 4), strengths[best])
+        return strengths[best]
+
+    def _cross_validated(
+        self, strength: float, vectors: NDArray[np.float32], rows: Rows, folds: NDArray[np.int64]
+    ) -> float:
+        """Mean cost a row: log loss, or errors."""
+        cost = 0.0
+        for fold in range(int(folds.max()) + 1):
+            inside = folds == fold
+            known = np.unique(rows.gold[~inside])
+            if len(known) < 2:
+                return float("inf")
+            head = self._head(strength, int((~inside).sum())).fit(vectors[~inside], rows.gold[~inside])
+            probs = np.zeros((int(inside.sum()), len(rows.classes)))
+            probs[:, known] = (
+                head.predict_proba(vectors[inside])
+                if hasattr(head, "predict_proba")
+                else softmax(margins(head, vectors[inside]))
+            )
+            gold = rows.gold[inside]
+            if self.head in ("logreg", "mlp"):
+                cost -= float(np.log(np.clip(probs[np.arange(len(gold)), gold], 1e-6, 1)).sum())
+            else:
+                cost += float((probs.argmax(axis=1) != gold).sum())
+        return cost / len(rows.gold)
+
+    def _head(self, strength: float, n_rows: int) -> Any:
+        if self.head == "logreg":
+            return LogisticRegression(C=strength, max_iter=1000, random_state=self.random_state)
+        if self.head == "svm":
+            return LinearSVC(C=strength, random_state=self.random_state)
+        if self.head == "mlp":
+            return MLPClassifier((128,), alpha=strength, max_iter=100, tol=1e-3, random_state=self.random_state)
+        return KNeighborsClassifier(min(int(strength), n_rows), metric="cosine", weights="distance")
+
+
+class NearestLabelClassifier(TextClassifier):
+    """Zero-shot: softmax(cosine(text, label text) / temperature). Takes the labels from ``y``, and nothing else.
+
+    ``y`` must hold the label names themselves: scikit-learn's ``cross_val_predict`` turns them into numbers first.
+
+    Parameters
+    ----------
+    descriptions : mapping of label to str, optional
+        Added to the label's name; names alone are compared without it.
+    encoder : str
+        As in ``EmbeddingClassifier``.
+    temperature : float, above 0
+    """
+
+    def __init__(
+        self,
+        descriptions: Mapping[str, str] | None = None,
+        encoder: str = DEFAULT,
+        temperature: float = TEMPERATURE,
+        labels: Sequence[Any] | None = None,
+        random_state: int = 0,
+    ) -> None:
+        self.descriptions = descriptions
+        self.encoder = encoder
+        self.temperature = temperature
+        self.labels = labels
+        self.random_state = random_state
+
+    def _train(self, rows: Rows) -> NearestLabel:
+        if self.temperature <= 0:
+            raise RecipeError(f"temperature = {self.temperature}: expected a number above 0")
+        texts = [self._label_text(str(name)) for name in rows.classes]
+        return NearestLabel(self.encoder, open_encoder(self.encoder).embed(texts), self.temperature)
+
+    def _label_text(self, name: str) -> str:
+        description = (self.descriptions or {}).get(name, "")
+        words = name.replace("_", " ")
+        return f"{words}: {description}" if description else words
+
+
+def minilm_nearest_name(task: Task, seed: int) -> NearestLabelClassifier:
+    """Unfitted. Compares with label names alone."""
+    return NearestLabelClassifier(random_state=seed)
+
+
+def minilm_nearest_description(task: Task, seed: int) -> NearestLabelClassifier:
+    """Unfitted. Compares with label names and descriptions. Raises DataError where no label has one."""
+    descriptions = {label.name: label.description for label in task.labels if label.description}
+    if not descriptions:
+        raise DataError(
+            'no label has a description: write [task] labels as {name = "…", description = "…"}, or leave '
+            "minilm-nearest-description out"
+        )
+    return NearestLabelClassifier(descriptions, random_state=seed)
+
+
+def minilm_logreg(task: Task, seed: int) -> EmbeddingClassifier:
+    """Unfitted."""
+    return EmbeddingClassifier("logreg", random_state=seed)
+
+
+def minilm_svm(task: Task, seed: int) -> EmbeddingClassifier:
+    """Unfitted."""
+    return EmbeddingClassifier("svm", random_state=seed)
+
+
+def minilm_mlp(task: Task, seed: int) -> EmbeddingClassifier:
+    """Unfitted."""
+    return EmbeddingClassifier("mlp", random_state=seed)
+
+
+def minilm_knn(task: Task, seed: int) -> EmbeddingClassifier:
+    """Unfitted."""
+    return EmbeddingClassifier("knn", random_state=seed)

@@ -1,0 +1,106 @@
+"""Sentence embeddings as classifiers: a trained head on them, or the nearest label text without training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from labelwright.predictors import skops_file, softmax
+from labelwright.predictors.sentence_encoder import open_encoder
+
+_FILE = "encoder.json"
+_VECTORS = "labels.safetensors"
+
+
+class EmbeddingHead:
+    """A scikit-learn classifier on sentence embeddings.
+
+    Parameters
+    ----------
+    encoder : str
+        As in ``sentence_encoder.open_encoder``.
+    head : scikit-learn classifier
+        Fitted on unit vectors and label positions 0 … n_labels - 1. Without ``predict_proba`` its decision values are
+        taken for logits.
+    """
+
+    kind: ClassVar[str] = "embeddings"
+
+    def __init__(self, encoder: str, head: Any) -> None:
+        self.encoder = encoder
+        self.head = head
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Shape (n_texts, n_labels)."""
+        vectors = open_encoder(self.encoder).embed(texts)
+        if hasattr(self.head, "predict_proba"):
+            probs: NDArray[np.float64] = np.asarray(self.head.predict_proba(vectors), dtype=np.float64)
+            return probs
+        return softmax(margins(self.head, vectors))
+
+    def save(self, folder: Path) -> None:
+        """Write the head and the encoder's name."""
+        skops_file.dump(self.head, folder)
+        (folder / _FILE).write_text(json.dumps({"encoder": self.encoder}) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> EmbeddingHead:
+        """Read them. Raises BundleError and MissingExtraError as ``skops_file.load``."""
+        return cls(json.loads((folder / _FILE).read_text(encoding="utf-8"))["encoder"], skops_file.load(folder))
+
+    def external_bytes(self) -> int:
+        """Bytes of the encoder's files."""
+        return open_encoder(self.encoder).size_bytes()
+
+
+class NearestLabel:
+    """Zero-shot: softmax(cosine(text, label text) / temperature).
+
+    Parameters
+    ----------
+    encoder : str
+        As in ``sentence_encoder.open_encoder``.
+    vectors : float32 array (n_labels, n_dimensions)
+        Unit vectors of the label texts.
+    temperature : float, above 0
+    """
+
+    kind: ClassVar[str] = "nearest-label"
+
+    def __init__(self, encoder: str, vectors: NDArray[np.float32], temperature: float) -> None:
+        self.encoder = encoder
+        self.vectors = vectors
+        self.temperature = temperature
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Shape (n_texts, n_labels)."""
+        vectors = open_encoder(self.encoder).embed(texts).astype(np.float64)
+        return softmax(vectors @ self.vectors.T / self.temperature)
+
+    def save(self, folder: Path) -> None:
+        """Write the label vectors and the encoder's name."""
+        save_file({"labels": np.ascontiguousarray(self.vectors)}, folder / _VECTORS)
+        about = {"encoder": self.encoder, "temperature": self.temperature}
+        (folder / _FILE).write_text(json.dumps(about) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> NearestLabel:
+        """Read them."""
+        about = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        return cls(about["encoder"], load_file(folder / _VECTORS)["labels"], about["temperature"])
+
+    def external_bytes(self) -> int:
+        """Bytes of the encoder's files."""
+        return open_encoder(self.encoder).size_bytes()
+
+
+def margins(head: Any, vectors: NDArray[Any]) -> NDArray[np.float64]:
+    """Decision values as logits, shape (n_rows, n_labels); scikit-learn gives one column where there are two labels."""
+    values = np.asarray(head.decision_function(vectors), dtype=np.float64)
+    return np.stack([-values / 2, values / 2], axis=1) if values.ndim == 1 else values

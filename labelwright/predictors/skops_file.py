@@ -1,0 +1,46 @@
+"""Fitted scikit-learn estimators as files, through skops: no pickle, and only types of scikit-learn and numpy."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from labelwright.errors import BundleError, MissingExtraError
+
+FILE = "estimator.skops"
+
+
+def dump(estimator: Any, folder: Path) -> None:
+    """Write an estimator into a folder. Raises MissingExtraError without skops."""
+    _skops().dump(estimator, folder / FILE, compression=zipfile.ZIP_DEFLATED)
+
+
+def load(folder: Path) -> Any:
+    """Read what ``dump`` wrote.
+
+    Raises
+    ------
+    BundleError
+        No such file, a damaged one, or one that holds types other than scikit-learn's and numpy's.
+    MissingExtraError
+        Without skops.
+    """
+    skops, path = _skops(), folder / FILE
+    if not path.is_file():
+        raise BundleError(f"{folder}: no {FILE}; copy the whole folder, or export again")
+    try:
+        foreign = skops.get_untrusted_types(file=path)
+    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+        raise BundleError(f"{path}: not readable ({error}); copy it again, or export again") from error
+    if foreign:
+        raise BundleError(f"{path}: holds {foreign[0]}, which is not scikit-learn's or numpy's: not loaded")
+    return skops.load(path)
+
+
+def _skops() -> Any:
+    try:
+        import skops.io
+    except ImportError as error:
+        raise MissingExtraError('this classifier needs scikit-learn: pip install "labelwright[sklearn]"') from error
+    return skops.io
