@@ -90,7 +90,7 @@ def fit_calibration(
     Parameters
     ----------
     scores : ndarray of shape (n_rows, n_labels)
-        Option log-probabilities; -inf is allowed.
+        Option log-probabilities; -inf is allowed and stays impossible. A row whose gold is -inf says nothing.
     gold : int ndarray of shape (n_rows,)
     temperature, bias : bool
         Which of the two to fit; the other stays 1, respectively empty.
@@ -104,30 +104,31 @@ def fit_calibration(
     RecipeError
         If l2 is not above 0, or neither part is to be fitted.
     """
-    if not 0 < l2 < math.inf:
-        raise RecipeError(f"calibration penalty l2 is {l2!r}: expected a number above 0, such as 1.0")
+    return fit_calibrations(scores, gold, (l2,), temperature=temperature, bias=bias)[0]
+
+
+def fit_calibrations(
+    scores: Floats, gold: Ints, penalties: Sequence[float], *, temperature: bool = True, bias: bool = True
+) -> list[Calibration]:
+    """``fit_calibration`` for several penalties, in their order, at little more than the price of one.
+
+    The strongest comes first and the next ones begin where the last one ended: a few steps each.
+    """
+    for l2 in penalties:
+        if not 0 < l2 < math.inf:
+            raise RecipeError(f"calibration penalty l2 is {l2!r}: expected a number above 0, such as 1.0")
     if not (temperature or bias):
         raise RecipeError("calibration with neither temperature nor bias has nothing to fit: allow one of them")
-    scores, gold = _checked_scores(scores, gold)
-    free = np.array([temperature] + [bias] * scores.shape[1])
-    theta = np.zeros(len(free))
-    theta[0] = 1.0
-    value, gradient, hessian = _objective(theta, scores, gold, l2)
-    for _ in range(_MAX_STEPS):
-        at_bound = (theta[0] <= _LOWEST_SCALE and gradient[0] > 0) or (theta[0] >= _HIGHEST_SCALE and gradient[0] < 0)
-        moving = free.copy()
-        moving[0] &= not at_bound
-        step = np.zeros(len(free))
-        step[moving] = -np.linalg.solve(hessian[np.ix_(moving, moving)], gradient[moving])
-        promise = float(-gradient @ step)
-        if promise <= 1e-10 * max(1.0, abs(value)):
-            break
-        found = _line_search(theta, step, value, promise, scores, gold, l2)
-        if found is None:
-            break
-        theta = found
-        value, gradient, hessian = _objective(theta, scores, gold, l2)
-    return Calibration(float(1 / theta[0]), tuple(theta[1:].tolist()) if bias else ())
+    rows = _Rows.checked(scores, gold)
+    theta = np.eye(1 + rows.n_labels)[0]
+    if temperature and bias:
+        # With scores that are far too sure, the scale is most of the way, and alone it is cheap to find.
+        theta = _minimise(rows, theta, max(penalties), temperature=True, bias=False)
+    fitted: dict[float, Calibration] = {}
+    for l2 in sorted(penalties, reverse=True):
+        theta = _minimise(rows, theta, l2, temperature=temperature, bias=bias)
+        fitted[l2] = Calibration(float(1 / theta[0]), tuple(theta[1:].tolist()) if bias else ())
+    return [fitted[l2] for l2 in penalties]
 
 
 def cross_validated_probs(
@@ -150,13 +151,31 @@ def cross_validated_probs(
     DataError
         Also if there are fewer than two groups.
     """
-    scores, gold = _checked_scores(scores, gold)
+    settings: dict[str, Any] = {"temperature": temperature, "bias": bias, "n_folds": n_folds, "seed": seed}
+    return cross_validated_paths(scores, gold, groups, (l2,), **settings)[0]
+
+
+def cross_validated_paths(
+    scores: Floats,
+    gold: Ints,
+    groups: Sequence[str] | None,
+    penalties: Sequence[float],
+    *,
+    temperature: bool = True,
+    bias: bool = True,
+    n_folds: int = 5,
+    seed: int = 0,
+) -> list[Floats]:
+    """``cross_validated_probs`` for several penalties, in their order, on the same folds."""
+    rows = _Rows.checked(scores, gold)
+    scores, gold = np.asarray(scores, dtype=np.float64), rows.gold
     folds = group_folds(gold, groups, n_folds, seed)
-    probs = np.empty_like(scores)
+    probs = [np.empty_like(scores) for _ in penalties]
     for fold in range(int(folds.max()) + 1):
         inside = folds == fold
-        fitted = fit_calibration(scores[~inside], gold[~inside], temperature=temperature, bias=bias, l2=l2)
-        probs[inside] = fitted.apply(scores[inside])
+        fitted = fit_calibrations(scores[~inside], gold[~inside], penalties, temperature=temperature, bias=bias)
+        for out, calibration in zip(probs, fitted, strict=True):
+            out[inside] = calibration.apply(scores[inside])
     return probs
 
 
@@ -226,53 +245,90 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _checked_scores(scores: Any, gold: Any) -> tuple[Floats, Ints]:
-    """Scores with each row's best at 0 and nothing below the floor; softmax does not see the shift."""
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 2 or scores.size == 0:
-        raise DataError(f"scores of shape {scores.shape}: expected (n_rows, n_labels) with at least one row")
-    best = scores.max(axis=1, keepdims=True)
-    if not np.isfinite(best).all():
-        row = int(np.argmin(np.isfinite(best)))
-        raise DataError(f"scores of row {row} hold NaN, +inf or no finite number: expected log-probabilities")
-    scores = np.maximum(scores - best, _DEEPEST_SCORE)
-    _, gold = checked(np.full_like(scores, 1 / scores.shape[1]), gold)
-    return scores, gold
+@dataclass(frozen=True)
+class _Rows:
+    """What a fit works on: each row's best score at 0 and none below the floor; softmax does not see the shift."""
+
+    scores: Floats
+    gold: Ints
+    # Where the score is -inf, (n_rows, n_labels); None where it is nowhere.
+    impossible: NDArray[np.bool_] | None
+
+    @property
+    def n_labels(self) -> int:
+        return int(self.scores.shape[1])
+
+    @classmethod
+    def checked(cls, scores: Any, gold: Any) -> _Rows:
+        scores = np.asarray(scores, dtype=np.float64)
+        if scores.ndim != 2 or scores.size == 0:
+            raise DataError(f"scores of shape {scores.shape}: expected (n_rows, n_labels) with at least one row")
+        best = scores.max(axis=1, keepdims=True)
+        if not np.isfinite(best).all():
+            row = int(np.argmin(np.isfinite(best)))
+            raise DataError(f"scores of row {row} hold NaN, +inf or no finite number: expected log-probabilities")
+        _, gold = checked(np.full_like(scores, 1 / scores.shape[1]), gold)
+        impossible = np.isneginf(scores)
+        return cls(np.maximum(scores - best, _DEEPEST_SCORE), gold, impossible if impossible.any() else None)
+
+    def that_say_something(self) -> _Rows:
+        """Without the rows whose gold nothing can make possible."""
+        if self.impossible is None:
+            return self
+        kept = ~self.impossible[np.arange(len(self.gold)), self.gold]
+        return _Rows(self.scores[kept], self.gold[kept], self.impossible[kept])
+
+    def loss(self, theta: Floats, l2: float) -> tuple[float, Floats]:
+        """What ``fit_calibration`` minimises, and the probabilities (n_rows, n_labels); theta is (1/T, bias)."""
+        logits = theta[0] * self.scores
+        logits += theta[1:]
+        if self.impossible is not None:
+            logits[self.impossible] = -np.inf
+        logits -= logits.max(axis=1, keepdims=True)
+        at_gold = logits[np.arange(len(self.gold)), self.gold]
+        probs = np.exp(logits, out=logits)
+        total = probs.sum(axis=1, keepdims=True)
+        probs /= total
+        value = np.log(total).sum() - at_gold.sum() + l2 / 2 * ((theta[0] - 1) ** 2 + theta[1:] @ theta[1:])
+        return float(value), probs
+
+    def derivatives(self, theta: Floats, probs: Floats, l2: float, bias: bool) -> tuple[Floats, Floats]:
+        """Gradient and Hessian by (1/T, bias), or by 1/T alone."""
+        size = 1 + self.n_labels if bias else 1
+        mean = (probs * self.scores).sum(axis=1)
+        centred = probs * (self.scores - mean[:, None])
+        gradient, hessian = np.empty(size), np.empty((size, size))
+        gradient[0] = (mean - self.scores[np.arange(len(self.gold)), self.gold]).sum()
+        hessian[0, 0] = (centred * self.scores).sum()
+        if bias:
+            gradient[1:] = probs.sum(axis=0) - np.bincount(self.gold, minlength=self.n_labels)
+            hessian[0, 1:] = hessian[1:, 0] = centred.sum(axis=0)
+            hessian[1:, 1:] = np.diag(probs.sum(axis=0)) - probs.T @ probs
+        pull = theta[:size] - np.eye(size)[0]
+        return gradient + l2 * pull, hessian + l2 * np.eye(size)
 
 
-def _objective(theta: Floats, scores: Floats, gold: Ints, l2: float) -> tuple[float, Floats, Floats]:
-    """Value, gradient (1 + n_labels,) and Hessian of what ``fit_calibration`` minimises; theta is (1/T, bias)."""
-    n_rows, n_labels = scores.shape
-    log_probs = _log_softmax(theta, scores)
-    probs = np.exp(log_probs)
-    mean = (probs * scores).sum(axis=1)
-    gradient, hessian = np.empty(n_labels + 1), np.empty((n_labels + 1, n_labels + 1))
-    gradient[0] = (mean - scores[np.arange(n_rows), gold]).sum()
-    gradient[1:] = probs.sum(axis=0) - np.bincount(gold, minlength=n_labels)
-    centred = probs * (scores - mean[:, None])
-    hessian[0, 0] = (centred * scores).sum()
-    hessian[0, 1:] = hessian[1:, 0] = centred.sum(axis=0)
-    hessian[1:, 1:] = np.diag(probs.sum(axis=0)) - probs.T @ probs
-    pull = theta - np.eye(n_labels + 1)[0]
-    value = -log_probs[np.arange(n_rows), gold].sum() + l2 / 2 * pull @ pull
-    return float(value), gradient + l2 * pull, hessian + l2 * np.eye(n_labels + 1)
-
-
-def _line_search(
-    theta: Floats, step: Floats, value: float, promise: float, scores: Floats, gold: Ints, l2: float
-) -> Floats | None:
-    """The first of theta + step, half of it, … that lowers the objective enough (Armijo); None if none does."""
-    rows = np.arange(len(gold))
-    for size in 0.5 ** np.arange(30):
-        trial = theta + size * step
-        trial[0] = np.clip(trial[0], _LOWEST_SCALE, _HIGHEST_SCALE)
-        pull = trial - np.eye(len(trial))[0]
-        if -_log_softmax(trial, scores)[rows, gold].sum() + l2 / 2 * pull @ pull <= value - 1e-4 * size * promise:
-            return trial
-    return None
-
-
-def _log_softmax(theta: Floats, scores: Floats) -> Floats:
-    logits = theta[0] * scores + theta[1:]
-    logits -= logits.max(axis=1, keepdims=True)
-    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+def _minimise(rows: _Rows, theta: Floats, l2: float, *, temperature: bool, bias: bool) -> Floats:
+    """(1/T, bias) of the least penalised loss, by Newton steps that are halved until they help (Armijo)."""
+    rows = rows.that_say_something()
+    value, probs = rows.loss(theta, l2)
+    for _ in range(_MAX_STEPS):
+        gradient, hessian = rows.derivatives(theta, probs, l2, bias)
+        at_bound = (theta[0] <= _LOWEST_SCALE and gradient[0] > 0) or (theta[0] >= _HIGHEST_SCALE and gradient[0] < 0)
+        first = 0 if temperature and not at_bound else 1
+        step = np.zeros_like(theta)
+        if first < len(gradient):
+            step[first : len(gradient)] = -np.linalg.solve(hessian[first:, first:], gradient[first:])
+        promise = float(-gradient @ step[: len(gradient)])
+        if promise <= 1e-10 * max(1.0, abs(value)):
+            break
+        for size in 0.5 ** np.arange(30):
+            trial = theta + size * step
+            trial[0] = np.clip(trial[0], _LOWEST_SCALE, _HIGHEST_SCALE)
+            trial_value, trial_probs = rows.loss(trial, l2)
+            if trial_value <= value - 1e-4 * size * promise:
+                break
+        else:
+            break
+        theta, value, probs = trial, trial_value, trial_probs
+    return theta

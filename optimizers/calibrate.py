@@ -1,7 +1,8 @@
 """The calibrate stage: probabilities that mean what they say, fitted on the calib split.
 
-Scores the calib rows once, then tries temperature, per-label bias, and both, each with several penalties. Grouped
-cross-validation on calib picks, and decides whether any of them is better than none at all. Weights and prompt stay.
+``best_calibration`` tries temperature, per-label bias, and both, each with several penalties. Grouped cross-validation
+picks, and decides whether any of them is better than none at all. The stage gives it the scores of the calib rows; the
+comparison calls it for every rung, so that all are calibrated the same way. Weights and prompt stay.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -18,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration, abstain_threshold, cross_validated_probs, fit_calibration
+from labelwright.calibration import Calibration, abstain_threshold, cross_validated_paths, fit_calibration
 from labelwright.decide import log_scores
 from labelwright.engine import Engine
 from labelwright.errors import DataError, RecipeError
@@ -28,6 +29,8 @@ from optimizers.stage import StageContext
 
 # (temperature, bias): fewer parameters first, so that they win a tie.
 _VARIANTS = ((True, False), (False, True), (True, True))
+PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
+N_FOLDS = 5
 # Rows are scored in slices of this many, only to show progress.
 _SLICE_ROWS = 32
 
@@ -49,6 +52,81 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Chosen:
+    """What cross-validation made of the scores.
+
+    Attributes
+    ----------
+    calibration : Calibration
+        Fitted on all rows; the empty one where nothing helps.
+    variant : {"none", "temperature", "bias", "temperature+bias"}
+    l2 : float
+        The penalty; 0 where the variant is "none".
+    log_loss_before, log_loss_after : float
+        In nats, of the scores as they are, and cross-validated; equal where the variant is "none".
+    probs : ndarray of shape (n_rows, n_labels)
+        Cross-validated probabilities: what to measure on these rows themselves.
+    best : Candidate
+        The best of all tried, also where it is not better than none.
+    """
+
+    calibration: Calibration
+    variant: str
+    l2: float
+    log_loss_before: float
+    log_loss_after: float
+    probs: Floats
+    best: Candidate
+
+
+def best_calibration(
+    scores: Floats,
+    gold: Ints,
+    groups: Sequence[str] | None = None,
+    *,
+    penalties: Sequence[float] = PENALTIES,
+    n_folds: int = N_FOLDS,
+    seed: int = 0,
+    progress: Callable[[int, int, Candidate], None] | None = None,
+) -> Chosen:
+    """The calibration of lowest cross-validated log loss, or none where none is better than the scores as they are.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_rows, n_labels)
+        Log-probabilities, up to a constant a row; -inf is allowed and stays impossible.
+    gold : int ndarray of shape (n_rows,)
+    groups : sequence of str, optional
+        Rows of one group stay on one side of every fold; see ``row_groups``.
+    penalties : sequence of float, each above 0
+    n_folds : int, at least 2
+    progress : callable, optional
+        Called after each candidate with its number, how many there are, and the candidate.
+
+    Raises
+    ------
+    DataError
+        As ``labelwright.calibration.fit_calibration``, or if there are fewer than two groups.
+    """
+    raw = Calibration().apply(scores)
+    before = float(log_loss(raw, gold))
+    candidates: list[Candidate] = []
+    for temperature, bias in _VARIANTS:
+        paths = cross_validated_paths(
+            scores, gold, groups, penalties, temperature=temperature, bias=bias, n_folds=n_folds, seed=seed
+        )
+        for l2, probs in zip(penalties, paths, strict=True):
+            candidates.append(Candidate(temperature, bias, float(l2), probs, float(log_loss(probs, gold))))
+            if progress is not None:
+                progress(len(candidates), len(_VARIANTS) * len(penalties), candidates[-1])
+    best = min(candidates, key=lambda candidate: candidate.log_loss)
+    if best.log_loss >= before:
+        return Chosen(Calibration(), "none", 0.0, before, before, raw, best)
+    fitted = fit_calibration(scores, gold, temperature=best.temperature, bias=best.bias, l2=best.l2)
+    return Chosen(fitted, best.variant, best.l2, before, best.log_loss, best.probs, best)
+
+
+@dataclass(frozen=True)
 class CalibrateStage:
     """Settings of the recipe's ``[calibrate]`` table.
 
@@ -65,8 +143,8 @@ class CalibrateStage:
         changes is recorded (``calib.…_one_order`` beside ``calib.…_uncalibrated``).
     """
 
-    penalties: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0, 30.0)
-    n_folds: int = 5
+    penalties: tuple[float, ...] = PENALTIES
+    n_folds: int = N_FOLDS
     target_accuracy: float = 0.95
     rotations: bool = False
 
@@ -106,13 +184,16 @@ class CalibrateStage:
             seconds["rotations"] = time.perf_counter() - begun - seconds["one_order"]
         groups = row_groups(rows)
         raw = Calibration().apply(scores)
-        best = self._best_candidate(scores, gold, groups, context)
-        raw_log_loss = float(log_loss(raw, gold))
-        kept = best.log_loss < raw_log_loss
-        fitted = Calibration()
-        if kept:
-            fitted = fit_calibration(scores, gold, temperature=best.temperature, bias=best.bias, l2=best.l2)
-        honest = best.probs if kept else raw
+        chosen = best_calibration(
+            scores,
+            gold,
+            groups,
+            penalties=self.penalties,
+            n_folds=self.n_folds,
+            seed=context.seed,
+            progress=_reporter(context),
+        )
+        best, fitted, kept = chosen.best, chosen.calibration, chosen.variant != "none"
         numbers = {
             **_numbers("uncalibrated", raw, gold),
             **_numbers("cross_validated", best.probs, gold),
@@ -122,16 +203,16 @@ class CalibrateStage:
             numbers |= _numbers("one_order", one_order, gold)
             numbers |= {f"calib.seconds_{name}": value for name, value in seconds.items()}
             fitted = replace(fitted, rotations=True)
-        threshold = abstain_threshold(honest, gold, self.target_accuracy)
+        threshold = abstain_threshold(chosen.probs, gold, self.target_accuracy)
         if threshold is not None:
             numbers["calib.abstain_threshold"] = threshold
-            numbers["calib.abstain_coverage"] = float((honest.max(axis=1) >= threshold).mean())
+            numbers["calib.abstain_coverage"] = float((chosen.probs.max(axis=1) >= threshold).mean())
         context.tracker.metrics({**numbers, "calib.temperature": fitted.temperature, "calib.kept": float(kept)})
         context.tracker.artifact(_plot(context.folder, raw, best, gold))
         entry = {
             "stage": self.name,
             "kept": kept,
-            "decision": _decision(best, raw_log_loss, kept),
+            "decision": _decision(best, chosen.log_loss_before, kept),
             "variant": best.variant,
             "l2": best.l2,
             "n_rows": len(rows),
@@ -142,29 +223,23 @@ class CalibrateStage:
         # A calibration that came in was fitted to other scores; where the new one does not help, none is right.
         return bundle.with_stage(entry, calibration=fitted)
 
-    def _best_candidate(self, scores: Floats, gold: Ints, groups: list[str], context: StageContext) -> Candidate:
-        candidates = []
-        tried = [(*variant, float(l2)) for variant in _VARIANTS for l2 in self.penalties]
-        for done, (temperature, bias, l2) in enumerate(tried, start=1):
-            probs = cross_validated_probs(
-                scores,
-                gold,
-                groups,
-                temperature=temperature,
-                bias=bias,
-                l2=l2,
-                n_folds=self.n_folds,
-                seed=context.seed,
-            )
-            candidates.append(Candidate(temperature, bias, l2, probs, float(log_loss(probs, gold))))
-            context.tracker.metrics({"calib.candidate_log_loss": candidates[-1].log_loss}, step=done)
-            context.tracker.progress(done, len(tried), f"log loss {min(c.log_loss for c in candidates):.3f}")
-        return min(candidates, key=lambda candidate: candidate.log_loss)
-
 
 def row_groups(rows: Sequence[Example]) -> list[str]:
     """The group of each row; a row without one is its own."""
     return [f"row {row.id}" if row.group is None else f"group {row.group}" for row in rows]
+
+
+def _reporter(context: StageContext) -> Callable[[int, int, Candidate], None]:
+    """Each candidate's log loss as a curve, and the lowest so far for who is waiting."""
+    lowest = math.inf
+
+    def report(done: int, total: int, candidate: Candidate) -> None:
+        nonlocal lowest
+        lowest = min(lowest, candidate.log_loss)
+        context.tracker.metrics({"calib.candidate_log_loss": candidate.log_loss}, step=done)
+        context.tracker.progress(done, total, f"log loss {lowest:.3f}")
+
+    return report
 
 
 def _calib_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext) -> Floats:

@@ -15,8 +15,10 @@ from labelwright.calibration import (
     Calibration,
     abstain_threshold,
     cross_validated_log_loss,
+    cross_validated_paths,
     cross_validated_probs,
     fit_calibration,
+    fit_calibrations,
     group_folds,
 )
 from labelwright.errors import BundleError, DataError, RecipeError
@@ -109,6 +111,45 @@ def test_unexpanded_options_may_be_minus_infinity() -> None:
     fitted = fit_calibration(scores, gold)
     assert np.isfinite([fitted.temperature, *fitted.bias]).all()
     assert np.isfinite(fitted.apply(scores)).all()
+
+
+def test_what_is_impossible_stays_so_and_teaches_nothing() -> None:
+    """A row whose gold has the score -inf cannot be helped; it must not spoil the fit of the others."""
+    scores, gold, _ = draw(8, 200, 4, temperature=2.0)
+    fitted = fit_calibration(scores, gold)
+    broken, at = np.vstack([scores, scores[:5]]), np.append(gold, gold[:5])
+    broken[np.arange(200, 205), gold[:5]] = -np.inf
+    assert fit_calibration(broken, at) == fitted
+    assert (cross_validated_probs(broken, at)[np.arange(200, 205), gold[:5]] == 0).all()
+    everywhere = np.where(np.eye(4)[gold] == 1, -np.inf, scores)
+    assert fit_calibration(everywhere, gold).temperature == 1.0
+
+
+def test_options_that_rows_do_not_have_weigh_nothing() -> None:
+    """Letters beyond a row's own choices: the fit is that of the rows without those columns."""
+    scores, gold, _ = draw(9, 300, 3, temperature=5.0)
+    wide = np.hstack([scores, np.full((300, 2), -np.inf)])
+    assert fit_calibration(wide, gold, bias=False) == fit_calibration(scores, gold, bias=False)
+
+
+@pytest.mark.parametrize(("temperature", "bias"), [(True, False), (False, True), (True, True)])
+@pytest.mark.parametrize("scale", [1.0, 40.0])
+def test_a_path_of_penalties_ends_where_single_fits_do(temperature: bool, bias: bool, scale: float) -> None:
+    scores, gold, _ = draw(10, 150, 5, temperature=2.0, spread=1.0)
+    penalties = (0.3, 30.0, 3.0)
+    which = {"temperature": temperature, "bias": bias}
+    for l2, fitted in zip(penalties, fit_calibrations(scale * scores, gold, penalties, **which), strict=True):
+        alone = fit_calibration(scale * scores, gold, l2=l2, **which)
+        assert fitted.temperature == pytest.approx(alone.temperature, rel=1e-3)
+        assert fitted.bias == pytest.approx(alone.bias, abs=1e-3)
+
+
+def test_all_candidates_of_a_large_calib_split_are_quick() -> None:
+    scores, gold, _ = draw(11, 1000, 77, temperature=0.1)
+    start = time.process_time()
+    for temperature, bias in ((True, False), (False, True), (True, True)):
+        cross_validated_paths(20 * scores, gold, None, (0.3, 1.0, 3.0, 10.0, 30.0), temperature=temperature, bias=bias)
+    assert time.process_time() - start < 5
 
 
 def test_many_rows_and_labels_are_quick() -> None:

@@ -14,7 +14,7 @@ from fakes import FakeEngine, toy_bundle, toy_splits
 from labelwright.calibration import Calibration
 from labelwright.errors import DataError, RecipeError
 from labelwright.task import Example, Splits
-from optimizers.calibrate import CalibrateStage, row_groups
+from optimizers.calibrate import CalibrateStage, best_calibration, row_groups
 from optimizers.stage import StageContext
 
 
@@ -92,7 +92,7 @@ def test_bias_stays_small_where_only_the_scale_is_wrong(tmp_path: Path) -> None:
 def test_nothing_is_kept_where_nothing_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, splits = drawn(scale=1.0, first=0.0)
     worse = np.full((240, 3), 1 / 3)
-    monkeypatch.setattr("optimizers.calibrate.cross_validated_probs", lambda *args, **settings: worse)
+    monkeypatch.setattr("optimizers.calibrate.cross_validated_paths", lambda *args, **settings: [worse] * 5)
     stage_context, tracker = context(tmp_path, engine)
     bundle = CalibrateStage().run(toy_bundle(), splits, stage_context)
     assert bundle.calibration == Calibration()
@@ -135,6 +135,26 @@ def test_runs_on_the_toy_task(tmp_path: Path) -> None:
 def test_empty_calib_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="calib split is empty"):
         CalibrateStage().run(toy_bundle(), Splits((), (), (), ()), context(tmp_path, FakeEngine())[0])
+
+
+def test_the_choice_is_what_the_stage_would_make(tmp_path: Path) -> None:
+    engine, splits = drawn(scale=3.0, first=4.0)
+    bundle = CalibrateStage().run(toy_bundle(), splits, context(tmp_path, engine)[0])
+    gold = np.array([bundle.task.index(row.label) for row in splits.calib])
+    scores = np.stack([engine.scores[row.text] for row in splits.calib])
+    seen = []
+    chosen = best_calibration(scores, gold, row_groups(splits.calib), progress=lambda *one: seen.append(one[:2]))
+    assert chosen.calibration == bundle.calibration
+    assert (chosen.variant, chosen.l2) == (bundle.history[-1]["variant"], bundle.history[-1]["l2"])
+    assert chosen.log_loss_after == bundle.history[-1]["calib.log_loss_cross_validated"] < chosen.log_loss_before
+    assert seen == [(n, 15) for n in range(1, 16)]
+
+
+def test_scores_that_are_right_already_are_left_alone() -> None:
+    chosen = best_calibration(np.zeros((40, 4)), np.arange(40) % 4)
+    assert (chosen.variant, chosen.calibration, chosen.l2) == ("none", Calibration(), 0.0)
+    assert chosen.log_loss_after == chosen.log_loss_before == pytest.approx(np.log(4)) <= chosen.best.log_loss
+    assert (chosen.probs == 1 / 4).all()
 
 
 def test_a_row_without_a_group_is_its_own() -> None:
