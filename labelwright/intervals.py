@@ -6,9 +6,10 @@ exchanged as a whole, otherwise intervals come out too narrow and tests too sure
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,8 @@ LEVEL = 0.95
 N_RESAMPLES = 2000
 # Resampling counts are made in blocks of this many numbers (32 MB), so that memory does not grow with the rows.
 _BLOCK_NUMBERS = 4_000_000
+# Differences below this are rounding.
+_SAME = 1e-12
 
 
 class Interval(NamedTuple):
@@ -27,6 +30,111 @@ class Interval(NamedTuple):
     value: float
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """A metric of one classifier, or of one minus another, on the rows as they are and on every resample of them.
+
+    Attributes
+    ----------
+    draws : ndarray of shape (n_resamples,)
+    """
+
+    value: float
+    draws: Floats
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """Percentile interval (Efron 1979) that holds the share ``level``.
+
+        Widened where needed to hold the value itself: resampling repeats rows, which ECE takes for miscalibration, so
+        that its percentiles may lie above its value.
+        """
+        low, high = np.quantile(self.draws, [(1 - level) / 2, (1 + level) / 2]).tolist()
+        return Interval(self.value, min(low, self.value), max(high, self.value))
+
+    def minus(self, other: Resampled) -> Resampled:
+        """The paired difference: both must come from one call of ``resample``, so that they saw the same rows."""
+        return Resampled(self.value - other.value, self.draws - other.draws)
+
+    def p_value(self) -> float:
+        """Two-sided, of the hypothesis that the value is 0: the percentile interval turned round.
+
+        Twice the smaller share of resamples on one side of 0, those that are 0 counted on both, and one more than there
+        are so that it is never 0 (Davison and Hinkley 1997, sections 4.2.3 and 5.4; Efron and Tibshirani 1993, 15.4 on
+        the interval and the test being one). At least 2 / (n_resamples + 1).
+
+        >>> Resampled(0.2, np.array([0.1, 0.2, 0.3])).p_value()
+        0.5
+        """
+        zero = abs(self.draws) < _SAME
+        n_below, n_above = (self.draws < 0) | zero, (self.draws > 0) | zero
+        return min(1.0, 2 * (1 + min(int(n_below.sum()), int(n_above.sum()))) / (len(self.draws) + 1))
+
+
+def resample(
+    classifiers: Mapping[str, Floats],
+    gold: Ints,
+    groups: Sequence[str] | None = None,
+    *,
+    metrics: Mapping[str, Metric] = METRICS,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> dict[str, dict[str, Resampled]]:
+    """Every metric of every classifier on the same bootstrap resamples of the rows.
+
+    Over groups this is the cluster bootstrap (Davison and Hinkley 1997, 3.8). Two calls with the same gold, groups,
+    n_resamples and seed draw the same rows.
+
+    Parameters
+    ----------
+    classifiers : mapping of name to ndarray of shape (n_rows, n_labels)
+    gold : int ndarray of shape (n_rows,)
+    groups : sequence of n_rows, optional
+        The group of each row; groups are drawn instead of rows.
+    metrics : mapping of name to function (probs, gold, weights) -> values
+        As in ``labelwright.metrics``; all of ``METRICS`` by default.
+
+    Returns
+    -------
+    dict of classifier to dict of metric to Resampled
+
+    Raises
+    ------
+    DataError
+        As ``labelwright.metrics.evaluate``; or groups of another length than gold.
+    """
+    usable = {name: checked(probs, gold)[0] for name, probs in classifiers.items()}
+    gold = np.asarray(gold, dtype=np.int64)
+    draws: dict[tuple[str, str], list[Floats]] = {(name, metric): [] for name in usable for metric in metrics}
+    for weights in _resamples(_group_index(groups, len(gold)), n_resamples, seed):
+        for name, probs in usable.items():
+            for key, metric in metrics.items():
+                draws[name, key].append(metric(probs, gold, weights))
+    ones = np.ones(len(gold))
+    return {
+        name: {
+            key: Resampled(float(metric(probs, gold, ones)), np.concatenate(draws[name, key]))
+            for key, metric in metrics.items()
+        }
+        for name, probs in usable.items()
+    }
+
+
+def bootstrap_intervals(
+    probs: Floats,
+    gold: Ints,
+    groups: Sequence[str] | None = None,
+    *,
+    metrics: Mapping[str, Metric] = METRICS,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> dict[str, Interval]:
+    """Bootstrap intervals of one classifier's metrics: ``resample`` and ``Resampled.interval`` in one."""
+    settings: dict[str, Any] = {"metrics": metrics, "n_resamples": n_resamples, "seed": seed}
+    found = resample({"": probs}, gold, groups, **settings)[""]
+    return {name: one.interval(level) for name, one in found.items()}
 
 
 @dataclass(frozen=True)
@@ -40,95 +148,14 @@ class PairedTest:
     p_value : float
         Two-sided, of the hypothesis that both are equally often right: exact McNemar over rows, or its generalisation
         to groups where groups were given.
-    difference : Interval
-        Accuracy of the first minus accuracy of the second.
     """
 
     n_only_a: int
     n_only_b: int
     p_value: float
-    difference: Interval
 
 
-def bootstrap_intervals(
-    probs: Floats,
-    gold: Ints,
-    groups: Sequence[str] | None = None,
-    *,
-    metrics: Mapping[str, Metric] = METRICS,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> dict[str, Interval]:
-    """Percentile bootstrap intervals (Efron 1979); over groups, the cluster bootstrap (Davison and Hinkley 1997, 3.8).
-
-    Parameters
-    ----------
-    probs : ndarray of shape (n_rows, n_labels)
-    gold : int ndarray of shape (n_rows,)
-    groups : sequence of n_rows, optional
-        The group of each row; groups are drawn instead of rows.
-    metrics : mapping of name to function (probs, gold, weights) -> values
-        As in ``labelwright.metrics``; all of ``METRICS`` by default.
-    n_resamples, seed, level
-        How many resamples, from which seed, and the share of them inside the interval.
-
-    Returns
-    -------
-    dict of name to Interval
-        Widened where needed to hold the value itself: resampling repeats rows, which ECE takes for miscalibration, so
-        that its percentiles may lie above its value.
-
-    Raises
-    ------
-    DataError
-        As ``labelwright.metrics.evaluate``; or groups of another length than gold.
-    """
-    probs, gold = checked(probs, gold)
-    draws: dict[str, list[Floats]] = {name: [] for name in metrics}
-    for weights in _resamples(_group_index(groups, len(gold)), n_resamples, seed):
-        for name, metric in metrics.items():
-            draws[name].append(metric(probs, gold, weights))
-    return {
-        name: _interval(float(metric(probs, gold, np.ones(len(gold)))), np.concatenate(draws[name]), level)
-        for name, metric in metrics.items()
-    }
-
-
-def bootstrap_differences(
-    probs_a: Floats,
-    probs_b: Floats,
-    gold: Ints,
-    groups: Sequence[str] | None = None,
-    *,
-    metrics: Mapping[str, Metric] = METRICS,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
-) -> dict[str, Interval]:
-    """Paired percentile bootstrap intervals of metric(a) - metric(b): both see the same resamples.
-
-    Parameters, result and errors as in ``bootstrap_intervals``.
-    """
-    probs_a, gold = checked(probs_a, gold)
-    probs_b, _ = checked(probs_b, gold)
-
-    def difference(metric: Metric) -> Metric:
-        return lambda probs, gold, weights: metric(probs, gold, weights) - metric(probs_b, gold, weights)
-
-    paired = {name: difference(metric) for name, metric in metrics.items()}
-    return bootstrap_intervals(probs_a, gold, groups, metrics=paired, n_resamples=n_resamples, seed=seed, level=level)
-
-
-def paired_test(
-    probs_a: Floats,
-    probs_b: Floats,
-    gold: Ints,
-    groups: Sequence[str] | None = None,
-    *,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
-) -> PairedTest:
+def paired_test(probs_a: Floats, probs_b: Floats, gold: Ints, groups: Sequence[str] | None = None) -> PairedTest:
     """Is one of two classifiers more often right than the other on these rows?
 
     Without groups the p-value is the exact McNemar test. With groups it is the exact sign-flip test over groups: under
@@ -138,6 +165,7 @@ def paired_test(
     Parameters
     ----------
     probs_a, probs_b : ndarray of shape (n_rows, n_labels)
+        One may have more columns than the other, for answers that are no label.
     gold : int ndarray of shape (n_rows,)
     groups : sequence of n_rows, optional
     """
@@ -146,15 +174,35 @@ def paired_test(
     right_a, right_b = probs_a.argmax(axis=1) == gold, probs_b.argmax(axis=1) == gold
     n_only_a, n_only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     if groups is None:
-        p_value = mcnemar(n_only_a, n_only_b)
-    else:
-        net = np.bincount(_group_index(groups, len(gold)), weights=right_a.astype(float) - right_b)
-        p_value = sign_flip(net.astype(np.int64))
-    accuracy_only = {"accuracy": METRICS["accuracy"]}
-    difference = bootstrap_differences(
-        probs_a, probs_b, gold, groups, metrics=accuracy_only, n_resamples=n_resamples, seed=seed
-    )["accuracy"]
-    return PairedTest(n_only_a, n_only_b, p_value, difference)
+        return PairedTest(n_only_a, n_only_b, mcnemar(n_only_a, n_only_b))
+    net = np.bincount(_group_index(groups, len(gold)), weights=right_a.astype(float) - right_b)
+    return PairedTest(n_only_a, n_only_b, sign_flip(net.astype(np.int64)))
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Step-down correction for many tests (Holm 1979): the k-th smallest of m is multiplied by m - k + 1, order kept.
+
+    >>> holm({"a": 0.01, "b": 0.04, "c": 0.03})
+    {'a': 0.03, 'c': 0.06, 'b': 0.06}
+    """
+    corrected: dict[str, float] = {}
+    largest = 0.0
+    for k, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
+        largest = max(largest, min(1.0, p_values[name] * (len(p_values) - k)))
+        corrected[name] = largest
+    return corrected
+
+
+def wilson(share: float, n: int) -> Interval:
+    """95 % interval of a share of ``n`` rows (Wilson 1927), for few rows.
+
+    >>> [round(one, 3) for one in wilson(0.5, 10)]
+    [0.5, 0.237, 0.763]
+    """
+    z = 1.959964
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return Interval(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
 
 
 def mcnemar(n_only_a: int, n_only_b: int) -> float:
@@ -213,8 +261,3 @@ def _resamples(index: Ints, n_resamples: int, seed: int) -> Iterator[Floats]:
         drawn = rng.integers(n_groups, size=(size, n_groups)) + n_groups * np.arange(size)[:, None]
         counts = np.bincount(drawn.ravel(), minlength=size * n_groups).reshape(size, n_groups)
         yield counts[:, index].astype(np.float64)
-
-
-def _interval(value: float, draws: Floats, level: float) -> Interval:
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]).tolist()
-    return Interval(value, min(low, value), max(high, value))

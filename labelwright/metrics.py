@@ -79,9 +79,13 @@ def accuracy(probs: Floats, gold: Ints, weights: Floats | None = None) -> Any:
     return _mean((probs.argmax(axis=1) == gold).astype(np.float64), weights)
 
 
-def macro_f1(probs: Floats, gold: Ints, weights: Floats | None = None) -> Any:
-    """Mean of the labels' F1 scores, in [0, 1]; labels that are neither gold nor predicted anywhere do not count."""
-    true_positive, predicted, actual = _label_counts(probs, gold, weights)
+def macro_f1(probs: Floats, gold: Ints, weights: Floats | None = None, n_labels: int | None = None) -> Any:
+    """Mean of the labels' F1 scores, in [0, 1]; labels that are neither gold nor predicted anywhere do not count.
+
+    Columns from ``n_labels`` on, where given, are no labels: who answers there misses a row of the gold label, and that
+    is all (answers in free text that name no label).
+    """
+    true_positive, predicted, actual = _label_counts(probs, gold, weights, n_labels)
     support = predicted + actual
     f1 = 2 * true_positive / np.where(support > 0, support, 1)
     return f1.sum(axis=-1) / np.maximum((support > 0).sum(axis=-1), 1)
@@ -109,7 +113,7 @@ def ece(probs: Floats, gold: Ints, weights: Floats | None = None, n_bins: int = 
     gap = (probs.argmax(axis=1) == gold) - probs.max(axis=1)
     bins = _bin_index(probs.max(axis=1), n_bins)[:, None] == np.arange(n_bins)
     weights = _ones(gold) if weights is None else weights
-    return abs((weights * gap) @ bins).sum(axis=-1) / weights.sum(axis=-1)
+    return abs(weights @ (gap[:, None] * bins)).sum(axis=-1) / weights.sum(axis=-1)
 
 
 def ece_floor(probs: Floats, n_draws: int = 500, seed: int = 0) -> float:
@@ -158,7 +162,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def confusion(probs: Floats, gold: Ints) -> Ints:
-    """Counts of shape (n_labels, n_labels): rows of gold label i that were predicted as j."""
+    """Counts of shape (n_labels, n_labels): rows of gold label i that were predicted as j, all columns being labels."""
     probs, gold = checked(probs, gold)
     n_labels = probs.shape[1]
     pairs = gold * n_labels + probs.argmax(axis=1)
@@ -214,9 +218,11 @@ def _bin_index(confidence: Floats, n_bins: int) -> Ints:
     return np.searchsorted(np.linspace(0, 1, n_bins + 1)[1:-1], confidence, side="left").astype(np.int64)
 
 
-def _label_counts(probs: Floats, gold: Ints, weights: Floats | None) -> tuple[Floats, Floats, Floats]:
+def _label_counts(
+    probs: Floats, gold: Ints, weights: Floats | None, n_labels: int | None = None
+) -> tuple[Floats, Floats, Floats]:
     """True positives, predicted rows and actual rows a label, each of shape (..., n_labels)."""
-    labels = np.arange(probs.shape[1])
+    labels = np.arange(probs.shape[1] if n_labels is None else n_labels)
     predicted = (probs.argmax(axis=1)[:, None] == labels).astype(np.float64)
     actual = (gold[:, None] == labels).astype(np.float64)
     weights = _ones(gold) if weights is None else weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,17 @@ from scipy.stats import binomtest
 
 from labelwright import intervals
 from labelwright.errors import DataError
-from labelwright.intervals import bootstrap_differences, bootstrap_intervals, mcnemar, paired_test, sign_flip
+from labelwright.intervals import (
+    Interval,
+    Resampled,
+    bootstrap_intervals,
+    holm,
+    mcnemar,
+    paired_test,
+    resample,
+    sign_flip,
+    wilson,
+)
 from labelwright.metrics import METRICS, evaluate
 
 
@@ -23,6 +34,11 @@ def one_hot(labels: np.ndarray, n_labels: int = 2) -> np.ndarray:
 def draw(seed: int, n_rows: int, n_labels: int = 3) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     return rng.dirichlet(np.ones(n_labels), size=n_rows), rng.integers(n_labels, size=n_rows)
+
+
+def difference(a: np.ndarray, b: np.ndarray, *rest: Any, **settings: Any) -> dict[str, Resampled]:
+    found = resample({"a": a, "b": b}, *rest, **settings)
+    return {name: found["a"][name].minus(found["b"][name]) for name in METRICS}
 
 
 @given(st.integers(0, 10_000), st.integers(1, 80), st.integers(1, 20))
@@ -107,18 +123,76 @@ def test_paired_test_counts_and_respects_groups() -> None:
     rows = paired_test(a, b, gold)
     assert (rows.n_only_a, rows.n_only_b) == (10, 0)
     assert rows.p_value == mcnemar(10, 0)
-    assert rows.difference.value == 0.25
-    assert rows.difference.low > 0
+    assert difference(a, b, gold)["accuracy"].value == 0.25
+    assert difference(a, b, gold)["accuracy"].interval().low > 0
     # The ten rows are one group: a single coin toss decided them all.
-    grouped = paired_test(a, b, gold, [str(row // 10) for row in range(40)])
-    assert grouped.p_value == 1.0
-    assert grouped.difference.low == 0
+    groups = [str(row // 10) for row in range(40)]
+    assert paired_test(a, b, gold, groups).p_value == 1.0
+    assert difference(a, b, gold, groups)["accuracy"].interval().low == 0
+
+
+def test_a_classifier_with_a_column_for_no_label_can_be_tested_against_one_without() -> None:
+    gold = np.array([0, 0, 1])
+    found = paired_test(one_hot(np.array([0, 2, 2]), 3), one_hot(np.array([1, 1, 1])), gold)
+    assert (found.n_only_a, found.n_only_b) == (1, 1)
 
 
 def test_paired_difference_is_narrower_than_two_intervals() -> None:
     probs, gold = draw(5, 200)
     near = 0.98 * probs + 0.02 / 3
-    paired = bootstrap_differences(probs, near, gold, n_resamples=300)["log_loss"]
+    paired = difference(probs, near, gold, n_resamples=300)["log_loss"].interval()
     alone = bootstrap_intervals(probs, gold, n_resamples=300)["log_loss"]
     assert paired.high - paired.low < 0.5 * (alone.high - alone.low)
-    assert bootstrap_differences(probs, probs, gold, n_resamples=50)["brier"] == (0, 0, 0)
+    same = difference(probs, probs, gold, n_resamples=50)["brier"]
+    assert same.interval() == (0, 0, 0)
+    assert same.p_value() == 1
+
+
+def test_resamples_are_the_same_in_two_calls() -> None:
+    probs, gold = draw(5, 30)
+    alone = resample({"a": probs}, gold, n_resamples=20)["a"]
+    beside = resample({"b": probs[::-1], "a": probs}, gold, n_resamples=20)["a"]
+    for name in METRICS:
+        assert (alone[name].draws == beside[name].draws).all()
+
+
+def test_the_bootstrap_p_value_and_the_interval_say_the_same() -> None:
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        draws = rng.normal(rng.normal(), 1, size=999)
+        found = Resampled(float(draws.mean()), draws)
+        narrow, wide = (found.interval(1 - found.p_value() + step) for step in (-0.004, 0.004))
+        assert not narrow.low <= 0 <= narrow.high or found.p_value() > 0.99
+        assert wide.low <= 0 <= wide.high
+
+
+def test_the_bootstrap_p_value_by_hand() -> None:
+    assert Resampled(1.0, np.ones(999)).p_value() == pytest.approx(2 / 1000)
+    assert Resampled(-1.0, np.array([-1.0, -1, -1, 1])).p_value() == pytest.approx(2 * 2 / 5)
+    # Rounding is neither above nor below.
+    assert Resampled(0.0, np.array([1e-17, 1e-17, 1e-17])).p_value() == 1
+
+
+def test_equal_classifiers_are_seldom_told_apart() -> None:
+    """Two classifiers that err independently and alike: at 5 %, about one pair in twenty differs."""
+    rng = np.random.default_rng(0)
+    gold, told_apart = np.arange(120) % 4, {"macro_f1": 0, "log_loss": 0}
+    for _ in range(150):
+        a, b = (rng.dirichlet(np.ones(4), size=120) + 0.6 * np.eye(4)[gold] for _ in range(2))
+        found = difference(a / a.sum(1, keepdims=True), b / b.sum(1, keepdims=True), gold, n_resamples=300)
+        for name in told_apart:
+            told_apart[name] += found[name].p_value() < 0.05
+    assert all(1 <= n <= 18 for n in told_apart.values()), told_apart
+
+
+def test_holm_is_never_below_the_plain_value_and_keeps_the_order() -> None:
+    plain = {"a": 0.01, "b": 0.02, "c": 0.5, "d": 0.9}
+    assert holm(plain) == pytest.approx({"a": 0.04, "b": 0.06, "c": 1.0, "d": 1.0})
+    assert holm({}) == {}
+
+
+def test_wilson_interval() -> None:
+    # Wilson 1927, as in Newcombe 1998, table I: 15 of 148.
+    low, high = wilson(15 / 148, 148)[1:]
+    assert (low, high) == pytest.approx((0.0624, 0.1605), abs=1e-4)
+    assert wilson(1.0, 5) == Interval(1.0, pytest.approx(0.5655, abs=1e-3), 1.0)

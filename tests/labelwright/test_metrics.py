@@ -50,6 +50,15 @@ def test_labels_that_do_not_occur_are_left_out_of_macro_f1() -> None:
     assert [row["f1"] for row in per_label(probs, np.array([0, 1]), "abc")] == [1.0, 1.0, 0.0]
 
 
+def test_a_column_for_no_label_is_no_label_in_macro_f1() -> None:
+    """An answer there misses its row, as scikit-learn counts it with ``labels`` given; it adds no label of F1 0."""
+    answers, gold = np.array([0, 2, 1, 1, 2]), np.array([0, 0, 1, 1, 1])
+    probs = np.eye(3)[answers]
+    expected = sk.f1_score(gold, answers, labels=[0, 1], average="macro")
+    assert macro_f1(probs, gold, n_labels=2) == pytest.approx(expected)
+    assert macro_f1(probs, gold) == pytest.approx(expected * 2 / 3)
+
+
 def test_ece_by_hand() -> None:
     # Two bins of ten: confidence 0.65 with one of two right, confidence 0.95 with one of one right.
     probs = np.array([[0.65, 0.35], [0.35, 0.65], [0.95, 0.05]])
