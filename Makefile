@@ -1,6 +1,8 @@
-# RECIPE=… chooses the recipe, RUN=… one of its runs (default: the newest), FORCE=1 does a finished step again.
+# RECIPE=… chooses the recipe, RUN=… one of its runs (default: the newest), FORCE=1 does a finished step again,
+# RUNG=… names a rung: compare does it again, export exports it ("best" and "ship" are the verdict's).
 RECIPE ?= runs/homeowner.toml
 RUN ?=
+RUNG ?=
 PORT ?= 5000
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -9,6 +11,7 @@ READY := .venv/.ready
 PY := .venv/bin/python
 WORK = $(PY) -m workbench $@ $(RECIPE) $(if $(RUN),--run $(RUN))
 REDO = $(if $(FORCE),--force)
+ONE = $(if $(RUNG),--rung $(RUNG))
 
 .DEFAULT_GOAL := help
 .PHONY: setup demo test check optimize train calibrate compare export predict dashboard bench vllm-server clean help
@@ -26,9 +29,9 @@ train: $(READY) ## tune the weights (GRPO)
 calibrate: $(READY) ## fit the probabilities
 	@$(WORK) $(REDO)
 compare: $(READY) ## score everything on test, write the report
-	@$(WORK) $(REDO)
-export: $(READY) ## write the bundle, check it, register it
-	@$(WORK) $(REDO)
+	@$(WORK) $(REDO) $(ONE)
+export: $(READY) ## write the bundle, check it, register it (RUNG=ship: whatever the comparison says to ship)
+	@$(WORK) $(REDO) $(ONE)
 predict: $(READY) ## ask the bundle: make predict TEXT="the pool is green"
 	@$(WORK) --text "$$TEXT"
 dashboard: $(READY) ## MLflow's UI on the runs (PORT=5000)

@@ -52,6 +52,17 @@ class Calibration:
         weights = np.exp(logits)
         return weights / weights.sum(axis=1, keepdims=True)
 
+    def then(self, other: Calibration) -> Calibration:
+        """One calibration that gives what ``other`` gives on the logarithms of what this one gives.
+
+        With a = 1/T, softmax(a2 ln softmax(a1 s + b1) + b2) = softmax(a1 a2 s + (a2 b1 + b2)). Scores are taken as this
+        one takes them (``rotations``).
+        """
+        n_labels = max(len(self.bias), len(other.bias))
+        first, second = (np.array(one.bias) if one.bias else np.zeros(n_labels) for one in (self, other))
+        bias = (first / other.temperature + second).tolist()
+        return Calibration(self.temperature * other.temperature, tuple(bias), self.rotations)
+
     def to_dict(self) -> dict[str, Any]:
         """What JSON can hold; ``from_dict`` is its exact inverse."""
         also = {"rotations": True} if self.rotations else {}

@@ -51,10 +51,11 @@ def _run(options: argparse.Namespace) -> int:
         verbs.predict(recipe, options.run, options.text, display)
     elif options.verb in ("optimize", "train", "calibrate"):
         verbs.tune(recipe, options.verb, options.run, options.force, display)
+    elif options.verb == "demo":
+        verbs.demo(recipe, options.run, options.force, display)
     else:
-        {"demo": verbs.demo, "compare": verbs.compare, "export": verbs.export}[options.verb](
-            recipe, options.run, options.force, display
-        )
+        work = {"compare": verbs.compare, "export": verbs.export}[options.verb]
+        work(recipe, options.run, options.force, display, options.rung)
     return 0
 
 
@@ -72,4 +73,8 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--text", required=True, help="what to classify")
         else:
             verb.add_argument("--force", action="store_true", help="do it again though it is done")
+        if name == "compare":
+            verb.add_argument("--rung", default="", help="do this rung again, and leave the others as they are")
+        if name == "export":
+            verb.add_argument("--rung", default="", help='a rung\'s name, "best" or "ship" (default: the newest step)')
     return parser

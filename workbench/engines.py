@@ -23,11 +23,15 @@ class Engines:
         key = (weights.base, folder_hash(weights.folder) if weights.folder else "")
         if self._engine is None or key != self._key:
             # The old model goes before the new one comes: two of them may not fit.
-            self._engine = self._key = None
-            gc.collect()
+            self.close()
             self._engine = open_engine(weights, self._model.settings)
             self._key = key
         return self._engine
+
+    def close(self) -> None:
+        """Let the open engine go."""
+        self._engine = self._key = None
+        gc.collect()
 
 
 def folder_hash(folder: Path) -> str:

@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from labelwright.engine import EngineSettings
 from labelwright.errors import RecipeError
@@ -26,15 +26,64 @@ from workbench.tables import check_keys, read_table
 
 # Where each stage lives: imported by name when a recipe lists it, and not before.
 STAGES = {
+    "prior": ("optimizers.prior", "PriorStage"),
+    "demos": ("optimizers.demos", "DemosStage"),
+    "neighbours": ("optimizers.neighbours", "NeighboursStage"),
+    "sft": ("optimizers.sft", "SftStage"),
     "gepa": ("optimizers.gepa", "GepaStage"),
     "grpo": ("optimizers.grpo", "GrpoStage"),
     "calibrate": ("optimizers.calibrate", "CalibrateStage"),
 }
+# What a run does where its recipe does not say.
+DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 
 # A run keeps the rows, the splits, the task and the model it began with; other tables may change under way.
 FIXED_TABLES = ("data", "splits", "task", "model")
 
 DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"
+
+
+class Chain(NamedTuple):
+    """A tuning of the model, as ``[models] rungs`` name it.
+
+    Attributes
+    ----------
+    stages : tuple of str
+    style : "name", "code" or None for the recipe's
+    free : bool
+        Whether it answers in free text.
+    """
+
+    stages: tuple[str, ...]
+    style: Style | None = None
+    free: bool = False
+
+    @property
+    def name(self) -> str:
+        """What ``read_chain`` reads."""
+        head = "free" if self.free else "+".join(self.stages) or "untuned"
+        return f"{head}@{self.style}" if self.style else head
+
+
+def read_chain(rung: str) -> Chain:
+    """The chain of a rung's name. Raises RecipeError for a stage or style that there is not.
+
+    >>> read_chain("sft+grpo@code")
+    Chain(stages=('sft', 'grpo'), style='code', free=False)
+    """
+    head, at, style = rung.partition("@")
+    if at and style not in ("name", "code"):
+        raise RecipeError(f"rung {rung!r}: expected @name or @code behind it, found @{style}")
+    stages = () if head in ("untuned", "free") else tuple(head.split("+"))
+    usable = [stage for stage in STAGES if stage != "calibrate"]
+    for stage in stages:
+        if stage not in usable:
+            also = "; every rung is calibrated by the comparison" if stage == "calibrate" else ""
+            raise RecipeError(
+                f"rung {rung!r}: no stage {stage!r}; expected untuned, free, or stages joined by +, of "
+                f"{', '.join(usable)}{also}"
+            )
+    return Chain(stages, cast("Style | None", style or None), head == "free")
 
 
 @dataclass(frozen=True)
@@ -132,9 +181,35 @@ class ModelTable:
 
 @dataclass(frozen=True)
 class BaselineTable:
-    """``[baselines]``: which of ``baselines.BASELINES`` stand in the leaderboard."""
+    """``[baselines]``: which of ``baselines.BASELINES`` stand in the leaderboard.
+
+    Attributes
+    ----------
+    settings : mapping of name to mapping
+        ``[baselines.settings.NAME]``: parameters of that estimator other than its defaults.
+    """
 
     names: tuple[str, ...] = ("majority", "sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelsTable:
+    """``[models]``: which tunings of the language model stand in the leaderboard beside the run's own steps.
+
+    Attributes
+    ----------
+    rungs : tuple of str
+        Stages joined by "+" ("sft+grpo"), each tuned from the untuned model with the recipe's settings; "untuned", and
+        "free" for the untuned model that answers in free text. With "@code" or "@name" behind, the model answers in
+        that style whatever ``[task] style`` says.
+    """
+
+    rungs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for rung in self.rungs:
+            read_chain(rung)
 
 
 @dataclass(frozen=True)
@@ -143,6 +218,14 @@ class CompareTable:
 
     Attributes
     ----------
+    seeds : int
+        Trainings of every rung that trains no transformer, with the split fixed, and as many with the split varied.
+    heavy_seeds : int
+        The same for rungs that train a transformer.
+    curves : tuple of str
+        Rungs whose learning curve is drawn: test accuracy against training rows a label.
+    curve_rows : tuple of int
+        Training rows a label, each 1 or more; all there are is always one more point.
     generate_rows : int
         Test rows answered by free generation, to see how often the answer is a label; 0 leaves it out.
     latency_rows : int
@@ -151,20 +234,34 @@ class CompareTable:
         Resamples behind every 95 % interval.
     """
 
+    seeds: int = 3
+    heavy_seeds: int = 1
+    curves: tuple[str, ...] = ()
+    curve_rows: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     generate_rows: int = 64
-    latency_rows: int = 20
+    latency_rows: int = 40
     bootstrap: int = 2000
 
     def __post_init__(self) -> None:
-        for name, least in (("generate_rows", 0), ("latency_rows", 1), ("bootstrap", 100)):
-            if getattr(self, name) < least:
-                raise RecipeError(f"{name} = {getattr(self, name)}: expected {least} or more")
+        least = {"seeds": 1, "heavy_seeds": 1, "generate_rows": 0, "latency_rows": 1, "bootstrap": 100}
+        for name, at_least in least.items():
+            if getattr(self, name) < at_least:
+                raise RecipeError(f"{name} = {getattr(self, name)}: expected {at_least} or more")
+        if any(rows < 1 for rows in self.curve_rows):
+            raise RecipeError(f"curve_rows = {list(self.curve_rows)}: expected numbers of rows, each 1 or more")
 
 
 @dataclass(frozen=True)
 class ExportTable:
-    """``[export]``: ``merge`` writes whole weights instead of an adapter; ``golden_rows`` come from dev."""
+    """``[export]``: ``merge`` writes whole weights instead of an adapter; ``golden_rows`` come from dev.
 
+    Attributes
+    ----------
+    rung : str
+        What is exported: the run's newest step where empty; "best" and "ship" are the verdict's; or a rung's name.
+    """
+
+    rung: str = ""
     merge: bool = False
     golden_rows: int = 24
 
@@ -199,6 +296,7 @@ class Recipe:
     task: TaskTable
     model: ModelTable
     baselines: BaselineTable = field(default_factory=BaselineTable)
+    models: ModelsTable = field(default_factory=ModelsTable)
     compare: CompareTable = field(default_factory=CompareTable)
     export: ExportTable = field(default_factory=ExportTable)
     tracking: TrackingTable = field(default_factory=TrackingTable)
@@ -245,6 +343,7 @@ def read_recipe(path: Path | str) -> Recipe:
         "task": TaskTable,
         "model": ModelTable,
         "baselines": BaselineTable,
+        "models": ModelsTable,
         "compare": CompareTable,
         "export": ExportTable,
         "tracking": TrackingTable,
@@ -266,7 +365,8 @@ def read_recipe(path: Path | str) -> Recipe:
         raise RecipeError(
             f"{path}: [data] choices and [task] labels or style: rows bring their own choices, or share labels"
         )
-    for name in {*head.stages, *stage_tables}:
+    in_rungs = {stage for rung in read["models"].rungs for stage in read_chain(rung).stages}
+    for name in {*head.stages, *in_rungs, *stage_tables}:
         build_stage(name, stage_tables.get(name, {}), f"{path}, [{name}]")
     return Recipe(
         name=head.name or path.stem,
@@ -290,7 +390,7 @@ class _Head:
 
     name: str = ""
     seed: int = 0
-    stages: tuple[str, ...] = tuple(STAGES)
+    stages: tuple[str, ...] = DEFAULT_STAGES
 
     def __post_init__(self) -> None:
         if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):

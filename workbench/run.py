@@ -26,18 +26,21 @@ from labelwright.engine import Weights
 from labelwright.errors import RecipeError
 from labelwright.metrics import evaluate
 from labelwright.prompt import Prompt
-from labelwright.task import Example, Task
+from labelwright.task import Example, Splits, Task
 from optimizers.stage import StageContext
 from workbench.data import SIDES, load_rows, make_splits, max_choices, read_splits, split_digest, splits_document
 from workbench.engines import Engines
 from workbench.folder import Clock, RunFolder, find_run, runs_of
+from workbench.ladder import Ladder
 from workbench.progress import Display
-from workbench.recipe import Recipe
+from workbench.recipe import Recipe, read_recipe
 
 if TYPE_CHECKING:
     from workbench.tracking import Tracking
 
 RUNS = Path("runs")
+# Beside the runs of a recipe: results of rungs, which all of its runs share.
+RUNGS = "rungs"
 # Which stages a verb runs; `demo` runs what the recipe lists.
 VERB_STAGES = {"optimize": ("gepa",), "train": ("grpo",), "calibrate": ("calibrate",)}
 
@@ -49,6 +52,7 @@ class Session:
         self.recipe = recipe
         self.folder = folder
         self.display = display
+        self.rows = rows
         self.splits = read_splits(folder.path / "splits.json", rows)
         self.task = task_of(recipe, rows)
         self.engines = Engines(recipe.model)
@@ -82,6 +86,10 @@ class Session:
     def newest_bundle(self) -> Bundle:
         """The bundle of the last finished step."""
         return load(self.folder.bundle_path(self.folder.done_steps()[-1]))
+
+    def ladder(self) -> Ladder:
+        """The rungs to compare."""
+        return ladder_of(self.recipe, self.folder, self.rows, self.splits)
 
     def ensure_untuned(self) -> None:
         """Step 0: the task as it stands in the recipe, scored on dev."""
@@ -237,6 +245,19 @@ def new_run(recipe: Recipe, rows: list[Example], display: Display) -> RunFolder:
     sizes = ", ".join(f"{side} {len(getattr(splits, side))}" for side in SIDES)
     display.say(f"run {folder.path}: {sizes} rows")
     return folder
+
+
+def open_ladder(recipe_path: Path, run: Path) -> Ladder:
+    """The ladder of a run, for a process that works on one rung of it."""
+    recipe = read_recipe(recipe_path)
+    rows = read_rows(recipe)
+    folder = RunFolder(run)
+    return ladder_of(recipe, folder, rows, read_splits(folder.path / "splits.json", rows))
+
+
+def ladder_of(recipe: Recipe, folder: RunFolder, rows: Sequence[Example], splits: Splits) -> Ladder:
+    """The rungs of a recipe over a run's rows; what they leave is kept beside the recipe's runs."""
+    return Ladder(recipe, task_of(recipe, rows), folder, rows, splits, RUNS / recipe.name / RUNGS)
 
 
 def changed_tables(recipe: Recipe, folder: RunFolder) -> list[str]:

@@ -35,9 +35,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from labelwright.errors import LabelwrightError
 from labelwright.task import Example
-from workbench.folder import RunFolder, append_curve
+from workbench.folder import RunFolder, append_curve, read_curves, read_json
 from workbench.progress import Display
 from workbench.recipe import Recipe
+from workbench.rungs import Rung
 from workbench.tracking_log import log_bundle
 
 _SQLITE = "sqlite:///"
@@ -213,6 +214,46 @@ class Tracking:
         for path in files:
             self.log_artifact(self.run_id, path, path.name if path.is_dir() else None)
         self._folder.save()
+
+    def rung(self, rung: Rung, folders: Sequence[Path]) -> None:
+        """A child run for a rung that is no step of the run: what it is, what it costs, how its stages went.
+
+        Parameters
+        ----------
+        folders : sequence of Path
+            Of the stages behind it, in order, as ``workbench.chain`` leaves them.
+        """
+        known = self._folder.state["mlflow"].setdefault("rungs", {})
+        if rung.step is not None or rung.failed or known.get(rung.name) == rung.folder:
+            return
+        tags = {"rung": rung.name, "kind": rung.kind, "mlflow.parentRunId": self.run_id}
+        experiment = self._folder.state["mlflow"]["experiment_id"]
+
+        def record() -> None:
+            run_id = self._client.create_run(experiment, run_name=rung.name, tags=tags).info.run_id
+            self.log_params(run_id, {"about": rung.about, "calibration": rung.calibration.get("variant", "none")})
+            self.log_metrics(run_id, {f"cost.{key}": one for key, one in rung.cost.items() if one is not None})
+            for number, folder in enumerate(folders):
+                self._log_step(run_id, folder, last=number == len(folders) - 1)
+            self._client.set_terminated(run_id)
+            known[rung.name] = rung.folder
+
+        self._attempt(record)
+        self._folder.save()
+
+    def _log_step(self, run_id: str, folder: Path, last: bool) -> None:
+        """A stage's settings, its prompts, and, of the last one, its curves."""
+        stage = folder.name.partition("-")[0]
+        settings = folder / "params.json"
+        if settings.is_file():
+            self.log_params(run_id, {f"{stage}.{key}": value for key, value in read_json(settings).items()})
+        for prompt in sorted(folder.glob("prompt-*.txt")):
+            self.log_artifact(run_id, prompt, f"prompts/{stage}")
+        for name, points in read_curves(folder / "curves.jsonl").items() if last else ():
+            now = int(time.time() * 1000)
+            metrics = [Metric(name, value, now, step) for step, value in points if math.isfinite(value)]
+            for start in range(0, len(metrics), _BATCH):
+                self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
 
     def model(self, bundle: Path, example_texts: Sequence[str]) -> str | None:
         """Log the bundle as a model that ``mlflow models serve`` loads; register it under the recipe's name.

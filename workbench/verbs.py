@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from labelwright.bundle import load
 from labelwright.choices import lettered, split_lettered
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.intervals import Interval
-from workbench.data import split_digest, split_summary
-from workbench.folder import Clock, RunFolder, find_run, read_curves, read_json, runs_of, write_json, write_text
+from workbench.data import split_digest
+from workbench.folder import Clock, RunFolder, find_run, read_json, runs_of
 from workbench.leaderboard import percent
 from workbench.progress import Display, duration, silence_libraries
-from workbench.recipe import Recipe
+from workbench.recipe import Chain, Recipe
+from workbench.report_files import write_report
 from workbench.run import RUNS, VERB_STAGES, Session, choose_run, new_run, peak_memory_bytes, read_rows
 from workbench.tables import check_keys
 
@@ -31,7 +32,7 @@ from workbench.tables import check_keys
 @contextmanager
 def session(recipe: Recipe, verb: str, run: str, display: Display) -> Iterator[Session]:
     """The verb's run, opened: rows read and checked, run chosen or begun, lock held, tracking open."""
-    check_baselines(recipe)
+    check_rungs(recipe)
     rows = read_rows(recipe)
     folder = choose_run(recipe, verb, run, rows, display)
     silence_libraries()
@@ -39,11 +40,21 @@ def session(recipe: Recipe, verb: str, run: str, display: Display) -> Iterator[S
         yield opened
 
 
-def check_baselines(recipe: Recipe) -> None:
-    """Refuse a baseline that does not exist, before anything is begun."""
+def check_rungs(recipe: Recipe) -> None:
+    """Refuse a rung that does not exist, before anything is begun."""
     from baselines import BASELINES
 
-    check_keys(dict.fromkeys(recipe.baselines.names), BASELINES, f"{recipe.path}, [baselines] names", "baseline")
+    table = recipe.baselines
+    check_keys(dict.fromkeys(table.names), BASELINES, f"{recipe.path}, [baselines] names", "baseline")
+    check_keys(table.settings, BASELINES, f"{recipe.path}, [baselines.settings]", "baseline")
+    known = [*table.names, *recipe.models.rungs, *own_rungs(recipe)]
+    check_keys(dict.fromkeys(recipe.compare.curves), known, f"{recipe.path}, [compare] curves", "rung of this recipe")
+
+
+def own_rungs(recipe: Recipe) -> list[str]:
+    """Names of the rungs that the run's own steps will be."""
+    stages = [stage for stage in recipe.stages if stage != "calibrate"]
+    return [Chain(tuple(stages[:n])).name for n in range(len(stages) + 1)]
 
 
 def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
@@ -82,20 +93,24 @@ def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> 
         display.say(f"next: {_make(following, recipe, work.folder.path)}")
 
 
-def compare(recipe: Recipe, run: str, force: bool, display: Display) -> None:
-    """Score every rung on test and write the report."""
+def compare(recipe: Recipe, run: str, force: bool, display: Display, rung: str = "") -> None:
+    """Score every rung on test and write the report; with ``force`` again, or with ``rung`` that one again."""
     with session(recipe, "compare", run, display) as work:
-        work.ensure_untuned()
+        if work.recipe.stages and not work.recipe.models.rungs:
+            work.ensure_untuned()
         work.finish_interrupted()
-        _compare(work, force)
+        _compare(work, force, rung)
         _show_leaderboard(work.folder.path, display)
-        display.say(f"report: {work.folder.path / 'report.md'}")
+        display.say(f"report: {work.folder.path / 'report.html'}")
 
 
-def export(recipe: Recipe, run: str, force: bool, display: Display) -> None:
-    """Write, verify and register the run's bundle."""
+def export(recipe: Recipe, run: str, force: bool, display: Display, rung: str = "") -> None:
+    """Write, verify and register a bundle: the run's newest step, or the rung that the recipe or ``rung`` names."""
+    if rung:
+        recipe = replace(recipe, export=replace(recipe.export, rung=rung))
     with session(recipe, "export", run, display) as work:
-        work.ensure_untuned()
+        if not recipe.export.rung:
+            work.ensure_untuned()
         work.finish_interrupted()
         _export(work, force)
         display.say(f"bundle: {work.folder.path / 'bundle'}")
@@ -113,9 +128,10 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     folder = find_run(parent, run) if run else RunFolder(known[-1])
     done = folder.done_steps()
     exported = folder.state.get("export")
-    if not done:
+    if not done and not exported:
         raise RecipeError(f"run {folder.path} has no finished step yet: continue it with `make demo`")
-    current = exported is not None and exported["step"] == done[-1]["folder"]
+    # A rung that was exported by name stays what is asked; a step gives way to a later one.
+    current = exported is not None and (exported.get("rung") or exported["step"] == done[-1]["folder"])
     where = folder.path / "bundle" if current else folder.bundle_path(done[-1])
     silence_libraries()
     from labelwright.classifier import Classifier
@@ -151,88 +167,45 @@ def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *command])
 
 
-def _compare(work: Session, force: bool) -> None:
-    """Score, compute, write. Done already if the same steps were compared under the same settings."""
-    steps = [step["folder"] for step in work.folder.done_steps()]
-    settings = {"compare": asdict(work.recipe.compare), "baselines": list(work.recipe.baselines.names)}
-    path = work.folder.path
-    known = work.folder.state.get("compare")
-    if not force and known and known["steps"] == steps and known["settings"] == settings:
-        work.display.say(f"compare is done, its report is {path / 'report.md'}; to do it again: --force")
-        return
-    from workbench.compare import read_test, score_rungs
-    from workbench.leaderboard import build
-    from workbench.plots import chosen_curves, draw
-    from workbench.report import machine, report_json, report_markdown, rows_jsonl, table
+def _compare(work: Session, force: bool, rung: str = "") -> None:
+    """Score, compute, write. Done already if nothing that the report depends on has changed."""
+    from workbench.compare import read_test, score_rungs, signature
 
-    if force:
-        for kept in (path / "compare" / "rungs").glob("*.json"):
-            kept.unlink()
+    path, ladder = work.folder.path, work.ladder()
+    if rung and rung not in ladder.names:
+        raise RecipeError(f"no rung {rung!r} in this comparison; it has {', '.join(ladder.names)}")
+    if force or rung:
+        for name in [rung] if rung else ladder.names:
+            ladder.forget(name)
+    made_of = signature(ladder)
+    known = work.folder.state.get("compare")
+    if not (force or rung) and known and known.get("signature") == made_of and (path / "report.html").is_file():
+        work.display.say(f"compare is done, its report is {path / 'report.html'}; to do it again: --force")
+        return
     with work.display.step("compare", work.n_steps - 1 if work.n_steps else 0, work.n_steps):
+        # A rung's process needs the memory.
+        work.engines.close()
         test = read_test(work.splits)
         work.tracking.dataset("test", test, split_digest(work.splits))
-        rungs = score_rungs(work, test)
+        rungs = score_rungs(ladder, work.display)
         if all(rung.failed for rung in rungs):
             raise LabelwrightError(f"no rung could be scored; the first said: {rungs[0].failed}")
-        names = work.task.names
-        board = build(rungs, test, names, work.recipe.compare.bootstrap, work.recipe.seed)
-        curves = {step: read_curves(path / step / "curves.jsonl") for step in steps}
-        curves = chosen_curves({step: found for step, found in curves.items() if found})
-        about = {
-            "recipe": work.recipe.name,
-            "run": path.name,
-            "command": _make("compare", work.recipe, path),
-            "machine": machine(),
-        }
-        report = report_json(
-            board, run=about, splits=split_summary(work.splits), labels=names, stages=_stage_records(work)
-        )
-        draw(board, curves, path / "plots")
-        write_text(path / "rows.jsonl", rows_jsonl(board, test, names))
-        write_json(path / "report.json", report)
-        write_text(path / "report.md", report_markdown(report, board, test, work.newest_bundle(), curves))
-        columns, cells = table(report)
-        by_column = {column: [row[i] for row in cells] for i, column in enumerate(columns)}
-        files = [path / "report.md", path / "report.json", path / "rows.jsonl", path / "plots"]
-        work.tracking.comparison(by_column, report, files)
-        work.folder.state["compare"] = {"steps": steps, "settings": settings}
+        work.display.progress(len(rungs), len(rungs), "statistics and report")
+        write_report(work, ladder, rungs, test, _make("compare", work.recipe, path))
+        work.folder.state["compare"] = {"signature": made_of}
         work.folder.save()
 
 
 def _export(work: Session, force: bool) -> None:
-    from workbench.export import export_bundle, export_settings
+    from workbench.export import export_bundle, export_settings, newest_step
 
     target, known = work.folder.path / "bundle", work.folder.state.get("export")
-    newest = work.folder.done_steps()[-1]["folder"]
-    same = known is not None and known["step"] == newest and known["settings"] == export_settings(work)
+    same = known is not None and known["step"] == newest_step(work) and known["settings"] == export_settings(work)
     if same and not force and (target / "bundle.json").is_file():
         work.display.say(f"export is done, the bundle is {target}; to do it again: --force")
         return
     with work.display.step("export", work.n_steps, work.n_steps):
         export_bundle(work)
-
-
-def _stage_records(work: Session) -> list[dict[str, Any]]:
-    """For every step: its cost, its dev metrics, and what the stage wrote into the bundle's history."""
-    records = []
-    n_before = 0
-    for step in work.folder.done_steps():
-        bundle = load(work.folder.bundle_path(step))
-        decided: dict[str, Any] = {}
-        for entry in bundle.history[n_before:]:
-            decided |= dict(entry)
-        n_before = len(bundle.history)
-        records.append(
-            {
-                "folder": step["folder"],
-                "stage": step["stage"],
-                "seconds": step["seconds"],
-                "peak_memory_bytes": step["peak_memory_bytes"],
-                "dev": {key: value for key, value in bundle.report.items() if isinstance(value, (int, float))},
-                "decided": decided,
-            }
-        )
-    return records
 
 
 def _show_leaderboard(path: Path, display: Display) -> None:

@@ -1,0 +1,58 @@
+"""What makes a result stale: hashes of code, of library versions, of settings.
+
+Results of rungs are kept under such hashes, so that whatever changed is done again and nothing else is.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+ROOT = Path(__file__).resolve().parents[1]
+# The folders whose code a rung of each kind runs, and the libraries under it.
+_FOLDERS = {
+    "baselines": ("labelwright", "baselines"),
+    "models": ("labelwright", "programs", "rewards", "optimizers"),
+}
+_LIBRARIES = {
+    "baselines": ("numpy", "scikit-learn", "scipy", "sentence-transformers", "torch", "transformers", "peft"),
+    "models": ("numpy", "torch", "transformers", "tokenizers", "peft", "trl", "dspy", "gepa"),
+}
+# Of the workbench, what decides what a rung is given and how it is measured.
+_MEASURING = ("chain.py", "data.py", "rung_process.py")
+
+Part = Literal["baselines", "models"]
+
+
+def short_hash(value: Any) -> str:
+    """16 hex digits of a value that JSON can hold; what it cannot hold counts as its text."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def code_version(part: Part) -> str:
+    """A hash of the code that rungs of a part run, and of the versions of the libraries under it."""
+    digest = hashlib.sha256()
+    files = [path for folder in _FOLDERS[part] for path in sorted((ROOT / folder).rglob("*.py"))]
+    for path in [*files, *(ROOT / "workbench" / name for name in _MEASURING)]:
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    for library in _LIBRARIES[part]:
+        digest.update(f"{library}=={_version(library)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def environment() -> str:
+    """A hash of all installed distributions and their versions."""
+    return short_hash(sorted(f"{one.name}=={one.version}" for one in importlib.metadata.distributions()))
+
+
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"

@@ -1,0 +1,323 @@
+"""Which rungs a recipe asks for, the jobs behind each, and where their results are kept.
+
+A job is one training and its test scores: the rung itself, the same with another seed or another split, or with fewer
+training rows. Results lie under ``runs/NAME/rungs/RUNG/`` in files named after a hash of all that made them (rows,
+settings, code, library versions), so that adding one rung runs one rung. The jobs of a rung run in a process of their
+own (``workbench.rung_process``): what fails there, or dies, is one row of the report.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelwright.errors import LabelwrightError
+from labelwright.task import Example, Splits, Task, by_label
+from workbench.chain import step_key
+from workbench.data import make_splits, split_digest
+from workbench.engines import folder_hash
+from workbench.folder import RunFolder, read_json, write_json
+from workbench.identity import ROOT, code_version, environment, short_hash
+from workbench.recipe import Chain, Recipe, read_chain
+from workbench.rungs import CurvePoint, Kind, Repeat, Rung
+
+Say = Callable[[int, int, str], None]
+
+
+class RungFailedError(LabelwrightError, RuntimeError):
+    """The process of a rung ended without its results."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of a rung.
+
+    Attributes
+    ----------
+    seed, split_seed : int
+        What the training draws from, and what deals the splits.
+    per_label : int
+        Training rows a label, at most; 0 for all.
+    """
+
+    rung: str
+    seed: int
+    split_seed: int
+    per_label: int = 0
+
+
+class Ladder:
+    """The rungs of a recipe over one run's rows.
+
+    Parameters
+    ----------
+    rows : sequence of Example
+        All rows, for splits dealt by other seeds.
+    """
+
+    def __init__(
+        self, recipe: Recipe, task: Task, folder: RunFolder, rows: Sequence[Example], splits: Splits, root: Path
+    ) -> None:
+        self.recipe = recipe
+        self.task = task
+        self.folder = folder
+        self.root = root
+        self._rows = rows
+        self._splits = {recipe.seed: splits}
+        self._digests: dict[tuple[int, int, int], str] = {}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Rungs in the ladder's order: baselines, then the model's, those of the recipe before the run's own."""
+        models = [*self.recipe.models.rungs, *self.own_steps]
+        order = sorted(dict.fromkeys(models), key=lambda name: (name not in self.recipe.models.rungs, 0))
+        untuned = [name for name in order if not read_chain(name).stages]
+        tuned = [name for name in order if read_chain(name).stages]
+        return (*self.recipe.baselines.names, *untuned, *tuned)
+
+    @cached_property
+    def own_steps(self) -> dict[str, dict[str, Any]]:
+        """The run's finished steps by rung name; a calibration stands in place of the step that it calibrated."""
+        stages: list[str] = []
+        steps = {}
+        for step in self.folder.done_steps():
+            if step["stage"] not in ("untuned", "calibrate"):
+                stages.append(step["stage"])
+            steps[Chain(tuple(stages)).name] = step
+        return steps
+
+    def kind(self, name: str) -> Kind:
+        """Of a rung: "baseline", "llm" or "free"."""
+        if name in self.recipe.baselines.names:
+            return "baseline"
+        return "free" if read_chain(name).free else "llm"
+
+    def about(self, name: str) -> str:
+        """What a rung is, in a line."""
+        if self.kind(name) == "baseline":
+            from baselines import BASELINES
+
+            return str(getattr(BASELINES[name], "about", ""))
+        chain = read_chain(name)
+        style = {"code": "two-letter codes", "name": "label names"}[chain.style or self.recipe.task.style]
+        if chain.free:
+            return f"{self.recipe.model.name} untuned, writing what it likes, {style}"
+        stages = ", then ".join(chain.stages) or "untuned"
+        return f"{self.recipe.model.name}, {stages}, answering with {style}"
+
+    def trains(self, name: str) -> bool:
+        """Whether a rung learns from training rows: without that, neither seeds nor fewer rows change it."""
+        if self.kind(name) == "baseline":
+            from baselines import BASELINES
+
+            return not getattr(BASELINES[name], "zero_shot", False)
+        return any(stage != "prior" for stage in read_chain(name).stages)
+
+    def jobs(self, name: str) -> list[Job]:
+        """The rung itself first, then other seeds, other splits, and the points of its learning curve."""
+        seed, table = self.recipe.seed, self.recipe.compare
+        main = Job(name, seed, seed)
+        heavy = self._heavy(name)
+        n_seeds = table.heavy_seeds if heavy else table.seeds
+        if self.kind(name) == "free":
+            return [main]
+        others = range(seed + 1, seed + n_seeds)
+        jobs = [main, *(Job(name, seed, other) for other in others)]
+        if self.trains(name):
+            jobs += [Job(name, other, seed) for other in others]
+            if name in table.curves:
+                most = max(len(rows) for rows in by_label(self.splits_of(main).train).values())
+                sizes = sorted({rows for rows in table.curve_rows if rows < most})
+                jobs += [Job(name, other, seed, size) for size in sizes for other in (seed, *others)]
+        return jobs
+
+    def splits_of(self, job: Job) -> Splits:
+        """The rows of a job; the test rows of ``split_seed`` are in it for who may read them."""
+        if job.split_seed not in self._splits:
+            self._splits[job.split_seed] = make_splits(self._rows, self.recipe.splits, job.split_seed)
+        splits = self._splits[job.split_seed]
+        return replace(splits, train=fewer_rows(splits.train, job.per_label, job.seed)) if job.per_label else splits
+
+    def key(self, job: Job) -> str:
+        """A hash of all that a job's result depends on."""
+        place = (job.split_seed, job.per_label, job.seed if job.per_label else 0)
+        if place not in self._digests:
+            self._digests[place] = split_digest(self.splits_of(job))
+        parts = [asdict(job), self._digests[place], asdict(self.task), self.recipe.compare.latency_rows]
+        if self.kind(job.rung) == "baseline":
+            settings = self.baseline_settings(job.rung)
+            return short_hash([*parts, settings, code_version("baselines")])
+        own = self.own_step(job)
+        chain, rows = read_chain(job.rung), self.splits_of(job)
+        made_of = (
+            folder_hash(self.folder.bundle_path(own))
+            if own
+            else step_key(chain, self.recipe, self.task, rows, job.seed)
+        )
+        generated = self.recipe.compare.generate_rows
+        return short_hash([*parts, made_of, asdict(self.recipe.model), generated, code_version("models")])
+
+    def own_step(self, job: Job) -> dict[str, Any] | None:
+        """The run's own step whose bundle a job may take, where it is that job's."""
+        own = (job.seed, job.split_seed, job.per_label) == (self.recipe.seed, self.recipe.seed, 0)
+        return self.own_steps.get(job.rung) if own else None
+
+    def baseline_settings(self, name: str) -> dict[str, Any]:
+        """An estimator's parameters from the recipe; a head on the model is one on the recipe's model."""
+        given = dict(self.recipe.baselines.settings.get(name, {}))
+        return {"model": self.recipe.model.name, **given} if name == "llm-head" else given
+
+    def place(self, job: Job) -> Path:
+        """Where a job's results lie: this path with .json, with .npz, and for the rung itself a folder."""
+        return self.root / job.rung / self.key(job)
+
+    def result(self, job: Job) -> dict[str, Any] | None:
+        """What a job left, or None."""
+        path = self.place(job).with_suffix(".json")
+        return read_json(path) if path.is_file() else None
+
+    def missing(self, name: str) -> list[Job]:
+        """Jobs of a rung without a result."""
+        return [job for job in self.jobs(name) if self.result(job) is None]
+
+    def forget(self, name: str) -> None:
+        """Drop what is kept of a rung as it stands now; other settings' results stay."""
+        for job in self.jobs(name):
+            self.place(job).with_suffix(".json").unlink(missing_ok=True)
+        self._failure(name).unlink(missing_ok=True)
+
+    def failure(self, name: str) -> str:
+        """Why the rung failed last time, if nothing that could matter has changed since; else empty."""
+        path = self._failure(name)
+        known = read_json(path) if path.is_file() else {}
+        return str(known["error"]) if known.get("environment") == environment() else ""
+
+    def keep_failure(self, name: str, error: str) -> None:
+        """Remember why a rung failed, so that the next comparison does not wait for the same failure."""
+        self._failure(name).parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._failure(name), {"error": error, "environment": environment()})
+
+    def rung(self, name: str) -> Rung:
+        """A rung from what its jobs left; one without results of its own has failed."""
+        first, *others = self.jobs(name)
+        main = self.result(first)
+        own = self.own_step(first)
+        kind, about, step = self.kind(name), self.about(name), own["folder"] if own else None
+        if main is None:
+            why = self.failure(name) or "its process left no result"
+            return Rung(name, kind, about, step, failed=why)
+        with np.load(self.place(first).with_suffix(".npz"), allow_pickle=False) as kept:
+            raw, probs = kept["raw"], kept["probs"]
+        repeats, curve = [], []
+        for job in others:
+            result = self.result(job)
+            if result is None:
+                continue
+            if job.per_label:
+                point = CurvePoint(job.per_label, result["n_train"], job.seed, result["scores"]["accuracy_raw"])
+                curve.append(point)
+            else:
+                repeats.append(Repeat(job.split_seed, job.seed, _scores(result)))
+        if name in self.recipe.compare.curves:
+            curve.append(CurvePoint(0, main["n_train"], first.seed, main["scores"]["accuracy_raw"]))
+            fixed = [job for job in others if not job.per_label and job.split_seed == first.split_seed]
+            for job in fixed:
+                result = self.result(job)
+                if result is not None:
+                    curve.append(CurvePoint(0, result["n_train"], job.seed, result["scores"]["accuracy_raw"]))
+        return Rung(
+            name,
+            kind,
+            about,
+            step,
+            raw=raw,
+            probs=probs,
+            calibration=main["calibration"],
+            cost=main["cost"],
+            generation=main["generation"],
+            repeats=tuple(repeats),
+            curve=tuple(curve),
+            folder=main["bundle"],
+        )
+
+    def _heavy(self, name: str) -> bool:
+        if self.kind(name) == "baseline":
+            from baselines import BASELINES
+
+            return bool(getattr(BASELINES[name], "heavy", False))
+        return True
+
+    def _failure(self, name: str) -> Path:
+        return self.root / name / f"failed-{self.key(self.jobs(name)[0])}.json"
+
+
+def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Example, ...]:
+    """At most so many rows a label, drawn by seed; fewer of them are among more of them."""
+    chance = np.random.default_rng(seed)
+    kept = set()
+    for _, same in sorted(by_label(rows).items()):
+        kept |= {same[i].id for i in chance.permutation(len(same))[:per_label]}
+    return tuple(row for row in rows if row.id in kept)
+
+
+def run_rung(recipe: Path, run: Path, name: str, log: Path, say: Say) -> None:
+    """Run the missing jobs of a rung in a process of its own.
+
+    Parameters
+    ----------
+    log : Path
+        Where its libraries' output goes.
+
+    Raises
+    ------
+    RungFailedError
+        With the rung's own words where it had any.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "workbench.rung_process", str(recipe), str(run), name]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    error = ""
+    with log.open("w", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,  # it ends when this end is closed, so no rung outlives a killed comparison
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                try:
+                    said = json.loads(line)
+                except json.JSONDecodeError:
+                    errors.write(line)
+                    continue
+                if isinstance(said, dict) and "progress" in said:
+                    say(*said["progress"])
+                elif isinstance(said, dict) and "error" in said:
+                    error = str(said["error"])
+            status = process.wait()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    if status < 0:
+        killed = " (out of memory?)" if status == -9 else ""
+        raise RungFailedError(f"its process was ended by signal {-status}{killed}; its output is in {log}")
+    if status:
+        raise RungFailedError(error or f"its process ended with status {status}; its output is in {log}")
+
+
+def _scores(result: dict[str, Any]) -> dict[str, float]:
+    return {name: result["scores"][name] for name in ("accuracy", "macro_f1", "log_loss")}

@@ -1,0 +1,387 @@
+"""`python -m workbench.rung_process RECIPE RUN RUNG`: the missing jobs of one rung, each kept as soon as it is done.
+
+Started by ``workbench.ladder.run_rung``, whose process reads what is said here: lines of JSON, progress or the error.
+Trains on train, calibrates on calib, scores test through ``compare.read_test``. What is scored is what would ship: a
+baseline answers as the predictor that its export holds, a model as its bundle.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwright.bundle import Bundle, load, predictor_bundle, save
+from labelwright.calibration import Calibration
+from labelwright.decide import probabilities
+from labelwright.engine import Engine, Weights, has_probabilities, open_engine
+from labelwright.errors import LabelwrightError
+from labelwright.metrics import accuracy, log_loss, macro_f1
+from labelwright.predictors import save_predictor
+from labelwright.prompt import Prompt
+from labelwright.task import Example, Splits, texts_and_labels
+from labelwright.thinking import ThinkingEngine
+from workbench.chain import tune
+from workbench.engines import Engines, size_bytes
+from workbench.folder import RunFolder, write_json
+from workbench.ladder import Job, Ladder, Say
+from workbench.recipe import read_chain
+from workbench.run import open_ladder, peak_memory_bytes
+
+Predict = Callable[[Sequence[str]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A rung after one training.
+
+    Attributes
+    ----------
+    predict : callable
+        Texts to uncalibrated probabilities in label order.
+    bundle : Bundle, optional
+        What ships; None where the job keeps nothing.
+    """
+
+    predict: Predict
+    seconds: float
+    bundle: Bundle | None = None
+    engine: Engine | None = None
+    size_bytes: int = 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the rung and say what happens on stdout; returns the exit status."""
+    recipe, run, name = arguments
+    say = _sayer()
+    try:
+        run_jobs(open_ladder(Path(recipe), Path(run)), name, lambda *progress: say({"progress": progress}))
+    except LabelwrightError as error:
+        say({"error": str(error)})
+        return 2
+    except Exception as error:  # whatever a library raises is this rung's failure, and no other's
+        traceback.print_exc()
+        first = (str(error).strip() or "no message").splitlines()[0]
+        say({"error": f"{type(error).__name__}: {first}"})
+        return 1
+    return 0
+
+
+def run_jobs(ladder: Ladder, name: str, say: Say) -> None:
+    """Train, score and keep every missing job of a rung. Raises whatever the rung does."""
+    jobs = ladder.missing(name)
+    engines = Engines(ladder.recipe.model)
+    for number, job in enumerate(jobs):
+        where = f"job {number + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
+
+        def tell(done: int, total: int, message: str, number: int = number, where: str = where) -> None:
+            say(number, len(jobs), where + message)
+
+        say(number, len(jobs), where + _what(job, ladder))
+        _run_job(ladder, job, engines, tell)
+    say(len(jobs), len(jobs), "")
+
+
+def _run_job(ladder: Ladder, job: Job, engines: Engines, say: Say) -> None:
+    from optimizers.calibrate import best_calibration, row_groups
+    from workbench.compare import read_test
+
+    splits = ladder.splits_of(job)
+    test, names = read_test(splits), ladder.task.names
+    gold = np.array([names.index(row.label) for row in test])
+    place = ladder.place(job)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    is_main = job == ladder.jobs(job.rung)[0]
+    if ladder.kind(job.rung) == "free":
+        _keep(place, _free(ladder, job, test, engines))
+        return
+    train = _train_baseline if ladder.kind(job.rung) == "baseline" else _train_model
+    trained = train(ladder, job, splits, engines, say, place if is_main else None)
+    texts = texts_and_labels(test)[0]
+    result: dict[str, Any] = {"n_train": len(splits.train)}
+    if is_main:
+        raw, result["cost"] = _measure(ladder, trained, texts)
+        result |= _of_the_bundle(ladder, job, trained, test)
+    else:
+        raw = trained.predict(texts)
+    probs = raw
+    if not job.per_label:
+        # A learning curve is drawn uncalibrated: the calib rows would be labels that the rung was not shown.
+        calib = splits.calib
+        with np.errstate(divide="ignore"):
+            scores, on_test = np.log(trained.predict(texts_and_labels(calib)[0])), np.log(raw)
+        calib_gold = np.array([names.index(row.label) for row in calib])
+        chosen = best_calibration(scores, calib_gold, row_groups(calib), seed=ladder.recipe.seed)
+        probs = chosen.calibration.apply(on_test)
+        result["calibration"] = {
+            **chosen.calibration.to_dict(),
+            "variant": chosen.variant,
+            "log_loss_before": chosen.log_loss_before,
+            "log_loss_after": chosen.log_loss_after,
+        }
+    result["scores"] = {
+        "accuracy": float(accuracy(probs, gold)),
+        "macro_f1": float(macro_f1(probs, gold)),
+        "log_loss": float(log_loss(probs, gold)),
+        "accuracy_raw": float(accuracy(raw, gold)),
+    }
+    _keep(place, result, {"raw": raw, "probs": probs} if is_main else None)
+
+
+def _train_baseline(
+    ladder: Ladder, job: Job, splits: Splits, engines: Engines, say: Say, place: Path | None
+) -> Trained:
+    import baselines
+
+    task = ladder.task
+    estimator = baselines.make(job.rung, task, job.seed, ladder.baseline_settings(job.rung))
+    # Train rows only: what the model's stages learn from. Dev chooses for them, as it does for the model.
+    texts, labels = texts_and_labels(splits.train)
+    groups = [row.group if row.group is not None else f"\0{row.id}" for row in splits.train]
+    begun = time.perf_counter()
+    estimator.fit(texts, labels, groups=groups, eval_set=texts_and_labels(splits.dev))
+    seconds = time.perf_counter() - begun
+    with tempfile.TemporaryDirectory() as scratch:
+        save_predictor(estimator.predictor_, estimator.classes_, Path(scratch))
+        bundle = predictor_bundle(task, job.rung, Path(scratch), Calibration())
+        if place is not None:
+            bundle = save(bundle, place)
+        engine = open_engine(bundle.weights)
+
+    def predict(part: Sequence[str]) -> NDArray[np.float64]:
+        return probabilities(bundle, engine, part)
+
+    return Trained(predict, seconds, bundle, None, estimator.size_bytes())
+
+
+def _train_model(ladder: Ladder, job: Job, splits: Splits, engines: Engines, say: Say, place: Path | None) -> Trained:
+    own = ladder.own_step(job)
+    if own is not None:
+        bundle = load(ladder.folder.bundle_path(own))
+        if own["stage"] == "calibrate":
+            # The comparison calibrates every rung itself, in the same way.
+            bundle = replace(bundle, calibration=Calibration(rotations=bundle.calibration.rotations))
+        seconds = _seconds_until(ladder.folder, own)
+    else:
+        chain = read_chain(job.rung)
+        tuned = tune(chain, ladder.recipe, ladder.task, splits, job.seed, engines, ladder.root / "steps", say)
+        bundle, seconds = tuned.bundle, tuned.seconds
+        if place is not None:
+            write_json(place.with_suffix(".steps.json"), [str(folder) for folder in tuned.folders])
+    if place is not None:
+        bundle = save(bundle, place)
+    engine = engines(bundle.weights)
+
+    def predict(part: Sequence[str]) -> NDArray[np.float64]:
+        return probabilities(bundle, engine, part)
+
+    return Trained(predict, seconds, bundle, engine)
+
+
+def _of_the_bundle(ladder: Ladder, job: Job, trained: Trained, test: Sequence[Example]) -> dict[str, Any]:
+    """What only the rung itself leaves: its bundle's place, and for a model what it writes when it may write freely."""
+    generation: dict[str, float] = {}
+    if trained.engine is not None and trained.bundle is not None:
+        generation = free_generation(trained.engine, trained.bundle.prompt, test, ladder.recipe.compare.generate_rows)
+    return {"generation": generation, "bundle": str(ladder.place(job))}
+
+
+def _measure(ladder: Ladder, trained: Trained, texts: Sequence[str]) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Test probabilities and the price of the rung: in bulk, and one by one after a warm-up."""
+    engine, bundle = trained.engine, trained.bundle
+    shortened = engine.n_shortened if engine is not None else 0
+    trained.predict(texts[:1])
+    begun = time.perf_counter()
+    raw = trained.predict(texts)
+    bulk_s = time.perf_counter() - begun
+    single_s = []
+    for i in range(ladder.recipe.compare.latency_rows + 1):
+        begun = time.perf_counter()
+        trained.predict([texts[i % len(texts)]])
+        single_s.append(time.perf_counter() - begun)
+    milliseconds = 1000 * np.array(single_s[1:])
+    cost: dict[str, Any] = {
+        "seconds_to_train": trained.seconds,
+        "ms_p50": statistics.median(milliseconds.tolist()),
+        "ms_p95": float(np.quantile(milliseconds, 0.95)),
+        "rows_per_second": len(texts) / bulk_s,
+        "size_bytes": trained.size_bytes,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "prompt_tokens": None,
+    }
+    if engine is not None and bundle is not None:
+        files = size_bytes(bundle.weights.folder) if bundle.weights.folder else 0
+        cost["size_bytes"] = files + base_size_bytes(bundle)
+        cost["prompt_tokens"] = engine.count_tokens(bundle.prompt.render(texts[0]).text)
+        cost |= _remarks(engine, shortened)
+    return raw, cost
+
+
+def _remarks(engine: Engine, shortened: int) -> dict[str, float | None]:
+    """What a reader must know of how the rows were answered, where there is something to say."""
+    said: dict[str, float | None] = {}
+    if engine.n_shortened > shortened:
+        said["scorings_shortened"] = engine.n_shortened - shortened
+    if not has_probabilities(engine):
+        said["has_probabilities"] = 0
+    if isinstance(engine, ThinkingEngine):
+        said["thinking_tokens_mean"], said["thoughts_cut_share"] = engine.cost.mean_tokens, engine.cost.share_cut
+    return said
+
+
+def _free(ladder: Ladder, job: Job, test: Sequence[Example], engines: Engines) -> tuple[dict[str, Any], Any]:
+    """The untuned model writing what it likes: one 1 a row, in the last column where that is no label."""
+    weights = Weights(ladder.recipe.model.name)
+    engine = engines(weights)
+    style = read_chain(job.rung).style or ladder.recipe.task.style
+    prompt = Prompt.for_task(ladder.task, engine.template, style)
+    texts, labels = texts_and_labels(test)
+    engine.generate(prompt.render_all(texts[:1]), max_new_tokens=2)
+    begun = time.perf_counter()
+    answers = written_answers(engine, prompt, texts)
+    bulk_s = time.perf_counter() - begun
+    single_ms = []
+    for text in texts[: max(2, ladder.recipe.compare.latency_rows // 4)]:
+        begun = time.perf_counter()
+        written_answers(engine, prompt, [text])
+        single_ms.append(1000 * (time.perf_counter() - begun))
+    names = ladder.task.names
+    of_answer = dict(zip(prompt.answers, range(len(names)), strict=True))
+    columns = np.array([of_answer.get(answer, len(names)) for answer in answers])
+    probs = np.eye(len(names) + 1)[columns]
+    gold = np.array([names.index(label) for label in labels])
+    valid, right = float((columns < len(names)).mean()), float((columns == gold).mean())
+    cost = {
+        "seconds_to_train": 0.0,
+        "ms_p50": statistics.median(single_ms),
+        "ms_p95": float(np.quantile(single_ms, 0.95)),
+        "rows_per_second": len(texts) / bulk_s,
+        "size_bytes": base_size_bytes(Bundle(ladder.task, prompt, weights, Calibration())),
+        "peak_memory_bytes": peak_memory_bytes(),
+        "prompt_tokens": engine.count_tokens(prompt.render(texts[0]).text),
+    }
+    result = {
+        "n_train": 0,
+        "cost": cost,
+        "calibration": {},
+        "generation": {"n_rows": len(texts), "valid": valid, "right": right},
+        "bundle": "",
+        "scores": {"accuracy": right, "accuracy_raw": right},
+    }
+    return result, {"raw": probs, "probs": probs}
+
+
+def written_answers(engine: Engine, prompt: Prompt, texts: Sequence[str]) -> list[str]:
+    """The first line, stripped, of what greedy decoding writes for each text."""
+    longest = max(engine.count_tokens(option) for option in prompt.options)
+    said = engine.generate(prompt.render_all(texts), max_new_tokens=longest + 2)
+    return [text.strip().split("\n")[0].strip() for text in said]
+
+
+def free_generation(engine: Engine, prompt: Prompt, rows: Sequence[Example], n_rows: int) -> dict[str, float]:
+    """What unconstrained greedy decoding answers on an even sample of the rows.
+
+    An answer is valid if its first line, stripped, equals one of the prompt's answers.
+    """
+    if n_rows == 0:
+        return {}
+    sample = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(n_rows, len(rows))).astype(int))]
+    answers = written_answers(engine, prompt, [row.text for row in sample])
+    of_label = dict(zip((label.name for label in prompt.labels), prompt.answers, strict=True))
+    valid = [answer in prompt.answers for answer in answers]
+    right = [answer == of_label[row.label] for answer, row in zip(answers, sample, strict=True)]
+    return {"n_rows": len(sample), "valid": float(np.mean(valid)), "right": float(np.mean(right))}
+
+
+def base_size_bytes(bundle: Bundle) -> int:
+    """Bytes of the base weights; 0 where the bundle brings whole weights of its own, or the base is not on disk."""
+    if bundle.weights.full is not None:
+        return 0
+    from labelwright.models import model_folder
+
+    try:
+        folder = Path(model_folder(bundle.weights.base))
+    except LabelwrightError:
+        return 0
+    if not folder.is_dir():
+        from huggingface_hub import try_to_load_from_cache
+
+        config = try_to_load_from_cache(bundle.weights.base, "config.json")
+        if not isinstance(config, str):
+            return 0
+        folder = Path(config).parent
+    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+
+
+def _seconds_until(folder: RunFolder, last: dict[str, Any]) -> float:
+    """Seconds of the run's stages up to and with a step; the untuned model took none."""
+    total = 0.0
+    for step in folder.done_steps():
+        total += 0.0 if step["stage"] == "untuned" else step["seconds"]
+        if step["folder"] == last["folder"]:
+            break
+    return total
+
+
+def _keep(place: Path, result: Any, arrays: dict[str, NDArray[np.float64]] | None = None) -> None:
+    """Write a job's result; the .json comes last and makes it count."""
+    if isinstance(result, tuple):
+        result, arrays = result
+    if arrays is not None:
+        part = place.with_name(f".{place.name}.part.npz")
+        np.savez(part, **arrays)  # type: ignore[arg-type]
+        part.replace(place.with_suffix(".npz"))
+    write_json(place.with_suffix(".json"), result)
+
+
+def _what(job: Job, ladder: Ladder) -> str:
+    seed = ladder.recipe.seed
+    if job.per_label:
+        return f"{job.per_label} rows a label, seed {job.seed}"
+    if job.split_seed != seed:
+        return f"split {job.split_seed}"
+    return f"seed {job.seed}" if job.seed != seed else "training and scoring"
+
+
+def _sayer() -> Callable[[dict[str, Any]], None]:
+    """Says things to the parent as JSON lines; whatever libraries print goes to stderr, hence to the log."""
+    parent = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    lock = threading.Lock()
+
+    def say(value: dict[str, Any]) -> None:
+        with lock:
+            parent.write(json.dumps(value) + "\n")
+            parent.flush()
+
+    return say
+
+
+def _end_with_the_parent() -> None:
+    """Watch stdin, whose other end the parent holds: once it is gone, nobody waits for this process."""
+
+    def watch() -> None:
+        sys.stdin.read()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    from workbench.progress import silence_libraries
+
+    _end_with_the_parent()
+    silence_libraries()
+    sys.exit(main(sys.argv[1:]))
