@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from baselines.base import Rows, TextClassifier
 from labelwright.errors import RecipeError
-from labelwright.predictors.pipeline import TextPipeline
+from labelwright.predictors.ngrams import Ngrams
 from labelwright.task import Task
 
 
@@ -54,7 +54,7 @@ class NgramClassifier(TextClassifier):
         self.labels = labels
         self.random_state = random_state
 
-    def _train(self, rows: Rows) -> TextPipeline:
+    def _train(self, rows: Rows) -> Ngrams:
         if self.analyzer not in ("word", "char"):
             raise RecipeError(f'analyzer = {self.analyzer!r}: expected "word" or "char"')
         pipeline = Pipeline(
@@ -74,10 +74,7 @@ class NgramClassifier(TextClassifier):
             if "empty vocabulary" in str(error):
                 raise RecipeError('no row has a word of two letters or more: use analyzer = "char"') from error
             raise
-        # Half the size on disk; a logit keeps seven digits.
-        linear = pipeline["linear"]
-        linear.coef_ = linear.coef_.astype(np.float32)
-        return TextPipeline(pipeline)
+        return Ngrams.of(pipeline)
 
     def _weighting(self) -> list[tuple[str, Any]]:
         settings: dict[str, Any] = {

@@ -1,10 +1,11 @@
 """A classifier as files: task, prompt, weights, calibration, golden rows, hashes.
 
 Owns the format on disk. ``save`` and ``load`` are exact inverses; ``verify`` re-reads the hashes and re-scores the
-golden rows. Safetensors and JSON only: loading a bundle runs no code from it.
+golden rows. Safetensors, JSON and skops only: loading a bundle runs no code from it.
 
-A bundle folder holds ``bundle.json``, ``README.md`` (the card), ``hashes.json``, and where they apply ``adapter/`` or
-``model/`` and ``golden.jsonl``. Nothing in it depends on the time or the machine, so equal bundles are equal bytes.
+A bundle folder holds ``bundle.json``, ``README.md`` (the card), ``hashes.json``, and where they apply ``adapter/``,
+``model/`` or ``predictor/`` and ``golden.jsonl``. Nothing in it depends on the time or the machine, so equal bundles
+are equal bytes.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from labelwright import bundle_files
+from labelwright import bundle_files, predictors
 from labelwright.bundle_json import FORMAT, KINDS, VERSION, from_json, to_json, weights_kind
 from labelwright.calibration import Calibration
 from labelwright.card import card
 from labelwright.engine import Engine, Weights
 from labelwright.errors import BundleError
-from labelwright.prompt import Prompt
+from labelwright.prompt import Prompt, Template
 from labelwright.task import Example, Task
 
 # bfloat16 keeps 8 significant bits, and matrix kernels add in an order that depends on machine, batch and library
@@ -55,6 +56,45 @@ class Bundle:
     def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
         """The bundle after a stage: changed fields, and one more history entry."""
         return replace(self, **changes, history=(*self.history, entry))
+
+
+def predictor_bundle(
+    task: Task,
+    name: str,
+    predictor_folder: Path,
+    calibration: Calibration,
+    report: Mapping[str, Any] | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
+) -> Bundle:
+    """The bundle of a small classifier that answers without a language model.
+
+    Its prompt carries the labels and is read by nobody.
+
+    Parameters
+    ----------
+    name : str
+        What to call the classifier: a baseline's name, such as "sgd-ngrams".
+    predictor_folder : Path
+        Written by ``labelwright.predictors.save_predictor``, or an estimator of ``baselines``; ``save`` copies it.
+        Labels of the task that it does not know get the probability 0.
+    calibration : Calibration
+        Fitted on the scores of ``labelwright.engines.predictor``: logarithms of the predictor's probabilities.
+
+    Raises
+    ------
+    BundleError
+        If the folder holds no predictor, or one with a label that is not the task's.
+    """
+    folder = Path(predictor_folder).absolute()
+    _, labels = predictors.kind_and_labels(folder)
+    for label in map(str, labels):
+        if label not in task.names:
+            raise BundleError(
+                f"{folder}: its label {label!r} is not one of the {len(task.names)} labels of task {task.name!r}; "
+                f"train it on the task's rows"
+            )
+    prompt, weights = Prompt.for_task(task, Template()), Weights(name, predictor=folder)
+    return Bundle(task, prompt, weights, calibration, dict(report or {}), tuple(history))
 
 
 @dataclass(frozen=True)
@@ -118,8 +158,8 @@ def save(
     Raises
     ------
     BundleError
-        If the weights are missing or hold files that are not safetensors, JSON or tokenizer text; if the folder exists
-        and is not a bundle; if report or history hold what JSON cannot.
+        If the weights are missing or hold files that are not safetensors, JSON, skops or tokenizer text; if the folder
+        exists and is not a bundle; if report or history hold what JSON cannot.
     """
     folder = Path(folder).absolute()
     if golden and engine is None:
@@ -245,8 +285,9 @@ def _copy_weights(weights: Weights, building: Path) -> None:
     if source is None:
         return
     place = building / KINDS[kind].folder
-    bundle_files.copy_weights(source, place, KINDS[kind].suffixes, KINDS[kind].required)
+    of_kind = KINDS[kind]
+    bundle_files.copy_weights(source, place, of_kind.suffixes, of_kind.required, of_kind.needs_tensors)
     if kind == "adapter":
         # PEFT records where the base model lay on the machine that trained; others need its name.
-        config = place / KINDS[kind].required
+        config = place / of_kind.required
         bundle_files.write_json(config, bundle_files.read_json(config) | {"base_model_name_or_path": weights.base})

@@ -20,6 +20,8 @@ HASHES = "hashes.json"
 # Nothing that could hold code when it is loaded: no pickle (.bin, .pt, .pkl), no Python.
 ADAPTER_SUFFIXES = frozenset({".safetensors", ".json"})
 MODEL_SUFFIXES = ADAPTER_SUFFIXES | {".txt", ".model", ".jinja"}
+# skops checks types before it loads them, and labelwright.predictors.skops_file lets only scikit-learn's through.
+PREDICTOR_SUFFIXES = ADAPTER_SUFFIXES | {".skops", ".txt", ".model"}
 # What libraries write beside weights for people to read; left behind, not refused.
 _NOT_COPIED = frozenset({"README.md", ".gitattributes"})
 
@@ -50,20 +52,24 @@ def inside(folder: Path, relative: object) -> Path:
     return folder.joinpath(*path.parts)
 
 
-def copy_weights(source: Path, target: Path, suffixes: frozenset[str], required: str) -> None:
+def copy_weights(
+    source: Path, target: Path, suffixes: frozenset[str], required: str, needs_tensors: bool = True
+) -> None:
     """Copy a folder of weights, refusing every file that is not of an allowed kind.
 
     Raises
     ------
     BundleError
-        If the folder or its ``required`` file is missing, there are no safetensors, or a file is of another kind.
+        If the folder or its ``required`` file is missing, there are no safetensors where they are needed, or a file is
+        of another kind.
     """
     if not source.is_dir():
         raise BundleError(f"{source}: no such folder of weights; the stage that wrote it has to run again")
     refuse_foreign(source, suffixes)
     names = {path.name for path in source.iterdir()}
-    if required not in names or not any(name.endswith(".safetensors") for name in names):
-        raise BundleError(f"{source}: expected {required} and .safetensors files, found {', '.join(sorted(names))}")
+    if required not in names or (needs_tensors and not any(name.endswith(".safetensors") for name in names)):
+        expected = f"{required} and .safetensors files" if needs_tensors else required
+        raise BundleError(f"{source}: expected {expected}, found {', '.join(sorted(names)) or 'nothing'}")
     target.mkdir()
     for path in sorted(source.iterdir()):
         if path.name not in _NOT_COPIED:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from labelwright.bundle_files import ADAPTER_SUFFIXES, MODEL_SUFFIXES, inside, refuse_foreign
+from labelwright import predictors
+from labelwright.bundle_files import ADAPTER_SUFFIXES, MODEL_SUFFIXES, PREDICTOR_SUFFIXES, inside, refuse_foreign
 from labelwright.calibration import Calibration
 from labelwright.engine import Weights
 from labelwright.errors import BundleError
@@ -26,26 +27,29 @@ _PLACE = "{text}"
 
 
 class Kind(NamedTuple):
-    """Where weights of one kind lie in a bundle, which files may be there, and which one must be."""
+    """Where weights of one kind lie in a bundle, which files may be there, and which must be."""
 
     folder: str
     suffixes: frozenset[str]
     required: str
+    needs_tensors: bool = True
 
 
 KINDS = {
     "adapter": Kind("adapter", ADAPTER_SUFFIXES, "adapter_config.json"),
     "full": Kind("model", MODEL_SUFFIXES, "config.json"),
+    # What it learned may be JSON, or scikit-learn's, through skops.
+    "predictor": Kind("predictor", PREDICTOR_SUFFIXES, predictors.FILE, needs_tensors=False),
 }
 
 
 def weights_kind(weights: Weights) -> str:
-    """base, adapter or full. Raises BundleError where weights have both an adapter and a full model."""
-    if weights.adapter is not None and weights.full is not None:
-        raise BundleError(
-            f"weights have both an adapter ({weights.adapter}) and a full model ({weights.full}): keep one"
-        )
-    return "adapter" if weights.adapter is not None else "full" if weights.full is not None else "base"
+    """base, adapter, full or predictor. Raises BundleError where weights have more than one of the latter."""
+    given = {kind: folder for kind in KINDS if (folder := getattr(weights, kind)) is not None}
+    if len(given) > 1:
+        found = " and ".join(f"{kind} ({folder})" for kind, folder in given.items())
+        raise BundleError(f"weights have more than one of {', '.join(KINDS)}: {found}; keep one")
+    return next(iter(given), "base")
 
 
 def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -140,12 +144,15 @@ def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
     if kind == "base":
         return Weights(base)
     if kind not in KINDS:
-        raise BundleError(f"{folder}: weights of kind {kind!r}; expected base, adapter or full")
+        raise BundleError(
+            f"{folder}: weights of kind {kind!r}; this version knows base, {', '.join(KINDS)}: install the version "
+            f"that made the bundle"
+        )
     place = inside(folder, content["folder"])
     if not place.is_dir() or place.is_symlink():
         raise BundleError(f"{folder}: no folder {content['folder']!r} with the weights; copy the whole bundle")
     refuse_foreign(place, KINDS[kind].suffixes)
-    return Weights(base, adapter=place) if kind == "adapter" else Weights(base, full=place)
+    return Weights(base, **{kind: place})
 
 
 def _labels_json(labels: Sequence[Label]) -> list[dict[str, str]]:

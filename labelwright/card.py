@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from labelwright import predictors
 
 if TYPE_CHECKING:
     from labelwright.bundle import Bundle
 
 _HEAD_ROWS = 40
+_PREDICTORS = {
+    "prior": "answers every text with the same probabilities, the shares of the labels among the training rows",
+    "ngrams": "a linear model on n-grams of words or characters",
+    "pipeline": "a scikit-learn pipeline",
+    "embeddings": "a scikit-learn classifier on sentence embeddings",
+    "nearest-label": "the label whose text is nearest to the message, by sentence embeddings",
+    "finetuned": "a fine-tuned transformer with a classification head",
+    "entailment": "a model of natural language inference, asked whether the message is about a label",
+    "gliclass": "a GLiClass model, which reads the message together with the labels",
+    "choices": "picks the choice that is nearest to its question, by sentence embeddings and shared words",
+}
 
 
 def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = None) -> str:
@@ -25,7 +39,7 @@ def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = Non
     parts = [
         _front_matter(bundle),
         f"# {bundle.task.name}\n\n{_what(bundle)}",
-        "## Use\n\n" + _use(n_golden),
+        "## Use\n\n" + _use(bundle, n_golden),
         "## Labels\n\n" + _labels(bundle),
         "## Numbers\n\n" + _numbers(bundle.report, test),
         "## How it was made\n\n" + _history(bundle),
@@ -37,11 +51,22 @@ def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = Non
 def _front_matter(bundle: Bundle) -> str:
     # JSON strings are YAML strings, so names with colons or quotes stay one value.
     lines = ["library_name: labelwright", "pipeline_tag: text-classification"]
-    return "\n".join(["---", *lines, f"base_model: {json.dumps(bundle.weights.base)}", "---"])
+    if bundle.weights.predictor is None:
+        lines.append(f"base_model: {json.dumps(bundle.weights.base)}")
+    return "\n".join(["---", *lines, "---"])
 
 
 def _what(bundle: Bundle) -> str:
-    weights = bundle.weights
+    weights, n_labels = bundle.weights, len(bundle.task.names)
+    if weights.predictor is not None:
+        kind, _ = predictors.kind_and_labels(weights.predictor)
+        what = _PREDICTORS.get(kind, kind)
+        of = f"up to {n_labels} choices of each row" if bundle.task.by_row else f"{n_labels} labels"
+        return (
+            f"A classifier of texts into {of}, `{weights.base}`: {what}. No language model is asked. "
+            f"The answer is always one of the {'choices' if bundle.task.by_row else 'labels'}, with a probability for "
+            f"each."
+        )
     kind = "a LoRA adapter over" if weights.adapter else "all weights, tuned from" if weights.full else "a prompt for"
     answer = "the name" if bundle.prompt.style == "name" else "a two-letter code"
     return (
@@ -50,13 +75,31 @@ def _what(bundle: Bundle) -> str:
     )
 
 
-def _use(n_golden: int) -> str:
+def _use(bundle: Bundle, n_golden: int) -> str:
     checked = f"the hashes, and the {n_golden} golden rows" if n_golden else "the hashes"
     return (
-        '    pip install "labelwright[transformers]"\n'
+        f"    pip install {needed_package(bundle)}\n"
         f"    labelwright check .                  # re-checks {checked}\n"
         '    labelwright predict . "your text"    # or --input rows.jsonl --output out.jsonl'
     )
+
+
+def needed_package(bundle: Bundle) -> str:
+    """What ``pip install`` takes to answer with a bundle on the command line, quoted for a shell where it must be."""
+    folder, extra = bundle.weights.predictor, "transformers"
+    if folder is not None:
+        extra = predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0], "")
+        if (_encoder(folder) or "").startswith("model2vec:"):
+            extra = "sklearn,model2vec"
+    return f'"labelwright[{extra}]"' if extra else "labelwright"
+
+
+def _encoder(folder: Path) -> str | None:
+    """The sentence encoder that a predictor needs, if any; "minilm" where it names none."""
+    if predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0]) != "embeddings":
+        return None
+    path = folder / "encoder.json"
+    return str(json.loads(path.read_text(encoding="utf-8"))["encoder"]) if path.is_file() else "minilm"
 
 
 def _labels(bundle: Bundle) -> str:
@@ -96,6 +139,8 @@ def _number(value: Any) -> str:
 
 
 def _history(bundle: Bundle) -> str:
+    if not bundle.history and bundle.weights.predictor is not None:
+        return "Trained on the training rows."
     if not bundle.history:
         return "Untuned: the task's own instructions, the base model as it is."
     steps = [
@@ -111,8 +156,15 @@ def _limits(bundle: Bundle) -> str:
         "Probabilities are calibrated on rows like the training data, and hold for texts like those."
         if calibrated
         else "Probabilities are not calibrated: they rank well, but are not frequencies.",
-        "Probabilities can differ by some hundredths between machines and number formats (bfloat16, float32).",
     ]
+    if bundle.weights.predictor is not None:
+        if encoder := _encoder(bundle.weights.predictor):
+            name = "all-MiniLM-L6-v2" if encoder == "minilm" else encoder
+            limits.append(f"The sentence encoder is not in this folder: `{name}` is fetched, or found, by name.")
+        return "\n".join(f"- {limit}" for limit in limits)
+    limits.append(
+        "Probabilities can differ by some hundredths between machines and number formats (bfloat16, float32)."
+    )
     if bundle.weights.full is None:
         limits.append(f"The base model is not in this folder: `{bundle.weights.base}` is fetched, or found, by name.")
     return "\n".join(f"- {limit}" for limit in limits)

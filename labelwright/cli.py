@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwright.errors import DataError, LabelwrightError
+from labelwright.errors import DataError, LabelwrightError, RecipeError
 
 if TYPE_CHECKING:
     from labelwright.bundle import Bundle
@@ -235,6 +235,8 @@ def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
     from labelwright.engine import EngineSettings, open_engine
 
     bundle = load(arguments.bundle)
+    if bundle.weights.predictor is not None:
+        _refuse_model_options(arguments, bundle.weights.base)
     settings = EngineSettings(
         backend=arguments.backend,
         device=arguments.device,
@@ -244,6 +246,21 @@ def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
         thinking_tokens=bundle.prompt.template.thinking_tokens,
     )
     return bundle, open_engine(bundle.weights, settings)
+
+
+def _refuse_model_options(arguments: argparse.Namespace, name: str) -> None:
+    """Nobody should believe that a server, or a GPU, gave answers which it did not."""
+    given = {
+        "--backend": arguments.backend != "transformers",
+        "--url": bool(arguments.url),
+        "--device": arguments.device not in ("auto", "cpu"),
+    }
+    if any(given.values()):
+        options = " and ".join(option for option, is_given in given.items() if is_given)
+        raise RecipeError(
+            f"{arguments.bundle} holds {name}, a small classifier that runs in this process without a language model: "
+            f"leave out {options}"
+        )
 
 
 def _first_read(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -18,8 +18,10 @@ def option_scores(prompt: Prompt, engine: Engine, texts: Sequence[str]) -> NDArr
 
     Where rows bring their own choices, -inf for the letters that a row does not use.
     """
-    scores = engine.score(prompt.render_all(texts), prompt.options)
-    return np.where(present(texts, len(prompt.options)), scores, -np.inf) if prompt.by_row else scores
+    if not prompt.by_row:
+        return engine.score(prompt.render_all(texts), prompt.options)
+    used = present(texts, len(prompt.options))
+    return np.where(used, engine.score(prompt.render_all(texts), prompt.options), -np.inf)
 
 
 def log_scores(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:

@@ -29,7 +29,7 @@ LONG_ROWS = ("refuse", "head", "head_tail")
 
 @dataclass(frozen=True)
 class Weights:
-    """Which weights answer: a base model, and what tuning changed.
+    """Which weights answer: a base model, and what tuning changed; or what answers in a model's place.
 
     Attributes
     ----------
@@ -39,16 +39,19 @@ class Weights:
         A PEFT adapter folder to merge into the base.
     full : Path, optional
         A folder with a whole tuned model; the base is then only a name.
+    predictor : Path, optional
+        A folder written by ``labelwright.predictors.save_predictor``; the base is then only a name, "sgd-ngrams" say.
     """
 
     base: str
     adapter: Path | None = None
     full: Path | None = None
+    predictor: Path | None = None
 
     @property
     def folder(self) -> Path | None:
-        """The folder that tuning wrote, if any."""
-        return self.adapter or self.full
+        """The folder that training wrote, if any."""
+        return self.adapter or self.full or self.predictor
 
 
 @dataclass(frozen=True)
@@ -147,14 +150,22 @@ def has_probabilities(engine: Engine) -> bool:
 def open_engine(weights: Weights, settings: EngineSettings | None = None) -> Engine:
     """Load a model, or reach its server, and return the engine over it.
 
+    A predictor runs in process, whatever the settings say.
+
     Raises
     ------
     ModelError
         A model that cannot be fetched, loaded or reached.
     MissingExtraError
-        If what the backend needs is not installed.
+        If what the backend, or the predictor, needs is not installed.
+    BundleError
+        If the predictor's folder is damaged, or written by a newer version.
     """
     settings = settings or EngineSettings()
+    if weights.predictor is not None:
+        from labelwright.engines.predictor import PredictorEngine
+
+        return PredictorEngine.open(weights, settings)
     module, cls, extra = BACKENDS[settings.backend]
     try:
         engine = getattr(import_module(module), cls)

@@ -53,8 +53,7 @@ def load_tokenizer(weights: Weights) -> Any:
     """The tokenizer of a model, from the tuned folder where that holds one."""
     from transformers import AutoTokenizer
 
-    source = weights.full if weights.full is not None else model_folder(weights.base)
-    return _load(AutoTokenizer, source)
+    return _load(AutoTokenizer, _source(weights))
 
 
 def load_model(weights: Weights, device: str = "auto", dtype: str = "auto") -> Any:
@@ -66,7 +65,7 @@ def load_model(weights: Weights, device: str = "auto", dtype: str = "auto") -> A
 
     target_device = choose_device(device)
     target_dtype = choose_dtype(dtype, target_device)
-    source = weights.full if weights.full is not None else model_folder(weights.base)
+    source = _source(weights)
     load_dtype = torch.float32 if weights.adapter is not None else target_dtype
     model = _load(AutoModelForCausalLM, source, dtype=load_dtype, attn_implementation=ATTENTION)
     if weights.adapter is not None:
@@ -86,7 +85,7 @@ def saved_merged(weights: Weights) -> Path:
     if weights.full is not None:
         return weights.full
     if weights.adapter is None:
-        return Path(model_folder(weights.base))
+        return Path(_source(weights))
     digest = hashlib.sha256(weights.base.encode())
     for path in sorted(weights.adapter.glob("*.*")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -127,6 +126,16 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # no public query exists
     )
     return torch.bfloat16 if native else torch.float32
+
+
+def _source(weights: Weights) -> str | Path:
+    """The folder or id that holds whole weights, to which an adapter may be added."""
+    if weights.predictor is not None:
+        raise ModelError(
+            f"{weights.base} is a small classifier, not a language model: it has no model to load, tune or merge; "
+            f"answer with labelwright.engine.open_engine"
+        )
+    return weights.full if weights.full is not None else model_folder(weights.base)
 
 
 def _load(auto_class: Any, source: str | Path, **settings: Any) -> Any:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from labelwright.errors import BundleError
 
-_FILE = "predictor.json"
+FILE = "predictor.json"
 # Where each kind lives; imported when one is loaded, and not before.
 KINDS = {
     "prior": ("labelwright.predictors.prior", "Prior"),
+    "ngrams": ("labelwright.predictors.ngrams", "Ngrams"),
     "pipeline": ("labelwright.predictors.pipeline", "TextPipeline"),
     "embeddings": ("labelwright.predictors.embeddings", "EmbeddingHead"),
     "nearest-label": ("labelwright.predictors.embeddings", "NearestLabel"),
@@ -31,6 +32,16 @@ KINDS = {
     "entailment": ("labelwright.predictors.zero_shot", "Entailment"),
     "gliclass": ("labelwright.predictors.zero_shot", "Gliclass"),
     "choices": ("labelwright.predictors.choices", "Choices"),
+}
+# The extra of the package that brings what a kind needs; what is not named here needs none.
+EXTRAS = {
+    "pipeline": "sklearn",
+    "embeddings": "embeddings",
+    "nearest-label": "embeddings",
+    "finetuned": "transformers",
+    "entailment": "transformers",
+    "gliclass": "transformers",
+    "choices": "embeddings",
 }
 
 
@@ -63,7 +74,7 @@ class Predictor(Protocol):
         ...
 
 
-def save_predictor(predictor: Predictor, labels: Sequence[Any], folder: Path) -> None:
+def save_predictor(predictor: Predictor, labels: Iterable[Any], folder: Path) -> None:
     """Write a predictor and its labels into a folder, which is made if it is not there.
 
     Raises
@@ -77,7 +88,7 @@ def save_predictor(predictor: Predictor, labels: Sequence[Any], folder: Path) ->
     if not all(isinstance(one, str | int | float | bool) for one in values):
         raise BundleError(f"labels such as {values[0]!r} cannot be saved: expected text or numbers")
     written = {"kind": predictor.kind, "labels": values}
-    (folder / _FILE).write_text(json.dumps(written, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    (folder / FILE).write_text(json.dumps(written, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 def load_predictor(folder: Path) -> tuple[Predictor, list[Any]]:
@@ -88,14 +99,24 @@ def load_predictor(folder: Path) -> tuple[Predictor, list[Any]]:
     BundleError
         If the folder holds none, or one of a kind that this version does not know.
     """
-    path = folder / _FILE
+    kind, labels = kind_and_labels(folder)
+    module, name = KINDS[kind]
+    return getattr(importlib.import_module(module), name).load(folder), labels
+
+
+def kind_and_labels(folder: Path) -> tuple[str, list[Any]]:
+    """What a predictor's folder says of itself. Loads and imports nothing. Raises BundleError as ``load_predictor``."""
+    path = folder / FILE
     if not path.is_file():
-        raise BundleError(f"{folder}: no {_FILE}; expected a folder written by save_predictor")
-    written = json.loads(path.read_text(encoding="utf-8"))
-    if written.get("kind") not in KINDS:
-        raise BundleError(f"{path}: kind {written.get('kind')!r}; this version knows {', '.join(KINDS)}")
-    module, name = KINDS[written["kind"]]
-    return getattr(importlib.import_module(module), name).load(folder), written["labels"]
+        raise BundleError(f"{folder}: no {FILE}; expected a folder written by save_predictor")
+    try:
+        written = json.loads(path.read_text(encoding="utf-8"))
+        kind, labels = written["kind"], list(written["labels"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{path}: not as save_predictor writes it ({error!r}); export again") from error
+    if kind not in KINDS:
+        raise BundleError(f"{path}: kind {kind!r}; this version knows {', '.join(KINDS)}")
+    return kind, labels
 
 
 def folder_bytes(folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""A scikit-learn pipeline from texts to probabilities: n-grams and a linear model. No torch."""
+"""A scikit-learn pipeline from texts to probabilities, whatever is in it. No torch."""
 
 from __future__ import annotations
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from labelwright.errors import BundleError, MissingExtraError
 
 FILE = "estimator.skops"
+_TORCH_SHIM = "sklearn.externals.array_api_compat.torch"
 
 
 def dump(estimator: Any, folder: Path) -> None:
@@ -40,7 +44,21 @@ def load(folder: Path) -> Any:
 
 def _skops() -> Any:
     try:
-        import skops.io
+        with _torch_left_alone():
+            import skops.io
     except ImportError as error:
         raise MissingExtraError('this classifier needs scikit-learn: pip install "labelwright[sklearn]"') from error
     return skops.io
+
+
+@contextmanager
+def _torch_left_alone() -> Iterator[None]:
+    """skops looks through all of scikit-learn for estimators, and one of its packages would import torch: seconds."""
+    hidden = _TORCH_SHIM not in sys.modules
+    if hidden:
+        sys.modules[_TORCH_SHIM] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[_TORCH_SHIM]

@@ -1,0 +1,170 @@
+"""Tf-idf of n-grams and a linear model, answered with numpy alone: no scikit-learn, which takes a second to import.
+
+scikit-learn trains it (``baselines.linear``); ``Ngrams.of`` takes over what it learned and repeats its arithmetic:
+a test compares them. JSON and safetensors on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+_FILE = "ngrams.json"
+_WEIGHTS = "ngrams.safetensors"
+_WORD = re.compile(r"\b\w\w+\b")
+_REMEMBERED_HASHES = 1 << 16
+
+
+class Counting(NamedTuple):
+    """From a text to its n-grams, and from an n-gram to its column.
+
+    Attributes
+    ----------
+    analyzer : {"word", "char_wb"}
+        Words of two characters at least, or characters within words and the space around them.
+    shortest, longest : int
+        Of the n-grams.
+    n_features : int
+        Columns, where n-grams are hashed; 0 where ``terms`` names them.
+    terms : mapping of str to int
+    """
+
+    analyzer: str
+    shortest: int
+    longest: int
+    n_features: int
+    terms: Mapping[str, int]
+
+    def columns(self, text: str) -> Counter[int]:
+        """How often each column occurs in a text."""
+        text = text.lower()
+        grams = self._of_words(_WORD.findall(text)) if self.analyzer == "word" else self._of_characters(text.split())
+        if self.n_features:
+            return Counter(hashed(gram) % self.n_features for gram in grams)
+        return Counter(self.terms[gram] for gram in grams if gram in self.terms)
+
+    def _of_words(self, words: list[str]) -> Iterator[str]:
+        for n in range(self.shortest, self.longest + 1):
+            yield from (" ".join(words[i : i + n]) for i in range(len(words) - n + 1))
+
+    def _of_characters(self, words: list[str]) -> Iterator[str]:
+        for word in words:
+            padded = f" {word} "
+            for n in range(self.shortest, self.longest + 1):
+                # A word shorter than n is counted once, whole.
+                yield from (padded[i : i + n] for i in range(max(len(padded) - n, 0) + 1))
+                if n >= len(padded):
+                    break
+
+
+class Ngrams:
+    """One logistic regression a label on unit vectors of tf-idf, (1 + ln count) times idf, normalised over labels.
+
+    Parameters
+    ----------
+    counting : Counting
+    idf : float array (n_features,)
+    coef : float32 array (n_features, n_labels)
+        Of two labels one column, the second's.
+    intercept : float64 array (n_labels,)
+    """
+
+    kind: ClassVar[str] = "ngrams"
+
+    def __init__(
+        self, counting: Counting, idf: NDArray[Any], coef: NDArray[np.float32], intercept: NDArray[np.float64]
+    ) -> None:
+        self.counting = counting
+        self.idf = idf
+        self.coef = coef
+        self.intercept = intercept
+
+    @classmethod
+    def of(cls, pipeline: Any) -> Ngrams:
+        """What a fitted scikit-learn pipeline learned.
+
+        Parameters
+        ----------
+        pipeline : sklearn.pipeline.Pipeline
+            ``TfidfVectorizer``, or ``HashingVectorizer`` and ``TfidfTransformer``, with ``sublinear_tf`` and otherwise
+            the defaults, then ``SGDClassifier`` with ``log_loss``, fitted on texts and label positions.
+        """
+        vectorizer, linear = pipeline[0], pipeline[-1]
+        hashes = not hasattr(vectorizer, "vocabulary_")
+        weighting = pipeline[1] if hashes else vectorizer
+        assert weighting.sublinear_tf and weighting.norm == "l2" and linear.loss == "log_loss"  # noqa: PT018
+        assert not hashes or not (vectorizer.alternate_sign or vectorizer.norm)
+        terms = {} if hashes else {str(term): int(column) for term, column in vectorizer.vocabulary_.items()}
+        shortest, longest = vectorizer.ngram_range
+        counting = Counting(vectorizer.analyzer, shortest, longest, vectorizer.n_features if hashes else 0, terms)
+        coef = np.ascontiguousarray(linear.coef_.T, dtype=np.float32)
+        return cls(counting, weighting.idf_, coef, np.asarray(linear.intercept_, dtype=np.float64))
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Shape (n_texts, n_labels)."""
+        logits = np.array([self._logits(text) for text in texts]).reshape(len(texts), -1)
+        with np.errstate(over="ignore"):
+            probs: NDArray[np.float64] = 1 / (1 + np.exp(-logits))
+        if probs.shape[1] == 1:
+            return np.hstack([1 - probs, probs])
+        # Where every label is out of the question, all are alike.
+        probs[probs.sum(axis=1) == 0] = 1
+        return probs / probs.sum(axis=1, keepdims=True)
+
+    def save(self, folder: Path) -> None:
+        """Write the weights, and the n-grams in the order of their columns."""
+        counting = self.counting
+        tensors = {"idf": self.idf, "coef": self.coef, "intercept": self.intercept}
+        save_file({name: np.ascontiguousarray(values) for name, values in tensors.items()}, folder / _WEIGHTS)
+        terms = sorted(counting.terms, key=lambda term: counting.terms[term])
+        text = json.dumps(counting._asdict() | {"terms": terms}, ensure_ascii=False)
+        (folder / _FILE).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> Ngrams:
+        """Read them."""
+        about = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        terms = {term: column for column, term in enumerate(about["terms"])}
+        return cls(Counting(**about | {"terms": terms}), **load_file(folder / _WEIGHTS))
+
+    def external_bytes(self) -> int:
+        """Nothing else is needed."""
+        return 0
+
+    def _logits(self, text: str) -> NDArray[np.float64]:
+        counts = self.counting.columns(text)
+        columns = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
+        values = (1 + np.log(np.fromiter(counts.values(), dtype=np.float64, count=len(counts)))) * self.idf[columns]
+        # A text without a known n-gram has nothing to normalise, and the intercepts decide.
+        length = np.sqrt(values @ values) or 1.0
+        logits: NDArray[np.float64] = values / length @ self.coef[columns] + self.intercept
+        return logits
+
+
+@lru_cache(maxsize=_REMEMBERED_HASHES)
+def hashed(gram: str) -> int:
+    """Absolute value of the signed 32-bit MurmurHash3 (Appleby 2011, x86_32, seed 0), by which scikit-learn hashes."""
+    data = gram.encode("utf-8")
+    state, whole = 0, len(data) & ~3
+    for start in range(0, whole, 4):
+        state ^= _mixed(int.from_bytes(data[start : start + 4], "little"))
+        state = ((state << 13 | state >> 19) * 5 + 0xE6546B64) & 0xFFFFFFFF
+    state ^= _mixed(int.from_bytes(data[whole:], "little")) ^ len(data)
+    state = (state ^ state >> 16) * 0x85EBCA6B & 0xFFFFFFFF
+    state = (state ^ state >> 13) * 0xC2B2AE35 & 0xFFFFFFFF
+    state ^= state >> 16
+    return min(state, 0x100000000 - state)
+
+
+def _mixed(block: int) -> int:
+    block = block * 0xCC9E2D51 & 0xFFFFFFFF
+    return (block << 15 | block >> 17) * 0x1B873593 & 0xFFFFFFFF
