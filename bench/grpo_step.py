@@ -20,7 +20,7 @@ from bench.setting import SEED, Setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
 from labelwright.models import load_model
 from optimizers.grpo import GrpoStage
-from optimizers.grpo_training import _keep_activations_small
+from optimizers.training import _keep_activations_small
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 

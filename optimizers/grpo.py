@@ -1,6 +1,6 @@
 """The weights stage: GRPO over the label tree, chosen on dev, resumable.
 
-Owns the settings and the decision to keep the result. One training run with its files is in ``grpo_training``, the loss
+Owns the settings and the decision to keep the result. One training run with its files is in ``training``, the loss
 in ``label_tree_trainer``.
 """
 
@@ -15,8 +15,8 @@ from labelwright.bundle import Bundle
 from labelwright.calibration import Calibration
 from labelwright.errors import RecipeError
 from labelwright.task import Splits
-from optimizers.grpo_training import Training, better
 from optimizers.stage import StageContext
+from optimizers.training import Training, better
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def test_grpo_refuses_to_train_thoughts(thinking, tmp_path):
     from fakes import toy_splits
 
     from optimizers.grpo import GrpoStage
-    from optimizers.grpo_training import Training
+    from optimizers.training import Training
     from optimizers.stage import StageContext
 
     task = Task("t", "Name the topic.", LABELS)

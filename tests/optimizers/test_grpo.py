@@ -19,8 +19,8 @@ from labelwright.engine import EngineSettings, Weights, open_engine
 from labelwright.errors import ModelError, RecipeError
 from labelwright.prompt import Prompt
 from optimizers.grpo import GrpoStage
-from optimizers.grpo_training import newest_checkpoint
 from optimizers.stage import StageContext
+from optimizers.training import newest_checkpoint
 
 SPLITS = toy_splits().for_tuning()
 # Enough to learn the toy rows; SHORT is enough to see what happens along the way.

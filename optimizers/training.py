@@ -1,4 +1,4 @@
-"""One GRPO training run: the trainer over live weights, its dev evaluations, its checkpoints, its best step.
+"""One training run of the weights: the trainer over live weights, its dev evaluations, its checkpoints, its best step.
 
 Called by the stage in ``grpo``; the loss is in ``label_tree_trainer``.
 """
