@@ -111,6 +111,22 @@ class FakeGrpo:
 
 
 @dataclass(frozen=True)
+class FakeSft:
+    """Learns a label's words from its training rows: the more rows, the more words."""
+
+    name: ClassVar[str] = "sft"
+    steps: int = 2
+
+    def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
+        assert splits.test == (), "a stage was given the test rows"
+        _count_to(self.steps, self.name, context)
+        lines = [bundle.task.instructions]
+        for label in bundle.task.names:
+            lines.append(f"{label}: " + " ".join(row.text for row in splits.train if row.label == label))
+        return bundle.with_stage({"stage": self.name}, prompt=bundle.prompt.with_instructions("\n".join(lines)))
+
+
+@dataclass(frozen=True)
 class FakeCalibrate:
     """A temperature."""
 
@@ -135,48 +151,38 @@ def _count_to(n_steps: int, stage: str, context: StageContext) -> None:
             state.write_text(str(step))
 
 
-class CountWords:
-    """A scikit-learn-like baseline: naive Bayes over words."""
-
-    def fit(self, texts: list[str], labels: list[str]) -> CountWords:
-        from sklearn.feature_extraction.text import CountVectorizer
-        from sklearn.naive_bayes import MultinomialNB
-        from sklearn.pipeline import make_pipeline
-
-        self._pipeline = make_pipeline(CountVectorizer(), MultinomialNB()).fit(texts, labels)
-        self.classes_ = self._pipeline.classes_
-        return self
-
-    def predict_proba(self, texts: list[str]) -> np.ndarray:
-        return self._pipeline.predict_proba(texts)
-
-
-class Majority:
-    """Knows one label only, as a baseline may."""
-
-    def fit(self, texts: list[str], labels: list[str]) -> Majority:
-        self.classes_ = np.array([max(sorted(set(labels)), key=labels.count)])
-        return self
-
-    def predict_proba(self, texts: list[str]) -> np.ndarray:
-        return np.ones((len(texts), 1))
-
-
 def _absent(task: Any, seed: int) -> Any:
     raise MissingExtraError('absent needs a package: pip install "labelwright[absent]"')
+
+
+def _broken(task: Any, seed: int) -> Any:
+    raise ZeroDivisionError("no rung is so broken")
+
+
+def run_rung_here(recipe: Path, run: Path, name: str, log: Path, say: Callable[[int, int, str], None]) -> None:
+    """A rung's jobs in this process, where the fakes are."""
+    from workbench.ladder import RungFailedError
+    from workbench.run import open_ladder
+    from workbench.rung_process import run_jobs
+
+    try:
+        run_jobs(open_ladder(recipe, run), name, say)
+    except Exception as error:
+        raise RungFailedError(str(error)) from error
 
 
 def install(set_attribute: Callable[..., None]) -> None:
     """Put the fakes in place; ``set_attribute`` is ``monkeypatch.setattr`` or ``setattr``."""
     import baselines
-    from workbench import engines, export, recipe
+    from workbench import engines, export, ladder, recipe
 
-    stages = {name: ("workbench_fakes", f"Fake{name.capitalize()}") for name in ("gepa", "grpo", "calibrate")}
+    stages = {name: ("workbench_fakes", f"Fake{name.capitalize()}") for name in ("gepa", "grpo", "calibrate", "sft")}
     set_attribute(recipe, "STAGES", stages)
     set_attribute(engines, "open_engine", lambda weights, settings: FakeEngine())
-    rungs = {"majority": lambda task, seed: Majority(), "words": lambda task, seed: CountWords(), "absent": _absent}
+    known = baselines.BASELINES
+    rungs = {"majority": known["majority"], "words": known["sgd-ngrams"], "absent": _absent, "broken": _broken}
     set_attribute(baselines, "BASELINES", rungs)
-    set_attribute(baselines, "size_bytes", lambda estimator: 1000)
+    set_attribute(ladder, "run_rung", run_rung_here)
     if os.environ.get("KILL") == "bundle":
         verify = export.verify
 

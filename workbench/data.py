@@ -49,15 +49,9 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
         Whatever ``read_examples`` and ``check_examples`` refuse; a dataset id that cannot be read.
     """
     source = table.path or table.hub
-    columns: dict[str, str | None] = {
-        role: getattr(table, role) or None for role in ("text", "label", "group", "id", "choices")
-    }
-    if table.path:
-        rows = _checked(read_examples(table.path, **columns), table, labels, source)  # type: ignore[arg-type]
-    else:
-        rows = _checked(examples_from_records(_hub_records(table), columns, source), table, labels, source)
+    rows = _checked(_in_scope(_read(table, table.path), table), table, labels, source)
     if table.test_path:
-        test = read_examples(table.test_path, **columns)  # type: ignore[arg-type]
+        test = _in_scope(_read(table, table.test_path), table)
         # Ids without a column are row numbers, which the other file has too.
         test = [replace(row, id=f"{TEST_ID}{row.id}") for row in test]
         test = _checked(test, table, labels, table.test_path)
@@ -67,6 +61,27 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
         chosen = sorted(random.Random(seed).sample(range(len(rows)), min(table.max_rows, len(rows))))
         rows = [rows[i] for i in chosen]
     return rows + test if table.test_path else rows
+
+
+def load_out_of_scope(table: DataTable) -> list[Example]:
+    """Rows of the label that is none, of the test file where there is one; nothing where the recipe names none."""
+    if not table.out_of_scope:
+        return []
+    return [row for row in _read(table, table.test_path or table.path) if row.label == table.out_of_scope]
+
+
+def _read(table: DataTable, path: str) -> list[Example]:
+    """The rows of a file, or of the dataset where there is no path."""
+    columns: dict[str, str | None] = {
+        role: getattr(table, role) or None for role in ("text", "label", "group", "id", "choices")
+    }
+    if path:
+        return read_examples(path, **columns)  # type: ignore[arg-type]
+    return examples_from_records(_hub_records(table), columns, table.hub)
+
+
+def _in_scope(rows: list[Example], table: DataTable) -> list[Example]:
+    return [row for row in rows if not table.out_of_scope or row.label != table.out_of_scope]
 
 
 def max_choices(rows: Sequence[Example]) -> int:

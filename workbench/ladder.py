@@ -244,6 +244,7 @@ class Ladder:
             calibration=main["calibration"],
             cost=main["cost"],
             generation=main["generation"],
+            outside=main.get("outside", {}),
             repeats=tuple(repeats),
             curve=tuple(curve),
             folder=main["bundle"],

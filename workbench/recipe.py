@@ -102,6 +102,9 @@ class DataTable:
     test_path : str
         A file whose rows are the test split, whole. Rows of ``path`` with the text or the group of one of them are left
         out, and ``[splits] test`` does not count.
+    out_of_scope : str
+        A label that is none: rows of it have no right answer. They are no part of the splits; the comparison asks how
+        well a rung's confidence tells them from test rows. Empty where there is none.
     max_rows : int
         Take this many rows of ``path``, drawn with the recipe's seed; 0 takes all.
     """
@@ -117,6 +120,7 @@ class DataTable:
     id: str = ""
     choices: str = ""
     test_path: str = ""
+    out_of_scope: str = ""
     max_rows: int = 0
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ from labelwright.prompt import Prompt
 from labelwright.task import Example, Splits, texts_and_labels
 from labelwright.thinking import ThinkingEngine
 from workbench.chain import tune
+from workbench.data import load_out_of_scope
 from workbench.engines import Engines, size_bytes
 from workbench.folder import RunFolder, write_json
 from workbench.ladder import Job, Ladder, Say
@@ -131,6 +132,8 @@ def _run_job(ladder: Ladder, job: Job, engines: Engines, say: Say) -> None:
             "log_loss_before": chosen.log_loss_before,
             "log_loss_after": chosen.log_loss_after,
         }
+        if is_main:
+            result["outside"] = _outside(ladder, trained, chosen.calibration, probs)
     result["scores"] = {
         "accuracy": float(accuracy(probs, gold)),
         "macro_f1": float(macro_f1(probs, gold)),
@@ -196,6 +199,26 @@ def _of_the_bundle(ladder: Ladder, job: Job, trained: Trained, test: Sequence[Ex
     if trained.engine is not None and trained.bundle is not None:
         generation = free_generation(trained.engine, trained.bundle.prompt, test, ladder.recipe.compare.generate_rows)
     return {"generation": generation, "bundle": str(ladder.place(job))}
+
+
+def _outside(
+    ladder: Ladder, trained: Trained, calibration: Calibration, on_test: NDArray[np.float64]
+) -> dict[str, float]:
+    """Confidence on rows out of scope beside confidence on test rows; empty where the recipe has none of them."""
+    from sklearn.metrics import roc_auc_score
+
+    rows = load_out_of_scope(ladder.recipe.data)
+    if not rows:
+        return {}
+    with np.errstate(divide="ignore"):
+        scores = np.log(trained.predict([row.text for row in rows]))
+    outside, inside = calibration.apply(scores).max(axis=1), on_test.max(axis=1)
+    is_inside = np.repeat([1, 0], [len(inside), len(outside)])
+    return {
+        "n_rows": len(rows),
+        "auroc": float(roc_auc_score(is_inside, np.concatenate([inside, outside]))),
+        "accepted": float((outside >= np.quantile(inside, 0.05)).mean()),
+    }
 
 
 def _measure(ladder: Ladder, trained: Trained, texts: Sequence[str]) -> tuple[NDArray[np.float64], dict[str, Any]]:

@@ -80,6 +80,10 @@ class Rung:
     generation : mapping
         n_rows, valid (share of answers that are a label) and right (share that are the gold label) under free
         generation; empty where it does not apply.
+    outside : mapping
+        How well the rung's confidence, its highest probability, tells test rows from rows out of scope: n_rows, auroc,
+        and accepted (share of rows out of scope that are answered where 95 % of the test rows are); empty where there
+        are none.
     repeats : tuple of Repeat
         Other seeds and other splits; the rung itself is not among them.
     curve : tuple of CurvePoint
@@ -97,6 +101,7 @@ class Rung:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, float | None] = field(default_factory=dict)
     generation: Mapping[str, float] = field(default_factory=dict)
+    outside: Mapping[str, float] = field(default_factory=dict)
     repeats: tuple[Repeat, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     folder: str = ""
