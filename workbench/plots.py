@@ -1,7 +1,13 @@
-"""The report's pictures: accuracy with intervals, reliability, risk against coverage, the stages' curves."""
+"""The report's pictures: what the rungs reach, what they cost, how they learn, and where they are wrong.
+
+Made once as figures, then written as PNG (report.md, the tracking store) or as SVG (the page). Nothing is computed here
+that the leaderboard should know.
+"""
 
 from __future__ import annotations
 
+import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,35 +16,82 @@ import matplotlib
 
 matplotlib.use("Agg")
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from labelwright.metrics import reliability, risk_coverage
-from workbench.leaderboard import Leaderboard, Line
+from workbench import plots_of_answers, plots_of_rungs
+from workbench.board import Leaderboard
+from workbench.plot_style import DASHES, LINES, STYLE, plain
 
-_COLOURS = {"baseline": "#8a8f98", "llm": "#1f6feb"}
 Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 
 
-def draw(board: Leaderboard, curves: Curves, folder: Path) -> list[Path]:
-    """Write every plot as PNG under ``folder``; returns the paths.
+def figures(board: Leaderboard, labels: Sequence[str], curves: Curves) -> dict[str, Figure]:
+    """Every picture of the comparison by name, in the report's order.
 
     Parameters
     ----------
+    labels : sequence of str
+        In the order of the probabilities' columns.
     curves : mapping of step folder to metric name to (step, value) pairs
         The curves worth showing, as ``chosen_curves`` picks them.
+
+    Returns
+    -------
+    dict
+        accuracy, cost, learning-curve, confusion (the best rung), confusion-shipped (where another one is shipped),
+        reliability, risk-coverage, curves; those without anything to show are absent.
     """
+    best, shipped = board.verdict.best, board.verdict.ship
+    other = shipped if shipped != best else ""
+    with matplotlib.rc_context(STYLE):
+        drawn = {
+            "accuracy": plots_of_rungs.accuracy(board),
+            "cost": plots_of_rungs.cost(board),
+            "learning-curve": plots_of_rungs.learning_curve(board, len(labels)),
+            "confusion": plots_of_answers.confusion(board.line(best), board.gold, labels),
+            "confusion-shipped": plots_of_answers.confusion(board.line(other), board.gold, labels) if other else None,
+            "reliability": plots_of_answers.reliability_before_and_after(board),
+            "risk-coverage": plots_of_answers.risk(board),
+            "curves": _stage_curves(curves) if curves else None,
+        }
+    return {name: figure for name, figure in drawn.items() if figure is not None}
+
+
+def draw(board: Leaderboard, labels: Sequence[str], curves: Curves, folder: Path) -> list[Path]:
+    """Make every picture and write it as PNG under ``folder``; returns the paths."""
+    return save(figures(board, labels, curves), folder)
+
+
+def save(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Write figures as ``folder``/NAME.png, each renamed into place; pictures of an earlier comparison go."""
     folder.mkdir(parents=True, exist_ok=True)
-    figures = {"accuracy": _accuracy(board), "reliability": _reliability(board), "risk-coverage": _risk(board)}
-    if curves:
-        figures["curves"] = _curves(curves)
     paths = []
-    for name, figure in figures.items():
+    for name, figure in drawn.items():
         path = folder / f"{name}.png"
         temporary = folder / f".{name}.tmp.png"
-        figure.savefig(temporary, dpi=120, bbox_inches="tight")
+        with matplotlib.rc_context(STYLE):
+            figure.savefig(temporary, dpi=120, bbox_inches="tight")
         temporary.replace(path)
         paths.append(path)
+    for old in folder.glob("*.png"):
+        if old not in paths:
+            old.unlink()
     return paths
+
+
+def svg(figure: Figure, name: str) -> str:
+    """A figure as an ``<svg>`` element for a page: no header or metadata, text as text, ids beginning with ``name``."""
+    written = io.StringIO()
+    with matplotlib.rc_context(STYLE):
+        nothing: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(written, format="svg", bbox_inches="tight", metadata=nothing)
+    text = written.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", text, flags=re.DOTALL)
+    # A page holds several: ids are told apart. They are referred to in these ways only.
+    text = re.sub(r'(\bid="|\burl\(#|href="#)', rf"\g<1>{name}-", text)
+    return text.replace("'DejaVu Sans'", "system-ui, sans-serif")
 
 
 def chosen_curves(curves: Mapping[str, Mapping[str, Any]], at_most: int = 3) -> dict[str, dict[str, Any]]:
@@ -58,65 +111,19 @@ def chosen_curves(curves: Mapping[str, Mapping[str, Any]], at_most: int = 3) -> 
     return chosen
 
 
-def _scored(board: Leaderboard) -> list[Line]:
-    return [line for line in board.lines if not line.rung.failed]
-
-
-def _shown(board: Leaderboard) -> list[Line]:
-    """The rows worth a curve of their own: untuned, tuned, best baseline, best."""
-    names = {board.verdict.best, board.verdict.tuned, board.verdict.best_baseline, "untuned"}
-    return [line for line in _scored(board) if line.rung.name in names]
-
-
-def _accuracy(board: Leaderboard) -> Figure:
-    lines = _scored(board)[::-1]
-    figure = Figure(figsize=(7, 0.8 + 0.4 * len(lines)))
-    axes = figure.subplots()
-    for y, line in enumerate(lines):
-        value, low, high = (100 * one for one in line.test["accuracy"])
-        colour = _COLOURS[line.rung.kind]
-        axes.errorbar(value, y, xerr=[[value - low], [high - value]], fmt="o", color=colour, capsize=3)
-        axes.annotate(f"{value:.1f}", (value, y), textcoords="offset points", xytext=(0, 6), ha="center", fontsize=8)
-    axes.set_yticks(range(len(lines)), [line.rung.name for line in lines])
-    axes.set_ylim(-0.6, len(lines) - 0.2)
-    axes.set_xlabel("test accuracy, %, with 95 % interval (grey: baselines, blue: the model)")
-    axes.grid(axis="x", alpha=0.3)
-    return figure
-
-
-def _reliability(board: Leaderboard) -> Figure:
-    figure = Figure(figsize=(5, 5))
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="black", linewidth=0.8, linestyle=":")
-    for line in _shown(board):
-        bins = reliability(line.rung.probs, board.gold)
-        label = f"{line.rung.name}, ECE {line.test['ece'].value:.3f}"
-        axes.plot([one["confidence"] for one in bins], [one["accuracy"] for one in bins], marker="o", label=label)
-    axes.set(xlabel="mean confidence", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
-    axes.legend(fontsize=8)
-    axes.grid(alpha=0.3)
-    return figure
-
-
-def _risk(board: Leaderboard) -> Figure:
-    figure = Figure(figsize=(6, 4))
-    axes = figure.subplots()
-    for line in _shown(board):
-        coverage, risk, _ = risk_coverage(line.rung.probs, board.gold)
-        axes.plot(100 * coverage, 100 * risk, label=line.rung.name)
-    axes.set(xlabel="rows answered, most confident first, %", ylabel="wrong among them, %")
-    axes.legend(fontsize=8)
-    axes.grid(alpha=0.3)
-    return figure
-
-
-def _curves(curves: Curves) -> Figure:
-    figure = Figure(figsize=(5 * len(curves), 3.5))
-    grid = figure.subplots(1, len(curves), squeeze=False)
-    for axes, (step, metrics) in zip(grid[0], curves.items(), strict=True):
-        for name, points in metrics.items():
-            axes.plot([step for step, _ in points], [value for _, value in points], label=name)
-        axes.set(title=step, xlabel="step")
-        axes.legend(fontsize=8)
-        axes.grid(alpha=0.3)
+def _stage_curves(curves: Curves, at_most_across: int = 3) -> Figure:
+    across = min(at_most_across, len(curves))
+    down = -(-len(curves) // across)
+    figure = Figure(figsize=(max(4.2, 3.3 * across), 2.7 * down))
+    grid = figure.subplots(down, across, squeeze=False)
+    for axes, (folder, metrics) in zip(grid.flat, curves.items(), strict=False):
+        for number, (name, points) in enumerate(metrics.items()):
+            axes.plot(*np.transpose(points), label=plain(name), color=LINES[number], linestyle=DASHES[number])
+        axes.set_title(plain(folder), loc="left", fontsize=9)
+        axes.set_xlabel("step")
+        axes.legend(fontsize=7)
+        axes.grid()
+    for axes in grid.flat[len(curves) :]:
+        axes.set_axis_off()
+    figure.set_layout_engine("constrained")
     return figure

@@ -1,0 +1,270 @@
+"""A comparison without a model: rungs whose answers are drawn, and the leaderboard, rows and report made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from labelwright.intervals import Interval
+from labelwright.metrics import METRICS
+from labelwright.task import Example
+from workbench.board import QUALITY, QUALITY_OF_FREE, Difference, Leaderboard, Line, Spread, Suspect, Verdict
+from workbench.rungs import CurvePoint, Repeat, Rung
+
+# Name, kind, how far the right label's logit is ahead, milliseconds a row, megabytes, seconds to train.
+LADDER = (
+    ("majority", "baseline", -9.0, 0.01, 0.002, 0.1),
+    ("sgd-ngrams", "baseline", 4.6, 0.4, 3, 0.5),
+    ("sgd-chars", "baseline", 4.2, 0.6, 9, 0.9),
+    ("minilm-nearest-name", "baseline", 3.6, 6, 91, 2),
+    ("minilm-logreg", "baseline", 5.6, 6.2, 91, 9),
+    ("minilm-svm", "baseline", 5.7, 6.3, 91, 8),
+    ("minilm-mlp", "baseline", 5.4, 6.4, 92, 31),
+    ("minilm-knn", "baseline", 5.1, 6.6, 92, 5),
+    ("encoder-ce", "baseline", 6.2, 6.5, 91, 240),
+    ("encoder-supcon", "baseline", 6.3, 6.5, 91, 410),
+    ("encoder-lora", "baseline", 6.0, 7.1, 92, 260),
+    ("encoder-pairs", "baseline", 6.4, 6.6, 91, 900),
+    ("llm-head", "baseline", 5.8, 40, 271, 1300),
+    ("entailment", "baseline", 3.2, 130, 83, 0),
+    ("gliclass", "baseline", 0.0, 0, 0, 0),
+    ("free", "free", 1.2, 640, 270, 0),
+    ("untuned", "llm", 1.8, 62, 270, 0),
+    ("prior", "llm", 2.9, 62, 270, 12),
+    ("demos", "llm", 2.6, 98, 270, 60),
+    ("neighbours", "llm", 5.0, 105, 361, 20),
+    ("sft", "llm", 5.7, 61, 280, 1500),
+    ("sft@code", "llm", 5.6, 33, 280, 1400),
+    ("gepa", "llm", 2.8, 80, 270, 2400),
+    ("gepa+grpo", "llm", 5.9, 80, 280, 5200),
+    ("grpo@code", "llm", 0.0, 0, 0, 0),
+)
+FAILED = {
+    "gliclass": "gliclass needs a package that is not installed: python -m pip install gliclass",
+    "grpo@code": "grpo@code: ended by the system for want of memory (peak 23.1 GB)",
+}
+
+
+def homeowner_rows(n: int) -> list[Example]:
+    """Rows of the dataset that ships, all labels among them."""
+    path = Path(__file__).parents[1] / "data" / "homeowner" / "homeowner.jsonl"
+    rows = [Example(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [rows[i * len(rows) // n] for i in range(n)]
+
+
+def many_labels_rows(n_labels: int = 77, n_rows: int = 3080) -> list[Example]:
+    """Questions to a bank under made-up labels."""
+    things = (
+        "card",
+        "transfer",
+        "top up",
+        "exchange rate",
+        "refund",
+        "PIN",
+        "cash",
+        "identity",
+        "fee",
+        "account",
+        "app",
+    )
+    events = ("not working", "delayed", "declined", "lost", "charged twice", "limits", "activation")
+    labels = [f"{thing} {event}".replace(" ", "_") for thing in things for event in events][:n_labels]
+    rows = []
+    for i in range(n_rows):
+        label = labels[i % n_labels]
+        text = f"Hi, my {label.replace('_', ' ')} since the {i % 28 + 1}th, what can I do about it? (case {i})"
+        rows.append(Example(f"row-{i}", text, label))
+    return rows
+
+
+def draw_rungs(rows: Sequence[Example], labels: Sequence[str], ladder: Sequence[tuple] = LADDER) -> list[Rung]:
+    """Rungs that find the same rows hard and take labels for their neighbours in the list."""
+    random = np.random.default_rng(7)
+    gold = np.array([labels.index(row.label) for row in rows])
+    n, k = len(rows), len(labels)
+    near = np.exp(-0.5 * (np.subtract.outer(np.arange(k), np.arange(k)) / 1.2) ** 2)
+    shared = 1.5 * random.normal(size=(n, k)) + 1.1 * near[gold]
+    rungs = []
+    for name, kind, ahead, ms, megabytes, seconds in ladder:
+        if name in FAILED:
+            rungs.append(Rung(name, kind, failed=FAILED[name]))
+            continue
+        logits = shared + 0.8 * random.normal(size=(n, k))
+        logits[np.arange(n), gold] += ahead
+        if name == "majority":
+            logits = np.zeros((n, k))
+            logits[:, 0] = 0.2
+        rung = Rung(
+            name, kind, f"{name} as drawn", raw=_softmax(4 * logits), probs=_calibrated(logits, gold),
+            calibration={"temperature": 2.2, "bias": [], "variant": "temperature",
+                         "log_loss_before": 0.41, "log_loss_after": 0.33},
+            cost=_cost(kind, ms, megabytes, seconds),
+        )  # fmt: skip
+        if kind != "baseline":
+            rung = replace(rung, step=name, generation={"n_rows": 60, "valid": 0.4 + ahead / 10, "right": ahead / 10})
+        if kind == "free":
+            rung = replace(rung, **_free(rung.probs, random))
+        if name not in ("majority", "untuned", "free", "minilm-nearest-name", "entailment"):
+            reached = float((rung.probs.argmax(axis=1) == gold).mean())
+            rung = replace(rung, curve=_curve(reached, k, random), repeats=_repeats(reached, random))
+        rungs.append(rung)
+    return rungs
+
+
+def make_board(rungs: Sequence[Rung], rows: Sequence[Example], labels: Sequence[str]) -> Leaderboard:
+    """A leaderboard of those rungs with quick, rough intervals: ``workbench.leaderboard`` makes the real one."""
+    gold = np.array([labels.index(row.label) for row in rows])
+    scored = [rung for rung in rungs if not rung.failed]
+    value = {rung.name: float(METRICS["accuracy"](rung.probs, gold)) for rung in scored}
+    best = max(scored, key=lambda rung: value[rung.name])
+    near = [rung for rung in scored if value[rung.name] > value[best.name] - 0.025]
+    ship = min(near, key=lambda rung: rung.cost["ms_p50"] or 0)
+    tuned = next((rung.name for rung in reversed(scored) if rung.kind == "llm"), None)
+    rivals = [rung.name for rung in scored if rung.kind == "baseline"]
+    lines = []
+    for rung in rungs:
+        if rung.failed:
+            lines.append(Line(rung))
+            continue
+        right, best_right = (one.probs.argmax(axis=1) == gold for one in (rung, best))
+        line = Line(
+            rung, _intervals(rung, rung.probs, gold), {} if rung.kind == "free" else _intervals(rung, rung.raw, gold)
+        )
+        if rung is not best:
+            p = min(1.0, float(np.exp(-60 * abs(value[rung.name] - value[best.name]))))
+            ahead = value[rung.name] - value[best.name]
+            tested = ("accuracy", "macro_f1", "log_loss")
+            difference = Difference(Interval(ahead, ahead - 0.03, ahead + 0.03), p, min(1.0, 3 * p))
+            line = replace(
+                line, n_only_this=int((right & ~best_right).sum()), n_only_best=int((~right & best_right).sum()),
+                against_best=dict.fromkeys(tested[: 2 if rung.kind == "free" else 3], difference),
+            )  # fmt: skip
+        if rung.repeats:
+            line = replace(
+                line, spread={"split fixed": _spread(rung.repeats), "split varied": _spread(rung.repeats[1:])}
+            )
+        lines.append(line)
+    rival = max(rivals, key=lambda name: value[name]) if rivals else None
+    verdict = Verdict(
+        text=f"{best.name} is best, {100 * value[best.name]:.1f} %; {len(near) - 1} more as good within noise.",
+        best=best.name, within_noise=tuple(rung.name for rung in near if rung is not best), ship=ship.name, tuned=tuned,
+        best_baseline=rival, difference=Interval(0.012, -0.006, 0.031), p_value=0.23,
+    )  # fmt: skip
+    return Leaderboard(tuple(lines), verdict, gold, _suspects(rows, labels, near), _frontier(scored, value))
+
+
+def make_report(board: Leaderboard, rows: Sequence[Example], labels: Sequence[str]) -> dict:
+    """What the page takes from report.json."""
+    n = len(rows)
+    return {
+        "format": "labelwright-report-1",
+        "recipe": "homeowner",
+        "run": "20261125-101500",
+        "command": "make compare RECIPE=runs/homeowner.toml",
+        "machine": "x86_64 Linux, 2 cores, 24 GiB, Python 3.11.9",
+        "splits": {"train": 3 * n, "dev": n // 2, "calib": n // 2, "test": n, "n_labels": len(labels),
+                   "digest": "0123456789abcdef"},
+        "labels": list(labels),
+        "stages": [
+            {"folder": "0-untuned", "stage": "untuned", "seconds": 3.1, "peak_memory_bytes": 900_000_000,
+             "dev": {"accuracy": 0.41}, "decided": {}},
+            {"folder": "1-gepa", "stage": "gepa", "seconds": 2400.0, "peak_memory_bytes": 1_300_000_000,
+             "dev": {"accuracy": 0.62, "log_loss": 1.31},
+             "decided": {"stage": "gepa", "proposals": 41, "kept": 5, "failed": 0, "instructions": "Name the trade."}},
+            {"folder": "2-grpo", "stage": "grpo", "seconds": 2800.0, "peak_memory_bytes": 2_100_000_000,
+             "dev": {"accuracy": 0.94, "log_loss": 0.24}, "decided": {"stage": "grpo", "steps": 300, "best_step": 280}},
+        ],
+    }  # fmt: skip
+
+
+def make_curves() -> dict:
+    """Training curves of two stages, as ``chosen_curves`` picks them."""
+    steps = range(0, 301, 10)
+    learning = [(step, 0.94 - 0.5 * float(np.exp(-step / 70))) for step in steps]
+    return {
+        "1-gepa": {"dev_accuracy": [(i, 0.41 + 0.02 * min(i, 9)) for i in range(12)]},
+        "2-grpo": {"dev_accuracy": learning, "reward": [(step, value - 0.04) for step, value in learning]},
+    }
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+def _calibrated(logits: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    fitted = [_softmax(scale * logits) for scale in (0.5, 0.7, 1.0, 1.4, 2.0, 2.8)]
+    return min(fitted, key=lambda probs: float(METRICS["log_loss"](probs, gold)))
+
+
+def _free(probs: np.ndarray, random: np.random.Generator) -> dict:
+    answers = probs.argmax(axis=1)
+    answers[random.random(len(answers)) < 0.3] = probs.shape[1]
+    said = np.eye(probs.shape[1] + 1)[answers]
+    return {"raw": said, "probs": said, "calibration": {"temperature": 1.0, "bias": [], "variant": "none"}}
+
+
+def _cost(kind: str, ms: float, megabytes: float, seconds: float) -> dict[str, float | None]:
+    return {
+        "seconds_to_train": seconds, "ms_p50": ms, "ms_p95": 1.4 * ms, "rows_per_second": 4000 / ms,
+        "size_bytes": 1e6 * megabytes, "peak_memory_bytes": 3e8 + 2e6 * megabytes,
+        "prompt_tokens": None if kind == "baseline" else 151.0,
+    }  # fmt: skip
+
+
+def _curve(reached: float, n_labels: int, random: np.random.Generator) -> tuple[CurvePoint, ...]:
+    points = []
+    for per_label in (1, 2, 4, 8, 16, 32, 0):
+        for seed in (0, 1):
+            share = 1 - 0.75 * float(np.exp(-(per_label or 60) / 6))
+            value = min(1.0, max(0.0, reached * share + 0.02 * random.normal()))
+            points.append(CurvePoint(per_label, (per_label or 40) * n_labels, seed, value))
+    return tuple(points)
+
+
+def _repeats(reached: float, random: np.random.Generator) -> tuple[Repeat, ...]:
+    return tuple(
+        Repeat(0, seed, {"accuracy": reached + 0.01 * random.normal(), "macro_f1": reached, "log_loss": 0.3})
+        for seed in range(4)
+    )
+
+
+def _spread(repeats: Sequence[Repeat]) -> Spread:
+    values = {name: [one.scores[name] for one in repeats] for name in ("accuracy", "macro_f1", "log_loss")}
+    return Spread(
+        len(repeats),
+        {name: float(np.mean(found)) for name, found in values.items()},
+        {name: float(np.std(found, ddof=1)) for name, found in values.items()},
+    )
+
+
+def _intervals(rung: Rung, probs: np.ndarray, gold: np.ndarray) -> dict[str, Interval]:
+    found = {}
+    for name in QUALITY_OF_FREE if rung.kind == "free" else QUALITY:
+        value = float(METRICS[name](probs, gold))
+        half = 1.96 * float(np.sqrt(max(value * (1 - value), 0.002) / len(gold)))
+        found[name] = Interval(
+            value, max(0.0, value - half), value + half if name == "log_loss" else min(1.0, value + half)
+        )
+    return found
+
+
+def _suspects(rows: Sequence[Example], labels: Sequence[str], near: Sequence[Rung]) -> tuple[Suspect, ...]:
+    names = tuple(rung.name for rung in near[:3])
+    return tuple(
+        Suspect(side, row.id, row.text, row.label, labels[(labels.index(row.label) + 1) % len(labels)], 0.97, names)
+        for side, row in zip(("train", "calib", "train", "test", "dev"), rows[::31], strict=False)
+    )
+
+
+def _frontier(scored: Sequence[Rung], value: dict[str, float]) -> tuple[str, ...]:
+    names, reached = [], -1.0
+    for rung in sorted(scored, key=lambda rung: rung.cost["ms_p50"] or 0):
+        if value[rung.name] > reached:
+            names.append(rung.name)
+            reached = value[rung.name]
+    return tuple(names)
