@@ -21,7 +21,7 @@ HASHES = "hashes.json"
 ADAPTER_SUFFIXES = frozenset({".safetensors", ".json"})
 MODEL_SUFFIXES = ADAPTER_SUFFIXES | {".txt", ".model", ".jinja"}
 # skops checks types before it loads them, and labelwright.predictors.skops_file lets only scikit-learn's through.
-PREDICTOR_SUFFIXES = ADAPTER_SUFFIXES | {".skops", ".txt", ".model"}
+PREDICTOR_SUFFIXES = MODEL_SUFFIXES | {".skops"}
 # What libraries write beside weights for people to read; left behind, not refused.
 _NOT_COPIED = frozenset({"README.md", ".gitattributes"})
 

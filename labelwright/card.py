@@ -157,14 +157,14 @@ def _limits(bundle: Bundle) -> str:
         if calibrated
         else "Probabilities are not calibrated: they rank well, but are not frequencies.",
     ]
-    if bundle.weights.predictor is not None:
-        if encoder := _encoder(bundle.weights.predictor):
-            name = "all-MiniLM-L6-v2" if encoder == "minilm" else encoder
-            limits.append(f"The sentence encoder is not in this folder: `{name}` is fetched, or found, by name.")
-        return "\n".join(f"- {limit}" for limit in limits)
-    limits.append(
-        "Probabilities can differ by some hundredths between machines and number formats (bfloat16, float32)."
-    )
-    if bundle.weights.full is None:
+    folder = bundle.weights.predictor
+    if folder is None or predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0]) == "transformers":
+        limits.append(
+            "Probabilities can differ by some hundredths between machines and number formats (bfloat16, float32)."
+        )
+    if folder is None and bundle.weights.full is None:
         limits.append(f"The base model is not in this folder: `{bundle.weights.base}` is fetched, or found, by name.")
+    if folder is not None and (encoder := _encoder(folder)):
+        name = "all-MiniLM-L6-v2" if encoder == "minilm" else encoder
+        limits.append(f"The sentence encoder is not in this folder: `{name}` is fetched, or found, by name.")
     return "\n".join(f"- {limit}" for limit in limits)

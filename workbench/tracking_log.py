@@ -14,10 +14,18 @@ from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, DataType, Map, Schema, TensorSpec
 
 import labelwright
+from labelwright.bundle import load
+from labelwright.engine import Weights
+from labelwright.predictors import EXTRAS, kind_and_labels
 
-_SERVING_PACKAGES = (
-    "mlflow", "numpy", "pandas", "safetensors", "tokenizers", "torch", "transformers", "peft", "gguf", "accelerate",
-)  # fmt: skip
+_SERVING_PACKAGES = ("mlflow", "numpy", "pandas", "safetensors", "scikit-learn", "tokenizers")
+# What each extra of labelwright brings besides.
+_OF_EXTRA = {
+    "": (),
+    "sklearn": ("skops",),
+    "embeddings": ("sentence-transformers", "skops", "torch", "transformers"),
+    "transformers": ("torch", "transformers", "peft", "gguf", "accelerate"),
+}
 
 
 def log_bundle(name: str, bundle: Path, example_texts: Sequence[str]) -> int:
@@ -36,7 +44,7 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str]) -> int:
             python_model=str(Path(__file__).with_name("tracking_model.py")),
             artifacts={"bundle": str(bundle)},
             code_paths=[str(package)],
-            pip_requirements=serving_requirements(),
+            pip_requirements=serving_requirements(load(bundle).weights),
             signature=signature,
             input_example=pd.DataFrame({"text": list(example_texts)}),
             registered_model_name=name,
@@ -44,10 +52,13 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str]) -> int:
     return int(info.registered_model_version)
 
 
-def serving_requirements() -> list[str]:
+def serving_requirements(weights: Weights) -> list[str]:
     """What a served bundle needs, pinned to what is installed here, build suffixes such as ``+cpu`` left off."""
+    extra = "transformers"
+    if weights.predictor is not None:
+        extra = EXTRAS.get(kind_and_labels(weights.predictor)[0], "")
     pins = []
-    for name in _SERVING_PACKAGES:
+    for name in (*_SERVING_PACKAGES, *_OF_EXTRA[extra]):
         try:
             pins.append(f"{name}=={importlib.metadata.version(name).partition('+')[0]}")
         except importlib.metadata.PackageNotFoundError:

@@ -17,7 +17,7 @@ class BundleModel(PythonModel):
     """Labels texts with the classifier in the artifact ``bundle``."""
 
     def load_context(self, context: Any) -> None:
-        """Open the bundle; the model itself loads with the first prediction or here, as the classifier decides."""
+        """Open the bundle; what answers in it loads with the first prediction or here, as the classifier decides."""
         from labelwright.classifier import Classifier
 
         self._classifier = Classifier.from_bundle(context.artifacts["bundle"])

@@ -61,10 +61,10 @@ class PredictorEngine:
             If it knows none of the options, or its probabilities are not numbers, one a label.
         """
         columns = [self._columns.get(option, -1) for option in options]
-        if max(columns, default=-1) < 0:
+        if options and max(columns) < 0:
             raise BundleError(
-                f"{self.name} knows none of the {len(options)} options, such as {options[:1]}; expected its labels, "
-                f"{', '.join(self._names[:3])} …, by name: export the bundle again"
+                f"{self.name} knows none of the {len(options)} options, such as {options[0]!r}; expected its labels by "
+                f"name, such as {self._names[0]!r}: export the bundle again"
             )
         # A last column of zeros, to which -1 points.
         probs = np.pad(self._probabilities(prompts), ((0, 0), (0, 1)))

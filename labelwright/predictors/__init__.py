@@ -111,7 +111,7 @@ def kind_and_labels(folder: Path) -> tuple[str, list[Any]]:
         raise BundleError(f"{folder}: no {FILE}; expected a folder written by save_predictor")
     try:
         written = json.loads(path.read_text(encoding="utf-8"))
-        kind, labels = written["kind"], list(written["labels"])
+        kind, labels = str(written["kind"]), list(written["labels"])
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{path}: not as save_predictor writes it ({error!r}); export again") from error
     if kind not in KINDS:
