@@ -154,8 +154,8 @@ class Ladder:
             self._digests[place] = split_digest(self.splits_of(job))
         parts = [asdict(job), self._digests[place], asdict(self.task), self.recipe.compare.latency_rows]
         if self.kind(job.rung) == "baseline":
-            settings = self.baseline_settings(job.rung)
-            return short_hash([*parts, settings, code_version("baselines")])
+            also = [self.baseline_settings(job.rung), self.looks_for_noise(job.rung), code_version("baselines")]
+            return short_hash([*parts, *also])
         own = self.own_step(job)
         chain, rows = read_chain(job.rung), self.splits_of(job)
         made_of = (
@@ -165,6 +165,18 @@ class Ladder:
         )
         generated = self.recipe.compare.generate_rows
         return short_hash([*parts, made_of, asdict(self.recipe.model), generated, code_version("models")])
+
+    def looks_for_noise(self, name: str) -> bool:
+        """Whether a rung answers train rows as well, to find wrong labels."""
+        return name in self.recipe.compare.noise and self.kind(name) == "baseline"
+
+    def train_probs(self, name: str) -> np.ndarray | None:
+        """Out-of-fold probabilities of the train rows, (n_train, n_labels), of a rung that looks for wrong labels."""
+        place = self.place(self.jobs(name)[0])
+        if not self.looks_for_noise(name) or not place.with_suffix(".json").is_file():
+            return None
+        with np.load(place.with_suffix(".npz"), allow_pickle=False) as kept:
+            return kept["train"]
 
     def own_step(self, job: Job) -> dict[str, Any] | None:
         """The run's own step whose bundle a job may take, where it is that job's."""

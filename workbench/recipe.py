@@ -230,6 +230,9 @@ class CompareTable:
         Rungs whose learning curve is drawn: test accuracy against training rows a label.
     curve_rows : tuple of int
         Training rows a label, each 1 or more; all there are is always one more point.
+    noise : tuple of str
+        Baselines, best of different families, that answer train rows they were not shown (three folds), to find rows
+        whose label they doubt together.
     generate_rows : int
         Test rows answered by free generation, to see how often the answer is a label; 0 leaves it out.
     latency_rows : int
@@ -242,6 +245,7 @@ class CompareTable:
     heavy_seeds: int = 1
     curves: tuple[str, ...] = ()
     curve_rows: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    noise: tuple[str, ...] = ()
     generate_rows: int = 64
     latency_rows: int = 40
     bootstrap: int = 2000

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle import Bundle, load, predictor_bundle, save
-from labelwright.calibration import Calibration
+from labelwright.calibration import Calibration, group_folds
 from labelwright.decide import probabilities
 from labelwright.engine import Engine, Weights, has_probabilities, open_engine
 from labelwright.errors import LabelwrightError
@@ -112,9 +112,12 @@ def _run_job(ladder: Ladder, job: Job, engines: Engines, say: Say) -> None:
     trained = train(ladder, job, splits, engines, say, place if is_main else None)
     texts = texts_and_labels(test)[0]
     result: dict[str, Any] = {"n_train": len(splits.train)}
+    arrays: dict[str, NDArray[np.float64]] = {}
     if is_main:
         raw, result["cost"] = _measure(ladder, trained, texts)
         result |= _of_the_bundle(ladder, job, trained, test)
+        if ladder.looks_for_noise(job.rung):
+            arrays["train"] = _out_of_fold(ladder, job, splits)
     else:
         raw = trained.predict(texts)
     probs = raw
@@ -140,7 +143,27 @@ def _run_job(ladder: Ladder, job: Job, engines: Engines, say: Say) -> None:
         "log_loss": float(log_loss(probs, gold)),
         "accuracy_raw": float(accuracy(raw, gold)),
     }
-    _keep(place, result, {"raw": raw, "probs": probs} if is_main else None)
+    _keep(place, result, {**arrays, "raw": raw, "probs": probs} if is_main else None)
+
+
+def _out_of_fold(ladder: Ladder, job: Job, splits: Splits, n_folds: int = 3) -> NDArray[np.float64]:
+    """Probabilities of train rows, (n_train, n_labels), each from a training that did not see the row or its group."""
+    import baselines
+    from optimizers.calibrate import row_groups
+
+    names = ladder.task.names
+    texts, labels = texts_and_labels(splits.train)
+    groups = row_groups(splits.train)
+    folds = group_folds(np.array([names.index(label) for label in labels]), groups, n_folds, job.seed)
+    probs = np.zeros((len(texts), len(names)))
+    for fold in np.unique(folds):
+        inside = np.flatnonzero(folds == fold)
+        shown = np.flatnonzero(folds != fold)
+        estimator = baselines.make(job.rung, ladder.task, job.seed, ladder.baseline_settings(job.rung))
+        estimator.fit([texts[i] for i in shown], [labels[i] for i in shown], groups=[groups[i] for i in shown])
+        columns = [names.index(str(label)) for label in estimator.classes_]
+        probs[np.ix_(inside, columns)] = estimator.predict_proba([texts[i] for i in inside])
+    return probs
 
 
 def _train_baseline(

@@ -21,7 +21,7 @@ from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.intervals import Interval
 from workbench.data import split_digest
 from workbench.folder import Clock, RunFolder, find_run, read_json, runs_of
-from workbench.leaderboard import percent
+from workbench.wording import percent
 from workbench.progress import Display, duration, silence_libraries
 from workbench.recipe import Chain, Recipe
 from workbench.report_files import write_report
@@ -47,6 +47,7 @@ def check_rungs(recipe: Recipe) -> None:
     table = recipe.baselines
     check_keys(dict.fromkeys(table.names), BASELINES, f"{recipe.path}, [baselines] names", "baseline")
     check_keys(table.settings, BASELINES, f"{recipe.path}, [baselines.settings]", "baseline")
+    check_keys(dict.fromkeys(recipe.compare.noise), table.names, f"{recipe.path}, [compare] noise", "baseline")
     known = [*table.names, *recipe.models.rungs, *own_rungs(recipe)]
     check_keys(dict.fromkeys(recipe.compare.curves), known, f"{recipe.path}, [compare] curves", "rung of this recipe")
 
