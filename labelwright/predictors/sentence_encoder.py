@@ -110,7 +110,7 @@ def open_encoder(name: str = DEFAULT) -> Encoder:
         return Encoder(open_static(place), Path(place))
     folder = encoder_folder() if name == DEFAULT else None
     try:
-        with _no_progress_bar():
+        with no_progress_bar():
             model = SentenceTransformer(str(folder or name), device="cpu", local_files_only=folder is not None)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
@@ -159,7 +159,7 @@ def _files_of(name: str) -> Path:
 
 
 @contextmanager
-def _no_progress_bar() -> Iterator[None]:
+def no_progress_bar() -> Iterator[None]:
     """Loading takes a second; transformers' bar for it would break up the display of whoever is running."""
     from transformers.utils import logging as bars
 

@@ -1,0 +1,191 @@
+"""A fine-tuned transformer with a linear layer on top, whole in its folder: weights, tokenizer, head.
+
+Owns what happens between a text and its probabilities, for training (``baselines.finetuned``) and afterwards: tokens,
+padding, pooling, the head. Nothing here trains, and loading needs torch and transformers alone.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from labelwright.errors import BundleError
+from labelwright.models import choose_device, choose_dtype
+from labelwright.predictors import softmax
+from labelwright.predictors.sentence_encoder import no_progress_bar
+
+Pooling = Literal["mean", "first", "last"]
+
+_FILE = "finetuned.json"
+_HEAD = "head.safetensors"
+_BATCH_ROWS = 64
+# The matrix library compiles a kernel for every new shape, so widths are rounded up.
+_WIDTH_MULTIPLE = 8
+
+
+class Tokens:
+    """Texts to token ids, special-token strings taken as plain text, so that no row can forge markup.
+
+    Parameters
+    ----------
+    tokenizer
+        A fast ``transformers`` tokenizer.
+    max_tokens : int
+        Longer texts lose their end.
+    """
+
+    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+        spare = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
+        self._filler = next(one for one in spare if one is not None)
+
+    def __call__(self, texts: Sequence[str]) -> list[list[int]]:
+        """One list of ids a text, none empty."""
+        if not texts:
+            return []
+        found = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens, split_special_tokens=True)
+        return [ids or [self._filler] for ids in found["input_ids"]]
+
+    def padded(self, ids: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
+        """Ids and mask, int64 (n_rows, width), padded on the right."""
+        width = -(-max(map(len, ids)) // _WIDTH_MULTIPLE) * _WIDTH_MULTIPLE
+        filled = np.full((len(ids), width), self._filler, dtype=np.int64)
+        mask = np.zeros((len(ids), width), dtype=np.int64)
+        for row, one in enumerate(ids):
+            filled[row, : len(one)] = one
+            mask[row, : len(one)] = 1
+        return torch.from_numpy(filled).to(device), torch.from_numpy(mask).to(device)
+
+
+class Network(nn.Module):
+    """A transformer, its states pooled to one unit vector a row, and a linear layer in float32.
+
+    With ``pooling="last"`` this is what ``AutoModelForSequenceClassification`` makes of a decoder, but for the unit
+    length: the last token is found by the mask, not by the pad id, which many decoders also end their texts with, and
+    logits are not rounded to bfloat16.
+
+    Parameters
+    ----------
+    model
+        A ``transformers`` model without a head.
+    head : nn.Linear
+    pooling : {"mean", "first", "last"}
+        Over a row's tokens; the first is BERT's [CLS].
+    """
+
+    def __init__(self, model: Any, head: nn.Linear, pooling: Pooling) -> None:
+        super().__init__()
+        self.model = model
+        self.head = head
+        self.pooling = pooling
+
+    def vectors(self, ids: Tensor, mask: Tensor, compute: torch.dtype | None = None) -> Tensor:
+        """Unit vectors, float32 (n_rows, width); the transformer runs under autocast to ``compute`` if given."""
+        with torch.autocast(ids.device.type, dtype=compute, enabled=compute not in (None, torch.float32)):
+            states = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        return nn.functional.normalize(_pooled(states.float(), mask, self.pooling), dim=1)
+
+    def forward(self, ids: Tensor, mask: Tensor, compute: torch.dtype | None = None) -> Tensor:
+        """Logits, float32 (n_rows, n_labels)."""
+        logits: Tensor = self.head(self.vectors(ids, mask, compute))
+        return logits
+
+
+class FineTuned:
+    """A network and its tokenizer.
+
+    It computes in the dtype its weights are stored in, so that a loaded copy gives the same probabilities; weights in
+    bfloat16 are computed with in float32 where the hardware does not multiply bfloat16.
+    """
+
+    kind: ClassVar[str] = "finetuned"
+
+    def __init__(self, network: Network, tokens: Tokens) -> None:
+        self.network = network.eval()
+        self.tokens = tokens
+        self.device = next(network.parameters()).device
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Shape (n_texts, n_labels)."""
+        return softmax(self._by_length(texts, self.network).astype(np.float64))
+
+    def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The unit vectors that the head reads, shape (n_texts, width)."""
+        return self._by_length(texts, self.network.vectors)
+
+    def _by_length(self, texts: Sequence[str], ask: Any) -> NDArray[np.float32]:
+        """Rows of similar length share a batch; results in the order of the texts."""
+        ids = self.tokens(texts)
+        order = np.argsort([len(one) for one in ids], kind="stable")
+        found: list[NDArray[np.float32]] = []
+        with torch.inference_mode():
+            for start in range(0, len(order), _BATCH_ROWS):
+                batch = [ids[row] for row in order[start : start + _BATCH_ROWS]]
+                found.append(ask(*self.tokens.padded(batch, self.device)).float().cpu().numpy())
+        rows = np.concatenate(found)
+        return rows[np.argsort(order)]
+
+    def save(self, folder: Path) -> None:
+        """Write config.json, model.safetensors, the tokenizer, the head, and how states are pooled; no sub-folders."""
+        with no_progress_bar():
+            # One file whatever the size.
+            self.network.model.save_pretrained(folder, max_shard_size="1000GB")
+        self.tokens.tokenizer.save_pretrained(folder)
+        head = {name: one.detach().cpu().contiguous() for name, one in self.network.head.state_dict().items()}
+        save_file(head, folder / _HEAD)
+        about = {"pooling": self.network.pooling, "max_tokens": self.tokens.max_tokens}
+        (folder / _FILE).write_text(json.dumps(about) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> FineTuned:
+        """Read them. Raises BundleError where a file is missing or damaged."""
+        from transformers import AutoModel, AutoTokenizer
+
+        try:
+            about = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+            weights = load_file(folder / _HEAD)
+            safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+            with no_progress_bar():
+                model = AutoModel.from_pretrained(folder, dtype="auto", use_safetensors=True, **safe)
+            tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise BundleError(f"{folder}: not readable ({reason}); copy the whole folder, or export again") from error
+        if about["pooling"] not in get_args(Pooling):
+            raise BundleError(f"{folder / _FILE}: pooling {about['pooling']!r} is not known to this version")
+        head = nn.Linear(weights["weight"].shape[1], weights["weight"].shape[0])
+        head.load_state_dict(weights)
+        network = Network(on_device(model, choose_device("auto")), head, about["pooling"])
+        network.head.to(next(model.parameters()).device)
+        return cls(network, Tokens(tokenizer, about["max_tokens"]))
+
+    def external_bytes(self) -> int:
+        """Nothing else is needed."""
+        return 0
+
+
+def on_device(model: Any, device: torch.device) -> Any:
+    """A model ready to answer; bfloat16 becomes float32 where the hardware only emulates it."""
+    if model.dtype == torch.bfloat16 and choose_dtype("auto", device) == torch.float32:
+        model = model.float()
+    return model.to(device).eval()
+
+
+def _pooled(states: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """One state a row out of (n_rows, n_tokens, width)."""
+    if pooling == "first":
+        return states[:, 0]
+    if pooling == "last":
+        return states[torch.arange(len(states), device=states.device), mask.sum(dim=1) - 1]
+    weights = mask[:, :, None].to(states.dtype)
+    return (states * weights).sum(dim=1) / weights.sum(dim=1)
