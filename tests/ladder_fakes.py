@@ -13,6 +13,7 @@ from labelwright.intervals import Interval
 from labelwright.metrics import METRICS
 from labelwright.task import Example
 from workbench.board import QUALITY, QUALITY_OF_FREE, Difference, Leaderboard, Line, Spread, Suspect, Verdict
+from workbench.report import report_json
 from workbench.rungs import CurvePoint, Repeat, Rung
 
 # Name, kind, how far the right label's logit is ahead, milliseconds a row, megabytes, seconds to train.
@@ -150,35 +151,42 @@ def make_board(rungs: Sequence[Rung], rows: Sequence[Example], labels: Sequence[
         lines.append(line)
     rival = max(rivals, key=lambda name: value[name]) if rivals else None
     verdict = Verdict(
-        text=f"{best.name} is best, {100 * value[best.name]:.1f} %; {len(near) - 1} more as good within noise.",
+        text=_verdict(best.name, ship.name, [rung.name for rung in near if rung is not best], len(rows)),
         best=best.name, within_noise=tuple(rung.name for rung in near if rung is not best), ship=ship.name, tuned=tuned,
         best_baseline=rival, difference=Interval(0.012, -0.006, 0.031), p_value=0.23,
     )  # fmt: skip
     return Leaderboard(tuple(lines), verdict, gold, _suspects(rows, labels, near), _frontier(scored, value))
 
 
+def _verdict(best: str, ship: str, near: Sequence[str], n_test: int) -> str:
+    return (
+        f"{best} wins: right on 97.2 [95.0, 99.1] % of {n_test} test rows; within noise of it (Holm-corrected p >= "
+        f"0.05): {', '.join(near)}. Ship {ship} unless 1.1 points of accuracy, 95 % interval -0.6 to 2.8, matter more "
+        f"than 6.2 ms a row against 80 ms (13 times faster), 91 MB against 280 MB. Caution: with {n_test} test rows, "
+        f"within noise says little. A baseline beats the tuned model (gepa+grpo): {best} 97.2 % against 96.0 % on "
+        f"test, ahead by 1.2 points of accuracy, 95 % interval -0.6 to 3.1; the interval holds 0, which may be chance."
+    )
+
+
 def make_report(board: Leaderboard, rows: Sequence[Example], labels: Sequence[str]) -> dict:
-    """What the page takes from report.json."""
+    """The report of that board after three stages."""
     n = len(rows)
-    return {
-        "format": "labelwright-report-1",
-        "recipe": "homeowner",
-        "run": "20261125-101500",
-        "command": "make compare RECIPE=runs/homeowner.toml",
+    about = {
+        "recipe": "homeowner", "run": "20261125-101500", "command": "make compare RECIPE=runs/homeowner.toml",
         "machine": "x86_64 Linux, 2 cores, 24 GiB, Python 3.11.9",
-        "splits": {"train": 3 * n, "dev": n // 2, "calib": n // 2, "test": n, "n_labels": len(labels),
-                   "digest": "0123456789abcdef"},
-        "labels": list(labels),
-        "stages": [
-            {"folder": "0-untuned", "stage": "untuned", "seconds": 3.1, "peak_memory_bytes": 900_000_000,
-             "dev": {"accuracy": 0.41}, "decided": {}},
-            {"folder": "1-gepa", "stage": "gepa", "seconds": 2400.0, "peak_memory_bytes": 1_300_000_000,
-             "dev": {"accuracy": 0.62, "log_loss": 1.31},
-             "decided": {"stage": "gepa", "proposals": 41, "kept": 5, "failed": 0, "instructions": "Name the trade."}},
-            {"folder": "2-grpo", "stage": "grpo", "seconds": 2800.0, "peak_memory_bytes": 2_100_000_000,
-             "dev": {"accuracy": 0.94, "log_loss": 0.24}, "decided": {"stage": "grpo", "steps": 300, "best_step": 280}},
-        ],
     }  # fmt: skip
+    sizes = {"train": 3 * n, "dev": n // 2, "calib": n // 2, "test": n, "n_labels": len(labels)}
+    stages = [
+        {"folder": "0-untuned", "stage": "untuned", "seconds": 3.1, "peak_memory_bytes": 900_000_000,
+         "dev": {"accuracy": 0.41}, "decided": {}},
+        {"folder": "1-gepa", "stage": "gepa", "seconds": 2400.0, "peak_memory_bytes": 1_300_000_000,
+         "dev": {"accuracy": 0.62, "log_loss": 1.31},
+         "decided": {"stage": "gepa", "proposals": 41, "kept": 5, "instructions": "Name the trade.\n\npool: water"}},
+        {"folder": "gepa+grpo", "stage": "grpo", "seconds": 2800.0, "peak_memory_bytes": None, "dev": {},
+         "decided": {"stage": "grpo", "steps": 300, "best_step": 280}},
+    ]  # fmt: skip
+    splits = {**sizes, "digest": "0123456789abcdef"}
+    return report_json(board, run=about, splits=splits, labels=labels, stages=stages, test=rows)
 
 
 def make_curves() -> dict:

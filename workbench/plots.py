@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,7 @@ def figures(board: Leaderboard, labels: Sequence[str], curves: Curves) -> dict[s
     """
     best, shipped = board.verdict.best, board.verdict.ship
     other = shipped if shipped != best else ""
-    with matplotlib.rc_context(STYLE):
+    with _styled():
         drawn = {
             "accuracy": plots_of_rungs.accuracy(board),
             "cost": plots_of_rungs.cost(board),
@@ -70,7 +72,7 @@ def save(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
     for name, figure in drawn.items():
         path = folder / f"{name}.png"
         temporary = folder / f".{name}.tmp.png"
-        with matplotlib.rc_context(STYLE):
+        with _styled():
             figure.savefig(temporary, dpi=120, bbox_inches="tight")
         temporary.replace(path)
         paths.append(path)
@@ -83,7 +85,7 @@ def save(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
 def svg(figure: Figure, name: str) -> str:
     """A figure as an ``<svg>`` element for a page: no header or metadata, text as text, ids beginning with ``name``."""
     written = io.StringIO()
-    with matplotlib.rc_context(STYLE):
+    with _styled():
         nothing: Any = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(written, format="svg", bbox_inches="tight", metadata=nothing)
     text = written.getvalue()
@@ -109,6 +111,14 @@ def chosen_curves(curves: Mapping[str, Mapping[str, Any]], at_most: int = 3) -> 
         if usable:
             chosen[step] = {name: metrics[name] for name in usable[:at_most]}
     return chosen
+
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        # A script that the font lacks: boxes in a PNG, and in the page what the reader's own fonts have.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def _stage_curves(curves: Curves, at_most_across: int = 3) -> Figure:

@@ -1,0 +1,146 @@
+"""A headless Chromium driven through its debugging pipe: opens a page as a screen of a given size would show it.
+
+Only for tests and for looking: nothing that ships needs a browser.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe",
+)  # fmt: skip
+
+_PATIENCE_S = 60
+
+
+class BrowserError(Exception):
+    """A browser that does not start or does not answer."""
+
+
+def find_browser() -> str | None:
+    """Path of an installed Chromium or Chrome."""
+    return next((found for name in _NAMES if (found := shutil.which(name))), None)
+
+
+class Browser:
+    """One browser with one tab. ``requests`` and ``complaints`` are of the page opened last.
+
+    Attributes
+    ----------
+    requests : list of str
+        Addresses the page asked for, itself included, data: left out.
+    complaints : list of str
+        Console messages, exceptions and what the browser logged (broken rules of the content's policy).
+    """
+
+    def __init__(self, executable: str, profile: Path) -> None:
+        to_browser, self._write = os.pipe()
+        self._read, from_browser = os.pipe()
+        # The browser reads its descriptor 3 and writes its descriptor 4.
+        command = f'exec 3<&{to_browser} 4>&{from_browser}; exec "$@"'
+        self._process = subprocess.Popen(
+            ["bash", "-c", command, "browser", executable, *_FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            pass_fds=(to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(to_browser)
+        os.close(from_browser)
+        self._number, self._rest, self._session = 0, b"", ""
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self._loaded = False
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Network", "Runtime", "Log"):
+            self.call(f"{domain}.enable")
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        os.close(self._write)
+        os.close(self._read)
+        self._process.terminate()
+        self._process.wait(timeout=20)
+
+    def open(self, page: Path, width: int, height: int, *, dark: bool = False, mobile: bool = False) -> None:
+        """Show a file in a window of that size, loaded entirely."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.requests.clear()
+        self.complaints.clear()
+        self._loaded = False
+        self.call("Page.navigate", url=page.resolve().as_uri())
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self._loaded:
+            assert time.monotonic() < deadline, f"{page} does not load"
+            self._receive()
+        # Once more round the browser: what loading has logged arrives before the answer.
+        self.evaluate("document.readyState")
+
+    def evaluate(self, expression: str) -> Any:
+        """Value of a JavaScript expression in the page, whatever the page's own rules on scripts are."""
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    def screenshot(self, path: Path, *, full: bool = False) -> None:
+        """A PNG of the window, or of the whole page."""
+        options: dict[str, Any] = {"format": "png"}
+        if full:
+            size = self.call("Page.getLayoutMetrics")["cssContentSize"]
+            options |= {"captureBeyondViewport": True, "clip": {**size, "scale": 1}}
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", **options)["data"]))
+
+    def pdf(self, path: Path) -> None:
+        """The page as it would be printed."""
+        path.write_bytes(base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"]))
+
+    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """A command of the DevTools protocol and its answer."""
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        try:
+            os.write(self._write, json.dumps(message).encode() + b"\0")
+        except BrokenPipeError as error:
+            raise BrowserError("the browser has ended") from error
+        while True:
+            answer = self._receive()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, f"{method}: {answer['error']}"
+                return dict(answer["result"])
+
+    def _receive(self) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._read], [], [], _PATIENCE_S)
+            more = os.read(self._read, 1 << 20) if ready else b""
+            if not more:
+                self._process.kill()
+                raise BrowserError("the browser has ended" if ready else f"no word of the browser in {_PATIENCE_S} s")
+            self._rest += more
+        first, self._rest = self._rest.split(b"\0", 1)
+        message: dict[str, Any] = json.loads(first)
+        self._note(message.get("method", ""), message.get("params", {}))
+        return message
+
+    def _note(self, method: str, about: dict[str, Any]) -> None:
+        if method == "Page.loadEventFired":
+            self._loaded = True
+        elif method == "Network.requestWillBeSent" and not about["request"]["url"].startswith("data:"):
+            self.requests.append(about["request"]["url"])
+        elif method in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
+            self.complaints.append(json.dumps(about))
