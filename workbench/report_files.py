@@ -6,11 +6,13 @@ Puts together what the leaderboard, the report and the plots make; all of it goe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from labelwright.bundle import load
 from labelwright.task import Example
+from workbench.board import Suspect
 from workbench.data import split_summary
 from workbench.folder import read_curves, read_json, write_json, write_text
 from workbench.ladder import Ladder
@@ -28,6 +30,7 @@ def write_report(work: Session, ladder: Ladder, rungs: Sequence[Rung], test: Seq
 
     path, names = work.folder.path, work.task.names
     board = build(rungs, test, names, work.recipe.compare.bootstrap, work.recipe.seed)
+    board = replace(board, suspects=(*train_suspects(work, ladder), *board.suspects))
     curves = chosen_curves(stage_curves(work, ladder))
     about = {"recipe": work.recipe.name, "run": path.name, "command": command, "machine": machine()}
     stages = stage_records(work, ladder)
@@ -45,6 +48,15 @@ def write_report(work: Session, ladder: Ladder, rungs: Sequence[Rung], test: Seq
     work.tracking.comparison(by_column, report, files)
     for rung in rungs:
         work.tracking.rung(rung, step_folders(ladder, rung.name))
+
+
+def train_suspects(work: Session, ladder: Ladder) -> tuple[Suspect, ...]:
+    """Train rows whose label the baselines of ``[compare] noise`` doubt together, each answering out of fold."""
+    from workbench.noise import suspects
+
+    answers = {name: ladder.train_probs(name) for name in ladder.names}
+    found = {name: probs for name, probs in answers.items() if probs is not None}
+    return suspects("train", work.splits.train, found, work.task.names) if len(found) > 1 else ()
 
 
 def step_folders(ladder: Ladder, name: str) -> list[Path]:

@@ -207,7 +207,9 @@ class Tracking:
         by_folder = {step["folder"]: step.get("mlflow_run_id") for step in self._folder.steps}
         for rung in report["rungs"]:
             values = {f"test.{key}": one["value"] for key, one in rung.get("test", {}).items() if one is not None}
-            self.log_metrics(self.run_id, {f"{key}/{rung['name']}": value for key, value in values.items()})
+            # The store takes no "+" and no "@" in a metric's name.
+            name = rung["name"].replace("+", "-").replace("@", ":")
+            self.log_metrics(self.run_id, {f"{key}/{name}": value for key, value in values.items()})
             child = by_folder.get(rung.get("step"))
             if child:
                 self.log_metrics(child, values)

@@ -7,26 +7,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-from rich.table import Table
 
 from labelwright.bundle import load
 from labelwright.choices import lettered, split_lettered
 from labelwright.errors import LabelwrightError, RecipeError
-from labelwright.intervals import Interval
 from workbench.data import split_digest
-from workbench.folder import Clock, RunFolder, find_run, read_json, runs_of
-from workbench.wording import percent
+from workbench.folder import Clock, RunFolder, find_run, runs_of
 from workbench.progress import Display, duration, silence_libraries
 from workbench.recipe import Chain, Recipe
 from workbench.report_files import write_report
 from workbench.run import RUNS, VERB_STAGES, Session, choose_run, new_run, peak_memory_bytes, read_rows
 from workbench.tables import check_keys
+from workbench.terminal import show_leaderboard
 
 
 @contextmanager
@@ -75,7 +71,7 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
             work.folder.state["finished"] = True
             work.folder.state["peak_memory_bytes"] = peak_memory_bytes()
             work.folder.save()
-        _show_leaderboard(work.folder.path, display)
+        show_leaderboard(work.folder.path, display)
         _show_outputs(work, clock.seconds)
 
 
@@ -101,7 +97,7 @@ def compare(recipe: Recipe, run: str, force: bool, display: Display, rung: str =
             work.ensure_untuned()
         work.finish_interrupted()
         _compare(work, force, rung)
-        _show_leaderboard(work.folder.path, display)
+        show_leaderboard(work.folder.path, display)
         display.say(f"report: {work.folder.path / 'report.html'}")
 
 
@@ -209,53 +205,13 @@ def _export(work: Session, force: bool) -> None:
         export_bundle(work)
 
 
-def _show_leaderboard(path: Path, display: Display) -> None:
-    """The report's leaderboard in short: columns that do not fit are left to the report, the least telling first."""
-    report = read_json(path / "report.json")
-    columns = ["rung", "accuracy %", "F1 %", "log loss", "ECE %", "valid %", "ms/row", "rows/s", "trained", "p vs best"]
-    rows = [_short_row(rung) for rung in report["rungs"]]
-    for spare in ("rows/s", "p vs best", "log loss", "trained"):
-        widths = [max(len(row[i]) for row in [columns, *rows]) + 3 for i in range(len(columns))]
-        if sum(widths) < display.console.width:
-            break
-        place = columns.index(spare)
-        for row in (columns, *rows):
-            del row[place]
-    table = Table(title=f"{report['recipe']}, test split ({report['splits']['test']} rows)", title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="left" if column == "rung" else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    display.console.print(table)
-    display.say(report["verdict"]["text"])
-
-
-def _short_row(rung: Mapping[str, Any]) -> list[str]:
-    if rung["failed"]:
-        return [rung["name"], *["–"] * 9]
-    test, cost, against = rung["test"], rung["cost"], rung["against_best"]
-    valid = test["valid_labels"]
-    return [
-        rung["name"],
-        percent(Interval(**test["accuracy"])),
-        f"{100 * test['macro_f1']['value']:.1f}",
-        f"{test['log_loss']['value']:.3f}",
-        f"{100 * test['ece']['value']:.1f}",
-        f"{100 * valid['value']:.0f}" if valid else "–",
-        f"{cost['ms_per_row']:.2g}" if cost["ms_per_row"] < 10 else f"{cost['ms_per_row']:.0f}",
-        f"{cost['rows_per_second']:.0f}",
-        duration(cost["seconds_to_train"]),
-        "best" if against is None else f"{against['p_holm']:.2g}",
-    ]
-
-
 def _show_outputs(work: Session, seconds: float) -> None:
     path, recipe = work.folder.path, work.recipe
     uri = (work.folder.state.get("export") or {}).get("model_uri")
     say = work.display.say
     say(f"\nfinished in {duration(seconds)}")
     say(f"bundle:  {path / 'bundle'}" + (f"  (MLflow: {uri})" if uri else ""))
-    say(f"report:  {path / 'report.md'}")
+    say(f"report:  {path / 'report.html'}")
     say(f"MLflow:  {work.tracking.uri}")
     say("next:")
     say(f'  {_make("predict", recipe)} TEXT="{work.splits.dev[0].text[:60]}"')

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import workbench_fakes
 
+from workbench.folder import runs_of
+
 
 @pytest.fixture(scope="session")
 def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -29,7 +31,7 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def demo_run(demo_folder: Path) -> Path:
     """The demo's run folder."""
-    (run,) = (demo_folder / "runs" / "toy").iterdir()
+    (run,) = runs_of(demo_folder / "runs" / "toy")
     return run
 
 

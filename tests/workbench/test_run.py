@@ -66,7 +66,7 @@ def test_optimize_then_train_then_the_rest_continue_one_run(
     (run,) = the_runs(workspace)
     assert results(run) == undisturbed
     capsys.readouterr()
-    for verb, where in [("train", "2-grpo/bundle"), ("compare", "report.md"), ("export", f"{run.name}/bundle")]:
+    for verb, where in [("train", "2-grpo/bundle"), ("compare", "report.html"), ("export", f"{run.name}/bundle")]:
         assert main([verb, "toy.toml"]) == 0
         said = capsys.readouterr().out
         assert "is done" in said

@@ -40,8 +40,10 @@ def parent(client: Any, demo_folder: Path) -> Any:
     return client.get_run(state["mlflow"]["run_id"])
 
 
-def test_one_parent_with_a_child_for_every_step(parent: Any, children: dict[str, Any]) -> None:
-    assert sorted(children) == ["0-untuned", "1-gepa", "2-grpo", "3-calibrate"]
+def test_one_parent_with_a_child_for_every_step_and_every_other_rung(parent: Any, children: dict[str, Any]) -> None:
+    assert sorted(children) == ["0-untuned", "1-gepa", "2-grpo", "3-calibrate", "majority", "words"]
+    assert children["words"].data.metrics["cost.ms_p50"] > 0
+    assert children["words"].data.tags["kind"] == "baseline"
     assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
     assert parent.data.params["seed"] == "3"
     assert children["1-gepa"].data.params["n_words"] == "3"
