@@ -20,7 +20,7 @@ from bench.setting import SEED, Setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
 from labelwright.models import load_model
 from optimizers.grpo import GrpoStage
-from optimizers.training import _keep_activations_small
+from optimizers.training import Objective, keep_activations_small
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
@@ -79,17 +79,17 @@ def grpo_step_vs_trl(
             train_dataset=rows.dataset().add_column("gold", [example.label for example in examples]),
             **_shared(setting, Path(folder), n_items, n_rollouts, NEW_TOKENS, attention="sdpa", forward=TRL_FORWARD),
         )
-        labels: dict[str, Any] = {
-            "rows": rows,
-            "rewards": np.eye(len(setting.task.names)),
-        }
         sampled = LabelTreeTrainer(
-            mode="sampled", **labels, **_shared(setting, Path(folder), n_items, n_rollouts, n_answer)
+            rows=rows,
+            objective=Objective("sampled", n_rollouts=n_rollouts),
+            **_shared(setting, Path(folder), n_items, n_rollouts, n_answer),
         )
         # In exact mode a row is one item; the group size only has to pass TRL's checks.
-        exact = LabelTreeTrainer(mode="exact", **labels, **_shared(setting, Path(folder), n_rows, n_rows, n_answer))
+        exact = LabelTreeTrainer(
+            rows=rows, objective=Objective("exact"), **_shared(setting, Path(folder), n_rows, n_rows, n_answer)
+        )
         for ours in (sampled, exact):
-            _keep_activations_small(ours.model)  # as the stage does; TRL's own generation would not run with it
+            keep_activations_small(ours.model)  # as the stage does; TRL's own generation would not run with it
         calls = {name: _step_of(trainer) for name, trainer in (("trl", stock), ("sampled", sampled), ("exact", exact))}
         take_turns({name: call for name, call in calls.items() if name != "trl"}, 1)  # warm-up; TRL's step is long
         taken = take_turns(calls, rounds)
@@ -165,12 +165,11 @@ def _our_step(setting: Setting, folder: Path, n_rows: int, n_rollouts: int) -> A
     rows = LabelRows.from_examples(examples, setting.prompt, setting.engine)
     n_items = n_rows * n_rollouts or n_rows
     trainer = LabelTreeTrainer(
-        mode="sampled" if n_rollouts else "exact",
         rows=rows,
-        rewards=np.eye(len(setting.task.names)),
+        objective=Objective("sampled", n_rollouts=n_rollouts) if n_rollouts else Objective("exact"),
         **_shared(setting, folder, n_items, n_rollouts or n_rows, max(map(len, rows.tree.options))),
     )
-    _keep_activations_small(trainer.model)
+    keep_activations_small(trainer.model)
     return _step_of(trainer)
 
 

@@ -1,7 +1,6 @@
-"""The weights stage: GRPO over the label tree, chosen on dev, resumable.
+"""The grpo stage: the weights by GRPO over the label tree, chosen on dev, resumable.
 
-Owns the settings and the decision to keep the result. One training run with its files is in ``training``, the loss
-in ``label_tree_trainer``.
+Owns the settings. One training run with its files is in ``training``, the loss in ``label_tree_trainer``.
 """
 
 from __future__ import annotations
@@ -9,14 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration
 from labelwright.errors import RecipeError
 from labelwright.task import Splits
 from optimizers.stage import StageContext
-from optimizers.training import Training, better
+from optimizers.training import Mode, Objective, Training, check_settings
+from rewards import make_reward, reward_matrix
 
 
 @dataclass(frozen=True)
@@ -84,44 +83,24 @@ class GrpoStage:
     def __post_init__(self) -> None:
         if self.mode not in ("exact", "sampled"):
             raise RecipeError(f'[grpo] mode = {self.mode!r}: expected "exact" or "sampled"')
-        at_least_one = ("steps", "rows_per_step", "rows_per_forward", "eval_every")
-        for key, least in {**dict.fromkeys(at_least_one, 1), "n_rollouts": 2, "lora_rank": 0}.items():
-            if getattr(self, key) < least:
-                raise RecipeError(f"[grpo] {key} = {getattr(self, key)}: expected at least {least}")
-        if self.rows_per_step % self.rows_per_forward:
-            raise RecipeError(
-                f"[grpo] rows_per_forward = {self.rows_per_forward}: expected a divisor of "
-                f"rows_per_step = {self.rows_per_step}"
-            )
-        for key in ("beta", "validity"):
-            if getattr(self, key) < 0:
-                raise RecipeError(f"[grpo] {key} = {getattr(self, key)}: expected 0 or more")
-        for key in ("learning_rate", "lora_alpha", "max_grad_norm"):
-            if getattr(self, key) <= 0:
-                raise RecipeError(f"[grpo] {key} = {getattr(self, key)}: expected more than 0")
-        for key in ("warmup_share", "lora_dropout"):
-            if not 0 <= getattr(self, key) < 1:
-                raise RecipeError(f"[grpo] {key} = {getattr(self, key)}: expected 0 or more, and less than 1")
+        if self.n_rollouts < 2:
+            raise RecipeError(f"[grpo] n_rollouts = {self.n_rollouts}: expected at least 2")
+        if self.beta < 0:
+            raise RecipeError(f"[grpo] beta = {self.beta}: expected 0 or more")
+        check_settings(self)
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """Train, keep the step that is best on dev, and return it if it beats the given bundle there."""
         started = time.perf_counter()
         context.tracker.params({f.name: getattr(self, f.name) for f in fields(self)})
-        training = Training.prepare(self, bundle, splits, context)
-        before = training.before
-        training.run()
-        best = training.best()
-        improved = best is not None and better(best, before)
-        entry = {
-            "stage": self.name,
-            "improved": improved,
-            "settings": {**asdict(self), "reward_settings": dict(self.reward_settings)},
-            "dev_before": before,
-            "dev_after": best,
-            "curve": training.curve(),
-            "seconds": round(time.perf_counter() - started, 1),
-        }
-        if not improved:
-            return bundle.with_stage(entry)
-        # The scores have changed, so whatever was fitted on them no longer holds.
-        return bundle.with_stage(entry, weights=training.result(), calibration=Calibration())
+        reward = make_reward(self.reward, bundle.task, splits.train, dict(self.reward_settings))
+        objective = Objective(
+            mode=cast("Mode", self.mode),
+            validity=self.validity,
+            rewards=reward_matrix(reward, list(bundle.task.names)),
+            n_rollouts=self.n_rollouts,
+            beta=self.beta,
+            loss_type=self.loss_type,
+        )
+        settings = {**asdict(self), "reward_settings": dict(self.reward_settings)}
+        return Training.prepare(self, objective, bundle, splits, context).tune(settings, started)

@@ -2,14 +2,15 @@
 
 Two things are replaced, the rest is TRL's. Rollouts are labels drawn from P(k | x) instead of generated text. And
 log-probabilities come from one packed forward pass (prefix once, each row once, its options as a tree) instead of the
-prompt repeated for every rollout. ``exact`` mode takes the group to be the whole answer space and needs no draws.
+prompt repeated for every rollout. ``exact`` mode takes the group to be the whole answer space and needs no draws;
+``cross_entropy`` mode asks for the gold label outright (supervised fine-tuning) with the same forward pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,8 +26,7 @@ from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Prompt
 from labelwright.task import Example
 from labelwright.tree import OptionTree
-
-Mode = Literal["sampled", "exact"]
+from optimizers.training import Objective
 
 # Keeps the exact advantage finite where the model is already certain; TRL uses the same value for its groups.
 ADVANTAGE_EPSILON = 1e-4
@@ -82,22 +82,16 @@ class LabelRows:
 
 
 class LabelTreeTrainer(GRPOTrainer):
-    """GRPO with label-tree rollouts.
+    """Training over label trees.
 
     Parameters
     ----------
     rows : LabelRows
-    rewards : float array (n_labels, n_labels)
-        Reward of answering column k where row g is gold.
-    mode : {"sampled", "exact"}
-    validity : float
-        Weight c of the term -c * logsumexp_k(s_k), which keeps probability on the labels for servers that decode
-        freely. At least 0.
-    exact_beta : float
-        Weight of the exact KL divergence to ``reference`` in "exact" mode. In "sampled" mode TRL's ``args.beta`` is it;
-        in "exact" mode leave that at 0, or TRL loads a reference model that nobody asks.
+    objective : Objective
+        In "sampled" mode TRL's ``args.beta`` is the weight of the KL divergence, otherwise ``objective.beta``: leave
+        the other at 0, or TRL loads a reference model that nobody asks.
     reference : float array (n_rows, n_labels), optional
-        Log-probabilities under the starting weights; needed where ``exact_beta`` is above 0.
+        Log-probabilities under the starting weights; needed in "exact" mode where ``objective.beta`` is above 0.
     **settings
         GRPOTrainer's own: model, args, processing_class, peft_config, callbacks.
 
@@ -112,29 +106,26 @@ class LabelTreeTrainer(GRPOTrainer):
         self,
         *,
         rows: LabelRows,
-        rewards: NDArray[np.float64],
-        mode: Mode,
-        validity: float = 0.0,
-        exact_beta: float = 0.0,
+        objective: Objective,
         reference: NDArray[np.float64] | None = None,
         **settings: Any,
     ) -> None:
         self._rows = rows
-        self._mode = mode
-        self._validity = validity
-        self._exact_beta = exact_beta
+        self._objective = objective
+        self._draws = objective.mode == "sampled"
         self._index = {text: row for row, text in enumerate(rows.texts)}
         self._by_tokens = {tokens: row for row, tokens in enumerate(rows.rows)}
         self._option = {option: k for k, option in enumerate(rows.tree.options)}
-        self._reward_values = rewards
+        n_labels = len(rows.tree.options)
+        self._reward_values = np.eye(n_labels) if objective.rewards is None else objective.rewards
         super().__init__(
             reward_funcs=cast(Any, self.label_reward),
             train_dataset=rows.dataset(),
-            rollout_func=cast(Any, _rollout) if mode == "sampled" else None,
+            rollout_func=cast(Any, _rollout) if self._draws else None,
             **settings,
         )
         device = self.accelerator.device
-        self._rewards = torch.as_tensor(rewards, dtype=torch.float32, device=device)
+        self._rewards = torch.as_tensor(self._reward_values, dtype=torch.float32, device=device)
         self._incidence = torch.as_tensor(rows.tree.incidence, dtype=torch.float32, device=device)
         self._reference = None if reference is None else torch.as_tensor(reference, dtype=torch.float32, device=device)
 
@@ -210,25 +201,26 @@ class LabelTreeTrainer(GRPOTrainer):
         log_probs = edges[index].masked_fill(~mask, 0.0)
         return log_probs, None if entropies is None else entropies[index].masked_fill(~mask, 0.0), None
 
-    # --- exact -------------------------------------------------------------------------------------------------
+    # --- exact and cross-entropy -------------------------------------------------------------------------------
 
     def _get_train_sampler(self, dataset: Any = None) -> Sampler:
-        """Exact mode needs each row once; TRL's sampler repeats it for every rollout of its group."""
-        if self._mode == "sampled":
+        """Without draws each row comes once; TRL's sampler repeats it for every rollout of its group."""
+        if self._draws:
             return super()._get_train_sampler(dataset)
         return RandomSampler(range(len(self._rows.rows)), generator=torch.Generator().manual_seed(self.args.seed))
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
-        """Exact mode has nothing to generate: the batch is the rows."""
-        return super()._prepare_inputs(generation_batch) if self._mode == "sampled" else generation_batch
+        """Without draws there is nothing to generate: the batch is the rows."""
+        return super()._prepare_inputs(generation_batch) if self._draws else generation_batch
 
     def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
-        if self._mode == "exact":
-            return self._exact_loss([int(one["row"]) for one in inputs])
+        if not self._draws:
+            return self._closed_loss([int(one["row"]) for one in inputs])
         loss = super()._compute_loss(model, inputs)
-        if self._validity:
+        if self._objective.validity:
             scores = self.label_scores(self._rows_of(inputs))
-            loss = loss - self._validity * scores.logsumexp(-1).mean() / self.current_gradient_accumulation_steps
+            term = self._objective.validity * scores.logsumexp(-1).mean()
+            loss = loss - term / self.current_gradient_accumulation_steps
         return loss
 
     def _rows_of(self, inputs: Any) -> list[int]:
@@ -238,19 +230,63 @@ class LabelTreeTrainer(GRPOTrainer):
         prompts = {tuple(one[keep].tolist()[n_prefix:]) for one, keep in zip(ids, mask, strict=True)}
         return sorted(self._by_tokens[tokens] for tokens in prompts)
 
-    def _exact_loss(self, rows: list[int]) -> Tensor:
-        """-sum_k P(k) A_k with A_k = (r_k - E_P r) / (sd_P r + eps), plus exact KL and the validity term."""
+    def _closed_loss(self, rows: list[int]) -> Tensor:
+        """The mode's loss over all labels of the given rows; its numbers go to TRL's log."""
         scores = self.label_scores(rows)
-        loss, metrics = exact_loss(
-            scores,
-            self._rewards[torch.as_tensor(self._rows.gold[rows], device=scores.device)],
-            beta=self._exact_beta,
-            reference=None if self._reference is None else self._reference[rows],
-            validity=self._validity,
-        )
+        gold = torch.as_tensor(self._rows.gold[rows], device=scores.device)
+        objective = self._objective
+        if objective.mode == "cross_entropy":
+            loss, metrics = cross_entropy_loss(
+                scores, gold, label_smoothing=objective.label_smoothing, validity=objective.validity
+            )
+        else:
+            reference = None if self._reference is None else self._reference[rows]
+            loss, metrics = exact_loss(
+                scores, self._rewards[gold], beta=objective.beta, reference=reference, validity=objective.validity
+            )
         for name, value in metrics.items():
             self._metrics["train"][name].append(value)
         return loss / self.current_gradient_accumulation_steps
+
+
+def cross_entropy_loss(
+    scores: Tensor, gold: Tensor, *, label_smoothing: float = 0.0, validity: float = 0.0
+) -> tuple[Tensor, dict[str, float]]:
+    """-ln softmax_k(s_k)[gold]: the log-probability of the gold label among the labels, mean over rows.
+
+    Parameters
+    ----------
+    scores : tensor (n_rows, n_labels)
+        s_k, the options' log-probabilities; ``ABSENT`` for a letter that a row does not use.
+    gold : int64 tensor (n_rows,)
+    label_smoothing : float in [0, 1)
+        Share of the target that is spread evenly over the labels that a row has (Szegedy et al. 2016, section 7).
+    validity : float
+        Weight c of -c * logsumexp_k(s_k).
+
+    Returns
+    -------
+    loss : scalar tensor
+    metrics : dict
+        train_accuracy, train_log_loss (before the update), entropy (nats), valid_mass (exp of logsumexp).
+    """
+    log_probs = torch.log_softmax(scores, dim=-1)
+    likelihood = log_probs.gather(-1, gold[:, None]).squeeze(-1)
+    loss = -likelihood.mean()
+    with torch.no_grad():
+        metrics = {
+            "train_accuracy": (scores.argmax(-1) == gold).float().mean().item(),
+            "train_log_loss": loss.item(),
+            "entropy": -(log_probs.exp() * log_probs).sum(-1).mean().item(),
+            "valid_mass": scores.logsumexp(-1).exp().mean().item(),
+        }
+    if label_smoothing:
+        here = scores > ABSENT
+        even = (log_probs.masked_fill(~here, 0.0).sum(-1) / here.sum(-1)).mean()
+        loss = (1 - label_smoothing) * loss - label_smoothing * even
+    if validity:
+        loss = loss - validity * scores.logsumexp(-1).mean()
+    return loss, metrics
 
 
 def exact_loss(

@@ -1,6 +1,6 @@
 """One training run of the weights: the trainer over live weights, its dev evaluations, its checkpoints, its best step.
 
-Called by the stage in ``grpo``; the loss is in ``label_tree_trainer``.
+Called by the stages in ``grpo`` and ``sft``, which keep the settings; the losses are in ``label_tree_trainer``.
 """
 
 from __future__ import annotations
@@ -9,36 +9,66 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelwright.bundle import Bundle
 from labelwright.calibration import Calibration
 from labelwright.decide import option_scores
 from labelwright.engine import Weights
-from labelwright.errors import ModelError
+from labelwright.errors import ModelError, RecipeError
 from labelwright.metrics import accuracy, log_loss
 from labelwright.task import Example, Splits
 from optimizers.stage import StageContext, Tracker
-from rewards import make_reward, reward_matrix
 
 if TYPE_CHECKING:
     from optimizers.grpo import GrpoStage
-    from optimizers.label_tree_trainer import Mode
+    from optimizers.sft import SftStage
+
+Mode = Literal["sampled", "exact", "cross_entropy"]
 
 # The last two checkpoints: one to resume from, and the one before in case the newest is half written.
 CHECKPOINTS_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the weights are trained for.
+
+    Attributes
+    ----------
+    mode : {"sampled", "exact", "cross_entropy"}
+        GRPO over drawn labels, GRPO over all labels, or the log-probability of the gold label among all.
+    validity : float
+        Weight c of the term -c * logsumexp_k(s_k); 0 is off.
+    rewards : ndarray of shape (n_labels, n_labels), optional
+        Reward of answering column k where row g is gold; GRPO's.
+    n_rollouts, beta, loss_type
+        GRPO's; see ``optimizers.grpo.GrpoStage``.
+    label_smoothing : float in [0, 1)
+        Share of the cross-entropy's target that is spread over all labels.
+    """
+
+    mode: Mode = "cross_entropy"
+    validity: float = 0.0
+    rewards: NDArray[np.float64] | None = None
+    n_rollouts: int = 1
+    beta: float = 0.0
+    loss_type: str = "dapo"
+    label_smoothing: float = 0.0
 
 
 @dataclass
 class Training:
     """One training run over live weights: the trainer, its dev evaluations, and where its files lie."""
 
-    stage: GrpoStage
+    stage: GrpoStage | SftStage
     bundle: Bundle
     dev: tuple[Example, ...]
     folder: Path
@@ -48,7 +78,9 @@ class Training:
     trainer: Any
 
     @classmethod
-    def prepare(cls, stage: GrpoStage, bundle: Bundle, splits: Splits, context: StageContext) -> Training:
+    def prepare(
+        cls, stage: GrpoStage | SftStage, objective: Objective, bundle: Bundle, splits: Splits, context: StageContext
+    ) -> Training:
         """Load the weights once more for training; the context's engine keeps answering with the old ones."""
         from transformers import PrinterCallback
 
@@ -60,19 +92,19 @@ class Training:
         engine = context.open_engine(bundle.weights)
         if isinstance(engine, ThinkingEngine):
             raise ModelError(
-                "GRPO trains answers, not thoughts: set [model] thinking_tokens = 0, or leave the stage out"
+                f"{stage.name} trains answers, not thoughts: set [model] thinking_tokens = 0, or leave the stage out"
             )
         if not isinstance(engine, TransformersEngine):
             raise ModelError(
-                f"GRPO trains in this process, which engine {engine.name!r} cannot: use the transformers backend"
+                f"{stage.name} trains in this process, which engine {engine.name!r} cannot: "
+                f"use the transformers backend"
             )
         before = _dev_metrics(engine, bundle, splits.dev)
         rows = LabelRows.from_examples(splits.train, bundle.prompt, engine)
         reference = None
-        if stage.beta and stage.mode == "exact":
+        if objective.beta and objective.mode == "exact":
             prompts = bundle.prompt.render_all([example.text for example in splits.train])
             reference = engine.score(prompts, bundle.prompt.options)
-        reward = make_reward(stage.reward, bundle.task, splits.train, dict(stage.reward_settings))
         dtype = str(engine.model.dtype).removeprefix("torch.")
         full = stage.lora_rank == 0
         # What is trained stays float32, or small updates would round to nothing; autocast multiplies in bfloat16.
@@ -80,13 +112,11 @@ class Training:
         trainer = LabelTreeTrainer(
             model=model,
             rows=rows,
-            rewards=reward_matrix(reward, list(bundle.task.names)),
-            mode=cast("Mode", stage.mode),
-            validity=stage.validity,
-            exact_beta=stage.beta if stage.mode == "exact" else 0.0,
+            objective=objective,
             reference=reference,
             args=_grpo_config(
                 stage,
+                objective,
                 context,
                 autocast=dtype == "bfloat16",
                 on_cpu=engine.device.type == "cpu",
@@ -95,11 +125,38 @@ class Training:
             processing_class=engine.tokenizer,
             peft_config=None if full else _lora(stage),
         )
-        _keep_activations_small(trainer.model)
+        keep_activations_small(trainer.model)
         trainer.remove_callback(PrinterCallback)
         training = cls(stage, bundle, splits.dev, context.folder, context.tracker, before, trainer)
         trainer.add_callback(_callback(training))
         return training
+
+    def tune(self, settings: Mapping[str, Any], started: float) -> Bundle:
+        """Train, keep the step that is best on dev, and return its bundle if it beats the given one there.
+
+        Parameters
+        ----------
+        settings : mapping
+            What the history says of the stage.
+        started : float
+            ``time.perf_counter()`` at the beginning of the stage.
+        """
+        self.run()
+        best = self.best()
+        improved = best is not None and better(best, self.before)
+        entry = {
+            "stage": self.stage.name,
+            "improved": improved,
+            "settings": dict(settings),
+            "dev_before": self.before,
+            "dev_after": best,
+            "curve": self.curve(),
+            "seconds": round(time.perf_counter() - started, 1),
+        }
+        if not improved:
+            return self.bundle.with_stage(entry)
+        # The scores have changed, so whatever was fitted on them no longer holds.
+        return self.bundle.with_stage(entry, weights=self.result(), calibration=Calibration())
 
     @property
     def best_folder(self) -> Path:
@@ -200,17 +257,46 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return max(whole)[1] if whole else None
 
 
-def _grpo_config(stage: GrpoStage, context: StageContext, *, autocast: bool, on_cpu: bool, n_answer_tokens: int) -> Any:
+def check_settings(stage: GrpoStage | SftStage) -> None:
+    """Refuse settings out of range, of those that both stages have. Raises RecipeError."""
+    table = f"[{stage.name}]"
+    least = {"steps": 1, "rows_per_step": 1, "rows_per_forward": 1, "eval_every": 1, "lora_rank": 0, "validity": 0}
+    for key, lowest in least.items():
+        if getattr(stage, key) < lowest:
+            raise RecipeError(f"{table} {key} = {getattr(stage, key)}: expected at least {lowest}")
+    if stage.rows_per_step % stage.rows_per_forward:
+        raise RecipeError(
+            f"{table} rows_per_forward = {stage.rows_per_forward}: expected a divisor of "
+            f"rows_per_step = {stage.rows_per_step}"
+        )
+    for key in ("learning_rate", "lora_alpha", "max_grad_norm"):
+        if getattr(stage, key) <= 0:
+            raise RecipeError(f"{table} {key} = {getattr(stage, key)}: expected more than 0")
+    for key in ("warmup_share", "lora_dropout"):
+        if not 0 <= getattr(stage, key) < 1:
+            raise RecipeError(f"{table} {key} = {getattr(stage, key)}: expected 0 or more, and less than 1")
+
+
+def _grpo_config(
+    stage: GrpoStage | SftStage,
+    objective: Objective,
+    context: StageContext,
+    *,
+    autocast: bool,
+    on_cpu: bool,
+    n_answer_tokens: int,
+) -> Any:
     from trl import GRPOConfig
 
     # TRL prints a notice about rollout functions being experimental on every start.
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     for chatty in ("trl", "transformers.trainer", "accelerate"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    # TRL counts rollouts. In exact mode a row is one item, and the group size only has to pass TRL's checks.
-    n_items = stage.rows_per_forward * (stage.n_rollouts if stage.mode == "sampled" else 1)
+    # TRL counts rollouts. Elsewhere a row is one item, and the group size only has to pass TRL's checks.
+    sampled = objective.mode == "sampled"
+    n_items = stage.rows_per_forward * (objective.n_rollouts if sampled else 1)
     n_forwards = stage.rows_per_step // stage.rows_per_forward
-    group = stage.n_rollouts if stage.mode == "sampled" else max(n_items * n_forwards, 2)
+    group = objective.n_rollouts if sampled else max(n_items * n_forwards, 2)
     return GRPOConfig(
         output_dir=str(context.folder / "checkpoints"),
         max_steps=stage.steps,
@@ -222,8 +308,8 @@ def _grpo_config(stage: GrpoStage, context: StageContext, *, autocast: bool, on_
         lr_scheduler_type="linear",
         warmup_steps=int(stage.warmup_share * stage.steps),
         max_grad_norm=stage.max_grad_norm,
-        beta=stage.beta if stage.mode == "sampled" else 0.0,
-        loss_type=stage.loss_type,
+        beta=objective.beta if sampled else 0.0,
+        loss_type=objective.loss_type,
         use_cpu=on_cpu,
         bf16=autocast,
         gradient_checkpointing=False,
@@ -238,7 +324,7 @@ def _grpo_config(stage: GrpoStage, context: StageContext, *, autocast: bool, on_
     )
 
 
-def _lora(stage: GrpoStage) -> Any:
+def _lora(stage: GrpoStage | SftStage) -> Any:
     from peft import LoraConfig
 
     return LoraConfig(
@@ -250,7 +336,7 @@ def _lora(stage: GrpoStage) -> Any:
     )
 
 
-def _keep_activations_small(model: Any) -> None:
+def keep_activations_small(model: Any) -> None:
     """Stop PEFT from copying every layer's input to float32; autocast takes the adapter to bfloat16 instead."""
     for module in model.modules():
         if hasattr(module, "cast_input_dtype_enabled") or hasattr(module, "lora_A"):

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -136,11 +134,11 @@ def test_grpo_refuses_to_train_thoughts(thinking, tmp_path):
     from fakes import toy_splits
 
     from optimizers.grpo import GrpoStage
-    from optimizers.training import Training
     from optimizers.stage import StageContext
+    from optimizers.training import Objective, Training
 
     task = Task("t", "Name the topic.", LABELS)
     bundle = Bundle(task, prompt_of(thinking), Weights(thinking.name), Calibration())
     context = StageContext(tmp_path, None, lambda weights: thinking)
     with pytest.raises(ModelError, match="not thoughts"):
-        Training.prepare(replace(GrpoStage(), steps=1), bundle, toy_splits().for_tuning(), context)
+        Training.prepare(GrpoStage(steps=1), Objective(), bundle, toy_splits().for_tuning(), context)

@@ -9,53 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeEngine, toy_bundle, toy_splits, toy_task
+from fakes import FakeEngine, toy_bundle
 from tiny import tiny_model_folder
+from training_fakes import SPLITS, Record, open_float32, untuned
 
-from labelwright.bundle import Bundle
 from labelwright.calibration import Calibration
 from labelwright.decide import log_scores
-from labelwright.engine import EngineSettings, Weights, open_engine
+from labelwright.engine import Weights
 from labelwright.errors import ModelError, RecipeError
-from labelwright.prompt import Prompt
 from optimizers.grpo import GrpoStage
 from optimizers.stage import StageContext
 from optimizers.training import newest_checkpoint
 
-SPLITS = toy_splits().for_tuning()
 # Enough to learn the toy rows; SHORT is enough to see what happens along the way.
 LONG = {"steps": 40, "rows_per_step": 12, "rows_per_forward": 6, "eval_every": 20, "learning_rate": 5e-3}
 SHORT = {"steps": 6, "rows_per_step": 4, "rows_per_forward": 2, "eval_every": 3, "learning_rate": 3e-3, "lora_rank": 4}
-
-
-class Record:
-    """A tracker that keeps what it is told, and can kill the process at a step."""
-
-    def __init__(self, kill_at=None):
-        self.curves, self.kill_at = [], kill_at
-
-    def params(self, values): ...
-
-    def metrics(self, values, step=None):
-        self.curves.append((step, dict(values)))
-
-    def artifact(self, path): ...
-
-    def prompt(self, role, text): ...
-
-    def progress(self, done, total, message=""):
-        if done == self.kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-def open_float32(weights):
-    return open_engine(weights, EngineSettings(device="cpu", dtype="float32"))
-
-
-def untuned(folder):
-    weights = Weights(str(folder))
-    prompt = Prompt.for_task(toy_task(), open_float32(weights).template, style="code")
-    return Bundle(toy_task(), prompt, weights, Calibration(2.0))
 
 
 def run(model, folder, kill_at=None, **settings):

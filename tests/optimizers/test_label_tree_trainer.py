@@ -10,7 +10,8 @@ from trl import GRPOConfig, GRPOTrainer
 from labelwright.engine import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Prompt
-from optimizers.label_tree_trainer import LabelRows, LabelTreeTrainer, exact_loss
+from optimizers.label_tree_trainer import ABSENT, LabelRows, LabelTreeTrainer, cross_entropy_loss, exact_loss
+from optimizers.training import Objective
 
 # Rows of all three labels. The labels are answered as codes, which have equally many tokens: by name, an untrained
 # model always prefers the shortest.
@@ -41,15 +42,13 @@ def make_trainer(folder, mode="sampled", **changes):
     engine = TransformersEngine(model, tokenizer, settings=EngineSettings(unexpanded_mass=0))
     prompt = Prompt.for_task(toy_task(), engine.template, style="code")
     rows = LabelRows.from_examples(ROWS, prompt, engine)
-    settings = {k: changes.pop(k) for k in ("validity", "exact_beta", "reference") if k in changes}
+    asked = {k: changes.pop(k) for k in ("validity", "beta", "label_smoothing") if k in changes}
     return LabelTreeTrainer(
         rows=rows,
-        rewards=np.eye(3),
-        mode=mode,
+        objective=Objective(mode, **asked),
         model=model,
         args=make_args(folder, **changes),
         processing_class=tokenizer,
-        **settings,
     )
 
 
@@ -186,7 +185,7 @@ def test_validity_term_raises_the_mass_on_the_labels():
 @pytest.mark.parametrize(("mode", "beta"), [("sampled", 0.0), ("exact", 0.0), ("exact", 0.05)])
 def test_training_raises_the_reward(tmp_path, mode, beta):
     # Only the third label pays, whatever the row: something that even an untrained model can learn in a few steps.
-    trainer = make_trainer(tmp_path, mode, max_steps=15, learning_rate=3e-3, exact_beta=beta)
+    trainer = make_trainer(tmp_path, mode, max_steps=15, learning_rate=3e-3, beta=beta)
     trainer._reward_values = np.tile([0.0, 0.0, 1.0], (3, 1))
     trainer._rewards = torch.as_tensor(trainer._reward_values, dtype=torch.float32)
     if beta:
@@ -199,3 +198,39 @@ def test_training_raises_the_reward(tmp_path, mode, beta):
 def third_label_probability(trainer):
     with torch.no_grad():
         return float(torch.softmax(trainer.label_scores(range(len(ROWS))), -1)[:, 2].mean())
+
+
+# --- cross-entropy ---------------------------------------------------------------------------------------------------
+
+
+def test_cross_entropy_is_torchs_own_over_the_label_scores(tmp_path):
+    trainer = make_trainer(tmp_path, "cross_entropy")
+    trainer.current_gradient_accumulation_steps = 2
+    gold = torch.as_tensor(trainer._rows.gold)
+    loss = trainer._closed_loss(list(range(len(ROWS))))
+    expected = torch.nn.functional.cross_entropy(padded_scores(trainer), gold)
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()) / 2, rel=1e-4)
+    grads = []
+    for one in (2 * loss, expected):
+        trainer.model.zero_grad()
+        one.backward()
+        grads.append(gradients(trainer.model))
+    assert relative_difference(*grads) < 1e-4
+    assert trainer._metrics["train"]["train_log_loss"][0] == pytest.approx(float(expected.detach()), rel=1e-4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_smoothing_is_torchs_and_leaves_out_letters_that_a_row_does_not_have(smoothing):
+    scores, gold = torch.tensor([[1.0, 0.2, -0.5], [-1.0, 0.3, 2.0]]), torch.tensor([1, 0])
+    expected = torch.nn.functional.cross_entropy(scores, gold, label_smoothing=smoothing)
+    wide = torch.cat([scores, torch.full((2, 2), ABSENT)], dim=1)
+    for given in (scores, wide):
+        torch.testing.assert_close(cross_entropy_loss(given, gold, label_smoothing=smoothing)[0], expected)
+
+
+def test_cross_entropy_asks_for_valid_answers_where_told():
+    scores = torch.tensor([[-3.0, -4.0, -50.0]], requires_grad=True)
+    loss, metrics = cross_entropy_loss(scores, torch.tensor([0]), validity=10.0)
+    loss.backward()
+    assert (scores.grad[0, :2] < 0).all()
+    assert metrics["valid_mass"] == pytest.approx(np.exp(-3) + np.exp(-4))

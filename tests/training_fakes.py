@@ -1,0 +1,50 @@
+"""What the tests of the stages that train weights share: a tracker that can kill the process, engines, a bundle."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fakes import toy_splits, toy_task
+
+from labelwright.bundle import Bundle
+from labelwright.calibration import Calibration
+from labelwright.engine import Engine, EngineSettings, Weights, open_engine
+from labelwright.prompt import Prompt
+
+SPLITS = toy_splits().for_tuning()
+
+
+class Record:
+    """A tracker that keeps what it is told, and can kill the process at a step."""
+
+    def __init__(self, kill_at: int | None = None) -> None:
+        self.curves: list[tuple[int | None, dict[str, float]]] = []
+        self.kill_at = kill_at
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
+        self.curves.append((step, dict(values)))
+
+    def artifact(self, path: Path) -> None: ...
+
+    def prompt(self, role: str, text: str) -> None: ...
+
+    def progress(self, done: int, total: int, message: str = "") -> None:
+        if done == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def open_float32(weights: Weights) -> Engine:
+    return open_engine(weights, EngineSettings(device="cpu", dtype="float32"))
+
+
+def untuned(folder: Path) -> Bundle:
+    """The toy task, answered in codes, over the model in a folder."""
+    weights = Weights(str(folder))
+    prompt = Prompt.for_task(toy_task(), open_float32(weights).template, style="code")
+    return Bundle(toy_task(), prompt, weights, Calibration(2.0))
