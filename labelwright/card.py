@@ -89,17 +89,18 @@ def needed_package(bundle: Bundle) -> str:
     folder, extra = bundle.weights.predictor, "transformers"
     if folder is not None:
         extra = predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0], "")
-        if (_encoder(folder) or "").startswith("model2vec:"):
+        if _external(folder).startswith("model2vec:"):
             extra = "sklearn,model2vec"
     return f'"labelwright[{extra}]"' if extra else "labelwright"
 
 
-def _encoder(folder: Path) -> str | None:
-    """The sentence encoder that a predictor needs, if any; "minilm" where it names none."""
-    if predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0]) != "embeddings":
-        return None
-    path = folder / "encoder.json"
-    return str(json.loads(path.read_text(encoding="utf-8"))["encoder"]) if path.is_file() else "minilm"
+def _external(folder: Path) -> str:
+    """The model outside its folder that a predictor needs: its sentence encoder, or the one it asks; empty for none."""
+    for file, key in (("encoder.json", "encoder"), ("zero_shot.json", "model")):
+        if (folder / file).is_file():
+            return str(json.loads((folder / file).read_text(encoding="utf-8"))[key])
+    # Those that name no encoder take the default.
+    return "minilm" if predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0]) == "embeddings" else ""
 
 
 def _labels(bundle: Bundle) -> str:
@@ -158,13 +159,13 @@ def _limits(bundle: Bundle) -> str:
         else "Probabilities are not calibrated: they rank well, but are not frequencies.",
     ]
     folder = bundle.weights.predictor
-    if folder is None or predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0]) == "transformers":
+    if folder is None or predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0]) in ("transformers", "gliclass"):
         limits.append(
             "Probabilities can differ by some hundredths between machines and number formats (bfloat16, float32)."
         )
     if folder is None and bundle.weights.full is None:
         limits.append(f"The base model is not in this folder: `{bundle.weights.base}` is fetched, or found, by name.")
-    if folder is not None and (encoder := _encoder(folder)):
-        name = "all-MiniLM-L6-v2" if encoder == "minilm" else encoder
-        limits.append(f"The sentence encoder is not in this folder: `{name}` is fetched, or found, by name.")
+    if folder is not None and (external := _external(folder)):
+        name = "all-MiniLM-L6-v2" if external == "minilm" else external
+        limits.append(f"The model that reads the texts is not in this folder: `{name}` is fetched, or found, by name.")
     return "\n".join(f"- {limit}" for limit in limits)

@@ -25,6 +25,7 @@ _OF_EXTRA = {
     "sklearn": ("skops",),
     "embeddings": ("sentence-transformers", "skops", "torch", "transformers"),
     "transformers": ("torch", "transformers", "peft", "gguf", "accelerate"),
+    "gliclass": ("gliclass", "torch", "transformers"),
 }
 
 

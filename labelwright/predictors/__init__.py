@@ -40,7 +40,7 @@ EXTRAS = {
     "nearest-label": "embeddings",
     "finetuned": "transformers",
     "entailment": "transformers",
-    "gliclass": "transformers",
+    "gliclass": "gliclass",
     "choices": "embeddings",
 }
 

@@ -201,22 +201,25 @@ def test_the_card_says_what_it_is_and_what_to_install(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "about", "install", "encoder"),
+    ("kind", "about", "install", "external"),
     [
         ("pipeline", {}, '"labelwright[sklearn]"', ""),
         ("embeddings", {"encoder": "minilm"}, '"labelwright[embeddings]"', "all-MiniLM-L6-v2"),
         ("nearest-label", {"encoder": "some/model"}, '"labelwright[embeddings]"', "some/model"),
         ("embeddings", {"encoder": "model2vec:some/model"}, '"labelwright[sklearn,model2vec]"', "model2vec:some/model"),
+        ("choices", {}, '"labelwright[embeddings]"', "all-MiniLM-L6-v2"),
         ("finetuned", {}, '"labelwright[transformers]"', ""),
+        ("entailment", {"model": "some/nli"}, '"labelwright[transformers]"', "some/nli"),
+        ("gliclass", {"model": "some/gliclass"}, '"labelwright[gliclass]"', "some/gliclass"),
     ],
 )
-def test_the_card_names_what_a_kind_needs(tmp_path, kind, about, install, encoder):
+def test_the_card_names_what_a_kind_needs(tmp_path, kind, about, install, external):
     (tmp_path / "predictor.json").write_text(json.dumps({"kind": kind, "labels": list(toy_task().names)}))
     if about:
-        (tmp_path / "encoder.json").write_text(json.dumps(about))
+        (tmp_path / ("encoder.json" if "encoder" in about else "zero_shot.json")).write_text(json.dumps(about))
     text = card.card(predictor_bundle(toy_task(), "x", tmp_path, Calibration()))
     assert f"pip install {install}\n" in text
-    assert (f"The sentence encoder is not in this folder: `{encoder}`" in text) == bool(encoder)
+    assert (f"not in this folder: `{external}`" in text) == bool(external)
     assert "base model" not in text
 
 
