@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from labelwright.errors import ModelError
-from labelwright.models import model_folder
 
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 # Exports to other formats lie in sub-folders.
@@ -29,14 +28,17 @@ def find_model(name: str) -> Path:
     ModelError
         A name of another form; files that are neither in the cache nor to be had; a folder without safetensors.
     """
+    from labelwright.models import model_folder  # imports torch
+
     place = model_folder(name)
-    folder = Path(place) if Path(place).is_dir() else _from_hub(place)
+    folder = Path(place) if Path(place).is_dir() else hub_folder(place)
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"model {name}: {folder} has no .safetensors file; pickled weights are not read, convert them")
     return folder
 
 
-def _from_hub(name: str) -> Path:
+def hub_folder(name: str) -> Path:
+    """Where the files of a Hugging Face id lie in the cache; fetched if they do not yet. Raises ModelError."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
@@ -45,7 +47,7 @@ def _from_hub(name: str) -> Path:
         # An interrupted download leaves a folder too.
         if any(folder.glob("*.safetensors")):
             return folder
-    except OSError:
+    except (OSError, HFValidationError):
         pass
     try:
         return Path(snapshot_download(name, allow_patterns=_WANTED, ignore_patterns=_UNWANTED))
