@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from labelwright.task import Example, Splits
 from workbench import ladder as ladders
+from workbench.folder import locked
 from workbench.identity import short_hash
 from workbench.ladder import Ladder, RungFailedError
 from workbench.progress import Display
@@ -19,7 +20,19 @@ def read_test(splits: Splits) -> tuple[Example, ...]:
 
 
 def score_rungs(ladder: Ladder, display: Display) -> list[Rung]:
-    """Every rung of the ladder, cheapest kind first; those kept from earlier comparisons are read."""
+    """Every rung of the ladder, cheapest kind first; those kept from earlier comparisons are read.
+
+    Raises
+    ------
+    RunBusyError
+        If another process scores rungs of the same recipe, of which runs share the results.
+    """
+    ladder.root.mkdir(parents=True, exist_ok=True)
+    with locked(ladder.root):
+        return _score_rungs(ladder, display)
+
+
+def _score_rungs(ladder: Ladder, display: Display) -> list[Rung]:
     names = ladder.names
     missing = [name for name in names if ladder.missing(name) and not ladder.failure(name)]
     for number, name in enumerate(missing):

@@ -147,35 +147,42 @@ class RunFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for this process; a second one is refused, a dead one's lock is taken over.
-
-        The operating system drops the lock with the process that held it, so a run killed at any moment is free. The
-        file holds the process id, for people.
-
-        Raises
-        ------
-        RunBusyError
-            If a living process holds the run.
-        """
-        import fcntl
-
-        with (self.path / "lock").open("a+", encoding="utf-8") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                file.seek(0)
-                raise RunBusyError(
-                    f"{self.path} is in use by process {file.read().strip() or '?'}: wait for it to end, or stop it"
-                ) from error
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+        """Hold the run for this process. Raises RunBusyError if a living process holds it."""
+        with locked(self.path):
             # What another process finished between our reading and our locking counts.
             self.state = read_json(self.path / "state.json")
-            try:
-                yield
-            finally:
-                file.truncate(0)
+            yield
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; a second one is refused, a dead one's lock is taken over.
+
+    The operating system drops the lock with the process that held it, so a folder is free whenever that one was
+    killed. The file ``lock`` in it holds the process id, for people.
+
+    Raises
+    ------
+    RunBusyError
+        If a living process holds the folder.
+    """
+    import fcntl
+
+    with (folder / "lock").open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            raise RunBusyError(
+                f"{folder} is in use by process {file.read().strip() or '?'}: wait for it to end, or stop it"
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
 
 
 def runs_of(parent: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from labelwright.errors import DataError
 from labelwright.task import Example, find_leaks
-from workbench.data import SIDES, load_rows, make_splits, read_splits, split_digest, splits_document
+from workbench.data import SIDES, load_out_of_scope, load_rows, make_splits, read_splits, split_digest, splits_document
 from workbench.folder import write_json
 from workbench.recipe import DataTable, SplitTable
 
@@ -102,6 +102,20 @@ def test_rows_are_checked_against_the_labels(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps({"text": t, "label": k}) + "\n" for t, k in [("one", "a"), ("two", "b")] * 1))
     with pytest.raises(DataError, match="label 'b' is not one of the task's 1 labels"):
         load_rows(DataTable(path=str(path)), ["a"])
+
+
+def test_rows_out_of_scope_are_no_part_of_the_splits(tmp_path: Path) -> None:
+    rows = [{"text": f"row {i}", "label": "ab"[i % 2]} for i in range(20)]
+    path, test_path = tmp_path / "rows.jsonl", tmp_path / "test.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    outside = [{"text": f"outside {i}", "label": "none"} for i in range(3)]
+    test_path.write_text("".join(json.dumps({**row, "text": f"test {row['text']}"}) + "\n" for row in rows[:4]))
+    with test_path.open("a") as file:
+        file.write("".join(json.dumps(row) + "\n" for row in outside))
+    table = DataTable(path=str(path), test_path=str(test_path), out_of_scope="none")
+    assert {row.label for row in load_rows(table)} == {"a", "b"}
+    assert [row.text for row in load_out_of_scope(table)] == [row["text"] for row in outside]
+    assert load_out_of_scope(DataTable(path=str(path))) == []
 
 
 def test_a_dataset_id_is_read_through_datasets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from labelwright.errors import RecipeError
 from labelwright.task import by_label
 from workbench import compare, rung_process
 from workbench.compare import score_rungs, signature
-from workbench.folder import RunFolder
+from workbench.folder import RunBusyError, RunFolder, locked
 from workbench.ladder import Job, Ladder, RungFailedError, fewer_rows, run_rung
 from workbench.progress import Display
 from workbench.recipe import Chain, read_chain, read_recipe
@@ -259,3 +259,10 @@ def test_where_its_parent_is_gone_a_rung_ends(tmp_path: Path) -> None:
 def test_chain_and_rung_process_agree_on_what_is_free() -> None:
     assert read_chain("free") == Chain((), None, True)
     assert rung_process.read_chain is read_chain
+
+
+def test_two_comparisons_do_not_work_on_the_same_rungs(run: RunFolder) -> None:
+    found = ladder(run)
+    found.root.mkdir(parents=True)
+    with locked(found.root), pytest.raises(RunBusyError, match="is in use by process"):
+        score_rungs(found, Display())
