@@ -93,7 +93,7 @@ class Verdict:
     within_noise : tuple of str
         Other rungs whose accuracy is not told apart from the best one's, in the order of the ladder.
     ship : str
-        The fastest of the best rung and ``within_noise``.
+        The cheapest to run of the best rung and ``within_noise``.
     tuned, best_baseline : str, optional
         The tuned model, and the best classifier that is no language model.
     difference : Interval, optional

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from workbench.board import Line
 
+# Costs that differ by no more than this factor are taken for equal.
+EQUAL = 1.1
+
 
 def frontier(lines: Sequence[Line]) -> tuple[str, ...]:
     """Names of the rungs that are more often right than every faster one, from fast to slow.
@@ -24,8 +27,14 @@ def frontier(lines: Sequence[Line]) -> tuple[str, ...]:
 
 
 def cheapest(lines: Sequence[Line]) -> Line:
-    """The line of fewest milliseconds a row; of equal ones the smallest on disk."""
-    return min(lines, key=lambda line: (speed(line), _known(line, "size_bytes")))
+    """The line of fewest milliseconds a row; of equal ones the smallest on disk; of those the one most often right.
+
+    Costs within a tenth of the lowest count as equal: times of the same work differ by that much from run to run.
+    """
+    for cost in ("ms_p50", "size_bytes"):
+        least = min(_known(line, cost) for line in lines)
+        lines = [line for line in lines if _known(line, cost) <= EQUAL * least]
+    return min(lines, key=lambda line: -line.test["accuracy"].value)
 
 
 def speed(line: Line) -> float:

@@ -244,7 +244,7 @@ def mistakes(report: Mapping[str, Any]) -> list[str]:
             ]
             for row in one["mistakes"]
         ]
-        title = f"The {len(rows)} most confident mistakes of {escaped(name)}"
+        title = f"Most confident mistakes of {escaped(name)}"
         parts += section(title, table(["row", "text", "label", "answer", "confidence"], rows))
     return parts
 

@@ -131,7 +131,7 @@ def _rung_json(line: Line) -> dict[str, Any]:
 
 
 def _generation(rung: Rung) -> dict[str, Any] | None:
-    """How often answers in free text are a label, and the right one; of a rung of that kind, over all test rows."""
+    """How often answers in free text are a label, and how often the right one."""
     if not rung.generation:
         return None
     n_rows = int(rung.generation["n_rows"])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from labelwright.intervals import Interval
 from workbench.board import Line, Verdict
-from workbench.frontier import cheapest, speed
+from workbench.frontier import EQUAL, cheapest, speed
 from workbench.rungs import Rung
 from workbench.wording import listed, megabytes, milliseconds, percent, points
 
@@ -88,7 +88,7 @@ def _winner(best: Line, near: Sequence[Line], n_lines: int, n_test: int) -> str:
 
 def _ship(ship: Line, best: Line, near: Sequence[Line]) -> str:
     if ship is best:
-        return f"Ship {best.rung.name}" + (": nothing within noise of it answers faster." if near else ".")
+        return f"Ship {best.rung.name}" + (": nothing within noise of it answers clearly faster." if near else ".")
     assert ship.against_best is not None
     lost = _turned(ship.against_best["accuracy"].value)
     price = _price(ship, best)
@@ -102,7 +102,7 @@ def _price(ship: Line, best: Line) -> str:
     mine, theirs = speed(ship), speed(best)
     parts = []
     if math.isfinite(mine) and math.isfinite(theirs):
-        times = f" ({_times(theirs / mine)} faster)" if mine > 0 else ""
+        times = f" ({_times(theirs / mine)} faster)" if mine > 0 and theirs > EQUAL * mine else ""
         parts.append(f"{milliseconds(mine)} ms a row against {milliseconds(theirs)} ms{times}")
     elif math.isfinite(mine):
         parts.append(f"{milliseconds(mine)} ms a row")
@@ -126,7 +126,7 @@ def _caution(best: Line, near: Sequence[Line], n_test: int) -> str:
         return ""
     return (
         f"Caution: with {n_test} test rows, within noise says little; the accuracy of {name} minus that of "
-        f"{best.rung.name} may be anything from {100 * widest.low:+.1f} to {100 * widest.high:+.1f} points."
+        f"{best.rung.name} may be anything from {100 * widest.low:+z.1f} to {100 * widest.high:+z.1f} points."
     )
 
 
@@ -168,5 +168,4 @@ def _worth(tuned: Line, rival: Line, difference: Interval) -> str:
 
 def _turned(difference: Interval) -> Interval:
     """b minus a from a minus b."""
-    # Adding 0 keeps -0.0 from being said.
-    return Interval(0.0 - difference.value, 0.0 - difference.high, 0.0 - difference.low)
+    return Interval(-difference.value, -difference.high, -difference.low)

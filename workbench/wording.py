@@ -13,9 +13,10 @@ def percent(interval: Interval, signed: bool = False) -> str:
     >>> percent(Interval(0.8712, 0.81, 0.92))
     '87.1 [81.0, 92.0]'
     """
-    sign = "+" if signed else ""
-    value, low, high = (100 * one for one in interval)
-    return f"{value:{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}]"
+    # "z": what rounds to nothing is 0.0, not -0.0.
+    form = "+z.1f" if signed else "z.1f"
+    value, low, high = (format(100 * one, form) for one in interval)
+    return f"{value} [{low}, {high}]"
 
 
 def decimals(interval: Interval, signed: bool = False) -> str:
@@ -24,9 +25,9 @@ def decimals(interval: Interval, signed: bool = False) -> str:
     >>> decimals(Interval(0.4, -0.25, 1.0), signed=True)
     '+0.400 [-0.250, +1.000]'
     """
-    sign = "+" if signed else ""
-    value, low, high = interval
-    return f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+    form = "+z.3f" if signed else "z.3f"
+    value, low, high = (format(one, form) for one in interval)
+    return f"{value} [{low}, {high}]"
 
 
 def points(difference: Interval) -> str:
@@ -35,8 +36,8 @@ def points(difference: Interval) -> str:
     >>> points(Interval(0.05, -0.02, 0.12))
     '5.0 points of accuracy, 95 % interval -2.0 to 12.0'
     """
-    low, high = 100 * difference.low, 100 * difference.high
-    return f"{100 * difference.value:.1f} points of accuracy, 95 % interval {low:.1f} to {high:.1f}"
+    value, low, high = (format(100 * one, "z.1f") for one in difference)
+    return f"{value} points of accuracy, 95 % interval {low} to {high}"
 
 
 def p_value(p: float) -> str:
