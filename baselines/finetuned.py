@@ -28,7 +28,7 @@ from baselines.tuning import (
 )
 from labelwright.errors import RecipeError
 from labelwright.models import SMOLLM2, choose_dtype
-from labelwright.predictors.finetuned import FineTuned, Network, Pooling, on_device
+from labelwright.predictors.finetuned import FineTuned, Network, Pooling, on_device, rounded
 from labelwright.predictors.sentence_encoder import DEFAULT
 from labelwright.task import Task
 
@@ -125,7 +125,7 @@ class FineTunedClassifier(TextClassifier):
                 self._tune(fitted, rows)
             if self.lora_rank:
                 fitted.network.model = fitted.network.model.merge_and_unload()
-            fitted.network.model = on_device(fitted.network.model.to(stored), fitted.device)
+            fitted.network.model = on_device(rounded(fitted.network.model, stored), fitted.device)
             if self.contrast == 1:
                 fit_head(fitted, rows)
         return fitted

@@ -13,7 +13,7 @@ from baselines.base import Rows, TextClassifier
 from baselines.tuning import fit_head, model_folder_of, open_network, own_random_state
 from labelwright.errors import MissingExtraError, RecipeError
 from labelwright.models import choose_dtype
-from labelwright.predictors.finetuned import FineTuned, on_device
+from labelwright.predictors.finetuned import FineTuned, on_device, rounded
 from labelwright.predictors.sentence_encoder import DEFAULT, no_progress_bar
 
 
@@ -72,7 +72,7 @@ class PairsClassifier(TextClassifier):
         with own_random_state(self.random_state):
             fitted, stored = open_network(self.model, "mean", len(rows.classes), self.max_tokens, self.device)
             self._tune(fitted, rows)
-            fitted.network.model = on_device(fitted.network.model.to(stored), fitted.device)
+            fitted.network.model = on_device(rounded(fitted.network.model, stored), fitted.device)
             fit_head(fitted, rows)
         return fitted
 
@@ -88,6 +88,8 @@ class PairsClassifier(TextClassifier):
             ) from error
         from transformers import ProgressCallback
 
+        # It announces every training on stderr.
+        setfit.logging.set_verbosity_warning()
         compute = choose_dtype(self.dtype, fitted.device)
         with tempfile.TemporaryDirectory() as scratch, no_progress_bar():
             transformer = modules.Transformer(

@@ -174,6 +174,14 @@ class FineTuned:
         return 0
 
 
+def rounded(model: Any, dtype: torch.dtype) -> Any:
+    """The model with its weights in another dtype. Buffers stay in theirs, as on loading: rotary frequencies above all."""
+    for one in model.parameters():
+        one.data = one.data.to(dtype)
+    model.config.dtype = dtype
+    return model
+
+
 def on_device(model: Any, device: torch.device) -> Any:
     """A model ready to answer; bfloat16 becomes float32 where the hardware only emulates it."""
     if model.dtype == torch.bfloat16 and choose_dtype("auto", device) == torch.float32:
