@@ -175,7 +175,7 @@ class FineTuned:
 
 
 def rounded(model: Any, dtype: torch.dtype) -> Any:
-    """The model with its weights in another dtype. Buffers stay as loading leaves them: rotary frequencies above all."""
+    """The model with its weights in another dtype; buffers (rotary frequencies) stay in theirs, as on loading."""
     for one in model.parameters():
         one.data = one.data.to(dtype)
     model.config.dtype = dtype
