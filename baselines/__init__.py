@@ -1,6 +1,6 @@
 """Baselines: what a tuned model must beat. Scikit-learn classifiers over texts, one family a file.
 
-All are ``baselines.base.TextClassifier``: ``fit``, ``predict``, ``predict_proba``, ``classes_`` (sorted labels), ``save``
+All are ``baselines.base.TextClassifier``: ``fit``, ``predict``, ``predict_proba``, ``classes_`` (sorted), ``save``
 and ``load`` without pickle. A new rung is a factory in its family's file and a line in ``BASELINES``; families are
 imported when asked for, so that one whose library is missing is one missing rung.
 """
@@ -19,11 +19,16 @@ if TYPE_CHECKING:
 
 
 class Baseline(NamedTuple):
-    """Where a rung's factory lives, and what the rung is, in a line for reports."""
+    """Where a rung's factory lives, and what the rung is, in a line for reports.
+
+    ``heavy`` says that it trains a transformer, ``zero_shot`` that it learns nothing from the rows but their labels.
+    """
 
     module: str
     factory: str
     about: str
+    heavy: bool = False
+    zero_shot: bool = False
 
     def __call__(self, task: Task, seed: int) -> TextClassifier:
         """An unfitted estimator. Raises LabelwrightError where the task does not allow it."""
@@ -31,51 +36,84 @@ class Baseline(NamedTuple):
         return make(task, seed)
 
 
-BASELINES: Mapping[str, Callable[[Task, int], Any]] = {
+def _embeddings(factory: str, about: str, zero_shot: bool = False) -> Baseline:
+    return Baseline("baselines.embeddings", factory, about, zero_shot=zero_shot)
+
+
+def _finetuned(factory: str, about: str) -> Baseline:
+    return Baseline("baselines.finetuned", factory, about, heavy=True)
+
+
+BASELINES: Mapping[str, Baseline] = {
     "majority": Baseline("baselines.majority", "majority", "label shares of train"),
     "sgd-ngrams": Baseline("baselines.linear", "sgd_ngrams", "linear, words and pairs of words"),
     "sgd-chars": Baseline("baselines.linear", "sgd_chars", "linear, 2 to 5 characters, hashed"),
-    "minilm-nearest-name": Baseline("baselines.embeddings", "minilm_nearest_name", "zero-shot, nearest label name"),
-    "minilm-nearest-description": Baseline(
-        "baselines.embeddings", "minilm_nearest_description", "zero-shot, nearest label name and description"
+    "minilm-nearest-name": _embeddings("minilm_nearest_name", "zero-shot, nearest label name", zero_shot=True),
+    "minilm-nearest-description": _embeddings(
+        "minilm_nearest_description", "zero-shot, nearest label name and description", zero_shot=True
     ),
-    "minilm-logreg": Baseline("baselines.embeddings", "minilm_logreg", "embeddings, logistic regression"),
-    "minilm-svm": Baseline("baselines.embeddings", "minilm_svm", "embeddings, linear support vector machine"),
-    "minilm-mlp": Baseline("baselines.embeddings", "minilm_mlp", "embeddings, one hidden layer"),
-    "minilm-knn": Baseline("baselines.embeddings", "minilm_knn", "embeddings, nearest neighbours"),
-    "encoder-ce": Baseline("baselines.finetuned", "encoder_ce", "encoder, all weights, cross-entropy"),
-    "encoder-supcon": Baseline("baselines.finetuned", "encoder_supcon", "encoder, supervised contrastive loss"),
-    "encoder-mixed": Baseline("baselines.finetuned", "encoder_mixed", "encoder, half of each loss"),
-    "encoder-lora": Baseline("baselines.finetuned", "encoder_lora", "encoder, LoRA, cross-entropy"),
-    "encoder-pairs": Baseline("baselines.finetuned", "encoder_pairs", "encoder, contrastive pairs as in SetFit"),
-    "llm-head": Baseline("baselines.finetuned", "llm_head", "classification head on the LLM, LoRA"),
-    "entailment": Baseline("baselines.zero_shot", "entailment", "zero-shot, natural language inference"),
-    "gliclass": Baseline("baselines.zero_shot", "gliclass", "zero-shot, GLiClass"),
-    "chance": Baseline("baselines.choices", "chance", "every choice alike"),
-    "minilm-nearest-choice": Baseline("baselines.choices", "minilm_nearest_choice", "choice nearest to the question"),
+    "minilm-logreg": _embeddings("minilm_logreg", "embeddings, logistic regression"),
+    "minilm-svm": _embeddings("minilm_svm", "embeddings, linear support vector machine"),
+    "minilm-mlp": _embeddings("minilm_mlp", "embeddings, one hidden layer"),
+    "minilm-knn": _embeddings("minilm_knn", "embeddings, nearest neighbours"),
+    "static-logreg": _embeddings("static_logreg", "embeddings of words, averaged; logistic regression"),
+    "encoder-ce": _finetuned("encoder_ce", "encoder, all weights, cross-entropy"),
+    "encoder-supcon": _finetuned("encoder_supcon", "encoder, supervised contrastive loss"),
+    "encoder-mixed": _finetuned("encoder_mixed", "encoder, half of each loss"),
+    "encoder-lora": _finetuned("encoder_lora", "encoder, LoRA, cross-entropy"),
+    "encoder-pairs": _finetuned("encoder_pairs", "encoder, contrastive pairs as in SetFit"),
+    "llm-head": _finetuned("llm_head", "classification head on the LLM, LoRA"),
+    "entailment": Baseline(
+        "baselines.zero_shot", "entailment", "zero-shot, natural language inference", zero_shot=True
+    ),
+    "gliclass": Baseline("baselines.zero_shot", "gliclass", "zero-shot, GLiClass", zero_shot=True),
+    "chance": Baseline("baselines.choices", "chance", "every choice alike", zero_shot=True),
+    "minilm-nearest-choice": Baseline(
+        "baselines.choices", "minilm_nearest_choice", "choice nearest to the question", zero_shot=True
+    ),
     "pair-logreg": Baseline("baselines.choices", "pair_logreg", "logistic regression on question and choice"),
 }
 # What makes sense where every row brings its own choices, and only there.
 OF_CHOICES = ("chance", "minilm-nearest-choice", "pair-logreg")
+# Not recipes' to set.
+_GIVEN = ("labels", "random_state")
 
 
 def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = None) -> TextClassifier:
     """An unfitted rung, with its settings changed.
+
+    A rung to which a label's name means something, a zero-shot one or one of choices, knows the task's labels and
+    refuses others.
 
     Raises
     ------
     DataError
         The rung cannot do the task.
     RecipeError
-        A setting that the estimator does not have.
+        There is no such rung, it has no such setting, or the setting is of another type.
     """
+    if name not in BASELINES:
+        raise RecipeError(f"there is no baseline {name!r}: expected one of {', '.join(BASELINES)}")
     if name != "majority" and (name in OF_CHOICES) != task.by_row:
         needs = "rows with their own choices" if name in OF_CHOICES else "labels that all rows share"
         raise DataError(f"{name} needs {needs}: take it off the recipe")
     estimator = BASELINES[name](task, seed)
-    known = [key for key in estimator.get_params(deep=False) if key not in ("labels", "random_state")]
-    for key in settings or ():
+    known = {key: value for key, value in estimator.get_params(deep=False).items() if key not in _GIVEN}
+    for key, value in (settings or {}).items():
         if key not in known:
             raise RecipeError(f"{name} has no setting {key!r}; it has {', '.join(known) or 'none'}")
+        _check_type(f"{name}: {key}", value, known[key])
     estimator.set_params(**(settings or {}))
+    if BASELINES[name].zero_shot or name in OF_CHOICES:
+        estimator.set_params(labels=list(task.names))
     return estimator
+
+
+def _check_type(what: str, value: Any, default: Any) -> None:
+    """A setting is of its default's type; a whole number will do for another, and None says nothing of the type."""
+    for kind, name in ((bool, "true or false"), (str, "text"), (int, "a whole number"), (float, "a number")):
+        if isinstance(default, kind):
+            fits = isinstance(value, (int, float) if kind is float else kind)
+            if not fits or (isinstance(value, bool) and kind is not bool):
+                raise RecipeError(f"{what} = {value!r}: expected {name}, such as {default!r}")
+            return

@@ -77,7 +77,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         y : sequence of labels, of length n_rows
             At least two different ones.
         groups : sequence of n_rows, optional
-            Rows of one group stay on one side of inner splits.
+            Rows of one group stay on one side of inner splits; a row whose group is None is alone.
         eval_set : (texts, labels), optional
             Rows for early stopping, where the family does that; those whose label is not in ``y`` are left out.
 
@@ -89,11 +89,13 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         ------
         DataError
             Other lengths, fewer than two labels, something that is not text, a label outside ``labels``.
+        RecipeError
+            A parameter out of range.
         """
         texts = texts_of(X)
         classes, gold = encoded_labels(y, len(texts), self.labels)
         rows = Rows(texts, gold, classes, _group_numbers(groups, len(texts)), *_eval_rows(eval_set, classes))
-        self.predictor_ = self._train(rows)
+        self.predictor_: Predictor = self._train(rows)
         self.classes_ = classes
         return self
 
@@ -105,7 +107,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """The most probable label of each text, shape (n_rows,)."""
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        labels: NDArray[Any] = self.classes_[best]
+        return labels
 
     def save(self, folder: Path | str) -> None:
         """Write the fitted estimator as files, without pickle; ``load`` gives identical probabilities."""
@@ -113,24 +117,38 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         folder = Path(folder)
         save_predictor(self.predictor_, self.classes_, folder)
         about = {"class": type(self).__name__, "params": self.get_params(deep=False)}
-        (folder / _FILE).write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        text = json.dumps(about, ensure_ascii=False, indent=1, default=_plain)
+        (folder / _FILE).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
-        """Read what ``save`` of the same class wrote. Raises BundleError for another's files, or none."""
+        """Read what ``save`` of the same class wrote; what only training knew is not among it.
+
+        Raises
+        ------
+        BundleError
+            Another class's files, damaged ones, or none.
+        """
         path = Path(folder) / _FILE
         if not path.is_file():
             raise BundleError(f"{folder}: no {_FILE}; expected a folder written by {cls.__name__}.save")
-        about = json.loads(path.read_text(encoding="utf-8"))
-        if about["class"] != cls.__name__:
-            raise BundleError(f"{path}: written by {about['class']}, not {cls.__name__}: load it with that")
-        estimator = cls(**about["params"])
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+            written_by, params = about["class"], dict(about["params"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"{path}: not as {cls.__name__}.save writes it ({error!r}); save it again") from error
+        if written_by != cls.__name__:
+            raise BundleError(f"{path}: written by {written_by}, not {cls.__name__}: load it with that")
+        unknown = sorted(set(params) - set(cls._get_param_names()))
+        if unknown:
+            raise BundleError(f"{path}: {cls.__name__} has no parameter {unknown[0]!r}: written by another version")
+        estimator = cls(**params)
         estimator.predictor_, labels = load_predictor(Path(folder))
         estimator.classes_ = np.array(labels)
         return estimator
 
     def size_bytes(self) -> int:
-        """What it needs on disk: the files that ``save`` writes, and the models they refer to."""
+        """What it needs on disk: the files that ship, and the models they refer to."""
         check_is_fitted(self, "predictor_")
         with tempfile.TemporaryDirectory() as folder:
             save_predictor(self.predictor_, self.classes_, Path(folder))
@@ -150,12 +168,22 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         return hasattr(self, "predictor_")
 
 
+def _plain(value: Any) -> Any:
+    """Numpy's numbers and arrays, which parameter searches set, as JSON's."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise BundleError(f"a parameter is a {type(value).__name__}: expected text, numbers, lists or mappings of them")
+
+
 def _group_numbers(groups: Any, n_rows: int) -> NDArray[np.int64] | None:
     if groups is None:
         return None
     if len(groups) != n_rows:
         raise DataError(f"{len(groups)} groups for {n_rows} rows: expected one a row")
-    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
+    numbers: dict[Any, int] = {}
+    # A row without a group is keyed by an object of its own.
+    keys = [object() if group is None else group for group in groups]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
 def _eval_rows(
@@ -165,5 +193,7 @@ def _eval_rows(
         return (), None
     place = {label: k for k, label in enumerate(classes.tolist())}
     texts, labels = texts_of(eval_set[0]), list(eval_set[1])
+    if len(texts) != len(labels):
+        raise DataError(f"eval_set has {len(texts)} texts and {len(labels)} labels: expected one label a text")
     kept = [(text, place[label]) for text, label in zip(texts, labels, strict=True) if label in place]
     return tuple(text for text, _ in kept), np.array([k for _, k in kept], dtype=np.int64)

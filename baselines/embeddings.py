@@ -16,8 +16,7 @@ from sklearn.svm import LinearSVC
 from baselines.base import Rows, TextClassifier
 from labelwright.calibration import group_folds
 from labelwright.errors import DataError, RecipeError
-from labelwright.predictors import softmax
-from labelwright.predictors.embeddings import EmbeddingHead, NearestLabel, margins
+from labelwright.predictors.embeddings import EmbeddingHead, NearestLabel, head_probabilities
 from labelwright.predictors.sentence_encoder import DEFAULT, open_encoder
 from labelwright.task import Task
 
@@ -33,13 +32,17 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "mlp": (1e-1, 1e-2, 1e-4),  # alpha
     "knn": (15, 5, 1),  # n_neighbors
 }
+STATIC_MODEL = "model2vec:minishlab/potion-base-8M"
 N_FOLDS = 3
+# Held-out rows after which no further fold is: what tells one strength from another is then larger than the noise.
+ENOUGH_ROWS = 2000
 
 
 class EmbeddingClassifier(TextClassifier):
     """A head on sentence embeddings, its strength chosen by grouped cross-validation.
 
-    Chosen by log loss where the head has probabilities worth the name ("logreg", "mlp"), else by accuracy.
+    Chosen by log loss where the head has probabilities worth the name ("logreg", "mlp"), else by accuracy. Of many
+    rows only some folds are held out, see ``ENOUGH_ROWS``.
 
     Parameters
     ----------
@@ -74,6 +77,8 @@ class EmbeddingClassifier(TextClassifier):
     def _train(self, rows: Rows) -> EmbeddingHead:
         if self.head not in STRENGTHS:
             raise RecipeError(f"head = {self.head!r}: expected one of {', '.join(STRENGTHS)}")
+        if self.strengths is not None and not (len(self.strengths) and all(one > 0 for one in self.strengths)):
+            raise RecipeError(f"strengths = {self.strengths!r}: expected numbers above 0, one at least")
         vectors = open_encoder(self.encoder).embed(rows.texts, remember=True)
         self.strength_ = self._choose(vectors, rows)
         head = self._head(self.strength_, len(rows.texts)).fit(vectors, rows.gold)
@@ -89,34 +94,35 @@ class EmbeddingClassifier(TextClassifier):
             return strengths[len(strengths) // 2]
         names = None if rows.groups is None else [str(one) for one in rows.groups]
         folds = group_folds(rows.gold, names, N_FOLDS, self.random_state)
-        costs = [self._cross_validated(strength, vectors, rows, folds) for strength in strengths]
+        costs, n_held_out = np.zeros(len(strengths)), 0
+        for fold in range(N_FOLDS):
+            inside = folds == fold
+            if len(np.unique(rows.gold[~inside])) < 2:
+                return strengths[len(strengths) // 2]
+            costs += [self._cost(strength, vectors, rows, inside) for strength in strengths]
+            n_held_out += int(inside.sum())
+            if n_held_out >= ENOUGH_ROWS:
+                break
         best = int(np.argmin(costs))
-        logger.info("%s: strengths %s cost %s, chosen %g", self.head, strengths, np.round(costs, 4), strengths[best])
+        logger.info(
+            "%s: strengths %s cost %s a row, chosen %g",
+            self.head,
+            strengths,
+            np.round(costs / n_held_out, 4),
+            strengths[best],
+        )
         return strengths[best]
 
-    def _cross_validated(
-        self, strength: float, vectors: NDArray[np.float32], rows: Rows, folds: NDArray[np.int64]
-    ) -> float:
-        """Mean cost a row: log loss, or errors."""
-        cost = 0.0
-        for fold in range(int(folds.max()) + 1):
-            inside = folds == fold
-            known = np.unique(rows.gold[~inside])
-            if len(known) < 2:
-                return float("inf")
-            head = self._head(strength, int((~inside).sum())).fit(vectors[~inside], rows.gold[~inside])
-            probs = np.zeros((int(inside.sum()), len(rows.classes)))
-            probs[:, known] = (
-                head.predict_proba(vectors[inside])
-                if hasattr(head, "predict_proba")
-                else softmax(margins(head, vectors[inside]))
-            )
-            gold = rows.gold[inside]
-            if self.head in ("logreg", "mlp"):
-                cost -= float(np.log(np.clip(probs[np.arange(len(gold)), gold], 1e-6, 1)).sum())
-            else:
-                cost += float((probs.argmax(axis=1) != gold).sum())
-        return cost / len(rows.gold)
+    def _cost(self, strength: float, vectors: NDArray[np.float32], rows: Rows, inside: NDArray[np.bool_]) -> float:
+        """Summed over the rows inside, by a head that was fitted on the others: log loss, or errors."""
+        head = self._head(strength, int((~inside).sum())).fit(vectors[~inside], rows.gold[~inside])
+        probs = np.zeros((int(inside.sum()), len(rows.classes)))
+        # A label of which all rows are inside has no column.
+        probs[:, head.classes_] = head_probabilities(head, vectors[inside])
+        gold = rows.gold[inside]
+        if self.head in ("logreg", "mlp"):
+            return -float(np.log(np.clip(probs[np.arange(len(gold)), gold], 1e-6, 1)).sum())
+        return float((probs.argmax(axis=1) != gold).sum())
 
     def _head(self, strength: float, n_rows: int) -> Any:
         if self.head == "logreg":
@@ -197,6 +203,11 @@ def minilm_svm(task: Task, seed: int) -> EmbeddingClassifier:
 def minilm_mlp(task: Task, seed: int) -> EmbeddingClassifier:
     """Unfitted."""
     return EmbeddingClassifier("mlp", random_state=seed)
+
+
+def static_logreg(task: Task, seed: int) -> EmbeddingClassifier:
+    """Unfitted. On a static model, which has to be fetched or installed, see ``STATIC_MODEL``."""
+    return EmbeddingClassifier("logreg", STATIC_MODEL, random_state=seed)
 
 
 def minilm_knn(task: Task, seed: int) -> EmbeddingClassifier:

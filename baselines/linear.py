@@ -1,4 +1,9 @@
-"""Linear classifiers on n-grams of words or characters, by stochastic gradient descent: seconds to train, no torch."""
+"""Linear classifiers on n-grams of words or characters, by stochastic gradient descent: seconds to train, no torch.
+
+Defaults were chosen by cross-validation on the train rows of three datasets (homeowner, banking77, HINT3 sofmattress):
+alpha between 5e-6 and 2e-5 is within half a point of the best on each; counting words of one character (I, a, digits)
+is worth half a point on banking77; averaged weights, other losses and pruning rare n-grams gain nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from baselines.base import Rows, TextClassifier
 from labelwright.errors import RecipeError
-from labelwright.predictors.ngrams import Ngrams
+from labelwright.predictors.ngrams import WORDS, Ngrams
 from labelwright.task import Task
 
 
@@ -22,7 +27,7 @@ class NgramClassifier(TextClassifier):
     Parameters
     ----------
     analyzer : {"word", "char"}
-        Characters are taken within words, with the space around them.
+        Words have one character or more; characters are taken within words, with the space around them.
     shortest, longest : int
         Of the n-grams.
     n_features : int
@@ -57,6 +62,10 @@ class NgramClassifier(TextClassifier):
     def _train(self, rows: Rows) -> Ngrams:
         if self.analyzer not in ("word", "char"):
             raise RecipeError(f'analyzer = {self.analyzer!r}: expected "word" or "char"')
+        if not 1 <= self.shortest <= self.longest:
+            raise RecipeError(f"shortest = {self.shortest} and longest = {self.longest}: expected 1 or more, in order")
+        if self.alpha <= 0:
+            raise RecipeError(f"alpha = {self.alpha}: expected a number above 0")
         pipeline = Pipeline(
             [
                 *self._weighting(),
@@ -72,15 +81,14 @@ class NgramClassifier(TextClassifier):
             pipeline.fit(rows.texts, rows.gold)
         except ValueError as error:
             if "empty vocabulary" in str(error):
-                raise RecipeError('no row has a word of two letters or more: use analyzer = "char"') from error
+                raise RecipeError(f'no row has {self.shortest} word(s) in it: use analyzer = "char"') from error
             raise
         return Ngrams.of(pipeline)
 
     def _weighting(self) -> list[tuple[str, Any]]:
-        settings: dict[str, Any] = {
-            "analyzer": "char_wb" if self.analyzer == "char" else "word",
-            "ngram_range": (self.shortest, self.longest),
-        }
+        settings: dict[str, Any] = {"analyzer": "char_wb", "ngram_range": (self.shortest, self.longest)}
+        if self.analyzer == "word":
+            settings |= {"analyzer": "word", "token_pattern": WORDS[1]}
         if not self.n_features:
             return [("ngrams", TfidfVectorizer(**settings, sublinear_tf=True, dtype=np.float32))]
         hashed = HashingVectorizer(**settings, n_features=self.n_features, norm=None, alternate_sign=False)

