@@ -15,6 +15,7 @@ from labelwright.bundle_files import ADAPTER_SUFFIXES, MODEL_SUFFIXES, PREDICTOR
 from labelwright.calibration import Calibration
 from labelwright.engine import Weights
 from labelwright.errors import BundleError
+from labelwright.neighbours import Neighbours
 from labelwright.prompt import Prompt, Template
 from labelwright.task import Label, Task
 
@@ -76,8 +77,9 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
             "cue": prompt.cue,
             "template": asdict(prompt.template),
             **({"by_row": True} if prompt.by_row else {}),
+            **({"neighbours": _neighbours_json(prompt.neighbours)} if prompt.neighbours else {}),
         },
-        "rendered": prompt.render(_PLACE)._asdict(),
+        "rendered": prompt.sketch(_PLACE)._asdict(),
         "options": list(prompt.options),
         "weights": {"base": weights.base, "kind": kind, **place},
         "calibration": bundle.calibration.to_dict(),
@@ -117,6 +119,7 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         template=Template(**given["template"]),
         cue=given["cue"],
         by_row=given.get("by_row") is True,
+        neighbours=_neighbours(given["neighbours"]) if given.get("neighbours") else None,
     )
     calibration = Calibration.from_dict(content["calibration"])
     n_biases, n_labels = len(calibration.bias), len(task.names)
@@ -124,7 +127,7 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         raise BundleError(f"{folder}: prompt or calibration do not fit the task's {n_labels} labels; export again")
     # Bundles from before there were thoughts do not name them.
     written = {"thought": "", "answer_start": "", **content["rendered"]}
-    if prompt.render(_PLACE)._asdict() != written or list(prompt.options) != content["options"]:
+    if prompt.sketch(_PLACE)._asdict() != written or list(prompt.options) != content["options"]:
         raise BundleError(
             f"{folder}: this version of labelwright writes the prompt otherwise than the one that made the bundle, so "
             f"its numbers would not hold; install that version, or export again"
@@ -161,6 +164,20 @@ def _labels_json(labels: Sequence[Label]) -> list[dict[str, str]]:
 
 def _label(value: Mapping[str, str]) -> Label:
     return Label(value["name"], value["description"])
+
+
+def _neighbours_json(neighbours: Neighbours) -> dict[str, Any]:
+    return {
+        "k": neighbours.k,
+        "encoder": neighbours.encoder,
+        "pool": [list(demo) for demo in neighbours.pool],
+        "groups": list(neighbours.groups),
+    }
+
+
+def _neighbours(value: Mapping[str, Any]) -> Neighbours:
+    pool = tuple((str(text), str(label)) for text, label in value["pool"])
+    return Neighbours(pool, int(value["k"]), str(value["encoder"]), tuple(map(int, value["groups"])))
 
 
 def _plain(value: Any, where: str) -> Any:

@@ -5,7 +5,8 @@ and the answer strings. Knows nothing about tokens: engines tokenise the segment
 
 A rendered prompt is kept as segments because two things depend on where they end. What stands before the row is the
 same for every row, so engines compute it once. And only the template's own segments may contain markup: the system
-text and the row are tokenised as plain text, so a row that says ``<|im_end|>`` cannot end its turn.
+text and the row are tokenised as plain text, so a row that says ``<|im_end|>`` cannot end its turn. Examples that are
+the row's own (``labelwright.neighbours``) stand before it in its segment, as plain text too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from labelwright.errors import DataError, ModelError, RecipeError
+from labelwright.neighbours import Demo, Neighbours
 from labelwright.task import Label, Task
 
 Style = Literal["name", "code"]
@@ -164,24 +166,31 @@ class Prompt:
         Written at the start of the assistant's answer; options follow it after a space.
     by_row : bool
         Rows bring their own choices (``labelwright.choices``): labels are the letters before them, and not listed.
+    neighbours : Neighbours, optional
+        Worked examples that differ by row: those of a pool that are most like it.
 
     Raises
     ------
     RecipeError
-        If the style is none of the two.
+        If the style is none of the two, or a demonstration has a label that is not one of the labels.
     """
 
     instructions: str
     labels: tuple[Label, ...]
-    demos: tuple[tuple[str, str], ...] = ()
+    demos: tuple[Demo, ...] = ()
     style: Style = "name"
     template: Template = field(default_factory=Template)
     cue: str = "Label:"
     by_row: bool = False
+    neighbours: Neighbours | None = None
 
     def __post_init__(self) -> None:
         if self.style not in ("name", "code"):
             raise RecipeError(f'prompt style {self.style!r}: expected "name" or "code"')
+        names = {label.name for label in self.labels}
+        for text, name in (*self.demos, *(self.neighbours.pool if self.neighbours else ())):
+            if name not in names:
+                raise RecipeError(f"the example {text[:40]!r} has the label {name!r}, which is not one of the labels")
 
     @classmethod
     def for_task(cls, task: Task, template: Template, style: Style = "name") -> Prompt:
@@ -210,8 +219,7 @@ class Prompt:
         if not self.by_row:
             parts.append("Labels:\n" + "\n".join(self._label_lines()))
         if self.demos:
-            answer = dict(zip((label.name for label in self.labels), self.answers, strict=True))
-            parts.append("Examples:\n" + "\n".join(f"{text} -> {answer[name]}" for text, name in self.demos))
+            parts.append(self._examples(self.demos))
         return "\n\n".join(parts)
 
     def render(self, text: str) -> Rendered:
@@ -219,17 +227,45 @@ class Prompt:
         return self.render_all([text])[0]
 
     def render_all(self, texts: Sequence[str]) -> list[Rendered]:
-        """``render`` for many rows; the system text is built once."""
-        template, system = self.template, self.system
-        before = (template.before_system, system, template.before_user)
-        if template.after_thought:
-            after = (template.after_user, "", template.after_thought + self.cue)
-            return [Rendered(*before, text.strip(), *after) for text in texts]
-        return [Rendered(*before, text.strip(), template.after_user + self.cue) for text in texts]
+        """``render`` for many rows; the system text is built once, and rows are looked up together.
+
+        Raises
+        ------
+        MissingExtraError, ModelError
+            With neighbours, where their encoder cannot be opened.
+        """
+        texts = [text.strip() for text in texts]
+        if self.neighbours is None:
+            return self._rendered(texts)
+        shown = self.neighbours.nearest(texts)
+        return self._rendered([self._with_examples(text, demos) for text, demos in zip(texts, shown, strict=True)])
+
+    def sketch(self, text: str) -> Rendered:
+        """``render`` with the first rows of the pool in place of the nearest, so that no encoder is needed."""
+        if self.neighbours is None:
+            return self.render(text)
+        return self._rendered([self._with_examples(text.strip(), self.neighbours.first())])[0]
 
     def with_instructions(self, instructions: str) -> Prompt:
         """The same prompt with other instructions."""
         return replace(self, instructions=instructions)
+
+    def _rendered(self, users: Sequence[str]) -> list[Rendered]:
+        template, system = self.template, self.system
+        before = (template.before_system, system, template.before_user)
+        if template.after_thought:
+            after = (template.after_user, "", template.after_thought + self.cue)
+            return [Rendered(*before, user, *after) for user in users]
+        return [Rendered(*before, user, template.after_user + self.cue) for user in users]
+
+    def _with_examples(self, text: str, demos: Sequence[Demo]) -> str:
+        """A row below its own examples, each on one line."""
+        lines = [(" ".join(demo.split()), name) for demo, name in demos]
+        return f"{self._examples(lines)}\n\n{text}" if lines else text
+
+    def _examples(self, demos: Sequence[Demo]) -> str:
+        answer = dict(zip((label.name for label in self.labels), self.answers, strict=True))
+        return "Examples:\n" + "\n".join(f"{text} -> {answer[name]}" for text, name in demos)
 
     def _label_lines(self) -> list[str]:
         lines = []

@@ -7,7 +7,6 @@ comparison calls it for every rung, so that all are calibrated the same way. Wei
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import time
@@ -16,23 +15,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from labelwright.bundle import Bundle
 from labelwright.calibration import Calibration, abstain_threshold, cross_validated_paths, fit_calibration
-from labelwright.decide import log_scores
-from labelwright.engine import Engine
 from labelwright.errors import DataError, RecipeError
 from labelwright.metrics import Floats, Ints, accuracy, ece, log_loss
 from labelwright.task import Example, Splits
+from optimizers.scores import gold_of, kept_scores
 from optimizers.stage import StageContext
 
 # (temperature, bias): fewer parameters first, so that they win a tie.
 _VARIANTS = ((True, False), (False, True), (True, True))
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 N_FOLDS = 5
-# Rows are scored in slices of this many, only to show progress.
-_SLICE_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -173,14 +167,14 @@ class CalibrateStage:
             raise RecipeError(
                 "[calibrate] rotations = true: only rows that bring their own choices have an order to turn"
             )
-        gold = np.array([bundle.task.index(row.label) for row in rows])
+        gold = gold_of(bundle, rows)
         plain, seconds = replace(bundle, calibration=Calibration()), {}
         begun = time.perf_counter()
-        scores = _calib_scores(plain, rows, context)
+        scores = kept_scores(plain, rows, context, "calib")
         one_order = Calibration().apply(scores)
         seconds["one_order"] = time.perf_counter() - begun
         if self.rotations:
-            scores = _calib_scores(replace(plain, calibration=Calibration(rotations=True)), rows, context)
+            scores = kept_scores(replace(plain, calibration=Calibration(rotations=True)), rows, context, "calib")
             seconds["rotations"] = time.perf_counter() - begun - seconds["one_order"]
         groups = row_groups(rows)
         raw = Calibration().apply(scores)
@@ -240,36 +234,6 @@ def _reporter(context: StageContext) -> Callable[[int, int, Candidate], None]:
         context.tracker.progress(done, total, f"log loss {lowest:.3f}")
 
     return report
-
-
-def _calib_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext) -> Floats:
-    """Log-scores of shape (n_rows, n_labels), from the stage's folder where an interrupted run left them."""
-    path = context.folder / "calib_scores.npz"
-    texts = [row.text for row in rows]
-    rendered = (prompt.text for prompt in bundle.prompt.render_all(texts))
-    asked = [repr(bundle.weights), str(bundle.calibration.rotations), *bundle.prompt.options, *rendered]
-    key = hashlib.sha256("\0".join(asked).encode()).hexdigest()
-    known = _read_scores(path, key)
-    if known is not None:
-        return known
-    engine: Engine = context.open_engine(bundle.weights)
-    parts = []
-    for start in range(0, len(texts), _SLICE_ROWS):
-        context.tracker.progress(start, len(texts), "scoring calib")
-        parts.append(log_scores(bundle, engine, texts[start : start + _SLICE_ROWS]))
-    scores = np.concatenate(parts)
-    part = path.with_name("calib_scores.part.npz")
-    np.savez(part, scores=scores, ids=np.array([row.id for row in rows]), key=np.array(key))
-    os.replace(part, path)
-    return scores
-
-
-def _read_scores(path: Path, key: str) -> Floats | None:
-    if not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as stored:
-        scores: Floats = stored["scores"]
-        return scores if str(stored["key"]) == key else None
 
 
 def _numbers(which: str, probs: Floats, gold: Ints) -> dict[str, float]:

@@ -17,6 +17,7 @@ from labelwright.decide import probabilities
 from labelwright.engine import EngineSettings, Weights, open_engine
 from labelwright.prompt import Prompt
 from optimizers.label_tree_trainer import LabelRows, LabelTreeTrainer
+from optimizers.training import Objective
 from programs.classify import Classify
 from programs.convert import program_of
 from programs.decision import DecisionClient
@@ -75,7 +76,7 @@ def trained(engine, bundle, text, folder):
         output_dir=str(folder), use_cpu=True, bf16=False, report_to=[], per_device_train_batch_size=2, num_generations=2
     )
     trainer = LabelTreeTrainer(
-        rows=rows, rewards=np.eye(3), mode="exact", model=inner.model, args=args, processing_class=inner.tokenizer
+        rows=rows, objective=Objective("exact"), model=inner.model, args=args, processing_class=inner.tokenizer
     )
     with torch.no_grad():
         scores = trainer.label_scores([0]).double().numpy()

@@ -1,0 +1,62 @@
+"""Scores of rows under a bundle, kept in a stage's folder: an interrupted stage finds them again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from labelwright.bundle import Bundle
+from labelwright.decide import log_scores
+from labelwright.metrics import Floats, Ints
+from labelwright.task import Example
+from optimizers.stage import StageContext
+
+# Rows are scored in slices of this many, only to show progress.
+_SLICE_ROWS = 32
+
+
+def kept_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext, name: str) -> Floats:
+    """Log-scores of shape (n_rows, n_labels), from ``<name>_scores.npz`` where that holds the same question.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Its calibration counts only for its rotations.
+    name : str
+        Of the rows, for the file and for progress.
+    """
+    path = context.folder / f"{name}_scores.npz"
+    texts = [row.text for row in rows]
+    rendered = (prompt.text for prompt in bundle.prompt.render_all(texts))
+    asked = [repr(bundle.weights), str(bundle.calibration.rotations), *bundle.prompt.options, *rendered]
+    key = hashlib.sha256("\0".join(asked).encode()).hexdigest()
+    known = _read_scores(path, key)
+    if known is not None:
+        return known
+    engine = context.open_engine(bundle.weights)
+    parts = []
+    for start in range(0, len(texts), _SLICE_ROWS):
+        context.tracker.progress(start, len(texts), f"scoring {name}")
+        parts.append(log_scores(bundle, engine, texts[start : start + _SLICE_ROWS]))
+    scores = np.concatenate(parts)
+    part = path.with_name(f"{name}_scores.part.npz")
+    np.savez(part, scores=scores, ids=np.array([row.id for row in rows]), key=np.array(key))
+    os.replace(part, path)
+    return scores
+
+
+def gold_of(bundle: Bundle, rows: Sequence[Example]) -> Ints:
+    """Positions of the rows' labels, shape (n_rows,)."""
+    return np.array([bundle.task.index(row.label) for row in rows], dtype=np.int64)
+
+
+def _read_scores(path: Path, key: str) -> Floats | None:
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as stored:
+        scores: Floats = stored["scores"]
+        return scores if str(stored["key"]) == key else None

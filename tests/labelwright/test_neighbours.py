@@ -1,0 +1,113 @@
+"""The pool and its look-up, with an encoder that counts words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fakes import toy_bundle, toy_splits
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelwright.bundle import load, save
+from labelwright.errors import BundleError, RecipeError
+from labelwright.neighbours import Neighbours
+
+WORDS = ("pool", "fence", "gate", "water", "green", "cold")
+POOL = (
+    ("pool water green", "pool"),
+    ("the fence", "fence"),
+    ("fence gate", "fence"),
+    ("Pool, water green!", "pool"),
+    ("cold", "hvac"),
+)
+
+
+class WordEncoder:
+    """Unit vectors of word counts; knows how often it was asked for what."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def embed(self, texts, remember=False):
+        self.asked.append(list(texts))
+        counts = np.array([[len(re.findall(word, text.lower())) for word in WORDS] for text in texts], dtype=np.float32)
+        return counts / np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-6)
+
+
+@pytest.fixture
+def encoder(monkeypatch):
+    from labelwright import neighbours
+    from labelwright.predictors import sentence_encoder
+
+    opened = WordEncoder()
+    monkeypatch.setattr(sentence_encoder, "open_encoder", lambda name: opened)
+    neighbours._indexed.cache_clear()
+    yield opened
+    neighbours._indexed.cache_clear()
+
+
+def test_the_nearest_come_last_and_rows_keep_their_order(encoder):
+    shown = Neighbours(POOL, 2).nearest(["a gate in the fence", "green pool", "cold cold"])
+    assert shown[0] == (("the fence", "fence"), ("fence gate", "fence"))
+    assert [demos[-1][1] for demos in shown] == ["fence", "pool", "hvac"]
+    assert Neighbours(POOL, 2).nearest([]) == []
+
+
+def test_a_row_never_finds_itself(encoder):
+    (shown,) = Neighbours(POOL, 5).nearest(["POOL water, green"])
+    assert {text for text, _ in shown} == {"cold", "fence gate", "the fence"}
+
+
+def test_nor_its_own_group(encoder):
+    grouped = Neighbours(POOL, 5, groups=(0, 1, 1, 2, 3))
+    (shown,) = grouped.nearest(["fence gate"])
+    assert {text for text, _ in shown} == {"pool water green", "Pool, water green!", "cold"}
+    (other,) = grouped.nearest(["a fence"])
+    assert len(other) == 5, "a text that is not in the pool may see all of it"
+
+
+def test_the_pool_is_embedded_once(encoder):
+    for _ in range(3):
+        Neighbours(POOL, 1).nearest(["green"])
+        Neighbours(tuple(POOL), 2).nearest(["cold"])
+    assert sum(asked == [text for text, _ in POOL] for asked in encoder.asked) == 1
+
+
+@given(st.lists(st.sampled_from([*WORDS, "roof", "green water"]), max_size=6), st.integers(1, 7))
+def test_asked_together_or_alone_rows_see_the_same(texts, k):
+    from labelwright import neighbours
+
+    patched = pytest.MonkeyPatch()
+    with patched.context() as patch:
+        patch.setattr(neighbours, "_embed", lambda texts, encoder: WordEncoder().embed(texts))
+        neighbours._indexed.cache_clear()
+        pool = Neighbours(POOL, k)
+        together = pool.nearest(texts)
+        assert together == [pool.nearest([text])[0] for text in texts]
+        assert all(len(shown) <= k and len(set(shown)) == len(shown) for shown in together)
+    neighbours._indexed.cache_clear()
+
+
+def test_settings_that_do_not_fit_are_refused():
+    for pool, k in (((), 1), (POOL, 0)):
+        with pytest.raises(RecipeError, match="expected at least 1"):
+            Neighbours(pool, k)
+    with pytest.raises(RecipeError, match="2 groups for 5 rows"):
+        Neighbours(POOL, 1, groups=(1, 2))
+
+
+def test_a_bundle_keeps_them_and_needs_no_encoder_for_it(tmp_path: Path):
+    bundle = toy_bundle()
+    pool = tuple((row.text, row.label) for row in toy_splits().train)
+    neighbours = Neighbours(pool, 4, encoder="not there", groups=tuple(range(len(pool))))
+    bundle = replace(bundle, prompt=replace(bundle.prompt, neighbours=neighbours))
+    assert save(bundle, tmp_path / "bundle") == bundle
+    assert load(tmp_path / "bundle").prompt.neighbours == neighbours
+    written = (tmp_path / "bundle" / "bundle.json").read_text()
+    (tmp_path / "bundle" / "bundle.json").write_text(written.replace(pool[0][0], "another text", 1))
+    with pytest.raises(BundleError, match="writes the prompt otherwise"):
+        load(tmp_path / "bundle")
