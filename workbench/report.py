@@ -27,6 +27,8 @@ __all__ = ["FORMAT", "machine", "report_json", "report_markdown", "rows_jsonl", 
 FORMAT = "labelwright-report-2"
 # How many mistakes are shown: what a person reads in one sitting.
 _N_MISTAKES = 20
+# How many labels of a row get a probability in rows.jsonl: all of 77 would make a comparison's file of 200 MB.
+_N_LIKELIEST = 20
 
 
 def report_json(
@@ -78,6 +80,7 @@ def report_json(
 def rows_jsonl(board: Leaderboard, test: Sequence[Example], labels: Sequence[str]) -> str:
     """One line a test row: id, text, label, and every rung's label and calibrated probabilities.
 
+    Where there are more than 20 labels, only the likeliest 20 of a rung are given, in the order of the labels.
     Free text has no probabilities, and where it is no label, its label is null.
     """
     lines = []
@@ -88,8 +91,8 @@ def rows_jsonl(board: Leaderboard, test: Sequence[Example], labels: Sequence[str
             answer = int(probs.argmax())
             answers[rung.name] = {"label": labels[answer] if answer < len(labels) else None}
             if rung.kind != "free":
-                by_label = {name: round(float(p), 6) for name, p in zip(labels, probs, strict=True)}
-                answers[rung.name]["probabilities"] = by_label
+                shown = np.sort(np.argsort(-probs, kind="stable")[:_N_LIKELIEST]).tolist()
+                answers[rung.name]["probabilities"] = {labels[k]: round(float(probs[k]), 6) for k in shown}
         value = {"id": row.id, "text": row.text, "label": row.label, "group": row.group, "rungs": answers}
         lines.append(json.dumps(value, ensure_ascii=False) + "\n")
     return "".join(lines)

@@ -12,7 +12,7 @@ import jsonschema
 import numpy as np
 import pytest
 from fakes import toy_bundle
-from ladder_fakes import draw_rungs, homeowner_rows, make_curves, make_report
+from ladder_fakes import LADDER, draw_rungs, homeowner_rows, make_curves, make_report, many_labels_rows
 
 from labelwright.intervals import wilson
 from labelwright.metrics import accuracy, confusion
@@ -148,6 +148,17 @@ def test_an_answer_that_is_no_label_is_null_in_the_rows(board: Leaderboard) -> N
     none = board.line("free").rung.probs[:, -1] == 1
     assert [answer["label"] is None for answer in answers] == none.tolist()
     assert all("probabilities" not in answer for answer in answers)
+
+
+def test_of_very_many_labels_the_likeliest_are_written() -> None:
+    rows = many_labels_rows(77, 77)
+    labels = [row.label for row in rows]
+    made = build(draw_rungs(rows, labels, LADDER[1:2]), rows, labels, 100, 0)
+    for row in map(json.loads, rows_jsonl(made, rows, labels).splitlines()):
+        answer = row["rungs"]["sgd-ngrams"]
+        assert len(answer["probabilities"]) == 20
+        assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
+        assert 0.7 < sum(answer["probabilities"].values()) <= 1
 
 
 # --- report.md ---
