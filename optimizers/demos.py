@@ -1,0 +1,112 @@
+"""The demos stage: in-context examples, k a label, the same for every row, so that they are read once.
+
+Which rows: the most typical of each label (nearest to the mean of its sentence embeddings), or a random draw; which
+of these, and how many a label, is chosen on dev under a token budget. Weights stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from labelwright.bundle import Bundle
+from labelwright.errors import DataError, RecipeError
+from labelwright.neighbours import Demo
+from labelwright.prompt import Prompt
+from labelwright.task import Example, Splits, by_label
+from optimizers.prompt_choice import choose_prompt, with_choice
+from optimizers.stage import StageContext
+
+
+@dataclass(frozen=True)
+class DemosStage:
+    """Settings of the recipe's ``[demos]`` table.
+
+    Attributes
+    ----------
+    per_label : tuple of int, each above 0
+        Numbers of examples a label that are tried; none is always among the candidates.
+    draws : int
+        Random draws tried of each number, beside the typical rows.
+    token_budget : int
+        The most tokens that a prompt may have, row included, on average over dev.
+    encoder : str
+        What tells typical rows; see ``labelwright.predictors.sentence_encoder.open_encoder``.
+    """
+
+    per_label: tuple[int, ...] = (1, 2, 4)
+    draws: int = 2
+    token_budget: int = 900
+    encoder: str = "minilm"
+
+    name: ClassVar[str] = "demos"
+
+    def __post_init__(self) -> None:
+        if not self.per_label or min(self.per_label) < 1:
+            raise RecipeError(f"[demos] per_label = {list(self.per_label)}: expected numbers of 1 or more")
+        if self.draws < 0:
+            raise RecipeError(f"[demos] draws = {self.draws}: expected 0 or more")
+        if self.token_budget < 1:
+            raise RecipeError(f"[demos] token_budget = {self.token_budget}: expected at least 1")
+
+    def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
+        """The bundle with the examples that dev likes best, or the same one where it likes none.
+
+        Raises
+        ------
+        DataError
+            The train or the dev split is empty.
+        """
+        context.tracker.params(asdict(self))
+        if not splits.train:
+            raise DataError("the train split is empty: there are no rows to take examples from")
+        candidates = self._candidates(bundle.prompt, splits.train, context.seed)
+        choice = choose_prompt(bundle, candidates, splits.dev, context, self.token_budget)
+        return with_choice(bundle, choice, self.name, asdict(self), context)
+
+    def _candidates(
+        self, prompt: Prompt, train: Sequence[Example], seed: int
+    ) -> Iterator[tuple[dict[str, Any], Prompt]]:
+        """Prompts with more and more examples; the typical ones first."""
+        typical = typical_rows(train, self.encoder)
+        for k in sorted(set(self.per_label)):
+            rng = np.random.default_rng([seed, k])
+            yield {"k": k, "how": "typical"}, replace(prompt, demos=_mixed(typical, k, rng))
+            for draw in range(self.draws):
+                drawn = {label: _shuffled(rows, rng) for label, rows in typical.items()}
+                yield {"k": k, "how": f"draw {draw + 1}"}, replace(prompt, demos=_mixed(drawn, k, rng))
+
+
+def typical_rows(rows: Sequence[Example], encoder: str) -> dict[str, list[Example]]:
+    """Each label's rows, the most typical first, and those of a group that was already shown last."""
+    from labelwright.predictors.sentence_encoder import open_encoder
+
+    opened = open_encoder(encoder)
+    ranked = {}
+    for label, own in by_label(rows).items():
+        vectors = opened.embed([row.text for row in own], remember=True)
+        nearness = vectors @ vectors.mean(axis=0)
+        order = [own[i] for i in np.argsort(-nearness, kind="stable")]
+        first_of_group = {row.group or f"row {row.id}": row for row in reversed(order)}
+        fresh = [row for row in order if first_of_group[row.group or f"row {row.id}"] is row]
+        ranked[label] = [*fresh, *(row for row in order if row not in fresh)]
+    return ranked
+
+
+def _shuffled(rows: Sequence[Example], rng: np.random.Generator) -> list[Example]:
+    return [rows[i] for i in rng.permutation(len(rows))]
+
+
+def _mixed(ranked: dict[str, list[Example]], k: int, rng: np.random.Generator) -> tuple[Demo, ...]:
+    """The first k rows of every label, labels in turn: a model leans towards what it was shown last."""
+    demos: list[Demo] = []
+    labels = list(ranked)
+    for place in range(k):
+        for i in rng.permutation(len(labels)):
+            rows = ranked[labels[i]]
+            if place < len(rows):
+                demos.append((" ".join(rows[place].text.split()), rows[place].label))
+    return tuple(demos)

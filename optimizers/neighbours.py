@@ -1,0 +1,73 @@
+"""The neighbours stage: in-context examples that differ by row, the k train rows that are most like it.
+
+How they are found is ``labelwright.neighbours``, how they are written ``labelwright.prompt``; how many is chosen on dev
+under a token budget (kNN prompting of Liu et al. 2022, "What Makes Good In-Context Examples for GPT-3?"). They stand in
+the row's own segment, so a row costs more than one that shares all its examples. Weights stay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
+
+from labelwright.bundle import Bundle
+from labelwright.errors import DataError, RecipeError
+from labelwright.neighbours import Neighbours
+from labelwright.task import Splits
+from optimizers.prompt_choice import choose_prompt, with_choice
+from optimizers.stage import StageContext
+
+
+@dataclass(frozen=True)
+class NeighboursStage:
+    """Settings of the recipe's ``[neighbours]`` table.
+
+    Attributes
+    ----------
+    k : tuple of int, each above 0
+        Numbers of examples that are tried; none is always among the candidates.
+    token_budget : int
+        The most tokens that a prompt may have, row included, on average over dev.
+    encoder : str
+        See ``labelwright.predictors.sentence_encoder.open_encoder``.
+    """
+
+    k: tuple[int, ...] = (2, 4, 8, 16)
+    token_budget: int = 900
+    encoder: str = "minilm"
+
+    name: ClassVar[str] = "neighbours"
+
+    def __post_init__(self) -> None:
+        if not self.k or min(self.k) < 1:
+            raise RecipeError(f"[neighbours] k = {list(self.k)}: expected numbers of 1 or more")
+        if self.token_budget < 1:
+            raise RecipeError(f"[neighbours] token_budget = {self.token_budget}: expected at least 1")
+
+    def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
+        """The bundle with the number of neighbours that dev likes best, or the same one where it likes none.
+
+        Raises
+        ------
+        RecipeError
+            If rows bring their own choices: the letter of another row's answer says nothing about this one's.
+        DataError
+            The train or the dev split is empty.
+        """
+        if bundle.task.by_row:
+            raise RecipeError(
+                "[neighbours] rows bring their own choices, and the letter that was right for a similar row says "
+                'nothing about this one; use "demos", or leave the stage out'
+            )
+        if not splits.train:
+            raise DataError("the train split is empty: there are no rows to find neighbours among")
+        context.tracker.params(asdict(self))
+        pool = tuple((row.text, row.label) for row in splits.train)
+        number: dict[str, int] = {}
+        groups = tuple(number.setdefault(row.group or f"row {row.id}", len(number)) for row in splits.train)
+        candidates = [
+            ({"k": k}, replace(bundle.prompt, neighbours=Neighbours(pool, k, self.encoder, groups)))
+            for k in sorted(set(self.k))
+        ]
+        choice = choose_prompt(bundle, candidates, splits.dev, context, self.token_budget)
+        return with_choice(bundle, choice, self.name, asdict(self), context)
