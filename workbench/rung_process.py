@@ -161,7 +161,7 @@ def _out_of_fold(ladder: Ladder, job: Job, splits: Splits, n_folds: int = 3) -> 
         shown = np.flatnonzero(folds != fold)
         estimator = baselines.make(job.rung, ladder.task, job.seed, ladder.baseline_settings(job.rung))
         estimator.fit([texts[i] for i in shown], [labels[i] for i in shown], groups=[groups[i] for i in shown])
-        columns = [names.index(str(label)) for label in estimator.classes_]
+        columns = np.array([names.index(str(label)) for label in estimator.classes_])
         probs[np.ix_(inside, columns)] = estimator.predict_proba([texts[i] for i in inside])
     return probs
 
