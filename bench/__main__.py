@@ -43,13 +43,14 @@ PARTS = {
     "coalescing": "bench.coalescing:coalescing",
     "grpo_step_vs_trl": "bench.grpo_step:grpo_step_vs_trl",
     "grpo_step_growth": "bench.grpo_step:grpo_step_growth",
+    "sft_vs_trl": "bench.sft:sft_vs_trl",
 }
 # Measured on the recipe's newest exported bundle; before the first export there is none.
 TUNED = ("score_vs_generate_tuned", "expansion_tuned")
 # One of TRL's steps takes minutes: once is enough for a ratio of thirty.
 ONCE = ("grpo_step_vs_trl", "grpo_step_growth", "memory_many_rows")
 # The rows of a step are part of what is measured, so a quick run takes them all.
-OWN_ROWS = ("grpo_step_vs_trl", "grpo_step_growth", "first_row")
+OWN_ROWS = ("grpo_step_vs_trl", "grpo_step_growth", "first_row", "sft_vs_trl")
 RESULTS = Path("bench/results.json")
 PAGE = Path("docs/results.md")
 QUICK_ROWS = 16

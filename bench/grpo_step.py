@@ -11,7 +11,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from peft import LoraConfig
 from transformers import PrinterCallback, TrainerCallback
 
 from bench.labels import BANKING77, banking77_names, with_labels
@@ -20,7 +19,7 @@ from bench.setting import SEED, Setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
 from labelwright.models import load_model
 from optimizers.grpo import GrpoStage
-from optimizers.training import Objective, keep_activations_small
+from optimizers.training import Objective, keep_activations_small, lora_config
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
@@ -90,7 +89,7 @@ def grpo_step_vs_trl(
         )
         for ours in (sampled, exact):
             keep_activations_small(ours.model)  # as the stage does; TRL's own generation would not run with it
-        calls = {name: _step_of(trainer) for name, trainer in (("trl", stock), ("sampled", sampled), ("exact", exact))}
+        calls = {name: step_of(trainer) for name, trainer in (("trl", stock), ("sampled", sampled), ("exact", exact))}
         take_turns({name: call for name, call in calls.items() if name != "trl"}, 1)  # warm-up; TRL's step is long
         taken = take_turns(calls, rounds)
     to_exact = pairwise(taken["trl"], taken["exact"])
@@ -170,10 +169,10 @@ def _our_step(setting: Setting, folder: Path, n_rows: int, n_rollouts: int) -> A
         **_shared(setting, folder, n_items, n_rollouts or n_rows, max(map(len, rows.tree.options))),
     )
     keep_activations_small(trainer.model)
-    return _step_of(trainer)
+    return step_of(trainer)
 
 
-def _step_of(trainer: Any) -> Any:
+def step_of(trainer: Any) -> Any:
     """A call that takes one step and returns its seconds."""
     trainer.remove_callback(PrinterCallback)
     clock = StepClock()
@@ -226,11 +225,5 @@ def _shared(
         dataloader_num_workers=0,
         seed=SEED,
     )
-    lora = LoraConfig(
-        r=stage.lora_rank,
-        lora_alpha=stage.lora_alpha,
-        target_modules="all-linear",
-        lora_dropout=0.0,
-        task_type="CAUSAL_LM",
-    )
+    lora = lora_config(stage)
     return {"model": model, "args": args, "processing_class": engine.tokenizer, "peft_config": lora}

@@ -123,7 +123,7 @@ class Training:
                 n_answer_tokens=max(map(len, rows.tree.options)),
             ),
             processing_class=engine.tokenizer,
-            peft_config=None if full else _lora(stage),
+            peft_config=None if full else lora_config(stage),
         )
         keep_activations_small(trainer.model)
         trainer.remove_callback(PrinterCallback)
@@ -324,7 +324,8 @@ def _grpo_config(
     )
 
 
-def _lora(stage: GrpoStage | SftStage) -> Any:
+def lora_config(stage: GrpoStage | SftStage) -> Any:
+    """PEFT's settings for a stage's adapter: every linear layer, and nothing else."""
     from peft import LoraConfig
 
     return LoraConfig(

@@ -22,6 +22,7 @@ from bench.machine import machine_facts, product_rate
 from bench.results_page import page
 from bench.scoring import expansion, latency, score_vs_generate
 from bench.setting import Setting, open_setting
+from bench.sft import sft_vs_trl
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
 from labelwright.engine import EngineSettings, Weights
 from labelwright.engines.transformers import TransformersEngine
@@ -125,6 +126,17 @@ def test_our_own_step_is_timed_as_it_grows(setting, monkeypatch):
     monkeypatch.setattr("bench.grpo_step.BANKING77", Path("not there"))
     measured = grpo_step_growth(setting, n_rows=2, rounds=1)
     assert {"4 rollouts", "16 rollouts", "exact", "exact, prefix 400"} <= set(measured.sides)
+
+
+def test_fine_tuning_is_timed_and_scored_on_both_sides(setting):
+    measured = sft_vs_trl(setting, n_rows=4, rounds=2, steps=2)
+    check(measured, {"trl", "ours"}, n_rounds=2)
+    facts = measured.facts
+    assert facts["train_rows"] + facts["dev_rows"] == len(setting.examples)
+    for side in ("untuned", "trl", "ours"):
+        assert 0 <= facts[f"dev_{side}"]["accuracy"] <= 1
+        assert math.isfinite(facts[f"dev_{side}"]["log_loss"])
+    assert facts["dev_trl"] != facts["dev_untuned"] != facts["dev_ours"]
 
 
 def test_a_prefix_is_lengthened_to_what_was_asked_for(setting):
