@@ -35,9 +35,9 @@ class LabelAdapter(dspy.Adapter):
         self, signature: type[dspy.Signature], demos: list[dict[str, Any]], inputs: dict[str, Any]
     ) -> list[dict[str, Any]]:
         """The two messages of a request."""
-        system = prompt_for(self.prompt, signature.instructions, demos).system
         (text,) = (inputs[name] for name in signature.input_fields)
-        return [{"role": "system", "content": system}, {"role": "user", "content": text}]
+        asked = prompt_for(self.prompt, signature.instructions, demos).render(text)
+        return [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.user}]
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:
         """The label that a completion names.
