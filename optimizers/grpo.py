@@ -31,7 +31,8 @@ class GrpoStage:
     rows_per_step : int
         Training rows a step.
     rows_per_forward : int
-        Rows whose activations are in memory at once; divides ``rows_per_step``. Gradients add up over the step.
+        Most rows whose activations are in memory at once; divides ``rows_per_step`` where that is larger. Gradients add
+        up over the step, and the prefix is read once a pass: fewer passes are faster.
     n_rollouts : int
         Draws a row ("sampled" only); at least 2.
     learning_rate : float
@@ -65,7 +66,7 @@ class GrpoStage:
     mode: str = "exact"
     steps: int = 80
     rows_per_step: int = 16
-    rows_per_forward: int = 8
+    rows_per_forward: int = 16
     n_rollouts: int = 8
     learning_rate: float = 1e-3
     warmup_share: float = 0.1

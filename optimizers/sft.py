@@ -34,7 +34,8 @@ class SftStage:
     rows_per_step : int
         Training rows a step.
     rows_per_forward : int
-        Rows whose activations are in memory at once; divides ``rows_per_step``. Gradients add up over the step.
+        Most rows whose activations are in memory at once; divides ``rows_per_step`` where that is larger. Gradients add
+        up over the step, and the prefix is read once a pass: fewer passes are faster.
     learning_rate : float
         Peak of a linear schedule with warm-up.
     warmup_share : float

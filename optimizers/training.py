@@ -264,7 +264,7 @@ def check_settings(stage: GrpoStage | SftStage) -> None:
     for key, lowest in least.items():
         if getattr(stage, key) < lowest:
             raise RecipeError(f"{table} {key} = {getattr(stage, key)}: expected at least {lowest}")
-    if stage.rows_per_step % stage.rows_per_forward:
+    if stage.rows_per_step % min(stage.rows_per_forward, stage.rows_per_step):
         raise RecipeError(
             f"{table} rows_per_forward = {stage.rows_per_forward}: expected a divisor of "
             f"rows_per_step = {stage.rows_per_step}"
@@ -294,8 +294,9 @@ def _grpo_config(
         logging.getLogger(chatty).setLevel(logging.ERROR)
     # TRL counts rollouts. Elsewhere a row is one item, and the group size only has to pass TRL's checks.
     sampled = objective.mode == "sampled"
-    n_items = stage.rows_per_forward * (objective.n_rollouts if sampled else 1)
-    n_forwards = stage.rows_per_step // stage.rows_per_forward
+    n_rows = min(stage.rows_per_forward, stage.rows_per_step)
+    n_items = n_rows * (objective.n_rollouts if sampled else 1)
+    n_forwards = stage.rows_per_step // n_rows
     group = objective.n_rollouts if sampled else max(n_items * n_forwards, 2)
     return GRPOConfig(
         output_dir=str(context.folder / "checkpoints"),

@@ -58,7 +58,7 @@ def test_where_dev_does_not_improve_the_bundle_stays(model, tmp_path):
 
 
 def test_epochs_count_the_train_rows(model, tmp_path):
-    bundle, _ = run(model, tmp_path / "sft", epochs=1, rows_per_step=16, rows_per_forward=16)
+    bundle, _ = run(model, tmp_path / "sft", epochs=1, rows_per_step=16, rows_per_forward=99)
     assert bundle.history[-1]["settings"]["steps"] == -(-len(SPLITS.train) // 16)
     assert bundle.history[-1]["curve"][-1]["step"] == bundle.history[-1]["settings"]["steps"]
 
