@@ -35,11 +35,13 @@ def load(folder: Path) -> Any:
         raise BundleError(f"{folder}: no {FILE}; copy the whole folder, or export again")
     try:
         foreign = skops.get_untrusted_types(file=path)
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise BundleError(f"{path}: not readable ({error}); copy it again, or export again") from error
-    if foreign:
-        raise BundleError(f"{path}: holds {foreign[0]}, which is not scikit-learn's or numpy's: not loaded")
-    return skops.load(path)
+        if not foreign:
+            return skops.load(path)
+    # What a file that was made to do harm, or was cut short, can raise: skops' and numpy's refusals among them.
+    except (zipfile.BadZipFile, LookupError, TypeError, ValueError, AttributeError, ImportError, EOFError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BundleError(f"{path}: not readable ({reason}); copy it again, or export again") from error
+    raise BundleError(f"{path}: holds {foreign[0]}, which is not scikit-learn's or numpy's: not loaded")
 
 
 def _skops() -> Any:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_models import encoder_folder as encoder_folder_of_a_bert
 
-from labelwright.errors import ModelError
+from labelwright.errors import MissingExtraError, ModelError
 from labelwright.predictors import sentence_encoder as encoder
 from labelwright.predictors.sentence_encoder import Encoder, encoder_folder
 
@@ -78,14 +83,69 @@ def test_unwritable_cache_is_a_model_error(fetch: list[Any], tmp_path: Path) -> 
         encoder_folder()
 
 
-def test_remembered_vectors_are_right_and_bounded(word_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+class WordHashModel:
+    """Texts that share words are near each other; keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.encoded: list[str] = []
+
+    def encode(self, texts: list[str], **_: Any) -> np.ndarray:
+        self.encoded += texts
+        vectors = np.full((len(texts), 64), 1e-3, dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.lower().split():
+                vectors[row, zlib.crc32(word.encode()) % 64] += 1
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_remembered_vectors_are_right_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoder, "_REMEMBERED_TEXTS", 3)
-    kept = Encoder(word_model, Path())
+    model = WordHashModel()
+    kept = Encoder(model, Path())
     texts = ["a", "b", "a", "c", "d"]
     expected = kept.embed(texts)
-    word_model.encoded.clear()
+    model.encoded.clear()
     assert (kept.embed(texts, remember=True) == expected).all()
-    assert word_model.encoded == ["a", "b", "c", "d"]
+    assert model.encoded == ["a", "b", "c", "d"]
     assert kept.embed(["d", "a"], remember=True) == pytest.approx(expected[[4, 0]])
-    assert word_model.encoded == ["a", "b", "c", "d", "a"]
+    assert model.encoded == ["a", "b", "c", "d", "a"]
     assert np.isfinite(expected).all()
+
+
+def test_half_characters_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = WordHashModel()
+    Encoder(model, Path()).embed(["a \ud83d"])
+    assert model.encoded == ["a ?"]
+
+
+def test_size_is_that_of_the_files_at_any_depth(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a").write_bytes(b"x" * 10)
+    (tmp_path / "sub" / "b").write_bytes(b"x" * 5)
+    assert Encoder(WordHashModel(), tmp_path).size_bytes() == 15
+
+
+def test_without_sentence_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(MissingExtraError, match=r'pip install "labelwright\[embeddings\]"'):
+        encoder.open_encoder.__wrapped__("some/model")
+
+
+def test_a_folder_that_holds_no_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"encoder .* cannot be loaded .*; check the id, or download it first"):
+        encoder.open_encoder(str(tmp_path))
+
+
+def test_another_encoder_is_opened_by_folder_and_pickled_weights_are_not(tmp_path: Path) -> None:
+    folder = encoder_folder_of_a_bert(tmp_path / "bert")
+    opened = encoder.open_encoder(str(folder))
+    vectors = opened.embed(["pool water", "fence"])
+    assert vectors.shape == (2, 32)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(2), abs=1e-5)
+    assert opened.size_bytes() == sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    encoder.open_encoder.cache_clear()
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        encoder.open_encoder(str(folder))

@@ -1,0 +1,166 @@
+"""Heads on sentence embeddings and the nearest label, on a tiny static encoder, and once on the real one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes import toy_examples, toy_task
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from baselines import embeddings, make
+from baselines.embeddings import STRENGTHS, EmbeddingClassifier, NearestLabelClassifier
+from labelwright.errors import DataError, RecipeError
+from labelwright.predictors.embeddings import head_probabilities
+from labelwright.predictors.sentence_encoder import Encoder, open_encoder
+from labelwright.task import Label, Task, texts_and_labels
+
+X, Y = texts_and_labels(toy_examples())
+GROUPS = [row.group for row in toy_examples()]
+
+
+@pytest.fixture
+def embedded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every text that any encoder is asked for."""
+    seen: list[str] = []
+    real = Encoder._encode
+    monkeypatch.setattr(Encoder, "_encode", lambda self, texts: (seen.extend(texts), real(self, texts))[1])
+    return seen
+
+
+def test_nearest_label_takes_the_name_that_is_mentioned(encoder: str, embedded: list[str]) -> None:
+    fitted = NearestLabelClassifier(encoder=encoder).fit(["", ""], ["garden_lights", "pool"])
+    assert embedded == ["garden lights", "pool"]
+    assert list(fitted.predict(["lights in the garden", "the pool is green"])) == ["garden_lights", "pool"]
+
+
+def test_nearest_label_learns_nothing_from_texts(encoder: str) -> None:
+    fitted, other = (NearestLabelClassifier(encoder=encoder).fit(texts, ["fence", "pool"]) for texts in (X[:2], X[2:4]))
+    np.testing.assert_array_equal(fitted.predict_proba(X), other.predict_proba(X))
+
+
+def test_descriptions_help_where_the_name_is_not_mentioned(encoder: str) -> None:
+    texts, labels = ["", ""], ["fence", "pool"]
+    with_it = NearestLabelClassifier({"pool": "chlorine skimmer"}, encoder).fit(texts, labels)
+    assert with_it.predict_proba(["chlorine"])[0, 1] > 0.9
+    assert NearestLabelClassifier(encoder=encoder).fit(texts, labels).predict_proba(["chlorine"])[0, 1] < 0.9
+
+
+def test_descriptions_are_the_tasks(encoder: str) -> None:
+    task = Task("t", "Name it.", (Label("pool", "chlorine"), Label("fence")))
+    fitted = make("minilm-nearest-description", task, 0, {"encoder": encoder})
+    assert fitted.get_params()["descriptions"] == {"pool": "chlorine"}
+    with pytest.raises(DataError, match="no label has a description"):
+        make("minilm-nearest-description", toy_task(), 0)
+
+
+def test_temperature_sharpens(encoder: str) -> None:
+    sharp, flat = (
+        NearestLabelClassifier(encoder=encoder, temperature=t).fit(["", ""], ["fence", "pool"]) for t in (0.05, 5.0)
+    )
+    assert sharp.predict_proba(["pool"])[0, 1] > flat.predict_proba(["pool"])[0, 1] > 0.5
+    with pytest.raises(RecipeError, match="temperature = 0"):
+        NearestLabelClassifier(encoder=encoder, temperature=0).fit(["", ""], ["fence", "pool"])
+
+
+def test_training_rows_are_embedded_once_and_predictions_every_time(encoder: str, embedded: list[str]) -> None:
+    open_encoder.cache_clear()
+    fitted = EmbeddingClassifier("logreg", encoder).fit(X, Y)
+    EmbeddingClassifier("knn", encoder, random_state=1).fit(X, Y)
+    assert embedded == list(dict.fromkeys(X))
+    fitted.predict(X[:3])
+    fitted.predict(X[:3])
+    assert embedded[-6:] == X[:3] * 2
+
+
+# ----------------------------------------------------------------------------------------------- the strength of a head
+
+
+@pytest.mark.parametrize(("head", "poor", "good"), [("logreg", 1e-6, 10.0), ("mlp", 1e3, 1e-3)])
+def test_the_better_strength_is_chosen(head: Any, poor: float, good: float, encoder: str) -> None:
+    for strengths in ([poor, good], [good, poor]):
+        assert EmbeddingClassifier(head, encoder, strengths).fit(X, Y, groups=GROUPS).strength_ == good
+
+
+def test_paraphrases_stay_on_one_side_of_the_folds(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[set[int]] = []
+    real = EmbeddingClassifier._cost
+    monkeypatch.setattr(
+        EmbeddingClassifier,
+        "_cost",
+        lambda self, *given: (shown.append(set(np.flatnonzero(~given[3]))), real(self, *given))[1],
+    )
+    EmbeddingClassifier("logreg", encoder, [1.0, 10.0]).fit(X, Y, groups=GROUPS)
+    assert len(shown) == 6
+    for inside in shown:
+        for i in range(0, len(X), 2):
+            assert (i in inside) == (i + 1 in inside)
+
+
+def test_with_many_rows_fewer_folds_are_held_out(encoder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(EmbeddingClassifier, "_cost", lambda self, *given: (calls.append(1), 1.0)[1])
+    monkeypatch.setattr(embeddings, "ENOUGH_ROWS", len(X) // 3)
+    EmbeddingClassifier("logreg", encoder, [1.0, 10.0]).fit(X, Y)
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "groups"),
+    [
+        (X[:1] + X[-1:], ["a", "b"], None),  # a row a label
+        (X[:6], list("aabbab"), ["one"] * 6),  # a single group
+        (X[:6], list("aaabbb"), ["one"] * 3 + ["two"] * 3),  # a label a group
+    ],
+)
+def test_too_few_rows_to_choose_from_get_the_middle_strength(
+    texts: list[str], labels: list[str], groups: Any, encoder: str
+) -> None:
+    fitted = EmbeddingClassifier("logreg", encoder).fit(texts, labels, groups=groups)
+    assert fitted.strength_ == STRENGTHS["logreg"][len(STRENGTHS["logreg"]) // 2]
+
+
+@pytest.mark.parametrize("head", list(STRENGTHS))
+def test_two_labels_have_two_columns(head: Any, encoder: str) -> None:
+    labels = ["pool" if label == "pool" else "other" for label in Y]
+    fitted = EmbeddingClassifier(head, encoder).fit(X, labels)
+    probs = fitted.predict_proba(X)
+    assert probs.shape == (len(X), 2)
+    assert fitted.score(X, labels) > 0.9
+
+
+def test_neighbours_without_a_label_leave_it_possible() -> None:
+    vectors = np.eye(3)
+    head = KNeighborsClassifier(1, metric="cosine").fit(vectors, [0, 1, 2])
+    np.testing.assert_allclose(head_probabilities(head, vectors[:1]), [[4 / 6, 1 / 6, 1 / 6]])
+
+
+def test_other_heads_keep_their_probabilities() -> None:
+    vectors, gold = np.eye(4), [0, 1, 0, 1]
+    head = LogisticRegression().fit(vectors, gold)
+    np.testing.assert_allclose(head_probabilities(head, vectors), head.predict_proba(vectors))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"head": "tree"}, "head = 'tree': expected one of logreg, svm, mlp, knn"),
+        ({"strengths": []}, r"strengths = \[\]: expected numbers above 0"),
+        ({"strengths": [1.0, -1.0]}, "expected numbers above 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str, encoder: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        EmbeddingClassifier(encoder=encoder).set_params(**settings).fit(X, Y)
+
+
+@pytest.mark.real
+def test_the_real_encoder_knows_what_words_mean() -> None:
+    texts = ["The water in the deep end is green", "A post rotted and two panels lean over", "Cold air from the vents"]
+    labels = ["pool", "fence", "hvac"]
+    fitted = make("minilm-nearest-name", toy_task(), 0).fit(texts, labels)
+    assert list(fitted.predict(texts)) == labels
+    assert 80e6 < fitted.size_bytes() < 100e6
+    assert list(make("minilm-logreg", toy_task(), 0).fit(texts, labels).predict(texts)) == labels
