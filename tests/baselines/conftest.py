@@ -39,6 +39,8 @@ def settings_for(encoder: str, tmp_path_factory: pytest.TempPathFactory) -> Call
                 made[name] = {"encoder": encoder}
             else:
                 made[name] = tiny_models.settings_for(name, tmp_path_factory.mktemp(name))
+                if "epochs" in made[name]:
+                    made[name]["epochs"] = 1
         return dict(made[name])
 
     return settings
