@@ -19,6 +19,7 @@ from baselines.base import Rows, TextClassifier
 from baselines.pairs import PairsClassifier
 from baselines.tuning import (
     batches,
+    finished,
     fit_head,
     open_network,
     own_random_state,
@@ -27,8 +28,8 @@ from baselines.tuning import (
     with_lora,
 )
 from labelwright.errors import RecipeError
-from labelwright.models import SMOLLM2, choose_dtype
-from labelwright.predictors.finetuned import FineTuned, Network, Pooling, on_device, rounded
+from labelwright.models import SMOLLM2
+from labelwright.predictors.finetuned import FineTuned, Network, Pooling
 from labelwright.predictors.sentence_encoder import DEFAULT
 from labelwright.task import Task
 
@@ -67,6 +68,8 @@ class FineTunedClassifier(TextClassifier):
     weight_decay : float
     max_tokens : int
         Longer texts lose their end.
+    ending : str
+        Stands behind every text; a decoder's last token then has something to say.
     device : str
         As in ``labelwright.models.choose_device``.
     dtype : str
@@ -82,7 +85,7 @@ class FineTunedClassifier(TextClassifier):
         contrast: float = 0.0,
         temperature: float = 0.1,
         lora_rank: int = 0,
-        epochs: int = 6,
+        epochs: int = 4,
         patience: int = 2,
         learning_rate: float = 1e-4,
         head_learning_rate: float = 1e-2,
@@ -90,6 +93,7 @@ class FineTunedClassifier(TextClassifier):
         warmup_share: float = 0.1,
         weight_decay: float = 0.01,
         max_tokens: int = 256,
+        ending: str = "",
         device: str = "auto",
         dtype: str = "auto",
         labels: Sequence[Any] | None = None,
@@ -108,6 +112,7 @@ class FineTunedClassifier(TextClassifier):
         self.warmup_share = warmup_share
         self.weight_decay = weight_decay
         self.max_tokens = max_tokens
+        self.ending = ending
         self.device = device
         self.dtype = dtype
         self.labels = labels
@@ -116,7 +121,9 @@ class FineTunedClassifier(TextClassifier):
     def _train(self, rows: Rows) -> FineTuned:
         self._check()
         with own_random_state(self.random_state):
-            fitted, stored = open_network(self.model, self.pooling, len(rows.classes), self.max_tokens, self.device)
+            fitted, stored = open_network(
+                self.model, self.pooling, len(rows.classes), self.max_tokens, self.ending, self.device, self.dtype
+            )
             if self.lora_rank:
                 fitted.network.model = with_lora(fitted.network.model, self.lora_rank)
             if self.contrast < 1:
@@ -125,7 +132,7 @@ class FineTunedClassifier(TextClassifier):
                 self._tune(fitted, rows)
             if self.lora_rank:
                 fitted.network.model = fitted.network.model.merge_and_unload()
-            fitted.network.model = on_device(rounded(fitted.network.model, stored), fitted.device)
+            finished(fitted, stored)
             if self.contrast == 1:
                 fit_head(fitted, rows)
         return fitted
@@ -143,7 +150,6 @@ class FineTunedClassifier(TextClassifier):
         """Train the network in place; the best epoch's weights stay."""
         network, rng = fitted.network, np.random.default_rng(self.random_state)
         ids, gold = fitted.tokens(rows.texts), torch.from_numpy(rows.gold).to(fitted.device)
-        compute = choose_dtype(self.dtype, fitted.device)
         n_steps = self.epochs * -(-len(ids) // self.batch_rows)
         optimizer, schedule = self._optimizer(network, n_steps)
         best: tuple[float, dict[str, Tensor]] | None = None
@@ -153,7 +159,7 @@ class FineTunedClassifier(TextClassifier):
             total = 0.0
             for batch in batches(list(map(len, ids)), rows.gold, self.batch_rows, self.contrast > 0, rng):
                 inputs = fitted.tokens.padded([ids[row] for row in batch], fitted.device)
-                loss = self._loss(network, network.vectors(*inputs, compute), gold[batch])
+                loss = self._loss(network, network.vectors(*inputs, fitted.compute), gold[batch])
                 loss.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), _MAX_GRAD_NORM)
                 optimizer.step()
@@ -217,7 +223,7 @@ def encoder_mixed(task: Task, seed: int) -> FineTunedClassifier:
 
 def encoder_lora(task: Task, seed: int) -> FineTunedClassifier:
     """Unfitted."""
-    return FineTunedClassifier(lora_rank=16, learning_rate=1e-3, random_state=seed)
+    return FineTunedClassifier(lora_rank=16, learning_rate=1e-3, epochs=6, random_state=seed)
 
 
 def encoder_pairs(task: Task, seed: int) -> PairsClassifier:
@@ -227,4 +233,4 @@ def encoder_pairs(task: Task, seed: int) -> PairsClassifier:
 
 def llm_head(task: Task, seed: int) -> FineTunedClassifier:
     """Unfitted."""
-    return FineTunedClassifier(SMOLLM2, "last", lora_rank=16, learning_rate=1e-3, epochs=4, random_state=seed)
+    return FineTunedClassifier(SMOLLM2, "last", lora_rank=16, learning_rate=1e-3, epochs=2, random_state=seed)

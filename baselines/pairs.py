@@ -10,10 +10,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from baselines.base import Rows, TextClassifier
-from baselines.tuning import fit_head, model_folder_of, open_network, own_random_state
+from baselines.tuning import finished, fit_head, model_folder_of, open_network, own_random_state
 from labelwright.errors import MissingExtraError, RecipeError
-from labelwright.models import choose_dtype
-from labelwright.predictors.finetuned import FineTuned, on_device, rounded
+from labelwright.predictors.finetuned import FineTuned
 from labelwright.predictors.sentence_encoder import DEFAULT, no_progress_bar
 
 
@@ -44,9 +43,9 @@ class PairsClassifier(TextClassifier):
     def __init__(
         self,
         model: str = DEFAULT,
-        n_pairs: int = 2,
+        n_pairs: int = 1,
         max_pairs: int = 2000,
-        learning_rate: float = 1e-4,
+        learning_rate: float = 3e-5,
         batch_pairs: int = 16,
         max_tokens: int = 256,
         device: str = "auto",
@@ -70,9 +69,11 @@ class PairsClassifier(TextClassifier):
             if getattr(self, name) <= 0:
                 raise RecipeError(f"{name} = {getattr(self, name)}: expected a number above 0")
         with own_random_state(self.random_state):
-            fitted, stored = open_network(self.model, "mean", len(rows.classes), self.max_tokens, self.device)
+            fitted, stored = open_network(
+                self.model, "mean", len(rows.classes), self.max_tokens, device=self.device, dtype=self.dtype
+            )
             self._tune(fitted, rows)
-            fitted.network.model = on_device(rounded(fitted.network.model, stored), fitted.device)
+            finished(fitted, stored)
             fit_head(fitted, rows)
         return fitted
 
@@ -90,7 +91,7 @@ class PairsClassifier(TextClassifier):
 
         # It announces every training on stderr.
         setfit.logging.set_verbosity_warning()
-        compute = choose_dtype(self.dtype, fitted.device)
+        compute = fitted.compute
         with tempfile.TemporaryDirectory() as scratch, no_progress_bar():
             transformer = modules.Transformer(
                 str(model_folder_of(self.model)),

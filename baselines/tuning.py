@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from baselines.base import Rows
 from labelwright.errors import MissingExtraError, ModelError
-from labelwright.models import choose_device
-from labelwright.predictors.finetuned import FineTuned, Network, Pooling, Tokens
+from labelwright.models import choose_device, choose_dtype
+from labelwright.predictors.finetuned import FineTuned, Network, Pooling, Tokens, on_device, rounded
 from labelwright.predictors.model_files import find_model
 from labelwright.predictors.sentence_encoder import DEFAULT, encoder_folder, no_progress_bar
 
@@ -40,9 +40,15 @@ def model_folder_of(name: str) -> Path:
 
 
 def open_network(
-    name: str, pooling: Pooling, n_labels: int, max_tokens: int, device: str
+    name: str,
+    pooling: Pooling,
+    n_labels: int,
+    max_tokens: int,
+    ending: str = "",
+    device: str = "auto",
+    dtype: str = "auto",
 ) -> tuple[FineTuned, torch.dtype]:
-    """A network to train, in float32 with a random head, and the dtype that its files have.
+    """A network to train, in float32 with a random head, computing in ``dtype``; and the dtype that its files have.
 
     Raises
     ------
@@ -65,7 +71,16 @@ def open_network(
     longest = min(max_tokens, getattr(model.config, "max_position_embeddings", None) or max_tokens)
     model = model.float().to(choose_device(device))
     head = nn.Linear(model.config.hidden_size, n_labels).to(model.device)
-    return FineTuned(Network(model, head, pooling), Tokens(tokenizer, longest)), stored
+    fitted = FineTuned(Network(model, head, pooling), Tokens(tokenizer, longest, ending))
+    fitted.compute = choose_dtype(dtype, fitted.device)
+    return fitted, stored
+
+
+def finished(fitted: FineTuned, stored: torch.dtype) -> FineTuned:
+    """The network as it will be loaded: weights rounded to what they came in, and computing in that."""
+    fitted.network.model = on_device(rounded(fitted.network.model, stored), fitted.device)
+    fitted.compute = None
+    return fitted
 
 
 def supervised_contrastive(vectors: Tensor, gold: Tensor, temperature: float) -> Tensor:

@@ -41,11 +41,15 @@ class Tokens:
         A fast ``transformers`` tokenizer.
     max_tokens : int
         Longer texts lose their end.
+    ending : str
+        Template text that stands behind every text; a decoder's last token then has something to say.
     """
 
-    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+    def __init__(self, tokenizer: Any, max_tokens: int, ending: str = "") -> None:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
+        self.ending = ending
+        self._after = tokenizer.encode(ending, add_special_tokens=False) if ending else []
         spare = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
         self._filler = next(one for one in spare if one is not None)
 
@@ -53,8 +57,9 @@ class Tokens:
         """One list of ids a text, none empty."""
         if not texts:
             return []
-        found = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens, split_special_tokens=True)
-        return [ids or [self._filler] for ids in found["input_ids"]]
+        room = max(1, self.max_tokens - len(self._after))
+        found = self.tokenizer(list(texts), truncation=True, max_length=room, split_special_tokens=True)
+        return [ids + self._after or [self._filler] for ids in found["input_ids"]]
 
     def padded(self, ids: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:
         """Ids and mask, int64 (n_rows, width), padded on the right."""
@@ -106,6 +111,11 @@ class FineTuned:
 
     It computes in the dtype its weights are stored in, so that a loaded copy gives the same probabilities; weights in
     bfloat16 are computed with in float32 where the hardware does not multiply bfloat16.
+
+    Attributes
+    ----------
+    compute : torch.dtype, optional
+        While it is being trained, in float32: what to compute with.
     """
 
     kind: ClassVar[str] = "finetuned"
@@ -113,6 +123,7 @@ class FineTuned:
     def __init__(self, network: Network, tokens: Tokens) -> None:
         self.network = network.eval()
         self.tokens = tokens
+        self.compute: torch.dtype | None = None
         self.device = next(network.parameters()).device
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -131,7 +142,8 @@ class FineTuned:
         with torch.inference_mode():
             for start in range(0, len(order), _BATCH_ROWS):
                 batch = [ids[row] for row in order[start : start + _BATCH_ROWS]]
-                found.append(ask(*self.tokens.padded(batch, self.device)).float().cpu().numpy())
+                inputs = self.tokens.padded(batch, self.device)
+                found.append(ask(*inputs, self.compute).float().cpu().numpy())
         rows = np.concatenate(found)
         return rows[np.argsort(order)]
 
@@ -143,7 +155,11 @@ class FineTuned:
         self.tokens.tokenizer.save_pretrained(folder)
         head = {name: one.detach().cpu().contiguous() for name, one in self.network.head.state_dict().items()}
         save_file(head, folder / _HEAD)
-        about = {"pooling": self.network.pooling, "max_tokens": self.tokens.max_tokens}
+        about = {
+            "pooling": self.network.pooling,
+            "max_tokens": self.tokens.max_tokens,
+            "ending": self.tokens.ending,
+        }
         (folder / _FILE).write_text(json.dumps(about) + "\n", encoding="utf-8")
 
     @classmethod
@@ -167,7 +183,7 @@ class FineTuned:
         head.load_state_dict(weights)
         network = Network(on_device(model, choose_device("auto")), head, about["pooling"])
         network.head.to(next(model.parameters()).device)
-        return cls(network, Tokens(tokenizer, about["max_tokens"]))
+        return cls(network, Tokens(tokenizer, about["max_tokens"], about["ending"]))
 
     def external_bytes(self) -> int:
         """Nothing else is needed."""
