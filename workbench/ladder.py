@@ -26,7 +26,7 @@ from workbench.chain import step_key
 from workbench.data import make_splits, split_digest
 from workbench.engines import folder_hash
 from workbench.folder import RunFolder, read_json, write_json
-from workbench.identity import ROOT, code_version, environment, short_hash
+from workbench.identity import ROOT, code_version, environment, handed_down, short_hash
 from workbench.recipe import Chain, Recipe, read_chain
 from workbench.rungs import CurvePoint, Kind, Repeat, Rung
 
@@ -306,7 +306,7 @@ def run_rung(recipe: Path, run: Path, name: str, log: Path, say: Say) -> None:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env={**os.environ, "PYTHONPATH": path},
+            env={**os.environ, **handed_down(), "PYTHONPATH": path},
         )
         assert process.stdout is not None
         try:

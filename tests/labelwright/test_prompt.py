@@ -70,8 +70,10 @@ def test_codes_are_listed_and_answered():
 
 def test_demos_show_the_answers_of_the_style():
     demos = (("no heat", "hvac"), ("cold shower", "water heater"))
-    assert prompt(demos=demos).system.endswith("Examples:\nno heat -> hvac\ncold shower -> water heater")
-    assert prompt(demos=demos, style="code").system.endswith("Examples:\nno heat -> DF\ncold shower -> CD")
+    assert prompt(demos=demos).system.endswith(
+        "\n\nExamples:\n\nno heat\nLabel: hvac\n\ncold shower\nLabel: water heater"
+    )
+    assert prompt(demos=demos, style="code", cue="Code:").system.endswith("no heat\nCode: DF\n\ncold shower\nCode: CD")
 
 
 def test_options_follow_the_cue_after_a_space():
@@ -134,11 +136,12 @@ class OrderedNeighbours(Neighbours):
 def test_a_rows_own_examples_stand_before_it_one_a_line():
     shown = prompt(neighbours=OrderedNeighbours(POOL, 3)).render(" the pool is green ")
     assert shown.user == (
-        "Examples:\nno heat -> hvac\ncold shower -> water heater\ngreen water -> pool\n\nthe pool is green"
+        "Examples:\n\nno heat\nLabel: hvac\n\ncold shower\nLabel: water heater\n\ngreen water\nLabel: pool\n\n"
+        "the pool is green"
     )
     assert shown.prefix == prompt().render("x").prefix, "what rows share stays shared"
     by_code = prompt(style="code", neighbours=OrderedNeighbours(POOL, 1)).render("x")
-    assert by_code.user == "Examples:\nno heat -> DF\n\nx"
+    assert by_code.user == "Examples:\n\nno heat\nLabel: DF\n\nx"
 
 
 def test_an_example_with_a_label_that_is_not_there_is_refused():
@@ -149,7 +152,7 @@ def test_an_example_with_a_label_that_is_not_there_is_refused():
 
 def test_a_sketch_opens_no_encoder():
     sketched = prompt(neighbours=Neighbours(POOL, 2, encoder="not there")).sketch("{text}")
-    assert sketched.user == "Examples:\nno heat -> hvac\ncold shower -> water heater\n\n{text}"
+    assert sketched.user == "Examples:\n\nno heat\nLabel: hvac\n\ncold shower\nLabel: water heater\n\n{text}"
     assert prompt().sketch(" x ") == prompt().render("x")
 
 

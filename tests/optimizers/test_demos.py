@@ -23,6 +23,19 @@ from optimizers.stage import StageContext
 SPLITS = toy_splits().for_tuning()
 
 
+class ReadingEngine(FakeEngine):
+    """Knows a label by the words of its examples."""
+
+    def _row(self, prompt, options):
+        words = set(prompt.user.split())
+        logits = np.zeros(len(options))
+        for example in prompt.system.split("\n\n"):
+            text, _, answer = example.partition("\nLabel: ")
+            if f" {answer}" in options:
+                logits[options.index(f" {answer}")] += len(words & set(text.split()))
+        return logits - np.log(np.exp(logits).sum())
+
+
 @pytest.fixture(autouse=True)
 def encoder(monkeypatch):
     from labelwright.predictors import sentence_encoder
@@ -31,13 +44,12 @@ def encoder(monkeypatch):
 
 
 def run(folder: Path, engine: FakeEngine | None = None, **settings: Any) -> Bundle:
-    engine = engine or FakeEngine()
+    engine = engine or ReadingEngine()
     bundle = replace(toy_bundle(), calibration=Calibration(3.0))
     return DemosStage(**settings).run(bundle, SPLITS, StageContext(folder, Record(), lambda weights: engine, 0))
 
 
 def test_examples_that_help_are_kept(tmp_path: Path) -> None:
-    """The fake engine knows a label by the words that share a line with it, and examples are such lines."""
     bundle = run(tmp_path, per_label=(1, 4))
     entry = bundle.history[-1]
     assert entry["kept"]
@@ -68,7 +80,7 @@ def test_a_budget_leaves_out_what_is_too_long(tmp_path: Path) -> None:
 
 
 def test_scores_are_found_again(tmp_path: Path) -> None:
-    engine = FakeEngine()
+    engine = ReadingEngine()
     first = run(tmp_path, engine, per_label=(1,))
     n_calls = len(engine.calls)
     assert run(tmp_path, engine, per_label=(1,)) == first

@@ -28,7 +28,7 @@ class ReadingEngine(FakeEngine):
     """Goes by the answers of the examples above the row."""
 
     def _row(self, prompt, options):
-        shown = re.findall(r"-> (.+)", prompt.user)
+        shown = re.findall(r"Label: (.+)", prompt.user)
         logits = np.array([shown.count(option.strip()) for option in options], dtype=float)
         return logits - np.log(np.exp(logits).sum())
 
@@ -70,10 +70,10 @@ def test_train_rows_see_neither_themselves_nor_their_paraphrases(tmp_path: Path)
     prompt = run(tmp_path, ReadingEngine(), k=(2,)).prompt
     text_of = {row.text: row for row in SPLITS.train}
     for rendered, row in zip(prompt.render_all([row.text for row in SPLITS.train]), SPLITS.train, strict=True):
-        *shown, blank, own = rendered.user.split("\n")[1:]
-        assert (blank, own) == ("", row.text)
+        head, *shown, own = rendered.user.split("\n\n")
+        assert (head, own) == ("Examples:", row.text)
         assert len(shown) == 2
-        assert row.group not in {text_of[line.rsplit(" -> ", 1)[0]].group for line in shown}
+        assert row.group not in {text_of[example.split("\nLabel: ")[0]].group for example in shown}
 
 
 def test_where_they_do_not_help_the_bundle_stays(tmp_path: Path) -> None:

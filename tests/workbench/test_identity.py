@@ -46,3 +46,12 @@ def test_changed_code_makes_stale_what_runs_it(tree: Path, changed: str, stale: 
 def test_a_hash_does_not_depend_on_the_order_of_keys() -> None:
     assert identity.short_hash({"a": 1, "b": [2]}) == identity.short_hash({"b": [2], "a": 1})
     assert identity.short_hash({"a": 1}) != identity.short_hash({"a": 2})
+
+
+def test_a_child_takes_its_parents_word_for_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in identity.handed_down().items():
+        assert value == identity.code_version(name.rpartition("_")[2].lower())
+        monkeypatch.setenv(name, "0123")
+    identity.code_version.cache_clear()
+    assert identity.code_version("models") == "0123"
+    identity.code_version.cache_clear()
