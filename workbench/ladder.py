@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -202,8 +203,11 @@ class Ladder:
         return [job for job in self.jobs(name) if self.result(job) is None]
 
     def forget(self, name: str) -> None:
-        """Drop what is kept of a rung as it stands now; other settings' results stay."""
+        """Drop what is kept of a rung as it stands now, its own last stage included; other settings' results stay."""
         for job in self.jobs(name):
+            steps = self.place(job).with_suffix(".steps.json")
+            for folder in read_json(steps)[-1:] if steps.is_file() else ():
+                shutil.rmtree(folder, ignore_errors=True)
             self.place(job).with_suffix(".json").unlink(missing_ok=True)
         self._failure(name).unlink(missing_ok=True)
 

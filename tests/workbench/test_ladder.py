@@ -159,9 +159,13 @@ def test_a_rung_that_breaks_is_a_row_that_says_so(run: RunFolder) -> None:
 def test_a_forgotten_rung_runs_again(run: RunFolder) -> None:
     scored(run)
     found = ladder(run)
+    n_steps = len(list((found.root / "steps").iterdir()))
     found.forget("words")
+    found.forget("sft+grpo")
     assert len(found.missing("words")) == len(found.jobs("words"))
     assert not found.missing("sft")
+    # Its grpo is trained again; the sft before it is another rung's as well.
+    assert len(list((found.root / "steps").iterdir())) == n_steps - 1
 
 
 def test_fewer_rows_are_among_more_rows_and_keep_their_order(run: RunFolder) -> None:
