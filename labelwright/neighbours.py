@@ -89,10 +89,11 @@ class Neighbours:
 def _indexed(pool: tuple[Demo, ...], encoder: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
     """The pool's vectors and normalised texts, once a process."""
     texts = [text for text, _ in pool]
-    return _embed(texts, encoder), tuple(map(normalise, texts))
+    return _embed(texts, encoder, remember=True), tuple(map(normalise, texts))
 
 
-def _embed(texts: Sequence[str], encoder: str) -> NDArray[np.float32]:
+def _embed(texts: Sequence[str], encoder: str, remember: bool = False) -> NDArray[np.float32]:
     from labelwright.predictors.sentence_encoder import open_encoder
 
-    return open_encoder(encoder).embed(texts, remember=True)
+    # Texts that are looked up are embedded every time, so that what an answer costs can be measured.
+    return open_encoder(encoder).embed(texts, remember)

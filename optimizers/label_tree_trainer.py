@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import RandomSampler, Sampler
+from transformers import Trainer
 from trl import GRPOTrainer
 
 from labelwright.choices import present
@@ -202,6 +203,10 @@ class LabelTreeTrainer(GRPOTrainer):
         return log_probs, None if entropies is None else entropies[index].masked_fill(~mask, 0.0), None
 
     # --- exact and cross-entropy -------------------------------------------------------------------------------
+
+    def get_train_dataloader(self) -> Any:
+        """Without draws a batch is the rows of one forward pass; TRL's holds those of a whole step."""
+        return super().get_train_dataloader() if self._draws else Trainer.get_train_dataloader(self)
 
     def _get_train_sampler(self, dataset: Any = None) -> Sampler:
         """Without draws each row comes once; TRL's sampler repeats it for every rollout of its group."""

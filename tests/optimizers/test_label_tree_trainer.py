@@ -200,6 +200,25 @@ def third_label_probability(trainer):
         return float(torch.softmax(trainer.label_scores(range(len(ROWS))), -1)[:, 2].mean())
 
 
+@pytest.mark.parametrize("n_forwards", [1, 2])
+def test_a_step_sees_its_rows_once(tmp_path, monkeypatch, n_forwards):
+    """Gradients add up over the forward passes of a step, and the rows of a step are no more for that."""
+    seen = []
+    loss_of = LabelTreeTrainer._closed_loss
+    monkeypatch.setattr(
+        LabelTreeTrainer,
+        "_closed_loss",
+        lambda self, rows: seen.append((self.state.global_step, rows)) or loss_of(self, rows),
+    )
+    changes = {"per_device_train_batch_size": 4 // n_forwards, "gradient_accumulation_steps": n_forwards}
+    make_trainer(tmp_path, "cross_entropy", max_steps=3, num_generations=2, **changes).train()
+    assert [step for step, _ in seen] == [step for step in range(3) for _ in range(n_forwards)]
+    assert all(len(rows) == 4 // n_forwards for _, rows in seen)
+    for step in range(3):
+        rows = [row for at, part in seen if at == step for row in part]
+        assert len(set(rows)) == 4
+
+
 # --- cross-entropy ---------------------------------------------------------------------------------------------------
 
 
