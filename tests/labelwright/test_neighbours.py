@@ -70,7 +70,7 @@ def test_asked_together_or_alone_rows_see_the_same(texts, k):
 
     patched = pytest.MonkeyPatch()
     with patched.context() as patch:
-        patch.setattr(neighbours, "_embed", lambda texts, encoder: WordEncoder().embed(texts))
+        patch.setattr(neighbours, "_embed", lambda texts, encoder, remember=False: WordEncoder().embed(texts))
         neighbours._indexed.cache_clear()
         pool = Neighbours(POOL, k)
         together = pool.nearest(texts)
