@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,12 +14,12 @@ import workbench_fakes
 
 from labelwright.errors import RecipeError
 from labelwright.task import by_label
-from workbench import compare, rung_process
+from workbench import compare
 from workbench.compare import score_rungs, signature
 from workbench.folder import RunBusyError, RunFolder, locked
 from workbench.ladder import Job, Ladder, RungFailedError, fewer_rows, run_rung
 from workbench.progress import Display
-from workbench.recipe import Chain, read_chain, read_recipe
+from workbench.recipe import read_chain, read_recipe
 from workbench.run import new_run, open_ladder, read_rows
 
 MODELS = """
@@ -257,12 +256,6 @@ def test_where_its_parent_is_gone_a_rung_ends(tmp_path: Path) -> None:
     assert process.stdin is not None
     process.stdin.close()
     assert process.wait(timeout=30) == 1
-    assert os.getpid() != process.pid
-
-
-def test_chain_and_rung_process_agree_on_what_is_free() -> None:
-    assert read_chain("free") == Chain((), None, True)
-    assert rung_process.read_chain is read_chain
 
 
 def test_two_comparisons_do_not_work_on_the_same_rungs(run: RunFolder) -> None:
