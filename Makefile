@@ -9,12 +9,17 @@ export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
 
 READY := .venv/.ready
 PY := .venv/bin/python
-WORK = $(PY) -m workbench $@ $(RECIPE) $(if $(RUN),--run $(RUN))
+# What a person gives arrives as typed: not expanded by make (a text may hold a dollar sign), one word for the shell.
+typed = '$(subst ','\'',$(value $1))'
+WORK = $(PY) -m workbench $@ $(call typed,RECIPE) $(if $(value RUN),--run=$(call typed,RUN))
 REDO = $(if $(FORCE),--force)
-ONE = $(if $(RUNG),--rung $(RUNG))
+ONE = $(if $(value RUNG),--rung=$(call typed,RUNG))
+# Through the environment, since a text may have several lines; exported under its own name it would be expanded.
+unexport TEXT RECIPE RUN RUNG FORCE PORT MODEL DTYPE
+export LABELWRIGHT_TEXT := $(value TEXT)
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test check optimize train calibrate compare export predict dashboard bench vllm-server clean help
+.PHONY: setup demo test check optimize train calibrate compare export predict dashboard mutants bench vllm-server clean help
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 demo: $(READY) ## everything: prompt, weights, probabilities, leaderboard, bundle
 	@$(WORK) $(REDO)
@@ -32,14 +37,16 @@ compare: $(READY) ## score everything on test, write the report
 	@$(WORK) $(REDO) $(ONE)
 export: $(READY) ## write the bundle, check it, register it (RUNG=ship: whatever the comparison says to ship)
 	@$(WORK) $(REDO) $(ONE)
-predict: $(READY) ## ask the bundle: make predict TEXT="the pool is green"
-	@$(WORK) --text "$$TEXT"
+predict: $(READY) ## ask the bundle: make predict TEXT='the pool is green'
+	@$(WORK) --text="$$LABELWRIGHT_TEXT"
 dashboard: $(READY) ## MLflow's UI on the runs (PORT=5000)
-	@$(PY) -m workbench dashboard $(RECIPE) --port $(PORT)
+	@$(PY) -m workbench dashboard $(call typed,RECIPE) --port=$(call typed,PORT)
+mutants: $(READY) ## plant deliberate faults: the tests must notice each (some minutes)
+	@$(PY) tests/mutants/run.py
 bench: $(READY) ## measure speed, write bench/results.json
 	@$(PY) -m bench
 vllm-server: $(READY) ## vLLM on 127.0.0.1 in an environment of its own (MODEL=smollm2, PORT=8000, DTYPE=auto)
-	@PORT=$(if $(filter 5000,$(PORT)),8000,$(PORT)) servers/vllm/serve $(or $(MODEL),smollm2)
+	@PORT=$(if $(filter 5000,$(value PORT)),8000,$(call typed,PORT)) DTYPE=$(call typed,DTYPE) servers/vllm/serve $(if $(value MODEL),$(call typed,MODEL),smollm2)
 clean: ## remove caches and build leftovers; runs and the environment stay
 	@rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 help: ## this list

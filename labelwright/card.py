@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelwright import predictors
+from labelwright.plain_text import escaped
 
 if TYPE_CHECKING:
     from labelwright.bundle import Bundle
@@ -38,7 +39,7 @@ def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = Non
     """
     parts = [
         _front_matter(bundle),
-        f"# {bundle.task.name}\n\n{_what(bundle)}",
+        f"# {escaped(bundle.task.name)}\n\n{_what(bundle)}",
         "## Use\n\n" + _use(bundle, n_golden),
         "## Labels\n\n" + _labels(bundle),
         "## Numbers\n\n" + _numbers(bundle.report, test),
@@ -105,7 +106,7 @@ def _external(folder: Path) -> str:
 
 def _labels(bundle: Bundle) -> str:
     lines = [
-        f"{number}. {label.name}" + (f": {label.description}" if label.description else "")
+        f"{number}. {escaped(label.name)}" + (f": {escaped(label.description)}" if label.description else "")
         for number, label in enumerate(bundle.prompt.labels[:_HEAD_ROWS], start=1)
     ]
     rest = len(bundle.prompt.labels) - len(lines)
@@ -128,11 +129,15 @@ def _metrics(report: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, s
         if hasattr(value, "_asdict"):
             value = value._asdict()
         if isinstance(value, Mapping) and {"value", "low", "high"} <= set(value):
-            yield f"{path}{name}", _number(value["value"]), f"{_number(value['low'])} to {_number(value['high'])}"
+            yield (
+                escaped(f"{path}{name}"),
+                _number(value["value"]),
+                f"{_number(value['low'])} to {_number(value['high'])}",
+            )
         elif isinstance(value, Mapping):
             yield from _metrics(value, f"{path}{name}.")
         elif isinstance(value, int | float) and not isinstance(value, bool):
-            yield f"{path}{name}", _number(value), ""
+            yield escaped(f"{path}{name}"), _number(value), ""
 
 
 def _number(value: Any) -> str:
@@ -145,7 +150,8 @@ def _history(bundle: Bundle) -> str:
     if not bundle.history:
         return "Untuned: the task's own instructions, the base model as it is."
     steps = [
-        f"{number}. {entry.get('stage', entry.get('name', 'step'))}" for number, entry in enumerate(bundle.history, 1)
+        f"{number}. {escaped(str(entry.get('stage', entry.get('name', 'step'))))}"
+        for number, entry in enumerate(bundle.history, 1)
     ]
     return "\n".join(steps) + "\n\nWhat each step decided, and on which numbers, is under `history` in `bundle.json`."
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwright.errors import DataError, LabelwrightError, RecipeError
+from labelwright import console
+from labelwright.errors import DataError, RecipeError
+from labelwright.plain_text import printable
 
 if TYPE_CHECKING:
     from labelwright.bundle import Bundle
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _STDIN = "-"
 _SHOWN_LABELS = 5
+_SHOWN_FAULTS = 10
 _BAR_WIDTH = 24
 _PROGRESS_EVERY_S = 1.0
 # Typed texts are few and a pipe may be slow: small chunks, so that answers follow soon.
@@ -39,23 +41,25 @@ _EXAMPLES = """examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status: 0, 1 where ``check`` found something, 2 for bad input."""
-    arguments = _parser().parse_args(argv)
-    try:
-        return int(arguments.command(arguments))
-    except LabelwrightError as error:
-        print("labelwright: error: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # The reader (head, less) has gone; Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    """Run a command and return its exit status.
+
+    0: done. 1: ``check`` found something, or ``predict`` left rows unanswered. 2: bad input. 3: something unexpected.
+    """
+    arguments = _arguments(sys.argv[1:] if argv is None else argv)
+    return console.run(lambda: int(arguments.command(arguments)), "labelwright")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser, commands = _parser()
+    if argv and argv[0] in commands:
+        # Options may stand between texts; argparse can do that for one command, not through its subcommands.
+        return commands[argv[0]].parse_intermixed_args(argv[1:])
+    return parser.parse_args(argv)
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The whole parser, and that of each command."""
+    parser = console.Parser(
         prog="labelwright",
         description="Classify texts with an exported bundle.",
         epilog=_EXAMPLES,
@@ -90,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
     check = _command(commands, "check", _check, "compare with what was exported: hashes, then golden rows")
     check.add_argument("--files-only", action="store_true", help="hashes only; needs no model")
-    return parser
+    return parser, dict(commands.choices)
 
 
 def _command(commands: Any, name: str, function: Any, help: str) -> argparse.ArgumentParser:
@@ -128,17 +132,22 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _predict_texts(arguments: argparse.Namespace) -> int:
-    from labelwright.labelling import label_rows
+    from labelwright.labelling import JsonLines, label_rows
 
     texts = _stdin_lines() if arguments.texts == [_STDIN] else enumerate(arguments.texts, start=1)
     source = "stdin" if arguments.texts == [_STDIN] else "texts"
     chosen = {"choices": arguments.choices} if arguments.choices else {}
     records = _first_read({"text": text, **chosen} for _, text in texts)
     bundle, engine = _open(arguments)
-    for row in label_rows(records, bundle, engine, source=source, chunk_rows=_TYPED_CHUNK_ROWS):
-        print(json.dumps(row, ensure_ascii=False) if arguments.json else _picture(row), flush=True)
+    faults = _Faults()
+    with JsonLines() as output:
+        for row in faults.told(label_rows(records, bundle, engine, source=source, chunk_rows=_TYPED_CHUNK_ROWS)):
+            if arguments.json:
+                output.write(row)
+            elif row["label"] is not None:
+                print(_picture(row), flush=True)
     _remarks(engine)
-    return 0
+    return faults.status
 
 
 def _predict_rows(arguments: argparse.Namespace) -> int:
@@ -147,12 +156,42 @@ def _predict_rows(arguments: argparse.Namespace) -> int:
 
     records = _first_read(_stdin_records() if arguments.input == _STDIN else iterate_records(arguments.input))
     source = "stdin" if arguments.input == _STDIN else arguments.input
+    faults = _Faults()
     with JsonLines(arguments.output) as output:
         bundle, engine = _open(arguments)
-        for row in _shown(_labelled(records, bundle, engine, arguments, source)):
+        for row in _shown(faults.told(_labelled(records, bundle, engine, arguments, source))):
             output.write(row)
     _remarks(engine)
-    return 0
+    return faults.status
+
+
+class _Faults:
+    """Counts the rows that were left unanswered, and says why on stderr: the first ones each, the others in all."""
+
+    def __init__(self) -> None:
+        self.n_rows = self.n_faults = 0
+
+    def told(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The same rows."""
+        for row in rows:
+            self.n_rows += 1
+            if row["label"] is None:
+                self.n_faults += 1
+                if self.n_faults <= _SHOWN_FAULTS:
+                    print("\r" + console.one_line(f"labelwright: {row['error']}"), file=sys.stderr)
+            yield row
+
+    @property
+    def status(self) -> int:
+        """The command's exit status."""
+        if not self.n_faults:
+            return console.DONE
+        print(
+            f"labelwright: {self.n_faults} of {self.n_rows} rows are left unanswered, as named above and in the output "
+            f"(label null, the reason under error)",
+            file=sys.stderr,
+        )
+        return console.FOUND_SOMETHING
 
 
 def _labelled(
@@ -220,7 +259,7 @@ def _check(arguments: argparse.Namespace) -> int:
     if result.ok and golden and not arguments.files_only:
         result = verify(arguments.bundle, _open(arguments)[1])
     for problem in result.problems:
-        print(f"labelwright: {arguments.bundle}: {problem}", file=sys.stderr)
+        print(console.one_line(f"labelwright: {arguments.bundle}: {problem}"), file=sys.stderr)
     if not result.ok:
         return 1
     rows = "not scored" if golden else "none in this bundle"
@@ -318,9 +357,10 @@ def _remarks(engine: Engine) -> None:
 def _picture(row: Mapping[str, Any]) -> str:
     """A text and its most probable labels, with bars."""
     ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])[:_SHOWN_LABELS]
+    ranked = [(printable(name), p) for name, p in ranked]
     width = max(len(name) for name, _ in ranked)
     lines = [f"  {name:{width}}  {p:.3f}  {'#' * round(_BAR_WIDTH * p)}".rstrip() for name, p in ranked]
-    return "\n".join([row["text"], *lines])
+    return "\n".join([printable(row["text"]), *lines])
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from labelwright.choices import lettered, read_choices, split_lettered
 from labelwright.decide import probabilities
 from labelwright.engine import Engine
 from labelwright.errors import DataError
+from labelwright.plain_text import printable_json
 from labelwright.records import cell
 
 # Rows handed to the engine at once: enough for it to pack well, few enough to keep memory flat.
@@ -74,22 +75,78 @@ def label_rows(
     chunk_rows : int
         Rows held and scored at once.
 
+    Yields
+    ------
+    dict
+        A row that cannot be answered (no text in it, longer than the model reads …) has the label None and the reason
+        under ``error``; it costs no other row its answer.
+
     Raises
     ------
     DataError
-        If a row has no such column or no text in it; rows before it have been given.
+        If none of the rows of the first chunk can be answered, as where the column is misnamed; it names the first.
     """
     remaining = enumerate(records, start=1)
+    is_first = True
     while chunk := list(itertools.islice(remaining, chunk_rows)):
-        texts = [cell(record, text, "text", f"{source}, row {number}") for number, record in chunk]
-        if bundle.task.by_row:
-            texts = [
-                lettered(one, read_choices(record.get(choices), f"{source}, row {number}"), f"{source}, row {number}")
-                for one, (number, record) in zip(texts, chunk, strict=True)
-            ]
-        for (_, record), one, probs in zip(chunk, texts, probabilities(bundle, engine, texts), strict=True):
-            said = answer(bundle, probs, split_lettered(one)[1] if bundle.task.by_row else None)
+        given = [_text_of(record, bundle, text, choices, f"{source}, row {number}") for number, record in chunk]
+        texts = [one for one in given if isinstance(one, str)]
+        scored = iter(_scored(bundle, engine, texts))
+        # In order: what was wrong with the row itself, else what the engine said of it.
+        results = [next(scored) if isinstance(one, str) else one for one in given]
+        if (
+            is_first
+            and (faults := [one for one in results if isinstance(one, DataError)])
+            and len(faults) == len(chunk)
+        ):
+            raise _placed(faults[0], f"{source}, row {chunk[0][0]}")
+        is_first = False
+        for (number, record), one, result in zip(chunk, given, results, strict=True):
+            if isinstance(result, DataError):
+                said: Record = {"label": None, "error": str(_placed(result, f"{source}, row {number}"))}
+            else:
+                said = answer(bundle, result, split_lettered(str(one))[1] if bundle.task.by_row else None)
             yield {f"input_{name}" if name in said else name: value for name, value in record.items()} | said
+
+
+def _text_of(record: Record, bundle: Bundle, text: str, choices: str, where: str) -> str | DataError:
+    try:
+        one = cell(record, text, "text", where)
+        return lettered(one, read_choices(record.get(choices), where), where) if bundle.task.by_row else one
+    except DataError as error:
+        return error
+
+
+def _scored(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> list[NDArray[np.float64] | DataError]:
+    """Probabilities a row, or what the engine has against it: a refused chunk is halved until the row is alone."""
+    if not texts:
+        return []
+    try:
+        return list(probabilities(bundle, engine, texts))
+    except DataError as error:
+        if len(texts) == 1:
+            return [error]
+    half = len(texts) // 2
+    return [*_scored(bundle, engine, texts[:half]), *_scored(bundle, engine, texts[half:])]
+
+
+def _placed(error: DataError, where: str) -> DataError:
+    """The same error, said of a row of the file: an engine counts the rows of its own call."""
+    message = str(error)
+    if message.startswith(where):
+        return error
+    return DataError(f"{where}: {message.split('…): ', 1)[-1] if message.startswith('row 1 (') else message}")
+
+
+def json_line(row: Mapping[str, Any], encoding: str = "utf-8") -> str:
+    """A row as JSON in one line. What JSON has no form for (dates, decimals) is written as text.
+
+    Parameters
+    ----------
+    encoding : str
+        Of where it goes: only UTF-8 has a form for every character.
+    """
+    return json.dumps(row, ensure_ascii=encoding.lower().replace("-", "") != "utf8", default=str)
 
 
 class JsonLines:
@@ -120,8 +177,11 @@ class JsonLines:
         return self
 
     def write(self, row: Mapping[str, Any]) -> None:
-        """Write one row. What JSON has no form for (dates, decimals) is written as text."""
-        self._file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+        """Write one row; on stdout at once, and so that no row drives a terminal."""
+        if self.path is not None:
+            self._file.write(json_line(row) + "\n")
+            return
+        print(printable_json(json_line(row, self._file.encoding or "utf-8")), file=self._file, flush=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,15 +1,15 @@
 """`python -m workbench <verb> RECIPE`: arguments in, one line out where something is wrong.
 
-Exit status: 0 done, 2 the input's fault, 130 interrupted.
+Exit status: 0 done, 2 the input's fault, 3 something unexpected, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 
-from labelwright.errors import LabelwrightError
+from labelwright import console
+from labelwright.plain_text import quoted
 
 VERBS = {
     "demo": "everything: stages, comparison, bundle",
@@ -26,15 +26,9 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        return _run(options)
-    except LabelwrightError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        again = f"python -m workbench {options.verb} {options.recipe}"
-        print(f"\ninterrupted; the same command continues: make {options.verb}, or {again}", file=sys.stderr)
-        return 130
+    again = f"python -m workbench {options.verb} {quoted(options.recipe)}"
+    interrupted = f"interrupted; the same command continues: make {options.verb}, or {again}"
+    return console.run(lambda: _run(options), "labelwright", interrupted)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -60,7 +54,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m workbench", description="From a recipe to a tuned classifier.")
+    parser = console.Parser(prog="python -m workbench", description="From a recipe to a tuned classifier.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, purpose in VERBS.items():
         verb = verbs.add_parser(name, help=purpose, description=purpose)

@@ -79,7 +79,7 @@ def report_markdown(
         tables.table(*table(report)),
         _LEGEND,
         *(
-            f"{tables.escaped(rung['name'])} is left out: {rung['failed']}"
+            f"{tables.escaped(rung['name'])} is left out: {tables.escaped(rung['failed'])}"
             for rung in report["rungs"]
             if rung["failed"]
         ),

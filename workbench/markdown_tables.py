@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
 
 from labelwright.intervals import Interval
+from labelwright.plain_text import escaped
 from workbench.board import QUALITY
 from workbench.progress import duration
 from workbench.wording import decimals, listed, megabytes, milliseconds, p_value, percent
 
 TITLES = {"accuracy": "accuracy %", "macro_f1": "macro-F1 %", "log_loss": "log loss", "brier": "Brier", "ece": "ECE %"}
 _PERCENT = ("accuracy", "macro_f1", "ece")
-_LONGEST_TEXT = 300
-# What a Markdown reader would take for markup in a quoted text; underscores only where they stand at a word's edge.
-_MARKUP = re.compile(r"[\\|`*<>\[\]]|(?<!\w)_|_(?!\w)")
 
 
 def section(title: str, body: str, *remarks: str) -> list[str]:
@@ -44,13 +41,6 @@ def cell(metric: str, one: Mapping[str, float] | None, signed: bool = False) -> 
 def number(value: float | None, form: str) -> str:
     """A number that may be missing."""
     return "–" if value is None else form.format(value)
-
-
-def escaped(text: str) -> str:
-    """Text that keeps to its cell: one line, no markup, and no longer than a reader would follow."""
-    text = " ".join(text.split())
-    text = text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
-    return _MARKUP.sub(lambda found: "\\" + found.group(), text)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -186,7 +176,7 @@ def stages(report: Mapping[str, Any], curves: Mapping[str, Any]) -> str:
         for key, value in stage["decided"].items():
             told = _told(value)
             if told and key != "stage":
-                lines.append(f"  - {key}: {told}")
+                lines.append(f"  - {escaped(key)}: {escaped(told)}")
         for key, points in curves.get(stage["folder"], {}).items():
             (first, begun), (last, ended) = points[0], points[-1]
             lines.append(f"  - curve {key}: {begun:.3f} at step {first}, {ended:.3f} at step {last}")

@@ -5,6 +5,7 @@ A bar on a terminal; elsewhere (a log file, CI) plain lines at intervals, the fi
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from labelwright.plain_text import printable
 
 # Metrics a person wants to see move; anything else goes to tracking only.
 _LIVE = ("dev_accuracy", "accuracy", "dev", "reward", "loss")
@@ -39,15 +42,15 @@ class Display:
         self._live = ""
 
     def say(self, line: str) -> None:
-        """Print one line above the bar."""
-        self.console.print(line, markup=False)
+        """Print one line above the bar, or several; what would drive the terminal is spelt out."""
+        self.console.print(printable(line, keep="\n"), markup=False)
 
     @contextmanager
     def step(self, name: str, number: int = 0, of: int = 0) -> Iterator[None]:
         """Show a step while its body runs; the line at its end names the time it took."""
         title = f"[{number}/{of}] {name}" if of else name
         self._name, self._live, begun = title, "", time.monotonic()
-        self._printed, self._first_done, self._last_done = 0.0, None, -1
+        self._printed, self._first_done, self._last_done = -math.inf, None, -1
         if self.console.is_terminal:
             columns = (
                 SpinnerColumn(),
@@ -81,7 +84,7 @@ class Display:
             if self._first_done is None:
                 # A resumed stage begins part-way: its rate counts from there, not from zero.
                 self._first_done, self._first_at = done, now
-            self._live = message or self._live
+            self._live = printable(message) or self._live
             left = self._left(done, total, now)
             if self._bar is not None:
                 self._bar.update(self._task, completed=done, total=total, live=self._live, left=left)
@@ -106,7 +109,7 @@ class Display:
 
     _first_done: int | None = None
     _first_at = 0.0
-    _printed = 0.0
+    _printed = -math.inf
     _last_done = -1
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from labelwright.bundle import load
 from labelwright.choices import lettered, split_lettered
 from labelwright.errors import LabelwrightError, RecipeError
+from labelwright.plain_text import quoted
 from workbench.data import split_digest
 from workbench.folder import Clock, RunFolder, find_run, runs_of
 from workbench.progress import Display, duration, silence_libraries
@@ -111,7 +112,7 @@ def export(recipe: Recipe, run: str, force: bool, display: Display, rung: str = 
         work.finish_interrupted()
         _export(work, force)
         display.say(f"bundle: {work.folder.path / 'bundle'}")
-        display.say(f'try it: labelwright predict {work.folder.path / "bundle"} "{work.splits.dev[0].text}"')
+        display.say(f"try it: {try_it(work.folder.path / 'bundle', work.splits.dev[0].text)}")
 
 
 def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
@@ -214,12 +215,17 @@ def _show_outputs(work: Session, seconds: float) -> None:
     say(f"report:  {path / 'report.html'}")
     say(f"MLflow:  {work.tracking.uri}")
     say("next:")
-    say(f'  {_make("predict", recipe)} TEXT="{work.splits.dev[0].text[:60]}"')
+    say(f"  {_make('predict', recipe)} TEXT={quoted(work.splits.dev[0].text[:60])}")
     say(f"  {_make('dashboard', recipe)}")
-    say(f"  .venv/bin/labelwright check {path / 'bundle'}")
+    say(f"  .venv/bin/labelwright check {quoted(str(path / 'bundle'))}")
+
+
+def try_it(bundle: Path, text: str) -> str:
+    """The command that asks a bundle about a row, to copy: whatever the row holds, it is one word and runs nothing."""
+    return f".venv/bin/labelwright predict {quoted(str(bundle))} {quoted(text)}"
 
 
 def _make(verb: str, recipe: Recipe, run: Path | None = None) -> str:
     """The command a person types."""
-    given = "" if recipe.path == Path("runs/homeowner.toml") else f" RECIPE={recipe.path}"
+    given = "" if recipe.path == Path("runs/homeowner.toml") else f" RECIPE={quoted(str(recipe.path))}"
     return f"make {verb}{given}" + (f" RUN={run.name}" if run else "")

@@ -134,6 +134,17 @@ def test_the_prompt_is_written_out_with_a_place_for_the_text(tmp_path):
     assert tuple(content["options"]) == bundle.prompt.options
 
 
+def test_other_peoples_words_make_no_markup_in_the_card(tmp_path):
+    labels = (Label("<b>pool</b>", "a\n# heading | `x`"), Label("[x](http://y)"), Label("- dash"))
+    task = Task("name <script>", "Say which.", labels)
+    bundle = replace(toy_bundle(), task=task, prompt=Prompt.for_task(task, toy_bundle().prompt.template))
+    save(bundle, tmp_path / "b")
+    card = (tmp_path / "b" / "README.md").read_text()
+    assert "# name \\<script\\>" in card
+    assert "1. \\<b\\>pool\\</b\\>: a # heading \\| \\`x\\`" in card
+    assert "2. \\[x\\](http://y)\n3. \\- dash" in card
+
+
 def test_the_card_says_what_where_and_how_well(tmp_path):
     report = {"dev": {"accuracy": {"value": 0.81234, "low": 0.7, "high": 0.9}}, "n_rows": 30}
     bundle = replace(toy_bundle(), report=report, history=({"stage": "gepa"}, {"stage": "grpo"}))

@@ -16,6 +16,7 @@ from labelwright import labelling
 from labelwright.bundle import save
 from labelwright.cli import main
 from labelwright.decide import probabilities
+from labelwright.errors import DataError
 
 
 @pytest.fixture
@@ -152,14 +153,93 @@ def test_rows_are_scored_in_chunks_and_never_held_at_once():
     assert {n_rows for n_rows, _ in engine.calls} == {8, 4}
 
 
-def test_a_bad_row_leaves_the_older_output_alone(bundle, tmp_path, capsys):
+def test_a_bad_row_costs_no_other_row_its_answer(bundle, tmp_path, capsys):
+    rows = [{"text": ("pool", "fence", "hvac")[n % 3], "n": n} for n in range(1200)]
+    rows[700] = {"text": "  ", "n": 700}
+    rows[701] = {"message": "pool", "n": 701}
+    rows[702] = {"text": "half \ud83d", "n": 702}
+    source, output = write_rows(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+    assert main(["predict", bundle, "--input", source, "--output", str(output)]) == 1
+    written = [json.loads(line) for line in output.read_text().splitlines()]
+    assert [row["n"] for row in written] == list(range(1200))
+    bad = [row for row in written if row["label"] is None]
+    assert [row["n"] for row in bad] == [700, 701, 702]
+    assert bad[0]["error"] == f"{source}, row 701: the text is empty; fill it in or remove the row"
+    assert all(row["label"] == row["text"] for row in written if row["label"] is not None)
+    err = capsys.readouterr().err
+    assert f"{source}, row 702: no column 'text'" in err
+    assert "3 of 1200 rows are left unanswered" in err
+
+
+def test_a_row_that_the_engine_refuses_costs_no_other_row_its_answer(bundle, tmp_path, monkeypatch, capsys):
+    class Short(FakeEngine):
+        def score(self, prompts, options):
+            for number, prompt in enumerate(prompts, start=1):
+                if "endless" in prompt.user:
+                    raise DataError(f"row {number} ({prompt.user[:9]!r}…): 9000 tokens, but toy reads at most 2048")
+            return super().score(prompts, options)
+
+    monkeypatch.setattr(labelwright.engine, "open_engine", lambda weights, settings: Short())
+    rows = [{"text": "pool endless: …" if n in (3, 97) else "pool"} for n in range(100)]
+    source = write_rows(tmp_path / "in.jsonl", rows)
+    assert main(["predict", bundle, "--input", source]) == 1
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [n for n, row in enumerate(written) if row["label"] is None] == [3, 97]
+    assert written[97]["error"] == f"{source}, row 98: 9000 tokens, but toy reads at most 2048"
+
+
+def test_where_no_row_can_be_answered_the_older_output_stays(bundle, tmp_path, capsys):
     output = tmp_path / "out.jsonl"
     output.write_text("older\n")
-    source = write_rows(tmp_path / "in.jsonl", [{"text": "pool"}, {"text": "  "}])
+    source = write_rows(tmp_path / "in.jsonl", [{"message": "pool"}, {"message": "fence"}])
     error = refused(["predict", bundle, "--input", source, "--output", str(output)], capsys)
-    assert f"{source}, row 2: the text is empty; fill it in or remove the row" in error
+    assert f"{source}, row 1: no column 'text' for text" in error
     assert output.read_text() == "older\n"
     assert [path.name for path in tmp_path.iterdir() if "unfinished" in path.name] == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--json", "a pool", "a fence"], ["a pool", "--json", "a fence"], ["a pool", "a fence", "--json"]],
+)
+def test_options_may_stand_anywhere(bundle, arguments, capsys):
+    assert main(["predict", bundle, *arguments]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["text"] for row in rows] == ["a pool", "a fence"]
+    assert main(["predict", *arguments[:1], bundle, *arguments[1:]]) == (0 if arguments[0] == "--json" else 2)
+
+
+def test_texts_that_begin_with_a_dash_are_texts(bundle, capsys):
+    assert main(["predict", bundle, "-5 degrees by the pool", "--json"]) == 0
+    assert main(["predict", bundle, "--json", "--", "--pool", "-p"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["text"] for row in rows] == ["-5 degrees by the pool", "--pool", "-p"]
+
+
+TERMINAL = "pool \x1b]0;owned\x07 \x1b[2J \x9b31m \u202e red\rgone"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]])
+def test_no_row_drives_the_terminal(bundle, tmp_path, arguments, capsys):
+    assert main(["predict", bundle, TERMINAL, *arguments]) == 0
+    assert (
+        main(["predict", bundle, "--input", write_rows(tmp_path / "in.jsonl", [{"text": TERMINAL}, {"text": ""}])]) == 1
+    )
+    out, err = capsys.readouterr()
+    assert not set("\x1b\x07\x9b\u202e\x7f") & set(out + err)
+    assert "\r" not in out
+    if arguments:
+        assert all(json.loads(line)["text"] in (TERMINAL, "") for line in out.splitlines())
+
+
+def test_a_console_of_another_encoding_is_no_traceback(bundle, monkeypatch):
+    console = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", console)
+    assert main(["predict", bundle, "pool 👍"]) == 0
+    assert main(["predict", bundle, "pool 👍", "--json"]) == 0
+    shown = console.buffer.getvalue().decode("cp1252").splitlines()
+    assert shown[0] == "pool \\U0001f44d"
+    assert json.loads(shown[-1])["text"] == "pool 👍"
 
 
 def test_half_characters_in_other_columns_survive(bundle, tmp_path):

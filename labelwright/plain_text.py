@@ -1,0 +1,79 @@
+"""Other people's text where people see it: on a terminal, in Markdown, in a command to copy.
+
+Rows, labels and what models write come from anywhere. An escape sequence in a row can move a terminal's cursor, rename
+its window or hide what is above it; a backtick or a ``$( )`` in a command to copy runs when it is pasted. So text
+passes through here on its way out, and nowhere is it shown raw.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import unicodedata
+
+# Besides control characters (Unicode's Cc, of which terminals obey C0 and C1), lone surrogates (Cs) and separators of
+# lines and paragraphs: marks that turn the direction of what follows, so that a line reads as what it is not
+# (CVE-2021-42574).
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+# What a Markdown reader would take for markup in a quoted text; underscores only where they stand at a word's edge.
+_MARKUP = re.compile(r"[\\|`*<>\[\]~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
+# At the beginning of a line these make headings, lists, rules and tables of what should be text.
+_AT_THE_START = re.compile(r"^(\s*)([#+=-]|\d+(?=[.)]))")
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Text in which nothing drives a terminal: what would is written as Python writes it.
+
+    Parameters
+    ----------
+    keep : str
+        Characters that pass all the same, such as a newline.
+
+    Examples
+    --------
+    >>> print(printable("red \x1b[31m, bell \x07, two\nlines, emoji 👨‍👩‍👧"))
+    red \x1b[31m, bell \x07, two\nlines, emoji 👨‍👩‍👧
+    """
+    return "".join(one if one in keep or not _drives(one) else _spelt(one) for one in text)
+
+
+def printable_json(line: str) -> str:
+    r"""A line of JSON in which nothing drives a terminal, and which still says the same.
+
+    >>> print(printable_json('{"text": "\x9b31m \u202e \x7f"}'))
+    {"text": "\u009b31m \u202e \u007f"}
+    """
+    return "".join(f"\\u{ord(one):04x}" if _drives(one) else one for one in line)
+
+
+def escaped(text: str, longest: int = 300) -> str:
+    r"""Text that Markdown shows as it is: one line, no markup, and no longer than a reader would follow.
+
+    >>> print(escaped("a|b <script> [x](y) snake_case _it_ &lt;"))
+    a\|b \<script\> \[x\](y) snake_case \_it\_ \&lt;
+    >>> print(escaped("# no heading"), escaped("3. no list"))
+    \# no heading 3\. no list
+    """
+    text = printable(" ".join(text.split()))
+    text = text if len(text) <= longest else text[: longest - 1] + "…"
+    text = _MARKUP.sub(lambda found: "\\" + found.group(), text)
+    # A digit cannot be escaped, what follows it can.
+    return _AT_THE_START.sub(lambda at: at[1] + (f"{at[2]}\\" if at[2].isdigit() else f"\\{at[2]}"), text)
+
+
+def quoted(text: str) -> str:
+    """Text as one word of a POSIX shell's command line, whatever is in it, and printable.
+
+    >>> print(quoted("costs $50"), quoted("it's `here`"))
+    'costs $50' 'it'"'"'s `here`'
+    """
+    return shlex.quote(printable(text))
+
+
+def _drives(character: str) -> bool:
+    return character in _TURNING or unicodedata.category(character) in _UNPRINTABLE
+
+
+def _spelt(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

@@ -1,0 +1,56 @@
+"""Other people's text: whatever is in it, it drives no terminal, makes no markup and is one word of a command."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from labelwright.plain_text import escaped, printable, printable_json, quoted
+
+CONTROLS = {chr(code) for code in [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F)]}
+TEXTS = st.text(st.characters() | st.sampled_from(sorted(CONTROLS)))
+
+
+@given(TEXTS)
+@example("".join(sorted(CONTROLS)))
+def test_nothing_printable_drives_a_terminal(text):
+    assert not CONTROLS & set(printable(text))
+    assert not CONTROLS & set(printable_json(json.dumps(text, ensure_ascii=False)))
+    printable(text).encode()  # no half characters either
+
+
+@given(TEXTS)
+def test_json_says_the_same(text):
+    assert json.loads(printable_json(json.dumps(text, ensure_ascii=False))) == text
+
+
+def test_scripts_and_emoji_stay():
+    for text in ("नमस्ते", "👨‍👩‍👧 👍🏽", "שלום", "می‌خواهم", "naïve café", "C++ / C#"):
+        assert printable(text) == text
+
+
+@given(TEXTS)
+def test_a_quoted_text_is_one_word(text):
+    assert shlex.split(quoted(text)) == [printable(text)]
+
+
+def test_a_quoted_text_runs_nothing(tmp_path):
+    text = f"$(touch {tmp_path}/a) `touch {tmp_path}/b`; touch {tmp_path}/c # ' \" \\ ${{HOME}} !!"
+    said = subprocess.run(["sh", "-c", f"printf %s {quoted(text)}"], capture_output=True, text=True).stdout
+    assert said == text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_markdown_shows_text_as_it_is():
+    assert escaped("# a") == "\\# a"
+    assert escaped("- a") == "\\- a"
+    assert escaped("12. a") == "12\\. a"
+    assert escaped("a\n# b") == "a # b"
+    assert escaped("![x](javascript:y)") == "!\\[x\\](javascript:y)"
+    assert escaped("<img src=x onerror=alert(1)>").startswith("\\<img")
+    assert escaped("fish & chips &amp;") == "fish & chips \\&amp;"
+    assert escaped("a\x1b[31m") == r"a\\x1b\[31m"

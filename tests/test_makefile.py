@@ -1,0 +1,73 @@
+"""What a person gives to make arrives as typed: real make, with a stand-in for Python that prints what it is given."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MAKEFILE = Path(__file__).resolve().parents[1] / "Makefile"
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    shutil.copy(MAKEFILE, tmp_path)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    python.chmod(0o755)
+    for name in ("constraints.txt", "pyproject.toml", ".venv/.ready"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / "constraints.txt", (0, 0))
+    os.utime(tmp_path / "pyproject.toml", (0, 0))
+    return tmp_path
+
+
+def make(folder: Path, *arguments: str, **variables: str) -> list[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(
+        ["make", *arguments], cwd=folder, capture_output=True, text=True, env={**environment, **variables}, check=True
+    )
+    return json.loads(done.stdout)
+
+
+TEXTS = [
+    "no hot water",
+    "costs $50",
+    "costs $$50 ${HOME} $(HOME)",
+    "$(shell touch owned)",
+    "`touch owned` $(touch owned); touch owned",
+    'it\'s "quoted" \\ # % ! é 👍',
+    "-5 degrees",
+    "--help",
+    "two\nlines",
+    " spaces  around ",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("by", ["argument", "environment"])
+def test_a_text_arrives_as_typed(folder, text, by):
+    said = make(folder, "predict", f"TEXT={text}") if by == "argument" else make(folder, "predict", TEXT=text)
+    # make itself leaves out white space between "=" and what follows.
+    assert said[4] == f"--text={text.lstrip() if by == 'argument' else text}"
+    assert not (folder / "owned").exists()
+
+
+@pytest.mark.parametrize("given", ["runs/my tickets.toml", "it's.toml", "$(shell touch owned).toml", "a;touch owned"])
+def test_names_are_one_word(folder, given):
+    assert make(folder, "compare", f"RECIPE={given}", f"RUN={given}", f"RUNG={given}") == [
+        "-m", "workbench", "compare", given, f"--run={given}", f"--rung={given}",
+    ]  # fmt: skip
+    assert not (folder / "owned").exists()
+
+
+def test_what_is_not_given_is_left_out(folder):
+    assert make(folder, "export") == ["-m", "workbench", "export", "runs/homeowner.toml"]
+    assert make(folder, "demo", "FORCE=1", "RUN=1-2")[3:] == ["runs/homeowner.toml", "--run=1-2", "--force"]
