@@ -22,6 +22,7 @@ from labelwright.plain_text import printable
 if TYPE_CHECKING:
     from labelwright.bundle import Bundle
     from labelwright.engine import Engine
+    from labelwright.records import Fault, Row
 
 _STDIN = "-"
 _SHOWN_LABELS = 5
@@ -133,15 +134,17 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _predict_texts(arguments: argparse.Namespace) -> int:
     from labelwright.labelling import JsonLines, label_rows
+    from labelwright.records import Row, scan_lines
 
-    texts = _stdin_lines() if arguments.texts == [_STDIN] else enumerate(arguments.texts, start=1)
+    typed = (Row(number, {"text": text}) for number, text in enumerate(arguments.texts, start=1))
     source = "stdin" if arguments.texts == [_STDIN] else "texts"
-    chosen = {"choices": arguments.choices} if arguments.choices else {}
-    records = _first_read({"text": text, **chosen} for _, text in texts)
+    rows = _first_read(scan_lines(sys.stdin.buffer, source) if source == "stdin" else typed)
+    if arguments.choices:
+        rows = (_with_choices(row, arguments.choices) for row in rows)
     bundle, engine = _open(arguments)
     faults = _Faults()
     with JsonLines() as output:
-        for row in faults.told(label_rows(records, bundle, engine, source=source, chunk_rows=_TYPED_CHUNK_ROWS)):
+        for row in faults.told(label_rows(rows, bundle, engine, source=source, chunk_rows=_TYPED_CHUNK_ROWS)):
             if arguments.json:
                 output.write(row)
             elif row["label"] is not None:
@@ -152,14 +155,14 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
 
 def _predict_rows(arguments: argparse.Namespace) -> int:
     from labelwright.labelling import JsonLines
-    from labelwright.records import iterate_records
+    from labelwright.records import scan_jsonl, scan_records
 
-    records = _first_read(_stdin_records() if arguments.input == _STDIN else iterate_records(arguments.input))
     source = "stdin" if arguments.input == _STDIN else arguments.input
+    rows = _first_read(scan_jsonl(sys.stdin.buffer, source) if source == "stdin" else scan_records(arguments.input))
     faults = _Faults()
     with JsonLines(arguments.output) as output:
         bundle, engine = _open(arguments)
-        for row in _shown(faults.told(_labelled(records, bundle, engine, arguments, source))):
+        for row in _shown(faults.told(_labelled(rows, bundle, engine, arguments, source))):
             output.write(row)
     _remarks(engine)
     return faults.status
@@ -195,12 +198,12 @@ class _Faults:
 
 
 def _labelled(
-    records: Iterator[dict[str, Any]], bundle: Bundle, engine: Engine, arguments: argparse.Namespace, source: str
+    rows: Iterator[Row | Fault], bundle: Bundle, engine: Engine, arguments: argparse.Namespace, source: str
 ) -> Iterator[dict[str, Any]]:
     from labelwright.labelling import label_rows
 
     columns = {"text": arguments.text_column, "choices": arguments.choices_column}
-    return label_rows(records, bundle, engine, **columns, source=source)
+    return label_rows(rows, bundle, engine, **columns, source=source)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -302,34 +305,18 @@ def _refuse_model_options(arguments: argparse.Namespace, name: str) -> None:
         )
 
 
-def _first_read(records: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _first_read(rows: Iterator[Row | Fault]) -> Iterator[Row | Fault]:
     """The same rows, the first one read already: a file that cannot be read is refused before a model is loaded."""
-    first = next(records, None)
+    first = next(rows, None)
     if first is None:
         raise DataError("stdin: nothing to label; expected one text a line, or with --input - one JSON object a line")
-    return itertools.chain([first], records)
+    return itertools.chain([first], rows)
 
 
-def _stdin_lines() -> Iterator[tuple[int, str]]:
-    """Numbered lines of stdin that are not blank."""
-    for number, line in enumerate(sys.stdin.buffer, start=1):
-        try:
-            text = line.decode().strip()
-        except UnicodeDecodeError as error:
-            raise DataError(f"stdin, line {number}: not UTF-8; convert the text first") from error
-        if text:
-            yield number, text
+def _with_choices(row: Row | Fault, choices: Sequence[str]) -> Row | Fault:
+    from labelwright.records import Row
 
-
-def _stdin_records() -> Iterator[dict[str, Any]]:
-    for number, line in _stdin_lines():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"stdin, line {number}: not JSON ({error.msg}); expected one object a line") from error
-        if not isinstance(record, dict):
-            raise DataError(f"stdin, line {number}: expected a JSON object, found {type(record).__name__}")
-        yield record
+    return Row(row.number, {**row.record, "choices": choices}) if isinstance(row, Row) else row
 
 
 def _shown(rows: Iterator[Any]) -> Iterator[Any]:

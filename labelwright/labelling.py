@@ -23,7 +23,7 @@ from labelwright.decide import probabilities
 from labelwright.engine import Engine
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_json
-from labelwright.records import cell
+from labelwright.records import Fault, Row, refusal, text_of
 
 # Rows handed to the engine at once: enough for it to pack well, few enough to keep memory flat.
 CHUNK_ROWS = 512
@@ -50,7 +50,7 @@ def answer(bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | 
 
 
 def label_rows(
-    records: Iterable[Record],
+    rows: Iterable[Row | Fault],
     bundle: Bundle,
     engine: Engine,
     *,
@@ -61,11 +61,14 @@ def label_rows(
 ) -> Iterator[Record]:
     """Each row with its answer added, in order.
 
-    A column of the input that has the name of an answer (``label``, say, with the right one) is kept as
-    ``input_label``.
+    A row that cannot be answered (it could not be read, has no text, is longer than the model reads …) keeps its place,
+    with None as its label and the reason under ``error``; it costs no other row its answer. A column of the input that
+    has the name of an answer (``label``, say, with the right one) is kept as ``input_label``.
 
     Parameters
     ----------
+    rows : iterable of Row or Fault
+        As ``labelwright.records.scan_records`` gives them.
     text : str
         Column of the text.
     choices : str
@@ -75,46 +78,44 @@ def label_rows(
     chunk_rows : int
         Rows held and scored at once.
 
-    Yields
-    ------
-    dict
-        A row that cannot be answered (no text in it, longer than the model reads …) has the label None and the reason
-        under ``error``; it costs no other row its answer.
-
     Raises
     ------
     DataError
-        If none of the rows of the first chunk can be answered, as where the column is misnamed; it names the first.
+        If none of the rows of the first chunk can be answered, as where the column is misnamed; it names them.
     """
-    remaining = enumerate(records, start=1)
+    remaining = iter(rows)
     is_first = True
     while chunk := list(itertools.islice(remaining, chunk_rows)):
-        given = [_text_of(record, bundle, text, choices, f"{source}, row {number}") for number, record in chunk]
-        texts = [one for one in given if isinstance(one, str)]
-        scored = iter(_scored(bundle, engine, texts))
-        # In order: what was wrong with the row itself, else what the engine said of it.
-        results = [next(scored) if isinstance(one, str) else one for one in given]
-        if (
-            is_first
-            and (faults := [one for one in results if isinstance(one, DataError)])
-            and len(faults) == len(chunk)
-        ):
-            raise _placed(faults[0], f"{source}, row {chunk[0][0]}")
+        read = [_readable(row, bundle, text, choices) for row in chunk]
+        scored = iter(_scored(bundle, engine, [one for one in read if isinstance(one, str)]))
+        results = [next(scored) if isinstance(one, str) else one for one in read]
+        faults = [
+            Fault(row.number, str(one)) if isinstance(one, DataError) else one
+            for row, one in zip(chunk, results, strict=True)
+        ]
+        if is_first and all(isinstance(one, Fault) for one in faults):
+            raise refusal(source, [one for one in faults if isinstance(one, Fault)])
         is_first = False
-        for (number, record), one, result in zip(chunk, given, results, strict=True):
-            if isinstance(result, DataError):
-                said: Record = {"label": None, "error": str(_placed(result, f"{source}, row {number}"))}
+        for row, one, result in zip(chunk, read, faults, strict=True):
+            if isinstance(result, Fault):
+                said: Record = {"label": None, "error": f"{source}, {result}"}
             else:
                 said = answer(bundle, result, split_lettered(str(one))[1] if bundle.task.by_row else None)
+            record = {} if isinstance(row, Fault) else row.record
             yield {f"input_{name}" if name in said else name: value for name, value in record.items()} | said
 
 
-def _text_of(record: Record, bundle: Bundle, text: str, choices: str, where: str) -> str | DataError:
+def _readable(row: Row | Fault, bundle: Bundle, text: str, choices: str) -> str | Fault:
+    """What the model is to read of a row, or what is wrong with it."""
+    if isinstance(row, Fault):
+        return row
     try:
-        one = cell(record, text, "text", where)
-        return lettered(one, read_choices(record.get(choices), where), where) if bundle.task.by_row else one
+        one = text_of(row.record, text, "text")
+        if bundle.task.by_row:
+            return lettered(one, read_choices(row.record.get(choices), "the row"), "the row")
+        return one
     except DataError as error:
-        return error
+        return Fault(row.number, str(error))
 
 
 def _scored(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> list[NDArray[np.float64] | DataError]:
@@ -125,17 +126,10 @@ def _scored(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> list[NDArra
         return list(probabilities(bundle, engine, texts))
     except DataError as error:
         if len(texts) == 1:
-            return [error]
+            # An engine counts the rows of its own call; which row of the file it is, the caller knows.
+            return [DataError(str(error).split("…): ", 1)[-1] if str(error).startswith("row 1 (") else str(error))]
     half = len(texts) // 2
     return [*_scored(bundle, engine, texts[:half]), *_scored(bundle, engine, texts[half:])]
-
-
-def _placed(error: DataError, where: str) -> DataError:
-    """The same error, said of a row of the file: an engine counts the rows of its own call."""
-    message = str(error)
-    if message.startswith(where):
-        return error
-    return DataError(f"{where}: {message.split('…): ', 1)[-1] if message.startswith('row 1 (') else message}")
 
 
 def json_line(row: Mapping[str, Any], encoding: str = "utf-8") -> str:
@@ -144,9 +138,14 @@ def json_line(row: Mapping[str, Any], encoding: str = "utf-8") -> str:
     Parameters
     ----------
     encoding : str
-        Of where it goes: only UTF-8 has a form for every character.
+        Of where it goes: characters that it lacks, and half characters, are written as JSON's escapes.
     """
-    return json.dumps(row, ensure_ascii=encoding.lower().replace("-", "") != "utf8", default=str)
+    line = json.dumps(row, ensure_ascii=False, default=str)
+    try:
+        line.encode(encoding)
+    except UnicodeEncodeError:
+        return json.dumps(row, default=str)
+    return line
 
 
 class JsonLines:
@@ -170,8 +169,7 @@ class JsonLines:
     def __enter__(self) -> JsonLines:
         if self.path is not None:
             try:
-                # Half a character (a lone surrogate) is no UTF-8; backslashreplace writes it as JSON's escape.
-                self._file = self._unfinished.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
+                self._file = self._unfinished.open("w", encoding="utf-8", newline="\n")
             except OSError as error:
                 raise DataError(f"{self.path}: cannot be written ({error.strerror}); check its folder") from error
         return self

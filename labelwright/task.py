@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from labelwright.errors import DataError
-from labelwright.records import cell, is_missing, read_records
+from labelwright.records import Fault, Row, checked_text, optional_text, read_rows, refusal, text_of
 
 # What stands before a row's own choices.
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -150,35 +150,57 @@ def read_examples(
     ------
     DataError
         File missing, unreadable, not UTF-8, empty, of another kind; column missing; empty text or label; text that is
-        not text. Names file and row.
+        not text. Names the file and every row that is at fault.
     """
     path = Path(path)
     columns = {"text": text, "label": label, "group": group, "choices": choices, "id": id}
-    return examples_from_records(read_records(path), columns, source=str(path))
+    rows, faults = read_rows(path)
+    return _examples([*rows, *faults], columns, source=str(path))
 
 
 def examples_from_records(
     records: Iterable[Mapping[str, Any]], columns: Mapping[str, str | None], source: str
 ) -> list[Example]:
     """Turn dictionaries into examples; ``columns`` maps text, label, group, choices and id to column names."""
+    return _examples((Row(number, dict(record)) for number, record in enumerate(records, start=1)), columns, source)
+
+
+def _examples(rows: Iterable[Row | Fault], columns: Mapping[str, str | None], source: str) -> list[Example]:
     wanted = {role: column for role, column in columns.items() if column}
-    examples = []
-    for number, record in enumerate(records, start=1):
-        where = f"{source}, row {number}"
-        value = {role: record.get(column) for role, column in wanted.items()}
-        for role in ("group", "choices", "id"):
-            if role in wanted and wanted[role] not in record:
-                cell(record, wanted[role], role, where)  # raises, with the message for a missing column
-        examples.append(
-            Example(
-                id=str(number) if is_missing(value.get("id")) else str(value["id"]).strip(),
-                text=cell(record, wanted["text"], "text", where),
-                label=cell(record, wanted["label"], "label", where),
-                choices=choices_cell(value.get("choices"), where),
-                group=None if is_missing(value.get("group")) else str(value["group"]),
-            )
-        )
+    examples, faults = [], []
+    for row in rows:
+        if isinstance(row, Fault):
+            faults.append(row)
+            continue
+        try:
+            examples.append(_example(row, wanted))
+        except DataError as error:
+            faults.append(Fault(row.number, str(error)))
+            if row.number == 1 and not set(wanted.values()) <= set(row.record):
+                break  # a column that the first row lacks is a wrong name: once is enough
+    if faults:
+        raise refusal(source, faults)
     return examples
+
+
+def _example(row: Row, wanted: Mapping[str, str]) -> Example:
+    """The row as an example. Raises DataError with the first thing that is wrong with it."""
+    text, label = (text_of(row.record, wanted[role], role) for role in ("text", "label"))
+    group, id = (_name(row.record, wanted[role], role) if role in wanted else "" for role in ("group", "id"))
+    choices = None
+    if "choices" in wanted:
+        if wanted["choices"] not in row.record:
+            optional_text(row.record, wanted["choices"], "choices")  # raises, with the message for a missing column
+        choices = choices_cell(row.record[wanted["choices"]], "")
+    return Example(id or str(row.number), text, label, choices, group or None)
+
+
+def _name(record: Mapping[str, Any], column: str, role: str) -> str:
+    """An id or a group: 5 and 5.0 are one, as a column of numbers with gaps in it comes as floats."""
+    value = record.get(column)
+    if isinstance(value, float) and value.is_integer():
+        record = {column: int(value)}
+    return optional_text(record, column, role)
 
 
 def check_examples(examples: Sequence[Example], names: Sequence[str] | None = None, source: str = "data") -> None:
@@ -274,5 +296,6 @@ def choices_cell(value: Any, where: str) -> tuple[str, ...] | None:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if not isinstance(value, list | tuple):
-        raise DataError(f'{where}: the choices are not a list; expected one such as ["yes", "no"]')
-    return tuple(map(str, value))
+        where = f"{where}: " if where else ""
+        raise DataError(f'{where}the choices are not a list; expected one such as ["yes", "no"]')
+    return tuple(checked_text(str(one), "choices") for one in value)

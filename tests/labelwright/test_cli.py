@@ -17,6 +17,7 @@ from labelwright.bundle import save
 from labelwright.cli import main
 from labelwright.decide import probabilities
 from labelwright.errors import DataError
+from labelwright.records import Row
 
 
 @pytest.fixture
@@ -143,9 +144,9 @@ def test_rows_are_scored_in_chunks_and_never_held_at_once():
 
     def rows():
         nonlocal held
-        for _ in range(100):
+        for number in range(1, 101):
             held += 1
-            yield {"text": "pool"}
+            yield Row(number, {"text": "pool"})
 
     engine = FakeEngine()
     for done, _ in enumerate(labelling.label_rows(rows(), toy_bundle(), engine, chunk_rows=8), start=1):
@@ -193,7 +194,7 @@ def test_where_no_row_can_be_answered_the_older_output_stays(bundle, tmp_path, c
     output.write_text("older\n")
     source = write_rows(tmp_path / "in.jsonl", [{"message": "pool"}, {"message": "fence"}])
     error = refused(["predict", bundle, "--input", source, "--output", str(output)], capsys)
-    assert f"{source}, row 1: no column 'text' for text" in error
+    assert f"{source}, rows 1 and 2: no column 'text' for text" in error
     assert output.read_text() == "older\n"
     assert [path.name for path in tmp_path.iterdir() if "unfinished" in path.name] == []
 
@@ -269,7 +270,7 @@ def test_predict_refuses(bundle, arguments, message, capsys):
     ("data", "arguments", "message"),
     [
         (b"", ["-"], "stdin: nothing to label"),
-        (b"ok\n\xff\n", ["-"], "stdin, line 2: not UTF-8"),
+        (b"\xff\n", ["-"], "stdin, line 1: not UTF-8"),
         (b"plain\n", ["--input", "-"], "stdin, line 1: not JSON"),
         (b"[1]\n", ["--input", "-"], "stdin, line 1: expected a JSON object, found list"),
         (b'{"message": "x"}\n', ["--input", "-"], "stdin, row 1: no column 'text' for text; the row has ['message']"),
@@ -279,6 +280,14 @@ def test_bad_stdin_is_refused(bundle, data, arguments, message, capsys, stdin):
     stdin(data)
     assert main(["predict", bundle, *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_one_bad_line_of_stdin_costs_no_other_its_answer(bundle, capsys, stdin):
+    stdin(b"pool\nr\xe9d fence\nhvac\n")
+    assert main(["predict", bundle, "-", "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert [json.loads(line)["label"] for line in out.splitlines()] == ["pool", None, "hvac"]
+    assert "stdin, line 2: not UTF-8" in err
 
 
 def test_no_model_is_opened_for_what_cannot_be_read_or_written(bundle, tmp_path, opened, capsys):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelwright.errors import DataError, MissingExtraError
-from labelwright.records import iterate_records
+from labelwright.records import iterate_records, read_records
 from labelwright.task import (
     Example,
     Label,
@@ -23,7 +23,6 @@ from labelwright.task import (
     find_leaks,
     normalise,
     read_examples,
-    read_records,
     texts_and_labels,
 )
 
@@ -140,7 +139,6 @@ def test_not_utf8_names_the_line_however_far_down(tmp_path):
     assert "line 5001: not UTF-8; save the file as UTF-8" in refusal(tmp_path / "r.jsonl")
     write(tmp_path / "r.csv", "text,label\ncafé,x\n", "latin-1")
     assert "line 2: not UTF-8" in refusal(tmp_path / "r.csv")
-    assert "not UTF-8" in refusal(write(tmp_path / "wide.csv", "text,label\na,x\n", "utf-16"))
 
 
 def test_lines_that_are_not_objects(tmp_path):
@@ -151,10 +149,6 @@ def test_lines_that_are_not_objects(tmp_path):
 def test_csv_with_too_many_cells_or_too_few(tmp_path):
     assert "row 1: more cells than the header has" in refusal(write(tmp_path / "r.csv", "text,label\na, b,x\n"))
     assert "row 2: the label is empty" in refusal(write(tmp_path / "s.csv", "text,label\na,x\nb\n"))
-
-
-def test_csv_cell_beyond_the_readers_limit(tmp_path):
-    assert "not CSV as expected" in refusal(write(tmp_path / "r.csv", f"text,label\n{'a' * 200_000},x\n"))
 
 
 def test_parquet_that_is_none(tmp_path):

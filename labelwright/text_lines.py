@@ -1,0 +1,82 @@
+"""Lines of a text file, its encoding recognised. Knows nothing of rows.
+
+An encoding is only taken from what says it for sure, a byte-order mark; a guess between Windows-1252 and its many
+relatives would change letters without a word. Without a mark text is UTF-8, and a line that is not is marked, so that
+the lines around it can be read.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from labelwright.errors import DataError
+
+# The mark of UTF-32 begins with that of UTF-16, so it is looked for first.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_LOOKED_AT_BYTES = 4096
+
+
+def decoded_lines(file: BinaryIO, source: str) -> Iterator[str]:
+    r"""Lines with their line ends as they stand, ``\n``, ``\r\n`` or ``\r``, and no byte-order mark.
+
+    A byte that is no UTF-8 becomes a lone surrogate: see ``holds_undecoded``.
+
+    Parameters
+    ----------
+    file : binary stream
+        Read to its end, a pipe line by line as it comes.
+    source : str
+        The file's name, for messages.
+
+    Raises
+    ------
+    DataError
+        Text that is UTF-16 without a mark, or broken UTF-16 or UTF-32.
+    """
+    buffered = file if hasattr(file, "peek") else io.BufferedReader(file)  # type: ignore[type-var]
+    head = buffered.peek(_LOOKED_AT_BYTES)[:_LOOKED_AT_BYTES]
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and (wide := _wide(head)):
+        raise DataError(f"{source}: this looks like {wide} without a byte-order mark; save the file as UTF-8")
+    # In the wide encodings every line depends on those before it: nothing is left to go on with.
+    errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
+    lines = io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")
+    try:
+        yield from lines
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{source}: not {encoding.upper()}, as its first bytes say it is; save the file as UTF-8"
+        ) from error
+    finally:
+        if not buffered.closed:
+            lines.detach()  # who opened the file closes it
+
+
+def holds_undecoded(line: str) -> bool:
+    """Whether a line of ``decoded_lines`` holds bytes that were no UTF-8."""
+    return not line.isascii() and any(map(is_half_a_character, line))
+
+
+def is_half_a_character(character: str) -> bool:
+    """Whether this is a surrogate: half of a character in UTF-16, no character at all anywhere else."""
+    return "\ud800" <= character <= "\udfff"
+
+
+def _wide(head: bytes) -> str:
+    """Which UTF-16 the bytes are, by where their zeros are; "" for none."""
+    pairs = len(head) // 2
+    if not pairs:
+        return ""
+    even, odd = head[0 : 2 * pairs : 2].count(0), head[1 : 2 * pairs : 2].count(0)
+    if min(even, odd) > pairs / 10 or max(even, odd) < pairs / 3:
+        return ""
+    return "UTF-16 (little-endian)" if odd > even else "UTF-16 (big-endian)"
