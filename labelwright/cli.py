@@ -81,7 +81,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     )
     predict.add_argument("--json", action="store_true", help="one JSON object a text, with every probability")
 
-    evaluate = _command(commands, "evaluate", _evaluate, "measure on labelled rows, with bootstrap intervals")
+    evaluate = _command(commands, "evaluate", _evaluate, "measure on labelled rows, with 95 % intervals")
     evaluate.add_argument("--input", required=True, metavar="FILE", help="labelled rows: .jsonl, .csv or .parquet")
     evaluate.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
     evaluate.add_argument(
@@ -239,7 +239,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         numbers = {name: interval._asdict() for name, interval in metrics.items()}
         print(json.dumps({"n_rows": len(examples), "metrics": numbers}))
         return 0
-    print(f"{len(examples)} rows, {len(names)} labels; value and 95 % bootstrap interval")
+    print(f"{len(examples)} rows, {len(names)} labels; value and 95 % interval")
     for name, interval in metrics.items():
         print(f"  {name:10} {interval.value:7.3f}   {interval.low:.3f} to {interval.high:.3f}")
     return 0

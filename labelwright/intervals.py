@@ -1,35 +1,41 @@
-"""How sure a number is: bootstrap intervals of every metric, and paired tests of two classifiers. numpy only.
+"""How sure a number is: intervals of every metric, and paired tests of two classifiers. numpy only.
 
-Where rows come in groups (paraphrases, one customer), rows of a group are not independent: groups are resampled and
-exchanged as a whole, otherwise intervals come out too narrow and tests too sure.
+Accuracy is a share of rows and has the interval of one (``labelwright.proportions``); the other metrics are
+bootstrapped. Where rows come in groups (paraphrases, one customer), rows of a group are not independent: groups are
+resampled and exchanged as a whole, otherwise intervals come out too narrow and tests too sure.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from labelwright.errors import DataError
-from labelwright.metrics import METRICS, Floats, Ints, Metric, checked
+from labelwright.metrics import METRICS, Answers, Floats, Ints, Metric, answers_of, checked
+from labelwright.proportions import LEVEL, Interval, group_index, share_interval, wilson
 
-LEVEL = 0.95
+__all__ = [
+    "LEVEL",
+    "Interval",
+    "PairedTest",
+    "Resampled",
+    "bootstrap_intervals",
+    "holm",
+    "mcnemar",
+    "metric_intervals",
+    "paired_test",
+    "resample",
+    "sign_flip",
+    "wilson",
+]
+
 N_RESAMPLES = 2000
 # Resampling counts are made in blocks of this many numbers (32 MB), so that memory does not grow with the rows.
 _BLOCK_NUMBERS = 4_000_000
 # Differences below this are rounding.
 _SAME = 1e-12
-
-
-class Interval(NamedTuple):
-    """A metric's value on the rows as they are, and the two ends of its interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,7 @@ class Resampled:
 
 
 def resample(
-    classifiers: Mapping[str, Floats],
+    classifiers: Mapping[str, Floats | Answers],
     gold: Ints,
     groups: Sequence[str] | None = None,
     *,
@@ -89,6 +95,7 @@ def resample(
     Parameters
     ----------
     classifiers : mapping of name to ndarray of shape (n_rows, n_labels)
+        Or to the ``labelwright.metrics.Answers`` read off it, once checked.
     gold : int ndarray of shape (n_rows,)
     groups : sequence of n_rows, optional
         The group of each row; groups are drawn instead of rows.
@@ -104,20 +111,20 @@ def resample(
     DataError
         As ``labelwright.metrics.evaluate``; or groups of another length than gold.
     """
-    usable = {name: checked(probs, gold)[0] for name, probs in classifiers.items()}
+    usable = {name: _answers(probs, gold) for name, probs in classifiers.items()}
     gold = np.asarray(gold, dtype=np.int64)
     draws: dict[tuple[str, str], list[Floats]] = {(name, metric): [] for name in usable for metric in metrics}
-    for weights in _resamples(_group_index(groups, len(gold)), n_resamples, seed):
-        for name, probs in usable.items():
+    for weights in _resamples(group_index(groups, len(gold)), n_resamples, seed):
+        for name, answers in usable.items():
             for key, metric in metrics.items():
-                draws[name, key].append(metric(probs, gold, weights))
+                draws[name, key].append(metric(answers, gold, weights))
     ones = np.ones(len(gold))
     return {
         name: {
-            key: Resampled(float(metric(probs, gold, ones)), np.concatenate(draws[name, key]))
+            key: Resampled(float(metric(answers, gold, ones)), np.concatenate(draws[name, key]))
             for key, metric in metrics.items()
         }
-        for name, probs in usable.items()
+        for name, answers in usable.items()
     }
 
 
@@ -131,10 +138,35 @@ def bootstrap_intervals(
     seed: int = 0,
     level: float = LEVEL,
 ) -> dict[str, Interval]:
-    """Bootstrap intervals of one classifier's metrics: ``resample`` and ``Resampled.interval`` in one."""
+    """Intervals of one classifier's metrics: accuracy's of a share, the others' of ``resample``."""
     settings: dict[str, Any] = {"metrics": metrics, "n_resamples": n_resamples, "seed": seed}
-    found = resample({"": probs}, gold, groups, **settings)[""]
-    return {name: one.interval(level) for name, one in found.items()}
+    answers = _answers(probs, gold)
+    found = resample({"": answers}, gold, groups, **settings)[""]
+    return metric_intervals(found, answers.answer == np.asarray(gold), groups, level)
+
+
+def metric_intervals(
+    found: Mapping[str, Resampled], right: Any, groups: Sequence[str] | None = None, level: float = LEVEL
+) -> dict[str, Interval]:
+    """Intervals of one classifier's resampled metrics, accuracy's being that of a share of rows.
+
+    Where all rows are right, or none is, no resample shows another macro-F1 than the one there is. Its interval then
+    reaches as far as that of accuracy.
+
+    Parameters
+    ----------
+    found : mapping of metric to Resampled
+    right : bool ndarray of shape (n_rows,)
+        Whether the classifier has a row right.
+    """
+    intervals = {name: one.interval(level) for name, one in found.items()}
+    share = share_interval(right, groups, level)
+    if "accuracy" in intervals:
+        intervals["accuracy"] = share
+    if "macro_f1" in intervals and share.value in (0.0, 1.0):
+        value, low, high = intervals["macro_f1"]
+        intervals["macro_f1"] = Interval(value, min(low, share.low), max(high, share.high))
+    return intervals
 
 
 @dataclass(frozen=True)
@@ -155,7 +187,9 @@ class PairedTest:
     p_value: float
 
 
-def paired_test(probs_a: Floats, probs_b: Floats, gold: Ints, groups: Sequence[str] | None = None) -> PairedTest:
+def paired_test(
+    probs_a: Floats | Answers, probs_b: Floats | Answers, gold: Ints, groups: Sequence[str] | None = None
+) -> PairedTest:
     """Is one of two classifiers more often right than the other on these rows?
 
     Without groups the p-value is the exact McNemar test. With groups it is the exact sign-flip test over groups: under
@@ -165,17 +199,15 @@ def paired_test(probs_a: Floats, probs_b: Floats, gold: Ints, groups: Sequence[s
     Parameters
     ----------
     probs_a, probs_b : ndarray of shape (n_rows, n_labels)
-        One may have more columns than the other, for answers that are no label.
+        Or the answers read off them. One may have more columns than the other, for answers that are no label.
     gold : int ndarray of shape (n_rows,)
     groups : sequence of n_rows, optional
     """
-    probs_a, gold = checked(probs_a, gold)
-    probs_b, _ = checked(probs_b, gold)
-    right_a, right_b = probs_a.argmax(axis=1) == gold, probs_b.argmax(axis=1) == gold
+    right_a, right_b = (_answers(probs, gold).answer == np.asarray(gold) for probs in (probs_a, probs_b))
     n_only_a, n_only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     if groups is None:
         return PairedTest(n_only_a, n_only_b, mcnemar(n_only_a, n_only_b))
-    net = np.bincount(_group_index(groups, len(gold)), weights=right_a.astype(float) - right_b)
+    net = np.bincount(group_index(groups, len(gold)), weights=right_a.astype(float) - right_b)
     return PairedTest(n_only_a, n_only_b, sign_flip(net.astype(np.int64)))
 
 
@@ -191,18 +223,6 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         largest = max(largest, min(1.0, p_values[name] * (len(p_values) - k)))
         corrected[name] = largest
     return corrected
-
-
-def wilson(share: float, n: int) -> Interval:
-    """95 % interval of a share of ``n`` rows (Wilson 1927), for few rows.
-
-    >>> [round(one, 3) for one in wilson(0.5, 10)]
-    [0.5, 0.237, 0.763]
-    """
-    z = 1.959964
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Interval(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
 
 
 def mcnemar(n_only_a: int, n_only_b: int) -> float:
@@ -242,13 +262,9 @@ def sign_flip(net: Ints) -> float:
     return min(1.0, float(chance[sums >= observed].sum()))
 
 
-def _group_index(groups: Sequence[str] | None, n_rows: int) -> Ints:
-    """Positions 0 .. n_groups - 1 of each row's group; every row its own group where none are given."""
-    if groups is None:
-        return np.arange(n_rows)
-    if len(groups) != n_rows:
-        raise DataError(f"{len(groups)} groups for {n_rows} rows: expected one a row")
-    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)
+def _answers(probs: Floats | Answers, gold: Ints) -> Answers:
+    """The answers of probabilities that have been checked."""
+    return probs if isinstance(probs, Answers) else answers_of(*checked(probs, gold))
 
 
 def _resamples(index: Ints, n_resamples: int, seed: int) -> Iterator[Floats]:

@@ -3,12 +3,14 @@
 Every metric takes ``probs`` (n_rows, n_labels), ``gold`` (n_rows,) as label positions, and row ``weights`` of shape
 (..., n_rows), and answers with shape (...): without weights that is the metric, with resampling counts as weights it
 is a whole bootstrap in one call (``labelwright.intervals``). The predicted label is the first one of highest
-probability, the confidence is that probability.
+probability, the confidence is that probability. In place of ``probs`` every metric takes the ``Answers`` read off them,
+so that many classifiers can be measured without all their probabilities in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,37 @@ Metric = Callable[..., Any]
 ECE_BINS = 10
 _SUM_TOLERANCE = 1e-3
 _SMALLEST_PROBABILITY = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """All that the metrics need of a classifier's probabilities, each of shape (n_rows,).
+
+    Attributes
+    ----------
+    answer : int64 ndarray
+        The predicted label: the first one of highest probability.
+    confidence, at_gold, square : float64 ndarray
+        The highest probability, that of the gold label, and the sum of all squares.
+    n_labels : int
+        Columns that the probabilities had.
+    """
+
+    answer: Ints
+    confidence: Floats
+    at_gold: Floats
+    square: Floats
+    n_labels: int
+
+
+def answers_of(probs: Floats | Answers, gold: Ints) -> Answers:
+    """What the metrics need of ``probs``; answers are given back as they are."""
+    if isinstance(probs, Answers):
+        return probs
+    rows = np.arange(len(gold))
+    answer = probs.argmax(axis=1)
+    square = np.einsum("ij,ij->i", probs, probs)
+    return Answers(answer, probs[rows, answer], probs[rows, gold], square, probs.shape[1])
 
 
 def evaluate(probs: Floats, gold: Ints, names: Sequence[str] | None = None) -> dict[str, float]:
@@ -74,44 +107,45 @@ def checked(probs: Any, gold: Any, names: Sequence[str] | None = None) -> tuple[
     return probs, gold.astype(np.int64)
 
 
-def accuracy(probs: Floats, gold: Ints, weights: Floats | None = None) -> Any:
+def accuracy(probs: Floats | Answers, gold: Ints, weights: Floats | None = None) -> Any:
     """Share of rows whose predicted label is gold, in [0, 1]."""
-    return _mean((probs.argmax(axis=1) == gold).astype(np.float64), weights)
+    return _mean((answers_of(probs, gold).answer == gold).astype(np.float64), weights)
 
 
-def macro_f1(probs: Floats, gold: Ints, weights: Floats | None = None, n_labels: int | None = None) -> Any:
+def macro_f1(probs: Floats | Answers, gold: Ints, weights: Floats | None = None, n_labels: int | None = None) -> Any:
     """Mean of the labels' F1 scores, in [0, 1]; labels that are neither gold nor predicted anywhere do not count.
 
     Columns from ``n_labels`` on, where given, are no labels: who answers there misses a row of the gold label, and that
     is all (answers in free text that name no label).
     """
-    true_positive, predicted, actual = _label_counts(probs, gold, weights, n_labels)
+    true_positive, predicted, actual = _label_counts(answers_of(probs, gold), gold, weights, n_labels)
     support = predicted + actual
     f1 = 2 * true_positive / np.where(support > 0, support, 1)
     return f1.sum(axis=-1) / np.maximum((support > 0).sum(axis=-1), 1)
 
 
-def log_loss(probs: Floats, gold: Ints, weights: Floats | None = None) -> Any:
+def log_loss(probs: Floats | Answers, gold: Ints, weights: Floats | None = None) -> Any:
     """Mean of -ln P(gold), in nats. Probabilities below 2.2e-16 count as that, so that no row is infinite."""
-    taken = np.clip(probs[np.arange(len(gold)), gold], _SMALLEST_PROBABILITY, 1.0)
+    taken = np.clip(answers_of(probs, gold).at_gold, _SMALLEST_PROBABILITY, 1.0)
     return _mean(-np.log(taken), weights)
 
 
-def brier(probs: Floats, gold: Ints, weights: Floats | None = None) -> Any:
+def brier(probs: Floats | Answers, gold: Ints, weights: Floats | None = None) -> Any:
     """Mean squared distance between the probability vector and the one-hot gold vector, in [0, 2] (Brier 1950)."""
-    rows = np.arange(len(gold))
-    return _mean((probs**2).sum(axis=1) - 2 * probs[rows, gold] + 1, weights)
+    answers = answers_of(probs, gold)
+    return _mean(answers.square - 2 * answers.at_gold + 1, weights)
 
 
-def ece(probs: Floats, gold: Ints, weights: Floats | None = None, n_bins: int = ECE_BINS) -> Any:
+def ece(probs: Floats | Answers, gold: Ints, weights: Floats | None = None, n_bins: int = ECE_BINS) -> Any:
     """Expected calibration error of the top label, in [0, 1].
 
     The mean over equal-width bins of |accuracy - mean confidence|, weighted by the bins' rows (Naeini et al. 2015; Guo
     et al. 2017, "On Calibration of Modern Neural Networks", eq. 3). A bin holds its upper edge. On few rows it is
     biased upwards, also for a classifier that is calibrated.
     """
-    gap = (probs.argmax(axis=1) == gold) - probs.max(axis=1)
-    bins = _bin_index(probs.max(axis=1), n_bins)[:, None] == np.arange(n_bins)
+    answers = answers_of(probs, gold)
+    gap = (answers.answer == gold) - answers.confidence
+    bins = _bin_index(answers.confidence, n_bins)[:, None] == np.arange(n_bins)
     weights = _ones(gold) if weights is None else weights
     return abs(weights @ (gap[:, None] * bins)).sum(axis=-1) / weights.sum(axis=-1)
 
@@ -128,13 +162,14 @@ def ece_floor(probs: Floats, n_draws: int = 500, seed: int = 0) -> float:
     return float((abs((right - confidence) @ bins).sum(axis=-1) / len(confidence)).mean())
 
 
-def aurc(probs: Floats, gold: Ints, weights: Floats | None = None) -> Any:
+def aurc(probs: Floats | Answers, gold: Ints, weights: Floats | None = None) -> Any:
     """Area under the risk-coverage curve, in [0, 1]; lower is better (Geifman et al. 2019, "Bias-Reduced Uncertainty").
 
     The mean over coverages of the error rate among the most confident rows. Rows of equal confidence are answered
     together, as any threshold would, so the value does not depend on the order of rows.
     """
-    coverage, risk, _ = _risk_steps(probs, gold, _ones(gold) if weights is None else weights)
+    answers = answers_of(probs, gold)
+    coverage, risk, _ = _risk_steps(answers, gold, _ones(gold) if weights is None else weights)
     return (np.diff(coverage, axis=-1, prepend=0.0) * risk).sum(axis=-1)
 
 
@@ -148,7 +183,7 @@ def risk_coverage(probs: Floats, gold: Ints) -> tuple[Floats, Floats, Floats]:
         them, with the error rate ``risk``.
     """
     probs, gold = checked(probs, gold)
-    return _risk_steps(probs, gold, _ones(gold))
+    return _risk_steps(answers_of(probs, gold), gold, _ones(gold))
 
 
 METRICS: Mapping[str, Metric] = {
@@ -175,7 +210,7 @@ def per_label(probs: Floats, gold: Ints, names: Sequence[str]) -> list[dict[str,
     A precision or recall that is 0/0 is given as 0.
     """
     probs, gold = checked(probs, gold, names)
-    counts = (column.tolist() for column in _label_counts(probs, gold, None))
+    counts = (column.tolist() for column in _label_counts(answers_of(probs, gold), gold, None))
     return [
         {
             "label": name,
@@ -219,23 +254,35 @@ def _bin_index(confidence: Floats, n_bins: int) -> Ints:
 
 
 def _label_counts(
-    probs: Floats, gold: Ints, weights: Floats | None, n_labels: int | None = None
+    answers: Answers, gold: Ints, weights: Floats | None, n_labels: int | None = None
 ) -> tuple[Floats, Floats, Floats]:
     """True positives, predicted rows and actual rows a label, each of shape (..., n_labels)."""
-    labels = np.arange(probs.shape[1] if n_labels is None else n_labels)
-    predicted = (probs.argmax(axis=1)[:, None] == labels).astype(np.float64)
-    actual = (gold[:, None] == labels).astype(np.float64)
+    n_labels = answers.n_labels if n_labels is None else n_labels
     weights = _ones(gold) if weights is None else weights
-    return weights @ (predicted * actual), weights @ predicted, weights @ actual
+    # An answer that is no label is nobody's.
+    answer = np.where(answers.answer < n_labels, answers.answer, n_labels)
+    hit = np.where(answer == gold, gold, n_labels)
+    return tuple(_sums_by_label(weights, labels, n_labels) for labels in (hit, answer, gold))  # type: ignore[return-value]
 
 
-def _risk_steps(probs: Floats, gold: Ints, weights: Floats) -> tuple[Floats, Floats, Floats]:
+def _sums_by_label(weights: Floats, labels: Ints, n_labels: int) -> Floats:
+    """Weights of shape (..., n_rows) summed over the rows of each label below ``n_labels``; (..., n_labels)."""
+    order = np.argsort(labels, kind="stable")
+    order = order[: int((labels < n_labels).sum())]
+    present, starts = np.unique(labels[order], return_index=True)
+    sums = np.zeros((*weights.shape[:-1], n_labels))
+    if len(present):
+        sums[..., present] = np.add.reduceat(weights[..., order], starts, axis=-1)
+    return sums
+
+
+def _risk_steps(answers: Answers, gold: Ints, weights: Floats) -> tuple[Floats, Floats, Floats]:
     """Coverage and risk of shape (..., n_distinct), and the confidences (n_distinct,), from high to low."""
-    confidence = probs.max(axis=1)
+    confidence = answers.confidence
     order = np.argsort(-confidence, kind="stable")
     ranked = confidence[order]
     last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
-    wrong = (probs.argmax(axis=1) != gold)[order]
+    wrong = (answers.answer != gold)[order]
     answered = np.cumsum(weights[..., order], axis=-1)[..., last]
     errors = np.cumsum(weights[..., order] * wrong, axis=-1)[..., last]
     return answered / answered[..., -1:], errors / np.maximum(answered, 1e-300), ranked[last]
