@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
+from labelwright.calibration import UNCALIBRATED, Calibration
 from labelwright.coalesce import CoalescingEngine
 from labelwright.engine import Engine
 from labelwright.prompt import Rendered
@@ -32,7 +33,7 @@ def coalescing(setting: Setting, n_rows: int = 192, rounds: int = 3) -> Measurem
         seconds[side].append(each)
         return len(prompts) / (time.perf_counter() - started)
 
-    setting.engine.score(prompts[:N_THREADS], options)
+    setting.engine.score(prompts[:N_THREADS], options, UNCALIBRATED)
     with CoalescingEngine(engine) as shared:
         taken = take_turns(
             {"coalesced": lambda: rate("coalesced", shared), "turns": lambda: rate("turns", setting.engine)}, rounds
@@ -64,10 +65,12 @@ class _Counted:
         self._engine = engine
         self.n_calls = self.n_rows = 0
 
-    def score(self, prompts: list[Rendered], options: tuple[str, ...]) -> NDArray[np.float64]:
+    def score(
+        self, prompts: list[Rendered], options: tuple[str, ...], calibration: Calibration | None = None
+    ) -> NDArray[np.float64]:
         self.n_calls += 1
         self.n_rows += len(prompts)
-        return self._engine.score(prompts, options)
+        return self._engine.score(prompts, options, calibration)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
@@ -80,7 +83,7 @@ def _ask_all(
 
     def ask(prompt: Rendered) -> tuple[NDArray[np.float64], float]:
         started = time.perf_counter()
-        scores = engine.score([prompt], options)
+        scores = engine.score([prompt], options, UNCALIBRATED)
         return scores[0], time.perf_counter() - started
 
     with ThreadPoolExecutor(N_THREADS) as threads:

@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, register_flop_formula
 from bench.machine import SQUARES, product_rate, shapes_rate
 from bench.setting import Setting
 from bench.timing import Measurement, Side, ratio, seconds_of
+from labelwright.calibration import UNCALIBRATED
 from labelwright.engines import packing
 from labelwright.engines.transformers import PACK_TOKENS
 
@@ -97,7 +98,7 @@ def flop_share(setting: Setting, n_rows: int = 128, rounds: int = 3) -> Measurem
 
     def score() -> None:
         engine.forget()
-        engine.score(prompts, options)
+        engine.score(prompts, options, UNCALIBRATED)
 
     n_flops = only_needed(lambda: count_flops(score))
     dtype = engine.model.dtype

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.scoring import count_fed, expansion
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
+from labelwright.calibration import UNCALIBRATED
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt, Style
 from labelwright.task import Label, Task
@@ -74,7 +75,7 @@ def _time_ratio(name: str, many: Setting, few: Setting, how: tuple[int, int, flo
         prompts = setting.rendered(n_rows)
 
         def score() -> None:
-            setting.engine.score(prompts, setting.prompt.options)
+            setting.engine.score(prompts, setting.prompt.options, UNCALIBRATED)
 
         return 1000 * seconds_of(score) / len(prompts)
 

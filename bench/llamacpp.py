@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
+from labelwright.calibration import UNCALIBRATED
 from labelwright.engine import EngineSettings, Weights
 from labelwright.models import load_tokenizer
 
@@ -40,14 +41,16 @@ def score_vs_llamacpp(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Me
     best = max(first, key=lambda slots: first[slots])
     llama = opened(best)
     decoded = llama.decode(prompts, options)
-    scores = engine.score(prompts, options)
+    scores = engine.score(prompts, options, UNCALIBRATED)
     few = prompts[: min(8, n_rows)]
-    exact = llama.score(few, options)
+    exact = llama.score(few, options, UNCALIBRATED)
     taken = take_turns(
         {
-            "score": lambda: len(prompts) / seconds_of(lambda: engine.score(prompts, options)),
+            "score": lambda: len(prompts) / seconds_of(lambda: engine.score(prompts, options, UNCALIBRATED)),
             "llama.cpp, grammar": lambda: len(prompts) / seconds_of(lambda: llama.decode(prompts, options)),
-            "llama.cpp, all probabilities": lambda: len(few) / seconds_of(lambda: llama.score(few, options)),
+            "llama.cpp, all probabilities": lambda: (
+                len(few) / seconds_of(lambda: llama.score(few, options, UNCALIBRATED))
+            ),
         },
         rounds,
     )

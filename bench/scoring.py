@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bench.setting import Setting
 from bench.stock import BATCH_ROWS, StockModel
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
+from labelwright.calibration import UNCALIBRATED
 from labelwright.expansion import Expansion
 
 # Enough for every label of the recipe and its end of turn.
@@ -37,7 +38,7 @@ def score_vs_generate(
 
     def score() -> None:
         engine.forget()
-        engine.score(prompts, options)
+        engine.score(prompts, options, UNCALIBRATED)
 
     answers = stock.generate(prompts[:BATCH_ROWS], NEW_TOKENS)
     score()
@@ -80,7 +81,7 @@ def latency(setting: Setting, n_rows: int = 24, rounds: int = 3) -> Measurement:
     prompts = setting.rendered(n_rows)
     options = setting.prompt.options
     engine, stock = setting.engine, StockModel(setting)
-    engine.score(prompts[:1], options)
+    engine.score(prompts[:1], options, UNCALIBRATED)
     stock.generate(prompts[:1], NEW_TOKENS)
     tails: dict[str, list[float]] = {"score": [], "generate": []}
 
@@ -91,7 +92,7 @@ def latency(setting: Setting, n_rows: int = 24, rounds: int = 3) -> Measurement:
 
     taken = take_turns(
         {
-            "score": lambda: each_alone("score", lambda one: engine.score(one, options)),
+            "score": lambda: each_alone("score", lambda one: engine.score(one, options, UNCALIBRATED)),
             "generate": lambda: each_alone("generate", lambda one: stock.generate(one, NEW_TOKENS)),
         },
         rounds,
@@ -123,11 +124,11 @@ def expansion(setting: Setting, n_rows: int = 64, rounds: int = 3, name: str = "
         engine.unexpanded_mass = mass
 
         def score() -> None:
-            scores[side] = engine.score(prompts, options)
+            scores[side] = engine.score(prompts, options, UNCALIBRATED)
 
         return len(prompts) / seconds_of(score)
 
-    engine.score(prompts, options)
+    engine.score(prompts, options, UNCALIBRATED)
     try:
         taken = take_turns({"bounded": lambda: rate("bounded", default), "whole": lambda: rate("whole", 0.0)}, rounds)
     finally:
@@ -165,7 +166,7 @@ def count_fed(setting: Setting, n_rows: int) -> float:
     Expansion.feed = counting  # type: ignore[method-assign]
     try:
         prompts = setting.rendered(n_rows)
-        setting.engine.score(prompts, setting.prompt.options)
+        setting.engine.score(prompts, setting.prompt.options, UNCALIBRATED)
     finally:
         Expansion.feed = original  # type: ignore[method-assign]
     return fed / len(prompts)

@@ -16,8 +16,8 @@ from torch.utils.data import RandomSampler
 from bench.grpo_step import step_of
 from bench.setting import SEED, Setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
-from labelwright.calibration import Calibration
-from labelwright.decide import option_scores
+from labelwright.calibration import UNCALIBRATED
+from labelwright.decide import calibrated
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.metrics import accuracy, log_loss
 from labelwright.models import load_model
@@ -172,6 +172,6 @@ def _dev_numbers(trainer: Any, setting: Setting, dev: tuple[Example, ...]) -> di
 
 
 def _numbers(engine: Any, setting: Setting, dev: tuple[Example, ...]) -> dict[str, float]:
-    probs = Calibration().apply(option_scores(setting.prompt, engine, [example.text for example in dev]))
+    probs = calibrated(setting.prompt, UNCALIBRATED, engine, [example.text for example in dev])
     gold = np.array([setting.task.index(example.label) for example in dev])
     return {"accuracy": float(accuracy(probs, gold)), "log_loss": float(log_loss(probs, gold))}

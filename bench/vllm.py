@@ -15,6 +15,7 @@ import numpy as np
 
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
+from labelwright.calibration import UNCALIBRATED
 from labelwright.engine import EngineSettings
 from labelwright.errors import ModelError
 
@@ -39,10 +40,10 @@ def score_vs_vllm(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measur
         vllm = VllmEngine.open(setting.weights, EngineSettings(backend="vllm", url=url))
         rows = setting.rendered(n_rows * (rounds + 1))
         parts = [rows[start : start + n_rows] for start in range(0, len(rows), n_rows)]
-        scores = engine.score(parts[0], options)
+        scores = engine.score(parts[0], options, UNCALIBRATED)
         chosen = vllm.chosen(parts[0], options)
         few = parts[0][: min(8, n_rows)]
-        exact = vllm.score(few, options)
+        exact = vllm.score(few, options, UNCALIBRATED)
         turn = {"score": 0, "choice": 0}
 
         def ours() -> float:
@@ -50,7 +51,7 @@ def score_vs_vllm(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measur
             part = parts[turn["score"] % len(parts)]
             os.killpg(process.pid, signal.SIGSTOP)
             try:
-                return len(part) / seconds_of(lambda: engine.score(part, options))
+                return len(part) / seconds_of(lambda: engine.score(part, options, UNCALIBRATED))
             finally:
                 os.killpg(process.pid, signal.SIGCONT)
 
@@ -63,7 +64,9 @@ def score_vs_vllm(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measur
             {
                 "score": ours,
                 "vLLM, choice": theirs,
-                "vLLM, all probabilities": lambda: len(few) / seconds_of(lambda: vllm.score(few, options)),
+                "vLLM, all probabilities": lambda: (
+                    len(few) / seconds_of(lambda: vllm.score(few, options, UNCALIBRATED))
+                ),
             },
             rounds,
         )

@@ -22,6 +22,8 @@ _LOWEST_SCALE, _HIGHEST_SCALE = 0.01, 1000.0
 # Options that an engine never expanded may come as -inf; this many nats below the best is nothing as well.
 _DEEPEST_SCORE = -500.0
 _MAX_STEPS = 100
+# Divides what is 0 and stays 0.
+_LEAST = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True)
@@ -44,13 +46,20 @@ class Calibration:
     rotations: bool = False
 
     def apply(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Probabilities of shape (n_rows, n_labels) from log-scores of the same shape."""
-        logits = scores / self.temperature
+        """Probabilities of shape (n_rows, n_labels) from log-scores of the same shape.
+
+        A row whose scores are all -inf is one without an answer, and so is what comes out: all 0
+        (``labelwright.metrics.answers``).
+        """
+        scores = np.asarray(scores, dtype=np.float64)
+        impossible = np.isneginf(scores)
+        # The best score first to 0: no temperature, however small, may then lose all of them.
+        logits = np.where(impossible, 0.0, scores - _best(scores)) / self.temperature
         if self.bias:
             logits = logits + np.asarray(self.bias)
-        logits = logits - logits.max(axis=1, keepdims=True)
-        weights = np.exp(logits)
-        return weights / weights.sum(axis=1, keepdims=True)
+        logits = np.where(impossible, -np.inf, logits)
+        weights = np.exp(logits - _best(logits))
+        return weights / np.maximum(weights.sum(axis=1, keepdims=True), _LEAST)
 
     def then(self, other: Calibration) -> Calibration:
         """One calibration that gives what ``other`` gives on the logarithms of what this one gives.
@@ -85,6 +94,16 @@ class Calibration:
         if not isinstance(bias, list) or not all(map(_is_number, bias)):
             raise BundleError(f"calibration bias is {bias!r}: expected a list of numbers, one a label")
         return cls(float(temperature), tuple(map(float, bias)), values.get("rotations") is True)
+
+
+# What is applied to scores that count as they are.
+UNCALIBRATED = Calibration()
+
+
+def _best(scores: Floats) -> Floats:
+    """(n_rows, 1): the highest score of each row; 0 where none is possible."""
+    best = scores.max(axis=1, keepdims=True)
+    return np.where(np.isneginf(best), 0.0, best)
 
 
 def fit_calibration(

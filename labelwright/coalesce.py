@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from labelwright.engine import Engine, has_probabilities
+from labelwright.calibration import Calibration
+from labelwright.engine import Engine, has_probabilities, score_options
 from labelwright.errors import DataError
 from labelwright.prompt import Rendered, Template
 from labelwright.waiting_line import Part, Request, Scores, WaitingLine
@@ -33,7 +34,8 @@ _PIECES_OUT = 2
 class CoalescingEngine:
     """An engine that is safe, fast and fair under many callers at once.
 
-    Rows that wait at the same time and have the same options go to the engine in one call, whatever their prompts.
+    Rows that wait at the same time and have the same options (and calibration) go to the engine in one call, whatever
+    their prompts.
     Requests are served in turn: each batch begins with the request that has waited longest, shares its rows equally
     among all that have the same options, and sends those that are not finished to the end of the line. So whoever asks
     for one row waits for the engine call in progress and for at most one more for each request ahead of it, however
@@ -106,6 +108,11 @@ class CoalescingEngine:
         return self.engine.n_shortened
 
     @property
+    def unexpanded_mass(self) -> float:
+        """The engine's; 0 where it always expands everything."""
+        return getattr(self.engine, "unexpanded_mass", 0.0)
+
+    @property
     def has_probabilities(self) -> bool:
         """As ``labelwright.engine.has_probabilities`` of the engine."""
         return has_probabilities(self.engine)
@@ -119,7 +126,13 @@ class CoalescingEngine:
         """Number of tokens of plain text; does not wait for the engine."""
         return self.engine.count_tokens(text)
 
-    def score(self, prompts: Sequence[Rendered], options: Sequence[str], timeout_s: float | None = None) -> Scores:
+    def score(
+        self,
+        prompts: Sequence[Rendered],
+        options: Sequence[str],
+        calibration: Calibration | None = None,
+        timeout_s: float | None = None,
+    ) -> Scores:
         """Log-probability of each option after each prompt, (n_prompts, n_options); see ``Engine.score``.
 
         A long call enters the queue piece by piece, so that it leaves room for others.
@@ -139,7 +152,8 @@ class CoalescingEngine:
         prompts, options = list(prompts), tuple(options)
 
         def submit(start: int, stop: int) -> Future[Scores]:
-            return self._submit(Request(self.engine, prompts[start:stop], options, start), True, timeout_s)
+            request = Request(self.engine, prompts[start:stop], options, start, calibration)
+            return self._submit(request, True, timeout_s)
 
         pieces = self._in_pieces(len(prompts), submit)
         return np.concatenate(pieces) if pieces else np.empty((0, len(options)))
@@ -162,6 +176,7 @@ class CoalescingEngine:
         prompts: Sequence[Rendered],
         options: Sequence[str],
         *,
+        calibration: Calibration | None = None,
         wait: bool = True,
         timeout_s: float | None = None,
         alone: bool = False,
@@ -173,6 +188,8 @@ class CoalescingEngine:
 
         Parameters
         ----------
+        calibration : Calibration, optional
+            As in ``Engine.score``; only rows of equal calibration share an engine call.
         wait : bool
             Whether to wait while the queue has no room, at most ``timeout_s`` seconds where that is given.
         alone : bool
@@ -190,8 +207,8 @@ class CoalescingEngine:
             If there is no room. Nothing was asked; a server says 503.
         """
         engine, prompts, options = self.engine, list(prompts), tuple(options)
-        call = (lambda: engine.score(prompts, options)) if alone else None
-        return self._submit(Request(engine, prompts, options, 0, call=call), wait, timeout_s)
+        call = (lambda: score_options(engine, prompts, options, calibration)) if alone else None
+        return self._submit(Request(engine, prompts, options, 0, calibration, call), wait, timeout_s)
 
     def close(self) -> None:
         """End the thread after the engine call in progress; whoever still waits is cancelled. May be called twice."""
@@ -281,7 +298,7 @@ class _Server:
                 first.finish(first.call())
             else:
                 prompts = [prompt for part in parts for prompt in part.prompts]
-                scores = np.asarray(first.engine.score(prompts, first.options))
+                scores = np.asarray(score_options(first.engine, prompts, first.options, first.calibration))
                 if scores.shape != (len(prompts), len(first.options)):
                     raise ValueError(f"{first.engine.name} gave scores of shape {scores.shape} for {len(prompts)} rows")
                 bounds = np.cumsum([len(part.prompts) for part in parts])

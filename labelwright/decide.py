@@ -1,51 +1,87 @@
-"""A row's way: render, score, calibrate. Every stage, the classifier, the export and the server go through here."""
+"""A row's way: render, score, calibrate. Every stage, the classifier, the export and the server go through here.
+
+Who ends with probabilities says which calibration makes them, so that the engine knows which options can matter. Who
+keeps scores, or fits something on them, gets every option's score to its end.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle import Bundle
+from labelwright.calibration import Calibration
 from labelwright.choices import present, rotations
-from labelwright.engine import Engine
+from labelwright.engine import Engine, score_options
 from labelwright.prompt import Prompt
 
 
-def option_scores(prompt: Prompt, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:
+def option_scores(
+    prompt: Prompt, engine: Engine, texts: Sequence[str], calibration: Calibration | None = None
+) -> NDArray[np.float64]:
     """Option log-probabilities as the engine gives them, (n_texts, n_labels).
 
     Where rows bring their own choices, -inf for the letters that a row does not use.
+
+    Parameters
+    ----------
+    calibration : Calibration, optional
+        What will be applied to them, as in ``Engine.score``. None where that is not known: nothing is left unexpanded.
     """
+    rendered = prompt.render_all(texts)
     if not prompt.by_row:
-        return engine.score(prompt.render_all(texts), prompt.options)
-    used = present(texts, len(prompt.options))
-    return np.where(used, engine.score(prompt.render_all(texts), prompt.options), -np.inf)
+        return score_options(engine, rendered, prompt.options, calibration)
+    # A letter that a row does not use may hold most of what the bound is taken of, so nothing is left to it.
+    return np.where(present(texts, len(prompt.options)), score_options(engine, rendered, prompt.options), -np.inf)
 
 
 def log_scores(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:
-    """Uncalibrated log-scores, (n_texts, n_labels).
+    """Uncalibrated log-scores, (n_texts, n_labels), every option's to its end: to be kept, or to fit something on.
 
     They are the option log-probabilities; with ``calibration.rotations``, the mean over all cyclic orders of a row's
     choices of log P(choice), in which a liking for a letter cancels out.
     """
-    if not (bundle.prompt.by_row and bundle.calibration.rotations):
-        return option_scores(bundle.prompt, engine, texts)
+    if bundle.prompt.by_row and bundle.calibration.rotations:
+        return _mean_over_orders(bundle.prompt, engine, texts)
+    return option_scores(bundle.prompt, engine, texts)
+
+
+def probabilities(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:
+    """Calibrated label probabilities, shape (n_texts, n_labels).
+
+    Each row sums to 1, and is within a total variation of the engine's ``unexpanded_mass`` of what full expansion
+    gives; a row without an answer (``labelwright.metrics.answers``) is all 0.
+    """
+    return calibrated(bundle.prompt, bundle.calibration, engine, texts)
+
+
+def calibrated(prompt: Prompt, calibration: Calibration, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:
+    """``probabilities`` of a bundle with this prompt and this calibration."""
+    if prompt.by_row and calibration.rotations:
+        return calibration.apply(_mean_over_orders(prompt, engine, texts))
+    # Without choices of its own a row has no orders to turn.
+    calibration = replace(calibration, rotations=False)
+    return calibration.apply(option_scores(prompt, engine, texts, calibration))
+
+
+def _mean_over_orders(prompt: Prompt, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:
     orders = [rotations(text) for text in texts]
-    scores = option_scores(bundle.prompt, engine, [text for order in orders for text in order])
+    scores = option_scores(prompt, engine, [text for order in orders for text in order])
     out = np.full((len(texts), scores.shape[1]), -np.inf)
     start = 0
     for row, order in enumerate(orders):
         n = len(order)
         block = scores[start : start + n, :n]
+        start += n
+        answered = ~np.isneginf(block).all(axis=1)
+        if not answered.any():
+            continue
+        block[~answered] = 0.0
         log_probs = block - np.logaddexp.reduce(block, axis=1, keepdims=True)
         # In order r, choice k stands behind letter k - r.
-        out[row, :n] = [np.mean([log_probs[r, (k - r) % n] for r in range(n)]) for k in range(n)]
-        start += n
+        orders_answered = np.flatnonzero(answered).tolist()
+        out[row, :n] = [np.mean([log_probs[r, (k - r) % n] for r in orders_answered]) for k in range(n)]
     return out
-
-
-def probabilities(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:
-    """Calibrated label probabilities, shape (n_texts, n_labels); each row sums to 1."""
-    return bundle.calibration.apply(log_scores(bundle, engine, texts))

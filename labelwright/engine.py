@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.calibration import Calibration
 from labelwright.errors import MissingExtraError, ModelError, RecipeError
 from labelwright.prompt import Rendered, Template
 
@@ -24,6 +25,8 @@ BACKENDS = {
     "llamacpp": ("labelwright.engines.llamacpp", "LlamaCppEngine", "llamacpp"),
     "openai": ("labelwright.engines.openai", "OpenAIEngine", "servers"),
 }
+# What options left unexpanded may hold where nobody says otherwise; also in bundles that do not say it.
+UNEXPANDED_MASS = 1e-4
 LONG_ROWS = ("refuse", "head", "head_tail")
 
 
@@ -73,8 +76,8 @@ class EngineSettings:
         What happens to a row that does not fit the model's context: an error that names it, its beginning is kept, or
         its beginning and its end. Shortened rows are counted in ``Engine.n_shortened``.
     unexpanded_mass : float
-        In [0, 1). Options of a row are left unexpanded while they cannot hold more than this share of the probability
-        together (``labelwright.expansion``). 0 expands all.
+        In [0, 1). Options of a row are left unexpanded while they cannot hold more than this share of the calibrated
+        probability together (``labelwright.expansion``). 0 expands all.
     thinking_tokens : int
         0 switches a model's thinking off. Above, the number of tokens after which a thought is closed.
     """
@@ -84,7 +87,7 @@ class EngineSettings:
     dtype: str = "auto"
     url: str = ""
     long_rows: str = "refuse"
-    unexpanded_mass: float = 1e-4
+    unexpanded_mass: float = UNEXPANDED_MASS
     thinking_tokens: int = 0
 
     def __post_init__(self) -> None:
@@ -118,11 +121,27 @@ class Engine(Protocol):
     template: Template
     n_shortened: int
 
-    def score(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.float64]:
+    def score(
+        self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
+    ) -> NDArray[np.float64]:
         """Log-probability of each option after each prompt.
 
         Where the tokens of one option are the beginning of another's, the end of turn is scored with each of them, so
         that no option's probability holds another's; otherwise it is left out.
+
+        An engine may leave options unexpanded that cannot matter. Whether they can is decided in the probabilities that
+        will be made of the scores: ``softmax(scores)`` after the calibration given here is within a total variation of
+        the engine's ``unexpanded_mass`` of what full expansion gives. Such an engine has that attribute; one that
+        always scores every option to its end has not, and need not take ``calibration`` (``score_options``).
+
+        Parameters
+        ----------
+        prompts : sequence of Rendered
+        options : sequence of str
+        calibration : Calibration, optional
+            What the caller will apply to the scores; it is not applied here. ``labelwright.calibration.UNCALIBRATED``
+            where they count as they are. None where that is not known, because they are kept, fitted on or put
+            together: every option is then scored to its end.
 
         Returns
         -------
@@ -145,6 +164,15 @@ class Engine(Protocol):
 def has_probabilities(engine: Engine) -> bool:
     """Whether an engine's scores are a model's probabilities; some servers only name a winner."""
     return getattr(engine, "has_probabilities", True)
+
+
+def score_options(
+    engine: Engine, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
+) -> NDArray[np.float64]:
+    """``Engine.score`` of any engine, those included that know nothing of calibration as they expand everything."""
+    if not hasattr(engine, "unexpanded_mass"):
+        return engine.score(prompts, options)
+    return engine.score(prompts, options, calibration)
 
 
 def open_engine(weights: Weights, settings: EngineSettings | None = None) -> Engine:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.engine import Engine, has_probabilities
+from labelwright.calibration import Calibration
+from labelwright.engine import Engine, has_probabilities, score_options
 from labelwright.errors import ModelError
 from labelwright.prompt import Rendered, Template
 
@@ -85,12 +86,14 @@ class ThinkingEngine:
         """As the wrapped engine."""
         return has_probabilities(self.engine)
 
-    def score(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.float64]:
+    def score(
+        self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
+    ) -> NDArray[np.float64]:
         """Log-probability of each option after each prompt and the thought on it; see ``Engine.score``.
 
         A prompt rendered without thinking (another template's) is scored as it is.
         """
-        return self.engine.score(self.think(prompts), options)
+        return score_options(self.engine, self.think(prompts), options, calibration)
 
     def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
         """The free answer after a thought; see ``Engine.generate``."""

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.calibration import Calibration
 from labelwright.engine import Engine
 from labelwright.errors import DataError, QueueFullError
 from labelwright.prompt import Rendered
@@ -33,6 +34,8 @@ class Request:
     ----------
     first_row : int
         Place of its first row in the caller's own list, from 0.
+    calibration : Calibration, optional
+        What the caller will apply to the scores; decides how far options are expanded.
     call : callable, optional
         Makes it one engine call of its own; without it, rows are scored together with others'.
     n_taken, n_scored : int
@@ -45,6 +48,7 @@ class Request:
     prompts: Sequence[Rendered]
     options: tuple[str, ...]
     first_row: int
+    calibration: Calibration | None = None
     call: Callable[[], Any] | None = None
     future: Future[Any] = field(default_factory=Future)
     n_taken: int = 0
@@ -60,7 +64,8 @@ class Request:
 
     def shares_calls_with(self, other: Request) -> bool:
         """Whether rows of both may be in one engine call."""
-        return self.call is None and other.call is None and self.options == other.options
+        alike = (self.options, self.calibration) == (other.options, other.calibration)
+        return self.call is None and other.call is None and alike
 
     def finish(self, result: Any) -> None:
         """Tell the caller, unless the request is over already."""

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration
-from labelwright.decide import option_scores
+from labelwright.calibration import UNCALIBRATED, Calibration
+from labelwright.decide import calibrated
 from labelwright.engine import Weights
 from labelwright.errors import ModelError, RecipeError
 from labelwright.metrics import accuracy, log_loss
@@ -366,8 +366,7 @@ def _callback(training: Training) -> Any:
 
 
 def _dev_metrics(engine: Any, bundle: Bundle, dev: tuple[Example, ...]) -> dict[str, float]:
-    scores = option_scores(bundle.prompt, engine, [example.text for example in dev])
-    probabilities = Calibration().apply(scores)
+    probabilities = calibrated(bundle.prompt, UNCALIBRATED, engine, [example.text for example in dev])
     gold = np.array([bundle.task.index(example.label) for example in dev])
     return {"accuracy": float(accuracy(probabilities, gold)), "log_loss": float(log_loss(probabilities, gold))}
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from labelwright.calibration import Calibration
 from labelwright.coalesce import CoalescingEngine
-from labelwright.decide import option_scores
+from labelwright.decide import calibrated
 from labelwright.engine import Engine
 from labelwright.prompt import Prompt, Rendered
 from programs.convert import prompt_for
@@ -40,10 +40,15 @@ class _UnitEngine(CoalescingEngine):
     """Several rows in one call are an announced batch: one engine call, with no other rows in it."""
 
     def score(
-        self, prompts: Sequence[Rendered], options: Sequence[str], timeout_s: float | None = None
+        self,
+        prompts: Sequence[Rendered],
+        options: Sequence[str],
+        calibration: Calibration | None = None,
+        timeout_s: float | None = None,
     ) -> NDArray[np.float64]:
         """As ``Engine.score``."""
-        return self.submit(prompts, options, alone=len(prompts) > 1, timeout_s=timeout_s).result()
+        alone = len(prompts) > 1
+        return self.submit(prompts, options, calibration=calibration, alone=alone, timeout_s=timeout_s).result()
 
 
 class DecisionClient:
@@ -181,7 +186,7 @@ class DecisionClient:
             if self._shared is None:
                 raise RuntimeError("this decision client was unpickled and has no engine: set client.engine")
             shared = cast(Engine, self._shared)
-            rows = self.calibration.apply(option_scores(prompt, shared, unit.texts))
+            rows = calibrated(prompt, self.calibration, shared, unit.texts)
         except BaseException as error:
             with self._lock:
                 del self._in_flight[unit]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from labelwright.bundle import Bundle, load, predictor_bundle, save
 from labelwright.calibration import Calibration, group_folds
-from labelwright.decide import probabilities
+from labelwright.decide import log_scores, probabilities
 from labelwright.engine import Engine, Weights, has_probabilities, open_engine
 from labelwright.errors import LabelwrightError
 from labelwright.metrics import accuracy, log_loss, macro_f1
@@ -211,7 +211,8 @@ def _train_model(ladder: Ladder, job: Job, splits: Splits, engines: Engines, say
     engine = engines(bundle.weights)
 
     def predict(part: Sequence[str]) -> NDArray[np.float64]:
-        return probabilities(bundle, engine, part)
+        # The comparison's own calibration comes on top of them, so every option's score is taken to its end.
+        return bundle.calibration.apply(log_scores(bundle, engine, part))
 
     return Trained(predict, seconds, bundle, engine)
 

@@ -19,6 +19,7 @@ import numpy as np
 import xllamacpp
 from numpy.typing import NDArray
 
+from labelwright.calibration import Calibration
 from labelwright.engine import EngineSettings, Weights
 from labelwright.engines.tokens import PromptTokens
 from labelwright.engines.walk import Question, score_by_places
@@ -125,7 +126,9 @@ class LlamaCppEngine:
         """Number of tokens of plain text."""
         return len(self.tokens.plain(text))
 
-    def score(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.float64]:
+    def score(
+        self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
+    ) -> NDArray[np.float64]:
         """Log-probability of each option, (n_prompts, n_options); see ``Engine.score``."""
         with self._lock:
             return score_by_places(
@@ -133,6 +136,7 @@ class LlamaCppEngine:
                 prompts,
                 options,
                 self.unexpanded_mass,
+                calibration,
                 lambda questions: list(self._pool.map(self._answer, questions)),
             )
 

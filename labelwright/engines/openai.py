@@ -16,6 +16,7 @@ import numpy as np
 import openai
 from numpy.typing import NDArray
 
+from labelwright.calibration import Calibration
 from labelwright.engine import EngineSettings, Weights
 from labelwright.engines.http import client, in_order, one_line_errors, reason, served_models
 from labelwright.engines.one_hot import one_hot
@@ -80,7 +81,9 @@ class OpenAIEngine:
         """An estimate, one token every four characters: the server's tokenizer is not at hand."""
         return -(-len(text) // _CHARACTERS_A_TOKEN)
 
-    def score(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.float64]:
+    def score(
+        self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
+    ) -> NDArray[np.float64]:
         """One-hot log-probabilities of the options that the server chose, (n_prompts, n_options).
 
         Raises

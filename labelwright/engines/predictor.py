@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.calibration import Calibration
 from labelwright.engine import EngineSettings, Weights
 from labelwright.errors import BundleError
 from labelwright.predictors import Predictor, load_predictor
@@ -52,7 +53,9 @@ class PredictorEngine:
         assert weights.predictor is not None
         return cls(*load_predictor(weights.predictor), weights.base)
 
-    def score(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.float64]:
+    def score(
+        self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
+    ) -> NDArray[np.float64]:
         """As in the protocol. -inf where the probability is 0, or the predictor has never seen the label.
 
         Raises

@@ -11,19 +11,20 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from labelwright.calibration import Calibration
 from labelwright.engine import EngineSettings, Weights
 from labelwright.engines.decoder import encode_prefix, open_decoder, pack_linears
 from labelwright.engines.edges import edge_log_probs
 from labelwright.engines.packing import ATTENTION, KeyValues, Packed, Row, pack
 from labelwright.engines.tokens import PromptTokens
 from labelwright.errors import ModelError
-from labelwright.expansion import Expansion, Mask
+from labelwright.expansion import Expansion, Mask, bounded_mass
 from labelwright.models import load_model, load_tokenizer
 from labelwright.prompt import Rendered, Template
 from labelwright.tree import OptionTree
@@ -39,6 +40,13 @@ NEARLY_ALL = 0.9
 KEPT_BYTES = 128 * 2**20
 PREFIX_BYTES = 256 * 2**20
 GENERATE_ROWS = 16
+
+
+class _Asked(NamedTuple):
+    """The options of one call, and what will be made of their scores."""
+
+    tree: OptionTree
+    calibration: Calibration | None
 
 
 class TransformersEngine:
@@ -110,9 +118,13 @@ class TransformersEngine:
         return len(self.tokens.plain(text))
 
     @torch.inference_mode()
-    def score(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.float64]:
+    def score(
+        self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
+    ) -> NDArray[np.float64]:
         """Log-probability of each option after each prompt, (n_prompts, n_options); see ``Engine.score``."""
         tree = self.tokens.tree(options)
+        asked = _Asked(tree, calibration)
+        n_extra = tree.n_nodes if self._at_once(asked, 1) else 0
         scores = np.empty((len(prompts), len(options)))
         with self._lock:
             for members in _by_prefix(prompts):
@@ -120,8 +132,8 @@ class TransformersEngine:
                 reserved = len(prefix_tokens) + max(map(len, tree.options))
                 rows = self.tokens.rows([prompts[i] for i in members], reserved, [i + 1 for i in members])
                 prefix = self._prefix(prefix_tokens)
-                for group in _cut_by_tokens(rows, self._group_tokens, tree.n_nodes if self._at_once(tree, 1) else 0):
-                    scores[[members[i] for i in group]] = self._score_group([rows[i] for i in group], tree, prefix)
+                for group in _cut_by_tokens(rows, self._group_tokens, n_extra):
+                    scores[[members[i] for i in group]] = self._score_group([rows[i] for i in group], asked, prefix)
         return scores
 
     @torch.inference_mode()
@@ -171,11 +183,14 @@ class TransformersEngine:
         return self._prefixes[tokens]
 
     def _score_group(
-        self, rows: Sequence[tuple[int, ...]], tree: OptionTree, prefix: KeyValues | None
+        self,
+        rows: Sequence[tuple[int, ...]],
+        asked: _Asked,
+        prefix: KeyValues | None,
     ) -> NDArray[np.float64]:
         """``_score_rows``; where the accelerator's memory is too small for all the rows, half of them at a time."""
         try:
-            return self._score_rows(rows, tree, prefix)
+            return self._score_rows(rows, asked, prefix)
         except torch.OutOfMemoryError as error:
             if len(rows) == 1:
                 raise ModelError(
@@ -184,14 +199,18 @@ class TransformersEngine:
         # Outside the except block: its traceback would keep the failed call's tensors alive.
         torch.cuda.empty_cache()
         half = len(rows) // 2
-        return np.concatenate([self._score_group(part, tree, prefix) for part in (rows[:half], rows[half:])])
+        return np.concatenate([self._score_group(part, asked, prefix) for part in (rows[:half], rows[half:])])
 
     def _score_rows(
-        self, rows: Sequence[tuple[int, ...]], tree: OptionTree, prefix: KeyValues | None
+        self,
+        rows: Sequence[tuple[int, ...]],
+        asked: _Asked,
+        prefix: KeyValues | None,
     ) -> NDArray[np.float64]:
-        expansion = Expansion(tree, len(rows), self.unexpanded_mass)
+        tree = asked.tree
+        expansion = Expansion(tree, len(rows), self.unexpanded_mass, asked.calibration)
         rounds = _Rounds(self, rows, tree, prefix)
-        places = expansion.wanted(deep=self._at_once(tree, len(rows)))
+        places = expansion.wanted(deep=self._at_once(asked, len(rows)))
         while places.any():
             expansion.feed(places, rounds.feed(places))
             places = expansion.wanted()
@@ -203,9 +222,10 @@ class TransformersEngine:
                 places = deep
         return expansion.scores()
 
-    def _at_once(self, tree: OptionTree, n_rows: int) -> bool:
+    def _at_once(self, asked: _Asked, n_rows: int) -> bool:
         """Whether rows and whole trees are fed in one pass."""
-        return not self.unexpanded_mass or tree.n_nodes * n_rows <= ROUND_TOKENS[self._kind]
+        mass = bounded_mass(self.unexpanded_mass, asked.calibration)
+        return not mass or asked.tree.n_nodes * n_rows <= ROUND_TOKENS[self._kind]
 
     @property
     def _kind(self) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import openai
 from numpy.typing import NDArray
 
+from labelwright.calibration import Calibration
 from labelwright.engine import EngineSettings, Weights
 from labelwright.engines.http import client, in_order, one_line_errors, reason, served_models
 from labelwright.engines.one_hot import one_hot
@@ -90,14 +91,16 @@ class VllmEngine:
         """Number of tokens of plain text."""
         return len(self.tokens.plain(text))
 
-    def score(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.float64]:
+    def score(
+        self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
+    ) -> NDArray[np.float64]:
         """Log-probability of each option, (n_prompts, n_options); see ``Engine.score``.
 
         Where the server refuses log-probabilities: almost all of the mass on the option that it chose.
         """
         if self.has_probabilities:
             try:
-                return score_by_places(self.tokens, prompts, options, self.unexpanded_mass, self._ask)
+                return score_by_places(self.tokens, prompts, options, self.unexpanded_mass, calibration, self._ask)
             except _LogProbabilitiesError:
                 self.has_probabilities = False
         return one_hot(self.chosen(prompts, options), len(options))

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.calibration import Calibration
 from labelwright.engines.tokens import PromptTokens
 from labelwright.expansion import Expansion
 from labelwright.prompt import Rendered
@@ -29,7 +30,12 @@ Ask = Callable[[Sequence[Question]], Sequence[NDArray[np.float64]]]
 
 
 def score_by_places(
-    tokens: PromptTokens, prompts: Sequence[Rendered], options: Sequence[str], unexpanded_mass: float, ask: Ask
+    tokens: PromptTokens,
+    prompts: Sequence[Rendered],
+    options: Sequence[str],
+    unexpanded_mass: float,
+    calibration: Calibration | None,
+    ask: Ask,
 ) -> NDArray[np.float64]:
     """``Engine.score`` in rounds of questions, one a row and place of the option tree.
 
@@ -49,7 +55,7 @@ def score_by_places(
         sequences.append(prefix + tokens.rows([prompt], len(prefix) + depth, [number])[0])
     paths = _paths(tree)
     edges_at = [np.flatnonzero(tree.edge_node == place - 1) for place in range(1 + tree.n_nodes)]
-    expansion = Expansion(tree, len(prompts), unexpanded_mass)
+    expansion = Expansion(tree, len(prompts), unexpanded_mass, calibration)
     while (places := expansion.wanted()).any():
         asked = [(int(place), int(row)) for place, row in np.argwhere(places.T)]
         questions = [

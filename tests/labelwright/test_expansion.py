@@ -3,6 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelwright.calibration import UNCALIBRATED, Calibration
+from labelwright.errors import ModelError
 from labelwright.expansion import Expansion
 from labelwright.tree import OptionTree
 
@@ -23,8 +25,21 @@ def problems(draw):
     return tree, log_probs[:, 1 + tree.edge_node, tree.edge_token]
 
 
-def expand(tree, edges, mass, deep=False):
-    rows = Expansion(tree, len(edges), mass)
+@st.composite
+def calibrated_problems(draw):
+    """A problem, some of whose tokens may be impossible, and a calibration of its options."""
+    tree, edges = draw(problems())
+    n, seed = len(tree.options), draw(st.integers(0, 2**32 - 1))
+    rng = np.random.default_rng(seed)
+    edges = np.where(rng.random(edges.shape) < draw(st.sampled_from([0, 0, 0.1, 0.9])), -np.inf, edges)
+    width = draw(st.sampled_from([0.0, 0.5, 3.0]))
+    bias = tuple(rng.uniform(-width, width, n).tolist()) if width else ()
+    temperature = draw(st.floats(0.2, 5) | st.sampled_from([0.2, 1.0, 1.0 + 1e-9, 2.34, 5.0]))
+    return tree, edges, Calibration(temperature, bias)
+
+
+def expand(tree, edges, mass, deep=False, calibration=UNCALIBRATED):
+    rows = Expansion(tree, len(edges), mass, calibration)
     n_rounds = 0
     while (places := rows.wanted(deep)).any():
         assert not (places & rows.fed).any(), "a place is fed once"
@@ -62,6 +77,74 @@ def test_what_is_left_unexpanded_holds_at_most_the_stated_share(problem, mass, d
     assert (true_share <= mass * (1 + 1e-9)).all()
     total_variation = 0.5 * np.abs(softmax(fast) - softmax(whole)).sum(axis=1)
     assert (total_variation <= mass * (1 + 1e-9)).all()
+
+
+@settings(max_examples=400)
+@given(calibrated_problems(), st.sampled_from([1e-6, 1e-4, 1e-2, 0.2]), st.booleans())
+def test_the_bound_holds_for_the_probabilities_that_decide(problem, mass, deep):
+    tree, edges, calibration = problem
+    rows = expand(tree, edges, mass, deep, calibration)
+    assert (rows.unexpanded_share() <= mass * (1 + 1e-9)).all()
+    scores, whole = rows.scores(), expand(tree, edges, 0.0).scores()
+    assert not np.isnan(scores).any()
+    fast, full = calibration.apply(scores), calibration.apply(whole)
+    assert (np.isfinite(whole).any(axis=1) == (full.sum(axis=1) > 0.5)).all(), "no possible option, no answer"
+    assert (0.5 * np.abs(fast - full).sum(axis=1) <= mass * (1 + 1e-9) + 1e-12).all()
+
+
+@pytest.mark.parametrize(
+    "calibration",
+    [
+        None,
+        Calibration(rotations=True),
+        Calibration(np.inf),
+        Calibration(1e-320),
+        Calibration(2.0, (0.0, np.inf) + (0.0,) * 18),
+    ],
+    ids=["not known", "means over rotations", "infinite", "as good as 0", "infinite bias"],
+)
+def test_where_no_bound_holds_everything_is_followed(calibration):
+    tree = OptionTree.build([(k, k + 1, END) for k in range(1, 40, 2)])
+    edges = np.random.default_rng(0).normal(-9, 5, (3, tree.n_edges)).clip(max=0)
+    edges[:, tree.first_edge[0]] = 0.0  # sure of one option
+    assert expand(tree, edges, 1e-4).fed.sum() < expand(tree, edges, 1e-4, False, calibration).fed.sum()
+    np.testing.assert_allclose(expand(tree, edges, 1e-4, False, calibration).scores(), edges @ tree.incidence.T)
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-3, 1e3, 1e300])
+def test_any_temperature_ends_and_gives_numbers(temperature):
+    tree = OptionTree.build([(k, k + 1, END) for k in range(1, 40, 2)])
+    edges = np.random.default_rng(0).normal(-9, 5, (3, tree.n_edges)).clip(max=0)
+    calibration = Calibration(temperature, tuple(np.linspace(-3, 3, 20).tolist()))
+    with np.errstate(over="ignore"):
+        fast = calibration.apply(expand(tree, edges, 1e-4, False, calibration).scores())
+        full = calibration.apply(edges @ tree.incidence.T)
+    assert (0.5 * np.abs(fast - full).sum(axis=1) <= 1e-4).all()
+
+
+def test_what_is_negligible_before_a_temperature_may_not_be_after_it():
+    """The case that the bound is for: 17 paths with 5e-6 each, of which T = 2.34 makes a tenth of the answer."""
+    tree = OptionTree.build([(k, k + 1, END) for k in range(1, 36, 2)])
+    edges = np.full((1, tree.n_edges), np.log(0.9))
+    edges[:, tree.first_edge] = np.log([1 - 17 * 5e-6] + [5e-6] * 17)
+    # Each of the others is worth a hundredth of what its first token promises.
+    edges[:, tree.last_edge[1:]] = np.log(0.01)
+    calibration = Calibration(2.34)
+    full = calibration.apply(edges @ tree.incidence.T)
+    before = calibration.apply(expand(tree, edges, 1e-4).scores())
+    after = calibration.apply(expand(tree, edges, 1e-4, False, calibration).scores())
+    assert 0.5 * np.abs(before - full).sum() > 0.02
+    assert 0.5 * np.abs(after - full).sum() <= 1e-4
+
+
+def test_what_is_no_probability_is_refused():
+    tree = OptionTree.build([(1, END), (2, END)])
+    for wrong in (np.nan, np.inf):
+        rows = Expansion(tree, 1)
+        with pytest.raises(ModelError, match="not numbers"):
+            rows.feed(rows.wanted(), np.array([[-1.0, -1.0, wrong, -1.0]]))
+    with pytest.raises(ValueError, match="a bias for 3 options, not for 2"):
+        Expansion(tree, 1, calibration=Calibration(1.0, (0.0, 1.0, 2.0)))
 
 
 @given(problems(), st.sampled_from([1e-4, 1e-2]))

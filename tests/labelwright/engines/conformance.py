@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from labelwright.calibration import UNCALIBRATED, Calibration
 from labelwright.prompt import Prompt, Rendered
 from labelwright.task import Label
 
@@ -84,15 +85,18 @@ def check(engine: Any, case: Case, expected: Any, tolerance: float = 1e-3) -> No
         assert (whole <= 1e-6).all()
         np.testing.assert_allclose(whole, wanted, atol=tolerance)
         engine.unexpanded_mass = 1e-4
-        fast = engine.score(prompts, options)
+        np.testing.assert_allclose(engine.score(prompts, options), wanted, atol=tolerance, err_msg="not known: in full")
+        fast = [engine.score(prompts, options, calibration) for calibration in calibrations(len(options))]
     finally:
         engine.unexpanded_mass = mass
-    p, q = softmax(wanted), softmax(fast)
-    assert (0.5 * np.abs(p - q).sum(axis=1) <= 1e-4 + tolerance).all()
-    for scores in (whole, fast):
+    for scores, calibration in zip(fast, calibrations(len(options)), strict=True):
+        p, q = calibration.apply(wanted), calibration.apply(scores)
+        assert (0.5 * np.abs(p - q).sum(axis=1) <= 1e-4 + tolerance).all()
+    for scores in (whole, fast[0]):
         best = wanted[np.arange(len(wanted)), scores.argmax(axis=1)]
         assert (best >= wanted.max(axis=1) - 2 * tolerance).all(), "the same winner, but for ties"
 
 
-def softmax(scores: np.ndarray) -> np.ndarray:
-    return np.exp(scores - np.logaddexp.reduce(scores, axis=1, keepdims=True))
+def calibrations(n_options: int) -> list[Calibration]:
+    """None; and one that flattens, with a liking for the last options."""
+    return [UNCALIBRATED, Calibration(2.34, tuple(np.linspace(-1, 2, n_options).tolist()))]
