@@ -5,6 +5,7 @@ Owns the settings. One training run with its files is in ``training``, the loss 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -14,8 +15,12 @@ from labelwright.bundle import Bundle
 from labelwright.errors import RecipeError
 from labelwright.task import Splits
 from optimizers.stage import StageContext
-from optimizers.training import Mode, Objective, Training, check_settings
-from rewards import make_reward, reward_matrix
+from optimizers.training import Mode, Objective, Scale, Training, check_settings
+from rewards import ONLY_WEIGHTS, check_reward, make_reward, reward_matrix, weighs_rows
+
+# TRL's, by the names of its GRPOConfig.
+LOSS_TYPES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+SCALES = ("auto", "group", "batch", "none")
 
 
 @dataclass(frozen=True)
@@ -49,8 +54,13 @@ class GrpoStage:
         Weight of the KL divergence to the starting weights; 0 is off.
     validity : float
         Weight of the term that keeps probability on the labels under free decoding; 0 is off.
-    loss_type : str
+    loss_type : {"dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"}
         TRL's loss in "sampled" mode.
+    scale_rewards : {"auto", "group", "batch", "none"}
+        What a row's advantages r_k - mean r are divided by, as TRL names it: the deviation of the row's own rewards
+        ("group"), that of all rewards of the step ("batch"), or nothing ("none"). "group" makes all rows count alike,
+        whatever is at stake in them; "auto" is "batch" where the reward puts more at stake for some labels than for
+        others, else "group".
     max_grad_norm : float
         Gradient clipping.
     eval_every : int
@@ -76,6 +86,7 @@ class GrpoStage:
     beta: float = 0.0
     validity: float = 0.0
     loss_type: str = "dapo"
+    scale_rewards: str = "auto"
     max_grad_norm: float = 1.0
     eval_every: int = 20
     reward: str = "label_match"
@@ -86,8 +97,21 @@ class GrpoStage:
             raise RecipeError(f'[grpo] mode = {self.mode!r}: expected "exact" or "sampled"')
         if self.n_rollouts < 2:
             raise RecipeError(f"[grpo] n_rollouts = {self.n_rollouts}: expected at least 2")
-        if self.beta < 0:
+        if not 0 <= self.beta < math.inf:
             raise RecipeError(f"[grpo] beta = {self.beta}: expected 0 or more")
+        if self.loss_type not in LOSS_TYPES:
+            raise RecipeError(f"[grpo] loss_type = {self.loss_type!r}: expected one of {_listed(LOSS_TYPES)}")
+        if self.scale_rewards not in SCALES:
+            raise RecipeError(f"[grpo] scale_rewards = {self.scale_rewards!r}: expected one of {_listed(SCALES)}")
+        try:
+            check_reward(self.reward, self.reward_settings)
+        except RecipeError as error:
+            raise RecipeError(f"[grpo] {error}") from error
+        if self.scale_rewards == "group" and self.reward in ONLY_WEIGHTS:
+            raise RecipeError(
+                f'[grpo] scale_rewards = "group" takes the weights of reward = "{self.reward}" out again: '
+                f'set scale_rewards = "batch" or "none", or leave it out'
+            )
         check_settings(self)
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
@@ -95,13 +119,22 @@ class GrpoStage:
         started = time.perf_counter()
         context.tracker.params({f.name: getattr(self, f.name) for f in fields(self)})
         reward = make_reward(self.reward, bundle.task, splits.train, dict(self.reward_settings))
+        rewards = reward_matrix(reward, list(bundle.task.names))
+        scale = self.scale_rewards
+        if scale == "auto":
+            scale = "batch" if weighs_rows(rewards) else "group"
         objective = Objective(
             mode=cast("Mode", self.mode),
             validity=self.validity,
-            rewards=reward_matrix(reward, list(bundle.task.names)),
+            rewards=rewards,
             n_rollouts=self.n_rollouts,
             beta=self.beta,
             loss_type=self.loss_type,
+            scale_rewards=cast("Scale", scale),
         )
-        settings = {**asdict(self), "reward_settings": dict(self.reward_settings)}
+        settings = {**asdict(self), "reward_settings": dict(self.reward_settings), "scale_rewards": scale}
         return Training.prepare(self, objective, bundle, splits, context).tune(settings, started)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f'"{name}"' for name in names)

@@ -84,7 +84,8 @@ class SftStage:
         started = time.perf_counter()
         stage = self
         if self.epochs:
-            stage = replace(self, steps=math.ceil(self.epochs * len(splits.train) / self.rows_per_step))
+            n_steps = math.ceil(self.epochs * len(splits.train) / self.rows_per_step)
+            stage = replace(self, steps=max(n_steps, 1))
         context.tracker.params({f.name: getattr(stage, f.name) for f in fields(stage)})
         objective = Objective("cross_entropy", self.validity, label_smoothing=self.label_smoothing)
         return Training.prepare(stage, objective, bundle, splits, context).tune(asdict(stage), started)

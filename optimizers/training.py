@@ -5,13 +5,15 @@ Called by the stages in ``grpo`` and ``sft``, which keep the settings; the losse
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,9 +22,9 @@ from numpy.typing import NDArray
 
 from labelwright.bundle import Bundle
 from labelwright.calibration import UNCALIBRATED, Calibration
-from labelwright.decide import calibrated
-from labelwright.engine import Weights
-from labelwright.errors import ModelError, RecipeError
+from labelwright.decide import option_scores
+from labelwright.engine import EngineSettings, Weights
+from labelwright.errors import DataError, ModelError, RecipeError
 from labelwright.metrics import accuracy, log_loss
 from labelwright.task import Example, Splits
 from optimizers.stage import StageContext, Tracker
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from optimizers.sft import SftStage
 
 Mode = Literal["sampled", "exact", "cross_entropy"]
+Scale = Literal["group", "batch", "none"]
 
 # The last two checkpoints: one to resume from, and the one before in case the newest is half written.
 CHECKPOINTS_KEPT = 2
@@ -49,7 +52,7 @@ class Objective:
         Weight c of the term -c * logsumexp_k(s_k); 0 is off.
     rewards : ndarray of shape (n_labels, n_labels), optional
         Reward of answering column k where row g is gold; GRPO's.
-    n_rollouts, beta, loss_type
+    n_rollouts, beta, loss_type, scale_rewards
         GRPO's; see ``optimizers.grpo.GrpoStage``.
     label_smoothing : float in [0, 1)
         Share of the cross-entropy's target that is spread over all labels.
@@ -61,12 +64,16 @@ class Objective:
     n_rollouts: int = 1
     beta: float = 0.0
     loss_type: str = "dapo"
+    scale_rewards: Scale = "group"
     label_smoothing: float = 0.0
 
 
 @dataclass
 class Training:
-    """One training run over live weights: the trainer, its dev evaluations, and where its files lie."""
+    """One training run over live weights: the trainer, its dev evaluations, and where its files lie.
+
+    ``settings`` are those of the engine that answers for the bundle; ``key`` stands for all that the run depends on.
+    """
 
     stage: GrpoStage | SftStage
     bundle: Bundle
@@ -76,6 +83,8 @@ class Training:
     before: dict[str, float]
     # TRL types its model as "anything or None"; here it is a transformers or PEFT model for as long as it lives.
     trainer: Any
+    settings: EngineSettings
+    key: str
 
     @classmethod
     def prepare(
@@ -99,26 +108,28 @@ class Training:
                 f"{stage.name} trains in this process, which engine {engine.name!r} cannot: "
                 f"use the transformers backend"
             )
+        if not splits.dev:
+            raise DataError(f"{stage.name} chooses its best step on dev, which has no rows: set [splits] dev above 0")
+        # Before anything is scored, so that all rows that do not fit are named at once.
+        rows = LabelRows.from_examples(splits.train, bundle.prompt, engine, also=splits.dev)
         before = _dev_metrics(engine, bundle, splits.dev)
-        rows = LabelRows.from_examples(splits.train, bundle.prompt, engine)
-        reference = None
-        if objective.beta and objective.mode == "exact":
-            prompts = bundle.prompt.render_all([example.text for example in splits.train])
-            reference = engine.score(prompts, bundle.prompt.options)
         dtype = str(engine.model.dtype).removeprefix("torch.")
         full = stage.lora_rank == 0
         # What is trained stays float32, or small updates would round to nothing; autocast multiplies in bfloat16.
-        model = load_model(bundle.weights, str(engine.device), "float32" if full else dtype)
+        # float16 has too little range for gradients: such a model is trained in float32 altogether.
+        autocast = dtype == "bfloat16"
+        model = load_model(bundle.weights, str(engine.device), "bfloat16" if autocast and not full else "float32")
+        # A merged adapter leaves its base frozen; PEFT freezes what is below a new one itself.
+        model.requires_grad_(True)
         trainer = LabelTreeTrainer(
             model=model,
             rows=rows,
             objective=objective,
-            reference=reference,
-            args=_grpo_config(
+            args=grpo_config(
                 stage,
                 objective,
                 context,
-                autocast=dtype == "bfloat16",
+                autocast=autocast,
                 on_cpu=engine.device.type == "cpu",
                 n_answer_tokens=max(map(len, rows.tree.options)),
             ),
@@ -127,7 +138,13 @@ class Training:
         )
         keep_activations_small(trainer.model)
         trainer.remove_callback(PrinterCallback)
-        training = cls(stage, bundle, splits.dev, context.folder, context.tracker, before, trainer)
+        settings = EngineSettings(
+            dtype=dtype, long_rows=engine.tokens.long_rows, unexpanded_mass=engine.unexpanded_mass
+        )
+        rewards = None if objective.rewards is None else objective.rewards.tolist()
+        about = [asdict(stage), context.seed, bundle.weights, rewards, splits.dev, rows.contents()]
+        key = hashlib.sha256(repr(about).encode()).hexdigest()
+        training = cls(stage, bundle, splits.dev, context.folder, context.tracker, before, trainer, settings, key)
         trainer.add_callback(_callback(training))
         return training
 
@@ -164,7 +181,13 @@ class Training:
         return self.folder / "best"
 
     def run(self) -> None:
-        """Train from the newest whole checkpoint, or from the start."""
+        """Train from the newest whole checkpoint of the same settings and rows, or from the start."""
+        about = self.folder / "training.json"
+        # Folders of older versions do not say what they were trained on; they are taken at their word.
+        known = _read_json(about) or {"key": self.key}
+        if known != {"key": self.key}:
+            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        about.write_text(json.dumps({"key": self.key}), encoding="utf-8")
         checkpoint = newest_checkpoint(self.folder / "checkpoints")
         if checkpoint is None:
             (self.folder / "dev.jsonl").unlink(missing_ok=True)
@@ -183,13 +206,16 @@ class Training:
         return [by_step[step] for step in sorted(by_step)]
 
     def evaluate(self, step: int) -> dict[str, float]:
-        """Dev metrics of the live weights; the best ones so far are written down."""
+        """Dev metrics of the live weights; the best ones so far are written down. ModelError where they are broken."""
         from labelwright.engines.transformers import TransformersEngine
+        from optimizers.label_tree_trainer import diverged
 
         model = self.trainer.model
+        if not all(weights.isfinite().all() for weights in model.parameters() if weights.requires_grad):
+            raise diverged("weights are no numbers", step, self.trainer.args)
         plain = model.get_base_model() if self.stage.lora_rank else model
         model.eval()
-        engine = TransformersEngine(plain, self.trainer.processing_class, name="training")
+        engine = TransformersEngine(plain, self.trainer.processing_class, name="training", settings=self.settings)
         with self.trainer.accelerator.autocast():
             metrics = _dev_metrics(engine, self.bundle, self.dev)
         model.train()
@@ -217,7 +243,8 @@ class Training:
 
         folder = self.folder / "merged"
         model = PeftModel.from_pretrained(load_model(given, "cpu", "float32"), str(self.best_folder))
-        model.merge_and_unload().to(torch.bfloat16).save_pretrained(folder)
+        # In the numbers that it was measured in.
+        model.merge_and_unload().to(getattr(torch, self.settings.dtype)).save_pretrained(folder)
         load_tokenizer(given).save_pretrained(folder)
         return folder
 
@@ -262,7 +289,7 @@ def check_settings(stage: GrpoStage | SftStage) -> None:
     table = f"[{stage.name}]"
     least = {"steps": 1, "rows_per_step": 1, "rows_per_forward": 1, "eval_every": 1, "lora_rank": 0, "validity": 0}
     for key, lowest in least.items():
-        if getattr(stage, key) < lowest:
+        if not lowest <= getattr(stage, key) < math.inf:
             raise RecipeError(f"{table} {key} = {getattr(stage, key)}: expected at least {lowest}")
     if stage.rows_per_step % min(stage.rows_per_forward, stage.rows_per_step):
         raise RecipeError(
@@ -270,14 +297,14 @@ def check_settings(stage: GrpoStage | SftStage) -> None:
             f"rows_per_step = {stage.rows_per_step}"
         )
     for key in ("learning_rate", "lora_alpha", "max_grad_norm"):
-        if getattr(stage, key) <= 0:
+        if not 0 < getattr(stage, key) < math.inf:
             raise RecipeError(f"{table} {key} = {getattr(stage, key)}: expected more than 0")
     for key in ("warmup_share", "lora_dropout"):
         if not 0 <= getattr(stage, key) < 1:
             raise RecipeError(f"{table} {key} = {getattr(stage, key)}: expected 0 or more, and less than 1")
 
 
-def _grpo_config(
+def grpo_config(
     stage: GrpoStage | SftStage,
     objective: Objective,
     context: StageContext,
@@ -286,31 +313,33 @@ def _grpo_config(
     on_cpu: bool,
     n_answer_tokens: int,
 ) -> Any:
+    """TRL's settings for a stage, on one device."""
     from trl import GRPOConfig
 
     # TRL prints a notice about rollout functions being experimental on every start.
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     for chatty in ("trl", "transformers.trainer", "accelerate"):
         logging.getLogger(chatty).setLevel(logging.ERROR)
-    # TRL counts rollouts. Elsewhere a row is one item, and the group size only has to pass TRL's checks.
+    # TRL counts rollouts. Elsewhere a row is one item, and the group size only has to pass TRL's checks: a generation
+    # of two steps' rows is a multiple of two.
     sampled = objective.mode == "sampled"
     n_rows = min(stage.rows_per_forward, stage.rows_per_step)
-    n_items = n_rows * (objective.n_rollouts if sampled else 1)
     n_forwards = stage.rows_per_step // n_rows
-    group = objective.n_rollouts if sampled else max(n_items * n_forwards, 2)
-    return GRPOConfig(
+    config = GRPOConfig(
         output_dir=str(context.folder / "checkpoints"),
         max_steps=stage.steps,
-        per_device_train_batch_size=n_items,
+        per_device_train_batch_size=n_rows * (objective.n_rollouts if sampled else 1),
         gradient_accumulation_steps=n_forwards,
-        num_generations=group,
+        num_generations=objective.n_rollouts if sampled else 2,
+        steps_per_generation=n_forwards * (1 if sampled else 2),
         max_completion_length=n_answer_tokens,
         learning_rate=stage.learning_rate,
         lr_scheduler_type="linear",
         warmup_steps=int(stage.warmup_share * stage.steps),
         max_grad_norm=stage.max_grad_norm,
-        beta=objective.beta if sampled else 0.0,
+        beta=0.0,  # the trainer's, not TRL's
         loss_type=objective.loss_type,
+        scale_rewards=objective.scale_rewards,
         use_cpu=on_cpu,
         bf16=autocast,
         gradient_checkpointing=False,
@@ -323,6 +352,11 @@ def _grpo_config(
         disable_tqdm=True,
         dataloader_num_workers=0,
     )
+    if config.n_gpu > 1:
+        # transformers spreads a model over all GPUs that it sees (DataParallel), which TRL refuses; this is how it
+        # leaves a model alone that it may not spread.
+        config._n_gpu = 1
+    return config
 
 
 def lora_config(stage: GrpoStage | SftStage) -> Any:
@@ -366,7 +400,10 @@ def _callback(training: Training) -> Any:
 
 
 def _dev_metrics(engine: Any, bundle: Bundle, dev: tuple[Example, ...]) -> dict[str, float]:
-    probabilities = calibrated(bundle.prompt, UNCALIBRATED, engine, [example.text for example in dev])
+    scores = option_scores(bundle.prompt, engine, [example.text for example in dev], UNCALIBRATED)
+    if np.isnan(scores).any():
+        raise ModelError(f"{engine.name} gives dev rows scores that are no numbers: the weights are broken")
+    probabilities = UNCALIBRATED.apply(scores)
     gold = np.array([bundle.task.index(example.label) for example in dev])
     return {"accuracy": float(accuracy(probabilities, gold)), "log_loss": float(log_loss(probabilities, gold))}
 

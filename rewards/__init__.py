@@ -22,6 +22,8 @@ REWARDS: Mapping[str, Callable[..., Reward]] = {
     "cost_matrix": CostMatrix.for_task,
     "rare_class": RareClass.for_task,
 }
+# Rewards that are nothing but a weight of each gold label: scaled row by row they are "label_match".
+ONLY_WEIGHTS = ("rare_class",)
 
 
 def make_reward(name: str, task: Task, train: Sequence[Example], settings: Mapping[str, Any] | None = None) -> Reward:
@@ -32,6 +34,12 @@ def make_reward(name: str, task: Task, train: Sequence[Example], settings: Mappi
     RecipeError
         Unknown name; a setting that this reward does not have, lacks, or cannot use.
     """
+    check_reward(name, settings)
+    return REWARDS[name](task, train, **(settings or {}))
+
+
+def check_reward(name: str, settings: Mapping[str, Any] | None = None) -> None:
+    """What can be said of a reward before its task and rows are known. Raises RecipeError, as ``make_reward`` does."""
     if name not in REWARDS:
         raise RecipeError(f"reward {name!r} is not known: expected one of {', '.join(REWARDS)}")
     settings = settings or {}
@@ -43,7 +51,6 @@ def make_reward(name: str, task: Task, train: Sequence[Example], settings: Mappi
     for parameter in allowed:
         if parameter.default is parameter.empty and parameter.name not in settings:
             raise RecipeError(f"reward {name!r} needs the setting {parameter.name!r}: add it to the recipe")
-    return REWARDS[name](task, train, **settings)
 
 
 def reward_matrix(reward: Reward, names: Sequence[str]) -> NDArray[np.float64]:
@@ -52,3 +59,15 @@ def reward_matrix(reward: Reward, names: Sequence[str]) -> NDArray[np.float64]:
     All there is to know of a reward whose value depends on the answered label only, as every reward's does.
     """
     return np.array([[reward(gold, Outcome(answered, {})).value for answered in names] for gold in names])
+
+
+def weighs_rows(matrix: NDArray[np.float64]) -> bool:
+    """Whether some gold labels have more at stake than others: rows of ``reward_matrix`` of unequal range.
+
+    Dividing each row's rewards by their own spread takes such weights out again.
+
+    >>> weighs_rows(np.eye(2)), weighs_rows(np.array([[1, 0], [0, 0.5]]))
+    (False, True)
+    """
+    stakes = np.ptp(matrix, axis=1)
+    return bool(np.ptp(stakes) > 1e-6)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from labelwright.errors import RecipeError
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -18,10 +20,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Score:
-    """A value in [0, 1], and a sentence that names gold, runner-up and their probabilities."""
+    """A value in [0, 1], and a sentence that names gold, runner-up and their probabilities.
+
+    Raises
+    ------
+    RecipeError
+        A value that is no number from 0 to 1: an optimizer would follow it anywhere.
+    """
 
     value: float
     feedback: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value <= 1:
+            raise RecipeError(f"a reward gave {self.value!r} ({self.feedback}): expected a number from 0 to 1")
 
 
 class Reward(Protocol):

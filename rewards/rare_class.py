@@ -17,8 +17,8 @@ from rewards.outcome import Outcome, Score
 class RareClass:
     """(rarest count / count of gold) ** power for a right answer, 0 for a wrong one.
 
-    An optimizer that divides each row's rewards by their spread (GRPO's usual scaling) takes a factor that is common to
-    the row out again: switch that off where this reward is to weigh in.
+    An optimizer that divides each row's rewards by their spread takes a factor that is common to the row out again:
+    GRPO's usual scaling, ``scale_rewards = "group"``, which ``optimizers.grpo`` therefore does not take here.
 
     Attributes
     ----------

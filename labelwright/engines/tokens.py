@@ -14,6 +14,8 @@ from labelwright.tree import OptionTree, prefix_free
 
 # Option trees kept between calls.
 _TREES = 16
+# Rows that a message names; of more it says how many.
+_NAMED_ROWS = 10
 
 
 class PromptTokens:
@@ -76,30 +78,34 @@ class PromptTokens:
         """The row and what follows it, up to the answer; never shortened."""
         return (*self.plain(prompt.user), *self._after_row(prompt))
 
-    def rows(self, prompts: Sequence[Rendered], reserved: int, numbers: Sequence[int]) -> list[tuple[int, ...]]:
+    def rows(self, prompts: Sequence[Rendered], reserved: int, numbers: Sequence[int | str]) -> list[tuple[int, ...]]:
         """``row`` for many prompts, made to fit the context as ``long_rows`` says.
 
         Parameters
         ----------
         reserved : int
             Tokens that the context must hold besides the row: the prefix before it and the answer after it.
-        numbers : sequence of int
-            Row numbers for messages, counted from 1.
+        numbers : sequence of int or str
+            What messages call the rows: their numbers, counted from 1, or their ids.
 
         Raises
         ------
         DataError
-            A row that does not fit and may not be shortened, or a prompt that leaves no room for any row.
+            Rows that do not fit and may not be shortened, named all at once; a prompt that leaves no room for any row.
         """
-        fitted = []
+        fitted, refused = [], []
         for prompt, number in zip(prompts, numbers, strict=True):
             user, after = self.plain(prompt.user), self._after_row(prompt)
             room = None if self.max_tokens is None else self.max_tokens - reserved - len(after)
             if room is not None and len(user) > room:
-                self._refuse(prompt, number, len(user) + len(after) + reserved, room)
+                if self.long_rows == "refuse" or room < 1:
+                    refused.append((f"{number} ({prompt.user[:40]!r}…)", len(user) + len(after) + reserved, room))
+                    continue
                 user = shorten(user, room, self.long_rows)
                 self.n_shortened += 1
             fitted.append((*user, *after))
+        if refused:
+            raise DataError(self._refusal(refused))
         return fitted
 
     def tree(self, options: Sequence[str]) -> OptionTree:
@@ -125,18 +131,22 @@ class PromptTokens:
             return tuple(self.markup(prompt.after_user + prompt.answer_start))
         return (*self.markup(prompt.after_user), *self.plain(prompt.thought), *self.markup(prompt.answer_start))
 
-    def _refuse(self, prompt: Rendered, number: int, n_tokens: int, room: int) -> None:
-        where = f"row {number} ({prompt.user[:40]!r}…)"
+    def _refusal(self, refused: Sequence[tuple[str, int, int]]) -> str:
+        """What is said of rows that do not fit: (name, tokens with the prompt, room) each."""
+        names = ", ".join(name for name, _, _ in refused[:_NAMED_ROWS])
+        more = f" and {len(refused) - _NAMED_ROWS} more" if len(refused) > _NAMED_ROWS else ""
+        where = f"row{'s' * (len(refused) > 1)} {names}{more}"
         if self.long_rows == "refuse":
-            raise DataError(
-                f"{where}: {n_tokens} tokens with its prompt, but {self.name} reads at most {self.max_tokens}; "
+            longest = "up to " * (len(refused) > 1) + str(max(n_tokens for _, n_tokens, _ in refused))
+            return (
+                f"{where}: {longest} tokens with its prompt, but {self.name} reads at most {self.max_tokens}; "
                 f'shorten the text or the instructions, or set long_rows = "head" or "head_tail"'
             )
-        if room < 1:
-            raise DataError(
-                f"{where}: the prompt alone has {self.max_tokens - room if self.max_tokens else 0} tokens, but "
-                f"{self.name} reads at most {self.max_tokens}; shorten the instructions or the label list"
-            )
+        prompt_tokens = (self.max_tokens or 0) - min(room for _, _, room in refused)
+        return (
+            f"{where}: the prompt alone has {prompt_tokens} tokens, but {self.name} reads at most {self.max_tokens}; "
+            f"shorten the instructions or the label list"
+        )
 
 
 def shorten(tokens: Sequence[int], room: int, how: str) -> list[int]:

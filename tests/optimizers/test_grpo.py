@@ -66,21 +66,6 @@ def test_where_dev_does_not_improve_the_bundle_stays(model, tmp_path):
         pytest.fail("a learning rate of 1e-12 cannot have improved anything")
 
 
-def test_a_second_round_builds_on_the_first(model, tmp_path):
-    first, _ = run(model, tmp_path / "one", **LONG)
-    assert first.weights.adapter is not None
-    (tmp_path / "two").mkdir()
-    context = StageContext(tmp_path / "two", Record(), open_float32, 1)
-    second = GrpoStage(**(LONG | {"learning_rate": 1e-3})).run(first, SPLITS, context)
-    if second.history[-1]["improved"]:
-        assert second.weights.full is not None
-        assert second.weights.adapter is None
-    texts = [example.text for example in SPLITS.dev]
-    before = second.history[-1]["dev_before"]
-    assert before["log_loss"] == pytest.approx(first.history[-1]["dev_after"]["log_loss"], rel=1e-3)
-    assert log_scores(second, open_float32(second.weights), texts).shape == (len(texts), 3)
-
-
 @pytest.mark.parametrize("mode", ["exact", "sampled"])
 def test_a_killed_run_ends_with_the_same_files(model, tmp_path, mode):
     whole, _ = run(model, tmp_path / "whole", mode=mode)

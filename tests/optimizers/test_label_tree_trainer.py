@@ -188,8 +188,6 @@ def test_training_raises_the_reward(tmp_path, mode, beta):
     trainer = make_trainer(tmp_path, mode, max_steps=15, learning_rate=3e-3, beta=beta)
     trainer._reward_values = np.tile([0.0, 0.0, 1.0], (3, 1))
     trainer._rewards = torch.as_tensor(trainer._reward_values, dtype=torch.float32)
-    if beta:
-        trainer._reference = trainer.label_scores(range(len(ROWS))).detach()
     before = third_label_probability(trainer)
     trainer.train()
     assert third_label_probability(trainer) > before + 0.2
