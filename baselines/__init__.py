@@ -11,6 +11,7 @@ import importlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from baselines import settings as may_set
 from labelwright.errors import DataError, RecipeError
 from labelwright.task import Task
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class Baseline(NamedTuple):
     """Where a rung's factory lives, and what the rung is, in a line for reports.
 
-    ``heavy`` says that it trains a transformer, ``zero_shot`` that it learns nothing from the rows but their labels.
+    ``heavy`` says that it trains a transformer, ``zero_shot`` that it learns nothing from the rows but their labels,
+    ``settings`` what a recipe may set of it.
     """
 
     module: str
@@ -29,6 +31,7 @@ class Baseline(NamedTuple):
     about: str
     heavy: bool = False
     zero_shot: bool = False
+    settings: may_set.Settings = may_set.NONE
 
     def __call__(self, task: Task, seed: int) -> TextClassifier:
         """An unfitted estimator. Raises LabelwrightError where the task does not allow it."""
@@ -37,17 +40,22 @@ class Baseline(NamedTuple):
 
 
 def _embeddings(factory: str, about: str, zero_shot: bool = False) -> Baseline:
-    return Baseline("baselines.embeddings", factory, about, zero_shot=zero_shot)
+    settings = may_set.NEAREST if zero_shot else may_set.EMBEDDINGS
+    return Baseline("baselines.embeddings", factory, about, zero_shot=zero_shot, settings=settings)
 
 
-def _finetuned(factory: str, about: str) -> Baseline:
-    return Baseline("baselines.finetuned", factory, about, heavy=True)
+def _finetuned(factory: str, about: str, settings: may_set.Settings = may_set.FINETUNED) -> Baseline:
+    return Baseline("baselines.finetuned", factory, about, heavy=True, settings=settings)
 
 
 BASELINES: Mapping[str, Baseline] = {
     "majority": Baseline("baselines.majority", "majority", "label shares of train"),
-    "sgd-ngrams": Baseline("baselines.linear", "sgd_ngrams", "linear, words and pairs of words"),
-    "sgd-chars": Baseline("baselines.linear", "sgd_chars", "linear, 2 to 5 characters, hashed"),
+    "sgd-ngrams": Baseline(
+        "baselines.linear", "sgd_ngrams", "linear, words and pairs of words", settings=may_set.LINEAR
+    ),
+    "sgd-chars": Baseline(
+        "baselines.linear", "sgd_chars", "linear, 2 to 5 characters, hashed", settings=may_set.LINEAR
+    ),
     "minilm-nearest-name": _embeddings("minilm_nearest_name", "zero-shot, nearest label name", zero_shot=True),
     "minilm-nearest-description": _embeddings(
         "minilm_nearest_description", "zero-shot, nearest label name and description", zero_shot=True
@@ -61,17 +69,29 @@ BASELINES: Mapping[str, Baseline] = {
     "encoder-supcon": _finetuned("encoder_supcon", "encoder, supervised contrastive loss"),
     "encoder-mixed": _finetuned("encoder_mixed", "encoder, half of each loss"),
     "encoder-lora": _finetuned("encoder_lora", "encoder, LoRA, cross-entropy"),
-    "encoder-pairs": _finetuned("encoder_pairs", "encoder, contrastive pairs as in SetFit"),
+    "encoder-pairs": _finetuned("encoder_pairs", "encoder, contrastive pairs as in SetFit", may_set.PAIRS),
     "llm-head": _finetuned("llm_head", "classification head on the LLM, LoRA"),
     "entailment": Baseline(
-        "baselines.zero_shot", "entailment", "zero-shot, natural language inference", zero_shot=True
+        "baselines.zero_shot",
+        "entailment",
+        "zero-shot, natural language inference",
+        zero_shot=True,
+        settings=may_set.ENTAILMENT,
     ),
-    "gliclass": Baseline("baselines.zero_shot", "gliclass", "zero-shot, GLiClass", zero_shot=True),
+    "gliclass": Baseline(
+        "baselines.zero_shot", "gliclass", "zero-shot, GLiClass", zero_shot=True, settings=may_set.GLICLASS
+    ),
     "chance": Baseline("baselines.choices", "chance", "every choice alike", zero_shot=True),
     "minilm-nearest-choice": Baseline(
-        "baselines.choices", "minilm_nearest_choice", "choice nearest to the question", zero_shot=True
+        "baselines.choices",
+        "minilm_nearest_choice",
+        "choice nearest to the question",
+        zero_shot=True,
+        settings=may_set.OF_CHOICES,
     ),
-    "pair-logreg": Baseline("baselines.choices", "pair_logreg", "logistic regression on question and choice"),
+    "pair-logreg": Baseline(
+        "baselines.choices", "pair_logreg", "logistic regression on question and choice", settings=may_set.OF_CHOICES
+    ),
 }
 # What makes sense where every row brings its own choices, and only there.
 OF_CHOICES = ("chance", "minilm-nearest-choice", "pair-logreg")
@@ -90,7 +110,7 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
     DataError
         The rung cannot do the task.
     RecipeError
-        There is no such rung, it has no such setting, or the setting is of another type.
+        There is no such rung, it has no such setting, or a setting is of another type or out of range.
     """
     if name not in BASELINES:
         raise RecipeError(f"there is no baseline {name!r}: expected one of {', '.join(BASELINES)}")
@@ -103,7 +123,11 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
         if key not in known:
             raise RecipeError(f"{name} has no setting {key!r}; it has {', '.join(known) or 'none'}")
         _check_type(f"{name}: {key}", value, known[key])
-    estimator.set_params(**(settings or {}))
+    faults: list[str] = []
+    read = may_set.read_settings(name, getattr(BASELINES[name], "settings", {}), settings or {}, faults)
+    if faults:
+        raise RecipeError(f"{name}: {'; '.join(faults)}")
+    estimator.set_params(**read)
     if BASELINES[name].zero_shot or name in OF_CHOICES:
         estimator.set_params(labels=list(task.names))
     return estimator

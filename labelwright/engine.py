@@ -5,6 +5,7 @@ Programs, optimizers, calibration and serving talk to this protocol; none of the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -28,6 +29,17 @@ BACKENDS = {
 # What options left unexpanded may hold where nobody says otherwise; also in bundles that do not say it.
 UNEXPANDED_MASS = 1e-4
 LONG_ROWS = ("refuse", "head", "head_tail")
+# What each backend that loads weights itself may keep them in; a server decides for itself.
+DTYPES = {
+    "transformers": ("auto", "float32", "bfloat16", "float16"),
+    "llamacpp": ("auto", "float32", "float16", "bfloat16", "q8_0"),
+}
+_DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu|hpu|npu|mtia|xla)(:\d{1,3})?")
+
+
+def device_fault(device: str) -> str:
+    """What was expected of a device's name, or an empty text. Whether the machine has it is found out on opening."""
+    return "" if _DEVICE.fullmatch(device) else '"auto", "cpu", "cuda", "cuda:1" or "mps"'
 
 
 @dataclass(frozen=True)

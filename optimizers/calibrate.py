@@ -13,12 +13,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from labelwright.bundle import Bundle
 from labelwright.calibration import Calibration, abstain_threshold, cross_validated_paths, fit_calibration
 from labelwright.errors import DataError, RecipeError
 from labelwright.metrics import Floats, Ints, accuracy, ece, log_loss
+from labelwright.settings import ABOVE_ZERO, Items, Range, check
 from labelwright.task import Example, Splits
 from optimizers.scores import gold_of, kept_scores
 from optimizers.stage import StageContext
@@ -137,20 +138,15 @@ class CalibrateStage:
         changes is recorded (``calib.…_one_order`` beside ``calib.…_uncalibrated``).
     """
 
-    penalties: tuple[float, ...] = PENALTIES
-    n_folds: int = N_FOLDS
-    target_accuracy: float = 0.95
+    penalties: Annotated[tuple[Annotated[float, ABOVE_ZERO], ...], Items(least=1, most=100)] = PENALTIES
+    n_folds: Annotated[int, Range(2, 1000)] = N_FOLDS
+    target_accuracy: Annotated[float, Range(0, 1, "(]", "a share above 0 and at most 1, such as 0.95")] = 0.95
     rotations: bool = False
 
     name: ClassVar[str] = "calibrate"
 
     def __post_init__(self) -> None:
-        if not self.penalties or not all(0 < penalty < math.inf for penalty in self.penalties):
-            raise RecipeError(f"[calibrate] penalties = {list(self.penalties)}: expected numbers above 0")
-        if self.n_folds < 2:
-            raise RecipeError(f"[calibrate] n_folds = {self.n_folds}: expected 2 or more")
-        if not 0 < self.target_accuracy <= 1:
-            raise RecipeError(f"[calibrate] target_accuracy = {self.target_accuracy}: expected a share, such as 0.95")
+        check(self, "[calibrate] ")
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """The bundle with the calibration that cross-validation picks, or without one where none helps.

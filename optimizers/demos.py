@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from labelwright.bundle import Bundle
-from labelwright.errors import DataError, RecipeError
+from labelwright.errors import DataError
 from labelwright.neighbours import Demo
 from labelwright.prompt import Prompt
+from labelwright.settings import Items, Range, Text, check
 from labelwright.task import Example, Splits, by_label
 from optimizers.prompt_choice import choose_prompt, with_choice
 from optimizers.stage import StageContext
@@ -37,20 +38,15 @@ class DemosStage:
         What tells typical rows; see ``labelwright.predictors.sentence_encoder.open_encoder``.
     """
 
-    per_label: tuple[int, ...] = (1, 2, 4)
-    draws: int = 2
-    token_budget: int = 900
-    encoder: str = "minilm"
+    per_label: Annotated[tuple[Annotated[int, Range(1, 1000)], ...], Items(least=1, distinct=False)] = (1, 2, 4)
+    draws: Annotated[int, Range(0, 1000)] = 2
+    token_budget: Annotated[int, Range(1)] = 900
+    encoder: Annotated[str, Text(least=1)] = "minilm"
 
     name: ClassVar[str] = "demos"
 
     def __post_init__(self) -> None:
-        if not self.per_label or min(self.per_label) < 1:
-            raise RecipeError(f"[demos] per_label = {list(self.per_label)}: expected numbers of 1 or more")
-        if self.draws < 0:
-            raise RecipeError(f"[demos] draws = {self.draws}: expected 0 or more")
-        if self.token_budget < 1:
-            raise RecipeError(f"[demos] token_budget = {self.token_budget}: expected at least 1")
+        check(self, "[demos] ")
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """The bundle with the examples that dev likes best, or the same one where it likes none.

@@ -13,16 +13,17 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from labelwright.bundle import Bundle
 from labelwright.decide import probabilities
 from labelwright.engine import Engine
 from labelwright.errors import ModelError, RecipeError
 from labelwright.prompt import Prompt
+from labelwright.settings import Choice, Range, Text, check
 from labelwright.task import Example, Splits, by_label
 from optimizers.stage import StageContext
-from rewards import make_reward, reward_matrix
+from rewards import REWARDS, make_reward, reward_matrix
 from rewards.outcome import Outcome, Reward
 
 if TYPE_CHECKING:
@@ -59,31 +60,20 @@ class GepaStage:
 
     name: ClassVar[str] = "gepa"
 
-    max_metric_calls: int = 2200
-    minibatch_size: int = 24
-    proposals_per_step: int = 3
-    token_budget: int = 320
-    holdout_share: float = 0.15
-    reward: str = "label_match"
+    max_metric_calls: Annotated[int, Range(1)] = 2200
+    minibatch_size: Annotated[int, Range(1)] = 24
+    proposals_per_step: Annotated[int, Range(1, 1000)] = 3
+    token_budget: Annotated[int, Range(1)] = 320
+    holdout_share: Annotated[float, Range(0, 0.5, expected="a number from 0 to 0.5")] = 0.15
+    reward: Annotated[str, Choice(REWARDS)] = "label_match"
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
     candidate_selection: Literal["pareto", "current_best"] = "pareto"
-    reflection_model: str | None = None
-    reflection_temperature: float = 1.0
-    num_threads: int = 32
+    reflection_model: Annotated[str | None, Text(least=1)] = None
+    reflection_temperature: Annotated[float, Range(0, 10)] = 1.0
+    num_threads: Annotated[int, Range(1, 1024)] = 32
 
     def __post_init__(self) -> None:
-        for name in ("max_metric_calls", "minibatch_size", "proposals_per_step", "token_budget", "num_threads"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise RecipeError(f"gepa.{name} = {value!r}: expected a whole number of at least 1")
-        if not isinstance(self.holdout_share, int | float) or not 0 <= self.holdout_share <= 0.5:
-            raise RecipeError(f"gepa.holdout_share = {self.holdout_share!r}: expected a number from 0 to 0.5")
-        if not isinstance(self.reflection_temperature, int | float) or self.reflection_temperature < 0:
-            raise RecipeError(f"gepa.reflection_temperature = {self.reflection_temperature!r}: expected 0 or more")
-        if self.candidate_selection not in ("pareto", "current_best"):
-            raise RecipeError(
-                f'gepa.candidate_selection = {self.candidate_selection!r}: expected "pareto" or "current_best"'
-            )
+        check(self, "gepa.")
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """Return the bundle with better instructions, or the same one where dev did not improve.

@@ -9,17 +9,18 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, cast
 
 from labelwright.bundle import Bundle
 from labelwright.errors import RecipeError
+from labelwright.settings import Choice, Range, check
 from labelwright.task import Splits
 from optimizers.stage import StageContext
 from optimizers.training import Mode, Objective, Scale, Training, check_settings
-from rewards import ONLY_WEIGHTS, check_reward, make_reward, reward_matrix, weighs_rows
+from rewards import ONLY_WEIGHTS, REWARDS, check_reward, make_reward, reward_matrix, weighs_rows
 
 # TRL's, by the names of its GRPOConfig.
-LOSS_TYPES = ("dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo")
+LOSS_TYPES = ("bnpo", "cispo", "dapo", "dr_grpo", "grpo", "luspo", "sapo", "vespo")
 SCALES = ("auto", "group", "batch", "none")
 
 
@@ -77,32 +78,29 @@ class GrpoStage:
     steps: int = 80
     rows_per_step: int = 16
     rows_per_forward: int = 16
-    n_rollouts: int = 8
+    n_rollouts: Annotated[int, Range(most=4096)] = 8
     learning_rate: float = 1e-3
     warmup_share: float = 0.1
-    lora_rank: int = 16
+    lora_rank: Annotated[int, Range(most=4096)] = 16
     lora_alpha: int = 32
     lora_dropout: float = 0.0
     beta: float = 0.0
     validity: float = 0.0
-    loss_type: str = "dapo"
-    scale_rewards: str = "auto"
+    loss_type: Annotated[str, Choice(LOSS_TYPES)] = "dapo"
+    scale_rewards: Annotated[str, Choice(SCALES)] = "auto"
     max_grad_norm: float = 1.0
     eval_every: int = 20
-    reward: str = "label_match"
+    reward: Annotated[str, Choice(REWARDS)] = "label_match"
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check(self, "[grpo] ")
         if self.mode not in ("exact", "sampled"):
             raise RecipeError(f'[grpo] mode = {self.mode!r}: expected "exact" or "sampled"')
         if self.n_rollouts < 2:
             raise RecipeError(f"[grpo] n_rollouts = {self.n_rollouts}: expected at least 2")
         if not 0 <= self.beta < math.inf:
             raise RecipeError(f"[grpo] beta = {self.beta}: expected 0 or more")
-        if self.loss_type not in LOSS_TYPES:
-            raise RecipeError(f"[grpo] loss_type = {self.loss_type!r}: expected one of {_listed(LOSS_TYPES)}")
-        if self.scale_rewards not in SCALES:
-            raise RecipeError(f"[grpo] scale_rewards = {self.scale_rewards!r}: expected one of {_listed(SCALES)}")
         try:
             check_reward(self.reward, self.reward_settings)
         except RecipeError as error:
@@ -134,7 +132,3 @@ class GrpoStage:
         )
         settings = {**asdict(self), "reward_settings": dict(self.reward_settings), "scale_rewards": scale}
         return Training.prepare(self, objective, bundle, splits, context).tune(settings, started)
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(f'"{name}"' for name in names)

@@ -8,11 +8,12 @@ the row's own segment, so a row costs more than one that shares all its examples
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from labelwright.bundle import Bundle
 from labelwright.errors import DataError, RecipeError
 from labelwright.neighbours import Neighbours
+from labelwright.settings import Items, Range, Text, check
 from labelwright.task import Splits
 from optimizers.prompt_choice import choose_prompt, with_choice
 from optimizers.stage import StageContext
@@ -32,17 +33,14 @@ class NeighboursStage:
         See ``labelwright.predictors.sentence_encoder.open_encoder``.
     """
 
-    k: tuple[int, ...] = (2, 4, 8, 16)
-    token_budget: int = 900
-    encoder: str = "minilm"
+    k: Annotated[tuple[Annotated[int, Range(1, 1000)], ...], Items(least=1, distinct=False)] = (2, 4, 8, 16)
+    token_budget: Annotated[int, Range(1)] = 900
+    encoder: Annotated[str, Text(least=1)] = "minilm"
 
     name: ClassVar[str] = "neighbours"
 
     def __post_init__(self) -> None:
-        if not self.k or min(self.k) < 1:
-            raise RecipeError(f"[neighbours] k = {list(self.k)}: expected numbers of 1 or more")
-        if self.token_budget < 1:
-            raise RecipeError(f"[neighbours] token_budget = {self.token_budget}: expected at least 1")
+        check(self, "[neighbours] ")
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """The bundle with the number of neighbours that dev likes best, or the same one where it likes none.

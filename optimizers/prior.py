@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from labelwright.calibration import Calibration
 from labelwright.choices import present
 from labelwright.errors import DataError, RecipeError
 from labelwright.metrics import Floats, accuracy, log_loss
+from labelwright.settings import Choice, Range, check
 from labelwright.task import Example, Splits
 from optimizers.scores import gold_of, kept_scores
 from optimizers.stage import StageContext
@@ -48,16 +49,13 @@ class PriorStage:
         Train texts at most; enough for a mean, and less to score.
     """
 
-    source: str = "dev"
-    rows: int = 256
+    source: Annotated[str, Choice(("dev", *SOURCES))] = "dev"
+    rows: Annotated[int, Range(1)] = 256
 
     name: ClassVar[str] = "prior"
 
     def __post_init__(self) -> None:
-        if self.source not in ("dev", *SOURCES):
-            raise RecipeError(f'[prior] source = {self.source!r}: expected "dev", "train" or "content_free"')
-        if self.rows < 1:
-            raise RecipeError(f"[prior] rows = {self.rows}: expected at least 1")
+        check(self, "[prior] ")
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """The bundle with the prior's bias as its only calibration, or as it came where dev did not gain.

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict, dataclass, fields, replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from labelwright.bundle import Bundle
 from labelwright.errors import RecipeError
+from labelwright.settings import Range, check
 from labelwright.task import Splits
 from optimizers.stage import StageContext
 from optimizers.training import Objective, Training, check_settings
@@ -59,12 +60,12 @@ class SftStage:
     name: ClassVar[str] = "sft"
 
     steps: int = 80
-    epochs: int = 0
+    epochs: Annotated[int, Range(most=10_000)] = 0
     rows_per_step: int = 16
     rows_per_forward: int = 16
     learning_rate: float = 1e-3
     warmup_share: float = 0.1
-    lora_rank: int = 16
+    lora_rank: Annotated[int, Range(most=4096)] = 16
     lora_alpha: int = 32
     lora_dropout: float = 0.0
     label_smoothing: float = 0.0
@@ -73,6 +74,7 @@ class SftStage:
     eval_every: int = 20
 
     def __post_init__(self) -> None:
+        check(self, "[sft] ")
         if self.epochs < 0:
             raise RecipeError(f"[sft] epochs = {self.epochs}: expected 0 (train for steps) or more")
         if not 0 <= self.label_smoothing < 1:

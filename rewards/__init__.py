@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.errors import RecipeError
-from labelwright.task import Example, Task
+from labelwright.task import Example, Label, Task
 from rewards.cost_matrix import CostMatrix
 from rewards.label_match import LabelMatch
 from rewards.outcome import Outcome, Reward
@@ -34,12 +34,6 @@ def make_reward(name: str, task: Task, train: Sequence[Example], settings: Mappi
     RecipeError
         Unknown name; a setting that this reward does not have, lacks, or cannot use.
     """
-    check_reward(name, settings)
-    return REWARDS[name](task, train, **(settings or {}))
-
-
-def check_reward(name: str, settings: Mapping[str, Any] | None = None) -> None:
-    """What can be said of a reward before its task and rows are known. Raises RecipeError, as ``make_reward`` does."""
     if name not in REWARDS:
         raise RecipeError(f"reward {name!r} is not known: expected one of {', '.join(REWARDS)}")
     settings = settings or {}
@@ -51,6 +45,28 @@ def check_reward(name: str, settings: Mapping[str, Any] | None = None) -> None:
     for parameter in allowed:
         if parameter.default is parameter.empty and parameter.name not in settings:
             raise RecipeError(f"reward {name!r} needs the setting {parameter.name!r}: add it to the recipe")
+    return REWARDS[name](task, train, **settings)
+
+
+def check_reward(name: str, settings: Mapping[str, Any] | None = None, names: Sequence[str] = ()) -> None:
+    """Refuse a reward that could not be made, before there are rows.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The labels; none where they are not known yet, and then a setting may name any.
+
+    Raises
+    ------
+    RecipeError
+        As ``make_reward``.
+    """
+    if not names:
+        costs = (settings or {}).get("costs")
+        rows = costs if isinstance(costs, Mapping) else {}
+        inner = [one for row in rows.values() if isinstance(row, Mapping) for one in row]
+        names = list(dict.fromkeys([*rows, *inner, "one label", "another label"]))
+    make_reward(name, Task("check", "check", tuple(Label(one) for one in names)), (), settings)
 
 
 def reward_matrix(reward: Reward, names: Sequence[str]) -> NDArray[np.float64]:

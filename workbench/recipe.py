@@ -1,8 +1,9 @@
 """A recipe: one TOML file that says what to classify, with which model, through which stages.
 
-Owns the recipe's tables, their defaults and every refusal of a wrong one. Reading a recipe loads no model and imports
-no tuning library: a typing error is reported at once. The stages' own tables are checked against the stages' own
-dataclasses, so a setting has one home.
+Owns the recipe's tables and their defaults. Reading a recipe loads no model and imports no tuning library, and all that
+is wrong with it is told at once: types and ranges are declared at the fields (``labelwright.settings``), the stages'
+tables are checked against the stages' own dataclasses, so a setting has one home, and what tables say of each other is
+in ``recipe_checks.py``.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ import hashlib
 import importlib
 import json
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Annotated, Any, NamedTuple, cast
 
-from labelwright.engine import EngineSettings
+from labelwright.engine import BACKENDS, LONG_ROWS, EngineSettings, device_fault
 from labelwright.errors import RecipeError
 from labelwright.prompt import Style
+from labelwright.settings import BELOW_ONE, Check, Choice, Items, Range, Text, shown
 from labelwright.task import Label, Task
-from workbench.tables import check_keys, read_table
+from workbench.recipe_faults import Faults, name_fault, store_fault, url_fault
+from workbench.tables import fill, read_table, unknown_keys
 
 # Where each stage lives: imported by name when a recipe lists it, and not before.
 STAGES = {
@@ -41,6 +43,13 @@ DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 FIXED_TABLES = ("data", "splits", "task", "model")
 
 DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"
+
+_LARGEST_FILE = 2**20
+
+Name = Annotated[str, Text()]
+Needed = Annotated[str, Text(least=1)]
+Names = Annotated[tuple[Needed, ...], Items()]
+Share = Annotated[float, Range(0, 1, "()", "a share between 0 and 1, such as 0.15")]
 
 
 class Chain(NamedTuple):
@@ -73,14 +82,17 @@ def read_chain(rung: str) -> Chain:
     """
     head, at, style = rung.partition("@")
     if at and style not in ("name", "code"):
-        raise RecipeError(f"rung {rung!r}: expected @name or @code behind it, found @{style}")
+        raise RecipeError(f"rung {shown(rung)}: expected @name or @code behind it, found {shown('@' + style)}")
     stages = () if head in ("untuned", "free") else tuple(head.split("+"))
+    twice = next((stage for number, stage in enumerate(stages) if stage in stages[:number]), None)
+    if twice is not None:
+        raise RecipeError(f"rung {shown(rung)}: stage {shown(twice)} stands in it twice; name each stage once")
     usable = [stage for stage in STAGES if stage != "calibrate"]
     for stage in stages:
         if stage not in usable:
             also = "; every rung is calibrated by the comparison" if stage == "calibrate" else ""
             raise RecipeError(
-                f"rung {rung!r}: no stage {stage!r}; expected untuned, free, or stages joined by +, of "
+                f"rung {shown(rung)}: no stage {shown(stage)}; expected untuned, free, or stages joined by +, of "
                 f"{', '.join(usable)}{also}"
             )
     return Chain(stages, cast("Style | None", style or None), head == "free")
@@ -109,23 +121,24 @@ class DataTable:
         Take this many rows of ``path``, drawn with the recipe's seed; 0 takes all.
     """
 
-    path: str = ""
-    hub: str = ""
-    config: str = ""
-    hub_splits: tuple[str, ...] = ()
-    revision: str = ""
-    text: str = "text"
-    label: str = "label"
-    group: str = ""
-    id: str = ""
-    choices: str = ""
-    test_path: str = ""
-    out_of_scope: str = ""
-    max_rows: int = 0
+    path: Name = ""
+    hub: Name = ""
+    config: Name = ""
+    hub_splits: Names = ()
+    revision: Name = ""
+    text: Needed = "text"
+    label: Needed = "label"
+    group: Name = ""
+    id: Name = ""
+    choices: Name = ""
+    test_path: Name = ""
+    out_of_scope: Name = ""
+    max_rows: Annotated[int, Range(0, expected="a number of rows, or 0 for all")] = 0
 
     def __post_init__(self) -> None:
-        if self.max_rows < 0:
-            raise RecipeError(f"max_rows = {self.max_rows}: expected a number of rows, or 0 for all")
+        for one, other in (("text", "label"), ("text", "choices"), ("label", "choices"), ("label", "group")):
+            if getattr(self, one) == getattr(self, other):
+                raise RecipeError(f"{one} and {other} = {getattr(self, one)!r}: expected two columns")
         if self.test_path and self.hub:
             raise RecipeError("test_path goes with path; with hub, rows of all its splits are dealt anew")
         if bool(self.path) == bool(self.hub):
@@ -137,14 +150,11 @@ class DataTable:
 class SplitTable:
     """``[splits]``: shares of the rows, each above 0; train gets what they leave."""
 
-    dev: float = 0.12
-    calib: float = 0.12
-    test: float = 0.2
+    dev: Share = 0.12
+    calib: Share = 0.12
+    test: Share = 0.2
 
     def __post_init__(self) -> None:
-        for name in ("dev", "calib", "test"):
-            if not 0 < getattr(self, name) < 1:
-                raise RecipeError(f"{name} = {getattr(self, name)}: expected a share between 0 and 1, such as 0.15")
         if self.dev + self.calib + self.test >= 0.9:
             raise RecipeError(
                 f"dev + calib + test = {self.dev + self.calib + self.test:g}: leave at least 0.1 of the rows for train"
@@ -155,8 +165,8 @@ class SplitTable:
 class TaskTable:
     """``[task]``: what the model is asked to do. Without ``labels`` every label in the data is taken, sorted."""
 
-    instructions: str
-    name: str = ""
+    instructions: Annotated[str, Text(least=1, most=100_000, lines=True)]
+    name: Name = ""
     labels: tuple[Label, ...] = ()
     style: Style = "name"
 
@@ -165,14 +175,14 @@ class TaskTable:
 class ModelTable:
     """``[model]``: "smollm2", a Hugging Face id or a local folder; the rest is ``EngineSettings``."""
 
-    name: str = "smollm2"
-    backend: str = "transformers"
-    device: str = "auto"
-    dtype: str = "auto"
-    url: str = ""
-    long_rows: str = "refuse"
-    unexpanded_mass: float = 1e-4
-    thinking_tokens: int = 0
+    name: Needed = "smollm2"
+    backend: Annotated[str, Choice(BACKENDS)] = "transformers"
+    device: Annotated[str, Check(device_fault)] = "auto"
+    dtype: Name = "auto"
+    url: Annotated[str, Text(), Check(url_fault)] = ""
+    long_rows: Annotated[str, Choice(LONG_ROWS)] = "refuse"
+    unexpanded_mass: Annotated[float, BELOW_ONE] = 1e-4
+    thinking_tokens: Annotated[int, Range(0, 1_000_000)] = 0
 
     def __post_init__(self) -> None:
         _ = self.settings  # refuses what the engines would refuse
@@ -193,7 +203,7 @@ class BaselineTable:
         ``[baselines.settings.NAME]``: parameters of that estimator other than its defaults.
     """
 
-    names: tuple[str, ...] = ("majority", "sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
+    names: Names = ("majority", "sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -209,11 +219,12 @@ class ModelsTable:
         that style whatever ``[task] style`` says.
     """
 
-    rungs: tuple[str, ...] = ()
+    rungs: Names = ()
 
     def __post_init__(self) -> None:
-        for rung in self.rungs:
-            read_chain(rung)
+        faults = [fault for rung in self.rungs if (fault := _chain_fault(rung))]
+        if faults:
+            raise RecipeError("; ".join(faults))
 
 
 @dataclass(frozen=True)
@@ -241,22 +252,14 @@ class CompareTable:
         Resamples behind every 95 % interval.
     """
 
-    seeds: int = 3
-    heavy_seeds: int = 1
-    curves: tuple[str, ...] = ()
-    curve_rows: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
-    noise: tuple[str, ...] = ()
-    generate_rows: int = 64
-    latency_rows: int = 40
-    bootstrap: int = 2000
-
-    def __post_init__(self) -> None:
-        least = {"seeds": 1, "heavy_seeds": 1, "generate_rows": 0, "latency_rows": 1, "bootstrap": 100}
-        for name, at_least in least.items():
-            if getattr(self, name) < at_least:
-                raise RecipeError(f"{name} = {getattr(self, name)}: expected {at_least} or more")
-        if any(rows < 1 for rows in self.curve_rows):
-            raise RecipeError(f"curve_rows = {list(self.curve_rows)}: expected numbers of rows, each 1 or more")
+    seeds: Annotated[int, Range(1, 1000)] = 3
+    heavy_seeds: Annotated[int, Range(1, 1000)] = 1
+    curves: Names = ()
+    curve_rows: Annotated[tuple[Annotated[int, Range(1)], ...], Items()] = (1, 2, 4, 8, 16, 32)
+    noise: Names = ()
+    generate_rows: Annotated[int, Range(0)] = 64
+    latency_rows: Annotated[int, Range(1)] = 40
+    bootstrap: Annotated[int, Range(100, 100_000)] = 2000
 
 
 @dataclass(frozen=True)
@@ -269,21 +272,17 @@ class ExportTable:
         What is exported: the run's newest step where empty; "best" and "ship" are the verdict's; or a rung's name.
     """
 
-    rung: str = ""
+    rung: Name = ""
     merge: bool = False
-    golden_rows: int = 24
-
-    def __post_init__(self) -> None:
-        if self.golden_rows < 1:
-            raise RecipeError(f"golden_rows = {self.golden_rows}: expected 1 or more, they are how a bundle is checked")
+    golden_rows: Annotated[int, Range(1)] = 24
 
 
 @dataclass(frozen=True)
 class TrackingTable:
     """``[tracking]``: MLflow's store and experiment. The environment's MLFLOW_TRACKING_URI goes before ``uri``."""
 
-    uri: str = ""
-    experiment: str = ""
+    uri: Annotated[str, Text(), Check(store_fault)] = ""
+    experiment: Annotated[str, Text(most=400)] = ""
     system_metrics: bool = True
 
     def resolved_uri(self) -> str:
@@ -334,107 +333,151 @@ class Recipe:
         return {name: _short_hash(table) for name, table in tables.items()}
 
 
+TABLES: Mapping[str, type] = {
+    "data": DataTable,
+    "splits": SplitTable,
+    "task": TaskTable,
+    "model": ModelTable,
+    "baselines": BaselineTable,
+    "models": ModelsTable,
+    "compare": CompareTable,
+    "export": ExportTable,
+    "tracking": TrackingTable,
+}
+
+
 def read_recipe(path: Path | str) -> Recipe:
     """Read and check a recipe.
 
     Raises
     ------
     RecipeError
-        File missing or not TOML; an unknown key (with the nearest known one); a wrong type; a value out of range.
+        File missing or not TOML; unknown keys (with the nearest known one); wrong types; values out of range; tables
+        that contradict each other. All faults in one line.
     """
+    from workbench.recipe_checks import cross_faults
+
     path = Path(path)
     document = _read_toml(path)
+    faults = Faults()
     plain = {"name", "seed", "stages"}
-    tables = {
-        "data": DataTable,
-        "splits": SplitTable,
-        "task": TaskTable,
-        "model": ModelTable,
-        "baselines": BaselineTable,
-        "models": ModelsTable,
-        "compare": CompareTable,
-        "export": ExportTable,
-        "tracking": TrackingTable,
+    known = (*TABLES, *STAGES)
+    faults.add("", unknown_keys(document, [*sorted(plain), *known]))
+    given = {name: document[name] for name in known if isinstance(document.get(name), dict)}
+    for name in known:
+        if name in document and name not in given:
+            faults.add("", [f"{name} must be a table: write [{name}] and its keys below it"])
+        elif name in ("data", "task") and name not in document:
+            faults.add("", [f"no [{name}] table; a recipe needs at least [data] and [task]"])
+    head = faults.read(_Head, {key: document[key] for key in plain if key in document}, "")
+    if "name" not in document and (fault := name_fault(path.stem)):
+        faults.add("", [f"the file's name {shown(path.stem)} stands for the recipe's: {fault}, or set name"])
+    if "task" in given:
+        given["task"] = {**given["task"], **_labels(given["task"], faults)}
+    read = {
+        table: faults.read(cls, given.get(table, {}), table)
+        for table, cls in TABLES.items()
+        if table in given or (table not in document and table not in ("data", "task"))
     }
-    check_keys(document, [*sorted(plain), *tables, *STAGES], str(path))
-    for name in ("data", "task"):
-        if name not in document:
-            raise RecipeError(f"{path}: no [{name}] table; a recipe needs at least [data] and [task]")
-    for name in (*tables, *STAGES):
-        if not isinstance(document.get(name, {}), dict):
-            raise RecipeError(f"{path}: {name} must be a table: write [{name}] and its keys below it")
-    head = read_table(_Head, {key: document[key] for key in plain if key in document}, str(path))
-    document["task"] = {**document["task"], **_labels(document["task"], f"{path}, [task]")}
-    read: dict[str, Any] = {
-        name: read_table(cls, document.get(name, {}), f"{path}, [{name}]") for name, cls in tables.items()
-    }
-    stage_tables = {name: document[name] for name in STAGES if name in document}
-    if read["data"].choices and (read["task"].labels or read["task"].style != "name"):
-        raise RecipeError(
-            f"{path}: [data] choices and [task] labels or style: rows bring their own choices, or share labels"
+    stage_tables = {stage: given[stage] for stage in STAGES if stage in given}
+    models = read.get("models")
+    in_rungs = [stage for rung in (models.rungs if models else ()) for stage in read_chain(rung).stages]
+    asked = dict.fromkeys([*(head.stages if head else ()), *in_rungs, *stage_tables])
+    stages = {stage: faults.read(_stage_class(stage), stage_tables.get(stage, {}), stage) for stage in asked}
+    if not faults.found:
+        assert head is not None
+        recipe = Recipe(
+            name=head.name or path.stem,
+            path=path,
+            seed=head.seed,
+            stages=head.stages,
+            stage_tables=stage_tables,
+            **read,
         )
-    in_rungs = {stage for rung in read["models"].rungs for stage in read_chain(rung).stages}
-    for name in {*head.stages, *in_rungs, *stage_tables}:
-        build_stage(name, stage_tables.get(name, {}), f"{path}, [{name}]")
-    return Recipe(
-        name=head.name or path.stem,
-        path=path,
-        seed=head.seed,
-        stages=head.stages,
-        stage_tables=stage_tables,
-        **read,
-    )
+        for table, fault in cross_faults(recipe, document, stages):
+            faults.add(table, [fault])
+    faults.raise_for(path)
+    return recipe
 
 
 def build_stage(name: str, table: Mapping[str, Any], where: str) -> Any:
     """Import a stage's dataclass and fill it from its table. Raises RecipeError, as ``read_recipe`` does."""
-    module, cls = STAGES[name]
-    return read_table(getattr(importlib.import_module(module), cls), table, where)
+    return read_table(_stage_class(name), table, where)
+
+
+def own_rungs(recipe: Recipe) -> list[str]:
+    """Names of the rungs that the run's own steps will be."""
+    stages = [stage for stage in recipe.stages if stage != "calibrate"]
+    return [Chain(tuple(stages[:n])).name for n in range(len(stages) + 1)]
 
 
 @dataclass(frozen=True)
 class _Head:
     """The keys that stand above the first table."""
 
-    name: str = ""
-    seed: int = 0
-    stages: tuple[str, ...] = DEFAULT_STAGES
+    name: Name = ""
+    seed: Annotated[int, Range(0, 2**31 - 1 - 10_000)] = 0
+    stages: Annotated[tuple[str, ...], Items(distinct=False, most=100)] = DEFAULT_STAGES
 
     def __post_init__(self) -> None:
-        if self.name and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
-            raise RecipeError(f"name = {self.name!r}: it names a folder; use letters, digits, '.', '_' and '-'")
-        if self.seed < 0:
-            raise RecipeError(f"seed = {self.seed}: expected 0 or more")
-        for stage in self.stages:
-            if stage not in STAGES:
-                raise RecipeError(f"stages: no stage {stage!r}; known stages are {', '.join(STAGES)}")
+        if self.name and (fault := name_fault(self.name)):
+            raise RecipeError(f"name = {shown(self.name)}: {fault}")
+        unknown = [shown(stage) for stage in self.stages if stage not in STAGES]
+        if unknown:
+            raise RecipeError(f"stages: no stage {', '.join(unknown)}; known stages are {', '.join(STAGES)}")
+
+
+def _stage_class(name: str) -> type:
+    module, cls = STAGES[name]
+    return cast("type", getattr(importlib.import_module(module), cls))
+
+
+def _chain_fault(rung: str) -> str:
+    try:
+        read_chain(rung)
+    except RecipeError as error:
+        return str(error)
+    return ""
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise RecipeError(f"{path}: no such recipe; give a TOML file such as runs/homeowner.toml") from error
+        if not path.is_file():
+            raise RecipeError(f"{shown(str(path))}: no such recipe; give a TOML file such as runs/homeowner.toml")
+        if path.stat().st_size > _LARGEST_FILE:
+            raise RecipeError(f"{path}: larger than a megabyte; a recipe is a page of TOML, data goes into [data] path")
+        content = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{shown(str(path))}: cannot be read ({getattr(error, 'strerror', error)})") from error
+    if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise RecipeError(f"{path}: begins with a byte order mark; save the recipe as UTF-8 without one")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not UTF-8 (byte {error.start}); save the recipe as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path}: not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: not TOML: {' '.join(str(error).split())[:300]}") from error
 
 
-def _labels(table: Mapping[str, Any], where: str) -> dict[str, tuple[Label, ...]]:
+def _labels(table: Mapping[str, Any], faults: Faults) -> dict[str, tuple[Label, ...]]:
     """``labels`` as Label objects: given as names, or as tables with name and description."""
     if "labels" not in table:
         return {}
+    if table["labels"] == []:
+        faults.add("task", ["labels = []: expected two or more; leave it out to take them from the data"])
     if not isinstance(table["labels"], list):
-        raise RecipeError(f'{where}: labels must be a list of names, or of tables {{name = "…", description = "…"}}')
+        faults.add("task", ['labels must be a list of names, or of tables {name = "…", description = "…"}'])
+        return {"labels": ()}
     labels = []
     for number, entry in enumerate(table["labels"], start=1):
-        if isinstance(entry, str):
-            labels.append(Label(entry))
-        elif isinstance(entry, dict):
-            labels.append(read_table(Label, entry, f"{where}, label {number}"))
+        own: list[str] = []
+        label = None
+        if isinstance(entry, str | dict):
+            label = fill(Label, {"name": entry} if isinstance(entry, str) else entry, own)
         else:
-            raise RecipeError(f"{where}, label {number}: expected a name or a table, found {entry!r}")
+            own.append(f"expected a name or a table, found {shown(entry)}")
+        labels += [label] if label else []
+        faults.add("task", [f"label {number}: {fault}" for fault in own])
     return {"labels": tuple(labels)}
 
 

@@ -34,6 +34,7 @@ from workbench.folder import Clock, RunFolder, find_run, runs_of
 from workbench.ladder import Ladder
 from workbench.progress import Display
 from workbench.recipe import Recipe, read_recipe
+from workbench.recipe_checks import check_rewards
 
 if TYPE_CHECKING:
     from workbench.tracking import Tracking
@@ -276,7 +277,7 @@ def read_rows(recipe: Recipe) -> list[Example]:
     """The recipe's rows, checked against its labels, before anything heavy is imported."""
     names = [label.name for label in recipe.task.labels] or None
     rows = load_rows(recipe.data, names, recipe.seed)
-    task_of(recipe, rows)
+    check_rewards(recipe, task_of(recipe, rows))
     return rows
 
 

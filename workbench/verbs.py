@@ -19,40 +19,20 @@ from labelwright.plain_text import quoted
 from workbench.data import split_digest
 from workbench.folder import Clock, RunFolder, find_run, runs_of
 from workbench.progress import Display, duration, silence_libraries
-from workbench.recipe import Chain, Recipe
+from workbench.recipe import Recipe
 from workbench.report_files import write_report
 from workbench.run import RUNS, VERB_STAGES, Session, choose_run, new_run, peak_memory_bytes, read_rows
-from workbench.tables import check_keys
 from workbench.terminal import show_leaderboard
 
 
 @contextmanager
 def session(recipe: Recipe, verb: str, run: str, display: Display) -> Iterator[Session]:
     """The verb's run, opened: rows read and checked, run chosen or begun, lock held, tracking open."""
-    check_rungs(recipe)
     rows = read_rows(recipe)
     folder = choose_run(recipe, verb, run, rows, display)
     silence_libraries()
     with Session(recipe, folder, rows, display).opened() as opened:
         yield opened
-
-
-def check_rungs(recipe: Recipe) -> None:
-    """Refuse a rung that does not exist, before anything is begun."""
-    from baselines import BASELINES
-
-    table = recipe.baselines
-    check_keys(dict.fromkeys(table.names), BASELINES, f"{recipe.path}, [baselines] names", "baseline")
-    check_keys(table.settings, BASELINES, f"{recipe.path}, [baselines.settings]", "baseline")
-    check_keys(dict.fromkeys(recipe.compare.noise), table.names, f"{recipe.path}, [compare] noise", "baseline")
-    known = [*table.names, *recipe.models.rungs, *own_rungs(recipe)]
-    check_keys(dict.fromkeys(recipe.compare.curves), known, f"{recipe.path}, [compare] curves", "rung of this recipe")
-
-
-def own_rungs(recipe: Recipe) -> list[str]:
-    """Names of the rungs that the run's own steps will be."""
-    stages = [stage for stage in recipe.stages if stage != "calibrate"]
-    return [Chain(tuple(stages[:n])).name for n in range(len(stages) + 1)]
 
 
 def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
