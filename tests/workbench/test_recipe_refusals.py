@@ -207,7 +207,7 @@ def refused(path: Path, capsys: pytest.CaptureFixture[str]) -> str:
         status != 2
         or len(lines) != 1
         or len(said) > 6000
-        or not said.startswith("error: ")
+        or not said.startswith("labelwright: error: ")
         or not said[:-1].isprintable()
     ):
         return f"status {status}, {len(lines)} lines: {said[:120]!r}"
