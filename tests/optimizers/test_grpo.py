@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,9 @@ from labelwright.engine import Weights
 from labelwright.errors import ModelError, RecipeError
 from optimizers.grpo import GrpoStage
 from optimizers.stage import StageContext
-from optimizers.training import newest_checkpoint
+from optimizers.training import Training, newest_checkpoint
 
+NAN, INF = float("nan"), float("inf")
 # Enough to learn the toy rows; SHORT is enough to see what happens along the way.
 LONG = {"steps": 40, "rows_per_step": 12, "rows_per_forward": 6, "eval_every": 20, "learning_rate": 5e-3}
 SHORT = {"steps": 6, "rows_per_step": 4, "rows_per_forward": 2, "eval_every": 3, "learning_rate": 3e-3, "lora_rank": 4}
@@ -117,11 +119,61 @@ def test_an_engine_that_cannot_train_is_refused(tmp_path):
         ({"warmup_share": 1.0}, "warmup_share = 1.0"),
         ({"lora_dropout": -0.1}, "lora_dropout = -0.1"),
         ({"rows_per_step": 8, "rows_per_forward": 3}, "divisor of rows_per_step = 8"),
+        ({"beta": NAN}, "beta = nan"),
+        ({"beta": INF}, "beta = inf"),
+        ({"learning_rate": NAN}, "learning_rate = nan"),
+        ({"learning_rate": INF}, "learning_rate = inf"),
+        ({"max_grad_norm": NAN}, "max_grad_norm = nan"),
+        ({"warmup_share": NAN}, "warmup_share = nan"),
+        ({"validity": NAN}, "validity = nan"),
+        ({"validity": INF}, "validity = inf"),
+        ({"loss_type": "ppo"}, 'loss_type = \'ppo\': expected one of "dapo", "grpo"'),
+        ({"scale_rewards": "row"}, 'scale_rewards = \'row\': expected one of "auto", "group", "batch", "none"'),
+        ({"reward": "labelmatch"}, "'labelmatch' is not known: expected one of label_match"),
+        ({"reward": "cost_matrix"}, "needs the setting 'costs'"),
+        ({"reward_settings": {"power": 1}}, "no setting 'power'"),
+        ({"reward": "rare_class", "scale_rewards": "group"}, 'set scale_rewards = "batch" or "none"'),
     ],
 )
 def test_settings_out_of_range_are_named(settings, message):
-    with pytest.raises(RecipeError, match=message):
+    with pytest.raises(RecipeError, match=message) as refused:
         GrpoStage(**settings)
+    assert str(refused.value).startswith("[grpo] ")
+
+
+COSTS = {"pool": {"fence": 4.0, "hvac": 4.0}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, "group"),
+        ({"scale_rewards": "none"}, "none"),
+        ({"reward": "rare_class"}, "batch"),
+        ({"reward": "rare_class", "scale_rewards": "none"}, "none"),
+        ({"reward": "rare_class", "reward_settings": {"power": 0}}, "group"),  # all weights are equal
+        ({"reward": "cost_matrix", "reward_settings": {"costs": COSTS}}, "batch"),
+        ({"reward": "cost_matrix", "reward_settings": {"costs": COSTS}, "scale_rewards": "group"}, "group"),
+        ({"reward": "cost_matrix", "reward_settings": {"costs": {}}}, "group"),
+    ],
+)
+def test_rewards_that_weigh_rows_are_scaled_by_the_step(monkeypatch, tmp_path, settings, expected):
+    asked = []
+
+    def prepare(stage, objective, *rest):
+        asked.append(objective.scale_rewards)
+        raise ModelError("far enough")
+
+    monkeypatch.setattr(Training, "prepare", prepare)
+    rare = replace(SPLITS, train=SPLITS.train[:-9])
+    with pytest.raises(ModelError, match="far enough"):
+        GrpoStage(**settings).run(toy_bundle(), rare, StageContext(tmp_path, Record(), open_float32))
+    assert asked == [expected]
+
+
+def test_the_history_says_how_rewards_were_scaled(model, tmp_path):
+    tuned, _ = run(model, tmp_path / "grpo", reward="rare_class", steps=1)
+    assert tuned.history[-1]["settings"]["scale_rewards"] == "group", "the toy rows are balanced"
 
 
 def test_best_is_written_as_safetensors_and_json_only(model, tmp_path):

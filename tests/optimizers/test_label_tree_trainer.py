@@ -7,15 +7,23 @@ from fakes import toy_splits, toy_task
 from tiny import tiny_model, tiny_tokenizer
 from trl import GRPOConfig, GRPOTrainer
 
+from labelwright.choices import as_letters
 from labelwright.engine import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Prompt
+from labelwright.task import Example, Task
+from optimizers.grpo import LOSS_TYPES
 from optimizers.label_tree_trainer import ABSENT, LabelRows, LabelTreeTrainer, cross_entropy_loss, exact_loss
 from optimizers.training import Objective
+from rewards.rare_class import RareClass
 
 # Rows of all three labels. The labels are answered as codes, which have equally many tokens: by name, an untrained
 # model always prefers the shortest.
 ROWS = toy_splits().train[::9]
+
+
+# Settings of the objective; the others are TRL's.
+ASKED = ("validity", "beta", "label_smoothing", "rewards", "scale_rewards")
 
 
 def make_args(folder, **changes):
@@ -42,12 +50,12 @@ def make_trainer(folder, mode="sampled", **changes):
     engine = TransformersEngine(model, tokenizer, settings=EngineSettings(unexpanded_mass=0))
     prompt = Prompt.for_task(toy_task(), engine.template, style="code")
     rows = LabelRows.from_examples(ROWS, prompt, engine)
-    asked = {k: changes.pop(k) for k in ("validity", "beta", "label_smoothing") if k in changes}
+    asked = {k: changes.pop(k) for k in ASKED if k in changes}
     return LabelTreeTrainer(
         rows=rows,
         objective=Objective(mode, **asked),
         model=model,
-        args=make_args(folder, **changes),
+        args=make_args(folder, **({k: v for k, v in asked.items() if k == "scale_rewards"} | changes)),
         processing_class=tokenizer,
     )
 
@@ -130,6 +138,17 @@ def test_sampled_loss_and_gradients_equal_trls_own(tmp_path, loss_type):
     assert losses[0] == pytest.approx(losses[1], rel=1e-4, abs=1e-6)
     assert relative_difference(*grads) < 1e-4
     assert ours._metrics["train"]["entropy"][-1] == pytest.approx(stock._metrics["train"]["entropy"][-1], rel=1e-4)
+
+
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+def test_a_recipes_loss_types_are_trls(tmp_path, loss_type):
+    trainer = make_trainer(tmp_path, loss_type=loss_type)
+    torch.manual_seed(3)
+    inputs = [{"prompt": trainer._rows.texts[r], "row": r} for r in range(len(ROWS)) for _ in range(4)]
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    trainer._compute_loss(trainer.model, trainer._generate_and_score_completions(inputs)).backward()
+    assert gradients(trainer.model).abs().max() > 0
 
 
 def test_draws_follow_the_label_probabilities(tmp_path):
@@ -251,3 +270,159 @@ def test_cross_entropy_asks_for_valid_answers_where_told():
     loss.backward()
     assert (scores.grad[0, :2] < 0).all()
     assert metrics["valid_mass"] == pytest.approx(np.exp(-3) + np.exp(-4))
+
+
+# --- scaling the advantages ------------------------------------------------------------------------------------------
+
+# A right answer to the rare label is worth 1, to the common one a sixth (36 rows against 1, power 0.5).
+WEIGHT = RareClass({"common": 36, "rare": 1}).weight("common")
+
+
+def row_gradients(scale, rows_per_forward=2):
+    """Gradient of a common and of a rare row's scores, both under the same P(gold)."""
+    scores = torch.tensor([[0.3, -0.2, -0.9], [-0.2, 0.3, -0.9]], requires_grad=True)
+    rewards = torch.tensor([[WEIGHT, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    exact_loss(scores, rewards, scale_rewards=scale)[0].backward()
+    return scores.grad[0, 0] / scores.grad[1, 1], scores.grad
+
+
+@pytest.mark.parametrize(("scale", "ratio"), [("group", 1.0), ("batch", WEIGHT), ("none", WEIGHT)])
+def test_exact_gradient_of_a_common_row_is_what_was_asked(scale, ratio):
+    assert pytest.approx(1 / 6) == WEIGHT
+    assert float(row_gradients(scale)[0]) == pytest.approx(ratio, rel=5e-3)
+
+
+def test_exact_scales_are_the_row_the_batch_and_one():
+    """A_k = (r_k - sum P r) / scale, by autograd over the definition."""
+    scores = torch.tensor([[0.3, -0.2, -0.9], [-0.2, 0.3, -0.9]], dtype=torch.float64)
+    rewards = torch.tensor([[WEIGHT, 0.0, 0.0], [0.0, 1.0, 0.0]], dtype=torch.float64)
+    probabilities = torch.softmax(scores, -1)
+    draws = torch.stack([probabilities.flatten() / 2, rewards.flatten()])
+    whole = float((draws[0] * (draws[1] - (draws[0] * draws[1]).sum()) ** 2).sum().sqrt())
+    plain = scores.clone().requires_grad_()
+    (-(torch.softmax(plain, -1) * rewards).sum(-1).mean()).backward()
+    for scale, divisor in (("none", 1.0), ("batch", whole + 1e-4)):
+        given = scores.clone().requires_grad_()
+        exact_loss(given, rewards, scale_rewards=scale)[0].backward()
+        torch.testing.assert_close(given.grad, plain.grad / divisor)
+
+
+@pytest.mark.parametrize(("scale", "ratio"), [("group", 1.0), ("batch", WEIGHT), ("none", WEIGHT)])
+def test_sampled_gradient_of_a_common_row_is_what_was_asked(tmp_path, monkeypatch, scale, ratio):
+    """Both rows draw one right and three wrong labels; the gradient of a rollout's log-probability is its advantage."""
+    rewards = np.diag([WEIGHT, 1.0, 1.0])
+    trainer = make_trainer(tmp_path, rewards=rewards, scale_rewards=scale)
+    golds = trainer._rows.gold
+    rows = [list(golds).index(0), list(golds).index(1)]  # a common row, a rare one
+    drawn = iter([0, 1, 2, 1, 1, 0, 2, 0])
+    monkeypatch.setattr(torch, "multinomial", lambda *_: torch.tensor([next(drawn)]))
+    inputs = [{"prompt": trainer._rows.texts[r], "row": r} for r in rows for _ in range(4)]
+    trainer.model.train()
+    advantages = trainer._generate_and_score_completions(inputs)["advantages"]
+    assert float(advantages[0] / advantages[4]) == pytest.approx(ratio, rel=5e-3)
+    assert float(advantages[4]) > 0 > float(advantages[5])
+
+
+def test_a_step_is_scaled_as_a_whole_however_many_passes_it_takes(tmp_path):
+    """In "batch" the deviation is the step's: gradients do not depend on how many rows fit into memory."""
+    grads = []
+    for n_rows, n_forwards in ((4, 1), (2, 2)):
+        changes = {"per_device_train_batch_size": n_rows, "gradient_accumulation_steps": n_forwards}
+        trainer = make_trainer(
+            tmp_path, "exact", rewards=np.diag([0.2, 1.0, 0.5]), scale_rewards="batch", num_generations=2, **changes
+        )
+        trainer.current_gradient_accumulation_steps = n_forwards
+        for start in range(0, 4, n_rows):
+            trainer._closed_loss(trainer._order[start : start + n_rows]).backward()
+        grads.append(gradients(trainer.model))
+    assert relative_difference(*grads) < 1e-5
+
+
+# --- the starting point, and answers outside the tree ----------------------------------------------------------------
+
+
+def choice_trainer(folder, mode, **changes):
+    """Rows of two and three choices, so that one letter is missing from half of them."""
+    tokenizer = tiny_tokenizer()
+    engine = TransformersEngine(tiny_model(vocab_size=len(tokenizer), spread=0.1), tokenizer)
+    task = Task("choices", "Choose.", max_choices=3)
+    texts = [("what floats", ["stone", "wood"]), ("what is green", ["pool", "fence", "gate"])] * 3
+    examples = [
+        as_letters(Example(str(i), f"{text} {i}", choices[i % 2], tuple(choices)))
+        for i, (text, choices) in enumerate(texts)
+    ]
+    rows = LabelRows.from_examples(examples, Prompt.for_task(task, engine.template), engine)
+    asked = {k: changes.pop(k) for k in ASKED if k in changes}
+    return LabelTreeTrainer(
+        rows=rows,
+        objective=Objective(mode, **asked),
+        model=engine.model,
+        args=make_args(folder, **changes),
+        processing_class=tokenizer,
+    )
+
+
+@pytest.mark.parametrize("make", [make_trainer, choice_trainer])
+@pytest.mark.parametrize("mode", ["exact", "sampled"])
+def test_divergence_starts_at_zero_for_every_row_and_grows(tmp_path, make, mode):
+    """Also where rows have letters of their own: 0.23 where the reference gave the missing ones probability."""
+    settings = {"max_steps": 3, "logging_steps": 1, "per_device_train_batch_size": 4, "num_generations": 2}
+    trainer = make(tmp_path, mode, beta=0.5, **settings)
+    for row in (3, 0, 2):
+        reference = trainer._sums(trainer._reference.of([row]), [row])
+        torch.testing.assert_close(reference, trainer.label_scores([row]).detach(), atol=1e-4, rtol=1e-5)
+    kept = trainer._reference.edges.clone()
+    trainer.train()
+    divergences = [entry["kl"] for entry in trainer.state.log_history if "kl" in entry]
+    assert divergences[0] == pytest.approx(0, abs=1e-6)
+    assert divergences[-1] > 1e-5
+    torch.testing.assert_close(trainer._reference.edges, kept, rtol=0, atol=0)
+
+
+def test_exact_divergence_is_that_of_each_row_from_its_own_start(tmp_path):
+    """Hand-written over the padded computation, after the weights have moved, rows in another order than the table."""
+    trainer = make_trainer(tmp_path, "exact", beta=0.5)
+    with torch.no_grad():
+        start = padded_scores(trainer).log_softmax(-1)
+        for weights in trainer.model.parameters():
+            weights.add_(0.02 * torch.randn(weights.shape, generator=torch.Generator().manual_seed(1)))
+        now = padded_scores(trainer).log_softmax(-1)
+    trainer.current_gradient_accumulation_steps = 1
+    rows = [3, 0, 2]
+    trainer._closed_loss(rows)
+    expected = (now.exp() * (now - start)).sum(-1)[rows].mean()
+    assert float(expected) > 1e-3
+    assert trainer._metrics["train"]["kl"][-1] == pytest.approx(float(expected), rel=1e-3)
+
+
+@pytest.mark.parametrize("n_forwards", [1, 2])
+def test_sampled_validity_is_the_mass_on_the_labels_of_the_rollouts_rows(tmp_path, n_forwards):
+    """Loss and gradient differ from those without it by -c times the mean logsumexp of the padded scores."""
+    plain, valid = make_trainer(tmp_path), make_trainer(tmp_path, validity=0.3)
+    inputs = [{"prompt": plain._rows.texts[r], "row": r} for r in range(len(ROWS)) for _ in range(4)]
+    losses, grads = [], []
+    for trainer in (plain, valid):
+        trainer.current_gradient_accumulation_steps = n_forwards
+        trainer.model.train()
+        torch.manual_seed(3)
+        loss = trainer._compute_loss(trainer.model, trainer._generate_and_score_completions(inputs))
+        loss.backward()
+        losses.append(loss.detach())
+        grads.append(gradients(trainer.model))
+    plain.model.zero_grad()
+    expected = -0.3 * padded_scores(plain).logsumexp(-1).mean() / n_forwards
+    expected.backward()
+    assert float(losses[1] - losses[0]) == pytest.approx(float(expected.detach()), rel=1e-4)
+    assert relative_difference(grads[1] - grads[0], gradients(plain.model)) < 1e-3
+
+
+def test_letters_that_a_row_does_not_have_are_never_drawn(tmp_path):
+    trainer = choice_trainer(tmp_path, "sampled")
+    with torch.no_grad():  # the missing letter would be by far the most probable
+        trainer._incidence[2] *= 0.01
+    texts = [trainer._rows.texts[0]] * 50
+    drawn = {tuple(ids) for ids in trainer.draw(texts)["completion_ids"]}
+    assert trainer._rows.tree.options[2] not in drawn
+    assert tuple(trainer._rows.tree.options[2]) in {
+        tuple(ids) for ids in trainer.draw([trainer._rows.texts[1]] * 5)["completion_ids"]
+    }

@@ -111,6 +111,8 @@ def test_a_killed_run_ends_with_the_same_files(model, tmp_path):
         ({"label_smoothing": 1.0}, "label_smoothing = 1.0"),
         ({"rows_per_step": 8, "rows_per_forward": 3}, "divisor of rows_per_step = 8"),
         ({"validity": -1.0}, "validity = -1.0"),
+        ({"learning_rate": float("nan")}, "learning_rate = nan"),
+        ({"label_smoothing": float("nan")}, "label_smoothing = nan"),
     ],
 )
 def test_settings_out_of_range_are_named(settings, message):

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from labelwright.errors import RecipeError
-from rewards import REWARDS, make_reward, reward_matrix
+from rewards import ONLY_WEIGHTS, REWARDS, make_reward, reward_matrix, weighs_rows
 from rewards.feedback import feedback
-from rewards.outcome import Outcome
+from rewards.outcome import Outcome, Score
 
 NAMES = toy_task().names
 SETTINGS: dict[str, dict[str, Any]] = {"cost_matrix": {"costs": {"pool": {"hvac": 4.0, "fence": 2}}}}
@@ -62,6 +62,40 @@ def test_feedback_without_probabilities_or_with_an_invented_label() -> None:
     assert feedback("pool", Outcome("pool", {})) == "Right: pool."
     invented = feedback("pool", Outcome("a pond", {"pool": 0.4, "hvac": 0.6}))
     assert invented == "Wrong: answered 'a pond', which is not a label; gold is pool 0.40."
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), -0.001, 1.001, 7])
+def test_values_out_of_range_are_refused(value: float) -> None:
+    def reward(gold: str, outcome: Outcome) -> Score:
+        return Score(value if outcome.label == "hvac" else 0.5, "as it happens")
+
+    with pytest.raises(RecipeError, match=f"a reward gave {value!r} .as it happens.: expected a number from 0 to 1"):
+        reward_matrix(reward, NAMES)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("label_match", {}, False),
+        ("rare_class", {}, True),
+        ("rare_class", {"power": 0}, False),
+        ("cost_matrix", {"costs": {"pool": {"hvac": 4, "fence": 2}}}, True),
+        ("cost_matrix", {"costs": {}}, False),
+    ],
+)
+def test_whether_rows_weigh_differently_is_read_off_the_matrix(
+    name: str, settings: dict[str, Any], expected: bool
+) -> None:
+    reward = make_reward(name, toy_task(), toy_examples()[:-20], settings)
+    assert weighs_rows(reward_matrix(reward, NAMES)) is expected
+
+
+def test_rewards_that_are_only_weights_are_label_match_once_rows_are_scaled() -> None:
+    """What ``optimizers.grpo`` refuses to scale by group, and nothing else."""
+    for name in REWARDS:
+        matrix = reward_matrix(make_reward(name, toy_task(), toy_examples()[:-20], SETTINGS.get(name)), NAMES)
+        scaled = matrix / np.ptp(matrix, axis=1, keepdims=True)
+        assert (np.allclose(scaled, np.eye(3)) and weighs_rows(matrix)) == (name in ONLY_WEIGHTS)
 
 
 @pytest.mark.parametrize(
