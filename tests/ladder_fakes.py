@@ -123,6 +123,7 @@ def make_board(rungs: Sequence[Rung], rows: Sequence[Example], labels: Sequence[
     value = {rung.name: float(METRICS["accuracy"](rung.probs, gold)) for rung in scored}
     best = max(scored, key=lambda rung: value[rung.name])
     near = [rung for rung in scored if value[rung.name] > value[best.name] - 0.025]
+    perhaps = [rung for rung in scored if 0.025 <= value[best.name] - value[rung.name] < 0.06]
     ship = min(near, key=lambda rung: rung.cost["ms_p50"] or 0)
     tuned = next((rung.name for rung in reversed(scored) if rung.kind == "llm"), None)
     rivals = [rung.name for rung in scored if rung.kind == "baseline"]
@@ -144,27 +145,35 @@ def make_board(rungs: Sequence[Rung], rows: Sequence[Example], labels: Sequence[
                 line, n_only_this=int((right & ~best_right).sum()), n_only_best=int((~right & best_right).sum()),
                 against_best=dict.fromkeys(tested[: 2 if rung.kind == "free" else 3], difference),
             )  # fmt: skip
+        stands = "as good" if rung in near else "not told apart" if rung in perhaps else "worse"
+        line = replace(line, standing="best" if rung is best else stands)
         if rung.repeats:
             line = replace(
                 line, spread={"split fixed": _spread(rung.repeats), "split varied": _spread(rung.repeats[1:])}
             )
         lines.append(line)
     rival = max(rivals, key=lambda name: value[name]) if rivals else None
+    as_good, unclear = ([rung.name for rung in some if rung is not best] for some in (near, perhaps))
     verdict = Verdict(
-        text=_verdict(best.name, ship.name, [rung.name for rung in near if rung is not best], len(rows)),
-        best=best.name, within_noise=tuple(rung.name for rung in near if rung is not best), ship=ship.name, tuned=tuned,
-        best_baseline=rival, difference=Interval(0.012, -0.006, 0.031), p_value=0.23,
+        best.name, *_verdict(best.name, ship.name, as_good, len(rows)), as_good=tuple(as_good), ship=ship.name,
+        not_told_apart=tuple(unclear), margin=0.02, n_rows_needed=2400, tuned=tuned, best_baseline=rival,
+        difference=Interval(0.012, -0.006, 0.031), p_value=0.23,
     )  # fmt: skip
     return Leaderboard(tuple(lines), verdict, gold, _suspects(rows, labels, near), _frontier(scored, value))
 
 
-def _verdict(best: str, ship: str, near: Sequence[str], n_test: int) -> str:
+def _verdict(best: str, ship: str, near: Sequence[str], n_test: int) -> tuple:
+    """Winner, others, advice, cautions and remarks."""
     return (
-        f"{best} wins: right on 97.2 [95.0, 99.1] % of {n_test} test rows; within noise of it (Holm-corrected p >= "
-        f"0.05): {', '.join(near)}. Ship {ship} unless 1.1 points of accuracy, 95 % interval -0.6 to 2.8, matter more "
-        f"than 6.2 ms a row against 80 ms (13 times faster), 91 MB against 280 MB. Caution: with {n_test} test rows, "
-        f"within noise says little. A baseline beats the tuned model (gepa+grpo): {best} 97.2 % against 96.0 % on "
-        f"test, ahead by 1.2 points of accuracy, 95 % interval -0.6 to 3.1; the interval holds 0, which may be chance."
+        f"{best} wins: right on 97.2 [95.0, 99.1] % of {n_test} test rows.",
+        f"As good within 2 points: {', '.join(near)}; the others are worse (Holm-corrected p < 0.05).",
+        f"Ship {ship} unless 1.1 points of accuracy, 95 % interval -0.6 to 2.8, matter more than 6.2 ms a row against "
+        f"80 ms (13 times faster), 91 MB against 280 MB.",
+        (),
+        (
+            f"A baseline beats the tuned model (gepa+grpo): {best} 97.2 % against 96.0 % on test, ahead by 1.2 points "
+            f"of accuracy, 95 % interval -0.6 to 3.1; the interval holds 0, which may be chance.",
+        ),
     )
 
 

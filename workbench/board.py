@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ QUALITY = {"accuracy": "higher", "macro_f1": "higher", "log_loss": "lower", "bri
 # Those of an answer in free text, which has no probabilities.
 QUALITY_OF_FREE = ("accuracy", "macro_f1")
 
+# How a rung's accuracy stands to that of the best one; ``workbench.differences.standing`` has the rule.
+Standing = Literal["best", "as good", "not told apart", "worse", ""]
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -27,7 +31,8 @@ class Difference:
     Attributes
     ----------
     value : Interval
-        95 %, from a bootstrap that draws both rungs' rows together, whole groups at a time.
+        Paired, at a level at which those of all rungs hold together with 95 %. It leaves out 0, or ends there, where
+        ``p_holm`` is below 0.05.
     p_value : float
         Two-sided, of the hypothesis that both are equal.
     p_holm : float
@@ -69,6 +74,8 @@ class Line:
     spread : dict of str to Spread
         "split fixed": trainings that differ in their seed alone; "split varied": in what dealt the splits. The rung
         itself is one of them. A key is absent where there are fewer than two trainings.
+    standing : Standing
+        Of its accuracy to the best one's; empty for failed ones.
     """
 
     rung: Rung
@@ -78,36 +85,60 @@ class Line:
     n_only_best: int | None = None
     against_best: dict[str, Difference] | None = None
     spread: dict[str, Spread] = field(default_factory=dict)
+    standing: Standing = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which rung wins, which are as good within noise, which of those to ship, and whether tuning was worth it.
+    """Which rung wins, which are as good, which to ship, and whether tuning was worth it: names, numbers, sentences.
 
     Attributes
     ----------
-    text : str
-        The report's first line.
     best : str
         The rung of highest test accuracy; of two equal ones that of lower log loss.
-    within_noise : tuple of str
-        Other rungs whose accuracy is not told apart from the best one's, in the order of the ladder.
+    winner, others : str
+        The sentences that name it, and say how the others stand to it.
+    advice : str
+        The sentence that says what to ship.
+    cautions : tuple of str
+        What about the test rows makes every number mean less.
+    remarks : tuple of str
+        What else there is to say, above all whether the tuned model was worth it.
+    as_good, not_told_apart : tuple of str
+        Other rungs of that standing, in the order of the ladder.
     ship : str
-        The cheapest to run of the best rung and ``within_noise``.
+        The cheapest to run of the best rung and ``as_good``.
+    margin : float
+        Share of accuracy within which a rung is as good as the best.
+    n_rows_needed : int, optional
+        About how many test rows would show that the best of the cheaper rungs not told apart is as good, if it is.
     tuned, best_baseline : str, optional
         The tuned model, and the best classifier that is no language model.
     difference : Interval, optional
-        Accuracy of ``best_baseline`` minus that of ``tuned``, and ``p_value`` of the paired test.
+        Accuracy of ``best_baseline`` minus that of ``tuned``, with the corrected ``p_value`` of the paired test: one
+        of the comparisons with the best rung, or as one more of them.
     """
 
-    text: str
     best: str
-    within_noise: tuple[str, ...] = ()
+    winner: str
+    others: str = ""
+    advice: str = ""
+    cautions: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    as_good: tuple[str, ...] = ()
+    not_told_apart: tuple[str, ...] = ()
     ship: str = ""
+    margin: float = 0.0
+    n_rows_needed: int | None = None
     tuned: str | None = None
     best_baseline: str | None = None
     difference: Interval | None = None
     p_value: float | None = None
+
+    @property
+    def text(self) -> str:
+        """The report's first line: all sentences in their order."""
+        return " ".join(one for one in (self.winner, *self.cautions, self.others, self.advice, *self.remarks) if one)
 
 
 @dataclass(frozen=True)

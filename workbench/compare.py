@@ -5,6 +5,10 @@ The only module that reads ``splits.test``, in one function. A rung that cannot 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from labelwright.task import Example, Splits
 from workbench import ladder as ladders
 from workbench.folder import locked
@@ -17,6 +21,14 @@ from workbench.rungs import Rung
 def read_test(splits: Splits) -> tuple[Example, ...]:
     """The test rows. Nothing else in the house reads them."""
     return splits.test
+
+
+def warnings_of_test(splits: Splits, names: Sequence[str]) -> tuple[str, ...]:
+    """What the report will have to say of the test rows' labels, before anything was run for it."""
+    from workbench.verdict import cautions
+
+    rows = read_test(splits)
+    return cautions(np.array([names.index(str(row.label)) for row in rows]), names) if rows else ()
 
 
 def score_rungs(ladder: Ladder, display: Display) -> list[Rung]:
@@ -55,5 +67,8 @@ def _score_rungs(ladder: Ladder, display: Display) -> list[Rung]:
 
 def signature(ladder: Ladder) -> str:
     """A hash of all that the comparison depends on; the same one means that nothing is to be done."""
+    from workbench.report import FORMAT
+
     keys = [ladder.key(job) for name in ladder.names for job in ladder.jobs(name)]
-    return short_hash([keys, ladder.recipe.compare.bootstrap])
+    table = ladder.recipe.compare
+    return short_hash([FORMAT, keys, table.bootstrap, table.margin])

@@ -1,20 +1,23 @@
 """From scored rungs to a leaderboard: metrics with intervals, paired tests against the best rung, spread over seeds.
 
 Statistics only: nothing is scored here and nothing is written. All rungs are put on the same bootstrap resamples, in
-one pass, so that differences are paired. The types are ``workbench.board``'s.
+one pass, so that differences are paired. Each rung's probabilities are read once for what the metrics need of them, so
+that many labels need not fit into memory many times. The types are ``workbench.board``'s.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from labelwright.errors import DataError
-from labelwright.intervals import Interval, Resampled, holm, paired_test, resample
-from labelwright.metrics import METRICS, Ints
+from labelwright.intervals import Interval, Resampled, metric_intervals, resample
+from labelwright.metrics import METRICS, Answers, Ints, answers_of, checked
 from labelwright.task import Example
 from workbench.board import (
     QUALITY,
@@ -23,26 +26,41 @@ from workbench.board import (
     Leaderboard,
     Line,
     Spread,
+    Standing,
     Suspect,
     Verdict,
 )
+from workbench.differences import TESTED, against_best, between, standing
 from workbench.frontier import frontier
 from workbench.noise import suspects
+from workbench.recipe import CompareTable
 from workbench.rungs import Repeat, Rung
-from workbench.verdict import judge, rank, within_noise
+from workbench.verdict import judge, rank
 
 __all__ = ["QUALITY", "Difference", "Leaderboard", "Line", "Spread", "Suspect", "Verdict", "build"]
 
-# What is tested against the best rung, and what is told of other seeds.
-TESTED = ("accuracy", "macro_f1", "log_loss")
 # How many rungs at most must doubt a label: with more, one that is often wrong would acquit too many rows.
 _DOUBTERS = 3
 
 Samples = dict[str, dict[str, Resampled]]
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """A rung that can be measured, and what the metrics need of its probabilities; ``raw`` is None for free text."""
+
+    rung: Rung
+    answers: Answers
+    raw: Answers | None
+
+
 def build(
-    rungs: Sequence[Rung], test: Sequence[Example], names: Sequence[str], resamples: int, seed: int
+    rungs: Sequence[Rung],
+    test: Sequence[Example],
+    names: Sequence[str],
+    resamples: int,
+    seed: int,
+    margin: float = CompareTable.margin,
 ) -> Leaderboard:
     """Put numbers and words to every rung.
 
@@ -52,52 +70,126 @@ def build(
     Parameters
     ----------
     rungs : sequence of Rung
-        In the order of the ladder; at least one that did not fail. Their names differ.
+        In the order of the ladder; at least one that did not fail. Their names differ. One whose probabilities are none
+        (NaN) has failed.
     test : sequence of n_test Example
-        The rows behind ``Rung.probs``. Groups are drawn whole where the rows have them.
+        The rows behind ``Rung.probs``, one or more. Groups are drawn whole where the rows have them.
     names : sequence of str
         The labels, in the order of the columns.
     resamples : int
         Bootstrap resamples.
     seed : int
         The run's: that of the resamples, and the one by which the rungs' own splits were dealt.
+    margin : float
+        Share of accuracy within which a rung is as good as the best.
 
     Raises
     ------
     DataError
-        No rung was scored; or probabilities that do not fit rows and labels.
+        No test rows; no rung was scored; or probabilities that do not fit rows and labels.
     """
-    scored = [rung for rung in rungs if not rung.failed]
+    if not test:
+        raise DataError("there are no test rows, so there is nothing to compare: give [splits] test a share")
+    gold = np.array([names.index(str(row.label)) for row in test], dtype=np.int64)
+    groups = _groups(test)
+    rungs, scored = _measurable(rungs, gold, names)
     if not scored:
         reasons = "; ".join(f"{rung.name}: {rung.failed}" for rung in rungs)
         raise DataError(f"none of {len(rungs)} rungs could be scored, so there is nothing to compare ({reasons})")
-    gold = np.array([names.index(str(row.label)) for row in test], dtype=np.int64)
-    groups = _groups(test)
-    settings: dict[str, Any] = {"n_resamples": resamples, "seed": seed}
-    samples = _resampled({rung.name: rung for rung in scored}, "probs", gold, groups, names, settings)
-    closed = {rung.name: rung for rung in scored if rung.kind != "free" and rung.raw.size}
-    raw = _resampled(closed, "raw", gold, groups, names, settings)
-    quality, before = _intervals(samples), _intervals(raw)
-    best = min([rung for rung in scored if rung.kind != "free"] or scored, key=lambda rung: rank(quality[rung.name]))
+    answers = {name: one.answers for name, one in scored.items()}
+    samples = _resampled(scored, answers, gold, groups, len(names), n_resamples=resamples, seed=seed)
+    raw_answers = {name: one.raw for name, one in scored.items() if one.raw is not None}
+    raw = _resampled(scored, raw_answers, gold, groups, len(names), n_resamples=resamples, seed=seed)
+    quality, before = _intervals(samples, answers, gold, groups), _intervals(raw, raw_answers, gold, groups)
+    closed = [name for name in scored if scored[name].rung.kind != "free"]
+    best = min(closed or list(scored), key=lambda name: rank(quality[name]))
 
-    lines = []
-    tested = _against(best, scored, samples, gold, groups)
-    for rung in rungs:
-        line = Line(rung, quality.get(rung.name, {}), before.get(rung.name, {}))
-        if not rung.failed:
-            line = Line(rung, line.test, line.raw, spread=_spread(rung, line.test, seed), **tested.get(rung.name, {}))
-        lines.append(line)
+    tested = against_best(best, answers, samples, gold, groups)
+    lines = [
+        _line(rung, quality, before, tested, best, seed, margin, answers, gold) if not rung.failed else Line(rung)
+        for rung in rungs
+    ]
 
-    def compare(a: Rung, b: Rung) -> tuple[Interval, float]:
-        difference = samples[a.name]["accuracy"].minus(samples[b.name]["accuracy"])
-        return difference.interval(), paired_test(a.probs, b.probs, gold, groups).p_value
+    def compare(a: Rung, b: Rung) -> Difference:
+        if b.name == best:
+            return tested[a.name]["accuracy"]
+        if a.name == best:
+            return _turned(tested[b.name]["accuracy"])
+        return between(a.name, b.name, len(scored) - 1, answers, samples, gold, groups)
 
     numbered = [line for line in lines if line.test]
-    (first,) = (line for line in numbered if line.rung is best)
-    verdict = judge(numbered, first, len(test), compare)
+    (first,) = (line for line in numbered if line.rung.name == best)
+    verdict = judge(numbered, first, gold, names, margin, compare)
     doubters = {line.rung.name: line.rung.probs for line in _doubters(numbered, first)}
     found = suspects("test", test, doubters, names) if len(doubters) > 1 else ()
     return Leaderboard(tuple(lines), verdict, gold, found, frontier(lines))
+
+
+def _measurable(rungs: Sequence[Rung], gold: Ints, names: Sequence[str]) -> tuple[list[Rung], dict[str, _Scored]]:
+    """All rungs, those failed whose probabilities are none; and by name those that can be measured."""
+    every, scored = [], {}
+    for rung in rungs:
+        if not rung.failed:
+            try:
+                scored[rung.name] = _Scored(rung, *_read(rung, gold, len(names)))
+            except _NotProbabilitiesError as error:
+                rung = Rung(rung.name, rung.kind, rung.about, rung.step, failed=f"it answered with {error}")
+        every.append(rung)
+    return every, scored
+
+
+class _NotProbabilitiesError(DataError):
+    """A rung's numbers are of the right shape and are no probabilities."""
+
+
+def _read(rung: Rung, gold: Ints, n_labels: int) -> tuple[Answers, Answers | None]:
+    """What the metrics need of a rung's probabilities, calibrated and before."""
+    is_free = rung.kind == "free"
+    found: list[Answers | None] = []
+    for probs in (rung.probs, None if is_free else rung.raw):
+        if probs is None or (found and not probs.size):
+            found.append(None)
+            continue
+        expected = (len(gold), n_labels + is_free)
+        if probs.shape != expected:
+            raise DataError(
+                f"{rung.name}: probabilities of shape {probs.shape} for {len(gold)} test rows and {n_labels} labels: "
+                f"expected {expected}"
+            )
+        try:
+            found.append(answers_of(*checked(probs, gold)))
+        except DataError as error:
+            raise _NotProbabilitiesError(f"what is no probability ({error})") from error
+    calibrated, raw = found
+    assert calibrated is not None
+    return calibrated, raw
+
+
+def _line(
+    rung: Rung,
+    quality: Mapping[str, Any],
+    before: Mapping[str, Any],
+    tested: Mapping[str, Any],
+    best: str,
+    seed: int,
+    margin: float,
+    answers: Mapping[str, Answers],
+    gold: Ints,
+) -> Line:
+    """A rung with its numbers, and where it is not the best one with its differences to that."""
+    name, test = rung.name, quality[rung.name]
+    spread, raw = _spread(rung, test, seed), before.get(name, {})
+    if name == best:
+        return Line(rung, test, raw, spread=spread, standing="best")
+    right, best_right = (answers[one].answer == gold for one in (name, best))
+    stands: Standing = standing(tested[name]["accuracy"], margin)
+    only_this, only_best = int((right & ~best_right).sum()), int((best_right & ~right).sum())
+    return Line(rung, test, raw, only_this, only_best, tested[name], spread, stands)
+
+
+def _turned(one: Difference) -> Difference:
+    value, low, high = one.value
+    return Difference(Interval(-value, -high, -low), one.p_value, one.p_holm)
 
 
 def _groups(test: Sequence[Example]) -> list[str] | None:
@@ -108,55 +200,29 @@ def _groups(test: Sequence[Example]) -> list[str] | None:
 
 
 def _resampled(
-    rungs: Mapping[str, Rung], which: str, gold: Ints, groups: Any, names: Sequence[str], settings: Mapping[str, Any]
+    scored: Mapping[str, _Scored],
+    answers: Mapping[str, Answers],
+    gold: Ints,
+    groups: Sequence[str] | None,
+    n_labels: int,
+    **settings: Any,
 ) -> Samples:
     """Every metric of every rung; of free text those that need no probabilities, its last column being no label."""
-    free = {name: getattr(rung, which) for name, rung in rungs.items() if rung.kind == "free"}
-    closed = {name: getattr(rung, which) for name, rung in rungs.items() if rung.kind != "free"}
-    for name, probs in {**closed, **free}.items():
-        columns = len(names) + (name in free)
-        if probs.shape != (len(gold), columns):
-            raise DataError(
-                f"{name}: probabilities of shape {probs.shape} for {len(gold)} test rows and {len(names)} labels: "
-                f"expected {(len(gold), columns)}"
-            )
     metrics = {name: METRICS[name] for name in QUALITY}
     of_free = {name: METRICS[name] for name in QUALITY_OF_FREE}
-    of_free["macro_f1"] = partial(METRICS["macro_f1"], n_labels=len(names))
-    return {
-        **(resample(closed, gold, groups, metrics=metrics, **settings) if closed else {}),
-        **(resample(free, gold, groups, metrics=of_free, **settings) if free else {}),
-    }
+    of_free["macro_f1"] = partial(METRICS["macro_f1"], n_labels=n_labels)
+    found: Samples = {}
+    for is_free, measured in ((False, metrics), (True, of_free)):
+        part = {name: one for name, one in answers.items() if (scored[name].rung.kind == "free") == is_free}
+        if part:
+            found |= resample(part, gold, groups, metrics=measured, **settings)
+    return found
 
 
-def _intervals(samples: Samples) -> dict[str, dict[str, Interval]]:
-    return {rung: {name: one.interval() for name, one in metrics.items()} for rung, metrics in samples.items()}
-
-
-def _against(best: Rung, scored: Sequence[Rung], samples: Samples, gold: Ints, groups: Any) -> dict[str, Any]:
-    """Of every rung but the best: n_only_this, n_only_best and against_best, corrected over the rungs."""
-    others = [rung for rung in scored if rung is not best]
-    exact = {rung.name: paired_test(rung.probs, best.probs, gold, groups) for rung in others}
-    p_values: dict[str, dict[str, float]] = {name: {} for name in TESTED}
-    differences: dict[str, dict[str, Resampled]] = {rung.name: {} for rung in others}
-    for name in TESTED:
-        for rung in others:
-            if name in samples[rung.name] and name in samples[best.name]:
-                difference = samples[rung.name][name].minus(samples[best.name][name])
-                differences[rung.name][name] = difference
-                p_values[name][rung.name] = exact[rung.name].p_value if name == "accuracy" else difference.p_value()
-    corrected = {name: holm(values) for name, values in p_values.items()}
-    return {
-        rung: {
-            "n_only_this": exact[rung].n_only_a,
-            "n_only_best": exact[rung].n_only_b,
-            "against_best": {
-                name: Difference(one.interval(), p_values[name][rung], corrected[name][rung])
-                for name, one in found.items()
-            },
-        }
-        for rung, found in differences.items()
-    }
+def _intervals(
+    samples: Samples, answers: Mapping[str, Answers], gold: Ints, groups: Sequence[str] | None
+) -> dict[str, dict[str, Interval]]:
+    return {name: metric_intervals(found, answers[name].answer == gold, groups) for name, found in samples.items()}
 
 
 def _spread(rung: Rung, test: Mapping[str, Interval], seed: int) -> dict[str, Spread]:
@@ -171,7 +237,8 @@ def _spread(rung: Rung, test: Mapping[str, Interval], seed: int) -> dict[str, Sp
         scores = [own, *(repeat.scores for repeat in repeats)]
         if len(scores) < 2:
             continue
-        told = {name: [one[name] for one in scores] for name in own if all(name in one for one in scores)}
+        told = {name: [one.get(name, math.nan) for one in scores] for name in own}
+        told = {name: values for name, values in told.items() if np.isfinite(values).all()}
         spread[side] = Spread(
             n=len(scores),
             mean={name: float(np.mean(values)) for name, values in told.items()},
@@ -181,11 +248,11 @@ def _spread(rung: Rung, test: Mapping[str, Interval], seed: int) -> dict[str, Sp
 
 
 def _doubters(lines: Sequence[Line], best: Line) -> list[Line]:
-    """Whose word counts on a label: the best rung and the best within noise of it, one a family.
+    """Whose word counts on a label: the best rung and the best of those not known to be worse, one a family.
 
-    Where no other family is within noise, the best rung of another family is heard, so that two must agree.
+    Where no other family is near it, the best rung of another family is heard, so that two must agree.
     """
-    near = {line.rung.name for line in within_noise(lines)}
+    near = {line.rung.name for line in lines if line.standing in ("as good", "not told apart")}
     heard: dict[str, Line] = {}
     usable = [line for line in lines if line.rung.kind != "free"]
     for line in sorted(usable, key=lambda line: (line is not best, line.rung.name not in near, *rank(line.test))):

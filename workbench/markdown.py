@@ -10,14 +10,18 @@ from labelwright.metrics import ece_floor
 from labelwright.task import Example
 from workbench import markdown_tables as tables
 from workbench.board import QUALITY, Leaderboard
-from workbench.wording import megabytes, milliseconds, p_value, percent
+from workbench.wording import megabytes, milliseconds, percent
 
-_LEGEND = """All rungs are calibrated on the same rows (calib); raw is what they say before. In brackets: 95 % bootstrap
-intervals over groups. p vs best: exact paired test of accuracy against the best rung, whole groups exchanged,
-Holm-corrected over the rungs tested. Valid labels: share of answers that are a label when the model may write anything.
-Size counts the base model."""
-_PAIRED_LEGEND = """Accuracy: exact McNemar test, with groups the exact sign-flip test over them. Macro-F1 and log loss:
-paired bootstrap, which cannot say less than 2 in its number of resamples, before Holm's correction over the rungs."""
+_LEGEND = """All rungs are calibrated on the same rows (calib); raw is what they say before. In brackets: 95 %
+intervals; of accuracy and other shares Wilson's, of as many independent rows as the groups are worth, of other metrics
+a bootstrap over groups. Against the best, by accuracy: as good is a rung that loses at most {margin} points, its whole
+interval over; worse is one told apart by the paired test; of the others the test rows are too few to tell, which says
+nothing for them. Valid labels: share of answers that are a label when the model may write anything. Size counts the
+base model."""
+_PAIRED_LEGEND = """Intervals of differences hold for all rungs together with 95 % (Bonferroni). Accuracy: Bonett and
+Price's interval, exact McNemar test, with groups the exact sign-flip test over them. Macro-F1 and log loss: paired
+bootstrap, which cannot say less than 2 in its number of resamples, before Holm's correction over the rungs. Where
+interval and corrected test differ, the interval's end is put on 0, so that both say the same."""
 _CURVE_LEGEND = """Test accuracy in percent of a rung that was shown that many training rows a label: mean over draws of
 the rows, ± their standard deviation, number of draws in brackets."""
 _SUSPECT_LEGEND = """Rows to which these rungs, which never learnt from them, all give one and the same other label, and
@@ -31,13 +35,13 @@ def table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The leaderboard as text: column names and one list of cells a rung."""
     raw = ("accuracy", "log_loss", "ece")
     columns = ["rung", *tables.TITLES.values(), *(f"raw {tables.TITLES[name]}" for name in raw)]
-    columns += ["valid labels %", "ms/row", "size", "p vs best"]
+    columns += ["valid labels %", "ms/row", "size", "against the best"]
     rows = []
     for rung in report["rungs"]:
         if rung["failed"]:
             rows.append([rung["name"], *["–"] * (len(columns) - 1)])
             continue
-        against, generation = rung["against_best"], rung["generation"]
+        generation = rung["generation"]
         rows.append(
             [
                 rung["name"],
@@ -46,7 +50,7 @@ def table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
                 percent(tables.interval(generation["valid"])) if generation else "–",
                 milliseconds(rung["cost"].get("ms_p50")),
                 megabytes(rung["cost"].get("size_bytes")),
-                "best" if against is None else p_value(against["accuracy"]["p_holm"]),
+                rung["standing"],
             ]
         )
     return columns, rows
@@ -70,14 +74,14 @@ def report_markdown(
     """
     splits, rungs = report["splits"], tables.scored(report)
     parts = [
-        report["verdict"]["text"],
+        tables.told(report["verdict"]["text"]),
         f"# {report['recipe']}, run {report['run']}",
         f"Rows: train {splits['train']}, dev {splits['dev']}, calib {splits['calib']}, test {splits['test']}; "
         f"{splits['n_labels']} labels; split digest {splits['digest']}. "
         f"Made by `{report['command']}` on {report['machine']}.",
         "## Leaderboard, on the test split",
         tables.table(*table(report)),
-        _LEGEND,
+        _LEGEND.format(margin=f"{100 * report['verdict']['margin']:.3g}"),
         *(
             f"{tables.escaped(rung['name'])} is left out: {tables.escaped(rung['failed'])}"
             for rung in report["rungs"]
@@ -161,8 +165,8 @@ def limits(report: Mapping[str, Any], board: Leaderboard, test: Sequence[Example
         f"{len(test)} test rows in {n_groups} groups: intervals and tests cover which rows were drawn, not "
         + ", ".join([*beyond, "or rows of another kind" if beyond else "rows of another kind"])
         + ("." if not spread else "; what other seeds and splits change is in the table of seeds."),
-        "Not told apart is not the same as equal: the fewer the test rows, the more rungs are within noise, and the "
-        "correction for many rungs widens that.",
+        "Not told apart is not the same as equal: the fewer the test rows, the fewer rungs are told apart, and the "
+        "correction for many rungs adds to that. Only rungs shown to be as good are shipped in place of the best.",
         "The best rung is the best on these test rows: its own value flatters it a little, and the paired tests "
         "against it share that. The tuned model and the baseline held against it are each the best of their kind on "
         "test.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from statistics import mean, stdev
 from typing import Any
@@ -41,6 +42,11 @@ def cell(metric: str, one: Mapping[str, float] | None, signed: bool = False) -> 
 def number(value: float | None, form: str) -> str:
     """A number that may be missing."""
     return "–" if value is None else form.format(value)
+
+
+def told(sentences: str) -> str:
+    """Our own sentences, with labels quoted in them, as a paragraph: markup in a label stays text."""
+    return re.sub(r'"[^"]*"', lambda found: escaped(found.group()), sentences)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

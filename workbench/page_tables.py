@@ -43,7 +43,6 @@ def clean(text: str, longest: int = _LONGEST_TEXT) -> str:
 
 def leaderboard(board: Leaderboard) -> list[dict[str, Any]]:
     """One entry a rung: name, kind, about, badges, failed, and the cells of the table."""
-    best = board.verdict.best
     return [
         {
             **heading(line, board),
@@ -51,7 +50,7 @@ def leaderboard(board: Leaderboard) -> list[dict[str, Any]]:
             "failed": line.rung.failed,
             "cells": [_metric(line.test, name) for name in QUALITY],
             "valid": _valid_labels(line),
-            "p": Cell("best" if line.rung.name == best else _p_against_best(line)),
+            "standing": Cell(line.standing, _p_against_best(line)),
             "before": [_metric(line.raw, name) for name in _BEFORE],
         }
         for line in board.lines
@@ -63,7 +62,7 @@ def heading(line: Line, board: Leaderboard) -> dict[str, Any]:
     verdict, name = board.verdict, line.rung.name
     badges = [
         ("best", name == verdict.best), ("ship this", name == verdict.ship), ("tuned", name == verdict.tuned),
-        ("within noise", name in verdict.within_noise),
+        ("as good", line.standing == "as good"), ("not told apart", line.standing == "not told apart"),
     ]  # fmt: skip
     return {"name": name, "kind": line.rung.kind, "about": "", "badges": [badge for badge, true in badges if true]}
 
@@ -282,7 +281,7 @@ def _valid_labels(line: Line) -> Cell:
 
 
 def _p_against_best(line: Line) -> str:
-    return p_value(line.against_best["accuracy"].p_holm) if line.against_best else DASH
+    return f"p {p_value(line.against_best['accuracy'].p_holm)}" if line.against_best else ""
 
 
 def _difference(found: Difference | None, scale: float, digits: int) -> list[Cell]:

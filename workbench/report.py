@@ -24,7 +24,7 @@ from workbench.rungs import Rung
 
 __all__ = ["FORMAT", "machine", "report_json", "report_markdown", "rows_jsonl", "table"]
 
-FORMAT = "labelwright-report-2"
+FORMAT = "labelwright-report-3"
 # How many mistakes are shown: what a person reads in one sitting.
 _N_MISTAKES = 20
 # How many labels of a row get a probability in rows.jsonl: all of 77 would make a comparison's file of 200 MB.
@@ -59,8 +59,12 @@ def report_json(
         **run,
         "verdict": {
             "text": verdict.text,
+            "cautions": list(verdict.cautions),
             "best": verdict.best,
-            "within_noise": list(verdict.within_noise),
+            "as_good": list(verdict.as_good),
+            "not_told_apart": list(verdict.not_told_apart),
+            "margin": verdict.margin,
+            "n_rows_needed": verdict.n_rows_needed,
             "ship": verdict.ship,
             "tuned": verdict.tuned,
             "best_baseline": verdict.best_baseline,
@@ -121,6 +125,7 @@ def _rung_json(line: Line) -> dict[str, Any]:
         "calibration": dict(rung.calibration),
         "n_only_this": line.n_only_this,
         "n_only_best": line.n_only_best,
+        "standing": line.standing or None,
         "against_best": line.against_best and {name: _difference(one) for name, one in line.against_best.items()},
         "spread": {side: {"n": one.n, "mean": dict(one.mean), "sd": dict(one.sd)} for side, one in line.spread.items()},
         "repeats": [

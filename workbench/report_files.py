@@ -29,7 +29,8 @@ def write_report(work: Session, ladder: Ladder, rungs: Sequence[Rung], test: Seq
     from workbench.report_html import report_html
 
     path, names = work.folder.path, work.task.names
-    board = build(rungs, test, names, work.recipe.compare.bootstrap, work.recipe.seed)
+    table_of_recipe = work.recipe.compare
+    board = build(rungs, test, names, table_of_recipe.bootstrap, work.recipe.seed, table_of_recipe.margin)
     board = replace(board, suspects=(*train_suspects(work, ladder), *board.suspects))
     curves = chosen_curves(stage_curves(work, ladder))
     about = {"recipe": work.recipe.name, "run": path.name, "command": command, "machine": machine()}

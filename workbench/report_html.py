@@ -46,8 +46,6 @@ def report_html(
         What ``workbench.plots.figures`` drew.
     """
     labels, verdict = report["labels"], board.verdict
-    said = sentences(verdict.text)
-    winner, _, near = said[0].partition("; ")
     shipped = board.line(verdict.ship or verdict.best)
     shown = [shipped] if shipped.rung.name == verdict.best else [shipped, board.line(verdict.best)]
     sizes, learned = page_tables.learning(board)
@@ -59,10 +57,6 @@ def report_html(
             security=SECURITY,
             report=report,
             verdict=verdict,
-            winner=winner + "." * bool(near),
-            near=near[:1].upper() + near[1:],
-            advice=[one for one in said[1:] if one.startswith("Ship ")] or [f"Ship {shipped.rung.name}."],
-            remarks=[one for one in said[1:] if not one.startswith("Ship ")],
             facts=_facts(shipped),
             n_scored=len(scored),
             n_groups=len({row.group or row.id for row in test}),
@@ -88,15 +82,6 @@ def report_html(
     )
     # Half a surrogate pair, which JSON lets through, can be written in no encoding.
     return page.encode("utf-8", "replace").decode("utf-8")
-
-
-def sentences(text: str) -> list[str]:
-    """A verdict's sentences.
-
-    >>> sentences("a wins: 97.2 [95.0, 99.1] % (p < 0.05). Ship b unless 1.1 points matter.")
-    ['a wins: 97.2 [95.0, 99.1] % (p < 0.05).', 'Ship b unless 1.1 points matter.']
-    """
-    return re.split(r"(?<=\.) (?=[A-Z])", text)
 
 
 def _facts(line: Line) -> list[tuple[str, str, str]]:

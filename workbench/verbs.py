@@ -43,6 +43,7 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
         with Clock(work.folder.path / "clock.json") as clock:
             # The untuned model is step 1, whether done or not; comparison and export are the last two.
             work.n_steps = max(len(work.folder.done_steps()), 1) + len(work.remaining_stages()) + 2
+            _warn_of_test(work)
             work.ensure_untuned()
             work.finish_interrupted()
             for name in work.remaining_stages():
@@ -163,6 +164,7 @@ def _compare(work: Session, force: bool, rung: str = "") -> None:
     with work.display.step("compare", work.n_steps - 1 if work.n_steps else 0, work.n_steps):
         # A rung's process needs the memory.
         work.engines.close()
+        _warn_of_test(work)
         test = read_test(work.splits)
         work.tracking.dataset("test", test, split_digest(work.splits))
         rungs = score_rungs(ladder, work.display)
@@ -172,6 +174,14 @@ def _compare(work: Session, force: bool, rung: str = "") -> None:
         write_report(work, ladder, rungs, test, _make("compare", work.recipe, path))
         work.folder.state["compare"] = {"signature": made_of}
         work.folder.save()
+
+
+def _warn_of_test(work: Session) -> None:
+    """Say what is wrong with the test rows before hours are spent on scoring them."""
+    from workbench.compare import warnings_of_test
+
+    for warning in warnings_of_test(work.splits, work.task.names):
+        work.display.say(f"warning: {warning}")
 
 
 def _export(work: Session, force: bool) -> None:

@@ -71,6 +71,27 @@ def milliseconds(ms: float | None) -> str:
     return "–" if ms is None else f"{ms:.2g}" if ms < 10 else f"{ms:.0f}"
 
 
+def quoted(text: str, longest: int = 40) -> str:
+    """A label, which is user text, in a sentence: in quotes, on one line, without control characters, not too long.
+
+    >>> quoted("water" + chr(10) + chr(27) + "[1mheater")
+    '"water [1mheater"'
+    """
+    shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return f'"{shown if len(shown) <= longest else shown[: longest - 1] + "…"}"'
+
+
+def shortened(names: Sequence[str], at_most: int = 8) -> str:
+    """Names in a sentence, of very many the first.
+
+    >>> shortened(["a", "b", "c", "d"], 2), shortened(["a", "b", "c"], 2)
+    ('a, b and 2 others', 'a, b and c')
+    """
+    if len(names) <= at_most + 1:
+        return listed(names)
+    return listed([*names[:at_most], f"{len(names) - at_most} others"])
+
+
 def listed(names: Sequence[str]) -> str:
     """Names in a sentence.
 

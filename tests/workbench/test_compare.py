@@ -16,6 +16,7 @@ from labelwright.classifier import Classifier
 from labelwright.errors import BundleError
 from labelwright.metrics import accuracy
 from labelwright.task import Example
+from workbench import compare
 from workbench.cli import main
 from workbench.folder import runs_of
 from workbench.rung_process import free_generation
@@ -75,6 +76,41 @@ def test_rows_hold_every_classifiers_probabilities(demo_run: Path) -> None:
 
 def test_the_first_line_of_the_report_is_the_verdict(demo_run: Path) -> None:
     assert (demo_run / "report.md").read_text().splitlines()[0] == read(demo_run)["verdict"]["text"]
+
+
+def test_test_rows_of_one_label_are_said_before_anything_runs_and_in_the_first_lines(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(compare, "read_test", lambda splits: tuple(row for row in splits.test if row.label == "pool"))
+    assert main(["compare", "toy.toml"]) == 0
+    warning, said = 'test rows have the label "pool": accuracy here is', capsys.readouterr().out
+    assert 0 <= said.index(warning) < said.index("absent is left out"), said
+    run = the_run(workspace)
+    assert warning in (run / "report.md").read_text().splitlines()[0]
+    assert "test rows have the label" in (run / "report.html").read_text().split("<nav")[0]
+    (caution,) = read(run)["verdict"]["cautions"]
+    assert warning in caution
+    assert "Ship nothing on the strength of these rows" in said
+
+
+def test_what_ships_is_best_or_shown_to_be_as_good(demo_run: Path) -> None:
+    verdict = read(demo_run)["verdict"]
+    assert verdict["ship"] in (verdict["best"], *verdict["as_good"])
+    standings = {one["name"]: one["standing"] for one in read(demo_run)["rungs"]}
+    assert standings[verdict["best"]] == "best"
+    assert [name for name, one in standings.items() if one == "as good"] == verdict["as_good"]
+    assert [name for name, one in standings.items() if one == "not told apart"] == verdict["not_told_apart"]
+
+
+def test_an_older_report_is_written_anew(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["compare", "toy.toml"])
+    path = the_run(workspace) / "report.json"
+    recipe = workspace / "toy.toml"
+    recipe.write_text(recipe.read_text().replace("[compare]\n", "[compare]\nmargin = 0.3\n"))
+    capsys.readouterr()
+    assert main(["compare", "toy.toml"]) == 0
+    assert "words: job" not in capsys.readouterr().out, "another margin scores no rung again"
+    assert json.loads(path.read_text())["verdict"]["margin"] == 0.3
 
 
 def test_only_models_write_freely_and_have_prompt_tokens(demo_run: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import workbench_fakes
 
+from labelwright import calibration
 from labelwright.errors import RecipeError
 from labelwright.task import by_label
 from workbench import compare
@@ -21,6 +22,7 @@ from workbench.ladder import Job, Ladder, RungFailedError, fewer_rows, run_rung
 from workbench.progress import Display
 from workbench.recipe import read_chain, read_recipe
 from workbench.run import new_run, open_ladder, read_rows
+from workbench.rung_process import run_jobs
 
 MODELS = """
 [models]
@@ -87,6 +89,24 @@ def test_every_rung_has_probabilities_a_price_and_its_repeats(run: RunFolder) ->
     }  # fmt: skip
     assert [one.per_label for one in rungs["untuned"].curve] == [0]
     assert {one.n_rows for one in rungs["words"].curve if one.per_label == 4} == {12}
+
+
+def test_calibration_keeps_groups_on_one_side_of_every_fold(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies in a group, shown to the fit that is tried on them, would choose what repeats them."""
+    seen: list[tuple[int, int]] = []
+    real = calibration.group_folds
+
+    def folds(gold: np.ndarray, groups: list[str] | None, *rest: int) -> np.ndarray:
+        assert groups is not None, "the rows' groups did not reach the folds"
+        seen.append((len(set(groups)), len(groups)))
+        return real(gold, groups, *rest)
+
+    monkeypatch.setattr(calibration, "group_folds", folds)
+    found = ladder(run)
+    run_jobs(found, "majority", lambda *progress: None)
+    calib = found.splits_of(found.jobs("majority")[0]).calib
+    assert (len({row.group for row in calib}), len(calib)) in seen
+    assert all(n_groups < n_rows for n_groups, n_rows in seen)
 
 
 def test_stages_before_are_shared_and_what_is_tuned_on_is_what_is_asked(run: RunFolder) -> None:
