@@ -96,10 +96,14 @@ class PairsClassifier(TextClassifier):
             transformer = modules.Transformer(
                 str(model_folder_of(self.model)),
                 max_seq_length=fitted.tokens.max_tokens,
-                model_kwargs={"dtype": torch.float32},
+                model_kwargs={"dtype": torch.float32, "trust_remote_code": False},
+                processor_kwargs={"trust_remote_code": False},
+                config_kwargs={"trust_remote_code": False},
             )
             pooling = modules.Pooling(transformer.get_embedding_dimension(), "mean")
-            body = SentenceTransformer(modules=[transformer, pooling], device=str(fitted.device))
+            body = SentenceTransformer(
+                modules=[transformer, pooling], device=str(fitted.device), trust_remote_code=False
+            )
             arguments = setfit.TrainingArguments(
                 output_dir=scratch,
                 batch_size=self.batch_pairs,

@@ -24,6 +24,7 @@ from labelwright.models import choose_device, choose_dtype
 from labelwright.predictors.finetuned import FineTuned, Network, Pooling, Tokens, on_device, rounded
 from labelwright.predictors.model_files import find_model
 from labelwright.predictors.sentence_encoder import DEFAULT, encoder_folder, no_progress_bar
+from labelwright.reading import no_prompts
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +59,12 @@ def open_network(
     from transformers import AutoModel, AutoTokenizer
 
     folder = model_folder_of(name)
-    safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
     try:
-        with no_progress_bar():
-            model = AutoModel.from_pretrained(folder, dtype="auto", use_safetensors=True, **safe)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
+        with no_progress_bar(), no_prompts():
+            model = AutoModel.from_pretrained(
+                folder, dtype="auto", use_safetensors=True, trust_remote_code=False, local_files_only=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model {name} cannot be loaded: {reason}") from error

@@ -1,7 +1,7 @@
 """A classifier as files: task, prompt, weights, calibration, golden rows, hashes.
 
-Owns the format on disk. ``save`` and ``load`` are exact inverses; ``verify`` re-reads the hashes and re-scores the
-golden rows. Safetensors, JSON and skops only: loading a bundle runs no code from it.
+Owns the format on disk. ``save`` and ``load`` are exact inverses; ``load`` compares the hashes, ``verify`` does and
+re-scores the golden rows. Safetensors, JSON and skops only: loading a bundle runs no code from it.
 
 A bundle folder holds ``bundle.json``, ``README.md`` (the card), ``hashes.json``, and where they apply ``adapter/``,
 ``model/`` or ``predictor/`` and ``golden.jsonl``. Nothing in it depends on the time or the machine, so equal bundles
@@ -10,21 +10,20 @@ are equal bytes.
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from labelwright import bundle_files, predictors
+from labelwright import bundle_files, model_names, predictors
 from labelwright.bundle_json import FORMAT, KINDS, VERSION, from_json, to_json, weights_kind
 from labelwright.calibration import Calibration
 from labelwright.card import card
 from labelwright.engine import Engine, Weights
 from labelwright.errors import BundleError
+from labelwright.golden import FILE as GOLDEN
+from labelwright.golden import compare_golden, read_golden, record_golden, to_lines
 from labelwright.prompt import Prompt, Template
 from labelwright.task import Example, Task
 
@@ -32,6 +31,8 @@ from labelwright.task import Example, Task
 # version. Log-probabilities can then differ by some hundredths, probabilities near a half by about as much. Another
 # prompt, adapter or calibration should move some golden row by more.
 GOLDEN_TOLERANCE = 0.05
+# What lies beside the folder of weights.
+_FILES = frozenset({"bundle.json", "README.md", GOLDEN})
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,19 @@ def predictor_bundle(
         If the folder holds no predictor, or one with a label that is not the task's.
     """
     folder = Path(predictor_folder).absolute()
-    _, labels = predictors.kind_and_labels(folder)
-    for label in map(str, labels):
-        if label not in task.names:
-            raise BundleError(
-                f"{folder}: its label {label!r} is not one of the {len(task.names)} labels of task {task.name!r}; "
-                f"train it on the task's rows"
-            )
+    _require_labels(folder, task)
     prompt, weights = Prompt.for_task(task, Template()), Weights(name, predictor=folder)
     return Bundle(task, prompt, weights, calibration, dict(report or {}), tuple(history))
+
+
+def _require_labels(predictor_folder: Path, task: Task) -> None:
+    """Raise BundleError where a predictor knows a label that is not the task's."""
+    for label in map(str, predictors.kind_and_labels(predictor_folder)[1]):
+        if label not in task.names:
+            raise BundleError(
+                f"{predictor_folder}: its label {label!r} is not one of the {len(task.names)} labels of task "
+                f"{task.name!r}; train it on the task's rows"
+            )
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ def save(
     ------
     BundleError
         If the weights are missing or hold files that are not safetensors, JSON, skops or tokenizer text; if the folder
-        exists and is not a bundle; if report or history hold what JSON cannot.
+        exists and is not a bundle, or cannot be written; if report or history hold what JSON cannot.
     """
     folder = Path(folder).absolute()
     if golden and engine is None:
@@ -167,47 +172,84 @@ def save(
     bundle_files.recover(folder)
     if folder.exists() and not (folder / "bundle.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise BundleError(f"{folder}: exists and is not a bundle; choose another folder, or remove it first")
-    rows = _golden_rows(bundle, engine, golden) if engine is not None else []
-    building = bundle_files.unfinished(folder)
-    try:
-        bundle_files.write_json(building / "bundle.json", to_json(bundle, test))
-        _copy_weights(bundle.weights, building)
-        (building / "README.md").write_bytes(card(bundle, len(rows), test).encode())
-        if rows:
-            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            (building / "golden.jsonl").write_bytes("".join(lines).encode())
-        bundle_files.write_hashes(building)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
-    bundle_files.put_in_place(building, folder)
+    rows = record_golden(bundle, engine, golden) if engine is not None else []
+    with bundle_files.writing(folder):
+        building = bundle_files.unfinished(folder)
+        try:
+            bundle_files.write_json(building / "bundle.json", to_json(bundle, test) | {"n_golden": len(rows)})
+            _copy_weights(bundle.weights, building)
+            (building / "README.md").write_bytes(card(bundle, len(rows), test).encode())
+            if rows:
+                (building / GOLDEN).write_bytes(to_lines(rows))
+            bundle_files.write_hashes(building)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+        bundle_files.put_in_place(building, folder)
+    # Whoever makes a bundle may name models by folder, and go on with what was made.
+    for _, name in _model_names(bundle.weights, bundle.prompt):
+        model_names.allow(name)
     return load(folder)
 
 
 def load(folder: Path | str) -> Bundle:
-    """Read a bundle folder. Weights are not opened and hashes not computed: ``verify`` does that.
+    """Read a bundle folder and compare the hash of every file. Weights are not opened.
 
     Raises
     ------
     BundleError
-        If the folder is no bundle, incomplete, of another format version, holds files that a bundle may not hold, or
-        says something that does not fit together; also if this version of labelwright would render its prompt
+        If the folder is no bundle, incomplete, altered, of another format version, holds files that it does not list or
+        that a bundle may not hold, or says something that does not fit together; if it names a model by a path that the
+        reader did not name (``labelwright.model_names``); also if this version of labelwright would render its prompt
         otherwise than the version that wrote it.
     """
     folder = Path(folder).absolute()
+    content = _content(folder)
+    bundle_files.require_as_written(folder)
+    return _read(folder, content)
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    """What ``bundle.json`` says, if it is of this version."""
     bundle_files.recover(folder)
     if not folder.is_dir():
         raise BundleError(f"{folder}: no such folder; expected one written by `make export`")
-    content = bundle_files.read_json(folder / "bundle.json")
+    for kind in KINDS.values():
+        if (folder / kind.folder).is_symlink():
+            raise BundleError(
+                f"{folder}: no folder {kind.folder!r} with the weights, but a link; copy the whole bundle (`cp -rL`)"
+            )
+    content = bundle_files.read_part(folder / "bundle.json")
     if content.get("format") != FORMAT or content.get("version") != VERSION:
         raise BundleError(
             f"{folder / 'bundle.json'}: format {content.get('format')!r} version {content.get('version')!r}; this "
             f"labelwright reads {FORMAT!r} version {VERSION}: install the version that wrote it, or export again"
         )
+    return content
+
+
+def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
+    """A bundle out of a folder whose files are as they were written; whoever wrote them may be anyone."""
+    bundle = Bundle(**from_json(content, folder))
+    place = KINDS[kind].folder if (kind := weights_kind(bundle.weights)) != "base" else None
     for name in bundle_files.hashed_files(folder):
-        if not (folder / name).is_file():
-            raise BundleError(f"{folder}: {name} is missing; copy the whole folder, or export again")
-    return Bundle(**from_json(content, folder))
+        if name not in _FILES and Path(name).parent.as_posix() != place:
+            raise BundleError(f"{folder}: {name} is not part of a bundle, though listed in it; remove both")
+    if bundle.weights.predictor is not None:
+        _require_labels(bundle.weights.predictor, bundle.task)
+    for where, name in _model_names(bundle.weights, bundle.prompt):
+        model_names.refuse_paths(name, f"{folder / where}")
+    return bundle
+
+
+def _model_names(weights: Weights, prompt: Prompt) -> Iterator[tuple[str, str]]:
+    """Where a bundle names a model that is to be opened, and that name."""
+    if weights.predictor is not None and (name := predictors.external_model(weights.predictor)):
+        yield KINDS["predictor"].folder, name
+    if weights.predictor is None and weights.full is None:
+        yield "bundle.json", weights.base
+    if prompt.neighbours is not None:
+        yield "bundle.json", prompt.neighbours.encoder
 
 
 def verify(folder: Path | str, engine: Engine | None = None, *, tolerance: float = GOLDEN_TOLERANCE) -> Verification:
@@ -233,51 +275,19 @@ def verify(folder: Path | str, engine: Engine | None = None, *, tolerance: float
     bundle_files.recover(folder)
     n_files = len(bundle_files.hashed_files(folder))
     problems = bundle_files.compare_hashes(folder)
-    rows = [] if problems else _read_golden(folder)
-    if engine is None or not rows:
+    if problems:
         return Verification(problems, n_files)
-    bundle = load(folder)
-    recorded = np.array([row["probabilities"] for row in rows], dtype=np.float64)
-    now = _probabilities(bundle, engine, [row["text"] for row in rows])
-    names = bundle.task.names
-    found = []
-    for number, (row, was, is_) in enumerate(zip(rows, recorded, now, strict=True), start=1):
-        difference = float(np.abs(was - is_).max())
-        label, runner_up = names[int(is_.argmax())], float(np.sort(was)[-2])
-        where = f"golden.jsonl, row {number} ({row['text'][:40]!r})"
-        if label != row["label"] and was.max() - runner_up > 2 * tolerance:
-            found.append(f"{where}: label {label!r}, recorded {row['label']!r}")
-        elif difference > tolerance:
-            found.append(f"{where}: a probability differs by {difference:.3f}, allowed is {tolerance}")
-    return Verification(tuple(found), n_files, len(rows), float(np.abs(recorded - now).max()))
-
-
-def _probabilities(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> np.ndarray:
-    # Imported here: labelwright.decide takes bundles, so it imports this module.
-    from labelwright.decide import probabilities
-
-    return probabilities(bundle, engine, texts)
-
-
-def _golden_rows(bundle: Bundle, engine: Engine, golden: Sequence[Example]) -> list[dict[str, Any]]:
-    if not golden:
-        return []
-    probs = _probabilities(bundle, engine, [example.text for example in golden])
-    return [
-        {
-            "id": example.id,
-            "text": example.text,
-            "gold": example.label,
-            "label": bundle.task.names[int(row.argmax())],
-            "probabilities": row.tolist(),
-        }
-        for example, row in zip(golden, probs, strict=True)
-    ]
-
-
-def _read_golden(folder: Path) -> list[dict[str, Any]]:
-    path = folder / "golden.jsonl"
-    return [json.loads(line) for line in path.read_bytes().decode().split("\n") if line] if path.is_file() else []
+    content = _content(folder)
+    bundle = _read(folder, content)
+    rows = read_golden(folder, bundle.task.names)
+    # Older bundles do not say how many they have.
+    if content.get("n_golden", len(rows)) != len(rows):
+        found = f"{GOLDEN}: {len(rows)} rows, but {content['n_golden']!r} were exported"
+        return Verification((found,), n_files)
+    if engine is None or not rows:
+        return Verification((), n_files)
+    found, difference = compare_golden(bundle, engine, rows, tolerance)
+    return Verification(tuple(found), n_files, len(rows), difference)
 
 
 def _copy_weights(weights: Weights, building: Path) -> None:
@@ -287,7 +297,8 @@ def _copy_weights(weights: Weights, building: Path) -> None:
     place = building / KINDS[kind].folder
     of_kind = KINDS[kind]
     bundle_files.copy_weights(source, place, of_kind.suffixes, of_kind.required, of_kind.needs_tensors)
+    bundle_files.drop_code(place)
     if kind == "adapter":
         # PEFT records where the base model lay on the machine that trained; others need its name.
         config = place / of_kind.required
-        bundle_files.write_json(config, bundle_files.read_json(config) | {"base_model_name_or_path": weights.base})
+        bundle_files.write_json(config, bundle_files.read_part(config) | {"base_model_name_or_path": weights.base})

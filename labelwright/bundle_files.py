@@ -8,12 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from labelwright.errors import BundleError
+from labelwright.reading import AGAIN, one_line, read_json, read_object, require_file
 
 HASHES = "hashes.json"
 
@@ -24,6 +28,11 @@ MODEL_SUFFIXES = ADAPTER_SUFFIXES | {".txt", ".model", ".jinja"}
 PREDICTOR_SUFFIXES = MODEL_SUFFIXES | {".skops"}
 # What libraries write beside weights for people to read; left behind, not refused.
 _NOT_COPIED = frozenset({"README.md", ".gitattributes"})
+# In a tokenizer's own files any word may be a key.
+_VOCABULARIES = frozenset({"tokenizer.json", "vocab.json", "added_tokens.json", "special_tokens_map.json"})
+# Keys under which libraries look for code: their own classes, kernels of the hub, modules to import.
+_NAMES_CODE = frozenset({"auto_map", "auto_mapping", "custom_pipelines", "megatron_config", "custom_generate"})
+_KERNEL = re.compile(r"_?(attn|experts)_implementation(_internal)?")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -31,17 +40,11 @@ def write_json(path: Path, value: Any) -> None:
     path.write_bytes((json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_part(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises BundleError where there is none."""
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise BundleError(f"{path.parent}: no {path.name}; expected a folder written by labelwright.bundle.save")
-    try:
-        value = json.loads(path.read_bytes().decode())
-    except ValueError as error:
-        raise BundleError(f"{path}: not UTF-8 JSON ({error}); export the bundle again") from error
-    if not isinstance(value, dict):
-        raise BundleError(f"{path}: expected a JSON object, found {type(value).__name__}; export the bundle again")
-    return value
+    return read_object(path)
 
 
 def inside(folder: Path, relative: object) -> Path:
@@ -66,10 +69,7 @@ def copy_weights(
     if not source.is_dir():
         raise BundleError(f"{source}: no such folder of weights; the stage that wrote it has to run again")
     refuse_foreign(source, suffixes)
-    names = {path.name for path in source.iterdir()}
-    if required not in names or (needs_tensors and not any(name.endswith(".safetensors") for name in names)):
-        expected = f"{required} and .safetensors files" if needs_tensors else required
-        raise BundleError(f"{source}: expected {expected}, found {', '.join(sorted(names)) or 'nothing'}")
+    require_complete(source, required, needs_tensors)
     target.mkdir()
     for path in sorted(source.iterdir()):
         if path.name not in _NOT_COPIED:
@@ -86,16 +86,62 @@ def refuse_foreign(folder: Path, suffixes: frozenset[str]) -> None:
             )
 
 
+def require_complete(folder: Path, required: str, needs_tensors: bool) -> None:
+    """Raise BundleError where a folder of weights lacks its ``required`` file, or the safetensors that it needs."""
+    names = {path.name for path in folder.iterdir()}
+    if required not in names or (needs_tensors and not any(name.endswith(".safetensors") for name in names)):
+        expected = f"{required} and .safetensors files" if needs_tensors else required
+        raise BundleError(f"{folder}: expected {expected}, found {', '.join(sorted(names)) or 'nothing'}")
+
+
+def refuse_code(folder: Path) -> None:
+    """Raise BundleError where a model's JSON files are damaged, or name code for a library to import or to fetch.
+
+    Libraries are told not to trust such code wherever they can be told. This stands before them: not all of them ask.
+    """
+    for path in sorted(folder.glob("*.json")):
+        value = read_json(path)
+        if path.name not in _VOCABULARIES and (found := _named_code(value)):
+            raise BundleError(f"{path}: {found} names code to be run, which nothing here does: not opened")
+        if path.name == "adapter_config.json" and value.get("peft_type", "LORA") != "LORA":
+            raise BundleError(f"{path}: peft_type is {value['peft_type']!r}; expected an adapter of type 'LORA'")
+
+
+def drop_code(folder: Path) -> None:
+    """Take ``auto_map`` out of a model's configuration: its base came with code, which transformers does not need."""
+    for path in (folder / "config.json", folder / "tokenizer_config.json"):
+        if path.is_file() and (about := read_part(path)).pop("auto_map", None):
+            write_json(path, about)
+
+
+def _named_code(value: Any) -> str:
+    """The first key at any depth that names code; "" for none."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        for key, inner in one.items() if isinstance(one, dict) else enumerate(one):
+            if isinstance(inner, dict | list):
+                waiting.append(inner)
+            if key in _NAMES_CODE and inner:
+                return str(key)
+            if isinstance(key, str) and _KERNEL.fullmatch(key) and "/" in json.dumps(inner):
+                return f"{key} = {inner!r}"
+            if key == "megatron_core" and inner not in (None, "megatron.core"):
+                return f"{key} = {inner!r}"
+    return ""
+
+
 def write_hashes(folder: Path) -> None:
     """Write ``hashes.json``: the sha256 of every other file. Written last, it marks a folder as complete."""
-    write_json(
-        folder / HASHES, {"algorithm": "sha256", "files": {name: _sha256(folder / name) for name in _names(folder)}}
-    )
+    names = _names(folder)
+    for name in names:
+        require_file(folder / name)
+    write_json(folder / HASHES, {"algorithm": "sha256", "files": {name: _sha256(folder / name) for name in names}})
 
 
 def hashed_files(folder: Path) -> dict[str, str]:
     """The files that ``hashes.json`` lists, with their hashes. Raises BundleError if it is missing or malformed."""
-    table = read_json(folder / HASHES)
+    table = read_part(folder / HASHES)
     files = table.get("files")
     if table.get("algorithm") != "sha256" or not isinstance(files, Mapping):
         raise BundleError(f"{folder / HASHES}: expected sha256 hashes under 'files'; export the bundle again")
@@ -103,7 +149,7 @@ def hashed_files(folder: Path) -> dict[str, str]:
 
 
 def compare_hashes(folder: Path) -> tuple[str, ...]:
-    """One line for each file that is missing, altered, or extra; empty where the folder is as it was written."""
+    """One line for each file that is missing, altered, extra, or no file; empty where all is as it was written."""
     expected, present = hashed_files(folder), set(_names(folder))
     problems = []
     for name in sorted(present | set(expected)):
@@ -111,9 +157,38 @@ def compare_hashes(folder: Path) -> tuple[str, ...]:
             problems.append(f"{name}: missing")
         elif name not in expected:
             problems.append(f"{name}: extra, not part of the bundle")
-        elif _sha256(folder / name) != expected[name]:
-            problems.append(f"{name}: altered, its sha256 is not the recorded one")
+        else:
+            problems += _compared(folder / name, name, expected[name])
     return tuple(problems)
+
+
+def _compared(path: Path, name: str, expected: str) -> list[str]:
+    try:
+        require_file(path)
+        found = _sha256(path)
+    except BundleError as error:
+        return [str(error).replace(str(path), name, 1)]
+    except OSError as error:
+        return [f"{name}: cannot be read ({one_line(error)})"]
+    return [] if found == expected else [f"{name}: altered, its sha256 is not the recorded one"]
+
+
+def require_as_written(folder: Path) -> None:
+    """Raise BundleError unless the folder holds exactly the files that ``hashes.json`` lists, unaltered: all faults."""
+    problems = compare_hashes(folder)
+    if problems:
+        raise BundleError(f"{folder}: {'; '.join(problems)}: {AGAIN}")
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """What a disk says that is full or may not be written becomes a BundleError that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        raise BundleError(
+            f"{folder}: cannot be written ({one_line(error)}); free some space, or choose a folder that may be written"
+        ) from error
 
 
 def unfinished(folder: Path) -> Path:
@@ -134,15 +209,20 @@ def put_in_place(finished: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.rename(folder, old)
-    os.rename(finished, folder)
+    try:
+        os.rename(finished, folder)
+    except OSError:
+        recover(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
 def recover(folder: Path) -> None:
     """Undo a replacement that was cut off between its two renames; otherwise does nothing."""
     old = _replaced(folder)
-    if not folder.exists() and old.exists():
-        os.rename(old, folder)
+    if not os.path.lexists(folder) and old.is_dir():
+        with writing(folder):
+            os.rename(old, folder)
 
 
 def _replaced(folder: Path) -> Path:
@@ -150,9 +230,19 @@ def _replaced(folder: Path) -> Path:
 
 
 def _names(folder: Path) -> list[str]:
-    """Every file below the folder but ``hashes.json``, as relative POSIX paths."""
-    paths = (path for path in sorted(folder.rglob("*")) if not path.is_dir() or path.is_symlink())
-    return [name for path in paths if (name := path.relative_to(folder).as_posix()) != HASHES]
+    """Everything below the folder but folders and ``hashes.json``, as relative POSIX paths. Links are not followed."""
+    names, waiting = [], [folder]
+    while waiting:
+        try:
+            paths = list(waiting.pop().iterdir())
+        except OSError as error:
+            raise BundleError(f"{folder}: cannot be read ({one_line(error)}); check its permissions") from error
+        for path in paths:
+            if stat.S_ISDIR(path.lstat().st_mode):
+                waiting.append(path)
+            else:
+                names.append(path.relative_to(folder).as_posix())
+    return sorted(name for name in names if name != HASHES)
 
 
 def _sha256(path: Path) -> str:

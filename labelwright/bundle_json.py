@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from labelwright import predictors
-from labelwright.bundle_files import ADAPTER_SUFFIXES, MODEL_SUFFIXES, PREDICTOR_SUFFIXES, inside, refuse_foreign
+from labelwright.bundle_files import (
+    ADAPTER_SUFFIXES,
+    MODEL_SUFFIXES,
+    PREDICTOR_SUFFIXES,
+    inside,
+    refuse_code,
+    refuse_foreign,
+    require_complete,
+)
 from labelwright.calibration import Calibration
 from labelwright.engine import Weights
 from labelwright.errors import BundleError
 from labelwright.neighbours import Neighbours
 from labelwright.prompt import Prompt, Template
+from labelwright.reading import check_tensors
 from labelwright.task import Label, Task
 
 if TYPE_CHECKING:
@@ -25,6 +34,9 @@ if TYPE_CHECKING:
 FORMAT = "labelwright-bundle"
 VERSION = 1
 _PLACE = "{text}"
+# Fits end at 1/1000; what lies far beyond turns every score into the same one, or into none.
+_LOWEST_TEMPERATURE = 1e-9
+_MOST_TOKENS = 2**20
 
 
 class Kind(NamedTuple):
@@ -101,28 +113,30 @@ def from_json(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         return _fields(content, folder)
     except BundleError:
         raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
         raise BundleError(f"{folder / 'bundle.json'}: {reason}; export the bundle again") from error
 
 
 def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     labels = tuple(_label(value) for value in content["task"]["labels"])
-    max_choices = int(content["task"].get("max_choices", 0))
-    task = Task(str(content["task"]["name"]), str(content["task"]["instructions"]), labels, max_choices)
+    max_choices = _whole(content["task"].get("max_choices", 0))
+    task = Task(_text(content["task"]["name"]), _text(content["task"]["instructions"]), labels, max_choices)
     given = dict(content["prompt"])
     prompt = Prompt(
-        instructions=given["instructions"],
+        instructions=_text(given["instructions"]),
         labels=tuple(_label(value) for value in given["labels"]),
-        demos=tuple((text, label) for text, label in given["demos"]),
+        demos=tuple((_text(text), _text(label)) for text, label in given["demos"]),
         style=given["style"],
-        template=Template(**given["template"]),
-        cue=given["cue"],
+        template=_template(given["template"]),
+        cue=_text(given["cue"]),
         by_row=given.get("by_row") is True,
         neighbours=_neighbours(given["neighbours"]) if given.get("neighbours") else None,
     )
     calibration = Calibration.from_dict(content["calibration"])
     n_biases, n_labels = len(calibration.bias), len(task.names)
+    if not _LOWEST_TEMPERATURE <= calibration.temperature <= 1 / _LOWEST_TEMPERATURE:
+        raise BundleError(f"{folder}: calibration temperature is {calibration.temperature}, which no fit gives")
     if tuple(label.name for label in prompt.labels) != task.names or n_biases not in (0, n_labels):
         raise BundleError(f"{folder}: prompt or calibration do not fit the task's {n_labels} labels; export again")
     # Bundles from before there were thoughts do not name them.
@@ -137,13 +151,13 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "prompt": prompt,
         "weights": _weights(content["weights"], folder),
         "calibration": calibration,
-        "report": dict(content["report"]),
-        "history": tuple(content["history"]),
+        "report": _object(content["report"]),
+        "history": tuple(_object(entry) for entry in _list(content["history"])),
     }
 
 
 def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
-    base, kind = str(content["base"]), content["kind"]
+    base, kind = _text(content["base"]), _text(content["kind"])
     if kind == "base":
         return Weights(base)
     if kind not in KINDS:
@@ -151,10 +165,14 @@ def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
             f"{folder}: weights of kind {kind!r}; this version knows base, {', '.join(KINDS)}: install the version "
             f"that made the bundle"
         )
-    place = inside(folder, content["folder"])
-    if not place.is_dir() or place.is_symlink():
+    of_kind, place = KINDS[kind], inside(folder, content["folder"])
+    if not place.is_dir() or place.is_symlink() or content["folder"] != of_kind.folder:
         raise BundleError(f"{folder}: no folder {content['folder']!r} with the weights; copy the whole bundle")
-    refuse_foreign(place, KINDS[kind].suffixes)
+    refuse_foreign(place, of_kind.suffixes)
+    require_complete(place, of_kind.required, of_kind.needs_tensors)
+    refuse_code(place)
+    for path in sorted(place.glob("*.safetensors")):
+        check_tensors(path)
     return Weights(base, **{kind: place})
 
 
@@ -163,7 +181,40 @@ def _labels_json(labels: Sequence[Label]) -> list[dict[str, str]]:
 
 
 def _label(value: Mapping[str, str]) -> Label:
-    return Label(value["name"], value["description"])
+    return Label(_text(value["name"]), _text(value["description"]))
+
+
+def _template(value: Mapping[str, Any]) -> Template:
+    template = Template(
+        **{name: _whole(one) if name == "thinking_tokens" else _text(one) for name, one in value.items()}
+    )
+    if not 0 <= template.thinking_tokens <= _MOST_TOKENS:
+        raise ValueError(f"thinking_tokens is {template.thinking_tokens}: expected 0 or a number of tokens")
+    return template
+
+
+def _text(value: Any) -> str:
+    return _of_type(value, str, "text")
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return _of_type(value, dict, "an object")
+
+
+def _list(value: Any) -> list[Any]:
+    return _of_type(value, list, "a list")
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise ValueError(f"found {value!r} where a whole number belongs")
+    return _of_type(value, int, "a whole number")
+
+
+def _of_type(value: Any, kind: type, name: str) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"found {str(value)[:40]!r} where {name} belongs")
+    return value
 
 
 def _neighbours_json(neighbours: Neighbours) -> dict[str, Any]:
@@ -176,8 +227,8 @@ def _neighbours_json(neighbours: Neighbours) -> dict[str, Any]:
 
 
 def _neighbours(value: Mapping[str, Any]) -> Neighbours:
-    pool = tuple((str(text), str(label)) for text, label in value["pool"])
-    return Neighbours(pool, int(value["k"]), str(value["encoder"]), tuple(map(int, value["groups"])))
+    pool = tuple((_text(text), _text(label)) for text, label in value["pool"])
+    return Neighbours(pool, _whole(value["k"]), _text(value["encoder"]), tuple(map(_whole, value["groups"])))
 
 
 def _plain(value: Any, where: str) -> Any:

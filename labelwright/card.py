@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelwright import predictors
@@ -90,18 +89,9 @@ def needed_package(bundle: Bundle) -> str:
     folder, extra = bundle.weights.predictor, "transformers"
     if folder is not None:
         extra = predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0], "")
-        if _external(folder).startswith("model2vec:"):
+        if predictors.external_model(folder).startswith("model2vec:"):
             extra = "sklearn,model2vec"
     return f'"labelwright[{extra}]"' if extra else "labelwright"
-
-
-def _external(folder: Path) -> str:
-    """The model outside its folder that a predictor needs: its sentence encoder, or the one it asks; empty for none."""
-    for file, key in (("encoder.json", "encoder"), ("zero_shot.json", "model")):
-        if (folder / file).is_file():
-            return str(json.loads((folder / file).read_text(encoding="utf-8"))[key])
-    # Those that name no encoder take the default.
-    return "minilm" if predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0]) == "embeddings" else ""
 
 
 def _labels(bundle: Bundle) -> str:
@@ -171,7 +161,7 @@ def _limits(bundle: Bundle) -> str:
         )
     if folder is None and bundle.weights.full is None:
         limits.append(f"The base model is not in this folder: `{bundle.weights.base}` is fetched, or found, by name.")
-    if folder is not None and (external := _external(folder)):
+    if folder is not None and (external := predictors.external_model(folder)):
         name = "all-MiniLM-L6-v2" if external == "minilm" else external
         limits.append(f"The model that reads the texts is not in this folder: `{name}` is fetched, or found, by name.")
     return "\n".join(f"- {limit}" for limit in limits)

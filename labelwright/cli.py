@@ -261,9 +261,9 @@ def _check(arguments: argparse.Namespace) -> int:
     golden = (arguments.bundle / "golden.jsonl").is_file()
     if result.ok and golden and not arguments.files_only:
         result = verify(arguments.bundle, _open(arguments)[1])
-    for problem in result.problems:
-        print(console.one_line(f"labelwright: {arguments.bundle}: {problem}"), file=sys.stderr)
     if not result.ok:
+        problems = "; ".join(result.problems)
+        print(console.one_line(f"labelwright: {arguments.bundle}: {problems}"), file=sys.stderr)
         return 1
     rows = "not scored" if golden else "none in this bundle"
     if result.n_golden:

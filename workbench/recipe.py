@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
 
+from labelwright import model_names
 from labelwright.engine import BACKENDS, LONG_ROWS, EngineSettings, device_fault
 from labelwright.errors import RecipeError
 from labelwright.prompt import Style
@@ -401,6 +402,8 @@ def read_recipe(path: Path | str) -> Recipe:
         for table, fault in cross_faults(recipe, document, stages):
             faults.add(table, [fault])
     faults.raise_for(path)
+    # The user's own words: bundles that this recipe makes may name the folders that it names.
+    model_names.allow_folders_in(document)
     return recipe
 
 

@@ -7,6 +7,7 @@ on a predictor. Imports no more than the predictor does: no torch for n-grams.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,10 @@ from labelwright.engine import EngineSettings, Weights
 from labelwright.errors import BundleError
 from labelwright.predictors import Predictor, load_predictor
 from labelwright.prompt import Rendered, Template
+from labelwright.reading import opening
+
+# What float32 heads may be off by, and far less than what a damaged one is.
+_SUM_TOLERANCE = 1e-3
 
 
 class PredictorEngine:
@@ -90,10 +95,17 @@ class PredictorEngine:
         shape = (len(prompts), len(self._names))
         if not prompts:
             return np.empty(shape)
-        probs = np.asarray(self.predictor.probabilities([prompt.user for prompt in prompts]), dtype=np.float64)
-        if probs.shape != shape or not np.isfinite(probs).all():
+        # Parts that cannot work together (a head for other vectors) show here first; the error says it all.
+        with opening(Path(self.name)), np.errstate(all="ignore"):
+            probs = np.asarray(self.predictor.probabilities([prompt.user for prompt in prompts]), dtype=np.float64)
+        if probs.shape != shape or not np.isfinite(probs).all() or not _are_shares(probs):
             raise BundleError(
-                f"{self.name} gave probabilities of shape {probs.shape}, expected {shape}, all of them numbers: "
+                f"{self.name} gave probabilities of shape {probs.shape}, expected {shape}, numbers that add up to 1: "
                 f"its files do not fit together; export the bundle again"
             )
         return probs
+
+
+def _are_shares(probs: NDArray[np.float64]) -> bool:
+    """Whether every row is a distribution."""
+    return bool((probs >= -_SUM_TOLERANCE).all() and (np.abs(probs.sum(axis=1) - 1) <= _SUM_TOLERANCE).all())

@@ -18,7 +18,8 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.errors import BundleError
+from labelwright.errors import BundleError, MissingExtraError
+from labelwright.reading import AGAIN, opening, read_object
 
 FILE = "predictor.json"
 # Where each kind lives; imported when one is loaded, and not before.
@@ -42,6 +43,14 @@ EXTRAS = {
     "entailment": "transformers",
     "gliclass": "gliclass",
     "choices": "embeddings",
+}
+# File and key by which a kind names a model outside its folder.
+_NAMING = {
+    "embeddings": ("encoder.json", "encoder"),
+    "nearest-label": ("encoder.json", "encoder"),
+    "choices": ("encoder.json", "encoder"),
+    "entailment": ("zero_shot.json", "model"),
+    "gliclass": ("zero_shot.json", "model"),
 }
 
 
@@ -85,7 +94,7 @@ def save_predictor(predictor: Predictor, labels: Iterable[Any], folder: Path) ->
     folder.mkdir(parents=True, exist_ok=True)
     predictor.save(folder)
     values = [one.item() if isinstance(one, np.generic) else one for one in labels]
-    if not all(isinstance(one, str | int | float | bool) for one in values):
+    if not all(map(_is_label, values)):
         raise BundleError(f"labels such as {values[0]!r} cannot be saved: expected text or numbers")
     written = {"kind": predictor.kind, "labels": values}
     (folder / FILE).write_text(json.dumps(written, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -97,26 +106,60 @@ def load_predictor(folder: Path) -> tuple[Predictor, list[Any]]:
     Raises
     ------
     BundleError
-        If the folder holds none, or one of a kind that this version does not know.
+        If the folder holds none, one of a kind that this version does not know, or damaged files.
+    MissingExtraError
+        If what the kind needs is not installed.
     """
     kind, labels = kind_and_labels(folder)
     module, name = KINDS[kind]
-    return getattr(importlib.import_module(module), name).load(folder), labels
+    try:
+        cls = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        extra = EXTRAS.get(kind, "")
+        raise MissingExtraError(f'{folder}: needs more ({error}): pip install "labelwright[{extra}]"') from error
+    with opening(folder):
+        return cls.load(folder), labels
 
 
 def kind_and_labels(folder: Path) -> tuple[str, list[Any]]:
     """What a predictor's folder says of itself. Loads and imports nothing. Raises BundleError as ``load_predictor``."""
     path = folder / FILE
-    if not path.is_file():
+    if not path.exists():
         raise BundleError(f"{folder}: no {FILE}; expected a folder written by save_predictor")
     try:
-        written = json.loads(path.read_text(encoding="utf-8"))
-        kind, labels = str(written["kind"]), list(written["labels"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"{path}: not as save_predictor writes it ({error!r}); export again") from error
-    if kind not in KINDS:
+        written = read_object(path)
+    except BundleError as error:
+        raise BundleError(f"{error}: not as save_predictor writes it") from error
+    kind, labels = written.get("kind"), written.get("labels")
+    if isinstance(kind, str) and kind not in KINDS:
         raise BundleError(f"{path}: kind {kind!r}; this version knows {', '.join(KINDS)}")
+    if not isinstance(kind, str) or not isinstance(labels, list) or not labels or not all(map(_is_label, labels)):
+        raise BundleError(f"{path}: not as save_predictor writes it: expected a kind, and a list of labels; {AGAIN}")
     return kind, labels
+
+
+def external_model(folder: Path) -> str:
+    """The model outside its folder that a predictor needs: its sentence encoder, or the one it asks; empty for none.
+
+    Raises
+    ------
+    BundleError
+        As ``kind_and_labels``; or where the file that names the model is damaged.
+    """
+    kind, _ = kind_and_labels(folder)
+    if kind not in _NAMING:
+        return ""
+    file, key = _NAMING[kind]
+    path = folder / file
+    # Those that name no encoder take the default.
+    name = read_object(path).get(key) if path.exists() else "minilm"
+    if not isinstance(name, str) or not name:
+        raise BundleError(f"{path}: expected the name of a model under {key!r}; {AGAIN}")
+    return name
+
+
+def _is_label(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool)
 
 
 def folder_bytes(folder: Path) -> int:

@@ -9,17 +9,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.choices import present, split_lettered
+from labelwright.errors import BundleError
 from labelwright.predictors import softmax
 from labelwright.predictors.sentence_encoder import DEFAULT, open_encoder
+from labelwright.reading import AGAIN, read_object
+from labelwright.task import LETTERS
 
 _FILE = "choices.json"
 _ENCODER = "encoder.json"
+N_FEATURES = 5
 Question = tuple[str, tuple[str, ...]]
 
 
@@ -60,10 +64,12 @@ class Choices:
 
     @classmethod
     def load(cls, folder: Path) -> Choices:
-        """Read them."""
-        about = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        encoder = json.loads((folder / _ENCODER).read_text(encoding="utf-8"))["encoder"]
-        return cls(about["n_letters"], tuple(about["weights"]), encoder)
+        """Read them. Raises BundleError where they are damaged."""
+        about = read_object(folder / _FILE)
+        n_letters, weights = about.get("n_letters"), about.get("weights")
+        if type(n_letters) is not int or not 2 <= n_letters <= len(LETTERS) or not _are_weights(weights):
+            raise BundleError(f"{folder / _FILE}: not as a classifier of choices writes it; {AGAIN}")
+        return cls(n_letters, tuple(weights), read_object(folder / _ENCODER)["encoder"])
 
     def external_bytes(self) -> int:
         """Bytes of the encoder's files, where it is asked."""
@@ -79,6 +85,13 @@ def features(rows: Sequence[Question], encoder: str = DEFAULT) -> list[NDArray[n
         length = np.array([len(choice.split()) for choice in choices], dtype=np.float64)
         found.append(np.stack([cosine, cosine - cosine.mean(), shared, length, length - length.mean()], axis=1))
     return found
+
+
+def _are_weights(value: Any) -> bool:
+    """One number for each of ``features``, or none at all."""
+    return (
+        isinstance(value, list) and len(value) in (0, N_FEATURES) and all(isinstance(one, int | float) for one in value)
+    )
 
 
 def _cosines(rows: Sequence[Question], encoder: str) -> list[NDArray[np.float64]]:

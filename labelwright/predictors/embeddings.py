@@ -9,13 +9,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
+from labelwright.errors import BundleError
 from labelwright.predictors import skops_file, softmax
 from labelwright.predictors.sentence_encoder import open_encoder
+from labelwright.reading import AGAIN, read_object, read_tensors
 
 _FILE = "encoder.json"
 _VECTORS = "labels.safetensors"
+_COLDEST = 1e-9
 
 
 class EmbeddingHead:
@@ -47,7 +50,7 @@ class EmbeddingHead:
     @classmethod
     def load(cls, folder: Path) -> EmbeddingHead:
         """Read them. Raises BundleError and MissingExtraError as ``skops_file.load``."""
-        return cls(json.loads((folder / _FILE).read_text(encoding="utf-8"))["encoder"], skops_file.load(folder))
+        return cls(read_object(folder / _FILE)["encoder"], skops_file.load(folder))
 
     def external_bytes(self) -> int:
         """Bytes of the encoder's files."""
@@ -86,9 +89,12 @@ class NearestLabel:
 
     @classmethod
     def load(cls, folder: Path) -> NearestLabel:
-        """Read them."""
-        about = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        return cls(about["encoder"], load_file(folder / _VECTORS)["labels"], about["temperature"])
+        """Read them. Raises BundleError where they are damaged."""
+        about = read_object(folder / _FILE)
+        temperature = about["temperature"]
+        if not isinstance(temperature, int | float) or not _COLDEST <= temperature <= 1 / _COLDEST:
+            raise BundleError(f"{folder / _FILE}: temperature is {temperature!r}, expected a number above 0; {AGAIN}")
+        return cls(about["encoder"], read_tensors(folder / _VECTORS, {"labels": 2})["labels"], temperature)
 
     def external_bytes(self) -> int:
         """Bytes of the encoder's files."""

@@ -14,14 +14,14 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from labelwright.errors import BundleError
 from labelwright.models import choose_device, choose_dtype
 from labelwright.predictors import softmax
 from labelwright.predictors.sentence_encoder import no_progress_bar
+from labelwright.reading import AGAIN, opening, read_object, read_tensors
 
 Pooling = Literal["mean", "first", "last"]
 
@@ -167,20 +167,18 @@ class FineTuned:
         """Read them. Raises BundleError where a file is missing or damaged."""
         from transformers import AutoModel, AutoTokenizer
 
-        try:
-            about = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-            weights = load_file(folder / _HEAD)
-            safe: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
-            with no_progress_bar():
-                model = AutoModel.from_pretrained(folder, dtype="auto", use_safetensors=True, **safe)
-            tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise BundleError(f"{folder}: not readable ({reason}); copy the whole folder, or export again") from error
-        if about["pooling"] not in get_args(Pooling):
-            raise BundleError(f"{folder / _FILE}: pooling {about['pooling']!r} is not known to this version")
+        about, weights = read_object(folder / _FILE), read_tensors(folder / _HEAD, {"weight": 2, "bias": 1})
+        if about.get("pooling") not in get_args(Pooling):
+            raise BundleError(f"{folder / _FILE}: pooling {about.get('pooling')!r} is not known to this version")
+        if type(about.get("max_tokens")) is not int or about["max_tokens"] < 1 or not isinstance(about["ending"], str):
+            raise BundleError(f"{folder / _FILE}: expected max_tokens, a whole number, and an ending; {AGAIN}")
+        with opening(folder), no_progress_bar():
+            model = AutoModel.from_pretrained(
+                folder, dtype="auto", use_safetensors=True, trust_remote_code=False, local_files_only=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         head = nn.Linear(weights["weight"].shape[1], weights["weight"].shape[0])
-        head.load_state_dict(weights)
+        head.load_state_dict({name: torch.from_numpy(values) for name, values in weights.items()})
         network = Network(on_device(model, choose_device("auto")), head, about["pooling"])
         network.head.to(next(model.parameters()).device)
         return cls(network, Tokens(tokenizer, about["max_tokens"], about["ending"]))

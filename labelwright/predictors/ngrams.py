@@ -16,13 +16,18 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
+
+from labelwright.errors import BundleError
+from labelwright.reading import AGAIN, read_object, read_tensors
 
 _FILE = "ngrams.json"
 _WEIGHTS = "ngrams.safetensors"
 # Words from one character and from two characters on; the second is scikit-learn's default.
 WORDS = {1: r"(?u)\b\w+\b", 2: r"(?u)\b\w\w+\b"}
 _REMEMBERED_HASHES = 1 << 16
+# Far beyond what anybody trains, near enough that no text takes for ever.
+_LONGEST_NGRAM = 64
 
 
 class Counting(NamedTuple):
@@ -141,10 +146,14 @@ class Ngrams:
 
     @classmethod
     def load(cls, folder: Path) -> Ngrams:
-        """Read them."""
-        about = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-        terms = {term: column for column, term in enumerate(about["terms"])}
-        return cls(Counting(**about | {"terms": terms}), **load_file(folder / _WEIGHTS))
+        """Read them. Raises BundleError where they are damaged, or do not fit together."""
+        counting = _checked(read_object(folder / _FILE), folder / _FILE)
+        weights = read_tensors(folder / _WEIGHTS, {"idf": 1, "coef": 2, "intercept": 1})
+        n_features, n_outputs = weights["coef"].shape
+        columns = counting.n_features or len(counting.terms)
+        if (columns, columns, n_outputs) != (n_features, len(weights["idf"]), len(weights["intercept"])):
+            raise BundleError(f"{folder / _WEIGHTS}: its arrays do not fit the {columns} n-grams of {_FILE}; {AGAIN}")
+        return cls(counting, **weights)
 
     def external_bytes(self) -> int:
         """Nothing else is needed."""
@@ -158,6 +167,28 @@ class Ngrams:
         length = np.sqrt(values @ values) or 1.0
         logits: NDArray[np.float64] = values / length @ self.coef[columns] + self.intercept
         return logits
+
+
+def _checked(about: dict[str, Any], path: Path) -> Counting:
+    """What ``save`` wrote, if it is of the kind that counts."""
+    # Until there was a choice of the shortest word, it was scikit-learn's.
+    about = {"shortest_word": 2, **about}
+    numbers = [about.get(name) for name in ("shortest", "longest", "n_features", "shortest_word")]
+    terms = about.get("terms")
+    fits = (
+        set(about) == set(Counting._fields)
+        and about["analyzer"] in ("word", "char_wb")
+        and all(type(one) is int for one in numbers)
+        and 1 <= about["shortest"] <= about["longest"] <= _LONGEST_NGRAM
+        and about["n_features"] >= 0
+        and about["shortest_word"] in WORDS
+        and isinstance(terms, list)
+        and all(isinstance(term, str) for term in terms)
+        and len(set(terms)) == len(terms)
+    )
+    if not fits:
+        raise BundleError(f"{path}: not as a classifier of n-grams writes it; {AGAIN}")
+    return Counting(**about | {"terms": {term: column for column, term in enumerate(about["terms"])}})
 
 
 @lru_cache(maxsize=_REMEMBERED_HASHES)

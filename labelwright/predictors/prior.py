@@ -10,6 +10,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.errors import BundleError
+from labelwright.reading import AGAIN, read_json
+
 _FILE = "prior.json"
 
 
@@ -37,8 +40,11 @@ class Prior:
 
     @classmethod
     def load(cls, folder: Path) -> Prior:
-        """Read the shares."""
-        return cls(np.array(json.loads((folder / _FILE).read_text(encoding="utf-8"))))
+        """Read the shares. Raises BundleError where they are none."""
+        shares = read_json(folder / _FILE)
+        if not isinstance(shares, list) or not all(isinstance(one, int | float) and one >= 0 for one in shares):
+            raise BundleError(f"{folder / _FILE}: expected a list of shares; {AGAIN}")
+        return cls(np.array(shares, dtype=np.float64))
 
     def external_bytes(self) -> int:
         """Nothing else is needed."""

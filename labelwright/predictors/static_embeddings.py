@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from labelwright.errors import MissingExtraError, ModelError
 from labelwright.predictors.model_files import hub_folder
+from labelwright.reading import no_prompts, one_line
 
 
 class StaticEncoder:
@@ -60,7 +61,9 @@ def open_static(name: str) -> tuple[StaticEncoder, Path]:
         raise MissingExtraError('static embeddings need model2vec: pip install "labelwright[model2vec]"') from error
     folder = Path(name) if Path(name).is_dir() else hub_folder(name)
     try:
-        return StaticEncoder(StaticModel.from_pretrained(folder, force_download=False)), folder
-    except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModelError(f"static model {name} cannot be loaded ({reason}); check the id or the folder") from error
+        with no_prompts():
+            return StaticEncoder(StaticModel.from_pretrained(folder, force_download=False)), folder
+    except Exception as error:
+        raise ModelError(
+            f"static model {name} cannot be loaded ({one_line(error)}); check the id or the folder"
+        ) from error

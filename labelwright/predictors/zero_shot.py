@@ -22,6 +22,7 @@ from labelwright.predictors import folder_bytes, softmax
 from labelwright.predictors.finetuned import on_device
 from labelwright.predictors.model_files import find_model
 from labelwright.predictors.sentence_encoder import no_progress_bar
+from labelwright.reading import AGAIN, no_prompts, one_line, read_object
 
 _FILE = "zero_shot.json"
 _BATCH_PAIRS = 32
@@ -57,8 +58,7 @@ class Entailment:
     @classmethod
     def load(cls, folder: Path) -> Entailment:
         """Read them. Raises BundleError where there is no such file; the model is opened on first use."""
-        about = _read(folder)
-        return cls(about["model"], about["hypotheses"])
+        return cls(*_read(folder, "hypotheses"))
 
     def external_bytes(self) -> int:
         """Bytes of the model's files."""
@@ -93,8 +93,7 @@ class Gliclass:
     @classmethod
     def load(cls, folder: Path) -> Gliclass:
         """Read them. Raises BundleError where there is no such file; the model is opened on first use."""
-        about = _read(folder)
-        return cls(about["model"], about["label_texts"])
+        return cls(*_read(folder, "label_texts"))
 
     def external_bytes(self) -> int:
         """Bytes of the model's files."""
@@ -227,7 +226,7 @@ def _check_gliclass(name: str, folder: Path) -> None:
     """Refuse an encoder that transformers does not know: gliclass would run code from the hub for it."""
     from transformers.models.auto import CONFIG_MAPPING
 
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_object(folder / "config.json")
     if config.get("model_type") != "GLiClass" or config.get("architecture_type", "uni-encoder") != "uni-encoder":
         kind = config.get("architecture_type", config.get("model_type"))
         raise ModelError(f'model {name} is a {kind}: expected a uni-encoder such as "knowledgator/gliclass-small-v1.0"')
@@ -238,11 +237,10 @@ def _check_gliclass(name: str, folder: Path) -> None:
 
 def _loaded(loader: Any, name: str, folder: Path, **settings: Any) -> Any:
     try:
-        with no_progress_bar():
-            return loader.from_pretrained(folder, local_files_only=True, **settings)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"model {name} cannot be loaded from {folder}: {reason}") from error
+        with no_progress_bar(), no_prompts():
+            return loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **settings)
+    except Exception as error:
+        raise ModelError(f"model {name} cannot be loaded from {folder}: {one_line(error)}") from error
 
 
 def _longest(model: Any, tokenizer: Any) -> int:
@@ -260,8 +258,10 @@ def _write(folder: Path, about: dict[str, Any]) -> None:
     (folder / _FILE).write_text(json.dumps(about, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    if not (folder / _FILE).is_file():
-        raise BundleError(f"{folder}: no {_FILE}; copy the whole folder, or export again")
-    about: dict[str, Any] = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-    return about
+def _read(folder: Path, key: str) -> tuple[str, list[str]]:
+    """The model's name, and a text for each label."""
+    about = read_object(folder / _FILE)
+    texts = about.get(key)
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise BundleError(f"{folder / _FILE}: expected a list of texts under {key!r}; {AGAIN}")
+    return about["model"], texts
