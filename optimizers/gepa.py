@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -22,12 +23,17 @@ from labelwright.errors import ModelError, RecipeError
 from labelwright.prompt import Prompt
 from labelwright.settings import Choice, Range, Text, check
 from labelwright.task import Example, Splits, by_label
+from optimizers import own_state
 from optimizers.stage import StageContext
 from rewards import REWARDS, make_reward, reward_matrix
 from rewards.outcome import Outcome, Reward
 
 if TYPE_CHECKING:
     from optimizers.gepa_search import Propose, SearchLog
+
+# Where GEPA keeps its state, and the copy of it that is read back.
+_STATE = "gepa_state.bin"
+_KEPT = "state.kept"
 
 
 @dataclass(frozen=True)
@@ -146,10 +152,13 @@ class GepaStage:
         from programs.convert import program_of, prompt_of
         from programs.decision import DecisionClient
 
-        folder = _state_folder(context.folder, asdict(self), bundle, [*rows, *dev], context.seed)
+        folder, inputs, stranger = _state_folder(context.folder, asdict(self), bundle, [*rows, *dev], context.seed)
+        if stranger:
+            context.tracker.progress(0, self.max_metric_calls, "state of another machine is not read: begins anew")
         client = DecisionClient(engine, bundle.prompt, bundle.calibration)
         client.together([row.text for row in dev])
         log = SearchLog(folder / "proposals.json", context.tracker, self.max_metric_calls, lambda: client.error)
+        log.on_state = lambda: own_state.keep((folder / _STATE).read_bytes(), folder / _KEPT, inputs)
         sampling = StepSampling(
             [row.label for row in rows], self.minibatch_size, self.proposals_per_step, self.candidate_selection,
             context.seed, lambda batch: client.together([row.text for row in batch]),
@@ -262,18 +271,28 @@ def _mean_reward(bundle: Bundle, rows: Sequence[Example], reward: Reward, engine
 
 def _state_folder(
     parent: Path, settings: Mapping[str, Any], bundle: Bundle, rows: Sequence[Example], seed: int
-) -> Path:
-    """The folder of GEPA's state, emptied where it belongs to a search with other inputs."""
+) -> tuple[Path, str, bool]:
+    """The folder of GEPA's state, the hash of the search's inputs, and whether there was state that is not our own.
+
+    GEPA reads its state, a pickle, from wherever it finds it. So what lies there is replaced by the copy that this user
+    kept of it, and everything is removed where there is none, or it belongs to a search with other inputs.
+    """
     described = [{**settings, "num_threads": None}, bundle.task, bundle.prompt, bundle.weights, bundle.calibration]
     content = repr([*described, [(row.id, row.text, row.label) for row in rows], seed])
     digest = hashlib.sha256(content.encode()).hexdigest()
     folder = parent / "gepa"
     marker = folder / "inputs.sha256"
-    if folder.is_dir() and (not marker.is_file() or marker.read_text() != digest):
-        shutil.rmtree(folder)
+    same = marker.is_file() and marker.read_text() == digest
+    content = own_state.kept(folder / _KEPT, digest) if same else None
+    stranger = same and content is None and os.path.lexists(folder / _STATE)
+    if content is None:
+        shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
+    if content is not None:
+        (folder / _STATE).unlink(missing_ok=True)
+        (folder / _STATE).write_bytes(content)
     marker.write_text(digest)
-    return folder
+    return folder, digest, stranger
 
 
 def _write_candidates(path: Path, state: Any, dev: Sequence[Example]) -> Path:

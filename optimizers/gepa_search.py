@@ -175,6 +175,7 @@ class SearchLog:
         self.failure = failure
         self.error: BaseException | None = None
         self.state: Any = None
+        self.on_state: Callable[[], None] = lambda: None
         self.steps: dict[int, StepCounts] = {}
         if path.is_file():
             self.steps = {int(key): StepCounts(**step) for key, step in json.loads(path.read_text()).items()}
@@ -242,8 +243,14 @@ class SearchLog:
         self._report(event["state"])
 
     @_guarded
+    def on_state_saved(self, event: Any) -> None:
+        """The state up to here is on disk."""
+        self.on_state()
+
+    @_guarded
     def on_optimization_end(self, event: Any) -> None:
         """The search is over."""
+        self.on_state()
         self.state = event["final_state"]
         self._report(self.state)
         self._progress(self.state.total_num_evals)

@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import pickle
 import subprocess
 import sys
 import textwrap
@@ -224,6 +225,47 @@ def test_state_of_another_search_is_not_continued(tmp_path):
     changed, _, _ = run(tmp_path / "a", splits, token_budget=50)
     fresh, _, _ = run(tmp_path / "b", splits, token_budget=50)
     assert changed == fresh
+
+
+class Runs:
+    """A pickle that makes a file when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("place", ["gepa_state.bin", "state.kept", "both"])
+def test_state_that_a_stranger_left_is_not_run(tmp_path, place):
+    """A run folder that somebody sent: its inputs are ours, its state is a pickle that would make a file."""
+    splits = hard_splits()
+    first, _, _ = run(tmp_path / "run", splits)
+    state, kept = tmp_path / "run/gepa/gepa_state.bin", tmp_path / "run/gepa/state.kept"
+    assert state.is_file()
+    assert kept.is_file()
+    payload = pickle.dumps(Runs(tmp_path / "made"))
+    if place != "state.kept":
+        state.write_bytes(payload)
+    if place != "gepa_state.bin":
+        kept.write_bytes(kept.read_bytes()[:32] + payload)
+    again, tracker, engine = run(tmp_path / "run", splits)
+    assert not (tmp_path / "made").exists()
+    assert again == first
+    # With the copy unharmed the search goes on; without it, it begins anew.
+    assert (len(engine.calls) == 3) == (place == "gepa_state.bin")
+
+
+def test_state_of_another_user_is_not_read_and_that_is_said(tmp_path, monkeypatch):
+    splits = hard_splits()
+    first, _, _ = run(tmp_path / "run", splits)
+    monkeypatch.setenv("LABELWRIGHT_CACHE", str(tmp_path / "cache"))
+    again, tracker, _ = run(tmp_path / "run", splits)
+    assert again == first
+    assert any("state of another machine is not read: begins anew" in said for _, _, said in tracker.seen)
+    key = tmp_path / "cache" / "key"
+    assert key.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_broken_tracker_is_not_silent(tmp_path):
