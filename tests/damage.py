@@ -143,7 +143,7 @@ def lie(path: Path, rng: Random) -> None:
     elif what == 4:
         header["y" + name] = header.pop(name)
     elif what == 5:
-        about["shape"] = about["shape"][::-1] + [1]
+        about["shape"] = [*about["shape"][::-1], 1]
     else:
         header[name] = rng.choice([None, 3, [], "x", {}])
     text = json.dumps(header).encode()

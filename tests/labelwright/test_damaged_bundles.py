@@ -56,7 +56,9 @@ def small_bundle(folder: Path, kind: str) -> Bundle:
         from sklearn.pipeline import make_pipeline
 
         classes = sorted(set(labels))
-        fitted = make_pipeline(CountVectorizer(), LogisticRegression()).fit(texts, [classes.index(one) for one in labels])
+        fitted = make_pipeline(CountVectorizer(), LogisticRegression()).fit(
+            texts, [classes.index(one) for one in labels]
+        )
         save_predictor(TextPipeline(fitted), classes, folder / "trained")
     else:
         name = {"ngrams": "sgd-ngrams", "prior": "majority"}[kind]

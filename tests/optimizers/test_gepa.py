@@ -250,7 +250,7 @@ def test_state_that_a_stranger_left_is_not_run(tmp_path, place):
         state.write_bytes(payload)
     if place != "gepa_state.bin":
         kept.write_bytes(kept.read_bytes()[:32] + payload)
-    again, tracker, engine = run(tmp_path / "run", splits)
+    again, _, engine = run(tmp_path / "run", splits)
     assert not (tmp_path / "made").exists()
     assert again == first
     # With the copy unharmed the search goes on; without it, it begins anew.
