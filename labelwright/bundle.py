@@ -20,7 +20,7 @@ from labelwright import bundle_files, model_names, predictors
 from labelwright.bundle_json import FORMAT, KINDS, VERSION, from_json, to_json, weights_kind
 from labelwright.calibration import Calibration
 from labelwright.card import card
-from labelwright.engine import Engine, Weights
+from labelwright.engine import UNEXPANDED_MASS, Engine, Weights
 from labelwright.errors import BundleError
 from labelwright.golden import FILE as GOLDEN
 from labelwright.golden import compare_golden, read_golden, record_golden, to_lines
@@ -45,6 +45,9 @@ class Bundle:
         Dev metrics of this bundle by name, each in the units of ``labelwright.metrics``.
     history : tuple of mapping
         One entry a stage that ran: its name, what it decided and on which numbers.
+    unexpanded_mass : float
+        In [0, 1): the share of probability that its engine may leave unexpanded, as the recipe had it
+        (``labelwright.engine.EngineSettings``).
     """
 
     task: Task
@@ -53,6 +56,7 @@ class Bundle:
     calibration: Calibration
     report: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
+    unexpanded_mass: float = UNEXPANDED_MASS
 
     def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
         """The bundle after a stage: changed fields, and one more history entry."""

@@ -191,6 +191,14 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def folder_digest(folder: Path) -> str:
+    """sha256 over the names and contents of all files below a folder, wherever it lies."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def unfinished(folder: Path) -> Path:
     """A sibling folder to write into, empty: what a killed save left there is removed."""
     path = folder.with_name(f".{folder.name}.saving")

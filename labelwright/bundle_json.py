@@ -21,7 +21,7 @@ from labelwright.bundle_files import (
     require_complete,
 )
 from labelwright.calibration import Calibration
-from labelwright.engine import Weights
+from labelwright.engine import UNEXPANDED_MASS, Weights
 from labelwright.errors import BundleError
 from labelwright.neighbours import Neighbours
 from labelwright.prompt import Prompt, Template
@@ -95,6 +95,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
         "options": list(prompt.options),
         "weights": {"base": weights.base, "kind": kind, **place},
         "calibration": bundle.calibration.to_dict(),
+        "unexpanded_mass": bundle.unexpanded_mass,
         "report": _plain(bundle.report, "report"),
         "history": _plain(bundle.history, "history"),
         **({} if test is None else {"test": _plain(test, "test")}),
@@ -139,6 +140,10 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         raise BundleError(f"{folder}: calibration temperature is {calibration.temperature}, which no fit gives")
     if tuple(label.name for label in prompt.labels) != task.names or n_biases not in (0, n_labels):
         raise BundleError(f"{folder}: prompt or calibration do not fit the task's {n_labels} labels; export again")
+    # Older bundles do not say it.
+    mass = content.get("unexpanded_mass", UNEXPANDED_MASS)
+    if isinstance(mass, bool) or not isinstance(mass, int | float) or not 0 <= mass < 1:
+        raise BundleError(f"{folder}: unexpanded_mass is {mass!r}, expected a share in [0, 1); export the bundle again")
     # Bundles from before there were thoughts do not name them.
     written = {"thought": "", "answer_start": "", **content["rendered"]}
     if prompt.sketch(_PLACE)._asdict() != written or list(prompt.options) != content["options"]:
@@ -153,6 +158,7 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "calibration": calibration,
         "report": _object(content["report"]),
         "history": tuple(_object(entry) for entry in _list(content["history"])),
+        "unexpanded_mass": float(mass),
     }
 
 

@@ -120,7 +120,8 @@ def fit_calibration(
     Parameters
     ----------
     scores : ndarray of shape (n_rows, n_labels)
-        Option log-probabilities; -inf is allowed and stays impossible. A row whose gold is -inf says nothing.
+        Option log-probabilities; -inf is allowed and stays impossible. A row whose gold is -inf says nothing, nor does
+        one that is -inf throughout, to which nothing was answered.
     gold : int ndarray of shape (n_rows,)
     temperature, bias : bool
         Which of the two to fit; the other stays 1, respectively empty.
@@ -130,7 +131,7 @@ def fit_calibration(
     Raises
     ------
     DataError
-        Shapes that do not fit, NaN, a row without any finite score, a gold position outside the columns.
+        Shapes that do not fit, NaN or +inf, no finite score at all, a gold position outside the columns.
     RecipeError
         If l2 is not above 0, or neither part is to be fitted.
     """
@@ -293,10 +294,12 @@ class _Rows:
         scores = np.asarray(scores, dtype=np.float64)
         if scores.ndim != 2 or scores.size == 0:
             raise DataError(f"scores of shape {scores.shape}: expected (n_rows, n_labels) with at least one row")
-        best = scores.max(axis=1, keepdims=True)
-        if not np.isfinite(best).all():
-            row = int(np.argmin(np.isfinite(best)))
-            raise DataError(f"scores of row {row} hold NaN, +inf or no finite number: expected log-probabilities")
+        usable = (scores < np.inf).all(axis=1)
+        if not usable.all():
+            raise DataError(f"scores of row {int(np.argmin(usable))} hold NaN or +inf: expected log-probabilities")
+        if np.isneginf(scores).all():
+            raise DataError(f"none of {len(scores)} rows, from row 0 on, has a possible label: nothing to fit on")
+        best = _best(scores)
         _, gold = checked(np.full_like(scores, 1 / scores.shape[1]), gold)
         impossible = np.isneginf(scores)
         return cls(np.maximum(scores - best, _DEEPEST_SCORE), gold, impossible if impossible.any() else None)

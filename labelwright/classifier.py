@@ -19,8 +19,9 @@ from labelwright.bundle import Bundle, load
 from labelwright.calibration import Calibration, fit_calibration
 from labelwright.choices import lettered, split_lettered
 from labelwright.decide import log_scores, probabilities
-from labelwright.engine import Engine, EngineSettings, Weights, open_engine
+from labelwright.engine import UNEXPANDED_MASS, Engine, EngineSettings, Weights, open_engine
 from labelwright.errors import DataError, MissingExtraError, RecipeError
+from labelwright.metrics import answers
 from labelwright.prompt import Prompt, Style
 from labelwright.task import Label, Task
 
@@ -139,6 +140,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> NDArray[np.float64]:  # noqa: N803
         """Calibrated probabilities of shape (n_rows, n_labels), columns as in ``classes_``.
 
+        A row of zeros is one to which a server gave no usable answer.
+
         Where rows bring their own choices, ``X`` holds (text, choices) pairs, and column k is a row's choice k.
         """
         check_is_fitted(self, "bundle_")
@@ -148,7 +151,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         return probabilities(self.bundle_, self._engine(self.bundle_.weights), texts)
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """The most probable label of each text, shape (n_rows,); None where the classifier abstains.
+        """The most probable label of each text, shape (n_rows,); None where the classifier abstains or has no answer.
 
         Where rows bring their own choices, the text of the choice.
         """
@@ -160,11 +163,13 @@ class Classifier(ClassifierMixin, BaseEstimator):
         if self.bundle_.task.by_row:
             best = zip(_lettered(X), probs.argmax(axis=1), strict=True)
             labels = np.array([split_lettered(text)[1][k] for text, k in best], dtype=object)
-        if threshold is None:
+        silent = np.flatnonzero(answers(probs) < 0)
+        if threshold is None and not len(silent):
             return labels
-        answers = labels.astype(object)
-        answers[probs.max(axis=1, initial=0.0) < threshold] = None
-        return answers
+        said = labels.astype(object)
+        said[silent] = None
+        said[probs.max(axis=1, initial=0.0) < (threshold or 0.0)] = None
+        return said
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -187,22 +192,23 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """The engine that was given, else one opened for these weights and settings, and kept."""
         if hasattr(self, "_given_engine"):
             return self._given_engine
-        thinking = self.bundle_.prompt.template.thinking_tokens if hasattr(self, "bundle_") else 0
-        key = (weights, self.device, self.dtype, thinking)
+        thinking, mass = 0, UNEXPANDED_MASS
+        if hasattr(self, "bundle_"):
+            thinking, mass = self.bundle_.prompt.template.thinking_tokens, self.bundle_.unexpanded_mass
+        key = (
+            weights,
+            EngineSettings(device=self.device, dtype=self.dtype, unexpanded_mass=mass, thinking_tokens=thinking),
+        )
         if getattr(self, "_opened", (None,))[0] != key:
             # Tuned weights are files that may be replaced, so their engine is not shared between classifiers.
-            self._opened = (key, _untuned_engine(*key) if weights.folder is None else _open(*key))
+            self._opened = (key, _untuned_engine(*key) if weights.folder is None else open_engine(*key))
         return self._opened[1]
 
 
-def _open(weights: Weights, device: str, dtype: str, thinking_tokens: int) -> Engine:
-    return open_engine(weights, EngineSettings(device=device, dtype=dtype, thinking_tokens=thinking_tokens))
-
-
 @lru_cache(maxsize=1)
-def _untuned_engine(weights: Weights, device: str, dtype: str, thinking_tokens: int) -> Engine:
+def _untuned_engine(weights: Weights, settings: EngineSettings) -> Engine:
     """The engine of a base model; the last is kept, because cross-validation clones and fits again and again."""
-    return _open(weights, device, dtype, thinking_tokens)
+    return open_engine(weights, settings)
 
 
 def _lettered(X: Any) -> list[str]:  # noqa: N803

@@ -119,6 +119,12 @@ def _command(commands: Any, name: str, function: Any, help: str) -> argparse.Arg
         default="refuse",
         help="rows longer than the model reads: refuse them, keep their head, or head_tail (default: refuse)",
     )
+    parser.add_argument(
+        "--unexpanded-mass",
+        type=float,
+        metavar="SHARE",
+        help="of a row's probability that options left unexpanded may hold; 0 expands all (default: the bundle's)",
+    )
     return parser
 
 
@@ -212,6 +218,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from labelwright.bundle import load
     from labelwright.choices import as_letters
     from labelwright.intervals import bootstrap_intervals
+    from labelwright.metrics import answers
     from labelwright.task import read_examples
 
     columns = {"text": arguments.text_column, "label": arguments.label_column, "group": arguments.group_column}
@@ -230,14 +237,16 @@ def _evaluate(arguments: argparse.Namespace) -> int:
             )
     bundle, engine = _open(arguments)
     probs = np.concatenate(list(_shown(_probabilities([example.text for example in examples], bundle, engine))))
-    _remarks(engine)
+    n_silent = int((answers(probs) < 0).sum())
+    _remarks(engine, n_silent)
     gold = np.array([names.index(example.label) for example in examples])
     # A row without a group is a group of its own.
     groups = [example.group or f"row {n}" for n, example in enumerate(examples)] if arguments.group_column else None
     metrics = bootstrap_intervals(probs, gold, groups)
     if arguments.json:
         numbers = {name: interval._asdict() for name, interval in metrics.items()}
-        print(json.dumps({"n_rows": len(examples), "metrics": numbers}))
+        invalid = {"n_invalid": n_silent} if n_silent else {}
+        print(json.dumps({"n_rows": len(examples), **invalid, "metrics": numbers}))
         return 0
     print(f"{len(examples)} rows, {len(names)} labels; value and 95 % interval")
     for name, interval in metrics.items():
@@ -285,6 +294,7 @@ def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
         dtype=arguments.dtype,
         url=arguments.url,
         long_rows=arguments.long_rows,
+        unexpanded_mass=bundle.unexpanded_mass if arguments.unexpanded_mass is None else arguments.unexpanded_mass,
         thinking_tokens=bundle.prompt.template.thinking_tokens,
     )
     return bundle, open_engine(bundle.weights, settings)
@@ -331,14 +341,17 @@ def _shown(rows: Iterator[Any]) -> Iterator[Any]:
     print(f"\r{n_rows} rows in {time.monotonic() - started:.1f} s".ljust(40), file=sys.stderr)
 
 
-def _remarks(engine: Engine) -> None:
-    """What a reader of the answers must know about them, on stderr."""
+def _remarks(engine: Engine, n_silent: int = 0) -> None:
+    """What a reader of the answers must know about them, on stderr; ``n_silent`` rows have none."""
     from labelwright.engine import has_probabilities
 
     if engine.n_shortened:
         print(f"{engine.n_shortened} rows were shortened to fit the context of {engine.name}", file=sys.stderr)
     if not has_probabilities(engine):
         print(f"probabilities are not available from {engine.name}: each answer is all or nothing", file=sys.stderr)
+    if n_silent:
+        noun = "row has" if n_silent == 1 else "rows have"
+        print(f"{n_silent} {noun} no answer: what {engine.name} said is none of the labels", file=sys.stderr)
 
 
 def _picture(row: Mapping[str, Any]) -> str:

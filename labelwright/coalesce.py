@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from labelwright.calibration import Calibration
-from labelwright.engine import Engine, has_probabilities, score_options
+from labelwright.engine import Engine, has_probabilities, n_invalid, score_options
 from labelwright.errors import DataError
 from labelwright.prompt import Rendered, Template
 from labelwright.waiting_line import Part, Request, Scores, WaitingLine
@@ -106,6 +106,11 @@ class CoalescingEngine:
     def n_shortened(self) -> int:
         """Rows shortened to fit the context so far."""
         return self.engine.n_shortened
+
+    @property
+    def n_invalid(self) -> int:
+        """As ``labelwright.engine.n_invalid`` of the engine."""
+        return n_invalid(self.engine)
 
     @property
     def unexpanded_mass(self) -> float:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from labelwright.bundle import Bundle
 from labelwright.calibration import Calibration
 from labelwright.choices import present, rotations
-from labelwright.engine import Engine, score_options
+from labelwright.engine import Engine, has_probabilities, score_options
+from labelwright.engines.one_hot import unanswered
 from labelwright.prompt import Prompt
 
 
@@ -24,18 +25,20 @@ def option_scores(
 ) -> NDArray[np.float64]:
     """Option log-probabilities as the engine gives them, (n_texts, n_labels).
 
-    Where rows bring their own choices, -inf for the letters that a row does not use.
+    Where rows bring their own choices, -inf for the letters that a row does not use. A row to which the engine gave no
+    usable answer is -inf throughout, so that nothing that is done to it later (a bias, say) makes an answer of it.
 
     Parameters
     ----------
     calibration : Calibration, optional
         What will be applied to them, as in ``Engine.score``. None where that is not known: nothing is left unexpanded.
     """
-    rendered = prompt.render_all(texts)
-    if not prompt.by_row:
-        return score_options(engine, rendered, prompt.options, calibration)
-    # A letter that a row does not use may hold most of what the bound is taken of, so nothing is left to it.
-    return np.where(present(texts, len(prompt.options)), score_options(engine, rendered, prompt.options), -np.inf)
+    # A letter that a row does not use may hold most of what a bound is taken of, so nothing is left to it.
+    calibration = None if prompt.by_row else calibration
+    scores = score_options(engine, prompt.render_all(texts), prompt.options, calibration)
+    if not has_probabilities(engine):
+        scores = np.where(unanswered(scores)[:, None], -np.inf, scores)
+    return np.where(present(texts, len(prompt.options)), scores, -np.inf) if prompt.by_row else scores
 
 
 def log_scores(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:

@@ -181,6 +181,11 @@ def has_probabilities(engine: Engine) -> bool:
     return getattr(engine, "has_probabilities", True)
 
 
+def n_invalid(engine: Engine) -> int:
+    """Answers since an engine was opened that meant none of the options; only servers that answer in text give any."""
+    return getattr(engine, "n_invalid", 0)
+
+
 def score_options(
     engine: Engine, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
 ) -> NDArray[np.float64]:

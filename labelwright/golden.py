@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labelwright.engine import Engine
 from labelwright.errors import BundleError
+from labelwright.metrics import answers
 from labelwright.reading import AGAIN, parse_json, require_file
 from labelwright.task import Example
 
@@ -32,11 +33,17 @@ def record_golden(bundle: Bundle, engine: Engine, golden: Sequence[Example]) -> 
             "id": example.id,
             "text": example.text,
             "gold": example.label,
-            "label": bundle.task.names[int(row.argmax())],
+            "label": label_of(bundle.task.names, row),
             "probabilities": row.tolist(),
         }
         for example, row in zip(golden, _answers(bundle, engine, [one.text for one in golden]), strict=True)
     ]
+
+
+def label_of(names: Sequence[str], probs: NDArray[np.float64]) -> str | None:
+    """The answer; None where there is none."""
+    position = int(answers(probs))
+    return names[position] if position >= 0 else None
 
 
 def to_lines(rows: Sequence[dict[str, Any]]) -> bytes:
@@ -63,8 +70,9 @@ def read_golden(folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
         try:
             row = parse_json(line)
             probs = np.array(row["probabilities"], dtype=np.float64)
-            fits = probs.shape == (len(names),) and (probs >= 0).all() and abs(probs.sum() - 1) < _SUM_TOLERANCE
-            if not fits or row["label"] not in names or not isinstance(row["text"], str):
+            total = 0 if row["label"] is None else 1
+            fits = probs.shape == (len(names),) and (probs >= 0).all() and abs(probs.sum() - total) < _SUM_TOLERANCE
+            if not fits or row["label"] not in (*names, None) or not isinstance(row["text"], str):
                 raise ValueError(f"no text, label, or {len(names)} probabilities")
         except (ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{path}, row {number}: not as it was exported ({error}); {AGAIN}") from error
@@ -94,7 +102,7 @@ def _differences(
 ) -> Iterator[str]:
     for number, (row, was, is_) in enumerate(zip(rows, recorded, now, strict=True), start=1):
         difference = float(np.abs(was - is_).max())
-        label, runner_up = names[int(is_.argmax())], float(np.sort(was)[-2])
+        label, runner_up = label_of(names, is_), float(np.sort(was)[-2])
         where = f"{FILE}, row {number} ({row['text'][:40]!r})"
         # "not <=", so that what is no number is a difference too.
         if label != row["label"] and not was.max() - runner_up <= 2 * tolerance:

@@ -22,17 +22,23 @@ from labelwright.choices import lettered, read_choices, split_lettered
 from labelwright.decide import probabilities
 from labelwright.engine import Engine
 from labelwright.errors import DataError
+from labelwright.metrics import answers
 from labelwright.plain_text import printable_json
 from labelwright.records import Fault, Row, refusal, text_of
 
 # Rows handed to the engine at once: enough for it to pack well, few enough to keep memory flat.
 CHUNK_ROWS = 512
 
+NO_ANSWER = "what the model answered is none of the labels"
+
 Record = dict[str, Any]
 
 
 def answer(bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None = None) -> Record:
     """What is said about one row: ``label``, ``confidence`` (its probability) and ``probabilities`` by label.
+
+    Where there is no answer (``labelwright.metrics.answers``) there is only ``label``, None, and ``error``, which says
+    why.
 
     Parameters
     ----------
@@ -46,6 +52,8 @@ def answer(bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | 
     for name, p in zip(names, probs.tolist(), strict=False):
         by_label[name] = by_label.get(name, 0.0) + p
     best = max(by_label, key=lambda name: by_label[name])
+    if answers(probs) < 0:
+        return {"label": None, "error": NO_ANSWER}
     return {"label": best, "confidence": by_label[best], "probabilities": by_label}
 
 
@@ -101,6 +109,8 @@ def label_rows(
                 said: Record = {"label": None, "error": f"{source}, {result}"}
             else:
                 said = answer(bundle, result, split_lettered(str(one))[1] if bundle.task.by_row else None)
+                if said["label"] is None:
+                    said["error"] = f"{source}, row {row.number}: {said['error']}"
             record = {} if isinstance(row, Fault) else row.record
             yield {f"input_{name}" if name in said else name: value for name, value in record.items()} | said
 

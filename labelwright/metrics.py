@@ -3,8 +3,9 @@
 Every metric takes ``probs`` (n_rows, n_labels), ``gold`` (n_rows,) as label positions, and row ``weights`` of shape
 (..., n_rows), and answers with shape (...): without weights that is the metric, with resampling counts as weights it
 is a whole bootstrap in one call (``labelwright.intervals``). The predicted label is the first one of highest
-probability, the confidence is that probability. In place of ``probs`` every metric takes the ``Answers`` read off them,
-so that many classifiers can be measured without all their probabilities in memory.
+probability, the confidence is that probability. A row of zeros has no answer (``answers``). In place of ``probs`` every
+metric takes the ``Answers`` read off them, so that many classifiers can be measured without all their probabilities in
+memory.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ class Answers:
     Attributes
     ----------
     answer : int64 ndarray
-        The predicted label: the first one of highest probability.
+        The predicted label: the first one of highest probability; -1 where there is none.
     confidence, at_gold, square : float64 ndarray
-        The highest probability, that of the gold label, and the sum of all squares.
+        The highest probability, that of the gold label, and the sum of all squares. Where there is no answer, 0, and
+        what they are where every label has the same.
     n_labels : int
         Columns that the probabilities had.
     """
@@ -54,18 +56,19 @@ def answers_of(probs: Floats | Answers, gold: Ints) -> Answers:
     if isinstance(probs, Answers):
         return probs
     rows = np.arange(len(gold))
-    answer = probs.argmax(axis=1)
-    square = np.einsum("ij,ij->i", probs, probs)
-    return Answers(answer, probs[rows, answer], probs[rows, gold], square, probs.shape[1])
+    answer, even = answers(probs), 1 / probs.shape[1]
+    at_gold = np.where(answer < 0, even, probs[rows, gold])
+    square = np.where(answer < 0, even, np.einsum("ij,ij->i", probs, probs))
+    return Answers(answer, probs.max(axis=1), at_gold, square, probs.shape[1])
 
 
 def evaluate(probs: Floats, gold: Ints, names: Sequence[str] | None = None) -> dict[str, float]:
-    """All metrics of ``METRICS`` by name, as plain floats.
+    """All metrics of ``METRICS`` by name, as plain floats; with them ``n_invalid``, rows without an answer, if any.
 
     Parameters
     ----------
     probs : ndarray of shape (n_rows, n_labels)
-        Each row sums to 1.
+        Each row sums to 1, or is 0 throughout where there is no answer.
     gold : int ndarray of shape (n_rows,)
         Positions of the right labels.
     names : sequence of str, optional
@@ -82,7 +85,21 @@ def evaluate(probs: Floats, gold: Ints, names: Sequence[str] | None = None) -> d
     0.5
     """
     probs, gold = checked(probs, gold, names)
-    return {name: float(metric(probs, gold)) for name, metric in METRICS.items()}
+    n_invalid = float((answers(probs) < 0).sum())
+    measured = {name: float(metric(probs, gold)) for name, metric in METRICS.items()}
+    return measured | ({"n_invalid": n_invalid} if n_invalid else {})
+
+
+def answers(probs: Floats) -> Ints:
+    """The position of each row's predicted label, (...,) for probabilities (..., n_labels); -1 where there is none.
+
+    A row has no answer where no label is possible, each having the probability 0: nothing usable was said. It is wrong
+    whatever is gold, its confidence is 0, and what it says of the labels is that it cannot tell them apart.
+
+    >>> answers(np.array([[0.2, 0.8], [0.0, 0.0]]))
+    array([ 1, -1])
+    """
+    return np.where((probs > 0).any(axis=-1), probs.argmax(axis=-1), -1)
 
 
 def checked(probs: Any, gold: Any, names: Sequence[str] | None = None) -> tuple[Floats, Ints]:
@@ -100,7 +117,8 @@ def checked(probs: Any, gold: Any, names: Sequence[str] | None = None) -> tuple[
         raise DataError(
             f"gold labels must be integers from 0 to {n_labels - 1}: pass positions in label order, not names"
         )
-    bad = ~np.isfinite(probs).all(axis=1) | (probs < 0).any(axis=1) | (abs(probs.sum(axis=1) - 1) > _SUM_TOLERANCE)
+    is_one = (abs(probs.sum(axis=1) - 1) <= _SUM_TOLERANCE) | (probs == 0).all(axis=1)
+    bad = ~np.isfinite(probs).all(axis=1) | (probs < 0).any(axis=1) | ~is_one
     if bad.any():
         row = int(np.argmax(bad))
         raise DataError(f"row {row} of {len(gold)} is not a probability vector (it sums to {probs[row].sum():.6g})")
@@ -125,15 +143,18 @@ def macro_f1(probs: Floats | Answers, gold: Ints, weights: Floats | None = None,
 
 
 def log_loss(probs: Floats | Answers, gold: Ints, weights: Floats | None = None) -> Any:
-    """Mean of -ln P(gold), in nats. Probabilities below 2.2e-16 count as that, so that no row is infinite."""
+    """Mean of -ln P(gold), in nats. Probabilities below 2.2e-16 count as that, so that no row is infinite.
+
+    A row without an answer counts as one that gives every label the same.
+    """
     taken = np.clip(answers_of(probs, gold).at_gold, _SMALLEST_PROBABILITY, 1.0)
     return _mean(-np.log(taken), weights)
 
 
 def brier(probs: Floats | Answers, gold: Ints, weights: Floats | None = None) -> Any:
     """Mean squared distance between the probability vector and the one-hot gold vector, in [0, 2] (Brier 1950)."""
-    answers = answers_of(probs, gold)
-    return _mean(answers.square - 2 * answers.at_gold + 1, weights)
+    read = answers_of(probs, gold)
+    return _mean(read.square - 2 * read.at_gold + 1, weights)
 
 
 def ece(probs: Floats | Answers, gold: Ints, weights: Floats | None = None, n_bins: int = ECE_BINS) -> Any:
@@ -143,9 +164,9 @@ def ece(probs: Floats | Answers, gold: Ints, weights: Floats | None = None, n_bi
     et al. 2017, "On Calibration of Modern Neural Networks", eq. 3). A bin holds its upper edge. On few rows it is
     biased upwards, also for a classifier that is calibrated.
     """
-    answers = answers_of(probs, gold)
-    gap = (answers.answer == gold) - answers.confidence
-    bins = _bin_index(answers.confidence, n_bins)[:, None] == np.arange(n_bins)
+    read = answers_of(probs, gold)
+    gap = (read.answer == gold) - read.confidence
+    bins = _bin_index(read.confidence, n_bins)[:, None] == np.arange(n_bins)
     weights = _ones(gold) if weights is None else weights
     return abs(weights @ (gap[:, None] * bins)).sum(axis=-1) / weights.sum(axis=-1)
 
@@ -200,7 +221,8 @@ def confusion(probs: Floats, gold: Ints) -> Ints:
     """Counts of shape (n_labels, n_labels): rows of gold label i that were predicted as j, all columns being labels."""
     probs, gold = checked(probs, gold)
     n_labels = probs.shape[1]
-    pairs = gold * n_labels + probs.argmax(axis=1)
+    said = answers(probs)
+    pairs = (gold * n_labels + said)[said >= 0]
     return np.bincount(pairs, minlength=n_labels**2).reshape(n_labels, n_labels).astype(np.int64)
 
 
@@ -227,7 +249,7 @@ def per_label(probs: Floats, gold: Ints, names: Sequence[str]) -> list[dict[str,
 def reliability(probs: Floats, gold: Ints, n_bins: int = ECE_BINS) -> list[dict[str, float]]:
     """The bins behind ``ece`` that hold rows: low, high, n_rows, confidence and accuracy (means in the bin)."""
     probs, gold = checked(probs, gold)
-    confidence, right = probs.max(axis=1), probs.argmax(axis=1) == gold
+    confidence, right = probs.max(axis=1), answers(probs) == gold
     index = _bin_index(confidence, n_bins)
     return [
         {
@@ -254,13 +276,14 @@ def _bin_index(confidence: Floats, n_bins: int) -> Ints:
 
 
 def _label_counts(
-    answers: Answers, gold: Ints, weights: Floats | None, n_labels: int | None = None
+    said: Answers, gold: Ints, weights: Floats | None, n_labels: int | None = None
 ) -> tuple[Floats, Floats, Floats]:
     """True positives, predicted rows and actual rows a label, each of shape (..., n_labels)."""
-    n_labels = answers.n_labels if n_labels is None else n_labels
+    n_labels = said.n_labels if n_labels is None else n_labels
     weights = _ones(gold) if weights is None else weights
     # An answer that is no label is nobody's.
-    answer = np.where(answers.answer < n_labels, answers.answer, n_labels)
+    is_label = (said.answer >= 0) & (said.answer < n_labels)
+    answer = np.where(is_label, said.answer, n_labels)
     hit = np.where(answer == gold, gold, n_labels)
     return tuple(_sums_by_label(weights, labels, n_labels) for labels in (hit, answer, gold))  # type: ignore[return-value]
 
@@ -276,13 +299,13 @@ def _sums_by_label(weights: Floats, labels: Ints, n_labels: int) -> Floats:
     return sums
 
 
-def _risk_steps(answers: Answers, gold: Ints, weights: Floats) -> tuple[Floats, Floats, Floats]:
+def _risk_steps(said: Answers, gold: Ints, weights: Floats) -> tuple[Floats, Floats, Floats]:
     """Coverage and risk of shape (..., n_distinct), and the confidences (n_distinct,), from high to low."""
-    confidence = answers.confidence
+    confidence = said.confidence
     order = np.argsort(-confidence, kind="stable")
     ranked = confidence[order]
     last = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
-    wrong = (answers.answer != gold)[order]
+    wrong = (said.answer != gold)[order]
     answered = np.cumsum(weights[..., order], axis=-1)[..., last]
     errors = np.cumsum(weights[..., order] * wrong, axis=-1)[..., last]
     return answered / answered[..., -1:], errors / np.maximum(answered, 1e-300), ranked[last]

@@ -20,10 +20,12 @@ from labelwright.bundle import Bundle
 from labelwright.decide import probabilities
 from labelwright.engine import Engine
 from labelwright.errors import ModelError, RecipeError
+from labelwright.metrics import answers
 from labelwright.prompt import Prompt
 from labelwright.settings import Choice, Range, Text, check
 from labelwright.task import Example, Splits, by_label
 from optimizers import own_state
+from optimizers.scores import content_of
 from optimizers.stage import StageContext
 from rewards import REWARDS, make_reward, reward_matrix
 from rewards.outcome import Outcome, Reward
@@ -264,7 +266,8 @@ def _mean_reward(bundle: Bundle, rows: Sequence[Example], reward: Reward, engine
     names = bundle.task.names
     values = []
     for row, p in zip(rows, probabilities(bundle, engine, [row.text for row in rows]), strict=True):
-        outcome = Outcome(names[int(p.argmax())], dict(zip(names, map(float, p), strict=True)), row.text)
+        said = int(answers(p))
+        outcome = Outcome(names[said] if said >= 0 else "", dict(zip(names, map(float, p), strict=True)), row.text)
         values.append(reward(row.label, outcome).value)
     return sum(values) / len(values)
 
@@ -277,8 +280,8 @@ def _state_folder(
     GEPA reads its state, a pickle, from wherever it finds it. So what lies there is replaced by the copy that this user
     kept of it, and everything is removed where there is none, or it belongs to a search with other inputs.
     """
-    described = [{**settings, "num_threads": None}, bundle.task, bundle.prompt, bundle.weights, bundle.calibration]
-    content = repr([*described, [(row.id, row.text, row.label) for row in rows], seed])
+    described = [{**settings, "num_threads": None}, bundle.task, bundle.prompt, content_of(bundle.weights)]
+    content = repr([*described, bundle.calibration, [(row.id, row.text, row.label) for row in rows], seed])
     digest = hashlib.sha256(content.encode()).hexdigest()
     folder = parent / "gepa"
     marker = folder / "inputs.sha256"

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from labelwright.bundle import Bundle
+from labelwright.bundle_files import folder_digest
 from labelwright.decide import log_scores
+from labelwright.engine import Weights
 from labelwright.metrics import Floats, Ints
 from labelwright.task import Example
 from optimizers.stage import StageContext
@@ -22,6 +24,9 @@ _SLICE_ROWS = 32
 def kept_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext, name: str) -> Floats:
     """Log-scores of shape (n_rows, n_labels), from ``<name>_scores.npz`` where that holds the same question.
 
+    Every option's to its end, for what is fitted on them is not known yet. The same question is one about the same
+    rows under the same prompt and the same weights, by their content.
+
     Parameters
     ----------
     bundle : Bundle
@@ -32,7 +37,13 @@ def kept_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext, 
     path = context.folder / f"{name}_scores.npz"
     texts = [row.text for row in rows]
     rendered = (prompt.text for prompt in bundle.prompt.render_all(texts))
-    asked = [repr(bundle.weights), str(bundle.calibration.rotations), *bundle.prompt.options, *rendered]
+    asked = [
+        "to the end",
+        content_of(bundle.weights),
+        str(bundle.calibration.rotations),
+        *bundle.prompt.options,
+        *rendered,
+    ]
     key = hashlib.sha256("\0".join(asked).encode()).hexdigest()
     known = _read_scores(path, key)
     if known is not None:
@@ -47,6 +58,17 @@ def kept_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext, 
     np.savez(part, scores=scores, ids=np.array([row.id for row in rows]), key=np.array(key))
     os.replace(part, path)
     return scores
+
+
+def content_of(weights: Weights) -> str:
+    """What tells weights apart: the base's name, and what is in the folders, wherever they lie.
+
+    A folder whose files were replaced holds other weights; the same files elsewhere are the same.
+    """
+    folders: list[Path | None] = [Path(weights.base), weights.adapter, weights.full, weights.predictor]
+    # A base that is a folder is called by its place, and that says nothing.
+    name = "" if Path(weights.base).is_dir() else weights.base
+    return "\n".join([name, *(folder_digest(one) if one is not None and one.is_dir() else "" for one in folders)])
 
 
 def gold_of(bundle: Bundle, rows: Sequence[Example]) -> Ints:

@@ -22,6 +22,7 @@ from labelwright.calibration import Calibration
 from labelwright.coalesce import CoalescingEngine
 from labelwright.decide import calibrated
 from labelwright.engine import Engine
+from labelwright.metrics import answers
 from labelwright.prompt import Prompt, Rendered
 from programs.convert import prompt_for
 
@@ -143,7 +144,8 @@ class DecisionClient:
         Raises
         ------
         ValueError
-            A request with several questions, other labels than the prompt's, or inputs other than one text.
+            A request with several questions, other labels than the prompt's, or inputs other than one text; a row to
+            which the engine gave no usable answer, for DSPy to score as a failure.
         """
         names = [label.name for label in self.prompt.labels]
         if len(questions) != 1 or len(state["inputs"]) != 1:
@@ -157,7 +159,9 @@ class DecisionClient:
                 f"question {output!r} offers {list(question.get('criteria') or ())[:3]}..., the prompt has {names[:3]}"
             )
         row = self.probabilities(state["instructions"], text, state.get("demos", ()))
-        best = int(row.argmax())
+        best = int(answers(row))
+        if best < 0:
+            raise ValueError(f"{self.model} gave no usable answer to {text[:40]!r}: none of the labels")
         by_name = {name: float(p) for name, p in zip(names, row, strict=True)}
         return {output: {"choice": names[best], "confidence": by_name[names[best]], "probabilities": by_name}}
 

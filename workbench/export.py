@@ -38,6 +38,8 @@ def export_bundle(session: Session) -> Path:
     display.progress(0, 3, "writing the bundle")
     rung = rung_to_export(session)
     bundle = rung_bundle(session, rung) if rung else session.newest_bundle()
+    # Where it goes the recipe does not; what may stay unexpanded is part of what was measured.
+    bundle = replace(bundle, unexpanded_mass=session.recipe.model.unexpanded_mass)
     merged = folder / ".merged"
     try:
         if table.merge and bundle.weights.adapter is not None:

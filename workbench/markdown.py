@@ -147,6 +147,11 @@ def _remarks(report: Mapping[str, Any], test: Sequence[Example]) -> list[str]:
             )
         if cost.get("has_probabilities") == 0:
             remarks.append(f"{name}: its engine gives no probabilities; log loss, Brier and ECE are those of a guess.")
+        if cost.get("n_invalid"):
+            remarks.append(
+                f"{name}: {cost['n_invalid']:.0f} test rows got no usable answer; they count as wrong and have no "
+                f"probabilities."
+            )
         if cost.get("thinking_tokens_mean"):
             remarks.append(
                 f"{name}: thought {cost['thinking_tokens_mean']:.0f} tokens a row; "

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.errors import MissingExtraError
-from labelwright.metrics import checked
+from labelwright.metrics import answers, checked
 from labelwright.task import Example
 from workbench.board import Suspect
 
@@ -51,8 +51,8 @@ def suspects(
         return ()
     probs = np.stack([checked(one, given, names)[0] for one in probs_by_rung.values()])
     mean = probs.mean(axis=0)
-    answers = probs.argmax(axis=2)
-    agreed = (answers == answers[0]).all(axis=0) & (answers[0] != given)
+    said = answers(probs)
+    agreed = (said == said[0]).all(axis=0) & (said[0] != given) & (said[0] >= 0)
     rows = np.flatnonzero(agreed & _unlikely(given, mean))
     found = [
         Suspect(
@@ -60,8 +60,8 @@ def suspects(
             id=examples[i].id,
             text=examples[i].text,
             label=names[given[i]],
-            suggested=names[answers[0, i]],
-            confidence=float(mean[i, answers[0, i]]),
+            suggested=names[said[0, i]],
+            confidence=float(mean[i, said[0, i]]),
             rungs=tuple(probs_by_rung),
         )
         for i in rows.tolist()

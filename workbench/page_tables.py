@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from labelwright.intervals import Interval, wilson
-from labelwright.metrics import confusion, per_label
+from labelwright.metrics import answers, confusion, per_label
 from labelwright.task import Example
 from workbench.board import QUALITY, Difference, Leaderboard, Line
 from workbench.progress import duration
@@ -189,16 +189,17 @@ def mistakes(
     line: Line, board: Leaderboard, test: Sequence[Example], labels: Sequence[str]
 ) -> tuple[str, int, list[dict[str, str]]]:
     """The rung, how many answers are wrong, and the most confident of those, surest first."""
-    names = [*labels, *["no label"] * (line.rung.probs.shape[1] - len(labels))]
-    answers, confidence = line.rung.probs.argmax(axis=1), line.rung.probs.max(axis=1)
-    wrong = np.flatnonzero(answers != board.gold)
+    # The last one for rows without an answer, whose position is -1.
+    names = [*labels, *["no label"] * (line.rung.probs.shape[1] - len(labels)), "no answer"]
+    said, confidence = answers(line.rung.probs), line.rung.probs.max(axis=1)
+    wrong = np.flatnonzero(said != board.gold)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:N_MISTAKES]
     rows = [
         {
             "id": clean(test[i].id, 60),
             "text": clean(test[i].text),
             "label": test[i].label,
-            "answer": names[answers[i]],
+            "answer": names[said[i]],
             "confidence": f"{100 * confidence[i]:.1f} %",
         }
         for i in surest

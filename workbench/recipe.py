@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
 
 from labelwright import model_names
-from labelwright.engine import BACKENDS, LONG_ROWS, EngineSettings, device_fault
+from labelwright.engine import BACKENDS, LONG_ROWS, UNEXPANDED_MASS, EngineSettings, device_fault
 from labelwright.errors import RecipeError
 from labelwright.prompt import Style
 from labelwright.settings import BELOW_ONE, Check, Choice, Items, Range, Text, shown
@@ -182,7 +182,7 @@ class ModelTable:
     dtype: Name = "auto"
     url: Annotated[str, Text(), Check(url_fault)] = ""
     long_rows: Annotated[str, Choice(LONG_ROWS)] = "refuse"
-    unexpanded_mass: Annotated[float, BELOW_ONE] = 1e-4
+    unexpanded_mass: Annotated[float, BELOW_ONE] = UNEXPANDED_MASS
     thinking_tokens: Annotated[int, Range(0, 1_000_000)] = 0
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from labelwright.intervals import Interval, wilson
-from labelwright.metrics import confusion, per_label
+from labelwright.metrics import answers, confusion, per_label
 from labelwright.task import Example
 from workbench.board import Difference, Leaderboard, Line
 from workbench.markdown import report_markdown, table
@@ -89,15 +89,15 @@ def rows_jsonl(board: Leaderboard, test: Sequence[Example], labels: Sequence[str
     """
     lines = []
     for i, row in enumerate(test):
-        answers: dict[str, dict[str, Any]] = {}
+        told: dict[str, dict[str, Any]] = {}
         for rung in (line.rung for line in board.lines if not line.rung.failed):
             probs = rung.probs[i]
-            answer = int(probs.argmax())
-            answers[rung.name] = {"label": labels[answer] if answer < len(labels) else None}
+            answer = int(answers(probs))
+            told[rung.name] = {"label": labels[answer] if 0 <= answer < len(labels) else None}
             if rung.kind != "free":
                 shown = np.sort(np.argsort(-probs, kind="stable")[:_N_LIKELIEST]).tolist()
-                answers[rung.name]["probabilities"] = {labels[k]: round(float(probs[k]), 6) for k in shown}
-        value = {"id": row.id, "text": row.text, "label": row.label, "group": row.group, "rungs": answers}
+                told[rung.name]["probabilities"] = {labels[k]: round(float(probs[k]), 6) for k in shown}
+        value = {"id": row.id, "text": row.text, "label": row.label, "group": row.group, "rungs": told}
         lines.append(json.dumps(value, ensure_ascii=False) + "\n")
     return "".join(lines)
 
@@ -164,8 +164,8 @@ def _told(board: Leaderboard) -> list[Line]:
 def _tables(line: Line, board: Leaderboard, labels: Sequence[str], test: Sequence[Example]) -> dict[str, Any]:
     """Scores of every label, the confusion counts, and the mistakes made with most confidence."""
     probs, gold = line.rung.probs, board.gold
-    confidence, answers = probs.max(axis=1), probs.argmax(axis=1)
-    wrong = np.flatnonzero(answers != gold)
+    confidence, said = probs.max(axis=1), answers(probs)
+    wrong = np.flatnonzero(said != gold)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:_N_MISTAKES]
     return {
         "labels": per_label(probs, gold, labels),
@@ -175,7 +175,7 @@ def _tables(line: Line, board: Leaderboard, labels: Sequence[str], test: Sequenc
                 "id": test[i].id,
                 "text": test[i].text,
                 "label": labels[gold[i]],
-                "answer": labels[answers[i]],
+                "answer": [*labels, "no answer"][said[i]],
                 "confidence": float(confidence[i]),
             }
             for i in surest.tolist()

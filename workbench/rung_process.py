@@ -28,7 +28,7 @@ from labelwright.calibration import Calibration, group_folds
 from labelwright.decide import log_scores, probabilities
 from labelwright.engine import Engine, Weights, has_probabilities, open_engine
 from labelwright.errors import LabelwrightError
-from labelwright.metrics import accuracy, log_loss, macro_f1
+from labelwright.metrics import accuracy, answers, log_loss, macro_f1
 from labelwright.predictors import save_predictor
 from labelwright.prompt import Prompt
 from labelwright.task import Example, Splits, texts_and_labels
@@ -273,6 +273,8 @@ def _measure(ladder: Ladder, trained: Trained, texts: Sequence[str]) -> tuple[ND
         cost["size_bytes"] = files + base_size_bytes(bundle)
         cost["prompt_tokens"] = engine.count_tokens(bundle.prompt.render(texts[0]).text)
         cost |= _remarks(engine, shortened)
+    if n_invalid := int((answers(raw) < 0).sum()):
+        cost["n_invalid"] = n_invalid
     return raw, cost
 
 

@@ -19,7 +19,9 @@ class BundleModel(PythonModel):
     def load_context(self, context: Any) -> None:
         """Open the bundle; what answers in it loads with the first prediction or here, as the classifier decides."""
         from labelwright.classifier import Classifier
+        from labelwright.metrics import answers
 
+        self._answers = answers
         self._classifier = Classifier.from_bundle(context.artifacts["bundle"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
@@ -40,7 +42,8 @@ class BundleModel(PythonModel):
         probs = self._classifier.predict_proba(rows)
         return pd.DataFrame(
             {
-                "label": [known[k] for known, k in zip(names, probs.argmax(axis=1), strict=True)],
+                # None where there is no usable answer.
+                "label": [known[k] if k >= 0 else None for known, k in zip(names, self._answers(probs), strict=True)],
                 "confidence": probs.max(axis=1),
                 "probabilities": [
                     dict(zip(known, map(float, row), strict=False)) for known, row in zip(names, probs, strict=True)

@@ -124,6 +124,8 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
         text = lettered(question, choices, 'TEXT="question | choice | choice …"')
         names = split_lettered(text)[1]
     probs = classifier.predict_proba([text])[0]
+    if not probs.any():
+        display.say("no answer: what the model said is none of the labels")
     ranked = sorted(zip(probs.tolist(), names, strict=False), reverse=True)
     for p, name in ranked[:3]:
         display.say(f"{p:6.1%}  {name}")

@@ -80,7 +80,7 @@ def judge(
         line for line in unclear if line.rung.kind != "free" and cheapest([ship, line]) is line and line is not ship
     ]
     needed = _rows_needed(perhaps, len(gold), margin)
-    remarks = [_free_text(lines, best), _caution(best, unclear, len(gold))]
+    remarks = [_free_text(lines, best), _caution(best, unclear, len(gold)), _unanswered(lines, len(gold))]
     tuned, rivals = _tuned(lines), [line for line in lines if line.rung.kind == "baseline"]
     rival = min(rivals, key=lambda line: rank(line.test), default=None)
     difference = compare(rival.rung, tuned.rung) if tuned and rival else None
@@ -223,6 +223,13 @@ def _caution(best: Line, unclear: Sequence[Line], n_test: int) -> str:
         f"Caution: with {n_test} test row{'s' if n_test > 1 else ''}, the accuracy of {name} minus that of "
         f"{best.rung.name} may be anything from {100 * widest.low:+z.1f} to {100 * widest.high:+z.1f} points."
     )
+
+
+def _unanswered(lines: Sequence[Line], n_test: int) -> str:
+    """Said where a server's answers were none of the labels."""
+    counts = {line.rung.name: line.rung.cost.get("n_invalid") or 0 for line in lines}
+    silent = [f"{name} on {count:.0f}" for name, count in counts.items() if count]
+    return f"Without a usable answer of {n_test} test rows, counted as wrong: {listed(silent)}." if silent else ""
 
 
 def _free_text(lines: Sequence[Line], best: Line) -> str:

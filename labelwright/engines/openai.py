@@ -8,7 +8,6 @@ so.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from labelwright.calibration import Calibration
 from labelwright.engine import EngineSettings, Weights
+from labelwright.engines.answers import read_answer
 from labelwright.engines.http import client, in_order, one_line_errors, reason, served_models
 from labelwright.engines.one_hot import one_hot
 from labelwright.errors import DataError, ModelError
@@ -35,7 +35,8 @@ class OpenAIEngine:
     has_probabilities : bool
         Always False: scores are one-hot (``labelwright.engines.one_hot``).
     n_invalid : int
-        Answers outside the list so far; such a row gets the same score for every option.
+        Answers that mean none of the options (``labelwright.engines.answers``) so far; such a row gets the same score
+        for every option, and counts as not answered.
     """
 
     has_probabilities = False
@@ -98,17 +99,15 @@ class OpenAIEngine:
         numbered = list(enumerate(prompts, start=1))
         texts = [self._choose(numbered[0], answers)]
         texts += in_order(lambda row: self._choose(row, answers), numbered[1:])
-        chosen = np.array([answers.index(text) if text in answers else -1 for text in texts])
-        scores = one_hot(np.maximum(chosen, 0), len(options))
-        scores[chosen < 0] = -np.log(len(options))
-        self.n_invalid += int((chosen < 0).sum())
-        return scores
+        meant = [read_answer(text, answers) for text in texts]
+        self.n_invalid += meant.count(None)
+        return one_hot(np.array([-1 if one is None else one for one in meant]), len(options))
 
     def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
         """The server's own answer to each prompt, unconstrained; see ``Engine.generate``."""
 
         def ask(row: tuple[int, Rendered]) -> str:
-            return self._complete(row, max_tokens=max_new_tokens, **({"stop": list(stop)} if stop else {}))
+            return self._complete(row, max_tokens=max_new_tokens, **({"stop": list(stop)} if stop else {}))[0]
 
         return in_order(ask, list(enumerate(prompts, start=1)))
 
@@ -116,15 +115,17 @@ class OpenAIEngine:
         while True:
             way = self._ways[0]
             try:
-                text = self._complete(row, **_constraint(way, answers))
+                text, is_whole = self._complete(row, **_constraint(way, answers))
             except _RefusedError as error:
                 if len(self._ways) == 1:
                     raise ModelError(f"{self._url} refuses the request: {error}") from error
                 self._ways = [other for other in self._ways if other != way]
                 continue
-            return _read_label(text) if way == "json_schema" else text.strip()
+            # What the server cut short may be the beginning of another label.
+            return text if is_whole else ""
 
-    def _complete(self, row: tuple[int, Rendered], **settings: Any) -> str:
+    def _complete(self, row: tuple[int, Rendered], **settings: Any) -> tuple[str, bool]:
+        """What the server said, and whether that is all of it."""
         number, prompt = row
         messages: list[Any] = [
             {"role": "system", "content": prompt.system},
@@ -142,7 +143,12 @@ class OpenAIEngine:
                         f"row {number} ({prompt.user[:40]!r}…) is too long for {self.name}: {said}; shorten it"
                     ) from error
                 raise _RefusedError(said) from error
-        return answer.choices[0].message.content or ""
+        if not answer.choices:
+            return "", True
+        said: Any = answer.choices[0].message.content or ""
+        if isinstance(said, list):  # in parts, as some servers have it
+            said = "".join(str(part.get("text") or "") for part in said if isinstance(part, dict))
+        return said, answer.choices[0].finish_reason != "length"
 
 
 class _RefusedError(Exception):
@@ -162,12 +168,3 @@ def _constraint(way: str, answers: Sequence[str]) -> dict[str, Any]:
     if way == "structured_outputs":  # vLLM's own name for it
         return {"extra_body": {"structured_outputs": {"choice": list(answers)}}}
     return {}
-
-
-def _read_label(text: str) -> str:
-    """The label of a JSON answer; the text itself where it is no such JSON, to be counted as invalid."""
-    try:
-        said = json.loads(text)
-    except json.JSONDecodeError:
-        return text.strip()
-    return str(said.get("label", text)) if isinstance(said, dict) else text.strip()

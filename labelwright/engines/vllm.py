@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from labelwright.calibration import Calibration
 from labelwright.engine import EngineSettings, Weights
+from labelwright.engines.answers import read_answer
 from labelwright.engines.http import client, in_order, one_line_errors, reason, served_models
 from labelwright.engines.one_hot import one_hot
 from labelwright.engines.tokens import PromptTokens
@@ -148,10 +149,14 @@ class VllmEngine:
             max_tokens=longest,
             extra_body={"structured_outputs": {"choice": list(options)}},
         )
-        unknown = next((answer for answer in answers if answer not in options), None)
-        if unknown is not None:
-            raise ModelError(f"{self._url} answered {unknown!r}, which is none of the choices: is it a vLLM server?")
-        return np.array([options.index(answer) for answer in answers], dtype=np.int64)
+        chosen, labels = [], [option.strip() for option in options]
+        for answer in answers:
+            # As it stands first: two options may differ in nothing but the space before them.
+            meant = options.index(answer) if answer in options else read_answer(answer, labels)
+            if meant is None:
+                raise ModelError(f"{self._url} answered {answer!r}, which is none of the choices: is it a vLLM server?")
+            chosen.append(meant)
+        return np.array(chosen, dtype=np.int64)
 
     def _complete(self, sequences: Sequence[tuple[int, ...]], **settings: Any) -> list[str]:
         batches = [

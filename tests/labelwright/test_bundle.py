@@ -74,7 +74,8 @@ def bundles(draw) -> Bundle:
     calibration = Calibration(draw(st.floats(0.01, 100)), bias)
     report = draw(st.dictionaries(texts, plain, max_size=2))
     history = tuple(draw(st.lists(st.dictionaries(texts, plain, max_size=2), max_size=2)))
-    return Bundle(task, prompt, Weights(draw(names)), calibration, report, history)
+    mass = draw(st.sampled_from([0.0, 1e-4, 0.3]))
+    return Bundle(task, prompt, Weights(draw(names)), calibration, report, history, mass)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -114,6 +115,17 @@ def test_a_loaded_bundle_can_be_saved_over_itself_and_elsewhere(tmp_path):
     assert (again, files(tmp_path / "b")) == (first, before)
     save(first, tmp_path / "c")
     assert files(tmp_path / "c") == before, "equal bundles are equal bytes, wherever they lie"
+
+
+def test_what_may_stay_unexpanded_is_the_bundles_and_older_ones_have_the_default(tmp_path):
+    save(replace(toy_bundle(), unexpanded_mass=0.02), tmp_path / "b")
+    assert load(tmp_path / "b").unexpanded_mass == 0.02
+    edit(tmp_path / "b", lambda content: content.pop("unexpanded_mass"))
+    assert load(tmp_path / "b").unexpanded_mass == 1e-4
+    for wrong in (1, -0.1, "0.1", True, None, float("nan")):
+        edit(tmp_path / "b", lambda content, wrong=wrong: content.update(unexpanded_mass=wrong))
+        with pytest.raises(BundleError, match=r"unexpanded_mass is .* expected a share in \[0, 1\)"):
+            load(tmp_path / "b")
 
 
 def test_reports_become_plain_numbers(tmp_path):

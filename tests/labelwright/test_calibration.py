@@ -247,3 +247,27 @@ def test_json_round_trip() -> None:
 def test_altered_files_are_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(BundleError, match=message):
         Calibration.from_dict(values)
+
+
+def test_rows_without_an_answer_say_nothing_and_stay_without():
+    rng = np.random.default_rng(0)
+    scores, gold = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
+    silent = np.vstack([scores, np.full((20, 3), -np.inf)])
+    with_them, without = fit_calibration(silent, np.append(gold, [0] * 20)), fit_calibration(scores, gold)
+    assert with_them.temperature == pytest.approx(without.temperature)
+    assert with_them.bias == pytest.approx(without.bias)
+    assert (without.apply(silent)[60:] == 0).all()
+    with pytest.raises(DataError, match="none of 20 rows"):
+        fit_calibration(silent[60:], np.zeros(20, dtype=int))
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(DataError, match=r"row 1 hold NaN or \+inf"):
+            fit_calibration(np.array([[0.0, 1.0], [0.0, wrong]]), np.array([0, 1]))
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-3, 1e300, np.inf])
+def test_no_temperature_gives_what_is_no_number(temperature):
+    scores = np.array([[-800.0, -900.0, -np.inf], [-1.0, -1.0, -2.0]])
+    with np.errstate(over="ignore"):
+        probs = Calibration(temperature, (0.0, 1.0, 2.0)).apply(scores)
+    np.testing.assert_allclose(probs.sum(axis=1), 1)
+    assert probs[0, 2] == 0

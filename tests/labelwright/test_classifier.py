@@ -20,6 +20,7 @@ from labelwright.calibration import Calibration
 from labelwright.classifier import Classifier
 from labelwright.decide import probabilities
 from labelwright.engine import Weights
+from labelwright.engines.one_hot import one_hot
 from labelwright.errors import DataError, MissingExtraError, RecipeError
 from labelwright.task import texts_and_labels
 
@@ -55,6 +56,16 @@ def test_parameters_are_stored_as_given_and_cloned():
     assert clone(classifier).get_params() == given
     assert is_classifier(classifier)
     assert classifier.set_params(model="other").model == "other"
+
+
+def test_what_may_stay_unexpanded_is_the_bundles(monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "open_engine", lambda weights, settings: seen.append(settings) or FakeEngine())
+    module._untuned_engine.cache_clear()
+    for mass in (0.0, 0.02):
+        Classifier.from_bundle(replace(toy_bundle(), unexpanded_mass=mass), device="cpu").predict(["x"])
+    module._untuned_engine.cache_clear()
+    assert [(settings.unexpanded_mass, settings.device) for settings in seen] == [(0.0, "cpu"), (0.02, "cpu")]
 
 
 def test_nothing_is_opened_before_it_is_needed(opened):
@@ -179,3 +190,18 @@ def test_missing_scikit_learn_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "labelwright.classifier")
     with pytest.raises(MissingExtraError, match=r"pip install \"labelwright\[sklearn\]\""):
         importlib.import_module("labelwright.classifier")
+
+
+def test_a_row_without_a_usable_answer_is_predicted_as_none():
+    class Mute(FakeEngine):
+        has_probabilities = False
+
+        def score(self, prompts, options):
+            chosen = np.array([-1 if "?" in prompt.user else 1 for prompt in prompts])
+            return one_hot(chosen, len(options))
+
+    classifier = Classifier.from_bundle(toy_bundle(), engine=Mute())
+    assert classifier.predict(["x", "what?"]).tolist() == ["fence", None]
+    assert (classifier.predict_proba(["what?"]) == 0).all()
+    classifier.set_params(abstain_below=0.0)
+    assert classifier.predict(["x", "what?"]).tolist() == ["fence", None]

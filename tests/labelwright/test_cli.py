@@ -7,7 +7,9 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples
 
@@ -16,6 +18,7 @@ from labelwright import labelling
 from labelwright.bundle import save
 from labelwright.cli import main
 from labelwright.decide import probabilities
+from labelwright.engines.one_hot import one_hot
 from labelwright.errors import DataError
 from labelwright.records import Row
 
@@ -94,6 +97,27 @@ def test_stdin_is_read_by_line(bundle, capsys, stdin):
 def test_device_and_dtype_reach_the_engine(bundle, opened, capsys):
     main(["predict", bundle, "x", "--device", "cuda:1", "--dtype", "bfloat16"])
     assert opened == [{"device": "cuda:1", "dtype": "bfloat16"}]
+
+
+@pytest.mark.parametrize(("given", "wanted"), [([], 0.02), (["--unexpanded-mass", "0"], 0.0)])
+@pytest.mark.parametrize("command", ["predict", "evaluate", "check"])
+def test_what_may_stay_unexpanded_is_the_bundles_unless_told_otherwise(
+    command, given, wanted, tmp_path, monkeypatch, capsys
+):
+    opened = []
+    monkeypatch.setattr(labelwright.engine, "open_engine", lambda weights, s: opened.append(s) or FakeEngine())
+    bundle = tmp_path / "bundle"
+    save(replace(toy_bundle(), unexpanded_mass=0.02), bundle, engine=FakeEngine(), golden=toy_examples(2))
+    rows = write_rows(tmp_path / "rows.jsonl", [{"text": "pool", "label": "pool"}, {"text": "x", "label": "fence"}])
+    more = {"predict": ["x"], "evaluate": ["--input", rows], "check": []}[command]
+    assert main([command, str(bundle), *more, *given]) == 0
+    assert [settings.unexpanded_mass for settings in opened] == [wanted]
+
+
+def test_a_share_that_is_none_is_refused(bundle, monkeypatch, capsys):
+    assert "unexpanded_mass = 1.5: expected a share" in refused(
+        ["predict", bundle, "x", "--unexpanded-mass", "1.5"], capsys
+    )
 
 
 # --------------------------------------------------------------------------------------------------- predict, rows
@@ -379,3 +403,51 @@ def test_no_traceback_from_the_program(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("labelwright: error: ")
     assert "Traceback" not in done.stderr
+
+
+# ------------------------------------------------------------------------------------------------------- no answer
+
+
+class Mute(FakeEngine):
+    """A server's engine: names winners only, and of rows with a question mark says nothing usable."""
+
+    has_probabilities = False
+
+    def score(self, prompts, options):
+        winners = super().score(prompts, options).argmax(axis=1)
+        return one_hot(np.where(["?" in prompt.user for prompt in prompts], -1, winners), len(options))
+
+
+@pytest.fixture
+def mute(bundle, monkeypatch) -> str:
+    monkeypatch.setattr(labelwright.engine, "open_engine", lambda weights, settings: Mute())
+    return bundle
+
+
+def test_a_text_without_an_answer_gets_none_and_the_exit_status_says_so(mute, capsys):
+    assert main(["predict", mute, "pool", "what?", "--json"]) == 1
+    out, err = capsys.readouterr()
+    first, second = map(json.loads, out.splitlines())
+    assert (first["label"], second["label"]) == ("pool", None)
+    assert (second["confidence"], set(second["probabilities"].values())) == (0.0, {0.0})
+    assert "none of the labels" in second["reason"]
+    assert "reason" not in first
+    assert "1 row has no answer: what fake said is none of the labels" in err
+    assert main(["predict", mute, "what?"]) == 1
+    assert capsys.readouterr().out == "what?\n  no answer: what the model answered is none of the labels\n"
+    assert main(["predict", mute, "pool"]) == 0
+
+
+def test_rows_without_an_answer_are_written_and_counted(mute, tmp_path, capsys):
+    path = write_rows(tmp_path / "in.jsonl", [{"text": text, "label": "pool"} for text in ("pool", "a?", "b?")])
+    assert main(["predict", mute, "--input", path, "--output", str(tmp_path / "out.jsonl")]) == 1
+    written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["label"] for row in written] == ["pool", None, None]
+    assert "2 rows have no answer" in capsys.readouterr().err
+    # Pool is the first label: a guess would be right.
+    assert main(["evaluate", mute, "--input", path, "--json"]) == 0
+    out, err = capsys.readouterr()
+    told = json.loads(out)
+    assert told["n_invalid"] == 2
+    assert told["metrics"]["accuracy"]["value"] == pytest.approx(1 / 3)
+    assert "2 rows have no answer" in err

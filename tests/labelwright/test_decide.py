@@ -10,6 +10,8 @@ from labelwright.choices import lettered
 from labelwright.coalesce import CoalescingEngine
 from labelwright.decide import calibrated, log_scores, option_scores, probabilities
 from labelwright.engine import Weights, score_options
+from labelwright.engines.one_hot import one_hot
+from labelwright.metrics import answers
 from labelwright.prompt import Prompt
 from labelwright.task import Task
 
@@ -44,6 +46,48 @@ def test_who_ends_with_probabilities_names_the_calibration_that_makes_them():
     calibrated(bundle.prompt, UNCALIBRATED, engine, TEXTS)
     option_scores(bundle.prompt, engine, TEXTS, FITTED)
     assert engine.asked == [FITTED, UNCALIBRATED, FITTED]
+
+
+class Mute(FakeEngine):
+    """Names winners only, and says nothing usable of rows with a question mark."""
+
+    has_probabilities = False
+
+    def score(self, prompts, options):
+        winners = super().score(prompts, options).argmax(axis=1)
+        chosen = np.where(["?" in prompt.user for prompt in prompts], -1, winners)
+        return one_hot(chosen, len(options))
+
+
+def test_a_row_without_an_answer_stays_one_whatever_is_done_to_it():
+    bundle = toy_bundle().with_stage({}, calibration=Calibration(0.5, (0.0, 5.0, -5.0)))
+    scores = option_scores(bundle.prompt, Mute(), ["the pool", "what?"])
+    assert np.isneginf(scores[1]).all()
+    probs = probabilities(bundle, Mute(), ["the pool", "what?"])
+    assert answers(probs).tolist() == [0, -1]
+    assert (probs[1] == 0).all()
+    with np.errstate(divide="ignore"):
+        again = bundle.calibration.apply(np.log(probs))
+    assert answers(again).tolist() == [0, -1]
+    # Equal scores of an engine that has probabilities are an answer: it cannot decide.
+    even = FakeEngine()
+    even._row = lambda prompt, options: np.full(len(options), -np.log(len(options)))
+    assert answers(probabilities(toy_bundle(), even, ["x"])).tolist() == [0]
+
+
+def test_of_a_rows_orders_those_without_an_answer_are_left_out():
+    bundle, text = of_choices(rotations=True), lettered("wood floats", ["stone", "brick", "wood"])
+
+    class SometimesMute(Mute):
+        def score(self, prompts, options):
+            # Says nothing where stone comes first.
+            chosen = np.array(
+                [-1 if "A. stone" in p.user else "ABCD".index(p.user[p.user.index(". wood") - 1]) for p in prompts]
+            )
+            return one_hot(chosen, len(options))
+
+    assert probabilities(bundle, SometimesMute(), [text])[0].argmax() == 2
+    assert answers(probabilities(bundle, Mute(), [lettered("what?", ["a", "b"])])).tolist() == [-1]
 
 
 def asked(bundle):

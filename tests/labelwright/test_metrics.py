@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from labelwright.errors import DataError
+from labelwright.intervals import paired_test
 from labelwright.metrics import (
     METRICS,
+    answers,
     aurc,
     confusion,
     ece,
@@ -143,3 +145,22 @@ def test_ece_floor_is_the_ece_of_exactly_right_confidences():
     drawn = [ece(probs, (rng.random(300) >= top).astype(int)) for _ in range(300)]
     assert ece_floor(probs) == pytest.approx(np.mean(drawn), abs=0.005)
     assert ece_floor(np.tile(probs, (40, 1))) < ece_floor(probs) / 3, "more rows, less bias"
+
+
+def test_a_row_without_an_answer_is_wrong_unsure_and_counted():
+    """Also where the first label is gold, which the largest of equal numbers would point at."""
+    probs, gold = np.array([[0.9, 0.1], [0.0, 0.0], [0.0, 0.0]]), np.array([0, 0, 1])
+    assert answers(probs).tolist() == [0, -1, -1]
+    found = evaluate(probs, gold)
+    assert found["accuracy"] == pytest.approx(1 / 3)
+    assert found["n_invalid"] == 2
+    assert found["log_loss"] == pytest.approx((-np.log(0.9) + 2 * np.log(2)) / 3)
+    assert found["ece"] == pytest.approx(0.1 / 3)
+    assert confusion(probs, gold).tolist() == [[1, 0], [0, 0]]
+    assert [row["n_predicted"] for row in per_label(probs, gold, "ab")] == [1, 0]
+    assert risk_coverage(probs, gold)[2].tolist() == [0.9, 0.0]
+    assert risk_coverage(probs, gold)[1].tolist() == [0.0, pytest.approx(2 / 3)]
+    assert "n_invalid" not in evaluate(probs[:1], gold[:1])
+    with pytest.raises(DataError, match="row 0 of 1 is not a probability vector"):
+        evaluate(np.array([[0.2, 0.0]]), gold[:1])
+    assert paired_test(probs, np.array([[0.9, 0.1]] * 3), gold).n_only_b == 1

@@ -33,8 +33,8 @@ from labelwright.reading import no_prompts
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("labelwright", "programs", "optimizers", "rewards", "baselines", "workbench", "bench")
-# Whose loaders have no such setting: peft reads the adapter that the bundle's own checks have seen, model2vec safetensors
-# and a tokenizer, datasets no scripts at all since 4.0.
+# Whose loaders have no such setting: peft reads the adapter that the bundle's own checks have seen, model2vec
+# safetensors and a tokenizer, datasets no scripts at all since 4.0.
 NO_SETTING = {"PeftModel.from_pretrained", "StaticModel.from_pretrained"}
 LOADERS = {"SentenceTransformer", "CrossEncoder", "SparseEncoder", "pipeline", "from_pretrained", "from_config"}
 
@@ -83,7 +83,7 @@ def test_nothing_can_be_asked_while_libraries_load(monkeypatch):
     assert sys.stdin is not None
 
 
-# ------------------------------------------------------------------------------------------------ what a bundle may name
+# ----------------------------------------------------------------------------------------------- what a bundle may name
 
 
 def with_code(folder: Path, marker: Path) -> Path:
@@ -180,7 +180,7 @@ def test_ids_and_packaged_names_are_no_paths(tmp_path, name):
     assert load(bundle).weights.base == name
 
 
-# --------------------------------------------------------------------------------------------- what its files may ask for
+# ------------------------------------------------------------------------------------------- what its files may ask for
 
 
 def full_bundle(folder: Path) -> Path:
@@ -247,7 +247,7 @@ def test_what_a_base_model_had_of_its_own_code_is_left_behind(tmp_path):
     assert json.loads((tmp_path / "b" / "model" / "config.json").read_text()) == about
 
 
-# -------------------------------------------------------------------------------------- what the libraries are kept from
+# ------------------------------------------------------------------------------------- what the libraries are kept from
 
 
 @pytest.mark.parametrize("open_model", [open_entailment, open_encoder, open_gliclass])

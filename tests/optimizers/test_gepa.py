@@ -10,13 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples, toy_splits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelwright.calibration import Calibration
 from labelwright.decide import probabilities
+from labelwright.engines.one_hot import one_hot
 from labelwright.errors import ModelError, RecipeError
+from labelwright.metrics import answers
 from labelwright.task import Splits
 from optimizers import gepa as gepa_module
 from optimizers import reflection
@@ -25,6 +29,7 @@ from optimizers.gepa_search import EXPECTED_REWARD, ExpectedRewardSelection, Ste
 from optimizers.stage import StageContext
 from rewards.label_match import LabelMatch
 
+NAMES = toy_bundle().task.names
 ROOT = Path(__file__).parents[2]
 QUICK = {"max_metric_calls": 300, "minibatch_size": 9, "proposals_per_step": 2}
 
@@ -446,3 +451,34 @@ def test_the_module_is_light_to_import():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert gepa_module.GepaStage.name == "gepa"
+
+
+def test_the_search_scores_as_the_bundle_will_answer(tmp_path):
+    """With its calibration, here one that likes a label so much that it always answers that."""
+    engine, splits = FakeEngine(), hard_splits()
+    bundle = replace(toy_bundle(engine), calibration=Calibration(1.0, (99.0, 0.0, 0.0)))
+    context = StageContext(tmp_path, RecordingTracker(), lambda weights: engine, 0)
+    entry = GepaStage(**QUICK).run(bundle, splits, context).history[-1]
+    share = sum(row.label == "pool" for row in splits.dev) / len(splits.dev)
+    assert entry["dev_before"] == pytest.approx(share)
+    assert entry["dev_before"] == pytest.approx(dev_accuracy(bundle, splits)) != dev_accuracy(toy_bundle(), splits)
+
+
+def test_rows_without_a_usable_answer_are_wrong_for_the_search_too(tmp_path):
+    class Mute(FakeEngine):
+        """A server: names winners, and says nothing usable where the row has the word broke."""
+
+        has_probabilities = False
+
+        def score(self, prompts, options):
+            winners = super().score(prompts, options).argmax(axis=1)
+            return one_hot(np.where(["broke" in prompt.user for prompt in prompts], -1, winners), len(options))
+
+    engine, splits = Mute(), toy_splits()
+    context = StageContext(tmp_path, RecordingTracker(), lambda weights: engine, 0)
+    bundle = GepaStage(**QUICK).run(toy_bundle(), splits, context)
+    probs = probabilities(toy_bundle(), engine, [row.text for row in splits.dev])
+    right = [k >= 0 and NAMES[k] == row.label for k, row in zip(answers(probs), splits.dev, strict=True)]
+    assert (answers(probs) < 0).any()
+    assert bundle.history[-1]["dev_before"] == pytest.approx(sum(right) / len(right))
+    assert bundle.history[-1]["held_back_before"] <= 0.5

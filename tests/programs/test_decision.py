@@ -11,10 +11,14 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples, toy_task
 
+from labelwright.bundle import Bundle
 from labelwright.calibration import Calibration
+from labelwright.choices import lettered
 from labelwright.decide import probabilities
+from labelwright.engine import Weights
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt
+from labelwright.task import Task
 from programs.classify import Classify
 from programs.convert import program_of
 from programs.decision import DecisionClient
@@ -223,3 +227,31 @@ def test_works_under_dspy_evaluate():
         result = evaluate(Classify(toy_task()))
     assert 0 < result.score <= 100
     assert len(engine.calls) <= len(dev) // 4
+
+
+def test_choices_are_asked_in_every_order_where_the_calibration_has_it_so():
+    task = Task("quiz", "Answer the question.", max_choices=3)
+    bundle = Bundle(
+        task, Prompt.for_task(task, FakeEngine().template), Weights("fake"), Calibration(2.0, rotations=True)
+    )
+    texts = [lettered("which pool", ["the pool", "a fence", "some pool"]), lettered("which gate", ["gate", "post"])]
+    client = DecisionClient(FakeEngine(), bundle.prompt, bundle.calibration)
+    for text, expected in zip(texts, probabilities(bundle, FakeEngine(), texts), strict=True):
+        np.testing.assert_allclose(client.probabilities(bundle.prompt.instructions, text), expected)
+
+
+def test_the_engine_is_told_the_calibration_that_decides():
+    class Bounded(FakeEngine):
+        unexpanded_mass = 1e-4
+        asked: list = []  # noqa: RUF012
+
+        def score(self, prompts, options, calibration=None):
+            self.asked.append(calibration)
+            return super().score(prompts, options)
+
+    calibration = Calibration(2.0, (0.5, 0.0, -0.5))
+    client, _ = client_and_program(Bounded(), calibration=calibration)
+    client.together(TEXTS[:3])
+    client.probabilities("Name it.", TEXTS[0])
+    client.probabilities("Name it.", TEXTS[5])
+    assert Bounded.asked == [calibration, calibration]

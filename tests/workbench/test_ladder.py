@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import workbench_fakes
+from fakes import FakeEngine
 
 from labelwright import calibration
+from labelwright.engines.one_hot import one_hot
 from labelwright.errors import RecipeError
+from labelwright.metrics import answers
 from labelwright.task import by_label
 from workbench import compare
 from workbench.compare import score_rungs, signature
@@ -283,3 +286,31 @@ def test_two_comparisons_do_not_work_on_the_same_rungs(run: RunFolder) -> None:
     found.root.mkdir(parents=True)
     with locked(found.root), pytest.raises(RunBusyError, match="is in use by process"):
         score_rungs(found, Display())
+
+
+def test_rows_to_which_a_server_says_nothing_usable_are_wrong_and_counted(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those for which the first label would have been right."""
+
+    class Mute(FakeEngine):
+        has_probabilities = False
+
+        def score(self, prompts, options):
+            winners = super().score(prompts, options).argmax(axis=1)
+            return one_hot(np.where(["broke" in prompt.user for prompt in prompts], -1, winners), len(options))
+
+    monkeypatch.setattr("workbench.engines.open_engine", lambda weights, settings: Mute())
+    found = ladder(run)
+    job = Job("untuned", 3, 3)
+    workbench_fakes.run_rung_here(Path("toy.toml"), run.path, "untuned", run.path / "log", lambda *_: None)
+    test = compare.read_test(found.splits_of(job))
+    silent = np.array(["broke" in row.text for row in test])
+    assert any(row.label == found.task.names[0] for row, one in zip(test, silent, strict=True) if one)
+    with np.load(found.place(job).with_suffix(".npz")) as kept:
+        for which in ("raw", "probs"):
+            assert ((answers(kept[which]) < 0) == silent).all()
+        right = answers(kept["probs"]) == [found.task.names.index(row.label) for row in test]
+    result = found.result(job)
+    assert result["cost"]["n_invalid"] == silent.sum() > 0
+    assert result["scores"]["accuracy"] == pytest.approx(right.mean())

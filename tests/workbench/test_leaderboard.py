@@ -127,6 +127,17 @@ def test_an_answer_that_is_no_label_is_wrong_and_no_label_of_its_own() -> None:
     assert board.verdict.best == board.verdict.ship == "talks"
 
 
+def test_a_row_without_a_usable_answer_is_wrong_and_the_verdict_says_how_many() -> None:
+    silent = rung("server", "llm", first(100), cost={"n_invalid": 30, "has_probabilities": 0})
+    silent.probs[:30] = silent.raw[:30] = 0.0
+    board = made(silent, rung("words", "baseline", first(90)))
+    assert board.line("server").test["accuracy"].value == board.line("server").raw["accuracy"].value == 0.7
+    assert board.verdict.best == "words"
+    assert "Without a usable answer of 100 test rows, counted as wrong: server on 30." in board.verdict.text
+    assert "usable answer" not in made(rung("words", "baseline", first(90))).verdict.text
+    assert all(suspect.suggested != NAMES[-1] for suspect in board.suspects)
+
+
 def test_free_text_is_not_ranked_but_told_where_it_is_right_more_often() -> None:
     board = made(rung("closed", "llm", first(60)), rung("words", "baseline", first(59)), free("talks", [0] * 99 + [2]))
     assert board.verdict.best == "closed"

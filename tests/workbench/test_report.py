@@ -20,6 +20,7 @@ from labelwright.task import Example
 from workbench.board import Leaderboard, Suspect
 from workbench.leaderboard import build
 from workbench.markdown_tables import escaped
+from workbench.page_tables import mistakes as page_mistakes
 from workbench.plots import figures
 from workbench.report import report_json, report_markdown, rows_jsonl, table
 
@@ -150,6 +151,23 @@ def test_an_answer_that_is_no_label_is_null_in_the_rows(board: Leaderboard) -> N
     assert all("probabilities" not in answer for answer in answers)
 
 
+def test_a_row_without_a_usable_answer_has_none_in_rows_and_mistakes() -> None:
+    rungs = draw_rungs(ROWS, LABELS)
+    best = next(rung for rung in rungs if rung.name == "encoder-pairs")
+    best.probs[:] = np.where(np.arange(len(ROWS))[:, None] % 2, 0.0, best.probs)
+    board = build([best], ROWS, LABELS, 50, 0)
+    told = [
+        json.loads(line)["rungs"]["encoder-pairs"]["label"] for line in rows_jsonl(board, ROWS, LABELS).splitlines()
+    ]
+    assert [label is None for label in told] == [i % 2 == 1 for i in range(len(ROWS))]
+    given = make_report(board, ROWS, LABELS)
+    assert sum(sum(row) for row in given["tables"]["encoder-pairs"]["confusion"]) == len(ROWS) / 2
+    _, n_wrong, mistakes = page_mistakes(board.line("encoder-pairs"), board, ROWS, LABELS)
+    assert n_wrong >= len(ROWS) / 2
+    shown = [*given["tables"]["encoder-pairs"]["mistakes"], *mistakes]
+    assert {row["answer"] for row in shown if str(row["confidence"]).startswith("0.0")} == {"no answer"}
+
+
 def test_of_very_many_labels_the_likeliest_are_written() -> None:
     rows = many_labels_rows(77, 77)
     labels = [row.label for row in rows]
@@ -258,9 +276,17 @@ def test_what_was_not_measured_has_no_section(board: Leaderboard, report: dict[s
 def test_limits_tell_what_is_particular(board: Leaderboard, report: dict[str, Any]) -> None:
     rows = [replace(row, choices=("a", "b")) for row in ROWS]
     cost = {"scorings_shortened": 3, "has_probabilities": 0, "thinking_tokens_mean": 40.0, "thoughts_cut_share": 0.25}
+    cost["n_invalid"] = 4
     changed = {**report, "rungs": [{**report["rungs"][0], "cost": cost}, *report["rungs"][1:]]}
     limits = part(report_markdown(changed, board, rows, None, {}), "Limits")
-    for wanted in ("bring their own choices", "3 scorings", "no probabilities", "40 tokens a row; 25 %", "free text"):
+    for wanted in (
+        "bring their own choices",
+        "3 scorings",
+        "4 test rows got no usable answer",
+        "no probabilities",
+        "40 tokens a row; 25 %",
+        "free text",
+    ):
         assert wanted in limits
 
 

@@ -5,7 +5,9 @@ import pytest
 from model_server import ModelServer, serving
 from tiny import tiny_model_folder
 
-from labelwright.engine import EngineSettings, Weights, has_probabilities, open_engine
+from labelwright.coalesce import CoalescingEngine
+from labelwright.engine import EngineSettings, Weights, has_probabilities, n_invalid, open_engine
+from labelwright.engines.one_hot import unanswered
 from labelwright.errors import DataError, ModelError
 from labelwright.prompt import Prompt
 from labelwright.task import Label
@@ -134,8 +136,59 @@ def test_an_invented_label_gets_no_score_of_its_own(server, folder, prompt):
     with serving(server) as url:
         engine = chat(folder, url)
         scores = engine.score(prompt.render_all(TEXTS), prompt.options)
+        with CoalescingEngine(engine) as shared:
+            shared.score(prompt.render_all(TEXTS[:1]), prompt.options)
+            assert n_invalid(shared) == n_invalid(engine) == 4
+        assert n_invalid(server.engine) == 0
     np.testing.assert_allclose(np.exp(scores), 1 / 3)
-    assert engine.n_invalid == 3
+    assert unanswered(scores).all()
+    assert engine.n_invalid == 4
+
+
+@pytest.mark.parametrize("json_schema", [True, False])
+def test_an_answer_is_read_where_its_meaning_is_plain(server, folder, prompt, json_schema):
+    server.json_schema = json_schema
+    server.says = '<think>\n\n</think>\n\n{"label": "Fence."}'
+    with serving(server) as url:
+        engine = chat(folder, url)
+        assert (engine.score(prompt.render_all(TEXTS), prompt.options).argmax(axis=1) == 2).all()
+    assert engine.n_invalid == 0
+
+
+@pytest.mark.parametrize("change", ["cut", "empty", "none", "parts"])
+def test_what_a_server_leaves_out_or_cuts_is_no_answer(server, folder, prompt, change, monkeypatch):
+    server.says = "fence"
+    answer = server.answer
+
+    def changed(path, body):
+        status, said = answer(path, body)
+        if path.endswith("/completions"):
+            choice = said["choices"][0]
+            if change == "cut":
+                choice["finish_reason"] = "length"
+            elif change == "empty":
+                said["choices"] = []
+            else:
+                choice["message"]["content"] = None if change == "none" else [{"type": "text", "text": "fence"}]
+        return status, said
+
+    monkeypatch.setattr(server, "answer", changed)
+    with serving(server) as url:
+        engine = chat(folder, url)
+        scores = engine.score(prompt.render_all(TEXTS[:1]), prompt.options)
+    assert unanswered(scores).tolist() == [change != "parts"]
+    assert engine.n_invalid == (change != "parts")
+
+
+def test_a_vllm_choice_may_come_in_other_words_but_must_be_one(server, folder, prompt, monkeypatch):
+    server.logprobs = False
+    with serving(server) as url:
+        engine = vllm(folder, url)
+        monkeypatch.setattr(engine, "_complete", lambda *a, **k: ["Fence.", " water heater", "pool"])
+        assert engine.chosen(prompt.render_all(TEXTS), prompt.options).tolist() == [2, 1, 0]
+        monkeypatch.setattr(engine, "_complete", lambda *a, **k: ["a pond"])
+        with pytest.raises(ModelError, match="answered 'a pond', which is none of the choices"):
+            engine.chosen(prompt.render_all(TEXTS[:1]), prompt.options)
 
 
 def test_a_row_too_long_for_the_endpoint_is_named(server, folder, prompt):

@@ -1,0 +1,91 @@
+"""Kept scores: found again for the same question, and for no other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from fakes import FakeEngine, toy_bundle, toy_splits
+from training_fakes import Record
+
+from labelwright.bundle import Bundle
+from labelwright.calibration import Calibration
+from labelwright.engine import Weights
+from optimizers.scores import content_of, kept_scores
+from optimizers.stage import StageContext
+
+ROWS = toy_splits().calib
+
+
+class Tuned(FakeEngine):
+    """Scores that depend on the weights: a liking for the first label that the folder's file tells."""
+
+    unexpanded_mass = 1e-4
+
+    def __init__(self, weights: Weights) -> None:
+        super().__init__()
+        self.liking = float((weights.folder / "w.safetensors").read_text()) if weights.folder else 0.0
+        self.asked: list[Calibration | None] = []
+
+    def score(self, prompts, options, calibration=None):
+        self.asked.append(calibration)
+        return super().score(prompts, options) + self.liking * np.eye(len(options))[0]
+
+
+def adapter(folder: Path, liking: float) -> Weights:
+    folder.mkdir(exist_ok=True)
+    (folder / "w.safetensors").write_text(str(liking))
+    return Weights("fake", adapter=folder)
+
+
+def scored(folder: Path, bundle: Bundle, opened: list[Tuned] | None = None) -> np.ndarray:
+    folder.mkdir(exist_ok=True)
+
+    def open_engine(weights: Weights) -> Tuned:
+        engine = Tuned(weights)
+        if opened is not None:
+            opened.append(engine)
+        return engine
+
+    return kept_scores(bundle, ROWS, StageContext(folder, Record(), open_engine, 0), "calib")
+
+
+def test_scores_are_kept_for_the_same_question_only(tmp_path: Path) -> None:
+    bundle = replace(toy_bundle(), weights=adapter(tmp_path / "a", 1.0))
+    stage, opened = tmp_path / "stage", []
+    first = scored(stage, bundle, opened)
+    np.testing.assert_array_equal(scored(stage, bundle, opened), first)
+    assert len(opened) == 1, "they are found again"
+    for other in (
+        toy_bundle(),
+        replace(bundle, weights=adapter(tmp_path / "b", 2.0)),
+        replace(bundle, prompt=bundle.prompt.with_instructions("pool: thing, broke")),
+    ):
+        found = scored(stage, other)
+        assert not np.array_equal(found, first)
+        np.testing.assert_array_equal(found, scored(tmp_path / "fresh", other))
+
+
+def test_weights_are_told_apart_by_content(tmp_path: Path) -> None:
+    """Training again writes into the same folder, and a moved run folder holds the same weights."""
+    bundle = replace(toy_bundle(), weights=adapter(tmp_path / "a", 1.0))
+    first = scored(tmp_path / "stage", bundle)
+    adapter(tmp_path / "a", 2.0)
+    np.testing.assert_allclose(scored(tmp_path / "stage", bundle)[:, 0], first[:, 0] + 1)
+    moved = content_of(adapter(tmp_path / "elsewhere", 2.0))
+    assert moved == content_of(bundle.weights) != content_of(Weights("fake"))
+    base = tmp_path / "base"
+    adapter(base, 1.0)
+    before = content_of(Weights(str(base)))
+    adapter(base, 2.0)
+    assert content_of(Weights(str(base))) != before
+    assert content_of(Weights("fake")) != content_of(Weights("other"))
+    assert content_of(Weights("x", full=base)) != content_of(Weights("x", adapter=base))
+
+
+def test_kept_scores_go_to_every_options_end(tmp_path: Path) -> None:
+    opened: list[Tuned] = []
+    bundle = replace(toy_bundle(), calibration=Calibration(2.0, (0.0, 1.0, 2.0)))
+    scored(tmp_path, bundle, opened)
+    assert set(opened[0].asked) == {None}, "what will be fitted on them is not known"
