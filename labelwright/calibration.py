@@ -61,6 +61,11 @@ class Calibration:
         weights = np.exp(logits - _best(logits))
         return weights / np.maximum(weights.sum(axis=1, keepdims=True), _LEAST)
 
+    def logits(self, scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Logarithms of the probabilities up to a constant a row, (n_rows, n_labels)."""
+        logits = scores / self.temperature
+        return logits + np.asarray(self.bias) if self.bias else logits
+
     def then(self, other: Calibration) -> Calibration:
         """One calibration that gives what ``other`` gives on the logarithms of what this one gives.
 

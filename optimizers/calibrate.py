@@ -1,8 +1,9 @@
 """The calibrate stage: probabilities that mean what they say, fitted on the calib split.
 
 ``best_calibration`` tries temperature, per-label bias, and both, each with several penalties. Grouped cross-validation
-picks, and decides whether any of them is better than none at all. The stage gives it the scores of the calib rows; the
-comparison calls it for every rung, so that all are calibrated the same way. Weights and prompt stay.
+picks, and decides whether any of them is better than none at all. ``CalibrateStage.calibrated`` is the one home of a
+candidate's calibration: the run's stage and the comparison of every rung call it, with the recipe's settings, and what
+it returns is what is measured and what ships. Weights and prompt stay.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from labelwright.bundle import Bundle
 from labelwright.calibration import Calibration, abstain_threshold, cross_validated_paths, fit_calibration
@@ -121,6 +122,25 @@ def best_calibration(
     return Chosen(fitted, best.variant, best.l2, before, best.log_loss, best.probs, best)
 
 
+class Calibrated(NamedTuple):
+    """A bundle with its calibration, and what that was chosen on.
+
+    Attributes
+    ----------
+    bundle : Bundle
+        Its newest history entry says what was decided, and with which settings.
+    chosen : Chosen
+        On top of what came in, see ``uncalibrated``.
+    raw, probs : ndarray of shape (n_rows, n_labels)
+        Of the calib rows: as the bundle came in, and in-sample, as it answers now.
+    """
+
+    bundle: Bundle
+    chosen: Chosen
+    raw: Floats
+    probs: Floats
+
+
 @dataclass(frozen=True)
 class CalibrateStage:
     """Settings of the recipe's ``[calibrate]`` table.
@@ -156,49 +176,90 @@ class CalibrateStage:
         DataError
             The calib split is empty or has a single group.
         """
-        rows = splits.calib
+        made = self.calibrated(
+            bundle,
+            splits.calib,
+            lambda asked: kept_scores(asked, splits.calib, context, "calib"),
+            context.seed,
+            _reporter(context),
+        )
+        entry = made.bundle.history[-1]
+        numbers = {key: value for key, value in entry.items() if key.startswith("calib.")}
+        calibration = made.bundle.calibration
+        context.tracker.metrics(
+            {**numbers, "calib.temperature": calibration.temperature, "calib.kept": float(entry["kept"])}
+        )
+        gold = gold_of(bundle, splits.calib)
+        context.tracker.artifact(_plot(context.folder, made.raw, made.chosen.best, gold))
+        return made.bundle
+
+    def calibrated(
+        self,
+        bundle: Bundle,
+        rows: Sequence[Example],
+        score: Callable[[Bundle], Floats],
+        seed: int,
+        progress: Callable[[int, int, Candidate], None] | None = None,
+    ) -> Calibrated:
+        """Calibrate a bundle on rows: the only place where a candidate gets its calibration.
+
+        Parameters
+        ----------
+        bundle : Bundle
+            What an earlier calibration made of it is taken off first.
+        rows : sequence of Example
+            Of the calib split.
+        score : callable
+            A bundle to the log-scores of ``rows``, (n_rows, n_labels); only its calibration's rotations differ.
+        seed : int
+            Deals the folds.
+
+        Raises
+        ------
+        DataError
+            No rows, or a single group of them.
+        RecipeError
+            Rotations where rows have no choices of their own.
+        """
         if not rows:
             raise DataError("the calib split is empty: give [splits] calib a share, such as 0.1, or drop the stage")
         if self.rotations and not bundle.task.by_row:
             raise RecipeError(
                 "[calibrate] rotations = true: only rows that bring their own choices have an order to turn"
             )
-        gold = gold_of(bundle, rows)
-        plain, seconds = replace(bundle, calibration=Calibration()), {}
+        gold, groups = gold_of(bundle, rows), row_groups(rows)
+        base, numbers = uncalibrated(bundle), {}
         begun = time.perf_counter()
-        scores = kept_scores(plain, rows, context, "calib")
-        one_order = Calibration().apply(scores)
-        seconds["one_order"] = time.perf_counter() - begun
+        scores = score(base)
         if self.rotations:
-            scores = kept_scores(replace(plain, calibration=Calibration(rotations=True)), rows, context, "calib")
-            seconds["rotations"] = time.perf_counter() - begun - seconds["one_order"]
-        groups = row_groups(rows)
-        raw = Calibration().apply(scores)
+            numbers |= _numbers("one_order", base.calibration.apply(scores), gold)
+            numbers["calib.seconds_one_order"] = time.perf_counter() - begun
+            begun = time.perf_counter()
+            # A prior was measured on one order, in which choices have a place to be liked for.
+            base = replace(base, calibration=Calibration(rotations=True))
+            scores = score(base)
+            numbers["calib.seconds_rotations"] = time.perf_counter() - begun
         chosen = best_calibration(
-            scores,
+            base.calibration.logits(scores),
             gold,
             groups,
             penalties=self.penalties,
             n_folds=self.n_folds,
-            seed=context.seed,
-            progress=_reporter(context),
+            seed=seed,
+            progress=progress,
         )
-        best, fitted, kept = chosen.best, chosen.calibration, chosen.variant != "none"
-        numbers = {
+        fitted = base.calibration.then(chosen.calibration)
+        raw, probs = base.calibration.apply(scores), fitted.apply(scores)
+        best, kept = chosen.best, chosen.variant != "none"
+        numbers |= {
             **_numbers("uncalibrated", raw, gold),
             **_numbers("cross_validated", best.probs, gold),
-            **_numbers("in_sample", fitted.apply(scores), gold),
+            **_numbers("in_sample", probs, gold),
         }
-        if self.rotations:
-            numbers |= _numbers("one_order", one_order, gold)
-            numbers |= {f"calib.seconds_{name}": value for name, value in seconds.items()}
-            fitted = replace(fitted, rotations=True)
         threshold = abstain_threshold(chosen.probs, gold, self.target_accuracy)
         if threshold is not None:
             numbers["calib.abstain_threshold"] = threshold
             numbers["calib.abstain_coverage"] = float((chosen.probs.max(axis=1) >= threshold).mean())
-        context.tracker.metrics({**numbers, "calib.temperature": fitted.temperature, "calib.kept": float(kept)})
-        context.tracker.artifact(_plot(context.folder, raw, best, gold))
         entry = {
             "stage": self.name,
             "kept": kept,
@@ -208,10 +269,47 @@ class CalibrateStage:
             "n_rows": len(rows),
             "n_groups": len(set(groups)),
             "target_accuracy": self.target_accuracy,
+            "base": base.calibration.to_dict(),
+            "calibration": fitted.to_dict(),
             **numbers,
         }
-        # A calibration that came in was fitted to other scores; where the new one does not help, none is right.
-        return bundle.with_stage(entry, calibration=fitted)
+        return Calibrated(bundle.with_stage(entry, calibration=fitted), chosen, raw, probs)
+
+
+def uncalibrated(bundle: Bundle) -> Bundle:
+    """The bundle without what calib rows made of it.
+
+    The bias of a label prior, which takes no gold label, is part of the classifier and stays. Any other calibration was
+    fitted to other scores.
+    """
+    makers = [entry for entry in bundle.history if entry.get("stage") in ("prior", CalibrateStage.name)]
+    last: Mapping[str, Any] = makers[-1] if makers else {}
+    if last.get("stage") == "prior":
+        return bundle
+    if "base" in last and last["calibration"] == bundle.calibration.to_dict():
+        return replace(bundle, calibration=Calibration.from_dict(last["base"]))
+    return replace(bundle, calibration=Calibration())
+
+
+def calibration_record(bundle: Bundle) -> dict[str, Any] | None:
+    """What the newest calibration did, for reports; None where the bundle as it stands was not made by one.
+
+    Returns
+    -------
+    dict
+        What ``Calibration.to_dict`` gives, and variant ("none" where nothing helped), log_loss_before and
+        log_loss_after (cross-validated, on calib).
+    """
+    entry = next((one for one in reversed(bundle.history) if one.get("stage") == CalibrateStage.name), {})
+    before, after = entry.get("calib.log_loss_uncalibrated"), entry.get("calib.log_loss_cross_validated")
+    if before is None or after is None or entry.get("calibration") != bundle.calibration.to_dict():
+        return None
+    return {
+        **bundle.calibration.to_dict(),
+        "variant": entry["variant"] if entry["kept"] else "none",
+        "log_loss_before": before,
+        "log_loss_after": after if entry["kept"] else before,
+    }
 
 
 def row_groups(rows: Sequence[Example]) -> list[str]:

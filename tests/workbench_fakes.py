@@ -19,10 +19,11 @@ import numpy as np
 from fakes import WORDS, FakeEngine, toy_examples
 
 from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration
-from labelwright.engine import Weights
+from labelwright.decide import log_scores
+from labelwright.engine import Engine, EngineSettings, Weights, open_engine
 from labelwright.errors import MissingExtraError, RecipeError
 from labelwright.task import Splits
+from optimizers.calibrate import CalibrateStage
 from optimizers.stage import StageContext
 
 RECIPE = """
@@ -127,14 +128,15 @@ class FakeSft:
 
 
 @dataclass(frozen=True)
-class FakeCalibrate:
-    """A temperature."""
-
-    name: ClassVar[str] = "calibrate"
-    temperature: float = 0.8
+class FakeCalibrate(CalibrateStage):
+    """The real calibration, without its plot."""
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
-        return bundle.with_stage({"stage": self.name}, calibration=Calibration(self.temperature))
+        texts = [row.text for row in splits.calib]
+        engine = context.open_engine(bundle.weights)
+        return self.calibrated(
+            bundle, splits.calib, lambda asked: log_scores(asked, engine, texts), context.seed
+        ).bundle
 
 
 def _count_to(n_steps: int, stage: str, context: StageContext) -> None:
@@ -151,6 +153,11 @@ def _count_to(n_steps: int, stage: str, context: StageContext) -> None:
             state.write_text(str(step))
 
 
+def _open_fake(weights: Weights, settings: EngineSettings) -> Engine:
+    """The fake in a language model's place; a small classifier answers for itself."""
+    return FakeEngine() if weights.predictor is None else open_engine(weights, settings)
+
+
 def _absent(task: Any, seed: int) -> Any:
     raise MissingExtraError('absent needs a package: pip install "labelwright[absent]"')
 
@@ -161,24 +168,25 @@ def _broken(task: Any, seed: int) -> Any:
 
 def run_rung_here(recipe: Path, run: Path, name: str, log: Path, say: Callable[[int, int, str], None]) -> None:
     """A rung's jobs in this process, where the fakes are."""
-    from workbench.ladder import RungFailedError
+    from workbench.ladder import RungFailedError, is_lasting
     from workbench.run import open_ladder
     from workbench.rung_process import run_jobs
 
     try:
         run_jobs(open_ladder(recipe, run), name, say)
     except Exception as error:
-        raise RungFailedError(str(error)) from error
+        raise RungFailedError(str(error), is_lasting(error)) from error
 
 
 def install(set_attribute: Callable[..., None]) -> None:
     """Put the fakes in place; ``set_attribute`` is ``monkeypatch.setattr`` or ``setattr``."""
     import baselines
-    from workbench import engines, export, ladder, recipe
+    from workbench import engines, export, ladder, measuring, recipe
 
+    set_attribute(measuring, "LOOK_ON_S", 0.0)
     stages = {name: ("workbench_fakes", f"Fake{name.capitalize()}") for name in ("gepa", "grpo", "calibrate", "sft")}
     set_attribute(recipe, "STAGES", stages)
-    set_attribute(engines, "open_engine", lambda weights, settings: FakeEngine())
+    set_attribute(engines, "open_engine", _open_fake)
     known = baselines.BASELINES
     rungs = {"majority": known["majority"], "words": known["sgd-ngrams"], "absent": _absent, "broken": _broken}
     set_attribute(baselines, "BASELINES", rungs)
@@ -191,6 +199,13 @@ def install(set_attribute: Callable[..., None]) -> None:
             os._exit(9)
 
         set_attribute(export, "verify", kill)
+
+
+def without_plots(set_attribute: Callable[..., None]) -> None:
+    """Draw nothing, which takes most of a small comparison's time."""
+    from workbench import plots
+
+    set_attribute(plots, "figures", lambda *arguments: {})
 
 
 def without_tracking(set_attribute: Callable[..., None]) -> None:

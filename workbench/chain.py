@@ -22,7 +22,8 @@ from optimizers.stage import StageContext
 from workbench.data import split_digest
 from workbench.engines import Engines
 from workbench.folder import Clock, append_curve, read_json, write_json
-from workbench.identity import code_version, short_hash
+from workbench.identity import content_of, settings_content, short_hash, step_code
+from workbench.measuring import Load, most
 from workbench.recipe import Chain, Recipe
 
 Progress = Callable[[int, int, str], None]
@@ -31,12 +32,14 @@ Progress = Callable[[int, int, str], None]
 class Tuned(NamedTuple):
     """A bundle at the end of a chain.
 
-    ``folders`` are the steps' in order, for their curves; none for the untuned model.
+    ``folders`` are the steps' in order, for their curves; none for the untuned model. ``others_busy_cores`` is the most
+    of any step, see ``workbench.measuring.Load``.
     """
 
     bundle: Bundle
     seconds: float
     folders: tuple[Path, ...]
+    others_busy_cores: float | None = None
 
 
 def tune(
@@ -55,7 +58,7 @@ def tune(
     engine = engines(weights)
     prompt = Prompt.for_task(task, engine.template, chain.style or recipe.task.style)
     bundle = Bundle(task, prompt, weights, Calibration())
-    seconds, folders = 0.0, []
+    seconds, folders, loads = 0.0, [], []
     for number, name in enumerate(chain.stages):
         stage = recipe.stage(name)
         key = step_key(Chain(chain.stages[: number + 1], chain.style), recipe, task, splits, seed)
@@ -63,7 +66,7 @@ def tune(
         if not (folder / "done.json").is_file():
             folder.mkdir(parents=True, exist_ok=True)
             tracker = FileTracker(folder, name, say)
-            with Clock(folder / "clock.json") as clock:
+            with Clock(folder / "clock.json") as clock, Load(before_s=0) as load_of_others:
                 work = folder / "work"
                 work.mkdir(exist_ok=True)
                 tracker.params(json.loads(json.dumps(asdict(stage), default=str)))
@@ -71,20 +74,24 @@ def tune(
                 # Trainers hold themselves in cycles; without this their weights would stay until a later collection.
                 gc.collect()
                 save(tuned, folder / "bundle")
-            write_json(folder / "done.json", {"seconds": round(clock.seconds, 2)})
+            about = {"seconds": round(clock.seconds, 2), "others_busy_cores": load_of_others.others_busy_cores}
+            write_json(folder / "done.json", about)
         bundle = load(folder / "bundle")
-        seconds += read_json(folder / "done.json")["seconds"]
+        done = read_json(folder / "done.json")
+        seconds += done["seconds"]
+        loads.append(done.get("others_busy_cores"))
         folders.append(folder)
-    return Tuned(bundle, seconds, tuple(folders))
+    return Tuned(bundle, seconds, tuple(folders), most(loads))
 
 
 def step_key(chain: Chain, recipe: Recipe, task: Task, splits: Splits, seed: int) -> str:
-    """A hash of what the last step of a chain is made of: rows, task, model, style, seed, settings, code."""
+    """A hash of what a chain's last step is made of: rows, task, model and its content, style, seed, settings, code."""
     tuning = splits.for_tuning()
     settings = [[name, asdict(recipe.stage(name))] for name in chain.stages]
+    models = [content_of(recipe.model.name), *(settings_content(values) for _, values in settings)]
     style = chain.style or recipe.task.style
-    about = [asdict(task), asdict(recipe.model), style, seed, settings, split_digest(tuning)]
-    return short_hash([about, code_version("models")])
+    about = [asdict(task), asdict(recipe.model), models, style, seed, settings, split_digest(tuning)]
+    return short_hash([about, step_code(chain.stages, recipe.model.backend)])
 
 
 class FileTracker:

@@ -45,8 +45,7 @@ def score_rungs(ladder: Ladder, display: Display) -> list[Rung]:
 
 
 def _score_rungs(ladder: Ladder, display: Display) -> list[Rung]:
-    names = ladder.names
-    missing = [name for name in names if ladder.missing(name) and not ladder.failure(name)]
+    names, missing = ladder.names, ladder.unfinished()
     for number, name in enumerate(missing):
 
         def say(done: int, total: int, message: str, number: int = number, name: str = name) -> None:
@@ -59,7 +58,7 @@ def _score_rungs(ladder: Ladder, display: Display) -> list[Rung]:
         try:
             ladders.run_rung(ladder.recipe.path, ladder.folder.path, name, log, say)
         except RungFailedError as error:
-            ladder.keep_failure(name, str(error))
+            ladder.keep_failure(name, str(error), error.lasting)
             display.say(f"{name} is left out: {error}")
     display.progress(len(names), len(names), f"{len(names)} rungs, {len(missing)} of them run now")
     return [ladder.rung(name) for name in names]

@@ -1,24 +1,47 @@
 """The bundle that leaves the house: with golden rows, verified, and registered in MLflow.
 
-By default the run's newest step; any rung of the comparison can be, whether a language model answers in it or not.
+By default the run's newest step; any rung of the comparison can be, whether a language model answers in it or not. What
+was compared ships as it was measured: the bundle that the comparison kept, with the calibration it made. Nothing is
+fitted here.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labelwright.bundle import Bundle, load, save, verify
-from labelwright.calibration import Calibration
+from labelwright.bundle import load, save, verify
+from labelwright.bundle_files import HASHES, recover
 from labelwright.engine import Weights
 from labelwright.errors import BundleError, RecipeError
 from labelwright.task import Example, by_label
-from workbench.engines import size_bytes
-from workbench.folder import read_json
+from workbench.engines import folder_hash, size_bytes
+from workbench.folder import RunFolder
+from workbench.ladder import Ladder
 from workbench.run import Session
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is to be exported.
+
+    Attributes
+    ----------
+    rung : str
+        As the recipe wants it; empty for the run's newest step.
+    folder : Path
+        Of the bundle: the one that was compared, else the step's own.
+    test : mapping, optional
+        The report's test metrics of that very bundle; None where it was not compared.
+    """
+
+    rung: str
+    folder: Path
+    test: Mapping[str, Any] | None
 
 
 def export_bundle(session: Session) -> Path:
@@ -36,10 +59,10 @@ def export_bundle(session: Session) -> Path:
     golden = golden_rows(session.splits.dev, table.golden_rows)
     display = session.display
     display.progress(0, 3, "writing the bundle")
-    rung = rung_to_export(session)
-    bundle = rung_bundle(session, rung) if rung else session.newest_bundle()
+    source = source_of_export(session)
+    settings = export_settings(session, source)
     # Where it goes the recipe does not; what may stay unexpanded is part of what was measured.
-    bundle = replace(bundle, unexpanded_mass=session.recipe.model.unexpanded_mass)
+    bundle = replace(load(source.folder), unexpanded_mass=session.recipe.model.unexpanded_mass)
     merged = folder / ".merged"
     try:
         if table.merge and bundle.weights.adapter is not None:
@@ -49,7 +72,7 @@ def export_bundle(session: Session) -> Path:
             save_merged(bundle.weights, merged)
             bundle = replace(bundle, weights=Weights(bundle.weights.base, full=merged))
         engine = session.engines(bundle.weights)
-        saved = save(bundle, target, engine=engine, golden=golden, test=_test_metrics(session, rung))
+        saved = save(bundle, target, engine=engine, golden=golden, test=source.test)
     finally:
         shutil.rmtree(merged, ignore_errors=True)
     display.progress(1, 3, "scoring its golden rows again")
@@ -59,9 +82,10 @@ def export_bundle(session: Session) -> Path:
     display.progress(2, 3, "registering it in MLflow")
     uri = session.tracking.model(target, [row.text for row in golden[:2]])
     session.folder.state["export"] = {
-        "rung": rung,
+        "rung": source.rung,
         "step": newest_step(session),
-        "settings": export_settings(session),
+        "settings": settings,
+        "bundle": bundle_identity(target),
         "model_uri": uri,
         "size_bytes": size_bytes(target),
     }
@@ -70,10 +94,32 @@ def export_bundle(session: Session) -> Path:
     return target
 
 
-def export_settings(session: Session) -> dict[str, Any]:
-    """What an export depends on besides the step; a changed one is exported again."""
+def export_settings(session: Session, source: Source) -> dict[str, Any]:
+    """What an exported bundle depends on: the one it is made of, the numbers on its card, the recipe's settings."""
     table = session.recipe.export
-    return {"rung": rung_to_export(session), "merge": table.merge, "golden_rows": table.golden_rows}
+    made_of = [folder_hash(source.folder), source.test]
+    return {"rung": source.rung, "source": made_of, "merge": table.merge, "golden_rows": table.golden_rows}
+
+
+def exported(folder: RunFolder) -> dict[str, Any] | None:
+    """What is recorded of the run's exported bundle; None where there is none, or another one lies in its place.
+
+    A bundle is in place before it is recorded. Killed in between, an export leaves a bundle that the record does not
+    know: each names the other by its hashes.
+    """
+    record: dict[str, Any] | None = folder.state.get("export")
+    target = folder.path / "bundle"
+    recover(target)
+    if record is None or not (target / "bundle.json").is_file():
+        return None
+    # Older runs recorded no identity.
+    return record if record.get("bundle") in (None, bundle_identity(target)) else None
+
+
+def bundle_identity(folder: Path) -> str:
+    """A hash of a bundle's table of hashes; empty where there is no bundle."""
+    path = folder / HASHES
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def newest_step(session: Session) -> str:
@@ -82,41 +128,46 @@ def newest_step(session: Session) -> str:
     return str(done[-1]["folder"]) if done else ""
 
 
-def rung_to_export(session: Session) -> str:
-    """The rung that the recipe wants exported; empty for the run's newest step.
+def source_of_export(session: Session) -> Source:
+    """The bundle that the recipe wants exported, and its numbers.
 
     Raises
     ------
     RecipeError
-        If nothing was compared yet, that rung is not among what was, or it failed.
+        If nothing was compared yet, that rung is not among what was, it failed, or it has changed since.
     """
-    wanted = session.recipe.export.rung
+    wanted, ladder = session.recipe.export.rung, session.ladder()
+    report = session.folder.report()
     if not wanted:
-        if not session.folder.done_steps():
+        done = session.folder.done_steps()
+        if not done:
             raise RecipeError("the run has no step of its own to export: name a rung, as in make export RUNG=ship")
-        return ""
-    path = session.folder.path / "report.json"
-    if not path.is_file():
+        own = next(name for name, step in ladder.own_steps.items() if step is done[-1])
+        return _compared(session, ladder, own, "") or Source("", session.folder.bundle_path(done[-1]), None)
+    if report is None:
         raise RecipeError(f"export of rung {wanted!r}: nothing is compared yet; run make compare first")
-    report = read_json(path)
     name = str(report["verdict"][wanted]) if wanted in ("best", "ship") else wanted
     usable = [rung["name"] for rung in report["rungs"] if not rung["failed"] and rung["kind"] != "free"]
     if name not in usable:
         raise RecipeError(f"export of rung {name!r}: expected best, ship, or one of {', '.join(usable)}")
-    return name
-
-
-def rung_bundle(session: Session, name: str) -> Bundle:
-    """The bundle behind a rung, with the calibration that the comparison gave it."""
-    ladder = session.ladder()
-    result = ladder.result(ladder.jobs(name)[0])
-    if result is None:
+    found = _compared(session, ladder, name, name)
+    if found is None:
         raise RecipeError(f"export of rung {name!r}: what it was made of changed since; run make compare again")
-    bundle = load(result["bundle"])
-    written = {key: result["calibration"][key] for key in ("temperature", "bias")}
-    fitted = Calibration.from_dict(written)
-    entry = {"stage": "compare", "rung": name, "variant": result["calibration"]["variant"]}
-    return bundle.with_stage(entry, calibration=bundle.calibration.then(fitted))
+    return found
+
+
+def _compared(session: Session, ladder: Ladder, name: str, rung: str) -> Source | None:
+    """A rung as the newest report measured it; None where the report does not speak of the rung as it is now."""
+    report = session.folder.report()
+    if report is None or name not in ladder.names:
+        return None
+    place = ladder.place(ladder.jobs(name)[0])
+    if session.folder.state["compare"]["rungs"].get(name) != place.name:
+        return None
+    of_rung = next(one for one in report["rungs"] if one["name"] == name)
+    if of_rung["failed"] or not of_rung["test"]:
+        return None
+    return Source(rung, place, {metric: value for metric, value in of_rung["test"].items() if value})
 
 
 def golden_rows(dev: Sequence[Example], n_rows: int) -> list[Example]:
@@ -124,13 +175,3 @@ def golden_rows(dev: Sequence[Example], n_rows: int) -> list[Example]:
     queues = list(by_label(dev).values())
     rounds = max(map(len, queues), default=0)
     return [rows[i] for i in range(rounds) for rows in queues if i < len(rows)][:n_rows]
-
-
-def _test_metrics(session: Session, name: str) -> dict[str, Any] | None:
-    """Test metrics of the rung, or of the newest step, for the card, where the newest comparison has them."""
-    path = session.folder.path / "report.json"
-    if not path.is_file():
-        return None
-    wanted = ("name", name) if name else ("step", newest_step(session))
-    rung = next((one for one in read_json(path)["rungs"] if one[wanted[0]] == wanted[1] and one["test"]), None)
-    return {metric: value for metric, value in rung["test"].items() if value} if rung else None

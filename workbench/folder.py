@@ -7,6 +7,7 @@ written to a temporary name and renamed, so that a killed process leaves either 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -21,6 +22,9 @@ from types import TracebackType
 from typing import Any
 
 from labelwright.errors import LabelwrightError, RecipeError
+
+# What a comparison writes for people and for the export.
+REPORT_FILES = ("report.json", "report.md", "report.html", "rows.jsonl")
 
 _STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")
 
@@ -145,6 +149,29 @@ class RunFolder:
         """Where a step's bundle lies."""
         return self.path / step["folder"] / "bundle"
 
+    def keep_report(self, signature: str, rungs: Mapping[str, str]) -> None:
+        """Record that the report's files are written.
+
+        Parameters
+        ----------
+        signature : str
+            Of all that the comparison depends on.
+        rungs : mapping of str to str
+            Every rung's key, of the result that the report speaks of.
+        """
+        written = {name: _hash(self.path / name) for name in REPORT_FILES}
+        self.state["compare"] = {"signature": signature, "rungs": dict(rungs), "files": written}
+        self.save()
+
+    def report(self) -> dict[str, Any] | None:
+        """The newest comparison's report; None where there is none, or one was cut off while its files were written."""
+        known = self.state.get("compare") or {}
+        files = known.get("files") or {}
+        if not files or any(_hash(self.path / name) != written for name, written in files.items()):
+            return None
+        report: dict[str, Any] = read_json(self.path / "report.json")
+        return report
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for this process. Raises RunBusyError if a living process holds it."""
@@ -183,6 +210,10 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def runs_of(parent: Path) -> list[Path]:

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,13 +22,22 @@ from typing import Any
 
 import numpy as np
 
-from labelwright.errors import LabelwrightError
+from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
 from labelwright.task import Example, Splits, Task, by_label
 from workbench.chain import step_key
-from workbench.data import make_splits, split_digest
+from workbench.data import load_out_of_scope, make_splits, split_digest
 from workbench.engines import folder_hash
 from workbench.folder import RunFolder, read_json, write_json
-from workbench.identity import ROOT, code_version, environment, handed_down, short_hash
+from workbench.identity import (
+    ROOT,
+    baseline_code,
+    content_of,
+    environment,
+    handed_down,
+    model_code,
+    settings_content,
+    short_hash,
+)
 from workbench.recipe import Chain, Recipe, read_chain
 from workbench.rungs import CurvePoint, Kind, Repeat, Rung
 
@@ -35,7 +45,33 @@ Say = Callable[[int, int, str], None]
 
 
 class RungFailedError(LabelwrightError, RuntimeError):
-    """The process of a rung ended without its results."""
+    """The process of a rung ended without its results.
+
+    Parameters
+    ----------
+    lasting : bool
+        Whether the rung would fail again, as long as packages, code, rows and settings stay: see ``is_lasting``. What
+        was killed, had no memory or no space, or waited in vain is tried again by the next comparison.
+    """
+
+    def __init__(self, message: str, lasting: bool = True) -> None:
+        super().__init__(message)
+        self.lasting = lasting
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Whether an error says that the rung cannot be, not that something was missing at the moment.
+
+    A recipe, rows or packages that do not allow it; not a model that could not be fetched, a server that did not
+    answer, or anything behind which the system refused memory, a file or time.
+    """
+    behind, seen = error, set()
+    while id(behind) not in seen:
+        seen.add(id(behind))
+        if isinstance(behind, OSError | MemoryError):
+            return False
+        behind = behind.__cause__ or behind.__context__ or behind
+    return isinstance(error, RecipeError | DataError | MissingExtraError)
 
 
 @dataclass(frozen=True)
@@ -75,6 +111,7 @@ class Ladder:
         self._rows = rows
         self._splits = {recipe.seed: splits}
         self._digests: dict[tuple[int, int, int], str] = {}
+        self._keys: dict[Job, str] = {}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -149,14 +186,24 @@ class Ladder:
         return replace(splits, train=fewer_rows(splits.train, job.per_label, job.seed)) if job.per_label else splits
 
     def key(self, job: Job) -> str:
-        """A hash of all that a job's result depends on."""
+        """A hash of all that a job's result depends on, as it was when this ladder first asked."""
+        if job not in self._keys:
+            self._keys[job] = short_hash(self._made_of(job))
+        return self._keys[job]
+
+    def _made_of(self, job: Job) -> list[Any]:
         place = (job.split_seed, job.per_label, job.seed if job.per_label else 0)
         if place not in self._digests:
             self._digests[place] = split_digest(self.splits_of(job))
+        kind = self.kind(job.rung)
         parts = [asdict(job), self._digests[place], asdict(self.task), self.recipe.compare.latency_rows]
-        if self.kind(job.rung) == "baseline":
-            also = [self.baseline_settings(job.rung), self.looks_for_noise(job.rung), code_version("baselines")]
-            return short_hash([*parts, *also])
+        if kind != "free" and not job.per_label:
+            parts.append(settings_of(self.calibration()))
+        if kind != "free" and self.is_main(job):
+            parts.append([asdict(row) for row in self.out_of_scope])
+        if kind == "baseline":
+            also = [self.baseline_settings(job.rung), self.looks_for_noise(job.rung), self._baseline_models(job.rung)]
+            return [*parts, *also, baseline_code(self._baseline_module(job.rung))]
         own = self.own_step(job)
         chain, rows = read_chain(job.rung), self.splits_of(job)
         made_of = (
@@ -164,8 +211,42 @@ class Ladder:
             if own
             else step_key(chain, self.recipe, self.task, rows, job.seed)
         )
-        generated = self.recipe.compare.generate_rows
-        return short_hash([*parts, made_of, asdict(self.recipe.model), generated, code_version("models")])
+        model = self.recipe.model
+        about = [made_of, asdict(model), content_of(model.name, model.backend == "transformers")]
+        return [*parts, *about, self.recipe.compare.generate_rows, model_code(model.backend)]
+
+    def is_main(self, job: Job) -> bool:
+        """Whether a job is the rung itself, which is measured in full and kept for export."""
+        return job == Job(job.rung, self.recipe.seed, self.recipe.seed)
+
+    def calibration(self) -> Any:
+        """The calibrate stage with the recipe's settings, whether or not its ``stages`` list it: every rung's."""
+        return self.recipe.stage("calibrate")
+
+    def is_calibrated(self, job: Job) -> bool:
+        """Whether a job takes a step of the run that was calibrated by the settings of now."""
+        own = self.own_step(job)
+        calibrated = own is not None and own["stage"] == "calibrate"
+        return calibrated and own is not None and own["settings"] == settings_of(self.calibration())
+
+    @cached_property
+    def out_of_scope(self) -> list[Example]:
+        """Rows of the label that is none; empty where the recipe names none."""
+        return load_out_of_scope(self.recipe.data)
+
+    def _baseline_module(self, name: str) -> str:
+        from baselines import BASELINES
+
+        return str(getattr(BASELINES[name], "module", "baselines"))
+
+    def _baseline_models(self, name: str) -> list[str]:
+        """Contents of the models that a baseline stands on, by its own defaults or the recipe's settings."""
+        import baselines
+
+        settings = self.baseline_settings(name)
+        with suppress(Exception):  # a rung that cannot be made says so itself, in its own process
+            settings = baselines.make(name, self.task, 0, settings).get_params(deep=False)
+        return settings_content(settings)
 
     def looks_for_noise(self, name: str) -> bool:
         """Whether a rung answers train rows as well, to find wrong labels."""
@@ -202,25 +283,34 @@ class Ladder:
         """Jobs of a rung without a result."""
         return [job for job in self.jobs(name) if self.result(job) is None]
 
+    def unfinished(self) -> list[str]:
+        """Rungs with jobs to run, in order: without results, and not known to fail however often they are tried."""
+        return [name for name in self.names if self.missing(name) and not self._known_failure(name).get("lasting")]
+
     def forget(self, name: str) -> None:
         """Drop what is kept of a rung as it stands now, its own last stage included; other settings' results stay."""
-        for job in self.jobs(name):
-            steps = self.place(job).with_suffix(".steps.json")
-            for folder in read_json(steps)[-1:] if steps.is_file() else ():
-                shutil.rmtree(folder, ignore_errors=True)
-            self.place(job).with_suffix(".json").unlink(missing_ok=True)
         self._failure(name).unlink(missing_ok=True)
+        for job in self.jobs(name):
+            # First what makes it count, so that no result is left without what it was made of.
+            self.place(job).with_suffix(".json").unlink(missing_ok=True)
+            steps = self.place(job).with_suffix(".steps.json")
+            for folder in map(Path, read_json(steps)[-1:] if steps.is_file() else ()):
+                (folder / "done.json").unlink(missing_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
 
     def failure(self, name: str) -> str:
-        """Why the rung failed last time, if nothing that could matter has changed since; else empty."""
+        """Why the rung failed last time as it stands now, for good or for the moment; else empty."""
+        return str(self._known_failure(name).get("error", ""))
+
+    def keep_failure(self, name: str, error: str, lasting: bool) -> None:
+        """Remember why a rung failed; only if it is ``lasting``, the next comparison does not try it again."""
+        self._failure(name).parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._failure(name), {"error": error, "lasting": lasting, "environment": environment()})
+
+    def _known_failure(self, name: str) -> dict[str, Any]:
         path = self._failure(name)
         known = read_json(path) if path.is_file() else {}
-        return str(known["error"]) if known.get("environment") == environment() else ""
-
-    def keep_failure(self, name: str, error: str) -> None:
-        """Remember why a rung failed, so that the next comparison does not wait for the same failure."""
-        self._failure(name).parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._failure(name), {"error": error, "environment": environment()})
+        return known if known.get("environment") == environment() else {}
 
     def rung(self, name: str) -> Rung:
         """A rung from what its jobs left; one without results of its own has failed."""
@@ -302,7 +392,7 @@ def run_rung(recipe: Path, run: Path, name: str, log: Path, say: Say) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "workbench.rung_process", str(recipe), str(run), name]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    error = ""
+    error, lasting = "", False
     with log.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
             command,
@@ -323,7 +413,7 @@ def run_rung(recipe: Path, run: Path, name: str, log: Path, say: Say) -> None:
                 if isinstance(said, dict) and "progress" in said:
                     say(*said["progress"])
                 elif isinstance(said, dict) and "error" in said:
-                    error = str(said["error"])
+                    error, lasting = str(said["error"]), bool(said.get("lasting"))
             status = process.wait()
         finally:
             if process.poll() is None:
@@ -331,9 +421,17 @@ def run_rung(recipe: Path, run: Path, name: str, log: Path, say: Say) -> None:
                 process.wait()
     if status < 0:
         killed = " (out of memory?)" if status == -9 else ""
-        raise RungFailedError(f"its process was ended by signal {-status}{killed}; its output is in {log}")
+        raise RungFailedError(
+            f"its process was ended by signal {-status}{killed}; its output is in {log}", lasting=False
+        )
     if status:
-        raise RungFailedError(error or f"its process ended with status {status}; its output is in {log}")
+        raise RungFailedError(error or f"its process ended with status {status}; its output is in {log}", lasting)
+
+
+def settings_of(stage: Any) -> dict[str, Any]:
+    """A stage's settings as JSON holds them, and as a run records them."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(stage), default=str))
+    return settings
 
 
 def _scores(result: dict[str, Any]) -> dict[str, float]:

@@ -10,6 +10,7 @@ from labelwright.metrics import ece_floor
 from labelwright.task import Example
 from workbench import markdown_tables as tables
 from workbench.board import QUALITY, Leaderboard
+from workbench.measuring import DISTURBED_CORES
 from workbench.wording import megabytes, milliseconds, percent
 
 _LEGEND = """All rungs are calibrated on the same rows (calib); raw is what they say before. In brackets: 95 %
@@ -156,6 +157,14 @@ def _remarks(report: Mapping[str, Any], test: Sequence[Example]) -> list[str]:
             remarks.append(
                 f"{name}: thought {cost['thinking_tokens_mean']:.0f} tokens a row; "
                 f"{100 * cost['thoughts_cut_share']:.0f} % of the thoughts were cut by the budget."
+            )
+    for what, key in (("timed", "others_busy_cores"), ("trained", "others_busy_cores_training")):
+        loads = {rung["name"]: rung["cost"].get(key) or 0.0 for rung in report["rungs"]}
+        disturbed = [f"{name} {cores:.1f}" for name, cores in loads.items() if cores >= DISTURBED_CORES]
+        if disturbed:
+            remarks.append(
+                f"Not alone on the machine while {what}, so the times may be too long; cores that other processes kept "
+                f"busy: {', '.join(disturbed)}."
             )
     return remarks
 

@@ -63,7 +63,9 @@ def train_suspects(work: Session, ladder: Ladder) -> tuple[Suspect, ...]:
 def step_folders(ladder: Ladder, name: str) -> list[Path]:
     """Folders of the stages that were run for a rung of the model; none for the run's own steps, which are recorded."""
     path = ladder.place(ladder.jobs(name)[0]).with_suffix(".steps.json")
-    return [Path(folder) for folder in read_json(path)] if path.is_file() else []
+    folders = [Path(folder) for folder in read_json(path)] if path.is_file() else []
+    # One that was forgotten, and not trained again yet, has nothing to tell.
+    return [folder for folder in folders if (folder / "done.json").is_file()]
 
 
 def stage_curves(work: Session, ladder: Ladder) -> dict[str, Any]:

@@ -7,8 +7,6 @@ any moment is continued by the same command.
 from __future__ import annotations
 
 import gc
-import json
-import resource
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,7 +29,8 @@ from optimizers.stage import StageContext
 from workbench.data import SIDES, load_rows, make_splits, max_choices, read_splits, split_digest, splits_document
 from workbench.engines import Engines
 from workbench.folder import Clock, RunFolder, find_run, runs_of
-from workbench.ladder import Ladder
+from workbench.ladder import Ladder, settings_of
+from workbench.measuring import Load, forget_peak_memory, peak_memory_bytes
 from workbench.progress import Display
 from workbench.recipe import Recipe, read_recipe
 from workbench.recipe_checks import check_rewards
@@ -59,6 +58,8 @@ class Session:
         self.engines = Engines(recipe.model)
         self.tracking: Tracking
         self.n_steps = 0
+        # The largest of the whole process so far, as of the last step's end.
+        self.peak_memory_bytes = 0
 
     @contextmanager
     def opened(self) -> Iterator[Session]:
@@ -111,7 +112,7 @@ class Session:
     def run_stage(self, name: str) -> None:
         """Run a stage on the newest bundle, continuing it where it was interrupted."""
         stage = self.recipe.stage(name)
-        settings = json.loads(json.dumps(asdict(stage), default=str))
+        settings = settings_of(stage)
         step = self.folder.unfinished_step()
         if step is not None and step["settings"] != settings:
             self.display.say(f"{step['folder']}: the [{name}] table changed since it was interrupted; it begins again")
@@ -169,10 +170,15 @@ class Session:
         clock_path = self.folder.path / step["folder"] / "clock.json"
         number = self.folder.steps.index(step) + 1
         with self.display.step(step["stage"], number, self.n_steps), self.tracking.stage(step) as tracker:
-            with Clock(clock_path) as clock:
+            # A step's peak is its own where the system can tell: not that of the steps before it in this process.
+            self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory_bytes())
+            forget_peak_memory()
+            with Clock(clock_path) as clock, Load(before_s=0) as load:
                 yield tracker
             step["seconds"] = round(clock.seconds, 2)
+            step["others_busy_cores"] = load.others_busy_cores
             step["peak_memory_bytes"] = peak_memory_bytes()
+            self.peak_memory_bytes = max(self.peak_memory_bytes, step["peak_memory_bytes"])
             tracker.metrics({"seconds": step["seconds"], "peak_memory_bytes": step["peak_memory_bytes"]})
             step["done"] = True
             self.folder.save()
@@ -265,12 +271,6 @@ def changed_tables(recipe: Recipe, folder: RunFolder) -> list[str]:
     """Tables that a run keeps from its beginning and that the recipe now says otherwise."""
     began: Mapping[str, str] = folder.state["fingerprints"]
     return [name for name, value in recipe.fingerprints().items() if began.get(name) != value]
-
-
-def peak_memory_bytes() -> int:
-    """The largest resident size of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def read_rows(recipe: Recipe) -> list[Example]:

@@ -1,8 +1,9 @@
 """`python -m workbench.rung_process RECIPE RUN RUNG`: the missing jobs of one rung, each kept as soon as it is done.
 
 Started by ``workbench.ladder.run_rung``, whose process reads what is said here: lines of JSON, progress or the error.
-Trains on train, calibrates on calib, scores test through ``compare.read_test``. What is scored is what would ship: a
-baseline answers as the predictor that its export holds, a model as its bundle.
+Trains on train, calibrates on calib, scores test through ``compare.read_test``. What is scored is what ships: a bundle,
+calibrated once by the recipe's ``[calibrate]``, kept beside the numbers, and exported as it is. A baseline answers as
+the predictor in it, a model with its weights.
 """
 
 from __future__ import annotations
@@ -34,33 +35,39 @@ from labelwright.prompt import Prompt
 from labelwright.task import Example, Splits, texts_and_labels
 from labelwright.thinking import ThinkingEngine
 from workbench.chain import tune
-from workbench.data import load_out_of_scope
 from workbench.engines import Engines, size_bytes
 from workbench.folder import RunFolder, write_json
-from workbench.ladder import Job, Ladder, Say
+from workbench.ladder import Job, Ladder, Say, is_lasting
+from workbench.measuring import Load, most, peak_memory_bytes
 from workbench.recipe import read_chain
-from workbench.run import open_ladder, peak_memory_bytes
-
-Predict = Callable[[Sequence[str]], NDArray[np.float64]]
+from workbench.run import open_ladder
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A rung after one training.
+    """A rung after one training: what answers, and what it took.
 
     Attributes
     ----------
-    predict : callable
-        Texts to uncalibrated probabilities in label order.
-    bundle : Bundle, optional
-        What ships; None where the job keeps nothing.
+    bundle : Bundle
+        As training left it, or the run's own step, which may be calibrated.
+    engine : Engine
+        Opened on the bundle's weights.
+    others_busy_cores : float or None
+        At most, while it was trained, see ``workbench.measuring.Load``.
+    size_bytes : int
+        Of a baseline; a model's is counted from its bundle.
     """
 
-    predict: Predict
+    bundle: Bundle
+    engine: Engine
     seconds: float
-    bundle: Bundle | None = None
-    engine: Engine | None = None
-    size_bytes: int = 0
+    others_busy_cores: float | None
+    size_bytes: int | None = None
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Of the bundle as it stands, (n_texts, n_labels)."""
+        return probabilities(self.bundle, self.engine, texts)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -70,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         run_jobs(open_ladder(Path(recipe), Path(run)), name, lambda *progress: say({"progress": progress}))
     except LabelwrightError as error:
-        say({"error": str(error)})
+        say({"error": str(error), "lasting": is_lasting(error)})
         return 2
     except Exception as error:  # whatever a library raises is this rung's failure, and no other's
         traceback.print_exc()
@@ -96,7 +103,7 @@ def run_jobs(ladder: Ladder, name: str, say: Say) -> None:
 
 
 def _run_job(ladder: Ladder, job: Job, engines: Engines, say: Say) -> None:
-    from optimizers.calibrate import best_calibration, row_groups
+    from optimizers.calibrate import uncalibrated
     from workbench.compare import read_test
 
     splits = ladder.splits_of(job)
@@ -104,39 +111,37 @@ def _run_job(ladder: Ladder, job: Job, engines: Engines, say: Say) -> None:
     gold = np.array([names.index(row.label) for row in test])
     place = ladder.place(job)
     place.parent.mkdir(parents=True, exist_ok=True)
-    is_main = job == ladder.jobs(job.rung)[0]
+    is_main = ladder.is_main(job)
     if ladder.kind(job.rung) == "free":
         _keep(place, _free(ladder, job, test, engines))
         return
-    train = _train_baseline if ladder.kind(job.rung) == "baseline" else _train_model
-    trained = train(ladder, job, splits, engines, say, place if is_main else None)
     texts = texts_and_labels(test)[0]
     result: dict[str, Any] = {"n_train": len(splits.train)}
     arrays: dict[str, NDArray[np.float64]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        if ladder.kind(job.rung) == "baseline":
+            trained = _train_baseline(ladder, job, splits, Path(scratch))
+        else:
+            trained = _train_model(ladder, job, splits, engines, say, place if is_main else None)
+        before = replace(trained, bundle=uncalibrated(trained.bundle))
+        # A learning curve is drawn uncalibrated: the calib rows would be labels that the rung was not shown.
+        final = before
+        if not job.per_label:
+            final, result["calibration"] = _calibrated(ladder, job, trained, splits)
+        if is_main:
+            # What is measured is what lies here, and what ships.
+            entry = {"stage": "compare", "rung": job.rung}
+            final = replace(final, bundle=save(final.bundle.with_stage(entry), place))
     if is_main:
-        raw, result["cost"] = _measure(ladder, trained, texts)
-        result |= _of_the_bundle(ladder, job, trained, test)
+        probs, result["cost"] = _measure(ladder, final, texts)
+        result |= _of_the_bundle(ladder, job, final, test)
+        result["outside"] = _outside(ladder, final, probs)
         if ladder.looks_for_noise(job.rung):
             arrays["train"] = _out_of_fold(ladder, job, splits)
     else:
-        raw = trained.predict(texts)
-    probs = raw
-    if not job.per_label:
-        # A learning curve is drawn uncalibrated: the calib rows would be labels that the rung was not shown.
-        calib = splits.calib
-        with np.errstate(divide="ignore"):
-            scores, on_test = np.log(trained.predict(texts_and_labels(calib)[0])), np.log(raw)
-        calib_gold = np.array([names.index(row.label) for row in calib])
-        chosen = best_calibration(scores, calib_gold, row_groups(calib), seed=ladder.recipe.seed)
-        probs = chosen.calibration.apply(on_test)
-        result["calibration"] = {
-            **chosen.calibration.to_dict(),
-            "variant": chosen.variant,
-            "log_loss_before": chosen.log_loss_before,
-            "log_loss_after": chosen.log_loss_after,
-        }
-        if is_main:
-            result["outside"] = _outside(ladder, trained, chosen.calibration, probs)
+        probs = final.probabilities(texts)
+    same = final.bundle.calibration == before.bundle.calibration
+    raw = probs if same else before.probabilities(texts)
     result["scores"] = {
         "accuracy": float(accuracy(probs, gold)),
         "macro_f1": float(macro_f1(probs, gold)),
@@ -144,6 +149,29 @@ def _run_job(ladder: Ladder, job: Job, engines: Engines, say: Say) -> None:
         "accuracy_raw": float(accuracy(raw, gold)),
     }
     _keep(place, result, {**arrays, "raw": raw, "probs": probs} if is_main else None)
+
+
+def _calibrated(ladder: Ladder, job: Job, trained: Trained, splits: Splits) -> tuple[Trained, dict[str, Any]]:
+    """The rung with its one calibration, and what that did; a step that the run calibrated so already has it."""
+    from optimizers.calibrate import calibration_record
+
+    known = calibration_record(trained.bundle) if ladder.is_calibrated(job) else None
+    if known is not None:
+        return trained, known
+    stage = ladder.calibration()
+    if trained.bundle.weights.predictor is not None:
+        # A small classifier looks at every choice by itself, in whatever order they stand.
+        stage = replace(stage, rotations=False)
+    texts = texts_and_labels(splits.calib)[0]
+    made = stage.calibrated(
+        trained.bundle,
+        splits.calib,
+        lambda asked: log_scores(asked, trained.engine, texts),
+        ladder.recipe.seed,
+    )
+    record = calibration_record(made.bundle)
+    assert record is not None
+    return replace(trained, bundle=made.bundle), record
 
 
 def _out_of_fold(ladder: Ladder, job: Job, splits: Splits, n_folds: int = 3) -> NDArray[np.float64]:
@@ -166,9 +194,7 @@ def _out_of_fold(ladder: Ladder, job: Job, splits: Splits, n_folds: int = 3) -> 
     return probs
 
 
-def _train_baseline(
-    ladder: Ladder, job: Job, splits: Splits, engines: Engines, say: Say, place: Path | None
-) -> Trained:
+def _train_baseline(ladder: Ladder, job: Job, splits: Splits, scratch: Path) -> Trained:
     import baselines
 
     task = ladder.task
@@ -176,67 +202,46 @@ def _train_baseline(
     # Train rows only: what the model's stages learn from. Dev chooses for them, as it does for the model.
     texts, labels = texts_and_labels(splits.train)
     groups = [row.group if row.group is not None else f"\0{row.id}" for row in splits.train]
-    begun = time.perf_counter()
-    estimator.fit(texts, labels, groups=groups, eval_set=texts_and_labels(splits.dev))
-    seconds = time.perf_counter() - begun
-    with tempfile.TemporaryDirectory() as scratch:
-        save_predictor(estimator.predictor_, estimator.classes_, Path(scratch))
-        bundle = predictor_bundle(task, job.rung, Path(scratch), Calibration())
-        if place is not None:
-            bundle = save(bundle, place)
-        engine = open_engine(bundle.weights)
-
-    def predict(part: Sequence[str]) -> NDArray[np.float64]:
-        return probabilities(bundle, engine, part)
-
-    return Trained(predict, seconds, bundle, None, estimator.size_bytes())
+    with Load() as load:
+        begun = time.perf_counter()
+        estimator.fit(texts, labels, groups=groups, eval_set=texts_and_labels(splits.dev))
+        seconds = time.perf_counter() - begun
+    save_predictor(estimator.predictor_, estimator.classes_, scratch)
+    bundle = predictor_bundle(task, job.rung, scratch, Calibration())
+    engine = open_engine(bundle.weights)
+    return Trained(bundle, engine, seconds, load.others_busy_cores, estimator.size_bytes())
 
 
 def _train_model(ladder: Ladder, job: Job, splits: Splits, engines: Engines, say: Say, place: Path | None) -> Trained:
     own = ladder.own_step(job)
     if own is not None:
         bundle = load(ladder.folder.bundle_path(own))
-        if own["stage"] == "calibrate":
-            # The comparison calibrates every rung itself, in the same way.
-            bundle = replace(bundle, calibration=Calibration(rotations=bundle.calibration.rotations))
-        seconds = _seconds_until(ladder.folder, own)
-    else:
-        chain = read_chain(job.rung)
-        tuned = tune(chain, ladder.recipe, ladder.task, splits, job.seed, engines, ladder.root / "steps", say)
-        bundle, seconds = tuned.bundle, tuned.seconds
-        if place is not None:
-            write_json(place.with_suffix(".steps.json"), [str(folder) for folder in tuned.folders])
+        seconds, others = _until(ladder.folder, own)
+        return Trained(bundle, engines(bundle.weights), seconds, others)
+    chain = read_chain(job.rung)
+    tuned = tune(chain, ladder.recipe, ladder.task, splits, job.seed, engines, ladder.root / "steps", say)
     if place is not None:
-        bundle = save(bundle, place)
-    engine = engines(bundle.weights)
-
-    def predict(part: Sequence[str]) -> NDArray[np.float64]:
-        # The comparison's own calibration comes on top of them, so every option's score is taken to its end.
-        return bundle.calibration.apply(log_scores(bundle, engine, part))
-
-    return Trained(predict, seconds, bundle, engine)
+        write_json(place.with_suffix(".steps.json"), [str(folder) for folder in tuned.folders])
+    return Trained(tuned.bundle, engines(tuned.bundle.weights), tuned.seconds, tuned.others_busy_cores)
 
 
-def _of_the_bundle(ladder: Ladder, job: Job, trained: Trained, test: Sequence[Example]) -> dict[str, Any]:
+def _of_the_bundle(ladder: Ladder, job: Job, final: Trained, test: Sequence[Example]) -> dict[str, Any]:
     """What only the rung itself leaves: its bundle's place, and for a model what it writes when it may write freely."""
     generation: dict[str, float] = {}
-    if trained.engine is not None and trained.bundle is not None:
-        generation = free_generation(trained.engine, trained.bundle.prompt, test, ladder.recipe.compare.generate_rows)
+    if final.bundle.weights.predictor is None:
+        generation = free_generation(final.engine, final.bundle.prompt, test, ladder.recipe.compare.generate_rows)
     return {"generation": generation, "bundle": str(ladder.place(job))}
 
 
-def _outside(
-    ladder: Ladder, trained: Trained, calibration: Calibration, on_test: NDArray[np.float64]
-) -> dict[str, float]:
+def _outside(ladder: Ladder, final: Trained, on_test: NDArray[np.float64]) -> dict[str, float]:
     """Confidence on rows out of scope beside confidence on test rows; empty where the recipe has none of them."""
     from sklearn.metrics import roc_auc_score
 
-    rows = load_out_of_scope(ladder.recipe.data)
+    rows = ladder.out_of_scope
     if not rows:
         return {}
-    with np.errstate(divide="ignore"):
-        scores = np.log(trained.predict([row.text for row in rows]))
-    outside, inside = calibration.apply(scores).max(axis=1), on_test.max(axis=1)
+    outside = final.probabilities([row.text for row in rows]).max(axis=1)
+    inside = on_test.max(axis=1)
     is_inside = np.repeat([1, 0], [len(inside), len(outside)])
     return {
         "n_rows": len(rows),
@@ -245,37 +250,40 @@ def _outside(
     }
 
 
-def _measure(ladder: Ladder, trained: Trained, texts: Sequence[str]) -> tuple[NDArray[np.float64], dict[str, Any]]:
+def _measure(ladder: Ladder, final: Trained, texts: Sequence[str]) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Test probabilities and the price of the rung: in bulk, and one by one after a warm-up."""
-    engine, bundle = trained.engine, trained.bundle
-    shortened = engine.n_shortened if engine is not None else 0
-    trained.predict(texts[:1])
-    begun = time.perf_counter()
-    raw = trained.predict(texts)
-    bulk_s = time.perf_counter() - begun
-    single_s = []
-    for i in range(ladder.recipe.compare.latency_rows + 1):
+    engine, bundle = final.engine, final.bundle
+    shortened = engine.n_shortened
+    final.probabilities(texts[:1])
+    with Load() as load:
         begun = time.perf_counter()
-        trained.predict([texts[i % len(texts)]])
-        single_s.append(time.perf_counter() - begun)
+        probs = final.probabilities(texts)
+        bulk_s = time.perf_counter() - begun
+        single_s = []
+        for i in range(ladder.recipe.compare.latency_rows + 1):
+            begun = time.perf_counter()
+            final.probabilities([texts[i % len(texts)]])
+            single_s.append(time.perf_counter() - begun)
     milliseconds = 1000 * np.array(single_s[1:])
     cost: dict[str, Any] = {
-        "seconds_to_train": trained.seconds,
+        "seconds_to_train": final.seconds,
         "ms_p50": statistics.median(milliseconds.tolist()),
         "ms_p95": float(np.quantile(milliseconds, 0.95)),
         "rows_per_second": len(texts) / bulk_s,
-        "size_bytes": trained.size_bytes,
+        "size_bytes": final.size_bytes,
         "peak_memory_bytes": peak_memory_bytes(),
         "prompt_tokens": None,
+        "others_busy_cores": load.others_busy_cores,
+        "others_busy_cores_training": final.others_busy_cores,
     }
-    if engine is not None and bundle is not None:
+    if bundle.weights.predictor is None:
         files = size_bytes(bundle.weights.folder) if bundle.weights.folder else 0
         cost["size_bytes"] = files + base_size_bytes(bundle)
         cost["prompt_tokens"] = engine.count_tokens(bundle.prompt.render(texts[0]).text)
-        cost |= _remarks(engine, shortened)
-    if n_invalid := int((answers(raw) < 0).sum()):
+    cost |= _remarks(engine, shortened)
+    if n_invalid := int((answers(probs) < 0).sum()):
         cost["n_invalid"] = n_invalid
-    return raw, cost
+    return probs, cost
 
 
 def _remarks(engine: Engine, shortened: int) -> dict[str, float | None]:
@@ -298,14 +306,15 @@ def _free(ladder: Ladder, job: Job, test: Sequence[Example], engines: Engines) -
     prompt = Prompt.for_task(ladder.task, engine.template, style)
     texts, labels = texts_and_labels(test)
     engine.generate(prompt.render_all(texts[:1]), max_new_tokens=2)
-    begun = time.perf_counter()
-    answers = written_answers(engine, prompt, texts)
-    bulk_s = time.perf_counter() - begun
-    single_ms = []
-    for text in texts[: max(2, ladder.recipe.compare.latency_rows // 4)]:
+    with Load() as load:
         begun = time.perf_counter()
-        written_answers(engine, prompt, [text])
-        single_ms.append(1000 * (time.perf_counter() - begun))
+        answers = written_answers(engine, prompt, texts)
+        bulk_s = time.perf_counter() - begun
+        single_ms = []
+        for text in texts[: max(2, ladder.recipe.compare.latency_rows // 4)]:
+            begun = time.perf_counter()
+            written_answers(engine, prompt, [text])
+            single_ms.append(1000 * (time.perf_counter() - begun))
     names = ladder.task.names
     of_answer = dict(zip(prompt.answers, range(len(names)), strict=True))
     columns = np.array([of_answer.get(answer, len(names)) for answer in answers])
@@ -320,6 +329,7 @@ def _free(ladder: Ladder, job: Job, test: Sequence[Example], engines: Engines) -
         "size_bytes": base_size_bytes(Bundle(ladder.task, prompt, weights, Calibration())),
         "peak_memory_bytes": peak_memory_bytes(),
         "prompt_tokens": engine.count_tokens(prompt.render(texts[0]).text),
+        "others_busy_cores": load.others_busy_cores,
     }
     result = {
         "n_train": 0,
@@ -374,14 +384,16 @@ def base_size_bytes(bundle: Bundle) -> int:
     return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
-def _seconds_until(folder: RunFolder, last: dict[str, Any]) -> float:
-    """Seconds of the run's stages up to and with a step; the untuned model took none."""
-    total = 0.0
+def _until(folder: RunFolder, last: dict[str, Any]) -> tuple[float, float | None]:
+    """Seconds of the run's stages up to and with a step, and the most that others kept busy; the untuned took none."""
+    total, others = 0.0, []
     for step in folder.done_steps():
-        total += 0.0 if step["stage"] == "untuned" else step["seconds"]
+        if step["stage"] != "untuned":
+            total += step["seconds"]
+            others.append(step.get("others_busy_cores"))
         if step["folder"] == last["folder"]:
             break
-    return total
+    return total, most(others)
 
 
 def _keep(place: Path, result: Any, arrays: dict[str, NDArray[np.float64]] | None = None) -> None:

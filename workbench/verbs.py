@@ -18,10 +18,11 @@ from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.plain_text import quoted
 from workbench.data import split_digest
 from workbench.folder import Clock, RunFolder, find_run, runs_of
+from workbench.measuring import peak_memory_bytes
 from workbench.progress import Display, duration, silence_libraries
 from workbench.recipe import Recipe
 from workbench.report_files import write_report
-from workbench.run import RUNS, VERB_STAGES, Session, choose_run, new_run, peak_memory_bytes, read_rows
+from workbench.run import RUNS, VERB_STAGES, Session, choose_run, new_run, read_rows
 from workbench.terminal import show_leaderboard
 
 
@@ -51,7 +52,7 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
             _compare(work, force=False)
             _export(work, force=False)
             work.folder.state["finished"] = True
-            work.folder.state["peak_memory_bytes"] = peak_memory_bytes()
+            work.folder.state["peak_memory_bytes"] = max(work.peak_memory_bytes, peak_memory_bytes())
             work.folder.save()
         show_leaderboard(work.folder.path, display)
         _show_outputs(work, clock.seconds)
@@ -104,13 +105,15 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     known = runs_of(parent)
     if not run and not known:
         raise RecipeError(f"no run of {recipe.name} under {parent} yet: begin one with `make demo`")
+    from workbench.export import exported
+
     folder = find_run(parent, run) if run else RunFolder(known[-1])
     done = folder.done_steps()
-    exported = folder.state.get("export")
-    if not done and not exported:
+    ready = exported(folder)
+    if not done and not ready:
         raise RecipeError(f"run {folder.path} has no finished step yet: continue it with `make demo`")
     # A rung that was exported by name stays what is asked; a step gives way to a later one.
-    current = exported is not None and (exported.get("rung") or exported["step"] == done[-1]["folder"])
+    current = ready is not None and (ready.get("rung") or ready["step"] == done[-1]["folder"])
     where = folder.path / "bundle" if current else folder.bundle_path(done[-1])
     silence_libraries()
     from labelwright.classifier import Classifier
@@ -159,8 +162,9 @@ def _compare(work: Session, force: bool, rung: str = "") -> None:
         for name in [rung] if rung else ladder.names:
             ladder.forget(name)
     made_of = signature(ladder)
-    known = work.folder.state.get("compare")
-    if not (force or rung) and known and known.get("signature") == made_of and (path / "report.html").is_file():
+    known = work.folder.report() is not None and work.folder.state["compare"]["signature"] == made_of
+    # A rung that failed for the moment is tried again.
+    if not (force or rung) and known and not ladder.unfinished():
         work.display.say(f"compare is done, its report is {path / 'report.html'}; to do it again: --force")
         return
     with work.display.step("compare", work.n_steps - 1 if work.n_steps else 0, work.n_steps):
@@ -174,8 +178,7 @@ def _compare(work: Session, force: bool, rung: str = "") -> None:
             raise LabelwrightError(f"no rung could be scored; the first said: {rungs[0].failed}")
         work.display.progress(len(rungs), len(rungs), "statistics and report")
         write_report(work, ladder, rungs, test, _make("compare", work.recipe, path))
-        work.folder.state["compare"] = {"signature": made_of}
-        work.folder.save()
+        work.folder.keep_report(made_of, {name: ladder.key(ladder.jobs(name)[0]) for name in ladder.names})
 
 
 def _warn_of_test(work: Session) -> None:
@@ -187,11 +190,11 @@ def _warn_of_test(work: Session) -> None:
 
 
 def _export(work: Session, force: bool) -> None:
-    from workbench.export import export_bundle, export_settings, newest_step
+    from workbench.export import export_bundle, export_settings, exported, newest_step, source_of_export
 
-    target, known = work.folder.path / "bundle", work.folder.state.get("export")
-    same = known is not None and known["step"] == newest_step(work) and known["settings"] == export_settings(work)
-    if same and not force and (target / "bundle.json").is_file():
+    target, known = work.folder.path / "bundle", exported(work.folder)
+    same = known is not None and not force and known["step"] == newest_step(work)
+    if same and known is not None and known["settings"] == export_settings(work, source_of_export(work)):
         work.display.say(f"export is done, the bundle is {target}; to do it again: --force")
         return
     with work.display.step("export", work.n_steps, work.n_steps):

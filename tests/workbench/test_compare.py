@@ -11,17 +11,23 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle
 
+from baselines import BASELINES
 from labelwright.bundle import load, verify
 from labelwright.classifier import Classifier
+from labelwright.decide import probabilities
+from labelwright.engine import open_engine
 from labelwright.errors import BundleError
 from labelwright.metrics import accuracy
 from labelwright.task import Example
 from workbench import compare
 from workbench.cli import main
+from workbench.compare import read_test
 from workbench.folder import runs_of
+from workbench.run import open_ladder
 from workbench.rung_process import free_generation
 
 ROOT = Path(__file__).parents[2]
+CHANCE = BASELINES["chance"]
 
 
 def read(run: Path) -> dict:
@@ -224,3 +230,47 @@ def test_free_generation_counts_valid_and_right_answers() -> None:
     found = free_generation(Says(), toy_bundle().prompt, rows, 4)
     assert found == {"n_rows": 4, "valid": 0.5, "right": 0.25}
     assert free_generation(Says(), toy_bundle().prompt, rows, 0) == {}
+
+
+class LikesPlaces(FakeEngine):
+    """Answers choices by words and by their place, which rotations take out."""
+
+    def score(self, prompts: list, options: list) -> np.ndarray:
+        words = [[float(len(line)) for line in prompt.user.splitlines()[-4:]] for prompt in prompts]
+        scores = np.array(words) * 0.3 + np.array([2.0, 1.0, 0.5, 0.0])
+        return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+
+
+def test_rotations_reach_the_comparison_and_what_ships(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(0)
+    words = ["sun", "moonlight", "rain", "thunderstorm", "ice", "snowflakes"]
+    rows = []
+    for i in range(60):
+        choices = [str(one) for one in chance.permutation(words)[:4]]
+        label = max(choices, key=len) if i % 3 else choices[i % 4]
+        rows.append({"id": str(i), "text": f"which one is it, number {i}?", "choices": choices, "label": label})
+    (workspace / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = workspace / "toy.toml"
+    text = recipe.read_text().replace('labels = ["pool", "fence", "hvac"]\n', "").replace('group = "group"\n', "")
+    text = text.replace('id = "id"', 'id = "id"\nchoices = "choices"').replace(
+        '"majority", "words", "absent"', '"chance"'
+    )
+    text = text.replace("generate_rows = 6", "generate_rows = 0\nseeds = 1").replace(
+        '["gepa", "grpo", "calibrate"]', "[]"
+    )
+    recipe.write_text(text + '[models]\nrungs = ["untuned"]\n[calibrate]\nrotations = true\n')
+    monkeypatch.setattr("baselines.BASELINES", {"chance": CHANCE})
+    monkeypatch.setattr("workbench_fakes.FakeEngine", LikesPlaces)
+    assert main(["compare", "toy.toml"]) == 0
+    (path,) = runs_of(workspace / "runs" / "toy")
+    found = open_ladder(Path("toy.toml"), path)
+    for name, turned in [("untuned", True), ("chance", False)]:
+        rung = found.rung(name)
+        assert not rung.failed, rung.failed
+        bundle = load(rung.folder)
+        assert bundle.calibration.rotations is turned
+        engine = LikesPlaces() if turned else open_engine(bundle.weights)
+        texts = [row.text for row in read_test(found.splits_of(found.jobs(name)[0]))]
+        assert (probabilities(bundle, engine, texts) == rung.probs).all()
+    assert main(["export", "toy.toml", "--rung", "untuned"]) == 0
+    assert load(path / "bundle").calibration == load(found.rung("untuned").folder).calibration
