@@ -10,6 +10,8 @@ import hashlib
 import json
 import re
 import tempfile
+import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +63,25 @@ def load_model(weights: Weights, device: str = "auto", dtype: str = "auto") -> A
     """A causal model ready to score: adapter merged, evaluation mode, on its device.
 
     The adapter is merged in float32 and the sum rounded once, so that a small update is not lost in bfloat16.
+
+    Raises
+    ------
+    ModelError
+        A model or adapter that cannot be read, lacks tensors, or has tensors that are not numbers.
     """
     from transformers import AutoModelForCausalLM
 
     target_device = choose_device(device)
     target_dtype = choose_dtype(dtype, target_device)
     source = _source(weights)
-    load_dtype = torch.float32 if weights.adapter is not None else target_dtype
-    model = _load(AutoModelForCausalLM, source, dtype=load_dtype, attn_implementation=ATTENTION)
-    if weights.adapter is not None:
-        model = _merge_adapter(model, weights.adapter)
+    adapter = None if weights.adapter is None else _read_adapter(weights.adapter)
+    load_dtype = target_dtype if adapter is None else torch.float32
+    settings = {"dtype": load_dtype, "attn_implementation": ATTENTION, "output_loading_info": True}
+    model, loaded = _load(AutoModelForCausalLM, source, **settings)
+    # transformers fills in random weights and warns.
+    _refuse_difference(source, "model", loaded["missing_keys"], ())
+    if adapter is not None:
+        model = _merge_adapter(model, weights.adapter, adapter)
     return model.to(device=target_device, dtype=target_dtype).eval()
 
 
@@ -97,6 +108,23 @@ def saved_merged(weights: Weights) -> Path:
             save_merged(weights, Path(scratch) / "model")
             (Path(scratch) / "model").rename(folder)
     return folder
+
+
+def context_length(config: Any) -> int | None:
+    """Tokens that a model reads at most; None where it has no limit.
+
+    Rotary positions of the kinds "dynamic" and "longrope" turn otherwise once any sequence of a pass is longer than
+    those that the model was first trained on. So as not to let rows change each other, such a model ends there.
+    """
+    config = config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [one for one in (rope, *rope.values()) if isinstance(one, dict)]
+    if any(one.get("rope_type") in ("dynamic", "longrope") for one in kinds):
+        first = [one.get("original_max_position_embeddings") for one in kinds]
+        first.append(getattr(config, "original_max_position_embeddings", None))
+        limit = min(length for length in (limit, *first) if length)
+    return limit
 
 
 def choose_device(device: str) -> torch.device:
@@ -143,17 +171,59 @@ def _load(auto_class: Any, source: str | Path, **settings: Any) -> Any:
     try:
         with no_progress_bar():
             return auto_class.from_pretrained(str(source), trust_remote_code=False, **settings)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ModelError(f"model {str(source)!r} cannot be loaded: {reason}") from error
+    except Exception as error:  # what a damaged file, or an architecture's own code, raises is not foreseeable
+        raise ModelError(f"model {str(source)!r} cannot be loaded: {_first_line(error)}") from error
 
 
-def _merge_adapter(model: Any, adapter: Path) -> Any:
+def _read_adapter(folder: Path) -> dict[str, torch.Tensor]:
+    """The adapter's tensors by name, all of them numbers."""
+    from safetensors.torch import load_file
+
+    path = folder / "adapter_model.safetensors"
     try:
-        from peft import PeftModel
+        tensors = load_file(path)
+    except Exception as error:  # safetensors has its own for a damaged file
+        raise ModelError(f"adapter {str(path)!r} cannot be read: {_first_line(error)}") from error
+    if not tensors:
+        raise ModelError(f"adapter {str(path)!r} holds no tensors: copy it again, or train again")
+    wrong = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if wrong:
+        raise ModelError(
+            f"adapter {str(path)!r}: {len(wrong)} of {len(tensors)} tensors hold NaN or infinity ({wrong[0]} …): "
+            f"it was damaged, or its training diverged; train again"
+        )
+    return tensors
+
+
+def _merge_adapter(model: Any, folder: Path, tensors: dict[str, torch.Tensor]) -> Any:
+    try:
+        from peft import PeftModel, get_peft_model_state_dict
     except ImportError as error:
         raise MissingExtraError('an adapter needs peft: pip install "labelwright[transformers]"') from error
-    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            tuned = PeftModel.from_pretrained(model, str(folder))
+            expected = get_peft_model_state_dict(tuned, save_embedding_layers=False)
+    except Exception as error:  # another model's shapes, settings of another version, a damaged file
+        raise ModelError(f"adapter {str(folder)!r} does not fit the model: {_first_line(error)}") from error
+    # PEFT leaves what is missing at random and drops what it does not know, with a warning at most.
+    _refuse_difference(folder, "adapter", expected.keys() - tensors.keys(), tensors.keys() - expected.keys())
+    return tuned.merge_and_unload()
+
+
+def _refuse_difference(source: Path | str, what: str, missing: Collection[str], unexpected: Collection[str]) -> None:
+    """Raise ModelError where a model needs tensors that its files lack, or has no place for one that they hold."""
+    parts = [f"lacks {len(missing)} tensors ({min(missing)} …)"] if missing else []
+    parts += [f"holds {len(unexpected)} that the model has no place for ({min(unexpected)} …)"] if unexpected else []
+    if parts:
+        raise ModelError(
+            f"{what} {str(source)!r} {' and '.join(parts)}: its files are incomplete, or another architecture's; "
+            f"copy them again"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _smollm2_folder() -> Path:

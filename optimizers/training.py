@@ -215,7 +215,9 @@ class Training:
             raise diverged("weights are no numbers", step, self.trainer.args)
         plain = model.get_base_model() if self.stage.lora_rank else model
         model.eval()
-        engine = TransformersEngine(plain, self.trainer.processing_class, name="training", settings=self.settings)
+        engine = TransformersEngine(
+            plain, self.trainer.processing_class, name="training", settings=self.settings, check=False
+        )
         with self.trainer.accelerator.autocast():
             metrics = _dev_metrics(engine, self.bundle, self.dev)
         model.train()

@@ -1,10 +1,10 @@
 """A decoder's forward pass without what scoring does not need: no cache objects, no hidden state that nobody reads.
 
-Two ways to the same hidden states. ``HubDecoder`` calls the transformers model through its attention interface and
-works with every decoder that has full attention. ``LeanDecoder`` runs the layers of the Llama family (Llama, SmolLM2,
-Mistral, Qwen2, Qwen3: RMS norms, rotary positions, gated feed-forward) with the model's own modules and weights: in a
-pass of forty tokens, much of the time would otherwise go into calls around the matrix products. A test holds the second
-to the first.
+Two ways to the same hidden states. ``HubDecoder`` calls the transformers model through its attention interface,
+whatever is in it. ``LeanDecoder`` runs the layers of the Llama family (Llama, SmolLM2, Mistral, Qwen2, Qwen3: RMS
+norms, rotary positions, gated feed-forward, full attention) with the model's own modules and weights: in a pass of
+forty tokens, much of the time would otherwise go into calls around the matrix products. A test holds the second to the
+first, and either is held to the model's plain logits when an engine is opened (``labelwright.engines.self_check``).
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from labelwright.engines.packing import KeyValues, Packed, Row, attend_packed, pack
+from labelwright.engines.packing import KeyValues, Packed, Row, attend_packed, laid_out, pack
 
-LEAN = ("llama", "mistral", "qwen2", "qwen3")
+# The very classes of transformers whose layers ``LeanDecoder`` repeats; what derives from them may do more.
+LEAN = {
+    f"transformers.models.{family}.modeling_{family}.{name}Model"
+    for family, name in (("llama", "Llama"), ("mistral", "Mistral"), ("qwen2", "Qwen2"), ("qwen3", "Qwen3"))
+}
 
 
 class Decoder(Protocol):
@@ -39,9 +43,16 @@ class Decoder(Protocol):
 
 def open_decoder(model: Any) -> Decoder:
     """The fastest decoder for a model."""
-    config = model.config
-    lean = config.model_type in LEAN and getattr(config, "hidden_act", "") == "silu"
-    return LeanDecoder(model.get_decoder()) if lean else HubDecoder(model.get_decoder())
+    decoder = model.get_decoder()
+    return LeanDecoder(decoder) if _is_lean(decoder) else HubDecoder(decoder)
+
+
+def _is_lean(decoder: Any) -> bool:
+    kind, config = type(decoder), decoder.config
+    windows = {*(getattr(config, "layer_types", None) or ()), "full_attention"} != {"full_attention"}
+    # Mistral has a window and no layer types; Qwen's configuration drops a window that is not used.
+    windows = windows or bool(getattr(config, "sliding_window", None))
+    return f"{kind.__module__}.{kind.__name__}" in LEAN and config.hidden_act == "silu" and not windows
 
 
 class HubDecoder:
@@ -52,12 +63,14 @@ class HubDecoder:
 
     def __call__(self, packed: Packed, places: Tensor | None = None) -> Tensor:
         """See ``Decoder``."""
-        output = self._decoder(
-            input_ids=packed.input_ids,
-            position_ids=packed.position_ids,
-            use_cache=False,
-            tree_layout=packed.layout,
-        )
+        with laid_out(packed.layout):
+            output = self._decoder(
+                input_ids=packed.input_ids,
+                position_ids=packed.position_ids,
+                # Without one transformers looks for sequences packed its own way, by jumps in the positions.
+                attention_mask=torch.ones_like(packed.input_ids),
+                use_cache=False,
+            )
         hidden = output.last_hidden_state[0]
         return hidden if places is None else hidden[places]
 

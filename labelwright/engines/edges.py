@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from labelwright.engines.decoder import HubDecoder
+from labelwright.engines.heads import Head, open_head
 from labelwright.engines.packing import Packed, Row, pack
 from labelwright.tree import OptionTree
 
@@ -41,32 +43,32 @@ def tree_log_probs(
     """
     device = next(model.parameters()).device
     packed = pack(rows, prefix_tokens=prefix_tokens, device=device)
-    output = model.get_decoder()(
-        input_ids=packed.input_ids, position_ids=packed.position_ids, use_cache=False, tree_layout=packed.layout
-    )
-    hidden = output.last_hidden_state[0]
+    hidden = HubDecoder(model.get_decoder())(packed)
+    head = open_head(model)
     places = edge_places(packed, [row.tree for row in rows])
     tokens = np.concatenate([row.tree.edge_token for row in rows])
-    log_probs = edge_log_probs(model, hidden, places, tokens)
-    return log_probs, _entropies(model, hidden, places) if entropy else None
+    log_probs = edge_log_probs(head, hidden, places, tokens)
+    return log_probs, _entropies(head, hidden, places) if entropy else None
 
 
 @torch.no_grad()
-def _entropies(model: Any, hidden: Tensor, places: NDArray[np.int64]) -> Tensor:
+def _entropies(head: Head, hidden: Tensor, places: NDArray[np.int64]) -> Tensor:
     unique, inverse = np.unique(places, return_inverse=True)
     parts = []
     for start in range(0, len(unique), LOGIT_ROWS):
         rows = torch.as_tensor(unique[start : start + LOGIT_ROWS], device=hidden.device)
-        log_probs = torch.log_softmax(model.get_output_embeddings()(hidden[rows]).float(), dim=-1)
+        log_probs = torch.log_softmax(head.logits(hidden[rows])[0].float(), dim=-1)
         parts.append(-(log_probs.exp() * log_probs).sum(-1))
     return torch.cat(parts)[torch.as_tensor(inverse, device=hidden.device)]
 
 
-def edge_log_probs(model: Any, hidden: Tensor, places: NDArray[np.int64], tokens: NDArray[np.int64]) -> Tensor:
+def edge_log_probs(head: Head, hidden: Tensor, places: NDArray[np.int64], tokens: NDArray[np.int64]) -> Tensor:
     """log p(token | place) over the whole vocabulary, float32 (n_edges,), differentiable.
 
     Parameters
     ----------
+    head : Head
+        The model's, by ``labelwright.engines.heads.open_head``.
     hidden : tensor (n_packed, hidden)
     places, tokens : int arrays (n_edges,)
         Where each edge is predicted, and what.
@@ -84,7 +86,6 @@ def edge_log_probs(model: Any, hidden: Tensor, places: NDArray[np.int64], tokens
         rows = torch.as_tensor(unique[chunk * LOGIT_ROWS : (chunk + 1) * LOGIT_ROWS], device=device)
         place = torch.as_tensor(inverse[edges] - chunk * LOGIT_ROWS, device=device)
         token = torch.as_tensor(tokens[edges], device=device)
-        head = model.get_output_embeddings()
         if torch.is_grad_enabled():
             # Logits are wide and cheap: computing them again in the backward pass saves a quarter of a gigabyte.
             parts.append(checkpoint(_log_probs, head, hidden[rows], place, token, use_reentrant=False))
@@ -94,21 +95,20 @@ def edge_log_probs(model: Any, hidden: Tensor, places: NDArray[np.int64], tokens
     return torch.cat(parts)[order]
 
 
-def _log_probs(head: Any, hidden: Tensor, place: Tensor, token: Tensor) -> Tensor:
+def _log_probs(head: Head, hidden: Tensor, place: Tensor, token: Tensor) -> Tensor:
     """log p(token | hidden[place]), float32.
 
     In bfloat16 a logit of 20 is rounded to the nearest eighth, which alone would move a probability by 6 %. The few
     logits that count are therefore taken again in float32, and their share of the normaliser with them.
     """
-    rounded = head(hidden).float()
+    logits, is_rounded = head.logits(hidden)
+    logits = logits.float()
     # x - log_softmax(x) is the normaliser in every column; the kernel reads the row once, where logsumexp makes copies.
-    normaliser = (rounded[:, 0] - torch.log_softmax(rounded, dim=-1)[:, 0])[place]
-    taken = rounded[place, token]
-    if hidden.dtype == torch.float32:
+    normaliser = (logits[:, 0] - torch.log_softmax(logits, dim=-1)[:, 0])[place]
+    taken = logits[place, token]
+    exact = head.exact(hidden, place, token) if is_rounded else None
+    if exact is None:
         return taken - normaliser
-    exact = (hidden.float()[place] * head.weight[token].float()).sum(-1)
-    if head.bias is not None:
-        exact = exact + head.bias[token].float()
     moved = torch.zeros(len(hidden), device=hidden.device)
     moved = moved.index_add(0, place, torch.exp(exact - normaliser) - torch.exp(taken - normaliser))
     return exact - normaliser - torch.log1p(moved[place].clamp(min=-0.99))

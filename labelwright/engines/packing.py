@@ -3,8 +3,11 @@
 A batch is one long sequence without padding: every linear layer sees only real tokens. Attention, which must keep
 rows apart, is the one place where the packed tokens are laid out as a padded block a row: each row's tokens attend to
 the prefix, to the row itself, and, for tree nodes, to their ancestors. The prefix is the same for all, so all queries
-meet it in one product and nobody copies it. The layout travels through the model as a keyword argument;
-``tree_attention`` is registered with transformers under the name ``ATTENTION``.
+meet it in one product and nobody copies it. ``tree_attention`` and ``tree_mask`` are registered with transformers under
+the name ``ATTENTION``; within ``laid_out`` they follow a layout, elsewhere they are ordinary attention.
+
+What a layer may not look at besides (sliding windows, chunks) the model says itself: it asks transformers for a mask,
+and ``tree_mask`` evaluates the mask function that comes with the request at positions along each token's path.
 
 The same code serves the scorer (prefix cached, no gradient) and GRPO's packed forward (prefix part of the sequence,
 gradients through everything).
@@ -12,7 +15,9 @@ gradients through everything).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +28,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import causal_mask_function, sdpa_mask
 
 from labelwright.tree import OptionTree
 
@@ -60,6 +65,9 @@ class Layout:
         Position of each packed token in the flattened (B * L) block.
     mask : bool (B, 1, L, M)
         True where a query may look. The prefix, which every query sees whole, is not part of it.
+    query_at : int64 (B, L)
+    key_at : int64 (B, M)
+        Position of each query and key on its path. Padding stands where the row's first key does.
     n_prefix : int
         Length of the prefix, whether it is in ``prefix`` or leads the packed sequence.
     prefix : KeyValues, optional
@@ -78,12 +86,33 @@ class Layout:
     key_BM: Tensor  # noqa: N815
     flat_T: Tensor  # noqa: N815
     mask: Tensor
+    query_at: NDArray[np.int64]
+    key_at: NDArray[np.int64]
     n_prefix: int = 0
     prefix: KeyValues | None = None
     past: KeyValues | None = None
     kept: KeyValues | None = None
     n_filler: int = 0
     dense: bool = False
+
+
+@dataclass
+class Restricted:
+    """What the queries of a layer may look at where that is less than everything before them.
+
+    Attributes
+    ----------
+    own : bool (B, 1, L, M)
+        As ``Layout.mask``, which it narrows.
+    prefix : bool (B, 1, L, P)
+        Of the prefix.
+    lead : bool (1, 1, P, P)
+        Of the prefix by itself, where it leads the packed sequence.
+    """
+
+    own: Tensor
+    prefix: Tensor
+    lead: Tensor
 
 
 @dataclass
@@ -170,6 +199,8 @@ def pack(
     query = np.zeros((len(rows), n_block), dtype=np.int64)
     key = np.zeros((len(rows), n_keys), dtype=np.int64)
     mask = np.zeros((len(rows), n_block, n_keys), dtype=bool)
+    query_at = np.zeros((len(rows), n_block), dtype=np.int64)
+    key_at = np.zeros((len(rows), n_keys), dtype=np.int64)
     ids: list[int] = list(prefix_tokens)
     positions: list[int] = list(range(n_lead))
     flat, starts = [], []
@@ -183,8 +214,15 @@ def pack(
         flat.append(b * n_block + np.arange(n_new))
         ids += list(row.tokens) + row.tree.node_token[row.nodes].tolist()
         first = n_prefix + len(row.past_tokens)
-        positions += range(first, first + len(row.tokens))
-        positions += (n_prefix + n_row - 1 + row.tree.node_depth[row.nodes]).tolist()
+        at = np.concatenate(
+            [np.arange(first, first + len(row.tokens)), n_prefix + n_row - 1 + row.tree.node_depth[row.nodes]]
+        )
+        positions += at.tolist()
+        past_at = np.concatenate(
+            [np.arange(n_prefix, first), n_prefix + n_row - 1 + row.tree.node_depth[row.past_nodes]]
+        )
+        key_at[b, : len(keys)] = np.concatenate([past_at, at])
+        query_at[b, :n_new], query_at[b, n_new:] = at, key_at[b, 0]
         starts.append(n_lead + start)
 
     n_filler = -len(ids) % (SHORT_MULTIPLE if len(ids) <= 2 * PACK_MULTIPLE else PACK_MULTIPLE)
@@ -199,6 +237,8 @@ def pack(
         tensor(key),
         tensor(np.concatenate(flat)),
         tensor(mask[:, None]),
+        query_at,
+        key_at,
         n_prefix,
         prefix,
         past,
@@ -226,32 +266,107 @@ def _fill_mask(mask: NDArray[np.bool_], row: Row) -> None:
     mask[n_new:, 0] = True
 
 
+_LAYOUT: ContextVar[Layout | None] = ContextVar("layout", default=None)
+
+
+@contextmanager
+def laid_out(layout: Layout) -> Iterator[None]:
+    """Within this, a forward pass with ``ATTENTION`` is one over the packed tokens of a layout."""
+    token = _LAYOUT.set(layout)
+    try:
+        yield
+    finally:
+        _LAYOUT.reset(token)
+
+
+def tree_mask(
+    *args: Any, mask_function: Callable[..., Tensor] = causal_mask_function, use_vmap: bool = False, **settings: Any
+) -> Any:
+    """What transformers calls for a layer's mask: a ``Restricted``, None for "all that is before", or an ordinary mask.
+
+    Raises
+    ------
+    NotImplementedError
+        A mask that depends on more than the positions of query and key.
+    """
+    layout = _LAYOUT.get()
+    if layout is None:
+        return sdpa_mask(*args, mask_function=mask_function, use_vmap=use_vmap, **settings)
+    if mask_function is causal_mask_function:
+        return None
+    if use_vmap:
+        raise NotImplementedError("its attention mask depends on more than positions")
+    device = layout.mask.device
+    zero = torch.zeros((), dtype=torch.int64, device=device)
+
+    def seen(query: NDArray[np.int64], key: NDArray[np.int64]) -> Tensor:
+        places = (torch.as_tensor(x, device=device) for x in (query[:, None, :, None], key[:, None, None, :]))
+        shape = (len(query), 1, query.shape[1], key.shape[1])
+        return mask_function(zero, zero, *places).expand(shape)
+
+    prefix = np.arange(layout.n_prefix)[None]
+    lead = prefix if layout.prefix is None else prefix[:, :0]
+    restricted = Restricted(
+        layout.mask & seen(layout.query_at, layout.key_at),
+        seen(layout.query_at, prefix),
+        seen(lead, lead),
+    )
+    # Rows shorter than a window see everything, and take the shorter way.
+    whole = restricted.prefix.all() and torch.equal(restricted.own, layout.mask)
+    whole = whole and torch.equal(restricted.lead, torch.ones_like(restricted.lead).tril())
+    return None if whole else restricted
+
+
 def tree_attention(
     module: torch.nn.Module,
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None,
+    attention_mask: Any,
     scaling: float | None = None,
     dropout: float = 0.0,
-    tree_layout: Layout | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention over a packed batch; ordinary scaled dot-product attention where no layout is given.
+    """Attention over a packed batch; ordinary scaled dot-product attention outside ``laid_out``.
 
     ``query`` is (1, n_heads, n_packed, head_dim), ``key`` and ``value`` (1, n_kv_heads, n_packed, head_dim), as
     transformers hands them over after the rotary embedding; the result is (1, n_packed, n_heads, head_dim).
+    ``softcap`` and ``s_aux`` are transformers' names for what Gemma 2 and GPT-OSS do to the products of queries and
+    keys; see ``attend_packed``.
+
+    Raises
+    ------
+    NotImplementedError
+        A mask that ``tree_mask`` did not make, or a bias on the products.
     """
-    if tree_layout is None:
+    layout = _LAYOUT.get()
+    scale = scaling or query.shape[-1] ** -0.5
+    if layout is None:
+        if softcap is not None or s_aux is not None:
+            return _attend_densely(query, key, value, attention_mask, scale, softcap, s_aux), None
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **kwargs
         )
+    if not isinstance(attention_mask, Restricted | None) or kwargs.get("position_bias") is not None:
+        raise NotImplementedError("its attention has a mask or a bias of its own making")
     layer = int(module.layer_idx)  # type: ignore[arg-type]
-    scale = scaling or query.shape[-1] ** -0.5
-    return attend_packed(tree_layout, layer, query[0], key[0], value[0], scale)[None], None
+    attended = attend_packed(layout, layer, query[0], key[0], value[0], scale, attention_mask, softcap, s_aux)
+    return attended[None], None
 
 
-def attend_packed(layout: Layout, layer: int, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+def attend_packed(
+    layout: Layout,
+    layer: int,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    scale: float,
+    restricted: Restricted | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+) -> Tensor:
     """One layer's attention over a packed batch.
 
     Parameters
@@ -260,6 +375,12 @@ def attend_packed(layout: Layout, layer: int, query: Tensor, key: Tensor, value:
     key, value : (n_kv_heads, n_packed, head_dim), keys rotated
     scale : float
         What the products of queries and keys are multiplied by.
+    restricted : Restricted, optional
+        What this layer may look at, where that is not everything.
+    softcap : float, optional
+        The products x become softcap * tanh(x / softcap).
+    sinks : (n_heads,), optional
+        What each head's softmax has besides, and which leads nowhere.
 
     Returns
     -------
@@ -272,7 +393,7 @@ def attend_packed(layout: Layout, layer: int, query: Tensor, key: Tensor, value:
     elif layout.n_prefix:
         p = layout.n_prefix
         prefix = (key[:, :p], value[:, :p])
-        lead.append(_attend_causally(query[:, :p], *prefix, scale))
+        lead.append(_attend_causally(query[:, :p], *prefix, scale, restricted, softcap, sinks))
         query, key, value = query[:, p:], key[:, p:], value[:, p:]
     if layout.kept is not None:
         layout.kept.append((key, value))
@@ -291,56 +412,117 @@ def attend_packed(layout: Layout, layer: int, query: Tensor, key: Tensor, value:
         own_key, own_value = (x[:, :n_tokens].unflatten(1, (n_rows, n_block)) for x in (key, value))
     else:
         own_key, own_value = key[:, layout.key_BM], value[:, layout.key_BM]
-    attended = _attend(stacked, (own_key, own_value), layout.mask, prefix)
-    flat = attended.view(n_groups, n_rows, -1, n_block, width).permute(1, 3, 0, 2, 4)
-    rows = flat.reshape(n_tokens, -1, width)  # (tokens, heads, width)
+    mask, on_prefix = (layout.mask, None) if restricted is None else (restricted.own, restricted.prefix)
+    attended = _attend(stacked, (own_key, own_value), mask, prefix, on_prefix, softcap, sinks)
+    flat = attended.view(n_groups, n_rows, -1, n_block, value.shape[-1]).permute(1, 3, 0, 2, 4)
+    rows = flat.reshape(n_tokens, -1, value.shape[-1])  # (tokens, heads, width)
     rows = rows if layout.dense else rows[layout.flat_T]
     return F.pad(torch.cat([*lead, rows]) if lead else rows, (0, 0, 0, 0, 0, layout.n_filler))
 
 
-def _attend(query: Tensor, own: tuple[Tensor, Tensor], mask: Tensor, prefix: tuple[Tensor, Tensor] | None) -> Tensor:
+def _attend(
+    query: Tensor,
+    own: tuple[Tensor, Tensor],
+    mask: Tensor,
+    prefix: tuple[Tensor, Tensor] | None,
+    prefix_mask: Tensor | None = None,
+    softcap: float | None = None,
+    sinks: Tensor | None = None,
+) -> Tensor:
     """Softmax attention to a row's own tokens and to the prefix that all rows share.
 
     Parameters
     ----------
     query : (G, B, H * L, D)
         Scaled; H query heads a group.
-    own : keys and values, each (G, B, M, D)
+    own : keys (G, B, M, D) and values (G, B, M, E)
     mask : bool (B, 1, L, M)
-    prefix : keys and values, each (G, P, D)
+    prefix : keys (G, P, D) and values (G, P, E)
+    prefix_mask : bool (B, 1, L, P), optional
+        What may be seen of the prefix; all of it by default.
+    softcap, sinks
+        As in ``attend_packed``.
 
     Returns
     -------
-    (G, B, H * L, D)
+    (G, B, H * L, E)
     """
     n_groups, n_rows, n_queries, width = query.shape
     keys, values = own
     if prefix is not None and n_rows == 1:
         # One row is the prefix's only reader: laid end to end they take half as many products.
         keys, values = (torch.cat([p[:, None], x], dim=2) for p, x in zip(prefix, own, strict=True))
-        mask, prefix = F.pad(mask, (prefix[0].shape[1], 0), value=True), None
-    scores = (query @ keys.transpose(2, 3)).view(n_groups, n_rows, -1, *mask.shape[2:])
-    scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min).view(n_groups, n_rows, n_queries, -1)
+        on_prefix = F.pad(mask, (prefix[0].shape[1], 0), value=True)
+        mask = on_prefix if prefix_mask is None else torch.cat([prefix_mask, mask], dim=-1)
+        prefix = None
+    scores = _masked(_capped(query @ keys.transpose(2, 3), softcap), mask)
+    if sinks is not None:
+        column = sinks.view(n_groups, 1, -1, 1).expand(-1, n_rows, -1, mask.shape[2]).reshape(*scores.shape[:3], 1)
+        scores, values = torch.cat([scores, column.to(scores.dtype)], dim=-1), F.pad(values, (0, 0, 0, 1))
     # In bfloat16 the softmax kernel still sums in float32, and only what the backward pass needs is kept, in half.
     if prefix is None:
         return torch.softmax(scores, dim=-1) @ values
     everyone = query.reshape(n_groups, n_rows * n_queries, width)
     n_prefix = prefix[0].shape[1]
-    shared = (everyone @ prefix[0].transpose(1, 2)).view(n_groups, n_rows, n_queries, n_prefix)
+    shared = _capped(everyone @ prefix[0].transpose(1, 2), softcap).view(n_groups, n_rows, n_queries, n_prefix)
+    if prefix_mask is not None:
+        shared = _masked(shared, prefix_mask)
     weights = torch.softmax(torch.cat([shared, scores], dim=-1), dim=-1)
-    on_prefix = weights[..., :n_prefix].reshape(n_groups, -1, n_prefix) @ prefix[1]
-    return on_prefix.view(query.shape) + weights[..., n_prefix:] @ values
+    met = weights[..., :n_prefix].reshape(n_groups, -1, n_prefix) @ prefix[1]
+    return met.view(*query.shape[:3], -1) + weights[..., n_prefix:] @ values
 
 
-def _attend_causally(query: Tensor, keys: Tensor, values: Tensor, scale: float) -> Tensor:
+def _capped(scores: Tensor, softcap: float | None) -> Tensor:
+    return scores if softcap is None else softcap * torch.tanh(scores / softcap)
+
+
+def _masked(scores: Tensor, mask: Tensor) -> Tensor:
+    """Scores (G, B, H * L, M) under a mask (B, 1, L, M)."""
+    split = scores.view(*scores.shape[:2], -1, *mask.shape[2:])
+    return split.masked_fill(~mask, torch.finfo(scores.dtype).min).view(scores.shape)
+
+
+def _attend_causally(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    scale: float,
+    restricted: Restricted | None,
+    softcap: float | None,
+    sinks: Tensor | None,
+) -> Tensor:
     """The prefix to itself: query (heads, P, D), keys and values (groups, P, D); returns (P, heads, D)."""
     n_groups, n_prefix, width = keys.shape
     stacked = (query * scale).reshape(n_groups, 1, -1, width)
-    causal = torch.ones(1, 1, n_prefix, n_prefix, dtype=torch.bool, device=query.device).tril()
-    attended = _attend(stacked, (keys[:, None], values[:, None]), causal, None)
-    return attended.reshape(-1, n_prefix, width).transpose(0, 1)
+    seen = torch.ones(1, 1, n_prefix, n_prefix, dtype=torch.bool, device=query.device).tril()
+    if restricted is not None:
+        seen = seen & restricted.lead
+    attended = _attend(stacked, (keys[:, None], values[:, None]), seen, None, None, softcap, sinks)
+    return attended.reshape(-1, n_prefix, values.shape[-1]).transpose(0, 1)
+
+
+def _attend_densely(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    mask: Tensor | None,
+    scale: float,
+    softcap: float | None,
+    sinks: Tensor | None,
+) -> Tensor:
+    """Ordinary attention with what PyTorch's kernel lacks; arguments and result as in ``tree_attention``, any batch."""
+    n_queries = query.shape[2]
+    if mask is None:
+        # What ``sdpa_mask`` leaves to the kernel: all keys for a single query, else causally from the first on.
+        n_seen = n_queries if n_queries > 1 else key.shape[2]
+        key, value = key[:, :, :n_seen], value[:, :, :n_seen]
+        mask = torch.ones(1, 1, n_queries, n_seen, dtype=torch.bool, device=query.device).tril(n_seen - n_queries)
+    n_groups, width = key.shape[1], query.shape[-1]
+    stacked = (query * scale).unflatten(1, (n_groups, -1)).transpose(0, 1).reshape(n_groups, len(query), -1, width)
+    own = (key.transpose(0, 1), value.transpose(0, 1))
+    attended = _attend(stacked, own, mask[..., : key.shape[2]], None, None, softcap, sinks)
+    return attended.view(n_groups, len(query), -1, n_queries, value.shape[-1]).permute(1, 3, 0, 2, 4).flatten(2, 3)
 
 
 AttentionInterface.register(ATTENTION, tree_attention)
-# Ordinary calls (generate, a padded forward) go through SDPA and need its mask.
-AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+AttentionMaskInterface.register(ATTENTION, tree_mask)

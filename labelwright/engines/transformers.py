@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,11 +22,13 @@ from labelwright.calibration import Calibration
 from labelwright.engine import EngineSettings, Weights
 from labelwright.engines.decoder import encode_prefix, open_decoder, pack_linears
 from labelwright.engines.edges import edge_log_probs
+from labelwright.engines.heads import open_head
 from labelwright.engines.packing import ATTENTION, KeyValues, Packed, Row, pack
+from labelwright.engines.self_check import TEXT, check_scores, refuse_by_name, refusing
 from labelwright.engines.tokens import PromptTokens
 from labelwright.errors import ModelError
 from labelwright.expansion import Expansion, Mask, bounded_mass
-from labelwright.models import load_model, load_tokenizer
+from labelwright.models import context_length, load_model, load_tokenizer
 from labelwright.prompt import Rendered, Template
 from labelwright.tree import OptionTree
 
@@ -55,12 +58,14 @@ class TransformersEngine:
     Parameters
     ----------
     model : transformers.PreTrainedModel
-        A decoder with full attention in every layer.
+        A causal decoder; which ones can be scored is found out (``labelwright.engines.self_check``).
     tokenizer : transformers fast tokenizer with a chat template
     name : str
         What to call it in reports.
     settings : EngineSettings, optional
         ``unexpanded_mass`` and ``long_rows`` count here; device and number format are the model's own.
+    check : bool
+        Hold the scorer to the model's plain logits first; to be left out for weights that were checked and then tuned.
 
     Attributes
     ----------
@@ -68,8 +73,14 @@ class TransformersEngine:
         May be changed between calls.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, name: str = "model", settings: EngineSettings | None = None) -> None:
-        _refuse_windowed_attention(model.config)
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        name: str = "model",
+        settings: EngineSettings | None = None,
+        check: bool = True,
+    ) -> None:
         settings = settings or EngineSettings()
         self.model = model
         self.tokenizer = tokenizer
@@ -80,15 +91,19 @@ class TransformersEngine:
             tokenizer,
             self.template,
             name=name,
-            max_tokens=getattr(model.config, "max_position_embeddings", None),
+            max_tokens=context_length(model.config),
             long_rows=settings.long_rows,
         )
         self._prefixes: OrderedDict[tuple[int, ...], KeyValues] = OrderedDict()
         # The prefix cache and the model's attention setting are shared state; callers may be threads.
         self._lock = threading.RLock()
-        if model.config._attn_implementation != ATTENTION:
-            model.set_attn_implementation(ATTENTION)
-        self.decoder = open_decoder(model)
+        with refusing(model, name):
+            refuse_by_name(model.config)
+            if model.config._attn_implementation != ATTENTION:
+                model.set_attn_implementation(ATTENTION)
+            self.decoder, self.head = open_decoder(model), open_head(model)
+            if check:
+                check_scores(model, self.tokens.plain(TEXT), self._whole_edges)
 
     @classmethod
     def open(cls, weights: Weights, settings: EngineSettings | None = None) -> TransformersEngine:
@@ -222,6 +237,16 @@ class TransformersEngine:
                 places = deep
         return expansion.scores()
 
+    @torch.inference_mode()
+    def _whole_edges(
+        self, prefix: Sequence[int], rows: Sequence[tuple[int, ...]], tree: OptionTree
+    ) -> NDArray[np.float64]:
+        """log p of every edge (n_rows, n_edges): the rows in one round, their trees in another."""
+        rounds = _Rounds(self, rows, tree, encode_prefix(self.decoder, tuple(prefix), self.device))
+        ends = np.zeros((len(rows), 1 + tree.n_nodes), dtype=bool)
+        ends[:, 0] = True
+        return rounds.feed(ends) + rounds.feed(~ends)
+
     def _at_once(self, asked: _Asked, n_rows: int) -> bool:
         """Whether rows and whole trees are fed in one pass."""
         mass = bounded_mass(self.unexpanded_mass, asked.calibration)
@@ -234,10 +259,12 @@ class TransformersEngine:
     @property
     def _group_tokens(self) -> int:
         """Row tokens whose keys and values may be kept at a time."""
-        config = self.model.config
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        a_token = 2 * config.num_hidden_layers * config.num_key_value_heads * width * self.model.dtype.itemsize
-        return max(PACK_TOKENS[self._kind], KEPT_BYTES // a_token)
+        return max(PACK_TOKENS[self._kind], KEPT_BYTES // self._token_bytes)
+
+    @cached_property
+    def _token_bytes(self) -> int:
+        """What the keys and values of one token take; asked of the model, since layers may differ."""
+        return _n_bytes(encode_prefix(self.decoder, self.tokens.end_of_turn[:1], self.device))
 
 
 class _Rounds:
@@ -314,9 +341,15 @@ class _Rounds:
         rows, edges = np.nonzero(starts >= 0)
         read, place = np.unique(starts[rows, edges], return_inverse=True)
         hidden = self._engine.decoder(packed, torch.as_tensor(read, device=self._engine.device))
-        values = edge_log_probs(self._engine.model, hidden, place, self._tree.edge_token[edges])
+        values = edge_log_probs(self._engine.head, hidden, place, self._tree.edge_token[edges])
         out = np.zeros(starts.shape)
-        out[rows, edges] = values.double().cpu().numpy()
+        # The processor first: not every accelerator has float64.
+        out[rows, edges] = values.cpu().double().numpy()
+        if not np.isfinite(out).all():
+            raise ModelError(
+                f"{self._engine.name}: its logits are not finite; its weights or its adapter are damaged, "
+                f"or too large for {self._engine.model.dtype}"
+            )
         return out
 
 
@@ -351,12 +384,3 @@ def _cut_by_tokens(rows: Sequence[tuple[int, ...]], limit: int, extra: int) -> I
 
 def _n_bytes(cached: KeyValues) -> int:
     return sum(keys.nbytes + values.nbytes for keys, values in cached)
-
-
-def _refuse_windowed_attention(config: Any) -> None:
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"} or getattr(config, "final_logit_softcapping", None):
-        raise ModelError(
-            f"{config.model_type} has {', '.join(sorted(kinds))}: the tree scorer needs full attention in every layer "
-            f"and plain logits; choose another model (Llama, SmolLM2, Qwen2, Qwen3 …)"
-        )

@@ -1,12 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_model, tiny_model_folder, tiny_tokenizer
+from tiny import tiny_model_folder
 
 from labelwright.calibration import UNCALIBRATED, Calibration
 from labelwright.engine import EngineSettings, Weights, open_engine
 from labelwright.engines import transformers
-from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import DataError, ModelError
 from labelwright.prompt import Prompt
 from labelwright.task import Label
@@ -134,13 +133,6 @@ def test_bfloat16_agrees_with_float32_to_its_own_precision(tmp_path):
 def test_too_long_a_row_is_named(engine, prompt):
     with pytest.raises(DataError, match=r"row 2 .*reads at most 512"):
         engine.score(prompt.render_all(["pool", "green " * 600]), prompt.options)
-
-
-def test_windowed_attention_is_refused():
-    model = tiny_model()
-    model.config.layer_types = ["sliding_attention", "full_attention"]
-    with pytest.raises(ModelError, match="sliding_attention"):
-        TransformersEngine(model, tiny_tokenizer())
 
 
 def test_unknown_names_are_refused(tmp_path):
