@@ -9,6 +9,7 @@ a person hears of all at once. Knows neither recipes nor what settings are for.
 from __future__ import annotations
 
 import math
+import re
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -129,7 +130,7 @@ def check(settings: Any, before: str) -> None:
     RecipeError
         With all faults in one line.
     """
-    hints = hints_of(type(settings))
+    hints = hints_of(type(settings))  # type: ignore[arg-type]
     faults: list[str] = []
     for one in fields(settings):
         read_value(getattr(settings, one.name), hints[one.name], one.name, faults)
@@ -174,8 +175,8 @@ def read_value(value: Any, hint: Any, name: str, faults: list[str]) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: on one line, and not longer than a person reads."""
-    text = repr(value)
+    """A value as a message shows it: on one line, not longer than a person reads, and without a password in it."""
+    text = re.sub(r"://\S*@", "://…@", repr(value))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 

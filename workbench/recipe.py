@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -289,6 +290,14 @@ class TrackingTable:
     uri: Annotated[str, Text(), Check(store_fault)] = ""
     experiment: Annotated[str, Text(most=400)] = ""
     system_metrics: bool = True
+
+    def __post_init__(self) -> None:
+        if re.search("://[^@]*:[^@]*@", self.uri):
+            # The recipe is recorded with every run, and this message with who runs it.
+            raise RecipeError(
+                "uri holds a password: take it out, and set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, in the environment"
+            )
 
     def resolved_uri(self) -> str:
         """The store to write to: the environment's, the recipe's, or SQLite under ``runs/``."""

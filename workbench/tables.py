@@ -60,7 +60,7 @@ def fill(cls: type[T], table: Mapping[str, Any], faults: list[str], name: str = 
     for one in settings:
         if one.default is MISSING and one.default_factory is MISSING and one.name not in table:
             own.append(f"no {one.name!r}; it has no default, add it")
-    hints = hints_of(cls)
+    hints = hints_of(cls)  # type: ignore[arg-type]
     values = {key: read_value(value, hints[key], key, own) for key, value in table.items() if key in known}
     if not own:
         try:

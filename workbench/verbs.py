@@ -137,16 +137,21 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
 
 def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     """Become MLflow's own UI on the recipe's store, so that whatever stops this process stops it."""
+    from workbench.tracking_store import prepare_store, shown_uri, sqlite_path
+
     uri = recipe.tracking.resolved_uri()
     if uri.startswith(("http://", "https://", "databricks")):
-        display.say(f"the store is a server with a UI of its own: {uri}")
+        display.say(f"the store is a server with a UI of its own: {shown_uri(uri)}")
         return
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not path.is_file():
+    path = sqlite_path(uri)
+    if path is not None and not (path.is_file() and path.stat().st_size):
         raise RecipeError(f"{path}: nothing is recorded yet; run `make demo` first")
-    display.say(f"MLflow on http://127.0.0.1:{port} (store {uri}); Ctrl-C stops it")
     silence_libraries()
-    command = ["ui", "--backend-store-uri", uri, "--host", "127.0.0.1", "--port", str(port)]
+    prepare_store(uri)
+    display.say(f"MLflow on http://127.0.0.1:{port} (store {shown_uri(uri)}); Ctrl-C stops it")
+    # An address may hold a password, which has no place in the list of processes.
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
+    command = ["ui", "--host", "127.0.0.1", "--port", str(port)]
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *command])
 

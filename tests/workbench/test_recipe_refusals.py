@@ -174,6 +174,7 @@ BY_HAND = {
     "a file and a dataset": '[data]\npath = "a.csv"\nhub = "b/c"\n' + TASK,
     "a test file of a dataset": '[data]\nhub = "b/c"\ntest_path = "a.csv"\n' + TASK,
     "a store of another kind": GOOD + '[tracking]\nuri = "redis://localhost"',
+    "a password": GOOD + '[tracking]\nuri = "http://me:hunter2@host:5000"',
     "nothing to do": "stages = []\n" + GOOD + "[baselines]\nnames = []",
     "a folder": None,
     "not TOML": "[data\n",
@@ -289,7 +290,7 @@ def test_a_file_name_that_cannot_name_a_recipe_needs_a_name(tmp_path: Path) -> N
         DATA + '[task]\ninstructions = """Two\nlines."""\nlabels = [{name = "a", description = "b"}, "c"]\n'
         + '[baselines]\nnames = ["minilm-nearest-description"]',
         "stages = []\n" + GOOD,
-        GOOD + '[tracking]\nuri = "postgresql+psycopg2://me:secret@host/db"',
+        GOOD + '[tracking]\nuri = "postgresql+psycopg2://me@host/db"',
     ],
 )  # fmt: skip
 def test_good_recipes_stay_good(text: str, tmp_path: Path) -> None:

@@ -155,20 +155,6 @@ def test_a_continued_run_writes_to_the_same_runs(tmp_path: Path, command: Callab
     assert [one.step for one in client.get_metric_history(gepa.info.run_id, "reward")] == [1, 2, 3]
 
 
-def test_a_store_that_cannot_be_opened_is_one_line(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from workbench.folder import RunFolder
-    from workbench.progress import Display
-    from workbench.recipe import read_recipe
-    from workbench.tracking import Tracking, TrackingError
-
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/no/such/place/mlflow.db")
-    folder = RunFolder.create(workspace / "runs" / "toy", "", {}, {})
-    tracking = Tracking(read_recipe("toy.toml"), folder, Display())
-    with pytest.raises(TrackingError, match="cannot be opened") as error, tracking.opened():
-        pass
-    assert "\n" not in str(error.value)
-
-
 def test_a_failing_write_is_told_once_and_does_not_end_the_run(
     demo_folder: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,160 @@
+"""The tracking store before anything is written to it: made whole or not at all, and named where it is broken.
+
+MLflow makes a SQLite store by fifty migrations that cannot be taken back, in place: interrupted among them, it leaves a
+file that it refuses for ever. Here the file is made beside its place and renamed, by one process at a time. Knows
+nothing of runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from labelwright.errors import LabelwrightError
+
+SQLITE = "sqlite:///"
+# How long a store may be in another's hands: writers hold it for moments, who makes it for seconds.
+BUSY_S = 4.0
+_MAKING_S = 120.0
+
+
+class TrackingError(LabelwrightError, RuntimeError):
+    """The tracking store cannot be used; the message says what to do."""
+
+
+def shown_uri(text: str) -> str:
+    """An address, or a text that holds some, without the user and the password in it.
+
+    >>> shown_uri("cannot reach http://me:secret@host:5000")
+    'cannot reach http://…@host:5000'
+    """
+    return re.sub(r"://[^\s'\"]*@", "://…@", text)
+
+
+def absolute(uri: str) -> str:
+    """A SQLite store by its absolute path: MLflow keeps stores open by URI, and the current folder may change."""
+    path = sqlite_path(uri)
+    return uri if path is None else SQLITE + str(path) + "".join(uri.partition("?")[1:])
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of a SQLite store; None for other stores and for one in memory."""
+    name = uri.removeprefix(SQLITE).partition("?")[0] if uri.startswith(SQLITE) else ""
+    return Path(name).absolute() if name and name != ":memory:" else None
+
+
+def prepare_store(uri: str) -> None:
+    """Make a SQLite store that is not there yet, and look at one that is. Other stores are left alone.
+
+    Raises
+    ------
+    TrackingError
+        The store cannot be made, is broken, is another MLflow's, or stays locked for some seconds.
+    """
+    path = sqlite_path(uri)
+    if path is None:
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if _is_made(path):
+            _try_to_write(path)
+            return
+        with _only_maker(path):
+            if not _is_made(path):
+                _make(path)
+    except (OSError, sqlite3.Error) as error:
+        raise TrackingError(f"{path} cannot be used ({error}); free it, or set MLFLOW_TRACKING_URI") from error
+
+
+def _is_made(path: Path) -> bool:
+    """Whether the store is there and whole; raises TrackingError where it is there and is not."""
+    if not path.exists() or path.stat().st_size == 0:
+        return False
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_S)) as store:
+            tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            revisions = store.execute("SELECT version_num FROM alembic_version") if "alembic_version" in tables else ()
+            revision = next((one for (one,) in revisions), "")
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise TrackingError(f"{path} is no SQLite store ({error}): {_move_away(path)}") from error
+    if not tables:
+        return False
+    newest, known, needed = _of_this_mlflow()
+    if revision == newest and needed <= tables:
+        return True
+    if revision and revision not in known:
+        raise TrackingError(f"{path} was written by a newer MLflow: install that one, or {_move_away(path)}")
+    raise TrackingError(
+        f"{path} is half made, by a start that was interrupted, or an older MLflow's: {_move_away(path)}; if it holds "
+        f"runs, `mlflow db upgrade` brings it up to date"
+    )
+
+
+def _move_away(path: Path) -> str:
+    return f"move it away (mv {shlex.quote(str(path))} {shlex.quote(f'{path}.old')}), a new one will be made"
+
+
+def _of_this_mlflow() -> tuple[str, set[str], set[str]]:
+    """The newest revision of a store, all that there were, and the tables that it has."""
+    from alembic.script import ScriptDirectory
+    from mlflow.store.db.base_sql_model import Base
+    from mlflow.store.db.utils import _get_alembic_config
+
+    script = ScriptDirectory.from_config(_get_alembic_config(""))
+    return str(script.get_current_head()), {one.revision for one in script.walk_revisions()}, set(Base.metadata.tables)
+
+
+def _try_to_write(path: Path) -> None:
+    """Take the lock that a write takes, and give it back: MLflow itself would wait for minutes."""
+    with closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)) as store:
+        store.execute("BEGIN IMMEDIATE")
+        store.execute("ROLLBACK")
+
+
+@contextmanager
+def _only_maker(path: Path) -> Iterator[None]:
+    """Hold the right to make the store; the operating system takes it back from a process that was killed."""
+    import fcntl
+
+    deadline = time.monotonic() + _MAKING_S
+    with path.with_name(f".{path.name}.lock").open("a+") as lock:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TrackingError(f"{path} is being made by another process for two minutes: stop it") from None
+                time.sleep(0.1)
+        yield
+
+
+def _make(path: Path) -> None:
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    for left in path.parent.glob(f".{path.name}.*.tmp*"):
+        left.unlink()  # of a process that was killed: only one at a time is here
+    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        store = SqlAlchemyStore(f"{SQLITE}{part}", (path.parent / "mlartifacts").as_uri())
+        store.engine.dispose()
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except Exception as error:
+        if isinstance(error, OSError):
+            raise
+        first = str(error).strip().splitlines()[0]
+        raise TrackingError(f"{path} cannot be made ({first}); free some space, or set MLFLOW_TRACKING_URI") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
