@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted
 from labelwright.arrays import encoded_labels, texts_of
 from labelwright.errors import BundleError, DataError
 from labelwright.predictors import Predictor, folder_bytes, load_predictor, save_predictor
+from labelwright.predictors.long_texts import LongTexts
 
 _FILE = "estimator.json"
 
@@ -40,6 +41,8 @@ class Rows:
         Rows of one group (paraphrases) belong on one side of any inner split.
     eval_texts, eval_gold
         Rows that choose (early stopping) and do not teach; empty where none were given.
+    long_texts : LongTexts
+        What happens to texts of more tokens than an encoder reads, and how many there were.
     """
 
     texts: list[str]
@@ -48,6 +51,7 @@ class Rows:
     groups: NDArray[np.int64] | None = None
     eval_texts: tuple[str, ...] = ()
     eval_gold: NDArray[np.int64] | None = None
+    long_texts: LongTexts = field(default_factory=LongTexts)
 
 
 class TextClassifier(ClassifierMixin, BaseEstimator):
@@ -61,10 +65,15 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_labels,)
         The labels of ``y``, sorted: the columns of ``predict_proba``.
     predictor_ : Predictor
+    n_shortened_ : int
+        Texts that were shortened in training, for the encoder reads only so many tokens.
     """
 
     # What it costs to train, for the comparison's number of seeds: whether a transformer is trained.
     heavy: ClassVar[bool] = False
+    # What happens to texts of more tokens than an encoder reads, as in ``labelwright.engine.EngineSettings``. No
+    # parameter: it changes no row that fits, and is said by the recipe for the language model as well.
+    long_rows: str = "head"
     labels: Sequence[Any] | None
     random_state: int
 
@@ -94,8 +103,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         """
         texts = texts_of(X)
         classes, gold = encoded_labels(y, len(texts), self.labels)
-        rows = Rows(texts, gold, classes, _group_numbers(groups, len(texts)), *_eval_rows(eval_set, classes))
+        long_texts = LongTexts(self.long_rows)
+        eval_rows = _eval_rows(eval_set, classes)
+        rows = Rows(texts, gold, classes, _group_numbers(groups, len(texts)), *eval_rows, long_texts)
         self.predictor_: Predictor = self._train(rows)
+        self.n_shortened_ = long_texts.n_shortened
         self.classes_ = classes
         return self
 

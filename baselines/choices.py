@@ -41,6 +41,7 @@ class _OverLetters(TextClassifier):
         return self
 
     def _train(self, rows: Rows) -> Choices:
+        self._long_texts = rows.long_texts
         questions = [split_lettered(text) for text in rows.texts]
         right = [LETTERS.index(letter) for letter in rows.classes[rows.gold]]
         for number, ((_, choices), place) in enumerate(zip(questions, right, strict=True), start=1):
@@ -100,7 +101,7 @@ class PairLogistic(_OverLetters):
         is_right = [
             k == place for (_, choices), place in zip(questions, right, strict=True) for k in range(len(choices))
         ]
-        values = np.concatenate(features(questions, self.encoder))
+        values = np.concatenate(features(questions, self.encoder, self._long_texts))
         scale = values.std(axis=0) + 1e-9
         # The mean shifts all choices of a row alike, which a softmax over them does not see.
         model = LogisticRegression(max_iter=1000, random_state=self.random_state)

@@ -86,7 +86,7 @@ class EmbeddingClassifier(TextClassifier):
             raise RecipeError(f"head = {self.head!r}: expected one of {', '.join(STRENGTHS)}")
         if self.strengths is not None and not (len(self.strengths) and all(one > 0 for one in self.strengths)):
             raise RecipeError(f"strengths = {self.strengths!r}: expected numbers above 0, one at least")
-        vectors = open_encoder(self.encoder).embed(rows.texts, remember=True)
+        vectors = open_encoder(self.encoder).embed(rows.texts, remember=True, long_texts=rows.long_texts)
         self.strength_ = self._choose(vectors, rows)
         return EmbeddingHead(self.encoder, self._fitted_head(self.strength_, vectors, rows.gold))
 

@@ -30,6 +30,7 @@ from baselines.tuning import (
 from labelwright.errors import RecipeError
 from labelwright.models import SMOLLM2
 from labelwright.predictors.finetuned import FineTuned, Network, Pooling
+from labelwright.predictors.long_texts import LongTexts
 from labelwright.predictors.sentence_encoder import DEFAULT
 from labelwright.task import Task
 
@@ -124,6 +125,10 @@ class FineTunedClassifier(TextClassifier):
             fitted, stored = open_network(
                 self.model, self.pooling, len(rows.classes), self.max_tokens, self.ending, self.device, self.dtype
             )
+            # Every row is counted once, before any is read many times.
+            fitted.long_texts = rows.long_texts
+            fitted.tokens(rows.texts)
+            fitted.long_texts = LongTexts("head" if rows.long_texts.how == "refuse" else rows.long_texts.how)
             if self.lora_rank:
                 fitted.network.model = with_lora(fitted.network.model, self.lora_rank)
             if self.contrast < 1:

@@ -13,6 +13,7 @@ from baselines.base import Rows, TextClassifier
 from baselines.tuning import finished, fit_head, model_folder_of, open_network, own_random_state
 from labelwright.errors import MissingExtraError, RecipeError
 from labelwright.predictors.finetuned import FineTuned
+from labelwright.predictors.long_texts import LongTexts
 from labelwright.predictors.sentence_encoder import DEFAULT, no_progress_bar
 
 
@@ -72,6 +73,9 @@ class PairsClassifier(TextClassifier):
             fitted, stored = open_network(
                 self.model, "mean", len(rows.classes), self.max_tokens, device=self.device, dtype=self.dtype
             )
+            fitted.long_texts = rows.long_texts
+            fitted.tokens(rows.texts)
+            fitted.long_texts = LongTexts("head" if rows.long_texts.how == "refuse" else rows.long_texts.how)
             self._tune(fitted, rows)
             finished(fitted, stored)
             fit_head(fitted, rows)
@@ -100,6 +104,8 @@ class PairsClassifier(TextClassifier):
                 processor_kwargs={"trust_remote_code": False},
                 config_kwargs={"trust_remote_code": False},
             )
+            # As the tokens of ``FineTuned``: no row can forge markup.
+            transformer.tokenizer.split_special_tokens = True
             pooling = modules.Pooling(transformer.get_embedding_dimension(), "mean")
             body = SentenceTransformer(
                 modules=[transformer, pooling], device=str(fitted.device), trust_remote_code=False

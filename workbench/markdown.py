@@ -146,6 +146,8 @@ def _remarks(report: Mapping[str, Any], test: Sequence[Example]) -> list[str]:
             remarks.append(
                 f"{name}: rows were shortened to fit the context, {cost['scorings_shortened']:.0f} scorings."
             )
+        if cost.get("train_rows_shortened"):
+            remarks.append(f"{name}: {cost['train_rows_shortened']:.0f} train rows were shortened for its encoder.")
         if cost.get("has_probabilities") == 0:
             remarks.append(f"{name}: its engine gives no probabilities; log loss, Brier and ECE are those of a guess.")
         if cost.get("n_invalid"):

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from labelwright.bundle import Bundle, load, predictor_bundle, save
 from labelwright.calibration import Calibration, group_folds
 from labelwright.decide import log_scores, probabilities
-from labelwright.engine import Engine, Weights, has_probabilities, open_engine
+from labelwright.engine import Engine, EngineSettings, Weights, has_probabilities, open_engine
 from labelwright.errors import LabelwrightError
 from labelwright.metrics import accuracy, answers, log_loss, macro_f1
 from labelwright.predictors import save_predictor
@@ -57,6 +57,8 @@ class Trained:
         At most, while it was trained, see ``workbench.measuring.Load``.
     size_bytes : int
         Of a baseline; a model's is counted from its bundle.
+    n_shortened : int
+        Train rows that were shortened, as the rung reads only so many tokens.
     """
 
     bundle: Bundle
@@ -64,6 +66,7 @@ class Trained:
     seconds: float
     others_busy_cores: float | None
     size_bytes: int | None = None
+    n_shortened: int = 0
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Of the bundle as it stands, (n_texts, n_labels)."""
@@ -188,6 +191,7 @@ def _out_of_fold(ladder: Ladder, job: Job, splits: Splits, n_folds: int = 3) -> 
         inside = np.flatnonzero(folds == fold)
         shown = np.flatnonzero(folds != fold)
         estimator = baselines.make(job.rung, ladder.task, job.seed, ladder.baseline_settings(job.rung))
+        estimator.long_rows = ladder.recipe.model.long_rows
         estimator.fit([texts[i] for i in shown], [labels[i] for i in shown], groups=[groups[i] for i in shown])
         columns = np.array([names.index(str(label)) for label in estimator.classes_])
         probs[np.ix_(inside, columns)] = estimator.predict_proba([texts[i] for i in inside])
@@ -202,14 +206,17 @@ def _train_baseline(ladder: Ladder, job: Job, splits: Splits, scratch: Path) -> 
     # Train rows only: what the model's stages learn from. Dev chooses for them, as it does for the model.
     texts, labels = texts_and_labels(splits.train)
     groups = [row.group if row.group is not None else f"\0{row.id}" for row in splits.train]
+    estimator.long_rows = ladder.recipe.model.long_rows
     with Load() as load:
         begun = time.perf_counter()
         estimator.fit(texts, labels, groups=groups, eval_set=texts_and_labels(splits.dev))
         seconds = time.perf_counter() - begun
     save_predictor(estimator.predictor_, estimator.classes_, scratch)
     bundle = predictor_bundle(task, job.rung, scratch, Calibration())
-    engine = open_engine(bundle.weights)
-    return Trained(bundle, engine, seconds, load.others_busy_cores, estimator.size_bytes())
+    # Answered later as trained: what the recipe says of long rows, it says of all rungs.
+    engine = open_engine(bundle.weights, EngineSettings(long_rows=ladder.recipe.model.long_rows))
+    others, size, n_shortened = load.others_busy_cores, estimator.size_bytes(), estimator.n_shortened_
+    return Trained(bundle, engine, seconds, others, size, n_shortened)
 
 
 def _train_model(ladder: Ladder, job: Job, splits: Splits, engines: Engines, say: Say, place: Path | None) -> Trained:
@@ -253,12 +260,13 @@ def _outside(ladder: Ladder, final: Trained, on_test: NDArray[np.float64]) -> di
 def _measure(ladder: Ladder, final: Trained, texts: Sequence[str]) -> tuple[NDArray[np.float64], dict[str, Any]]:
     """Test probabilities and the price of the rung: in bulk, and one by one after a warm-up."""
     engine, bundle = final.engine, final.bundle
-    shortened = engine.n_shortened
     final.probabilities(texts[:1])
+    shortened = engine.n_shortened
     with Load() as load:
         begun = time.perf_counter()
         probs = final.probabilities(texts)
         bulk_s = time.perf_counter() - begun
+        shortened = engine.n_shortened - shortened
         single_s = []
         for i in range(ladder.recipe.compare.latency_rows + 1):
             begun = time.perf_counter()
@@ -276,6 +284,8 @@ def _measure(ladder: Ladder, final: Trained, texts: Sequence[str]) -> tuple[NDAr
         "others_busy_cores": load.others_busy_cores,
         "others_busy_cores_training": final.others_busy_cores,
     }
+    if final.n_shortened:
+        cost["train_rows_shortened"] = final.n_shortened
     if bundle.weights.predictor is None:
         files = size_bytes(bundle.weights.folder) if bundle.weights.folder else 0
         cost["size_bytes"] = files + base_size_bytes(bundle)
@@ -289,8 +299,8 @@ def _measure(ladder: Ladder, final: Trained, texts: Sequence[str]) -> tuple[NDAr
 def _remarks(engine: Engine, shortened: int) -> dict[str, float | None]:
     """What a reader must know of how the rows were answered, where there is something to say."""
     said: dict[str, float | None] = {}
-    if engine.n_shortened > shortened:
-        said["scorings_shortened"] = engine.n_shortened - shortened
+    if shortened:
+        said["scorings_shortened"] = shortened
     if not has_probabilities(engine):
         said["has_probabilities"] = 0
     if isinstance(engine, ThinkingEngine):

@@ -76,9 +76,9 @@ class Rung:
     cost : mapping
         seconds_to_train, ms_p50, ms_p95 (a batch of one row), rows_per_second (bulk), size_bytes (encoder or base model
         included), peak_memory_bytes, prompt_tokens; None where one does not apply. Where it applies also
-        scorings_shortened, has_probabilities (0), thinking_tokens_mean, thoughts_cut_share, and n_invalid: test rows to
-        which a server answered nothing usable. others_busy_cores and others_busy_cores_training say how many cores
-        other processes kept busy while it was timed and trained.
+        scorings_shortened, train_rows_shortened, has_probabilities (0), thinking_tokens_mean, thoughts_cut_share, and
+        n_invalid: test rows to which a server answered nothing usable. others_busy_cores and others_busy_cores_training
+        say how many cores other processes kept busy while it was timed and trained.
     generation : mapping
         n_rows, valid (share of answers that are a label) and right (share that are the gold label) under free
         generation; empty where it does not apply.

@@ -17,6 +17,7 @@ from labelwright.calibration import Calibration
 from labelwright.engine import EngineSettings, Weights
 from labelwright.errors import BundleError
 from labelwright.predictors import Predictor, load_predictor
+from labelwright.predictors.long_texts import LongTexts
 from labelwright.prompt import Rendered, Template
 from labelwright.reading import opening
 
@@ -41,8 +42,6 @@ class PredictorEngine:
         If two labels read the same.
     """
 
-    n_shortened = 0
-
     def __init__(self, predictor: Predictor, labels: Sequence[Any], name: str) -> None:
         self.name = name
         self.template = Template()
@@ -54,9 +53,18 @@ class PredictorEngine:
 
     @classmethod
     def open(cls, weights: Weights, settings: EngineSettings) -> PredictorEngine:
-        """Load the weights' predictor. It chooses its own device; none of the settings is read."""
+        """Load the weights' predictor. It chooses its own device; of the settings ``long_rows`` counts."""
         assert weights.predictor is not None
-        return cls(*load_predictor(weights.predictor), weights.base)
+        predictor, labels = load_predictor(weights.predictor)
+        if hasattr(predictor, "long_texts"):
+            predictor.long_texts = LongTexts(settings.long_rows)
+        return cls(predictor, labels, weights.base)
+
+    @property
+    def n_shortened(self) -> int:
+        """Rows shortened so far, as the encoder behind the predictor reads only so many tokens."""
+        long_texts = getattr(self.predictor, "long_texts", None)
+        return long_texts.n_shortened if long_texts is not None else 0
 
     def score(
         self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None

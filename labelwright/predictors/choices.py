@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from labelwright.choices import present, split_lettered
 from labelwright.errors import BundleError
 from labelwright.predictors import softmax
+from labelwright.predictors.long_texts import LongTexts
 from labelwright.predictors.sentence_encoder import DEFAULT, open_encoder
 from labelwright.reading import AGAIN, read_object
 from labelwright.task import LETTERS
@@ -44,6 +45,7 @@ class Choices:
     n_letters: int
     weights: tuple[float, ...] = ()
     encoder: str = DEFAULT
+    long_texts: LongTexts = field(default_factory=LongTexts, compare=False)
 
     kind: ClassVar[str] = "choices"
 
@@ -51,7 +53,7 @@ class Choices:
         """Shape (n_texts, n_letters). Raises DataError for a text with more choices, or none."""
         scores = np.where(present(texts, self.n_letters), 0.0, -np.inf)
         if self.weights:
-            values = features([split_lettered(text) for text in texts], self.encoder)
+            values = features([split_lettered(text) for text in texts], self.encoder, self.long_texts)
             for row, one in zip(scores, values, strict=True):
                 row[: len(one)] = one @ np.array(self.weights)
         return softmax(scores)
@@ -76,10 +78,12 @@ class Choices:
         return open_encoder(self.encoder).size_bytes() if self.weights else 0
 
 
-def features(rows: Sequence[Question], encoder: str = DEFAULT) -> list[NDArray[np.float64]]:
+def features(
+    rows: Sequence[Question], encoder: str = DEFAULT, long_texts: LongTexts | None = None
+) -> list[NDArray[np.float64]]:
     """(n_choices, 5) a row: cosine, cosine above the row's mean, shared words, words, words above the row's mean."""
     found = []
-    for (question, choices), cosine in zip(rows, _cosines(rows, encoder), strict=True):
+    for (question, choices), cosine in zip(rows, _cosines(rows, encoder, long_texts), strict=True):
         asked = set(question.lower().split())
         shared = np.array([len(asked & set(choice.lower().split())) for choice in choices], dtype=np.float64)
         length = np.array([len(choice.split()) for choice in choices], dtype=np.float64)
@@ -94,9 +98,10 @@ def _are_weights(value: Any) -> bool:
     )
 
 
-def _cosines(rows: Sequence[Question], encoder: str) -> list[NDArray[np.float64]]:
+def _cosines(rows: Sequence[Question], encoder: str, long_texts: LongTexts | None = None) -> list[NDArray[np.float64]]:
     opened = open_encoder(encoder)
-    questions = opened.embed([question for question, _ in rows]).astype(np.float64)
-    choices = opened.embed([choice for _, choices in rows for choice in choices]).astype(np.float64)
+    questions = opened.embed([question for question, _ in rows], long_texts=long_texts).astype(np.float64)
+    each = [choice for _, choices in rows for choice in choices]
+    choices = opened.embed(each, long_texts=long_texts).astype(np.float64)
     ends = np.cumsum([len(choices) for _, choices in rows])[:-1]
     return [part @ question for question, part in zip(questions, np.split(choices, ends), strict=True)]

@@ -13,6 +13,7 @@ from safetensors.numpy import save_file
 
 from labelwright.errors import BundleError
 from labelwright.predictors import skops_file, softmax
+from labelwright.predictors.long_texts import LongTexts
 from labelwright.predictors.sentence_encoder import open_encoder
 from labelwright.reading import AGAIN, read_object, read_tensors
 
@@ -37,10 +38,11 @@ class EmbeddingHead:
     def __init__(self, encoder: str, head: Any) -> None:
         self.encoder = encoder
         self.head = head
+        self.long_texts = LongTexts()
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Shape (n_texts, n_labels)."""
-        return head_probabilities(self.head, open_encoder(self.encoder).embed(texts))
+        return head_probabilities(self.head, open_encoder(self.encoder).embed(texts, long_texts=self.long_texts))
 
     def save(self, folder: Path) -> None:
         """Write the head and the encoder's name."""
@@ -73,12 +75,13 @@ class NearestLabel:
 
     def __init__(self, encoder: str, vectors: NDArray[np.float32], temperature: float) -> None:
         self.encoder = encoder
+        self.long_texts = LongTexts()
         self.vectors = vectors
         self.temperature = temperature
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Shape (n_texts, n_labels)."""
-        vectors = open_encoder(self.encoder).embed(texts).astype(np.float64)
+        vectors = open_encoder(self.encoder).embed(texts, long_texts=self.long_texts).astype(np.float64)
         return softmax(vectors @ self.vectors.T / self.temperature)
 
     def save(self, folder: Path) -> None:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from labelwright.errors import BundleError
 from labelwright.models import choose_device, choose_dtype
 from labelwright.predictors import softmax
-from labelwright.predictors.sentence_encoder import no_progress_bar
+from labelwright.predictors.long_texts import LongTexts
+from labelwright.predictors.sentence_encoder import no_progress_bar, token_places
 from labelwright.reading import AGAIN, opening, read_object, read_tensors
 
 Pooling = Literal["mean", "first", "last"]
@@ -40,7 +41,7 @@ class Tokens:
     tokenizer
         A fast ``transformers`` tokenizer.
     max_tokens : int
-        Longer texts lose their end.
+        What becomes of longer texts is up to ``long_texts``.
     ending : str
         Template text that stands behind every text; a decoder's last token then has something to say.
     """
@@ -49,6 +50,7 @@ class Tokens:
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.ending = ending
+        self.long_texts = LongTexts()
         self._after = tokenizer.encode(ending, add_special_tokens=False) if ending else []
         spare = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
         self._filler = next(one for one in spare if one is not None)
@@ -58,6 +60,8 @@ class Tokens:
         if not texts:
             return []
         room = max(1, self.max_tokens - len(self._after))
+        spare = room - self.tokenizer.num_special_tokens_to_add()
+        texts = self.long_texts.fit(texts, max(1, spare), lambda some: token_places(self.tokenizer, some), "the model")
         found = self.tokenizer(list(texts), truncation=True, max_length=room, split_special_tokens=True)
         return [ids + self._after or [self._filler] for ids in found["input_ids"]]
 
@@ -125,6 +129,15 @@ class FineTuned:
         self.tokens = tokens
         self.compute: torch.dtype | None = None
         self.device = next(network.parameters()).device
+
+    @property
+    def long_texts(self) -> LongTexts:
+        """What happens to texts of more tokens than the network reads."""
+        return self.tokens.long_texts
+
+    @long_texts.setter
+    def long_texts(self, value: LongTexts) -> None:
+        self.tokens.long_texts = value
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Shape (n_texts, n_labels)."""

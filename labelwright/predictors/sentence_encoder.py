@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from labelwright.errors import MissingExtraError, ModelError
 from labelwright.model_names import STATIC
 from labelwright.packaged import cache_dir, fetch_packaged_file, scratch_beside
+from labelwright.predictors.long_texts import LongTexts
 from labelwright.reading import no_prompts, one_line
 
 logger = logging.getLogger(__name__)
@@ -52,14 +53,21 @@ class Encoder:
         self._folder = folder
         self._remembered: dict[str, NDArray[np.float32]] = {}
 
-    def embed(self, texts: Sequence[str], remember: bool = False) -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], remember: bool = False, long_texts: LongTexts | None = None
+    ) -> NDArray[np.float32]:
         """Unit vectors of shape (n_texts, n_dimensions), rows in order.
+
+        What becomes of a text of more tokens than the model reads is up to ``long_texts``; without it the rest is cut
+        off. Strings such as [SEP] in a text are plain text.
 
         With ``remember`` vectors are kept in memory by text and used again: for training rows, which several baselines
         and folds embed. Predictions go without, so that what they cost can be measured.
         """
         # Tokenizers refuse half characters (lone surrogates).
         texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        if long_texts is not None and (room := token_room(self._model)):
+            texts = long_texts.fit(texts, room, self._places, "the encoder")
         if not remember or not texts:
             return self._encode(texts)
         new = list(dict.fromkeys(text for text in texts if text not in self._remembered))
@@ -74,11 +82,34 @@ class Encoder:
         """Bytes of the encoder's files on disk."""
         return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
 
+    def _places(self, texts: list[str]) -> list[list[tuple[int, int]]]:
+        return token_places(self._model.tokenizer, texts)
+
     def _encode(self, texts: list[str]) -> NDArray[np.float32]:
         vectors: NDArray[np.float32] = self._model.encode(
             texts, batch_size=_BATCH_ROWS, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
         )
         return vectors
+
+
+def token_room(model: Any) -> int:
+    """Tokens that may be a text's; 0 where a model has no limit, or does not name it."""
+    longest = getattr(model, "max_seq_length", None) or 0
+    return max(0, int(longest) - model.tokenizer.num_special_tokens_to_add()) if longest else 0
+
+
+def token_places(tokenizer: Any, texts: list[str]) -> list[list[tuple[int, int]]]:
+    """Where each token of each text begins and ends, by a fast ``transformers`` tokenizer; none of them special."""
+    found = tokenizer(
+        texts,
+        add_special_tokens=False,
+        truncation=False,
+        split_special_tokens=True,
+        return_offsets_mapping=True,
+        verbose=False,
+    )
+    places: list[list[tuple[int, int]]] = found["offset_mapping"]
+    return places
 
 
 @functools.lru_cache(maxsize=2)
@@ -123,6 +154,8 @@ def open_encoder(name: str = DEFAULT) -> Encoder:
     except Exception as error:
         remedy = f"remove {folder}, it will be fetched again" if folder else "check the id, or download it first"
         raise ModelError(f"encoder {name} cannot be loaded ({one_line(error)}); {remedy}") from error
+    # No row can forge markup.
+    model.tokenizer.split_special_tokens = True
     return Encoder(model, folder or _files_of(name))
 
 

@@ -28,6 +28,11 @@ class StaticEncoder:
 
     def __init__(self, model: Any) -> None:
         self._model = model
+        self.tokenizer = _Places(model.tokenizer)
+        truncation = model.tokenizer.truncation
+        self.max_seq_length = truncation["max_length"] if truncation else None
+        # No row can forge markup.
+        model.tokenizer.encode_special_tokens = True
 
     def encode(self, texts: Sequence[str], **_: Any) -> NDArray[np.float32]:
         """Unit vectors of shape (n_texts, n_dimensions); zeros for a text of which no token is known."""
@@ -38,6 +43,25 @@ class StaticEncoder:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors /= np.maximum(lengths, np.finfo(np.float32).tiny)
         return vectors
+
+
+class _Places:
+    """A ``tokenizers`` tokenizer, asked as ``sentence_encoder.token_places`` asks one of transformers."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def __call__(self, texts: Sequence[str], **_: Any) -> dict[str, list[list[tuple[int, int]]]]:
+        whole = type(self._tokenizer).from_str(self._tokenizer.to_str())
+        whole.no_truncation()
+        whole.no_padding()
+        whole.encode_special_tokens = True
+        found = whole.encode_batch(list(texts), add_special_tokens=False)
+        return {"offset_mapping": [one.offsets for one in found]}
+
+    def num_special_tokens_to_add(self) -> int:
+        """model2vec adds none."""
+        return 0
 
 
 def open_static(name: str) -> tuple[StaticEncoder, Path]:

@@ -20,8 +20,9 @@ from labelwright.errors import BundleError, DataError, MissingExtraError, ModelE
 from labelwright.models import choose_device
 from labelwright.predictors import folder_bytes, softmax
 from labelwright.predictors.finetuned import on_device
+from labelwright.predictors.long_texts import LongTexts
 from labelwright.predictors.model_files import find_model
-from labelwright.predictors.sentence_encoder import no_progress_bar
+from labelwright.predictors.sentence_encoder import no_progress_bar, token_places
 from labelwright.reading import AGAIN, no_prompts, one_line, read_object
 
 _FILE = "zero_shot.json"
@@ -45,10 +46,11 @@ class Entailment:
     def __init__(self, model: str, hypotheses: Sequence[str]) -> None:
         self.model = model
         self.hypotheses = tuple(hypotheses)
+        self.long_texts = LongTexts()
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Shape (n_texts, n_labels)."""
-        logits = open_entailment(self.model).logits(texts, self.hypotheses)
+        logits = open_entailment(self.model).logits(texts, self.hypotheses, self.long_texts)
         return softmax(logits)
 
     def save(self, folder: Path) -> None:
@@ -81,10 +83,11 @@ class Gliclass:
     def __init__(self, model: str, label_texts: Sequence[str]) -> None:
         self.model = model
         self.label_texts = tuple(label_texts)
+        self.long_texts = LongTexts()
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Shape (n_texts, n_labels)."""
-        return softmax(open_gliclass(self.model).logits(texts, self.label_texts))
+        return softmax(open_gliclass(self.model).logits(texts, self.label_texts, self.long_texts))
 
     def save(self, folder: Path) -> None:
         """Write the model's name and the label texts."""
@@ -108,8 +111,15 @@ class EntailmentModel:
         self.tokenizer = tokenizer
         self.entailment = entailment
 
-    def logits(self, texts: Sequence[str], hypotheses: Sequence[str]) -> NDArray[np.float64]:
+    def logits(
+        self, texts: Sequence[str], hypotheses: Sequence[str], long_texts: LongTexts | None = None
+    ) -> NDArray[np.float64]:
         """Entailment logits, shape (n_texts, n_hypotheses); pairs of similar length share a batch."""
+        if long_texts is not None:
+            longest = max(map(len, token_places(self.tokenizer, list(hypotheses))))
+            taken = longest + self.tokenizer.num_special_tokens_to_add(pair=True)
+            room = max(1, _longest(self.model, self.tokenizer) - taken)
+            texts = long_texts.fit(texts, room, lambda some: token_places(self.tokenizer, some), "the model")
         pairs = [(text, hypothesis) for text in texts for hypothesis in hypotheses]
         found = np.empty(len(pairs))
         order = np.argsort([len(text) + len(hypothesis) for text, hypothesis in pairs], kind="stable")
@@ -136,17 +146,33 @@ class GliclassModel:
     def __init__(self, pipeline: Any) -> None:
         self.pipeline = pipeline
 
-    def logits(self, texts: Sequence[str], label_texts: Sequence[str]) -> NDArray[np.float64]:
+    def logits(
+        self, texts: Sequence[str], label_texts: Sequence[str], long_texts: LongTexts | None = None
+    ) -> NDArray[np.float64]:
         """Logits of shape (n_texts, n_labels)."""
-        labels = [_unmarked(text) for text in label_texts]
+        labels = [self._unmarked(text) for text in label_texts]
         room = self._room(labels)
+        texts = [self._unmarked(text) for text in texts]
+        if long_texts is not None:
+            texts = long_texts.fit(texts, room, lambda some: token_places(self.pipeline.tokenizer, some), "the model")
         rows = []
         for text in texts:
-            inputs = self.pipeline.prepare_inputs([self._cut(_unmarked(text), room)], labels, same_labels=True)
+            inputs = self.pipeline.prepare_inputs([self._cut(text, room)], labels, same_labels=True)
             with torch.inference_mode():
                 logits = self.pipeline.model(**inputs, max_num_classes=len(labels)).logits
             rows.append(logits[0, : len(labels)].float().cpu().numpy())
         return np.stack(rows).astype(np.float64)
+
+    def _unmarked(self, text: str) -> str:
+        """A text that cannot forge markup: GLiClass's markers, such as <<LABEL>>, or the tokenizer's, such as [SEP].
+
+        The library puts its markers into the text that it tokenises, so these cannot be told apart later: a space
+        behind the first character makes a row's own ones plain.
+        """
+        text = text.replace("<<", "< <")
+        for mark in self.pipeline.tokenizer.all_special_tokens:
+            text = text.replace(mark, f"{mark[0]} {mark[1:]}")
+        return text
 
     def _room(self, labels: list[str]) -> int:
         """Tokens left for a text: the labels may stand behind it, and must not be cut off."""
@@ -247,11 +273,6 @@ def _longest(model: Any, tokenizer: Any) -> int:
     """Tokens that the model reads at most; 1024 for one that names no limit."""
     positions = getattr(model.config, "max_position_embeddings", None) or 1024
     return min(positions, tokenizer.model_max_length)
-
-
-def _unmarked(text: str) -> str:
-    """A text that cannot forge GLiClass's markers, such as <<LABEL>>."""
-    return text.replace("<<", "< <")
 
 
 def _write(folder: Path, about: dict[str, Any]) -> None:
