@@ -281,11 +281,13 @@ def _label_counts(
     """True positives, predicted rows and actual rows a label, each of shape (..., n_labels)."""
     n_labels = said.n_labels if n_labels is None else n_labels
     weights = _ones(gold) if weights is None else weights
-    # An answer that is no label is nobody's.
-    is_label = (said.answer >= 0) & (said.answer < n_labels)
-    answer = np.where(is_label, said.answer, n_labels)
-    hit = np.where(answer == gold, gold, n_labels)
-    return tuple(_sums_by_label(weights, labels, n_labels) for labels in (hit, answer, gold))  # type: ignore[return-value]
+    # An answer that is no label is nobody's. Few rows are wrong, so they alone are summed by answer and by label.
+    answer = np.where((said.answer >= 0) & (said.answer < n_labels), said.answer, n_labels)
+    is_right = answer == gold
+    right = _sums_by_label(weights, np.where(is_right, gold, n_labels), n_labels)
+    answered = _sums_by_label(weights, np.where(is_right, n_labels, answer), n_labels)
+    missed = _sums_by_label(weights, np.where(is_right, n_labels, gold), n_labels)
+    return right, right + answered, right + missed
 
 
 def _sums_by_label(weights: Floats, labels: Ints, n_labels: int) -> Floats:

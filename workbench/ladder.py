@@ -39,7 +39,7 @@ from workbench.identity import (
     short_hash,
 )
 from workbench.recipe import Chain, Recipe, read_chain
-from workbench.rungs import CurvePoint, Kind, Repeat, Rung
+from workbench.rungs import CurvePoint, Kept, Kind, Repeat, Rung
 
 Say = Callable[[int, int, str], None]
 
@@ -321,8 +321,7 @@ class Ladder:
         if main is None:
             why = self.failure(name) or "its process left no result"
             return Rung(name, kind, about, step, failed=why)
-        with np.load(self.place(first).with_suffix(".npz"), allow_pickle=False) as kept:
-            raw, probs = kept["raw"], kept["probs"]
+        arrays = self.place(first).with_suffix(".npz")
         repeats, curve = [], []
         for job in others:
             result = self.result(job)
@@ -345,8 +344,8 @@ class Ladder:
             kind,
             about,
             step,
-            raw=raw,
-            probs=probs,
+            raw=Kept(arrays, "raw"),
+            probs=Kept(arrays, "probs"),
             calibration=main["calibration"],
             cost=main["cost"],
             generation=main["generation"],

@@ -19,6 +19,8 @@ from workbench.plot_style import BAD, DASHES, GOOD, GRID, LINES, chief, named, p
 
 # From so many labels on, cells are small and only what happens more than once is numbered.
 _MANY_LABELS = 30
+# Of more labels only those most often mistaken are drawn: a thousand would be a picture of 19,000 dots square.
+MOST_LABELS = 80
 # Before and after calibration: colour and marker.
 _VERSIONS = {"before": ("#d55e00", "o"), "after": ("#0072b2", "s")}
 
@@ -26,10 +28,15 @@ _VERSIONS = {"before": ("#d55e00", "o"), "after": ("#0072b2", "s")}
 def confusion(line: Line, gold: Ints, labels: Sequence[str]) -> Figure:
     """Right answers in green by the label's share, wrong ones in red by their number, so that a single one is seen.
 
-    A rung that answers in free text has a column more, for answers that are no label.
+    A rung that answers in free text has a column more, for answers that are no label. Of very many labels those are
+    shown that are most often mistaken, or answered by mistake.
     """
-    n_labels, n_answers = len(labels), line.rung.probs.shape[1]
-    counts = confusion_counts(line.rung.probs, gold)[:n_labels]
+    counts = confusion_counts(line.rung.probs, gold)[: len(labels)]
+    shown = _most_mistaken(counts)
+    some = f", the {len(shown)} most mistaken of {len(labels):,} labels" if len(shown) < len(labels) else ""
+    counts = counts[shown][:, [*shown, *range(len(labels), counts.shape[1])]]
+    labels = [labels[i] for i in shown]
+    n_labels, n_answers = counts.shape
     many = n_labels > _MANY_LABELS
     inch, size = (0.155, 6) if many else (0.34, 8)
     figure = Figure(figsize=(inch * n_answers + 1.6, inch * n_labels + 1.6))
@@ -47,7 +54,7 @@ def confusion(line: Line, gold: Ints, labels: Sequence[str]) -> Figure:
     axes.tick_params(which="both", length=0, labelsize=size, labelright=many, labeltop=many)
     axes.tick_params(axis="x", rotation=90)
     axes.set(xlabel="answer", ylabel="right label")
-    axes.set_title(f"{plain(line.rung.name)}: right labels (rows) by answer (columns)", loc="left")
+    axes.set_title(f"{plain(line.rung.name)}: right labels (rows) by answer (columns){some}", loc="left")
     return figure
 
 
@@ -97,6 +104,13 @@ def risk(board: Leaderboard) -> Figure | None:
     axes.grid()
     figure.set_layout_engine("constrained")
     return figure
+
+
+def _most_mistaken(counts: Ints) -> list[int]:
+    """Positions of at most ``MOST_LABELS`` labels in their order: those of most mistakes as label or as answer."""
+    n_labels = len(counts)
+    mistakes = counts.sum(axis=1) + counts.sum(axis=0)[:n_labels] - 2 * np.diagonal(counts)
+    return sorted(np.argsort(-mistakes, kind="stable")[:MOST_LABELS].tolist())
 
 
 def _cell_colours(counts: Ints) -> NDArray[np.float64]:

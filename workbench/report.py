@@ -87,19 +87,28 @@ def rows_jsonl(board: Leaderboard, test: Sequence[Example], labels: Sequence[str
     Where there are more than 20 labels, only the likeliest 20 of a rung are given, in the order of the labels.
     Free text has no probabilities, and where it is no label, its label is null.
     """
+    told = {line.rung.name: _likeliest(line.rung) for line in board.lines if not line.rung.failed}
     lines = []
     for i, row in enumerate(test):
-        told: dict[str, dict[str, Any]] = {}
-        for rung in (line.rung for line in board.lines if not line.rung.failed):
-            probs = rung.probs[i]
-            answer = int(answers(probs))
-            told[rung.name] = {"label": labels[answer] if 0 <= answer < len(labels) else None}
-            if rung.kind != "free":
-                shown = np.sort(np.argsort(-probs, kind="stable")[:_N_LIKELIEST]).tolist()
-                told[rung.name]["probabilities"] = {labels[k]: round(float(probs[k]), 6) for k in shown}
-        value = {"id": row.id, "text": row.text, "label": row.label, "group": row.group, "rungs": told}
+        given: dict[str, dict[str, Any]] = {}
+        for name, (chosen, shown, values) in told.items():
+            given[name] = {"label": labels[chosen[i]] if 0 <= chosen[i] < len(labels) else None}
+            if shown is not None and values is not None:
+                pairs = zip(shown[i].tolist(), values[i].tolist(), strict=True)
+                given[name]["probabilities"] = {labels[k]: round(value, 6) for k, value in pairs}
+        value = {"id": row.id, "text": row.text, "label": row.label, "group": row.group, "rungs": given}
         lines.append(json.dumps(value, ensure_ascii=False) + "\n")
     return "".join(lines)
+
+
+def _likeliest(rung: Rung) -> tuple[Any, Any, Any]:
+    """A rung's answers (n_test,), and of its likeliest labels positions and probabilities, each (n_test, shown)."""
+    probs = rung.probs
+    chosen = answers(probs)
+    if rung.kind == "free":
+        return chosen, None, None
+    shown = np.sort(np.argsort(-probs, axis=1, kind="stable")[:, :_N_LIKELIEST], axis=1)
+    return chosen, shown, np.take_along_axis(probs, shown, axis=1)
 
 
 def machine() -> str:

@@ -21,6 +21,7 @@ from workbench import page_tables
 from workbench.board import Leaderboard, Line
 from workbench.markdown import limits
 from workbench.plots import svg
+from workbench.plots_of_answers import MOST_LABELS
 from workbench.wording import megabytes, milliseconds
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -104,9 +105,10 @@ def _told_plots(board: Leaderboard, n_labels: int) -> dict[str, str]:
     scored = [line for line in board.lines if not line.rung.failed]
     best, lowest = board.line(verdict.best), min(scored, key=lambda line: line.test["accuracy"].value)
     frontier = ", ".join(board.frontier) or "not known"
-    squares = (
-        f"{n_labels} labels by answer; green squares are right answers, red ones mistakes, listed in the tables below"
+    labels = (
+        f"{n_labels} labels" if n_labels <= MOST_LABELS else f"the {MOST_LABELS} most mistaken of {n_labels} labels"
     )
+    squares = f"{labels} by answer; green squares are right answers, red ones mistakes, listed in the tables below"
     return {
         "accuracy": f"Test accuracy of {len(scored)} rungs with 95 % intervals, from "
         f"{100 * lowest.test['accuracy'].value:.1f} % ({lowest.rung.name}) to "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +17,35 @@ from numpy.typing import NDArray
 Kind = Literal["baseline", "llm", "free"]
 
 
-def _no_rows() -> NDArray[np.float64]:
-    return np.empty((0, 0))
+@dataclass(frozen=True)
+class Kept:
+    """An array in a .npz file, to be read when it is asked for."""
+
+    path: Path
+    name: str
+
+    def read(self) -> NDArray[np.float64]:
+        """The array, read anew each time."""
+        with np.load(self.path, allow_pickle=False) as kept:
+            return np.asarray(kept[self.name])
+
+
+class _Array:
+    """A field given as an array or as where one is kept; then it is read at each access and not held.
+
+    The probabilities of 25 rungs for 3,000 rows and 1,000 labels, before and after calibration, are 1.2 GB.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __get__(self, rung: Any, owner: type | None = None) -> Any:
+        # Asked of the class, this is the field's default.
+        given = None if rung is None else rung.__dict__[self._name]
+        return given.read() if isinstance(given, Kept) else given
+
+    def __set__(self, rung: Any, given: NDArray[np.float64] | Kept | None) -> None:
+        rung.__dict__[self._name] = np.empty((0, 0)) if given is None else given
 
 
 @dataclass(frozen=True)
@@ -69,7 +97,8 @@ class Rung:
         The run's own step behind it, where there is one.
     raw, probs : ndarray of shape (n_test, n_labels)
         In label order, before and after calibration on the calib rows; empty where ``failed`` says why there is none.
-        Those of kind "free" are equal, each row one 1, and have one column more, for answers that are no label.
+        Those of kind "free" are equal, each row one 1, and have one column more, for answers that are no label. Given
+        as ``Kept`` they are read from their file at every access.
     calibration : mapping
         Of the bundle that ships: temperature, bias (list, empty for none), variant ("none" where nothing helped), and
         log_loss_before and log_loss_after (cross-validated, on calib).
@@ -98,8 +127,8 @@ class Rung:
     kind: Kind
     about: str = ""
     step: str | None = None
-    raw: NDArray[np.float64] = field(default_factory=_no_rows)
-    probs: NDArray[np.float64] = field(default_factory=_no_rows)
+    raw: _Array = _Array()
+    probs: _Array = _Array()
     calibration: Mapping[str, Any] = field(default_factory=dict)
     cost: Mapping[str, float | None] = field(default_factory=dict)
     generation: Mapping[str, float] = field(default_factory=dict)
