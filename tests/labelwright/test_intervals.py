@@ -196,3 +196,11 @@ def test_wilson_interval() -> None:
     low, high = wilson(15 / 148, 148)[1:]
     assert (low, high) == pytest.approx((0.0624, 0.1605), abs=1e-4)
     assert wilson(1.0, 5) == Interval(1.0, pytest.approx(0.5655, abs=1e-3), 1.0)
+
+
+def test_groups_are_drawn_whole_for_every_metric() -> None:
+    probs, gold = draw(2, 40)
+    copied, groups = np.repeat(probs, 6, axis=0), np.repeat(np.arange(40), 6).astype(str).tolist()
+    for name, together in bootstrap_intervals(copied, np.repeat(gold, 6), groups, n_resamples=400).items():
+        apart = bootstrap_intervals(copied, np.repeat(gold, 6), n_resamples=400)[name]
+        assert together.high - together.low > 1.6 * (apart.high - apart.low), name
