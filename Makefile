@@ -52,10 +52,11 @@ clean: ## remove caches and build leftovers; runs and the environment stay
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# A folder without a working pip is what an interrupted start left: it is made again.
 # torch comes first and pinned: an open range would pull a newer build with gigabytes of CUDA packages.
 $(READY): constraints.txt pyproject.toml
 	@echo 'installing into .venv (some minutes the first time)'
-	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(PY) -m pip install --quiet --disable-pip-version-check "$$(grep '^torch==' constraints.txt)"
 	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@

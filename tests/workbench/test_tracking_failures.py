@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from workbench import tracking as trackings
+from workbench.cli import main
 from workbench.folder import RunFolder
 from workbench.progress import Display
 from workbench.recipe import read_recipe
@@ -216,6 +217,22 @@ def test_a_disk_so_full_that_nothing_can_be_kept_does_not_end_the_work(
         tracking.log_metrics(tracking.run_id, {"a": 1.0})
         tracking.log_metrics(tracking.run_id, {"a": 2.0})
     assert len(lines(capsys)) == 1
+
+
+def test_a_command_without_a_store_does_its_work(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status 0, one line about it, and everything kept for the next command."""
+    monkeypatch.setattr("workbench.run.open_tracking", Tracking)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/no/such/place/mlflow.db")
+    assert main(["optimize", "toy.toml"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert [line[:9] for line in said.out.splitlines() if "tracking" in line] == ["tracking:"]
+    (run,) = workspace.glob("runs/toy/*/state.json")
+    assert (run.parent / "1-gepa" / "bundle" / "bundle.json").is_file()
+    ops = {json.loads(line)["op"] for line in (run.parent / "tracking.jsonl").read_text().splitlines()}
+    assert ops == {"params", "dataset", "artifact", "metrics", "prompt", "text", "status"}
 
 
 def test_everything_that_is_recorded_is_caught_up(
