@@ -186,7 +186,7 @@ class LabelTreeTrainer(GRPOTrainer):
         self._reference = self._starting_point() if objective.beta else None
         if self._draws:
             # TRL asks "the reference model" for log-probabilities; the hook below answers for it.
-            self.beta, self.ref_model = objective.beta, self._reference
+            self.beta, self.ref_model = objective.beta, cast(Any, self._reference)
 
     def label_scores(self, rows: Sequence[int]) -> Tensor:
         """Log-probability of every label for the given training rows, float32 (n_rows, n_labels), differentiable."""
@@ -210,11 +210,12 @@ class LabelTreeTrainer(GRPOTrainer):
 
     @torch.no_grad()
     def _starting_point(self) -> StartingPoint:
-        was_training = self.model.training
-        self.model.eval()
+        model: Any = self.model
+        was_training = model.training
+        model.eval()
         rows, at_once = sorted(set(self._order)), self.args.per_device_train_batch_size
         parts = [self._edges(rows[i : i + at_once]) for i in range(0, len(rows), at_once)]
-        self.model.train(was_training)
+        model.train(was_training)
         return StartingPoint(torch.cat(parts), {row: line for line, row in enumerate(rows)})
 
     # --- sampled -----------------------------------------------------------------------------------------------
@@ -270,7 +271,7 @@ class LabelTreeTrainer(GRPOTrainer):
         entropies: Tensor | None = None
         if model is self._reference:
             rows = {p: Row(p[n_prefix:], self._rows.tree) for p in by_prompt}
-            edges = self._reference.of([self._by_tokens[row.tokens] for row in rows.values()]).flatten()
+            edges = self._reference.of([self._by_tokens[tuple(row.tokens)] for row in rows.values()]).flatten()
         else:
             rows = {p: Row(p[n_prefix:], OptionTree.build(list(options))) for p, options in by_prompt.items()}
             with self.accelerator.autocast():

@@ -182,6 +182,14 @@ def test_narrow_numbers_train(bundle, tmp_path, monkeypatch, dtype, lora_rank):
     assert -log_probs[np.arange(len(gold)), gold].mean() == pytest.approx(entry["dev_after"]["log_loss"], abs=0.05)
 
 
+def test_what_the_objective_says_reaches_trl(tmp_path):
+    objective = Objective("sampled", n_rollouts=2, beta=0.1, loss_type="bnpo", scale_rewards="batch")
+    context = StageContext(tmp_path, Record(), open_float32, 7)
+    args = grpo_config(MODES["sampled"], objective, context, autocast=False, on_cpu=True, n_answer_tokens=3)
+    assert (args.num_generations, args.loss_type, args.scale_rewards, args.seed) == (2, "bnpo", "batch", 7)
+    assert args.beta == 0, "TRL would load the untuned model as the reference"
+
+
 def test_two_visible_gpus_are_one_too_many(bundle, engine, tmp_path, monkeypatch):
     """transformers counts them and TRL refuses; a label tree is trained on one."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
