@@ -137,6 +137,23 @@ def test_what_is_negligible_before_a_temperature_may_not_be_after_it():
     assert 0.5 * np.abs(after - full).sum() <= 1e-4
 
 
+@pytest.mark.parametrize("bias", [(), (0.0, *np.linspace(-1, 1, 20).tolist())], ids=["plain", "biased"])
+@pytest.mark.parametrize("temperature", [1.3, 2.0, 4.0])
+def test_options_that_share_a_path_can_outweigh_it_together(temperature, bias):
+    """20 options behind one token of probability m weigh up to 20^(1 - 1/T) m^(1/T) after T, and equal parts do."""
+    tree = OptionTree.build([(1, END), *((9, k, END) for k in range(20))])
+    calibration, mass = Calibration(temperature, bias), 1e-2
+    edges = np.zeros((1, tree.n_edges))
+    # By m^(1/T) times the heaviest one alone it could stay unexpanded.
+    edges[0, tree.first_edge[1]] = temperature * (np.log(0.9 * mass) - max(bias, default=0.0))
+    for truth in (np.log(np.full(20, 0.05)), np.where(np.arange(20) == 19, 0.0, -np.inf)):
+        edges[0, tree.last_edge[1:]] = 0.0
+        edges[0, [np.flatnonzero(path)[1] for path in tree.incidence[1:]]] = truth
+        fast = calibration.apply(expand(tree, edges, mass, False, calibration).scores())
+        full = calibration.apply(expand(tree, edges, 0.0).scores())
+        assert 0.5 * np.abs(fast - full).sum() <= mass
+
+
 def test_what_is_no_probability_is_refused():
     tree = OptionTree.build([(1, END), (2, END)])
     for wrong in (np.nan, np.inf):
