@@ -1,4 +1,10 @@
-"""Text to tokens: template markup kept apart from what a user wrote, and rows made to fit the context."""
+"""Text to tokens: template markup kept apart from what a user wrote, and rows made to fit the context.
+
+A prompt is tokenised in segments and must come out as it would in one piece. Two things stand against that. Tokenizers
+of the SentencePiece kind put a space before a text, which a segment in the middle of a prompt must not get: those are
+tokenised by a copy without it (``_continuing``), but where the segment follows a special token and the tokenizer itself
+would begin anew. And a space at a markup's end belongs to the word behind it.
+"""
 
 from __future__ import annotations
 
@@ -53,11 +59,14 @@ class PromptTokens:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise ModelError("the tokenizer is a slow one: expected a fast tokenizer (tokenizer.json)")
-        self._plain = _without_added_tokens(backend)
+        spec = json.loads(backend.to_str())
+        self._special = {added["id"]: added["content"] for added in spec["added_tokens"] if added["special"]}
+        self._begin, self._middle, self._puts_space = _plain_tokenizers(spec)
         self.name = name
         self.max_tokens = max_tokens
         self.long_rows = long_rows
-        self.end_of_turn = tuple(self.markup(template.end_of_turn))
+        self._begins_anew: dict[str, bool] = {}
+        self.end_of_turn = tuple(self._markup_inside(template.end_of_turn))
         self.n_shortened = 0
         self._trees: dict[tuple[str, ...], OptionTree] = {}
 
@@ -66,17 +75,19 @@ class PromptTokens:
         return self._tokenizer.encode(text, add_special_tokens=False) if text else []
 
     def plain(self, text: str) -> list[int]:
-        """Tokens of instructions and rows; ``<|im_end|>`` in a row is nine ordinary characters."""
-        return self._plain.encode(text, add_special_tokens=False).ids if text else []
+        """Tokens of plain text within a prompt; ``<|im_end|>`` in a row is nine ordinary characters."""
+        return self._encode(self._middle, text)
 
     def prefix(self, prompt: Rendered) -> tuple[int, ...]:
         """Everything before the row."""
-        before_system, system, before_user = prompt.prefix
-        return (*self.markup(before_system), *self.plain(system), *self.markup(before_user))
+        before_system, space = _without_last_space(prompt.before_system)
+        before_user, _ = _without_last_space(prompt.before_user)
+        system = self._plain_after(before_system, space + prompt.system)
+        return (*self.markup(before_system), *system, *self._markup_inside(before_user))
 
     def row(self, prompt: Rendered) -> tuple[int, ...]:
         """The row and what follows it, up to the answer; never shortened."""
-        return (*self.plain(prompt.user), *self._after_row(prompt))
+        return (*self._user(prompt), *self._after_row(prompt))
 
     def rows(self, prompts: Sequence[Rendered], reserved: int, numbers: Sequence[int | str]) -> list[tuple[int, ...]]:
         """``row`` for many prompts, made to fit the context as ``long_rows`` says.
@@ -95,7 +106,7 @@ class PromptTokens:
         """
         fitted, refused = [], []
         for prompt, number in zip(prompts, numbers, strict=True):
-            user, after = self.plain(prompt.user), self._after_row(prompt)
+            user, after = self._user(prompt), self._after_row(prompt)
             room = None if self.max_tokens is None else self.max_tokens - reserved - len(after)
             if room is not None and len(user) > room:
                 if self.long_rows == "refuse" or room < 1:
@@ -128,8 +139,51 @@ class PromptTokens:
     def _after_row(self, prompt: Rendered) -> tuple[int, ...]:
         # Without a thought both stretches of markup are tokenised as one string, as they are written.
         if not prompt.thought:
-            return tuple(self.markup(prompt.after_user + prompt.answer_start))
-        return (*self.markup(prompt.after_user), *self.plain(prompt.thought), *self.markup(prompt.answer_start))
+            return tuple(self._markup_inside(prompt.after_user + prompt.answer_start))
+        after_user, space = _without_last_space(prompt.after_user)
+        thought = self._plain_after(after_user, space + prompt.thought)
+        return (*self._markup_inside(after_user), *thought, *self._markup_inside(prompt.answer_start))
+
+    def _user(self, prompt: Rendered) -> list[int]:
+        before, space = _without_last_space(prompt.before_user)
+        return self._plain_after(before, space + prompt.user) if before else self.plain(space + prompt.user)
+
+    def _plain_after(self, markup: str, text: str) -> list[int]:
+        """Plain text behind markup, or at the very beginning."""
+        return self._encode(self._begin if self._begins_after(markup) else self._middle, text)
+
+    def _begins_after(self, markup: str) -> bool:
+        """Whether the tokenizer takes what follows this markup for the beginning of a text."""
+        if not self._puts_space or not markup:
+            return self._puts_space
+        if markup not in self._begins_anew:
+            before, whole = self.markup(markup), self.markup(markup + "x")
+            parts = [before + self._encode(one, "x") for one in (self._middle, self._begin)]
+            self._begins_anew[markup] = whole == parts[1] != parts[0]
+        return self._begins_anew[markup]
+
+    def _markup_inside(self, text: str) -> list[int]:
+        """Tokens of template text that follows plain text."""
+        if not self._puts_space or not text:
+            return self.markup(text)
+        # Behind a letter, which is then taken away, the tokenizer does not take it for a beginning.
+        for letter in "x0.":
+            before, whole = self.markup(letter), self.markup(letter + text)
+            if whole[: len(before)] == before:
+                return whole[len(before) :]
+        return self.markup(text)
+
+    def _encode(self, tokenizer: Tokenizer, text: str) -> list[int]:
+        encoding = tokenizer.encode(text, add_special_tokens=False)
+        if self._special.keys().isdisjoint(encoding.ids):
+            return encoding.ids
+        # A vocabulary of pieces can hold a special token's string as a piece: told in two parts it is none. (What is
+        # unknown is a special token, too, but does not stand for its own name.)
+        for (start, end), one in zip(encoding.offsets, encoding.ids, strict=True):
+            if one in self._special and self._special[one] in text[start:end] and end - start > 1:
+                cut = end - 1
+                return self._encode(tokenizer, text[:cut]) + self._encode(self._middle, text[cut:])
+        return encoding.ids
 
     def _refusal(self, refused: Sequence[tuple[str, int, int]]) -> str:
         """What is said of rows that do not fit: (name, tokens with the prompt, room) each."""
@@ -159,9 +213,37 @@ def shorten(tokens: Sequence[int], room: int, how: str) -> list[int]:
     return [*tokens[: room - tail], *tokens[len(tokens) - tail :]]
 
 
-def _without_added_tokens(backend: Tokenizer) -> Tokenizer:
-    """The same tokenizer with no string singled out as special, so that no text can forge markup."""
-    spec = json.loads(backend.to_str())
-    spec["added_tokens"] = []
-    spec["post_processor"] = None
-    return Tokenizer.from_str(json.dumps(spec))
+def _without_last_space(markup: str) -> tuple[str, str]:
+    return (markup[:-1], " ") if markup.endswith(" ") else (markup, "")
+
+
+def _plain_tokenizers(spec: dict[str, Any]) -> tuple[Tokenizer, Tokenizer, bool]:
+    """The same tokenizer with no string singled out as special, so that no text can forge markup.
+
+    Returns
+    -------
+    begin, middle : Tokenizer
+        For the beginning of a text, and for text that stands within one.
+    puts_space : bool
+        Whether they differ.
+    """
+    spec = {**spec, "added_tokens": [], "post_processor": None}
+    continuing = {**spec, **{step: _continuing(spec.get(step)) for step in ("normalizer", "pre_tokenizer")}}
+    begin, middle = (Tokenizer.from_str(json.dumps(one)) for one in (spec, continuing))
+    return begin, middle, continuing != spec
+
+
+def _continuing(step: Any) -> Any:
+    """A step of a tokenizer without the space that it puts before a text."""
+    if not isinstance(step, dict):
+        return step
+    if step["type"] == "Prepend":
+        return None
+    if step["type"] == "Metaspace":
+        return {**step, "prepend_scheme": "never"}
+    if step["type"] == "ByteLevel":
+        return {**step, "add_prefix_space": False}
+    if step["type"] == "Sequence":
+        name = "normalizers" if "normalizers" in step else "pretokenizers"
+        return {**step, name: [inner for inner in map(_continuing, step[name]) if inner is not None]}
+    return step
