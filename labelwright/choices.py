@@ -9,13 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.choice_cells import choices_cell
 from labelwright.errors import DataError
-from labelwright.task import LETTERS, Example, choices_cell
+from labelwright.records import Fault, refusal
+from labelwright.task import LETTERS, Example
+
+# What the label of a row with choices may be, and how that is called.
+LabelAs = Literal["auto", "text", "letter", "index0", "index1"]
+_WAYS: dict[LabelAs, str] = {
+    "text": "texts of choices",
+    "letter": "letters",
+    "index0": "numbers from 0",
+    "index1": "numbers from 1",
+}
 
 
 def lettered(question: str, choices: Sequence[str], where: str = "row") -> str:
@@ -65,25 +76,103 @@ def split_lettered(text: str) -> tuple[str, tuple[str, ...]]:
 
 
 def as_letters(example: Example, where: str = "row") -> Example:
-    """The same row over letters: its text with the choices, its label the letter of the right one.
+    """``over_letters`` for one row; ``where`` is what to call it in messages."""
+    lines = _choice_lines(example, where)
+    found = _find(example.label, lines, read_label_as([example], where))
+    if found is None:
+        raise DataError(f"{where}: {_not_found(example.label, lines)}")
+    return _over_letters(example, lines, found)
+
+
+def over_letters(examples: Sequence[Example], source: str = "data", label_as: LabelAs = "auto") -> list[Example]:
+    """The same rows over letters: texts with their choices, labels the letters of the right ones.
 
     Rows with the same question become one group, so that they stay on one side of every split.
+
+    Parameters
+    ----------
+    label_as : {"auto", "text", "letter", "index0", "index1"}
+        What the labels are: texts of choices, letters, or numbers from 0 or from 1. "auto" is ``read_label_as``.
 
     Raises
     ------
     DataError
-        No choices, choices that ``lettered`` refuses, or a label that is none of them, or several.
+        No choices, choices that ``lettered`` refuses, or a label that is none of them, or several: all rows at once.
+        Labels that can be read in several ways.
     """
+    lines, faults = [], []
+    for number, example in enumerate(examples, start=1):
+        try:
+            lines.append(_choice_lines(example, "the row"))
+        except DataError as error:
+            faults.append(Fault(number, str(error)))
+    if faults:
+        raise refusal(source, faults)
+    label_as = read_label_as(examples, source) if label_as == "auto" else label_as
+    rows = []
+    for number, (example, choices) in enumerate(zip(examples, lines, strict=True), start=1):
+        found = _find(example.label, choices, label_as)
+        if found is None:
+            faults.append(Fault(number, _not_found(example.label, choices)))
+        else:
+            rows.append(_over_letters(example, choices, found))
+    if faults:
+        raise refusal(source, faults)
+    return rows
+
+
+def read_label_as(examples: Sequence[Example], source: str) -> LabelAs:
+    """What the labels of rows with choices are, seen from all of them: what fits every row, or else most.
+
+    Raises
+    ------
+    DataError
+        If several readings fit every row and mean different choices.
+    """
+    rows = [(example.label, tuple(" ".join(one.split()) for one in example.choices or ())) for example in examples]
+    read = {way: [_find(label, lines, way) for label, lines in rows] for way in _WAYS}
+    fitting = [way for way in _WAYS if None not in read[way]]
+    if not fitting:
+        return max(_WAYS, key=lambda way: sum(found is not None for found in read[way]))
+    if any(read[way] != read[fitting[0]] for way in fitting):
+        raise DataError(
+            f"{source}: the labels can be read as {' or as '.join(_WAYS[way] for way in fitting)}, and mean different "
+            f"choices; write the text of the right choice, or say which in a recipe: "
+            f"[data] choice_label = {' or '.join(map(repr, fitting))}"
+        )
+    return fitting[0]
+
+
+def _find(label: str, lines: Sequence[str], way: LabelAs) -> int | None:
+    """Place of the choice that a label means; None where it means none, or several."""
+    if way == "text":
+        text = " ".join(label.split())
+        return lines.index(text) if lines.count(text) == 1 else None
+    if way == "letter":
+        letter = label.strip("(). ").upper()
+        found = LETTERS.index(letter) if letter in LETTERS else -1
+    else:
+        # A column of numbers with gaps in it comes as 1.0.
+        number = label.removesuffix(".0")
+        found = int(number) - int(way[-1]) if number.isdecimal() and len(number) < 4 else -1
+    return found if 0 <= found < len(lines) else None
+
+
+def _choice_lines(example: Example, where: str) -> tuple[str, ...]:
     if not example.choices:
         raise DataError(f"{where} has no choices; a task without labels needs them in every row")
-    text = lettered(example.text, example.choices, where)
-    lines = split_lettered(text)[1]
-    label = " ".join(example.label.split())
-    if lines.count(label) != 1:
-        found = "none" if label not in lines else "several"
-        raise DataError(f"{where}: the label {example.label!r} is {found} of its choices; correct label or choices")
+    return split_lettered(lettered(example.text, example.choices, where))[1]
+
+
+def _not_found(label: str, lines: Sequence[str]) -> str:
+    found = "several" if " ".join(label.split()) in lines else "none"
+    return f"the label {label!r} is {found} of its choices; correct label or choices"
+
+
+def _over_letters(example: Example, lines: tuple[str, ...], found: int) -> Example:
     group = example.group if example.group is not None else f"question: {example.text.strip()}"
-    return replace(example, text=text, label=LETTERS[lines.index(label)], choices=lines, group=group)
+    text = lettered(example.text, lines)
+    return replace(example, text=text, label=LETTERS[found], choices=lines, group=group)
 
 
 def read_choices(value: Any, where: str) -> tuple[str, ...]:

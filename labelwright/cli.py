@@ -90,6 +90,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     evaluate.add_argument(
         "--choices-column", default="choices", metavar="NAME", help="column of the row's choices (default: choices)"
     )
+    evaluate.add_argument(
+        "--similar-labels",
+        choices=("refuse", "merge"),
+        default="refuse",
+        help="labels that differ from the bundle's only in how they are written, as 0 and 0.0 (default: refuse)",
+    )
     evaluate.add_argument("--group-column", metavar="NAME", help="rows of one group count as one draw in the intervals")
     evaluate.add_argument("--json", action="store_true", help="the numbers as one JSON object")
 
@@ -216,25 +222,20 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from labelwright.bundle import load
-    from labelwright.choices import as_letters
+    from labelwright.choices import over_letters
     from labelwright.intervals import bootstrap_intervals
     from labelwright.metrics import answers
-    from labelwright.task import read_examples
+    from labelwright.task import read_examples, with_labels_of
 
     columns = {"text": arguments.text_column, "label": arguments.label_column, "group": arguments.group_column}
     task = load(arguments.bundle).task
     if task.by_row:
         columns["choices"] = arguments.choices_column
     examples = read_examples(arguments.input, **columns)
-    if task.by_row:
-        examples = [as_letters(example, f"{arguments.input}, row {n}") for n, example in enumerate(examples, start=1)]
     names = task.names
-    for number, example in enumerate(examples, start=1):
-        if example.label not in names:
-            raise DataError(
-                f"{arguments.input}, row {number}: label {example.label!r} is not one of the bundle's {len(names)} "
-                f"labels; correct or remove the row"
-            )
+    if task.by_row:
+        examples = over_letters(examples, arguments.input)
+    examples = with_labels_of(names, examples, arguments.input, arguments.similar_labels)
     bundle, engine = _open(arguments)
     probs = np.concatenate(list(_shown(_probabilities([example.text for example in examples], bundle, engine))))
     n_silent = int((answers(probs) < 0).sum())

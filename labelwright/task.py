@@ -6,19 +6,24 @@ by file and row.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from labelwright.choice_cells import choices_and_marks, marked_texts
 from labelwright.errors import DataError
-from labelwright.records import Fault, Row, checked_text, optional_text, read_rows, refusal, text_of
+from labelwright.records import Fault, Row, listed, optional_text, read_rows, refusal, text_of
+from labelwright.spelling import Similar, Source, reconcile, text_key
 
 # What stands before a row's own choices.
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+_SHOWN_CONFLICTS = 6
+# Punctuation that carries no meaning of its own. Brackets are none of it: ":)" and ":(" say different things.
+_PROSE = re.compile("(?<!\\d)[.,:-]|[.,:-](?!\\d)|[;!?'\"\u2013\u2014¿¡。、]")  # en and em dash
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ class Example:
         The row's own answers, where they differ by row (multiple choice).
     group : str, optional
         Rows of one group (paraphrases, one customer, one document) stay on one side of every split.
+    side : str, optional
+        The split that the row was given for, as a file of its own; no column of a file can say it.
     """
 
     id: str
@@ -108,6 +115,7 @@ class Example:
     label: str
     choices: tuple[str, ...] | None = None
     group: str | None = None
+    side: str | None = None
 
 
 @dataclass(frozen=True)
@@ -167,32 +175,39 @@ def examples_from_records(
 
 def _examples(rows: Iterable[Row | Fault], columns: Mapping[str, str | None], source: str) -> list[Example]:
     wanted = {role: column for role, column in columns.items() if column}
-    examples, faults = [], []
+    examples: list[Example] = []
+    marks: list[tuple[str, ...]] = []
+    faults = []
     for row in rows:
         if isinstance(row, Fault):
             faults.append(row)
             continue
         try:
-            examples.append(_example(row, wanted))
+            example, names = _example(row, wanted)
         except DataError as error:
             faults.append(Fault(row.number, str(error)))
             if row.number == 1 and not set(wanted.values()) <= set(row.record):
                 break  # a column that the first row lacks is a wrong name: once is enough
+        else:
+            examples.append(example)
+            marks.append(names)
     if faults:
         raise refusal(source, faults)
-    return examples
+    labels = marked_texts([row.label for row in examples], [row.choices or () for row in examples], marks, source)
+    return [replace(row, label=label) for row, label in zip(examples, labels, strict=True)] if any(marks) else examples
 
 
-def _example(row: Row, wanted: Mapping[str, str]) -> Example:
-    """The row as an example. Raises DataError with the first thing that is wrong with it."""
+def _example(row: Row, wanted: Mapping[str, str]) -> tuple[Example, tuple[str, ...]]:
+    """The row, and what it calls its choices. Raises DataError with the first thing that is wrong with it."""
     text, label = (text_of(row.record, wanted[role], role) for role in ("text", "label"))
     group, id = (_name(row.record, wanted[role], role) if role in wanted else "" for role in ("group", "id"))
-    choices = None
+    choices: tuple[str, ...] | None = None
+    marks: tuple[str, ...] = ()
     if "choices" in wanted:
         if wanted["choices"] not in row.record:
             optional_text(row.record, wanted["choices"], "choices")  # raises, with the message for a missing column
-        choices = choices_cell(row.record[wanted["choices"]], "")
-    return Example(id or str(row.number), text, label, choices, group or None)
+        choices, marks = choices_and_marks(row.record[wanted["choices"]]) or (None, ())
+    return Example(id or str(row.number), text, label, choices, group or None), marks
 
 
 def _name(record: Mapping[str, Any], column: str, role: str) -> str:
@@ -203,72 +218,131 @@ def _name(record: Mapping[str, Any], column: str, role: str) -> str:
     return optional_text(record, column, role)
 
 
-def check_examples(examples: Sequence[Example], names: Sequence[str] | None = None, source: str = "data") -> None:
+def check_examples(
+    examples: Sequence[Example], names: Sequence[str] | None = None, source: str = "data", least_rows: int = 2
+) -> None:
     """Refuse rows from which no honest classifier can be made.
 
     Parameters
     ----------
     names : sequence of str, optional
         The labels of the task; without them every label that occurs is taken.
+    least_rows : int
+        Rows that a label needs: 2 where it must be learnt and measured, 1 where it is measured on other rows. With 0
+        the rows are themselves what is measured on: of them, only labels and ids are checked.
 
     Raises
     ------
     DataError
-        A label outside ``names``; a single class; a label with one row; one text with two labels; a repeated id.
+        Labels outside ``names``; a single class; labels with too few rows; texts with two labels; repeated ids: all
+        that is found, in one message.
     """
     if not examples:
         raise DataError(f"{source}: no rows; a classifier needs at least two of each of two labels")
     counts = Counter(example.label for example in examples)
-    for number, example in enumerate(examples, start=1):
-        if names is not None and example.label not in names:
-            raise DataError(
-                f"{source}, row {number}: label {example.label!r} is not one of the task's {len(names)} labels; "
-                f"add it to the recipe's labels or correct the row"
-            )
-    if len(counts) < 2:
+    if least_rows and len(counts) < 2:
         raise DataError(f"{source}: all {len(examples)} rows have the label {next(iter(counts))!r}; two are needed")
-    single = [name for name, n in counts.items() if n == 1]
+    known = counts if names is None else names
+    remedy = "add it to the recipe's labels or correct the row"
+    faults = _unknown(examples, known, f"the task's {len(known)} labels; {remedy}")
+    said = [str(refusal(source, faults)).removeprefix(f"{source}, ")] if faults else []
+    if least_rows:
+        said += [f"{one}; keep one of them" for one in conflicts(examples)]
+    single = [name for name, n in counts.items() if n < least_rows]
     if single:
-        raise DataError(f"{source}: label {single[0]!r} has one row; add rows or remove the label, it cannot be split")
-    first: dict[str, tuple[int, Example]] = {}
-    for number, example in enumerate(examples, start=1):
-        # Not ``normalise``: "great :)" and "great :(" are two texts, and may well have two labels.
-        row, seen = first.setdefault(" ".join(example.text.casefold().split()), (number, example))
-        if seen.label != example.label:
-            raise DataError(
-                f"{source}, rows {row} and {number}: the same text is labelled {seen.label!r} and "
-                f"{example.label!r}; keep one of them"
-            )
+        which = f"label {single[0]!r} has" if len(single) == 1 else f"labels {listed(map(repr, single))} have"
+        said.append(f"{which} one row; add rows or remove the label, it cannot be split")
     repeated = [id for id, n in Counter(example.id for example in examples).items() if n > 1]
     if repeated:
-        raise DataError(f"{source}: id {repeated[0]!r} occurs more than once; ids must be unique")
+        which = f"id {repeated[0]!r} occurs" if len(repeated) == 1 else f"ids {listed(map(repr, repeated))} occur"
+        said.append(f"{which} more than once; ids must be unique")
+    if said:
+        raise DataError(f"{source}{', ' if said[0].startswith('row') else ': '}{'; '.join(said)}")
+
+
+def with_labels_of(
+    names: Sequence[str], examples: Sequence[Example], source: str, similar: Similar = "refuse"
+) -> list[Example]:
+    """The rows, to be measured by a classifier of these labels.
+
+    Raises
+    ------
+    DataError
+        Labels that are written otherwise than the classifier's, where ``similar`` refuses them; others that it does not
+        have. All of them, with how many rows they have.
+    """
+    counts = Counter(example.label for example in examples)
+    owner = Source("the bundle's labels", dict.fromkeys(names, 0), listed=True)
+    written = reconcile([owner, Source(source, counts)], similar, "say --similar-labels merge to take them for one")
+    relabelled = [replace(example, label=written[example.label]) for example in examples]
+    whose = f"the bundle's {len(names)} labels"
+    if faults := _unknown(relabelled, names, f"{whose}, {listed(map(repr, names), 20)}; correct or remove the row"):
+        raise refusal(source, faults)
+    return relabelled
+
+
+def _unknown(examples: Sequence[Example], names: Iterable[str], whose: str) -> list[Fault]:
+    known = set(names)
+    return [
+        Fault(number, f"label {example.label!r} is not one of {whose}")
+        for number, example in enumerate(examples, start=1)
+        if example.label not in known
+    ]
+
+
+def conflicts(examples: Sequence[Example]) -> list[str]:
+    """What texts have two labels: a sentence each, and behind six of them one on the others."""
+    same: dict[str, list[int]] = defaultdict(list)
+    for i, example in enumerate(examples):
+        same[text_key(example.text)].append(i)
+    found = [
+        (listed(i + 1 for i in rows), listed(repr(label) for label in dict.fromkeys(examples[i].label for i in rows)))
+        for rows in same.values()
+        if len({examples[i].label for i in rows}) > 1
+    ]
+    said = [f"rows {rows}: the same text is labelled {labels}" for rows, labels in found[:_SHOWN_CONFLICTS]]
+    rest = found[_SHOWN_CONFLICTS:]
+    if rest:
+        said.append(f"so are {len(rest)} more texts, rows {listed(rows for rows, _ in rest)}")
+    return said
 
 
 def normalise(text: str) -> str:
-    """A text with case, punctuation and spacing taken out, for finding duplicates.
+    """A text with case, prose punctuation and spacing taken out, for finding texts that are nearly one.
 
-    Where nothing would be left (emoji, "???"), only case and spacing are.
+    Other signs stay (emoji, the ++ of C++), and so do points between digits. Where nothing would be left ("?!"), only
+    case and spacing are taken out.
 
-    >>> normalise("Won't  START!!")
-    'won t start'
+    Examples
+    --------
+    >>> normalise("Won't  START!!"), normalise("C++, 1.5") == normalise("C#, 1.5")
+    ('won t start', False)
     """
-    return " ".join(re.findall(r"\w+", text.lower()) or text.lower().split())
+    key = text_key(text)
+    return " ".join(_PROSE.sub(" ", key).split()) or key
+
+
+def family_keys(example: Example) -> list[tuple[str, ...]]:
+    """What connects a row to others that must stand on its side of the splits: rows that share a key.
+
+    The same text (``text_key``); nearly the same text (``normalise``) with the same label, since with another one its
+    signs are what decides; the same group.
+    """
+    keys: list[tuple[str, ...]] = [("text", text_key(example.text)), ("near", normalise(example.text), example.label)]
+    return keys if example.group is None else [*keys, ("group", example.group)]
 
 
 def find_leaks(splits: Splits) -> list[tuple[str, str]]:
-    """Pairs of ids on two sides of the splits that share a normalised text or a group."""
-    owner: dict[str, tuple[str, str]] = {}
-    leaks = []
+    """Pairs of ids on two sides of the splits that share one of their ``family_keys``."""
+    owner: dict[tuple[str, ...], tuple[str, str]] = {}
+    leaks: dict[tuple[str, str], None] = {}
     for side in ("train", "dev", "calib", "test"):
         for example in getattr(splits, side):
-            keys = ["text:" + normalise(example.text)]
-            if example.group is not None:
-                keys.append("group:" + example.group)
-            for key in keys:
+            for key in family_keys(example):
                 other_side, other_id = owner.setdefault(key, (side, example.id))
                 if other_side != side:
-                    leaks.append((other_id, example.id))
-    return leaks
+                    leaks[other_id, example.id] = None
+    return list(leaks)
 
 
 def texts_and_labels(examples: Sequence[Example]) -> tuple[list[str], list[str]]:
@@ -282,20 +356,3 @@ def by_label(examples: Sequence[Example]) -> dict[str, list[Example]]:
     for example in examples:
         rows[example.label].append(example)
     return dict(rows)
-
-
-def choices_cell(value: Any, where: str) -> tuple[str, ...] | None:
-    """A row's own answers: a list, or in a CSV cell a JSON list."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError:
-            value = None
-    if hasattr(value, "tolist"):
-        value = value.tolist()
-    if not isinstance(value, list | tuple):
-        where = f"{where}: " if where else ""
-        raise DataError(f'{where}the choices are not a list; expected one such as ["yes", "no"]')
-    return tuple(checked_text(str(one), "choices") for one in value)

@@ -27,6 +27,8 @@ _CURVE_LEGEND = """Test accuracy in percent of a rung that was shown that many t
 the rows, ± their standard deviation, number of draws in brackets."""
 _SUSPECT_LEGEND = """Rows to which these rungs, which never learnt from them, all give one and the same other label, and
 which confident learning (Northcutt et al. 2021) calls issues. Some will be right as they are: look before changing."""
+# A remark on the rows quotes texts and names files: longer than a cell.
+_LONGEST_REMARK = 2000
 _SEEDS_LEGEND = "Mean ± standard deviation over the trainings, the rung itself being one of them."
 _OUTSIDE_LEGEND = """Rows out of scope have no right label. AUROC: how often such a row gets less confidence than a test
 row. Answered all the same: share of them above the confidence at which 95 % of the test rows are answered."""
@@ -80,6 +82,7 @@ def report_markdown(
         f"Rows: train {splits['train']}, dev {splits['dev']}, calib {splits['calib']}, test {splits['test']}; "
         f"{splits['n_labels']} labels; split digest {splits['digest']}. "
         f"Made by `{report['command']}` on {report['machine']}.",
+        *(f"- {tables.escaped(remark, _LONGEST_REMARK)}" for remark in splits.get("remarks", ())),
         "## Leaderboard, on the test split",
         tables.table(*table(report)),
         _LEGEND.format(margin=f"{100 * report['verdict']['margin']:.3g}"),

@@ -20,10 +20,12 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, cast
 
 from labelwright import model_names
+from labelwright.choices import LabelAs
 from labelwright.engine import BACKENDS, LONG_ROWS, UNEXPANDED_MASS, EngineSettings, device_fault
 from labelwright.errors import RecipeError
 from labelwright.prompt import Style
 from labelwright.settings import BELOW_ONE, Check, Choice, Items, Range, Text, shown
+from labelwright.spelling import Similar
 from labelwright.task import Label, Task
 from workbench.recipe_faults import Faults, name_fault, store_fault, url_fault
 from workbench.tables import fill, read_table, unknown_keys
@@ -120,7 +122,14 @@ class DataTable:
         A label that is none: rows of it have no right answer. They are no part of the splits; the comparison asks how
         well a rung's confidence tells them from test rows. Empty where there is none.
     max_rows : int
-        Take this many rows of ``path``, drawn with the recipe's seed; 0 takes all.
+        Take this many rows of ``path``, drawn with the recipe's seed, so many of every label that it can stand on every
+        side; 0 takes all.
+    similar_labels : "refuse", "merge" or "keep"
+        What labels are that differ only in how they are written ("0" and "0.0", "Pool" and "pool ") among ``path``,
+        ``test_path``, ``out_of_scope`` and ``[task] labels``: an error, one label, or different labels.
+    choice_label : "auto", "text", "letter", "index0" or "index1"
+        What ``label`` holds where rows bring their own choices: the right one's text, its letter, or its number, from
+        0 or from 1. "auto" finds out, and refuses where several readings fit.
     """
 
     path: Name = ""
@@ -136,6 +145,8 @@ class DataTable:
     test_path: Name = ""
     out_of_scope: Name = ""
     max_rows: Annotated[int, Range(0, expected="a number of rows, or 0 for all")] = 0
+    similar_labels: Similar = "refuse"
+    choice_label: LabelAs = "auto"
 
     def __post_init__(self) -> None:
         for one, other in (("text", "label"), ("text", "choices"), ("label", "choices"), ("label", "group")):
@@ -343,6 +354,10 @@ class Recipe:
     def fingerprints(self) -> dict[str, str]:
         """One short hash for each table that a run keeps from its beginning, and for the seed."""
         tables = {name: asdict(getattr(self, name)) for name in FIXED_TABLES}
+        # Keys that came later say nothing new where they are as they were before: older runs go on.
+        for name in ("similar_labels", "choice_label"):
+            if getattr(self.data, name) == getattr(DataTable, name):
+                del tables["data"][name]
         tables["seed"] = {"seed": self.seed}
         return {name: _short_hash(table) for name, table in tables.items()}
 

@@ -35,7 +35,8 @@ def write_report(work: Session, ladder: Ladder, rungs: Sequence[Rung], test: Seq
     curves = chosen_curves(stage_curves(work, ladder))
     about = {"recipe": work.recipe.name, "run": path.name, "command": command, "machine": machine()}
     stages = stage_records(work, ladder)
-    report = report_json(board, run=about, splits=split_summary(work.splits), labels=names, stages=stages, test=test)
+    about_rows = split_summary(work.splits, work.data_remarks)
+    report = report_json(board, run=about, splits=about_rows, labels=names, stages=stages, test=test)
     drawn = figures(board, names, curves)
     save(drawn, path / "plots")
     bundle = work.newest_bundle() if work.folder.done_steps() else None

@@ -26,7 +26,17 @@ from labelwright.metrics import evaluate
 from labelwright.prompt import Prompt
 from labelwright.task import Example, Splits, Task
 from optimizers.stage import StageContext
-from workbench.data import SIDES, load_rows, make_splits, max_choices, read_splits, split_digest, splits_document
+from workbench.data import (
+    SIDES,
+    Rows,
+    load_rows,
+    make_splits,
+    max_choices,
+    read_splits,
+    split_digest,
+    split_remarks,
+    splits_document,
+)
 from workbench.engines import Engines
 from workbench.folder import Clock, RunFolder, find_run, runs_of
 from workbench.ladder import Ladder, settings_of
@@ -48,7 +58,7 @@ VERB_STAGES = {"optimize": ("gepa",), "train": ("grpo",), "calibrate": ("calibra
 class Session:
     """One recipe run at work: rows, splits, task, engines and where things are reported."""
 
-    def __init__(self, recipe: Recipe, folder: RunFolder, rows: list[Example], display: Display) -> None:
+    def __init__(self, recipe: Recipe, folder: RunFolder, rows: Rows, display: Display) -> None:
         self.recipe = recipe
         self.folder = folder
         self.display = display
@@ -84,6 +94,11 @@ class Session:
                 self.tracking.log_artifact(self.tracking.run_id, self.folder.path / "recipe.toml")
                 self.tracking.log_artifact(self.tracking.run_id, self.folder.path / "splits.json")
                 yield self
+
+    @property
+    def data_remarks(self) -> list[str]:
+        """What there is to say of the rows and of how they were dealt, a sentence each."""
+        return [*self.rows.remarks, *split_remarks(self.splits, self.recipe.splits)]
 
     def newest_bundle(self) -> Bundle:
         """The bundle of the last finished step."""
@@ -197,7 +212,7 @@ def open_tracking(recipe: Recipe, folder: RunFolder, display: Display) -> Tracki
     return Tracking(recipe, folder, display)
 
 
-def choose_run(recipe: Recipe, verb: str, run: str, rows: list[Example], display: Display) -> RunFolder:
+def choose_run(recipe: Recipe, verb: str, run: str, rows: Rows, display: Display) -> RunFolder:
     """The run a verb works on: the one asked for, the newest, or a new one.
 
     ``demo`` continues the newest run if it is unfinished, ``optimize`` if its first step is; otherwise they begin a new
@@ -239,7 +254,7 @@ def choose_run(recipe: Recipe, verb: str, run: str, rows: list[Example], display
     return new_run(recipe, rows, display)
 
 
-def new_run(recipe: Recipe, rows: list[Example], display: Display) -> RunFolder:
+def new_run(recipe: Recipe, rows: Rows, display: Display) -> RunFolder:
     """Make a run folder with its splits."""
     splits = make_splits(rows, recipe.splits, recipe.seed)
     state = {"recipe": recipe.name, "fingerprints": recipe.fingerprints(), "begun_with": " ".join(sys.argv[1:])}
@@ -251,6 +266,8 @@ def new_run(recipe: Recipe, rows: list[Example], display: Display) -> RunFolder:
     )
     sizes = ", ".join(f"{side} {len(getattr(splits, side))}" for side in SIDES)
     display.say(f"run {folder.path}: {sizes} rows")
+    for remark in [*rows.remarks, *split_remarks(splits, recipe.splits)]:
+        display.say(f"  {remark}")
     return folder
 
 
@@ -273,7 +290,7 @@ def changed_tables(recipe: Recipe, folder: RunFolder) -> list[str]:
     return [name for name, value in recipe.fingerprints().items() if began.get(name) != value]
 
 
-def read_rows(recipe: Recipe) -> list[Example]:
+def read_rows(recipe: Recipe) -> Rows:
     """The recipe's rows, checked against its labels, before anything heavy is imported."""
     names = [label.name for label in recipe.task.labels] or None
     rows = load_rows(recipe.data, names, recipe.seed)

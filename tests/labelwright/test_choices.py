@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from labelwright.bundle import Bundle, load, save, verify
 from labelwright.calibration import Calibration
-from labelwright.choices import as_letters, lettered, present, rotations, split_lettered
+from labelwright.choices import as_letters, lettered, over_letters, present, rotations, split_lettered
 from labelwright.classifier import Classifier
 from labelwright.cli import main
 from labelwright.decide import log_scores, probabilities
 from labelwright.engine import Weights
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt
-from labelwright.task import Example, Label, Task
+from labelwright.task import Example, Label, Task, examples_from_records
 
 TASK = Task("quiz", "Answer the question.", max_choices=4)
 
@@ -139,3 +139,85 @@ def test_a_bundle_keeps_choices_and_rotations(tmp_path, monkeypatch, capsys):
     assert '"probabilities": {"stone": ' in capsys.readouterr().out
     assert main(["evaluate", folder, "--input", str(rows)]) == 0
     assert "accuracy     1.000" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------- choices as datasets have them
+
+ARC = {"text": ["stone", "wood", "iron"], "label": ["A", "B", "C"]}
+
+
+@pytest.mark.parametrize(
+    ("choices", "gold"),
+    [
+        (ARC, "B"),
+        (ARC, "wood"),
+        ({"text": ["stone", "wood", "iron"], "label": ["1", "2", "3"]}, "2"),
+        ({"A": "stone", "B": "wood", "C": "iron"}, "B"),
+        ([{"text": "stone", "label": "A"}, {"text": "wood", "label": "B"}, {"text": "iron", "label": "C"}], "B"),
+        ([{"text": "stone"}, {"text": "wood"}, {"text": "iron"}], "wood"),
+        ('{"text": ["stone", "wood", "iron"], "label": ["A", "B", "C"]}', "B"),
+        ("['stone', 'wood', 'iron']", "wood"),
+        (np.array(["stone", "wood", "iron"]), "wood"),
+        ({"text": np.array(["stone", "wood", "iron"]), "label": np.array(["A", "B", "C"])}, "B"),
+        (["stone", "wood", "iron"], "B"),
+        (["stone", "wood", "iron"], "b"),
+        (["stone", "wood", "iron"], "(B)"),
+    ],
+)
+def test_choices_and_labels_in_the_forms_of_datasets(choices, gold):
+    columns = {"text": "q", "label": "answer", "choices": "choices"}
+    rows = examples_from_records([{"q": "What floats?", "answer": gold, "choices": choices}], columns, "data")
+    assert over_letters(rows)[0].label == "B"
+    assert over_letters(rows)[0].choices == ("stone", "wood", "iron")
+
+
+def golds(*labels, n=3):
+    choices = ("stone", "wood", "iron", "cork")[:n]
+    return [Example(str(i), f"q {i}", str(label), choices=choices) for i, label in enumerate(labels)]
+
+
+def letters(*labels, **how):
+    return "".join(row.label for row in over_letters(golds(*labels), "quiz.csv", **how))
+
+
+def test_numbers_are_counted_as_all_rows_together_say():
+    assert letters(0, 1, 2) == "ABC"
+    assert letters(1, 2, 3) == "ABC"
+    assert letters("0.0", "1.0") == "AB"
+    with pytest.raises(
+        DataError, match=r"quiz.csv: the labels can be read as numbers from 0 or as numbers from 1"
+    ) as error:
+        letters(1, 2)
+    assert "[data] choice_label = 'index0' or 'index1'" in str(error.value)
+    assert letters(1, 2, label_as="index0") == "BC"
+    assert letters(1, 2, label_as="index1") == "AB"
+
+
+def test_readings_that_mean_different_choices_are_refused():
+    rows = [Example("1", "q", "A", choices=("B", "A"))]
+    with pytest.raises(DataError, match="texts of choices or as letters, and mean different"):
+        over_letters(rows)
+    assert over_letters(rows, label_as="text")[0].label == "B"
+    assert over_letters(rows, label_as="letter")[0].label == "A"
+    # One row that is no letter settles it.
+    assert [row.label for row in over_letters([*rows, Example("2", "q", "cork", choices=("A", "cork"))])] == ["B", "B"]
+
+
+def test_every_label_that_is_no_choice_is_named():
+    with pytest.raises(DataError) as error:
+        letters("wood", "steel", "stone", "steel", "iron")
+    assert str(error.value).startswith("quiz.csv, rows 2 and 4: the label 'steel' is none of its choices")
+    with pytest.raises(DataError, match=r"rows 1 and 2: the row has no choices; .*; row 3: the row has 1 choice"):
+        over_letters([*[Example("1", "q", "a")] * 2, Example("3", "q", "a", choices=("a",))])
+
+
+@pytest.mark.parametrize(
+    "choices", [7, "a or b", {"text": "a"}, ["a", ["b"]], {"text": ["a", "b"], "label": ["A"]}, "[" * 9999]
+)
+def test_cells_that_are_no_choices(choices):
+    with pytest.raises(DataError, match=r"data, row 1: (the choices are not a list|2 choices have 1 labels)"):
+        examples_from_records([{"q": "?", "a": "a", "c": choices}], {"text": "q", "label": "a", "choices": "c"}, "data")
+    with pytest.raises(DataError, match="the choice holds half a character"):
+        examples_from_records(
+            [{"q": "?", "a": "a", "c": ["a", "\ud83d"]}], {"text": "q", "label": "a", "choices": "c"}, "data"
+        )

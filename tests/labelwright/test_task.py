@@ -304,3 +304,67 @@ def test_columns_and_groups_keep_their_order():
         "x": ["2"],
     }
     assert list(by_label(rows)) == ["y", "x"]
+
+
+# ------------------------------------------------------------------------------------------- all faults, one message
+
+
+def test_every_bad_row_is_named_at_once(tmp_path):
+    rows = [{"text": "a", "label": "x"}, {"text": "", "label": "x"}, {"text": "b"}, {"text": " ", "label": "y"}]
+    message = refusal(jsonl(tmp_path / "r.jsonl", *rows))
+    assert "rows 2 and 4: the text is empty; fill it in or remove the row; row 3: no column 'label'" in message
+
+
+def test_a_wrong_column_name_is_said_once(tmp_path):
+    path = jsonl(tmp_path / "r.jsonl", *[{"message": "a", "label": "x"}] * 50)
+    assert refusal(path).count("no column") == 1
+
+
+def test_all_conflicts_are_named_at_once():
+    rows = [(f"text {i}", "x") for i in range(30)] + [(f"Text  {i}", "y") for i in range(0, 30, 3)] + [("alone", "z")]
+    message = check(*rows, ("far", "unknown"), names=["x", "y", "z"])
+    assert "row 42: label 'unknown' is not one of" in message
+    assert "rows 1 and 31: the same text is labelled 'x' and 'y'; keep one of them" in message
+    assert "so are 4 more texts, rows 19 and 37, 22 and 38, 25 and 39 and 28 and 40" in message
+    assert "labels 'z' and 'unknown' have one row" in message
+
+
+def test_the_same_text_in_another_unicode_form_is_the_same_text():
+    assert "the same text is labelled" in check(*GOOD, ("caf\u00e9", "x"), ("cafe\u0301", "y"))
+
+
+def test_rows_given_as_one_side_need_not_do_for_all(tmp_path):
+    rows = [example("1", "a", "x"), example("2", "b", "x"), example("3", "A", "y")]
+    check_examples(rows, ["x", "y"], least_rows=0)
+    with pytest.raises(DataError, match=r"data, row 3: label 'y' is not one of the task's 1 labels"):
+        check_examples(rows, ["x"], least_rows=0)
+    check_examples([example(str(n), *row) for n, row in enumerate([*GOOD, ("e", "once")])], least_rows=1)
+
+
+@pytest.mark.parametrize("column", ["text", "label", "group", "id"])
+def test_half_a_character_anywhere_is_named_with_its_row(tmp_path, column):
+    row = {"text": "a", "label": "x", "group": "g", "id": "k"}
+    path = jsonl(tmp_path / "r.jsonl", row, row | {"id": "l", column: "\ud83d"})
+    assert f"row 2: the {column} holds half a character" in refusal(path, group="group", id="id")
+
+
+def test_numbers_with_gaps_name_the_same_groups():
+    records = [
+        {"text": "a", "label": "x", "g": 5},
+        {"text": "b", "label": "x", "g": 5.0},
+        {"text": "c", "label": 1.0, "g": " 5"},
+    ]
+    rows = examples_from_records(records, COLUMNS | {"group": "g"}, "data")
+    assert [row.group for row in rows] == ["5", "5", "5"]
+    assert rows[2].label == "1.0", "labels are as they are written: who merges them says so"
+
+
+def test_texts_nearly_the_same_are_one_only_under_one_label():
+    def leaks(one: tuple[str, str], other: tuple[str, str]) -> list[tuple[str, str]]:
+        return find_leaks(Splits((example("1", *one),), (), (), (example("2", *other),)))
+
+    assert leaks(("My top-up failed.", "x"), ("my top up failed", "x")) == [("1", "2")]
+    assert leaks(("you won", "x"), ("You  WON", "y")) == [("1", "2")]
+    assert leaks(("you won?", "x"), ("you won!", "y")) == []
+    for one, other in (("ok 👍", "ok 👎"), ("C++", "C#"), ("great :)", "great :("), ("कि", "की"), ("1.5", "15")):
+        assert leaks((one, "x"), (other, "x")) == []
