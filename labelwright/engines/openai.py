@@ -145,10 +145,10 @@ class OpenAIEngine:
                 raise _RefusedError(said) from error
         if not answer.choices:
             return "", True
-        said: Any = answer.choices[0].message.content or ""
-        if isinstance(said, list):  # in parts, as some servers have it
-            said = "".join(str(part.get("text") or "") for part in said if isinstance(part, dict))
-        return said, answer.choices[0].finish_reason != "length"
+        content: Any = answer.choices[0].message.content or ""
+        if isinstance(content, list):  # in parts, as some servers have it
+            content = "".join(str(part.get("text") or "") for part in content if isinstance(part, dict))
+        return content, answer.choices[0].finish_reason != "length"
 
 
 class _RefusedError(Exception):
