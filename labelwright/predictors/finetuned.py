@@ -137,6 +137,7 @@ class FineTuned:
 
     @long_texts.setter
     def long_texts(self, value: LongTexts) -> None:
+        """Set by who knows what is to happen to them."""
         self.tokens.long_texts = value
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
