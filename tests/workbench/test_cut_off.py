@@ -13,6 +13,7 @@ import pytest
 import workbench_fakes
 
 from labelwright.bundle import load
+from labelwright.errors import RecipeError
 from workbench import verbs
 from workbench.cli import main
 from workbench.export import exported
@@ -130,6 +131,20 @@ def test_a_step_that_is_trained_again_is_exported_again(compared: Path, capsys: 
         assert load(compared / "bundle").prompt != before
     finally:
         bundle.write_text(kept)
+
+
+def test_a_report_of_other_settings_lends_no_numbers(compared: Path) -> None:
+    """Results of both settings are there; the report speaks of one of them."""
+    recipe = Path("toy.toml")
+    text = recipe.read_text()
+    recipe.write_text(text.replace("[export]", "[baselines.settings.words]\nalpha = 1e-2\n[export]"))
+    verbs.compare(read_recipe("toy.toml"), "", False, Display())
+    recipe.write_text(text)
+    with pytest.raises(RecipeError, match="what it was made of changed since; run make compare again"):
+        export("words")
+    verbs.compare(read_recipe("toy.toml"), "", False, Display())
+    export("words")
+    assert rung_of(compared / "bundle") == "words"
 
 
 def test_a_report_that_is_cut_off_is_not_taken_for_done(compared: Path) -> None:
