@@ -228,7 +228,8 @@ class CalibrateStage:
                 "[calibrate] rotations = true: only rows that bring their own choices have an order to turn"
             )
         gold, groups = gold_of(bundle, rows), row_groups(rows)
-        base, numbers = uncalibrated(bundle), {}
+        base = uncalibrated(bundle)
+        numbers: dict[str, float] = {}
         begun = time.perf_counter()
         scores = score(base)
         if self.rotations:

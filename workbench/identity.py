@@ -150,7 +150,8 @@ class _Code(NamedTuple):
 @functools.cache
 def _read(path: Path, modified_ns: int, n_bytes: int) -> _Code:
     tree = ast.parse(path.read_bytes(), str(path))
-    house, libraries = set(), set()
+    house: set[str] = set()
+    libraries: set[str] = set()
     for dotted in _imports(tree):
         top = dotted.split(".")[0]
         if top in _HOUSE:
@@ -158,11 +159,14 @@ def _read(path: Path, modified_ns: int, n_bytes: int) -> _Code:
         elif top not in sys.stdlib_module_names:
             libraries.add(top)
     for node in ast.walk(tree):
-        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        if documented and ast.get_docstring(node, clean=False) is not None:
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _is_told(node):
             node.body = node.body[1:]
     digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
     return _Code(digest, frozenset(house), frozenset(libraries))
+
+
+def _is_told(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return ast.get_docstring(node, clean=False) is not None
 
 
 def _imports(node: ast.AST) -> Iterator[str]:
