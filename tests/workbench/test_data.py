@@ -404,3 +404,11 @@ def test_choices_of_train_and_test_are_read_alike(tmp_path: Path) -> None:
     assert "".join(row.label for row in load_rows(table) if row.side == "test") == "BCB"
     with pytest.raises(DataError, match="rows 1, 4, 7 and 10: the label '0' is none"):
         load_rows(replace(table, choice_label="index1"))
+
+
+def test_a_label_that_only_stands_in_others_families_is_taught() -> None:
+    mixed = [Example(f"m{i}", f"mixed {i}", "aac"[i], group="mixed") for i in range(3)]
+    others = [Example(f"{k}{i}", f"{k} {i}", k, group=f"{k}{i // 3}") for k in "ab" for i in range(36)]
+    for seed in range(8):
+        splits = make_splits([*mixed, *others], SHARES, seed)
+        assert "c" in {row.label for row in splits.train}
