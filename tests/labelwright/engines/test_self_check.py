@@ -61,6 +61,17 @@ def test_whatever_an_architectures_code_raises_is_one_line(tokenizer, monkeypatc
     assert "\n" not in str(refused.value)
 
 
+def test_what_short_rows_cannot_show_is_refused_by_name(tokenizer):
+    model = tiny_model(vocab_size=len(tokenizer))
+    model.config.index_topk = 2048
+    with pytest.raises(ModelError, match="selects keys by an index"):
+        TransformersEngine(model, tokenizer)
+    del model.config.index_topk
+    model.config.layer_types = ["full_attention", "linear_attention"]
+    with pytest.raises(ModelError, match="layers of kind linear_attention"):
+        TransformersEngine(model, tokenizer)
+
+
 def test_the_check_leaves_the_model_as_it_was(tokenizer):
     model = tiny_of("gemma2")
     TransformersEngine(model, tokenizer)
