@@ -286,8 +286,8 @@ def verify(folder: Path | str, engine: Engine | None = None, *, tolerance: float
     rows = read_golden(folder, bundle.task.names)
     # Older bundles do not say how many they have.
     if content.get("n_golden", len(rows)) != len(rows):
-        found = f"{GOLDEN}: {len(rows)} rows, but {content['n_golden']!r} were exported"
-        return Verification((found,), n_files)
+        missing = f"{GOLDEN}: {len(rows)} rows, but {content['n_golden']!r} were exported"
+        return Verification((missing,), n_files)
     if engine is None or not rows:
         return Verification((), n_files)
     found, difference = compare_golden(bundle, engine, rows, tolerance)

@@ -191,9 +191,10 @@ def _label(value: Mapping[str, str]) -> Label:
 
 
 def _template(value: Mapping[str, Any]) -> Template:
-    template = Template(
-        **{name: _whole(one) if name == "thinking_tokens" else _text(one) for name, one in value.items()}
-    )
+    fields: dict[str, Any] = {
+        name: _whole(one) if name == "thinking_tokens" else _text(one) for name, one in value.items()
+    }
+    template = Template(**fields)
     if not 0 <= template.thinking_tokens <= _MOST_TOKENS:
         raise ValueError(f"thinking_tokens is {template.thinking_tokens}: expected 0 or a number of tokens")
     return template

@@ -81,7 +81,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     )
     predict.add_argument("--json", action="store_true", help="one JSON object a text, with every probability")
 
-    evaluate = _command(commands, "evaluate", _evaluate, "measure on labelled rows, with 95 % intervals")
+    evaluate = _command(commands, "evaluate", _evaluate, "measure on labelled rows, with the interval of each number")
     evaluate.add_argument("--input", required=True, metavar="FILE", help="labelled rows: .jsonl, .csv or .parquet")
     evaluate.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
     evaluate.add_argument(

@@ -134,7 +134,9 @@ class Engine(Protocol):
 
     name: str
     template: Template
-    n_shortened: int
+
+    @property
+    def n_shortened(self) -> int: ...
 
     def score(
         self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None

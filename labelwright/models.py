@@ -79,7 +79,7 @@ def load_model(weights: Weights, device: str = "auto", dtype: str = "auto") -> A
     model, loaded = _load(AutoModelForCausalLM, source, **settings)
     # transformers fills in random weights and warns.
     _refuse_difference(source, "model", loaded["missing_keys"], ())
-    if adapter is not None:
+    if weights.adapter is not None and adapter is not None:
         model = _merge_adapter(model, weights.adapter, adapter)
     return model.to(device=target_device, dtype=target_dtype).eval()
 

@@ -301,7 +301,8 @@ def calibration_record(bundle: Bundle) -> dict[str, Any] | None:
         What ``Calibration.to_dict`` gives, and variant ("none" where nothing helped), log_loss_before and
         log_loss_after (cross-validated, on calib).
     """
-    entry = next((one for one in reversed(bundle.history) if one.get("stage") == CalibrateStage.name), {})
+    found = (one for one in reversed(bundle.history) if one.get("stage") == CalibrateStage.name)
+    entry: Mapping[str, Any] = next(found, {})
     before, after = entry.get("calib.log_loss_uncalibrated"), entry.get("calib.log_loss_cross_validated")
     if before is None or after is None or entry.get("calibration") != bundle.calibration.to_dict():
         return None

@@ -286,14 +286,14 @@ def _state_folder(
     folder = parent / "gepa"
     marker = folder / "inputs.sha256"
     same = marker.is_file() and marker.read_text() == digest
-    content = own_state.kept(folder / _KEPT, digest) if same else None
-    stranger = same and content is None and os.path.lexists(folder / _STATE)
-    if content is None:
+    state = own_state.kept(folder / _KEPT, digest) if same else None
+    stranger = same and state is None and os.path.lexists(folder / _STATE)
+    if state is None:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    if content is not None:
+    if state is not None:
         (folder / _STATE).unlink(missing_ok=True)
-        (folder / _STATE).write_bytes(content)
+        (folder / _STATE).write_bytes(state)
     marker.write_text(digest)
     return folder, digest, stranger
 

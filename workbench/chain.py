@@ -87,7 +87,7 @@ def tune(
 def step_key(chain: Chain, recipe: Recipe, task: Task, splits: Splits, seed: int) -> str:
     """A hash of what a chain's last step is made of: rows, task, model and its content, style, seed, settings, code."""
     tuning = splits.for_tuning()
-    settings = [[name, asdict(recipe.stage(name))] for name in chain.stages]
+    settings: list[tuple[str, dict[str, Any]]] = [(name, asdict(recipe.stage(name))) for name in chain.stages]
     models = [content_of(recipe.model.name), *(settings_content(values) for _, values in settings)]
     style = chain.style or recipe.task.style
     about = [asdict(task), asdict(recipe.model), models, style, seed, settings, split_digest(tuning)]

@@ -280,7 +280,7 @@ def laid_out(layout: Layout) -> Iterator[None]:
 
 
 def tree_mask(
-    *args: Any, mask_function: Callable[..., Tensor] = causal_mask_function, use_vmap: bool = False, **settings: Any
+    *args: Any, mask_function: Callable[..., Any] = causal_mask_function, use_vmap: bool = False, **settings: Any
 ) -> Any:
     """What transformers calls for a layer's mask: a ``Restricted``, None for "all that is before", or an ordinary mask.
 
@@ -291,7 +291,7 @@ def tree_mask(
     """
     layout = _LAYOUT.get()
     if layout is None:
-        return sdpa_mask(*args, mask_function=mask_function, use_vmap=use_vmap, **settings)
+        return sdpa_mask(*args, **{**settings, "mask_function": mask_function, "use_vmap": use_vmap})
     if mask_function is causal_mask_function:
         return None
     if use_vmap:

@@ -68,7 +68,7 @@ class Choices:
     def load(cls, folder: Path) -> Choices:
         """Read them. Raises BundleError where they are damaged."""
         about = read_object(folder / _FILE)
-        n_letters, weights = about.get("n_letters"), about.get("weights")
+        n_letters, weights = about.get("n_letters"), about.get("weights", ())
         if type(n_letters) is not int or not 2 <= n_letters <= len(LETTERS) or not _are_weights(weights):
             raise BundleError(f"{folder / _FILE}: not as a classifier of choices writes it; {AGAIN}")
         return cls(n_letters, tuple(weights), read_object(folder / _ENCODER)["encoder"])

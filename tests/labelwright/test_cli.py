@@ -429,12 +429,14 @@ def test_a_text_without_an_answer_gets_none_and_the_exit_status_says_so(mute, ca
     out, err = capsys.readouterr()
     first, second = map(json.loads, out.splitlines())
     assert (first["label"], second["label"]) == ("pool", None)
-    assert (second["confidence"], set(second["probabilities"].values())) == (0.0, {0.0})
-    assert "none of the labels" in second["reason"]
-    assert "reason" not in first
-    assert "1 row has no answer: what fake said is none of the labels" in err
+    assert second == {"text": "what?", "label": None, "error": "texts, row 2: " + labelling.NO_ANSWER}
+    assert "error" not in first
+    assert "texts, row 2: what the model answered is none of the labels" in err
+    assert "1 of 2 rows are left unanswered" in err
     assert main(["predict", mute, "what?"]) == 1
-    assert capsys.readouterr().out == "what?\n  no answer: what the model answered is none of the labels\n"
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "texts, row 1: what the model answered is none of the labels" in err
     assert main(["predict", mute, "pool"]) == 0
 
 
@@ -443,7 +445,8 @@ def test_rows_without_an_answer_are_written_and_counted(mute, tmp_path, capsys):
     assert main(["predict", mute, "--input", path, "--output", str(tmp_path / "out.jsonl")]) == 1
     written = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["label"] for row in written] == ["pool", None, None]
-    assert "2 rows have no answer" in capsys.readouterr().err
+    assert written[1]["error"] == f"{path}, row 2: what the model answered is none of the labels"
+    assert "2 of 3 rows are left unanswered" in capsys.readouterr().err
     # Pool is the first label: a guess would be right.
     assert main(["evaluate", mute, "--input", path, "--json"]) == 0
     out, err = capsys.readouterr()
