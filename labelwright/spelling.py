@@ -71,7 +71,7 @@ def label_key(label: str) -> str:
     """
     plain = unicodedata.normalize("NFKC", label.translate(_NO_INK))
     plain = unicodedata.normalize("NFKC", " ".join(plain.casefold().split()))
-    plain = _BETWEEN.sub("", plain)
+    plain = unicodedata.normalize("NFKC", _BETWEEN.sub("", plain))
     if not _NUMBER.fullmatch(plain):
         return plain
     number = Decimal(plain)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from labelwright.errors import DataError
@@ -53,6 +53,7 @@ def test_different_labels_stay_different() -> None:
 
 
 @given(st.text())
+@example("A\u00b4")
 def test_keys_are_their_own_keys(text: str) -> None:
     assert label_key(label_key(text)) == label_key(text)
     assert text_key(text_key(text)) == text_key(text)
