@@ -279,9 +279,7 @@ def laid_out(layout: Layout) -> Iterator[None]:
         _LAYOUT.reset(token)
 
 
-def tree_mask(
-    *args: Any, mask_function: Callable[..., Any] = causal_mask_function, use_vmap: bool = False, **settings: Any
-) -> Any:
+def tree_mask(mask_function: Callable[..., Any] = causal_mask_function, use_vmap: bool = False, **settings: Any) -> Any:
     """What transformers calls for a layer's mask: a ``Restricted``, None for "all that is before", or an ordinary mask.
 
     Raises
@@ -291,7 +289,7 @@ def tree_mask(
     """
     layout = _LAYOUT.get()
     if layout is None:
-        return sdpa_mask(*args, **{**settings, "mask_function": mask_function, "use_vmap": use_vmap})
+        return sdpa_mask(mask_function=mask_function, use_vmap=use_vmap, **settings)
     if mask_function is causal_mask_function:
         return None
     if use_vmap:
