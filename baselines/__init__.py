@@ -127,7 +127,8 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
     read = may_set.read_settings(name, getattr(BASELINES[name], "settings", {}), settings or {}, faults)
     if faults:
         raise RecipeError(f"{name}: {'; '.join(faults)}")
-    estimator.set_params(**read)
+    # Lists, as the estimator has them again when it is loaded from JSON.
+    estimator.set_params(**{key: list(value) if isinstance(value, tuple) else value for key, value in read.items()})
     if BASELINES[name].zero_shot or name in OF_CHOICES:
         estimator.set_params(labels=list(task.names))
     return estimator

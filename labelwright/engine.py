@@ -128,15 +128,15 @@ class Engine(Protocol):
         What to call the model in reports.
     template : Template
         The markup that its prompts must have.
-    n_shortened : int
-        Rows shortened to fit the context since the engine was opened; a row scored twice counts twice.
     """
 
     name: str
     template: Template
 
     @property
-    def n_shortened(self) -> int: ...
+    def n_shortened(self) -> int:
+        """Rows shortened to fit the context since the engine was opened; a row scored twice counts twice."""
+        ...
 
     def score(
         self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None

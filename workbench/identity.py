@@ -22,8 +22,9 @@ from labelwright.packaged import cache_dir
 
 ROOT = Path(__file__).resolve().parents[1]
 _HOUSE = ("labelwright", "programs", "rewards", "optimizers", "baselines", "workbench")
-# Imported by what a rung imports, and never run by one: nothing of a rung is recorded from its process.
-_NEVER_RUN = ("workbench.tracking",)
+# Imported by what a rung imports, and without a part in its numbers: nothing of a rung is recorded or reported from its
+# process, and what a recipe's tables say of each other is refused before there is one.
+_NEVER_RUN = ("workbench.tracking", "workbench.report", "workbench.verdict", "workbench.recipe_checks")
 # Answered by language models; no small classifier runs in these rungs.
 _NOT_IN_MODELS = (*_NEVER_RUN, "baselines", "labelwright.engines.predictor")
 # What libraries themselves stand on and is not imported by name here.

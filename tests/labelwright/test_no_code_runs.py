@@ -34,8 +34,8 @@ from labelwright.reading import no_prompts
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = ("labelwright", "programs", "optimizers", "rewards", "baselines", "workbench", "bench")
 # Whose loaders have no such setting: peft reads an adapter that the bundle's own checks have seen, model2vec
-# safetensors and a tokenizer, datasets no scripts at all since 4.0.
-NO_SETTING = {"PeftModel.from_pretrained", "StaticModel.from_pretrained"}
+# safetensors and a tokenizer, datasets no scripts at all since 4.0. Alembic's is MLflow's own migrations.
+NO_SETTING = {"PeftModel.from_pretrained", "StaticModel.from_pretrained", "ScriptDirectory.from_config"}
 LOADERS = {"SentenceTransformer", "CrossEncoder", "SparseEncoder", "pipeline", "from_pretrained", "from_config"}
 
 

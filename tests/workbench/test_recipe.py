@@ -73,7 +73,7 @@ def test_a_stage_table_becomes_the_stage(tmp_path: Path) -> None:
         (MINIMAL + "[compare]\nbootstrap = 5", "bootstrap = 5: expected 100 or more"),
         (MINIMAL + "[compare]\nmargin = 2", "margin = 2.0: expected a share of accuracy above 0 and below 0.5"),
         (MINIMAL + "[compare]\nmargin = 0", "margin = 0.0: expected a share"),
-        (MINIMAL + "[compare]\nmargin = nan", "margin = nan: expected a share"),
+        (MINIMAL + "[compare]\nmargin = nan", "margin = nan: expected a finite number"),
         (MINIMAL + "[export]\ngolden_rows = 0", "golden_rows = 0: expected 1 or more"),
         ("name = 'a b'\n" + MINIMAL, "name = 'a b': it names a folder"),
         ("seed = -1\n" + MINIMAL, "seed = -1: expected 0 or more"),
