@@ -23,8 +23,8 @@ export LABELWRIGHT_TEXT := $(value TEXT)
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 demo: $(READY) ## everything: prompt, weights, probabilities, leaderboard, bundle
 	@$(WORK) $(REDO)
-test: $(READY) ## the tests
-	@$(PY) -m pytest
+test: $(READY) ## the tests, in as many processes as there are cores (four at most)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 check: $(READY) ## lint, format and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 optimize: $(READY) ## tune the prompt (GEPA)
