@@ -28,7 +28,7 @@ N_FEATURES = 5
 Question = tuple[str, tuple[str, ...]]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Choices:
     """Softmax over a row's own choices of weights times features.
 
@@ -40,6 +40,8 @@ class Choices:
         One for each of ``features``; empty for all choices alike, where no encoder is asked.
     encoder : str
         As in ``sentence_encoder.open_encoder``.
+    long_texts : LongTexts
+        What becomes of texts that the encoder does not read whole; set by whoever opens it.
     """
 
     n_letters: int

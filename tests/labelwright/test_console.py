@@ -87,7 +87,7 @@ def test_both_programs_turn_any_exception_into_one_line(module, tmp_path):
     name = {"labelwright.cli": "verify", "workbench": "read_recipe"}[module]
     program = (
         f"import importlib, sys\nplanted = importlib.import_module({planted!r})\n"
-        f"def fault(*given): raise ZeroDivisionError('planted')\nplanted.{name} = fault\n"
+        f"def fault(*given, **named): raise ZeroDivisionError('planted')\nplanted.{name} = fault\n"
         f"from {module.replace('workbench', 'workbench.cli')} import main\nsys.exit(main({arguments!r}))\n"
     )
     variables = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}

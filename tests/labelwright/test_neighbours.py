@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from word_encoder import WordEncoder
 
+from labelwright import bundle_files
 from labelwright.bundle import load, save
 from labelwright.errors import BundleError, RecipeError
 from labelwright.neighbours import Neighbours
@@ -96,5 +97,6 @@ def test_a_bundle_keeps_them_and_needs_no_encoder_for_it(tmp_path: Path):
     assert load(tmp_path / "bundle").prompt.neighbours == neighbours
     written = (tmp_path / "bundle" / "bundle.json").read_text()
     (tmp_path / "bundle" / "bundle.json").write_text(written.replace(pool[0][0], "another text", 1))
+    bundle_files.write_hashes(tmp_path / "bundle")
     with pytest.raises(BundleError, match="writes the prompt otherwise"):
         load(tmp_path / "bundle")

@@ -61,6 +61,11 @@ BOOKKEEPERS = {
     ("data.py", "split_summary"),
     ("data.py", "<dictcomp>"),
     ("data.py", "<setcomp>"),
+    ("data.py", "<genexpr>"),
+    # Says which shares came out, and which labels a side lacks.
+    ("dealing.py", "dealt_remarks"),
+    ("dealing.py", "<dictcomp>"),
+    ("dealing.py", "<setcomp>"),
     ("run.py", "<genexpr>"),
     ("dataclasses.py", "replace"),
 }
