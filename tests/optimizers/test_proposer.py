@@ -65,7 +65,11 @@ def test_chains_of_proposals_stay_in_budget_and_always_change(seed, budget):
     text = PROMPT.instructions
     rng = random.Random(seed)
     for _ in range(6):
-        new = proposer(text, ALL_POOL, rng)
+        try:
+            new = proposer(text, ALL_POOL, rng)
+        except ValueError:
+            assert budget < 30, "only where next to nothing fits"
+            return
         assert new != text
         assert ENGINE.count_tokens(new) <= budget
         text = new

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import workbench_fakes
 
+from labelwright import bundle_files
 from labelwright.bundle import load
 from labelwright.errors import RecipeError
 from workbench import verbs
@@ -126,11 +127,13 @@ def test_a_step_that_is_trained_again_is_exported_again(compared: Path, capsys: 
     assert text != kept
     # Another bundle in a step of the same name: the step was done again.
     bundle.write_text(text)
+    bundle_files.write_hashes(bundle.parent)
     try:
         verbs.export(read_recipe("toy.toml"), "", False, Display())
         assert load(compared / "bundle").prompt != before
     finally:
         bundle.write_text(kept)
+        bundle_files.write_hashes(bundle.parent)
 
 
 def test_a_report_of_other_settings_lends_no_numbers(compared: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from fakes import toy_splits, toy_task
 
 import baselines
+from labelwright import bundle_files
 from labelwright.bundle import load, predictor_bundle, save
 from labelwright.calibration import Calibration
 from labelwright.choices import lettered
@@ -93,6 +94,7 @@ def test_rows_with_their_own_choices(store: Any, tmp_path: Path) -> None:
 def test_the_pins_are_those_of_the_kind(bundle: Path, kind: str, needed: list[str], not_needed: list[str]) -> None:
     path = bundle / "predictor" / "predictor.json"
     path.write_text(json.dumps({"kind": kind, "labels": list(toy_task().names)}))
+    bundle_files.write_hashes(bundle)
     pinned = {pin.split("==")[0] for pin in serving_requirements(load(bundle).weights)}
     assert pinned >= set(needed)
     assert not pinned & set(not_needed)
