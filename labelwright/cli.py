@@ -45,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
     0: done. 1: ``check`` found something, or ``predict`` left rows unanswered. 2: bad input. 3: something unexpected.
+    130: interrupted. 141: nobody reads the output any more.
     """
     arguments = _arguments(sys.argv[1:] if argv is None else argv)
     return console.run(lambda: int(arguments.command(arguments)), "labelwright")
@@ -96,7 +97,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         default="refuse",
         help="labels that differ from the bundle's only in how they are written, as 0 and 0.0 (default: refuse)",
     )
-    evaluate.add_argument("--group-column", metavar="NAME", help="rows of one group count as one draw in the intervals")
+    evaluate.add_argument("--group-column", metavar="NAME", help="rows of one group are not independent; the intervals allow for it")
     evaluate.add_argument("--json", action="store_true", help="the numbers as one JSON object")
 
     check = _command(commands, "check", _check, "compare with what was exported: hashes, then golden rows")
@@ -115,7 +116,7 @@ def _command(commands: Any, name: str, function: Any, help: str) -> argparse.Arg
     parser.set_defaults(command=function)
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="folder that `make export` wrote")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps, ... (default: auto)")
-    parser.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16 (default: auto)")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
     parser.add_argument(
         "--backend", default="transformers", help="transformers, vllm, llamacpp or openai (default: transformers)"
     )

@@ -94,7 +94,7 @@ def copy_project(to: Path) -> None:
         (to.parent / "shared").symlink_to(ROOT.parent / "shared")
 
 
-def run_tests(root: Path, tests: Sequence[str]) -> tuple[int, str]:
+def run_tests(root: Path, tests: Sequence[str], timeout_s: float = TIMEOUT_S) -> tuple[int, str]:
     """pytest's exit status and output; 1 where it did not end in time, which is noticed too."""
     command = [sys.executable, "-B", "-m", "pytest", "-x", "--no-header", "--disable-warnings", *tests]
     variables = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
@@ -105,11 +105,11 @@ def run_tests(root: Path, tests: Sequence[str]) -> tuple[int, str]:
             env=variables,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=timeout_s,
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired:
-        return _FAILED, f"no end after {TIMEOUT_S} s"
+        return _FAILED, f"no end after {timeout_s:.0f} s"
     return done.returncode, done.stdout + done.stderr
 
 
@@ -143,7 +143,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         root = roots.get()
         sound = sorted({test for one in mutants if one.name not in broken for test in one.tests})
         print(f"{len(mutants)} deliberate faults; first their {len(sound)} tests without them …", flush=True)
-        status, said = run_tests(root, sound) if sound else (_PASSED, "")
+        status, said = run_tests(root, sound, TIMEOUT_S * max(1, len(sound))) if sound else (_PASSED, "")
         roots.put(root)
         if status != _PASSED:
             print(said[-4000:] + "\nthe tests do not pass on the project as it is: mend that first")
