@@ -20,7 +20,7 @@ from labelwright import bundle_files, model_names, predictors
 from labelwright.bundle_json import FORMAT, KINDS, VERSION, from_json, to_json, weights_kind
 from labelwright.calibration import Calibration
 from labelwright.card import card
-from labelwright.engine import UNEXPANDED_MASS, Engine, Weights
+from labelwright.engine import LONG_ROWS, UNEXPANDED_MASS, Engine, Weights
 from labelwright.errors import BundleError
 from labelwright.golden import FILE as GOLDEN
 from labelwright.golden import compare_golden, read_golden, record_golden, to_lines
@@ -48,6 +48,8 @@ class Bundle:
     unexpanded_mass : float
         In [0, 1): the share of probability that its engine may leave unexpanded, as the recipe had it
         (``labelwright.engine.EngineSettings``).
+    long_rows : {"refuse", "head", "head_tail"}
+        What is done to a row that the model cannot read whole, as the recipe had it.
     """
 
     task: Task
@@ -57,6 +59,7 @@ class Bundle:
     report: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
     unexpanded_mass: float = UNEXPANDED_MASS
+    long_rows: str = LONG_ROWS[0]
 
     def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
         """The bundle after a stage: changed fields, and one more history entry."""

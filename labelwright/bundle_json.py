@@ -21,7 +21,7 @@ from labelwright.bundle_files import (
     require_complete,
 )
 from labelwright.calibration import Calibration
-from labelwright.engine import UNEXPANDED_MASS, Weights
+from labelwright.engine import LONG_ROWS, UNEXPANDED_MASS, Weights
 from labelwright.errors import BundleError
 from labelwright.neighbours import Neighbours
 from labelwright.prompt import Prompt, Template
@@ -96,6 +96,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
         "weights": {"base": weights.base, "kind": kind, **place},
         "calibration": bundle.calibration.to_dict(),
         "unexpanded_mass": bundle.unexpanded_mass,
+        "long_rows": bundle.long_rows,
         "report": _plain(bundle.report, "report"),
         "history": _plain(bundle.history, "history"),
         **({} if test is None else {"test": _plain(test, "test")}),
@@ -144,6 +145,9 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     mass = content.get("unexpanded_mass", UNEXPANDED_MASS)
     if isinstance(mass, bool) or not isinstance(mass, int | float) or not 0 <= mass < 1:
         raise BundleError(f"{folder}: unexpanded_mass is {mass!r}, expected a share in [0, 1); export the bundle again")
+    long_rows = content.get("long_rows", LONG_ROWS[0])
+    if long_rows not in LONG_ROWS:
+        raise BundleError(f"{folder}: long_rows is {long_rows!r}, expected one of {LONG_ROWS}; export the bundle again")
     # Bundles from before there were thoughts do not name them.
     written = {"thought": "", "answer_start": "", **content["rendered"]}
     if prompt.sketch(_PLACE)._asdict() != written or list(prompt.options) != content["options"]:
@@ -159,6 +163,7 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "report": _object(content["report"]),
         "history": tuple(_object(entry) for entry in _list(content["history"])),
         "unexpanded_mass": float(mass),
+        "long_rows": long_rows,
     }
 
 

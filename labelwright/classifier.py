@@ -7,6 +7,7 @@ parameters nor part of a clone or a pickle.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from labelwright.bundle import Bundle, load
 from labelwright.calibration import Calibration, fit_calibration
 from labelwright.choices import lettered, split_lettered
 from labelwright.decide import log_scores, probabilities
-from labelwright.engine import UNEXPANDED_MASS, Engine, EngineSettings, Weights, open_engine
+from labelwright.engine import Engine, EngineSettings, Weights, open_engine
 from labelwright.errors import DataError, MissingExtraError, RecipeError
 from labelwright.metrics import answers
 from labelwright.prompt import Prompt, Style
@@ -192,13 +193,15 @@ class Classifier(ClassifierMixin, BaseEstimator):
         """The engine that was given, else one opened for these weights and settings, and kept."""
         if hasattr(self, "_given_engine"):
             return self._given_engine
-        thinking, mass = 0, UNEXPANDED_MASS
+        settings = EngineSettings(device=self.device, dtype=self.dtype)
         if hasattr(self, "bundle_"):
-            thinking, mass = self.bundle_.prompt.template.thinking_tokens, self.bundle_.unexpanded_mass
-        key = (
-            weights,
-            EngineSettings(device=self.device, dtype=self.dtype, unexpanded_mass=mass, thinking_tokens=thinking),
-        )
+            settings = replace(
+                settings,
+                long_rows=self.bundle_.long_rows,
+                unexpanded_mass=self.bundle_.unexpanded_mass,
+                thinking_tokens=self.bundle_.prompt.template.thinking_tokens,
+            )
+        key = (weights, settings)
         if getattr(self, "_opened", (None,))[0] != key:
             # Tuned weights are files that may be replaced, so their engine is not shared between classifiers.
             self._opened = (key, _untuned_engine(*key) if weights.folder is None else open_engine(*key))

@@ -97,7 +97,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         default="refuse",
         help="labels that differ from the bundle's only in how they are written, as 0 and 0.0 (default: refuse)",
     )
-    evaluate.add_argument("--group-column", metavar="NAME", help="rows of one group are not independent; the intervals allow for it")
+    evaluate.add_argument(
+        "--group-column", metavar="NAME", help="rows of one group are not independent; the intervals allow for it"
+    )
     evaluate.add_argument("--json", action="store_true", help="the numbers as one JSON object")
 
     check = _command(commands, "check", _check, "compare with what was exported: hashes, then golden rows")
@@ -123,8 +125,8 @@ def _command(commands: Any, name: str, function: Any, help: str) -> argparse.Arg
     parser.add_argument("--url", default="", help="of the server, for vllm and openai; ends in /v1")
     parser.add_argument(
         "--long-rows",
-        default="refuse",
-        help="rows longer than the model reads: refuse them, keep their head, or head_tail (default: refuse)",
+        default="",
+        help="rows longer than the model reads: refuse them, keep their head, or head_tail (default: the bundle's)",
     )
     parser.add_argument(
         "--unexpanded-mass",
@@ -295,7 +297,7 @@ def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
         device=arguments.device,
         dtype=arguments.dtype,
         url=arguments.url,
-        long_rows=arguments.long_rows,
+        long_rows=arguments.long_rows or bundle.long_rows,
         unexpanded_mass=bundle.unexpanded_mass if arguments.unexpanded_mass is None else arguments.unexpanded_mass,
         thinking_tokens=bundle.prompt.template.thinking_tokens,
     )

@@ -288,9 +288,14 @@ def _state_folder(
     same = marker.is_file() and marker.read_text() == digest
     state = own_state.kept(folder / _KEPT, digest) if same else None
     stranger = same and state is None and os.path.lexists(folder / _STATE)
+    if folder.is_symlink():
+        folder.unlink()  # a link leads to what is not ours
+        stranger = True
     if state is None:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
+    if state is None and os.path.lexists(folder / _STATE):
+        raise ModelError(f"{folder / _STATE} is not ours and cannot be removed: delete it, or choose another run")
     if state is not None:
         (folder / _STATE).unlink(missing_ok=True)
         (folder / _STATE).write_bytes(state)

@@ -5,3 +5,9 @@ import os
 # litellm, which DSPy and MLflow import, otherwise fetches a price list on import and can hang without a network.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+
+from hypothesis import settings  # noqa: E402
+
+# A machine that does something else beside is no fault of the code: how long an example takes decides nothing.
+settings.register_profile("house", deadline=None)
+settings.load_profile("house")

@@ -88,7 +88,8 @@ def step_key(chain: Chain, recipe: Recipe, task: Task, splits: Splits, seed: int
     """A hash of what a chain's last step is made of: rows, task, model and its content, style, seed, settings, code."""
     tuning = splits.for_tuning()
     settings: list[tuple[str, dict[str, Any]]] = [(name, asdict(recipe.stage(name))) for name in chain.stages]
-    models = [content_of(recipe.model.name), *(settings_content(values) for _, values in settings)]
+    base = content_of(recipe.model.name, recipe.model.backend == "transformers")
+    models = [base, *(settings_content(values) for _, values in settings)]
     style = chain.style or recipe.task.style
     about = [asdict(task), asdict(recipe.model), models, style, seed, settings, split_digest(tuning)]
     return short_hash([about, step_code(chain.stages, recipe.model.backend)])

@@ -61,9 +61,10 @@ def export_bundle(session: Session) -> Path:
     display.progress(0, 3, "writing the bundle")
     source = source_of_export(session)
     settings = export_settings(session, source)
-    # Where it goes the recipe does not; what may stay unexpanded is part of what was measured.
-    bundle = replace(load(source.folder), unexpanded_mass=session.recipe.model.unexpanded_mass)
-    merged = folder / ".merged"
+    # Where it goes the recipe does not; what may stay unexpanded, and what long rows are, is part of what was measured.
+    model = session.recipe.model
+    bundle = replace(load(source.folder), unexpanded_mass=model.unexpanded_mass, long_rows=model.long_rows)
+    measured, merged = bundle.weights, folder / ".merged"
     try:
         if table.merge and bundle.weights.adapter is not None:
             from labelwright.models import save_merged
@@ -71,8 +72,8 @@ def export_bundle(session: Session) -> Path:
             shutil.rmtree(merged, ignore_errors=True)
             save_merged(bundle.weights, merged)
             bundle = replace(bundle, weights=Weights(bundle.weights.base, full=merged))
-        engine = session.engines(bundle.weights)
-        saved = save(bundle, target, engine=engine, golden=golden, test=source.test)
+        # What was measured answers the golden rows: where merging rounds the weights, the check below says how much.
+        saved = save(bundle, target, engine=session.engines(measured), golden=golden, test=source.test)
     finally:
         shutil.rmtree(merged, ignore_errors=True)
     display.progress(1, 3, "scoring its golden rows again")

@@ -120,7 +120,9 @@ def content_of(model: str, fetch: bool = True) -> str:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith((".", "/")):
         return ""
     # One commit for as long as this process lives.
-    return _KNOWN["content"].get(model) or _remember("content", model, _commit_of(name, fetch))
+    if model in _KNOWN["content"]:
+        return _KNOWN["content"][model]
+    return _remember("content", model, _commit_of(name, fetch))
 
 
 def settings_content(settings: Mapping[str, Any]) -> list[str]:

@@ -203,6 +203,7 @@ class Ladder:
             parts.append([asdict(row) for row in self.out_of_scope])
         if kind == "baseline":
             also = [self.baseline_settings(job.rung), self.looks_for_noise(job.rung), self._baseline_models(job.rung)]
+            also.append(self.recipe.model.long_rows)
             return [*parts, *also, baseline_code(self._baseline_module(job.rung))]
         own = self.own_step(job)
         chain, rows = read_chain(job.rung), self.splits_of(job)

@@ -88,9 +88,6 @@ def read_chain(rung: str) -> Chain:
     if at and style not in ("name", "code"):
         raise RecipeError(f"rung {shown(rung)}: expected @name or @code behind it, found {shown('@' + style)}")
     stages = () if head in ("untuned", "free") else tuple(head.split("+"))
-    twice = next((stage for number, stage in enumerate(stages) if stage in stages[:number]), None)
-    if twice is not None:
-        raise RecipeError(f"rung {shown(rung)}: stage {shown(twice)} stands in it twice; name each stage once")
     usable = [stage for stage in STAGES if stage != "calibrate"]
     for stage in stages:
         if stage not in usable:
@@ -470,10 +467,12 @@ def _stage_class(name: str) -> type:
 
 def _chain_fault(rung: str) -> str:
     try:
-        read_chain(rung)
+        stages = read_chain(rung).stages
     except RecipeError as error:
         return str(error)
-    return ""
+    # A run may go through a stage again ([stages]); a rung that names one twice is a slip.
+    twice = next((stage for number, stage in enumerate(stages) if stage in stages[:number]), None)
+    return f"rung {shown(rung)}: stage {shown(twice)} stands in it twice; name each stage once" if twice else ""
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

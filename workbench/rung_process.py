@@ -125,7 +125,7 @@ def _run_job(ladder: Ladder, job: Job, engines: Engines, say: Say) -> None:
         if ladder.kind(job.rung) == "baseline":
             trained = _train_baseline(ladder, job, splits, Path(scratch))
         else:
-            trained = _train_model(ladder, job, splits, engines, say, place if is_main else None)
+            trained = _train_model(ladder, job, splits, engines, say, place)
         before = replace(trained, bundle=uncalibrated(trained.bundle))
         # A learning curve is drawn uncalibrated: the calib rows would be labels that the rung was not shown.
         final = before
@@ -219,7 +219,7 @@ def _train_baseline(ladder: Ladder, job: Job, splits: Splits, scratch: Path) -> 
     return Trained(bundle, engine, seconds, others, size, n_shortened)
 
 
-def _train_model(ladder: Ladder, job: Job, splits: Splits, engines: Engines, say: Say, place: Path | None) -> Trained:
+def _train_model(ladder: Ladder, job: Job, splits: Splits, engines: Engines, say: Say, place: Path) -> Trained:
     own = ladder.own_step(job)
     if own is not None:
         bundle = load(ladder.folder.bundle_path(own))
@@ -227,8 +227,8 @@ def _train_model(ladder: Ladder, job: Job, splits: Splits, engines: Engines, say
         return Trained(bundle, engines(bundle.weights), seconds, others)
     chain = read_chain(job.rung)
     tuned = tune(chain, ladder.recipe, ladder.task, splits, job.seed, engines, ladder.root / "steps", say)
-    if place is not None:
-        write_json(place.with_suffix(".steps.json"), [str(folder) for folder in tuned.folders])
+    # For who wants the job done again: with its result, its weights go.
+    write_json(place.with_suffix(".steps.json"), [str(folder) for folder in tuned.folders])
     return Trained(tuned.bundle, engines(tuned.bundle.weights), tuned.seconds, tuned.others_busy_cores)
 
 

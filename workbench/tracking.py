@@ -49,7 +49,7 @@ PARENT = "parent"  # the key of a recipe run's own MLflow run; a step's is its f
 WAIT_S, OPEN_S, MODEL_S = 10.0, 30.0, 60.0
 _BYTES_PER_S = 5e6
 # Refused for what they say: asking again changes nothing.
-_REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "BAD_REQUEST")
+_REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
 
 
 def quiet() -> None:
@@ -284,7 +284,7 @@ class Tracking:
     def _catch_up(self) -> None:
         """Record what is in the journal, in order, as far as the store takes it."""
         left = self._journal.entries()
-        n_entries = len(left)
+        n_entries, n_refused = len(left), 0
         self._away = False
         while left:
             try:
@@ -293,12 +293,15 @@ class Tracking:
                 if not _is_refusal(error):
                     self._lose(error)
                     break
+                n_refused += 1
             del left[0]
         if n_entries:
             with suppress(OSError):
                 self._journal.keep(left)
             if not left:
-                self._display.say(f"tracking: {n_entries} records that {self.uri} had not taken are there now")
+                refused = f", and {n_refused} that it refuses are left out" if n_refused else ""
+                n_taken = n_entries - n_refused
+                self._display.say(f"tracking: {n_taken} records that {self.uri} had not taken are there now{refused}")
 
     def _lose(self, error: Exception) -> None:
         self._away = True
@@ -332,6 +335,10 @@ class Tracking:
         if state.get("uri") != self.uri or not self._exists(state.get("run_id")):
             for step in self._folder.steps:
                 step.pop("mlflow_run_id", None)
+            if state.get("run_id"):
+                # What another store, or a run that is gone, was told is not known here.
+                for known in ("datasets", "rungs", "comparisons"):
+                    state.pop(known, None)
             tags = {"recipe": str(self._recipe.path), "folder": str(self._folder.path)}
             name = f"{self._recipe.name}-{self._folder.path.name}"
             run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id

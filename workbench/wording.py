@@ -76,8 +76,11 @@ def quoted(text: str, longest: int = 40) -> str:
 
     >>> quoted("water" + chr(10) + chr(27) + "[1mheater")
     '"water [1mheater"'
+    >>> print(quoted('x" <b> "'))
+    "x' <b> '"
     """
-    shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    # A quote inside would end it for whoever escapes what is quoted.
+    shown = " ".join("".join(c if c.isprintable() else " " for c in text).split()).replace('"', "'")
     return f'"{shown if len(shown) <= longest else shown[: longest - 1] + "…"}"'
 
 

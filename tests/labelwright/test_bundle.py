@@ -117,6 +117,16 @@ def test_a_loaded_bundle_can_be_saved_over_itself_and_elsewhere(tmp_path):
     assert files(tmp_path / "c") == before, "equal bundles are equal bytes, wherever they lie"
 
 
+def test_what_long_rows_are_is_the_bundles_and_older_ones_refuse_them(tmp_path):
+    save(replace(toy_bundle(), long_rows="head"), tmp_path / "b")
+    assert load(tmp_path / "b").long_rows == "head"
+    edit(tmp_path / "b", lambda content: content.pop("long_rows"))
+    assert load(tmp_path / "b").long_rows == "refuse"
+    edit(tmp_path / "b", lambda content: content.update(long_rows="tail"))
+    with pytest.raises(BundleError, match="long_rows is 'tail', expected one of"):
+        load(tmp_path / "b")
+
+
 def test_what_may_stay_unexpanded_is_the_bundles_and_older_ones_have_the_default(tmp_path):
     save(replace(toy_bundle(), unexpanded_mass=0.02), tmp_path / "b")
     assert load(tmp_path / "b").unexpanded_mass == 0.02

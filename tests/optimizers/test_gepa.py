@@ -262,6 +262,20 @@ def test_state_that_a_stranger_left_is_not_run(tmp_path, place):
     assert (len(engine.calls) == 3) == (place == "gepa_state.bin")
 
 
+def test_a_link_in_place_of_the_state_leads_nowhere(tmp_path):
+    splits = hard_splits()
+    first, _, _ = run(tmp_path / "run", splits)
+    (tmp_path / "run/gepa").rename(tmp_path / "elsewhere")
+    payload = pickle.dumps(Runs(tmp_path / "made"))
+    (tmp_path / "elsewhere/gepa_state.bin").write_bytes(payload)
+    (tmp_path / "elsewhere/state.kept").unlink()
+    (tmp_path / "run/gepa").symlink_to(tmp_path / "elsewhere")
+    again, _, _ = run(tmp_path / "run", splits)
+    assert not (tmp_path / "made").exists()
+    assert again == first
+    assert (tmp_path / "elsewhere/gepa_state.bin").read_bytes() == payload
+
+
 def test_state_of_another_user_is_not_read_and_that_is_said(tmp_path, monkeypatch):
     splits = hard_splits()
     first, _, _ = run(tmp_path / "run", splits)

@@ -103,6 +103,10 @@ def test_an_encoders_files_count_for_what_stands_on_it(run: RunFolder, monkeypat
     assert changed(run, lambda: change("{}", "[]", "encoder/config.json")) == {"words"}
 
 
+def test_what_is_done_to_long_rows_counts_for_every_rung(run: RunFolder) -> None:
+    assert changed(run, lambda: change("[model]", '[model]\nlong_rows = "head"')) == set(RUNGS)
+
+
 def step(**changes: Any) -> str:
     recipe = read_recipe("toy.toml")
     rows = read_rows(recipe)
