@@ -189,13 +189,15 @@ def save(
             if rows:
                 (building / GOLDEN).write_bytes(to_lines(rows))
             bundle_files.write_hashes(building)
+            # Whoever makes a bundle may name models by folder, and go on with what was made.
+            for _, name in _model_names(bundle.weights, bundle.prompt):
+                model_names.allow(name)
+            # Read before it takes another's place: what cannot be read again replaces nothing.
+            _read(building, _content(building))
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
         bundle_files.put_in_place(building, folder)
-    # Whoever makes a bundle may name models by folder, and go on with what was made.
-    for _, name in _model_names(bundle.weights, bundle.prompt):
-        model_names.allow(name)
     return load(folder)
 
 

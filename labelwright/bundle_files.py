@@ -103,8 +103,21 @@ def refuse_code(folder: Path) -> None:
         value = read_json(path)
         if path.name not in _VOCABULARIES and (found := _named_code(value)):
             raise BundleError(f"{path}: {found} names code to be run, which nothing here does: not opened")
+        if path.name.endswith(".index.json"):
+            _refuse_shards_elsewhere(path, value)
         if path.name == "adapter_config.json" and value.get("peft_type", "LORA") != "LORA":
             raise BundleError(f"{path}: peft_type is {value['peft_type']!r}; expected an adapter of type 'LORA'")
+
+
+def _refuse_shards_elsewhere(path: Path, value: Any) -> None:
+    """Raise BundleError where an index of shards names what is no file beside it: libraries would open any path."""
+    shards = value.get("weight_map") if isinstance(value, dict) else None
+    if not isinstance(shards, dict):
+        raise BundleError(f"{path}: names no shards (weight_map); copy the whole folder again, or export again")
+    beside = {one.name for one in path.parent.iterdir() if one.is_file() and not one.is_symlink()}
+    elsewhere = sorted({str(shard) for shard in shards.values()} - beside)
+    if elsewhere:
+        raise BundleError(f"{path}: {elsewhere[0]!r} is not a file of this folder: not opened")
 
 
 def drop_code(folder: Path) -> None:

@@ -48,13 +48,15 @@ def choices_and_marks(value: Any) -> tuple[tuple[str, ...], tuple[str, ...]] | N
         texts, marks = value, ()
     texts, marks = (one.tolist() if hasattr(one, "tolist") else one for one in (texts, marks))
     if (
-        isinstance(texts, str)
+        isinstance(texts, str | bytes | set | frozenset)  # a set has no order: which is A would be chance
         or not isinstance(texts, Iterable)
         or any(isinstance(one, list | Mapping) for one in texts)
     ):
         raise DataError('the choices are not a list; expected one such as ["yes", "no"]')
+    if marks is not None and (isinstance(marks, str) or not isinstance(marks, Iterable)):
+        raise DataError(f"the choices' labels are a {type(marks).__name__}; expected a list with one for each choice")
     choices = tuple("" if is_missing(one) else checked_text(str(one), "choice") for one in texts)
-    names = tuple(str(one).strip() for one in marks)
+    names = tuple(str(one).strip() for one in marks or ())
     if names and len(names) != len(choices):
         raise DataError(f"{len(choices)} choices have {len(names)} labels; give each one")
     return choices, names

@@ -240,7 +240,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         examples = over_letters(examples, arguments.input)
     examples = with_labels_of(names, examples, arguments.input, arguments.similar_labels)
     bundle, engine = _open(arguments)
-    probs = np.concatenate(list(_shown(_probabilities([example.text for example in examples], bundle, engine))))
+    texts = [example.text for example in examples]
+    probs = np.concatenate(list(_shown(_probabilities(texts, bundle, engine, arguments.input))))
     n_silent = int((answers(probs) < 0).sum())
     _remarks(engine, n_silent)
     gold = np.array([names.index(example.label) for example in examples])
@@ -258,13 +259,20 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _probabilities(texts: Sequence[str], bundle: Bundle, engine: Engine) -> Iterator[Any]:
-    """Probabilities of one row each, (1, n_labels), scored some rows at a time."""
-    from labelwright.decide import probabilities
-    from labelwright.labelling import CHUNK_ROWS
+def _probabilities(texts: Sequence[str], bundle: Bundle, engine: Engine, source: str) -> Iterator[Any]:
+    """Probabilities of one row each, (1, n_labels), scored some rows at a time; then DataError for all that fail."""
+    from labelwright.labelling import CHUNK_ROWS, score_rows
+    from labelwright.records import Fault, refusal
 
+    faults = []
     for start in range(0, len(texts), CHUNK_ROWS):
-        yield from probabilities(bundle, engine, texts[start : start + CHUNK_ROWS])[:, None]
+        for number, one in enumerate(score_rows(bundle, engine, texts[start : start + CHUNK_ROWS]), start=start + 1):
+            if isinstance(one, DataError):
+                faults.append(Fault(number, str(one)))
+            else:
+                yield one[None]
+    if faults:
+        raise refusal(source, faults)
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -29,6 +29,8 @@ from labelwright.records import Fault, Row, refusal, text_of
 # Rows handed to the engine at once: enough for it to pack well, few enough to keep memory flat.
 CHUNK_ROWS = 512
 
+# What answers are written under; a column of the input that has such a name is kept as input_NAME, in every row.
+ANSWER = frozenset({"label", "confidence", "probabilities", "error"})
 NO_ANSWER = "what the model answered is none of the labels"
 
 Record = dict[str, Any]
@@ -89,20 +91,24 @@ def label_rows(
     Raises
     ------
     DataError
-        If none of the rows of the first chunk can be answered, as where the column is misnamed; it names them.
+        If no row of the input can be answered, or none of the first chunk for one and the same reason, as where the
+        column is misnamed; it names them.
     """
     remaining = iter(rows)
     is_first = True
     while chunk := list(itertools.islice(remaining, chunk_rows)):
         read = [_readable(row, bundle, text, choices) for row in chunk]
-        scored = iter(_scored(bundle, engine, [one for one in read if isinstance(one, str)]))
+        scored = iter(score_rows(bundle, engine, [one for one in read if isinstance(one, str)]))
         results = [next(scored) if isinstance(one, str) else one for one in read]
         faults = [
             Fault(row.number, str(one)) if isinstance(one, DataError) else one
             for row, one in zip(chunk, results, strict=True)
         ]
-        if is_first and all(isinstance(one, Fault) for one in faults):
-            raise refusal(source, [one for one in faults if isinstance(one, Fault)])
+        bad = [one for one in faults if isinstance(one, Fault)]
+        # The same fault in every row is one of the file (a misnamed column, say), or of the prompt.
+        same, ended = len({one.reason for one in bad}) == 1 and len(bad) > 1, len(chunk) < chunk_rows
+        if is_first and len(bad) == len(chunk) and (same or ended):
+            raise refusal(source, bad)
         is_first = False
         for row, one, result in zip(chunk, read, faults, strict=True):
             if isinstance(result, Fault):
@@ -112,7 +118,7 @@ def label_rows(
                 if said["label"] is None:
                     said["error"] = f"{source}, row {row.number}: {said['error']}"
             record = {} if isinstance(row, Fault) else row.record
-            yield {f"input_{name}" if name in said else name: value for name, value in record.items()} | said
+            yield {f"input_{name}" if name in ANSWER else name: value for name, value in record.items()} | said
 
 
 def _readable(row: Row | Fault, bundle: Bundle, text: str, choices: str) -> str | Fault:
@@ -128,8 +134,11 @@ def _readable(row: Row | Fault, bundle: Bundle, text: str, choices: str) -> str 
         return Fault(row.number, str(error))
 
 
-def _scored(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> list[NDArray[np.float64] | DataError]:
-    """Probabilities a row, or what the engine has against it: a refused chunk is halved until the row is alone."""
+def score_rows(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> list[NDArray[np.float64] | DataError]:
+    """Probabilities (n_labels,) a row, or what the engine has against it, without a row's number.
+
+    A chunk that is refused is halved until the row is alone.
+    """
     if not texts:
         return []
     try:
@@ -139,7 +148,7 @@ def _scored(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> list[NDArra
             # An engine counts the rows of its own call; which row of the file it is, the caller knows.
             return [DataError(str(error).split("…): ", 1)[-1] if str(error).startswith("row 1 (") else str(error))]
     half = len(texts) // 2
-    return [*_scored(bundle, engine, texts[:half]), *_scored(bundle, engine, texts[half:])]
+    return [*score_rows(bundle, engine, texts[:half]), *score_rows(bundle, engine, texts[half:])]
 
 
 def json_line(row: Mapping[str, Any], encoding: str = "utf-8") -> str:

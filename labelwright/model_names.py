@@ -50,7 +50,9 @@ def refuse_paths(name: str, where: str) -> None:
         Which file and key it was read from, for the message.
     """
     plain = name.removeprefix(STATIC)
-    if plain in PACKAGED or {name, plain} & (_named | set(os.environ.get(VARIABLE, "").split(os.pathsep))):
+    allowed = _named | {one for one in os.environ.get(VARIABLE, "").split(os.pathsep) if one}
+    # A packaged model's name is one only where nothing of that name lies here, and only as it stands.
+    if {name, plain} & allowed or (name in PACKAGED and not os.path.lexists(name)):
         return
     if not _ID.fullmatch(plain) or ".." in plain or os.path.lexists(plain):
         here = f", and {Path(plain).absolute()} lies here" if os.path.lexists(plain) else ""

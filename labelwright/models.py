@@ -81,7 +81,10 @@ def load_model(weights: Weights, device: str = "auto", dtype: str = "auto") -> A
     _refuse_difference(source, "model", loaded["missing_keys"], ())
     if weights.adapter is not None and adapter is not None:
         model = _merge_adapter(model, weights.adapter, adapter)
-    return model.to(device=target_device, dtype=target_dtype).eval()
+    try:
+        return model.to(device=target_device, dtype=target_dtype).eval()
+    except RuntimeError as error:  # no such device, or no memory on it
+        raise ModelError(f"{target_device} cannot hold the model {str(source)!r}: {_first_line(error)}") from error
 
 
 def save_merged(weights: Weights, folder: Path) -> None:

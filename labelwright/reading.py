@@ -12,6 +12,7 @@ import os
 import re
 import stat
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,16 +34,33 @@ _TENSOR_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I
 _HALF_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
+class _Stdin:
+    """What stands in sys.stdin's place, counted: threads may open models at the same time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.n_inside = 0
+        self.given: Any = None
+
+
+_STDIN = _Stdin()
+
+
 @contextmanager
 def no_prompts() -> Iterator[None]:
     """Nothing inside can read stdin: it may hold rows, and a row "y" is nobody's consent to anything."""
-    given = sys.stdin
-    with open(os.devnull, encoding="utf-8") as nothing:
-        sys.stdin = nothing
-        try:
-            yield
-        finally:
-            sys.stdin = given
+    with _STDIN.lock:
+        if _STDIN.n_inside == 0:
+            _STDIN.given, sys.stdin = sys.stdin, open(os.devnull, encoding="utf-8")  # noqa: SIM115
+        _STDIN.n_inside += 1
+    try:
+        yield
+    finally:
+        with _STDIN.lock:
+            _STDIN.n_inside -= 1
+            if _STDIN.n_inside == 0:
+                nothing, sys.stdin = sys.stdin, _STDIN.given
+                nothing.close()
 
 
 @contextmanager
@@ -54,7 +72,7 @@ def opening(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (LabelwrightError, KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (LabelwrightError, KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError):
         raise
     except BaseException as error:
         raise BundleError(f"{path}: not readable ({one_line(error)}); {AGAIN}") from error

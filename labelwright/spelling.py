@@ -20,6 +20,8 @@ from labelwright.errors import DataError
 # What to do about labels that differ only in how they are written.
 Similar = Literal["refuse", "merge", "keep"]
 
+# Numbers of more digits would be rounded, and two of them taken for one.
+_EXACT_DIGITS = 28
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?")
 # Space, but not that between two digits, and what stands for space between letters.
 _BETWEEN = re.compile(r"(?<!\d) +| +(?!\d)|(?<=[^\W\d_])[_-]+(?=[^\W\d_])")
@@ -75,6 +77,8 @@ def label_key(label: str) -> str:
     if not _NUMBER.fullmatch(plain):
         return plain
     number = Decimal(plain)
+    if len(number.as_tuple().digits) > _EXACT_DIGITS:
+        return plain
     return "0" if not number else str(number.normalize())
 
 

@@ -6,7 +6,7 @@ import os
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
-from hypothesis import settings  # noqa: E402
+from hypothesis import settings
 
 # A machine that does something else beside is no fault of the code: how long an example takes decides nothing.
 settings.register_profile("house", deadline=None)

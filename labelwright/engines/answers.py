@@ -14,7 +14,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 _THOUGHT = re.compile(r"</?(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
-_FENCE = re.compile(r"(?P<fence>```+|~~~+)[ \t]*[\w+-]*[ \t]*\n(?P<inside>.*?)\n?[ \t]*(?P=fence)", re.DOTALL)
+# A run of marks is tried from its beginning only: a model may write thousands of them.
+_FENCE = re.compile(
+    r"(?P<fence>(?<!`)```+|(?<!~)~~~+)[ \t]*[\w+-]*[ \t]*\n(?P<inside>.*?)\n?[ \t]*(?P=fence)", re.DOTALL
+)
 _SHORT_FENCE = re.compile(r"(?P<fence>`+)(?P<inside>[^`]+)(?P=fence)")
 _CUE = re.compile(r"(?:label|answer)\s*[:=]\s*(?P<inside>.+)", re.IGNORECASE | re.DOTALL)
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "„": "“", "«": "»", "「": "」", "**": "**", "*": "*"}

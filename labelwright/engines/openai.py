@@ -140,7 +140,7 @@ class OpenAIEngine:
                 said = reason(error)
                 if "context" in said.lower() and ("length" in said.lower() or "exceed" in said.lower()):
                     raise DataError(
-                        f"row {number} ({prompt.user[:40]!r}…) is too long for {self.name}: {said}; shorten it"
+                        f"row {number} ({prompt.user[:40]!r}…): too long for {self.name}: {said}; shorten it"
                     ) from error
                 raise _RefusedError(said) from error
         if not answer.choices:

@@ -117,6 +117,19 @@ def test_a_loaded_bundle_can_be_saved_over_itself_and_elsewhere(tmp_path):
     assert files(tmp_path / "c") == before, "equal bundles are equal bytes, wherever they lie"
 
 
+def test_what_could_not_be_read_again_replaces_nothing(tmp_path):
+    good = save(toy_bundle(), tmp_path / "b")
+    full = tmp_path / "full"
+    full.mkdir()
+    save_file({"w": np.zeros(2, dtype=np.float32)}, full / "model.safetensors")
+    (full / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    (full / "generation_config.json").write_text(json.dumps({"custom_generate": "somebody/code"}))
+    with pytest.raises(BundleError, match="custom_generate"):
+        save(replace(toy_bundle(), weights=Weights("smollm2", full=full)), tmp_path / "b")
+    assert load(tmp_path / "b") == good
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
 def test_what_long_rows_are_is_the_bundles_and_older_ones_refuse_them(tmp_path):
     save(replace(toy_bundle(), long_rows="head"), tmp_path / "b")
     assert load(tmp_path / "b").long_rows == "head"

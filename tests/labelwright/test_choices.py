@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from labelwright.bundle import Bundle, load, save, verify
 from labelwright.calibration import Calibration
+from labelwright.choice_cells import choices_and_marks
 from labelwright.choices import as_letters, lettered, over_letters, present, rotations, split_lettered
 from labelwright.classifier import Classifier
 from labelwright.cli import main
@@ -221,3 +222,22 @@ def test_cells_that_are_no_choices(choices):
         examples_from_records(
             [{"q": "?", "a": "a", "c": ["a", "\ud83d"]}], {"text": "q", "label": "a", "choices": "c"}, "data"
         )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"text": ["a", "b"], "label": 5},
+        {"text": ["a", "b"], "label": "AB"},
+        {"a", "b"},
+        "{'a', 'b'}",
+        b"ab",
+    ],
+)
+def test_choices_without_an_order_or_with_half_their_labels_are_refused(value) -> None:
+    with pytest.raises(DataError, match="the choices"):
+        choices_and_marks(value)
+
+
+def test_choices_whose_labels_are_missing_have_none() -> None:
+    assert choices_and_marks({"text": ["a", "b"], "label": None}) == (("a", "b"), ())

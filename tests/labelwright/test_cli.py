@@ -213,6 +213,23 @@ def test_a_row_that_the_engine_refuses_costs_no_other_row_its_answer(bundle, tmp
     assert written[97]["error"] == f"{source}, row 98: 9000 tokens, but toy reads at most 2048"
 
 
+def test_a_bad_beginning_costs_the_rest_nothing(bundle, tmp_path, capsys):
+    rows = [{"text": " " if n % 2 else ["no text"]} for n in range(600)] + [{"text": "pool"}]
+    assert main(["predict", bundle, "--input", write_rows(tmp_path / "in.jsonl", rows)]) == 1
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["label"] == "pool"
+
+
+def test_what_was_predicted_can_be_predicted_again(bundle, tmp_path, capsys):
+    old = {"label": "pool", "confidence": 0.9, "probabilities": {"pool": 0.9}, "error": "none"}
+    source = write_rows(tmp_path / "in.jsonl", [{"text": "fence", **old}, {"text": " ", **old}])
+    assert main(["predict", bundle, "--input", source]) == 1
+    good, bad = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {name for name in good if name.startswith("input_")} == {f"input_{name}" for name in old}
+    assert {name for name in bad if name.startswith("input_")} == {f"input_{name}" for name in old}
+    assert "error" not in good
+    assert set(bad) & set(old) == {"label", "error"}
+
+
 def test_where_no_row_can_be_answered_the_older_output_stays(bundle, tmp_path, capsys):
     output = tmp_path / "out.jsonl"
     output.write_text("older\n")
@@ -348,6 +365,20 @@ def test_evaluate_refuses_labels_that_the_bundle_does_not_have(bundle, tmp_path,
     error = refused(["evaluate", bundle, "--input", source], capsys)
     assert "in.jsonl, row 2: label 'cat' is not one of the bundle's 3 labels" in error
     assert opened == []
+
+
+def test_evaluate_names_the_rows_of_the_file_that_do_not_fit(bundle, tmp_path, monkeypatch, capsys):
+    class Short(FakeEngine):
+        def score(self, prompts, options, calibration=None):
+            for number, prompt in enumerate(prompts, start=1):
+                if "endless" in prompt.user:
+                    raise DataError(f"row {number} ({prompt.user[:9]!r}…): 9000 tokens")
+            return super().score(prompts, options)
+
+    monkeypatch.setattr(labelwright.engine, "open_engine", lambda weights, settings: Short())
+    rows = [{"text": "endless" if n in (1, 599) else "pool", "label": "pool"} for n in range(600)]
+    assert main(["evaluate", bundle, "--input", write_rows(tmp_path / "in.jsonl", rows)]) == 2
+    assert "in.jsonl, rows 2 and 600: 9000 tokens" in capsys.readouterr().err
 
 
 def test_check_passes_a_bundle_as_exported(bundle, capsys, opened):

@@ -19,7 +19,7 @@ import pytest
 from fakes import toy_bundle, toy_task
 from tiny_models import encoder_folder, nli_folder
 
-from labelwright import model_names
+from labelwright import bundle_files, model_names
 from labelwright.bundle import load, predictor_bundle, save
 from labelwright.calibration import Calibration
 from labelwright.cli import main
@@ -42,6 +42,47 @@ LOADERS = {"SentenceTransformer", "CrossEncoder", "SparseEncoder", "pipeline", "
 @pytest.fixture(autouse=True)
 def nothing_named(monkeypatch):
     monkeypatch.setattr(model_names, "_named", set())
+
+
+def test_an_index_of_shards_leads_nowhere_else(tmp_path):
+    for shard in ("../other/model.safetensors", "/dev/stdin", "absent.safetensors"):
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": shard}}))
+        with pytest.raises(BundleError, match="is not a file of this folder"):
+            bundle_files.refuse_code(tmp_path)
+    (tmp_path / "one.safetensors").touch()
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "one.safetensors"}}))
+    bundle_files.refuse_code(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["minilm", "smollm2", "model2vec:minilm", "model2vec:"])
+def test_a_packaged_name_is_no_way_to_a_folder_that_lies_here(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_names, "_named", set())
+    (tmp_path / "minilm").mkdir()
+    (tmp_path / "smollm2").mkdir()
+    with pytest.raises(BundleError, match="is a path"):
+        model_names.refuse_paths(name, "bundle.json")
+
+
+def test_threads_that_open_models_leave_stdin_as_it_was():
+    import sys
+    import threading
+
+    given, inside, done = sys.stdin, threading.Event(), threading.Event()
+
+    def first():
+        with no_prompts():
+            inside.set()
+            done.wait(5)
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    inside.wait(5)
+    with no_prompts():
+        done.set()
+        thread.join()
+        assert sys.stdin.read() == ""
+    assert sys.stdin is given
 
 
 # ----------------------------------------------------------------------------------------------- what our code asks for
