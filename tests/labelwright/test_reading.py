@@ -73,9 +73,7 @@ def test_another_kind_of_json_is_named(tmp_path):
         read_object(tmp_path / "x.json")
 
 
-@pytest.mark.parametrize(
-    "error", [KeyError("x"), RecursionError(), MemoryError(), RuntimeError("one\ntwo"), BaseException("panic")]
-)
+@pytest.mark.parametrize("error", [KeyError("x"), RecursionError(), RuntimeError("one\ntwo"), BaseException("panic")])
 def test_whatever_a_library_raises_is_one_line(tmp_path, error):
     with (
         pytest.raises(BundleError, match=rf"{tmp_path}: not readable \({type(error).__name__}") as caught,
@@ -85,7 +83,7 @@ def test_whatever_a_library_raises_is_one_line(tmp_path, error):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), MissingExtraError("pip install")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1), MemoryError(), MissingExtraError("pip install")])
 def test_what_is_no_damage_passes(tmp_path, error):
     with pytest.raises(type(error)), opening(tmp_path):
         raise error
