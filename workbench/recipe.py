@@ -482,6 +482,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         if path.stat().st_size > _LARGEST_FILE:
             raise RecipeError(f"{path}: larger than a megabyte; a recipe is a page of TOML, data goes into [data] path")
         content = path.read_bytes()
+    except RecipeError:
+        raise
     except (OSError, ValueError) as error:
         raise RecipeError(f"{shown(str(path))}: cannot be read ({getattr(error, 'strerror', error)})") from error
     if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):

@@ -247,6 +247,13 @@ def test_what_is_no_file_is_named_at_once(tmp_path: Path, capsys: pytest.Capture
             assert refused(path, capsys) == "", path
 
 
+def test_a_recipe_that_is_not_there_is_said_to_be_so_once(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as error:
+        read_recipe(tmp_path / "absent.toml")
+    assert str(error.value).count("no such recipe") == 1
+    assert "cannot be read" not in str(error.value)
+
+
 def test_all_faults_are_told_in_one_line(tmp_path: Path) -> None:
     text = (
         "sed = 1\n" + DATA + TASK + '[splits]\ndev = nan\n[grpo]\nsteps = 1.5\nloss_type = "x"\n[tracking]\nurl = "x"\n'
