@@ -8,7 +8,7 @@ than there are: as many as independent rows would say as much (``effective_rows`
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -56,10 +56,7 @@ def share_interval(holds: Any, groups: Sequence[str] | None = None, level: float
     DataError
         No rows, or groups of another length.
     """
-    values = _some(holds)
-    low, high = share_ends(values, group_index(groups, len(values)), level)
-    value = float(values.mean())
-    return Interval(value, min(value, float(low)), max(value, float(high)))
+    return _interval(holds, groups, level, share_ends)
 
 
 def difference_interval(net: Any, groups: Sequence[str] | None = None, level: float = LEVEL) -> Interval:
@@ -80,8 +77,15 @@ def difference_interval(net: Any, groups: Sequence[str] | None = None, level: fl
     DataError
         No rows, or groups of another length.
     """
-    values = _some(net)
-    low, high = difference_ends(values, group_index(groups, len(values)), level)
+    return _interval(net, groups, level, difference_ends)
+
+
+def _interval(
+    values: Any, groups: Sequence[str] | None, level: float, ends: Callable[..., tuple[Any, Any]]
+) -> Interval:
+    """The mean of the values between the ends that are found for it, which are moved to hold it."""
+    values = _some(values)
+    low, high = ends(values, group_index(groups, len(values)), level)
     value = float(values.mean())
     return Interval(value, min(value, float(low)), max(value, float(high)))
 
