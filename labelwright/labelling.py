@@ -187,6 +187,8 @@ class JsonLines:
 
     def __enter__(self) -> JsonLines:
         if self.path is not None:
+            if self.path.is_dir():
+                raise DataError(f"{self.path}: cannot be written (it is a folder); name a file in it")
             try:
                 self._file = self._unfinished.open("w", encoding="utf-8", newline="\n")
             except OSError as error:

@@ -66,6 +66,8 @@ def test_what_may_stay_unexpanded_is_the_bundles(monkeypatch):
         Classifier.from_bundle(replace(toy_bundle(), unexpanded_mass=mass), device="cpu").predict(["x"])
     module._untuned_engine.cache_clear()
     assert [(settings.unexpanded_mass, settings.device) for settings in seen] == [(0.0, "cpu"), (0.02, "cpu")]
+    Classifier.from_bundle(replace(toy_bundle(), long_rows="head_tail"), device="cpu").predict(["x"])
+    assert seen[-1].long_rows == "head_tail"
 
 
 def test_nothing_is_opened_before_it_is_needed(opened):

@@ -336,6 +336,9 @@ def test_no_model_is_opened_for_what_cannot_be_read_or_written(bundle, tmp_path,
     source = write_rows(tmp_path / "in.jsonl", [{"text": "pool"}])
     error = refused(["predict", bundle, "--input", source, "--output", str(tmp_path / "no" / "out.jsonl")], capsys)
     assert "out.jsonl: cannot be written" in error
+    (tmp_path / "folder.jsonl").mkdir()
+    error = refused(["predict", bundle, "--input", source, "--output", str(tmp_path / "folder.jsonl")], capsys)
+    assert "folder.jsonl: cannot be written (it is a folder)" in error
     assert "expected one written by `make export`" in refused(["predict", str(tmp_path / "absent"), "text"], capsys)
     assert opened == []
 

@@ -173,13 +173,14 @@ def test_nothing_is_compared_by_a_wrong_name(workspace: Path, verb: str, capsys:
 
 def test_any_rung_can_be_exported_and_answers_as_it_was_measured(workspace: Path) -> None:
     recipe = workspace / "toy.toml"
-    recipe.write_text(recipe.read_text().replace("[model]", "[model]\nunexpanded_mass = 0.02"))
+    recipe.write_text(recipe.read_text().replace("[model]", "[model]\nunexpanded_mass = 0.02\nlong_rows = 'head'"))
     main(["compare", "toy.toml"])
     run = the_run(workspace)
     for name in ("words", "untuned"):
         assert main(["export", "toy.toml", "--rung", name]) == 0
         bundle = load(run / "bundle")
-        assert bundle.unexpanded_mass == 0.02, "a bundle answers elsewhere as the recipe had it"
+        kept = (bundle.unexpanded_mass, bundle.long_rows)
+        assert kept == (0.02, "head"), "a bundle answers elsewhere as the recipe had it"
         assert bundle.history[-1]["rung"] == name
         engine = FakeEngine() if name == "untuned" else None
         written = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
