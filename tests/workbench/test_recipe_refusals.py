@@ -15,7 +15,7 @@ import pytest
 
 from labelwright.errors import RecipeError
 from workbench.cli import main
-from workbench.recipe import STAGES, TABLES, _stage_class, own_rungs, read_recipe
+from workbench.recipe import STAGES, TABLES, _stage_class, own_rungs, read_chain, read_recipe
 
 ROOT = Path(__file__).parents[2]
 DATA = '[data]\npath = "rows.jsonl"\n'
@@ -252,6 +252,22 @@ def test_a_recipe_that_is_not_there_is_said_to_be_so_once(tmp_path: Path) -> Non
         read_recipe(tmp_path / "absent.toml")
     assert str(error.value).count("no such recipe") == 1
     assert "cannot be read" not in str(error.value)
+
+
+def test_a_label_twice_is_one_fault_of_its_table(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError) as error:
+        read_recipe(written(tmp_path, DATA + TASK + 'labels = ["pool", "hvac", "pool"]'))
+    assert "[task]" in str(error.value)
+    assert "faults" not in str(error.value)
+    assert "[grpo]" not in str(error.value)
+
+
+def test_a_run_may_go_through_a_stage_again_where_a_rung_may_not(tmp_path: Path) -> None:
+    recipe = read_recipe(written(tmp_path, 'stages = ["sft", "grpo", "sft"]\n' + GOOD))
+    for name in own_rungs(recipe):
+        assert read_chain(name).name == name, "the comparison reads the chain of every step"
+    with pytest.raises(RecipeError, match="stands in it twice"):
+        read_recipe(written(tmp_path, GOOD + '[models]\nrungs = ["sft+grpo+sft"]'))
 
 
 def test_all_faults_are_told_in_one_line(tmp_path: Path) -> None:

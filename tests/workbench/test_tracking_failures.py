@@ -123,6 +123,23 @@ def test_a_record_that_is_refused_for_what_it_says_does_not_stop_the_others(
     assert len(lines(capsys)) == 1
 
 
+def test_what_is_refused_of_the_journal_is_left_out_and_counted(
+    store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.tracking_store.BUSY_S", 0.5)
+        with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with (tracking := opened()).opened():
+                tracking.log_metrics(tracking.run_id, {"no + in a name": 1.0})
+                tracking.log_metrics(tracking.run_id, {"a": 2.0})
+    capsys.readouterr()
+    work(opened(), 3.0)
+    assert sorted(recorded(store)["a"]) == [2.0, 3.0], "one that is refused stopped the others"
+    (line,) = (line for line in lines(capsys) if "are there now" in line)
+    assert "1 that it refuses are left out" in line
+
+
 def test_a_locked_store_costs_seconds(
     store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
