@@ -62,10 +62,10 @@ def escaped(text: str, longest: int = 300) -> str:
     return _AT_THE_START.sub(lambda at: at[1] + (f"{at[2]}\\" if at[2].isdigit() else f"\\{at[2]}"), text)
 
 
-def quoted(text: str) -> str:
+def shell_word(text: str) -> str:
     """Text as one word of a POSIX shell's command line, whatever is in it, and printable.
 
-    >>> print(quoted("costs $50"), quoted("it's `here`"))
+    >>> print(shell_word("costs $50"), shell_word("it's `here`"))
     'costs $50' 'it'"'"'s `here`'
     """
     return shlex.quote(printable(text))

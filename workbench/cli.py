@@ -9,7 +9,7 @@ import argparse
 from collections.abc import Sequence
 
 from labelwright import console
-from labelwright.plain_text import quoted
+from labelwright.plain_text import shell_word
 
 VERBS = {
     "demo": "everything: stages, comparison, bundle",
@@ -26,8 +26,9 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
     options = _parser().parse_args(arguments)
-    again = f"python -m workbench {options.verb} {quoted(options.recipe)}"
-    interrupted = f"interrupted; the same command continues: make {options.verb}, or {again}"
+    given = shell_word(options.recipe)
+    again = f"make {options.verb} RECIPE={given}, or python -m workbench {options.verb} {given}"
+    interrupted = f"interrupted; the same command continues: {again}"
     return console.run(lambda: _run(options), "labelwright", interrupted)
 
 

@@ -1,11 +1,11 @@
-"""One warm engine at a time, and what a folder of weights holds."""
+"""One warm engine at a time, and what a folder of weights weighs."""
 
 from __future__ import annotations
 
 import gc
-import hashlib
 from pathlib import Path
 
+from labelwright.bundle_files import folder_digest
 from labelwright.engine import Engine, Weights, open_engine
 from workbench.recipe import ModelTable
 
@@ -20,7 +20,7 @@ class Engines:
 
     def __call__(self, weights: Weights) -> Engine:
         """The engine over these weights."""
-        key = (weights.base, folder_hash(weights.folder) if weights.folder else "")
+        key = (weights.base, folder_digest(weights.folder) if weights.folder else "")
         if self._engine is None or key != self._key:
             # The old model goes before the new one comes: two of them may not fit.
             self.close()
@@ -32,16 +32,6 @@ class Engines:
         """Let the open engine go."""
         self._engine = self._key = None
         gc.collect()
-
-
-def folder_hash(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files below a folder, 16 hex digits."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(str(path.relative_to(folder)).encode() + b"\0")
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
 
 
 def size_bytes(folder: Path) -> int:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from labelwright.bundle import load, save, verify
-from labelwright.bundle_files import HASHES, recover
+from labelwright.bundle_files import HASHES, folder_digest, recover
 from labelwright.engine import Weights
 from labelwright.errors import BundleError, RecipeError
 from labelwright.task import Example, by_label
-from workbench.engines import folder_hash, size_bytes
+from workbench.engines import size_bytes
 from workbench.folder import RunFolder
 from workbench.ladder import Ladder
 from workbench.run import Session
@@ -98,7 +98,7 @@ def export_bundle(session: Session) -> Path:
 def export_settings(session: Session, source: Source) -> dict[str, Any]:
     """What an exported bundle depends on: the one it is made of, the numbers on its card, the recipe's settings."""
     table = session.recipe.export
-    made_of = [folder_hash(source.folder), source.test]
+    made_of = [folder_digest(source.folder), source.test]
     return {"rung": source.rung, "source": made_of, "merge": table.merge, "golden_rows": table.golden_rows}
 
 

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from labelwright.bundle_files import folder_digest
 from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
 from labelwright.task import Example, Splits, Task, by_label
 from workbench.chain import step_key
 from workbench.data import load_out_of_scope, make_splits, split_digest
-from workbench.engines import folder_hash
 from workbench.folder import RunFolder, read_json, write_json
 from workbench.identity import (
     ROOT,
@@ -208,7 +208,7 @@ class Ladder:
         own = self.own_step(job)
         chain, rows = read_chain(job.rung), self.splits_of(job)
         made_of = (
-            folder_hash(self.folder.bundle_path(own))
+            folder_digest(self.folder.bundle_path(own))
             if own
             else step_key(chain, self.recipe, self.task, rows, job.seed)
         )

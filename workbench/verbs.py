@@ -15,7 +15,7 @@ from pathlib import Path
 from labelwright.bundle import load
 from labelwright.choices import lettered, split_lettered
 from labelwright.errors import LabelwrightError, RecipeError
-from labelwright.plain_text import quoted
+from labelwright.plain_text import shell_word
 from workbench.data import split_digest
 from workbench.folder import Clock, RunFolder, find_run, runs_of
 from workbench.measuring import peak_memory_bytes
@@ -215,17 +215,17 @@ def _show_outputs(work: Session, seconds: float) -> None:
     say(f"report:  {path / 'report.html'}")
     say(f"MLflow:  {work.tracking.uri}")
     say("next:")
-    say(f"  {_make('predict', recipe)} TEXT={quoted(work.splits.dev[0].text[:60])}")
+    say(f"  {_make('predict', recipe)} TEXT={shell_word(work.splits.dev[0].text[:60])}")
     say(f"  {_make('dashboard', recipe)}")
-    say(f"  .venv/bin/labelwright check {quoted(str(path / 'bundle'))}")
+    say(f"  .venv/bin/labelwright check {shell_word(str(path / 'bundle'))}")
 
 
 def try_it(bundle: Path, text: str) -> str:
     """The command that asks a bundle about a row, to copy: whatever the row holds, it is one word and runs nothing."""
-    return f".venv/bin/labelwright predict {quoted(str(bundle))} {quoted(text)}"
+    return f".venv/bin/labelwright predict {shell_word(str(bundle))} {shell_word(text)}"
 
 
 def _make(verb: str, recipe: Recipe, run: Path | None = None) -> str:
     """The command a person types."""
-    given = "" if recipe.path == Path("runs/homeowner.toml") else f" RECIPE={quoted(str(recipe.path))}"
+    given = "" if recipe.path == Path("runs/homeowner.toml") else f" RECIPE={shell_word(str(recipe.path))}"
     return f"make {verb}{given}" + (f" RUN={run.name}" if run else "")

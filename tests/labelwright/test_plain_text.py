@@ -9,7 +9,7 @@ import subprocess
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from labelwright.plain_text import escaped, printable, printable_json, quoted
+from labelwright.plain_text import escaped, printable, printable_json, shell_word
 
 CONTROLS = {chr(code) for code in [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F)]}
 TEXTS = st.text(st.characters() | st.sampled_from(sorted(CONTROLS)))
@@ -35,12 +35,12 @@ def test_scripts_and_emoji_stay():
 
 @given(TEXTS)
 def test_a_quoted_text_is_one_word(text):
-    assert shlex.split(quoted(text)) == [printable(text)]
+    assert shlex.split(shell_word(text)) == [printable(text)]
 
 
 def test_a_quoted_text_runs_nothing(tmp_path):
     text = f"$(touch {tmp_path}/a) `touch {tmp_path}/b`; touch {tmp_path}/c # ' \" \\ ${{HOME}} !!"
-    said = subprocess.run(["sh", "-c", f"printf %s {quoted(text)}"], capture_output=True, text=True).stdout
+    said = subprocess.run(["sh", "-c", f"printf %s {shell_word(text)}"], capture_output=True, text=True).stdout
     assert said == text
     assert list(tmp_path.iterdir()) == []
 

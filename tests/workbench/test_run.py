@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from labelwright.bundle_files import folder_digest
 from workbench.cli import main
-from workbench.engines import folder_hash
 from workbench.folder import Clock, RunBusyError, RunFolder, append_curve, read_curves, runs_of, write_json
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -23,7 +23,7 @@ def the_runs(folder: Path) -> list[Path]:
 
 def results(run: Path) -> dict[str, str]:
     """What must be the same however often the run was interrupted: every bundle, the splits, the test rows."""
-    bundles = {str(path.parent.relative_to(run)): folder_hash(path.parent) for path in run.rglob("bundle.json")}
+    bundles = {str(path.parent.relative_to(run)): folder_digest(path.parent) for path in run.rglob("bundle.json")}
     files = {name: (run / name).read_text() for name in ("splits.json", "rows.jsonl")}
     return {**bundles, **files}
 
