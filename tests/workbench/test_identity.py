@@ -198,6 +198,13 @@ def test_an_id_counts_by_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert identity.settings_content({"encoder": "owner/name", "model": 3, "reflection_model": "a/b"}) == ["abc"]
 
 
+def test_a_model_is_called_the_same_for_as_long_as_a_process_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "_KNOWN", {"code": {}, "content": {}})
+    commits = iter(["", "fetched meanwhile"])
+    monkeypatch.setattr(identity, "_commit_of", lambda name, fetch: next(commits))
+    assert identity.content_of("owner/name") == identity.content_of("owner/name") == ""
+
+
 def test_a_child_takes_its_parents_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "config.json").write_text("{}")
     code, content = identity.model_code("transformers"), identity.content_of(str(tmp_path))

@@ -188,6 +188,9 @@ def test_a_forgotten_rung_runs_again(run: RunFolder) -> None:
     assert not found.missing("sft")
     # Its grpo is trained again; the sft before it is another rung's as well.
     assert len(list((found.root / "steps").iterdir())) == n_steps - 1
+    found.forget("sft")
+    # Those of its learning curve, too: old weights under a new result would be no training.
+    assert len(list((found.root / "steps").iterdir())) == n_steps - 1 - len(found.jobs("sft"))
 
 
 def test_fewer_rows_are_among_more_rows_and_keep_their_order(run: RunFolder) -> None:

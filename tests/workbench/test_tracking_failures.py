@@ -140,6 +140,17 @@ def test_what_is_refused_of_the_journal_is_left_out_and_counted(
     assert "1 that it refuses are left out" in line
 
 
+def test_another_store_is_told_everything_anew(store: Path, opened: Callable[[], Tracking]) -> None:
+    work(first := opened(), 1.0)
+    state = first._folder.state["mlflow"]
+    state.update({"datasets": ["test"], "rungs": {"words": "known"}, "comparisons": 1, "uri": "sqlite:///elsewhere.db"})
+    first._folder.save()
+    work(second := opened(), 2.0)
+    known = second._folder.state["mlflow"]
+    assert not {"datasets", "rungs", "comparisons"} & set(known)
+    assert str(store) in known["uri"]
+
+
 def test_a_locked_store_costs_seconds(
     store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
