@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from labelwright.engine import Weights
-from labelwright.engines.packing import ATTENTION
+from labelwright.engines.attention import ATTENTION
 from labelwright.errors import MissingExtraError, ModelError
 from labelwright.packaged import cache_dir, fetch_packaged_file, scratch_beside
 from labelwright.predictors.sentence_encoder import no_progress_bar

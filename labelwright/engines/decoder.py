@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from labelwright.engines.packing import KeyValues, Packed, Row, attend_packed, laid_out, pack
+from labelwright.engines.attention import attend_packed, laid_out
+from labelwright.engines.packing import KeyValues, Packed, Row, pack
 
 # The very classes of transformers whose layers ``LeanDecoder`` repeats; what derives from them may do more.
 LEAN = {

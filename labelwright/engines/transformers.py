@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from labelwright.calibration import Calibration
 from labelwright.engine import EngineSettings, Weights
+from labelwright.engines.attention import ATTENTION
 from labelwright.engines.decoder import encode_prefix, open_decoder, pack_linears
 from labelwright.engines.edges import edge_log_probs
 from labelwright.engines.heads import open_head
-from labelwright.engines.packing import ATTENTION, KeyValues, Packed, Row, pack
+from labelwright.engines.packing import KeyValues, Packed, Row, pack
 from labelwright.engines.self_check import TEXT, check_scores, refuse_by_name, refusing
 from labelwright.engines.tokens import PromptTokens
 from labelwright.errors import ModelError

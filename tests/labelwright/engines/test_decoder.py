@@ -5,8 +5,9 @@ import torch
 from tiny import tiny_model
 from torch import nn
 
+from labelwright.engines.attention import ATTENTION
 from labelwright.engines.decoder import HubDecoder, LeanDecoder, PackedLinear, encode_prefix, open_decoder, pack_linears
-from labelwright.engines.packing import ATTENTION, Row, pack
+from labelwright.engines.packing import Row, pack
 from labelwright.tree import OptionTree
 
 TREE = OptionTree.build([[5, 6, 2], [5, 7, 2], [8, 2], [9, 10, 11, 2]])

@@ -8,10 +8,11 @@ from torch import nn
 from transformers import AutoConfig
 
 from labelwright.engine import EngineSettings, Weights, open_engine
-from labelwright.engines import packing, transformers
+from labelwright.engines import attention, transformers
+from labelwright.engines.attention import ATTENTION
 from labelwright.engines.edges import edge_log_probs, tree_log_probs
 from labelwright.engines.heads import PlainHead, open_head
-from labelwright.engines.packing import ATTENTION, Row
+from labelwright.engines.packing import Row
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import ModelError
 from labelwright.models import context_length
@@ -83,10 +84,11 @@ def test_the_check_leaves_the_model_as_it_was(tokenizer):
 
 def test_a_window_is_looked_past_however_wide_it_is(tokenizer, monkeypatch):
     """A scorer that forgets windows passes on short rows only."""
-    kept = packing.AttentionMaskInterface._global_mapping
-    monkeypatch.setattr(packing.AttentionMaskInterface, "_global_mapping", kept.copy())
-    packing.AttentionMaskInterface.register(
-        ATTENTION, lambda *given, **settings: None if packing._LAYOUT.get() else packing.sdpa_mask(*given, **settings)
+    kept = attention.AttentionMaskInterface._global_mapping
+    monkeypatch.setattr(attention.AttentionMaskInterface, "_global_mapping", kept.copy())
+    attention.AttentionMaskInterface.register(
+        ATTENTION,
+        lambda *given, **settings: None if attention._LAYOUT.get() else attention.sdpa_mask(*given, **settings),
     )
     with pytest.raises(ModelError, match="differ by"):
         TransformersEngine(tiny_of("mistral", sliding_window=400), tokenizer)
