@@ -23,8 +23,8 @@ Similar = Literal["refuse", "merge", "keep"]
 # Numbers of more digits would be rounded, and two of them taken for one.
 _EXACT_DIGITS = 28
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?")
-# Space, but not that between two digits, and what stands for space between letters.
-_BETWEEN = re.compile(r"(?<!\d) +| +(?!\d)|(?<=[^\W\d_])[_-]+(?=[^\W\d_])")
+# What stands for space between letters, and space, but not that between two digits.
+_BETWEEN = re.compile(r"(?<=[^\W\d_])[ _-]+(?=[^\W\d_])|(?<!\d) +| +(?!\d)")
 # No ink: zero-width space, word joiner, byte-order mark, soft hyphen, and the signs that make a symbol an emoji or not.
 # Joiners stay: they change what Indic and Arabic letters look like.
 _NO_INK = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad\ufe0e\ufe0f"))
@@ -71,9 +71,13 @@ def label_key(label: str) -> str:
     >>> label_key("  Water   HEATER ") == label_key("water_heater"), label_key("1.0") == label_key("01")
     (True, True)
     """
-    plain = unicodedata.normalize("NFKC", label.translate(_NO_INK))
-    plain = unicodedata.normalize("NFKC", " ".join(plain.casefold().split()))
-    plain = unicodedata.normalize("NFKC", _BETWEEN.sub("", plain))
+    plain, before = label, None
+    # Each step may make work for another (a composed letter, a hyphen now between letters): until none does.
+    while plain != before:
+        before = plain
+        plain = unicodedata.normalize("NFKC", plain.translate(_NO_INK))
+        plain = unicodedata.normalize("NFKC", " ".join(plain.casefold().split()))
+        plain = unicodedata.normalize("NFKC", _BETWEEN.sub("", plain))
     if not _NUMBER.fullmatch(plain):
         return plain
     number = Decimal(plain)

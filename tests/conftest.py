@@ -8,6 +8,9 @@ os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
 from hypothesis import settings
 
-# A machine that does something else beside is no fault of the code: how long an example takes decides nothing.
-settings.register_profile("house", deadline=None)
+# A machine that does something else beside is no fault of the code: how long an example takes decides nothing. Which
+# examples are tried depends on the test's code alone, so that a change is not refused for a fault that it found by
+# chance elsewhere; `pytest --hypothesis-profile=explore` looks for those.
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
 settings.load_profile("house")

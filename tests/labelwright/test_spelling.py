@@ -54,6 +54,7 @@ def test_different_labels_stay_different() -> None:
 
 @given(st.text())
 @example("A\u00b4")
+@example("A- A")
 def test_keys_are_their_own_keys(text: str) -> None:
     assert label_key(label_key(text)) == label_key(text)
     assert text_key(text_key(text)) == text_key(text)

@@ -59,7 +59,7 @@ def test_a_plan_is_read_back_from_its_text(plan, style):
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 10_000), budget=st.integers(20, 120))
+@given(seed=st.integers(0, 10_000), budget=st.integers(5, 120))
 def test_chains_of_proposals_stay_in_budget_and_always_change(seed, budget):
     proposer = make_proposer(budget)
     text = PROMPT.instructions
@@ -68,11 +68,20 @@ def test_chains_of_proposals_stay_in_budget_and_always_change(seed, budget):
         try:
             new = proposer(text, ALL_POOL, rng)
         except ValueError:
-            assert budget < 30, "only where next to nothing fits"
+            fitting = {one for one in proposer.material.openings if ENGINE.count_tokens(one) <= budget}
+            assert fitting <= {text}, "only where no other opening fits"
             return
         assert new != text
         assert ENGINE.count_tokens(new) <= budget
         text = new
+
+
+def test_notes_that_fill_the_budget_are_no_dead_end():
+    note = "If it mentions boundary or gate or panel, choose fence, not pool."
+    full = f"Name the topic of the message. Many labels are in use.\n\n{note}"
+    proposer = make_proposer(ENGINE.count_tokens(full))
+    for seed in range(50):
+        assert proposer(full, ALL_POOL, random.Random(seed)) != full
 
 
 def test_same_random_state_same_proposal_and_others_vary():
