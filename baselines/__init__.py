@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from baselines import settings as may_set
+from labelwright.data.task import Task
 from labelwright.errors import DataError, RecipeError
-from labelwright.task import Task
 
 if TYPE_CHECKING:
     from baselines.base import TextClassifier

@@ -1,6 +1,6 @@
 """What multiple choice must beat: chance, and cheap comparisons of the question with each choice.
 
-These take lettered texts (``labelwright.choices``) and answer with letters.
+These take lettered texts (``labelwright.data.choices``) and answer with letters.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from baselines.base import Rows, TextClassifier
-from labelwright.arrays import texts_of
-from labelwright.choices import split_lettered
+from labelwright.data.arrays import texts_of
+from labelwright.data.choices import split_lettered
+from labelwright.data.task import LETTERS, Task
 from labelwright.errors import DataError
 from labelwright.predictors.choices import Choices, Question, features
-from labelwright.predictors.sentence_encoder import DEFAULT
-from labelwright.task import LETTERS, Task
+from labelwright.predictors.encoders.sentence_encoder import DEFAULT
 
 TEMPERATURE = 0.05
 
@@ -71,7 +71,7 @@ class NearestChoice(_OverLetters):
     Parameters
     ----------
     encoder : str
-        As in ``labelwright.predictors.sentence_encoder.open_encoder``.
+        As in ``labelwright.predictors.encoders.sentence_encoder.open_encoder``.
     """
 
     def __init__(self, encoder: str = DEFAULT, labels: Sequence[Any] | None = None, random_state: int = 0) -> None:
@@ -89,7 +89,7 @@ class PairLogistic(_OverLetters):
     Parameters
     ----------
     encoder : str
-        As in ``labelwright.predictors.sentence_encoder.open_encoder``.
+        As in ``labelwright.predictors.encoders.sentence_encoder.open_encoder``.
     """
 
     def __init__(self, encoder: str = DEFAULT, labels: Sequence[Any] | None = None, random_state: int = 0) -> None:

@@ -21,11 +21,11 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
 from baselines.base import Rows, TextClassifier
-from labelwright.calibration import group_folds
+from labelwright.data.task import Task
 from labelwright.errors import DataError, RecipeError
 from labelwright.predictors.embeddings import EmbeddingHead, NearestLabel, head_probabilities
-from labelwright.predictors.sentence_encoder import DEFAULT, open_encoder
-from labelwright.task import Task
+from labelwright.predictors.encoders.sentence_encoder import DEFAULT, open_encoder
+from labelwright.statistics.calibration import group_folds
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class EmbeddingClassifier(TextClassifier):
         Multinomial logistic regression; linear support vector machine, one against the rest; one hidden layer of 128;
         nearest neighbours by cosine, weighted by distance.
     encoder : str
-        "minilm", or as in ``labelwright.predictors.sentence_encoder.open_encoder``.
+        "minilm", or as in ``labelwright.predictors.encoders.sentence_encoder.open_encoder``.
     strengths : sequence of float, optional
         To choose from: C, C, alpha, n_neighbors; ``STRENGTHS`` by default.
 

@@ -27,12 +27,12 @@ from baselines.tuning import (
     trained_copy,
     with_lora,
 )
+from labelwright.data.task import Task
 from labelwright.errors import RecipeError
-from labelwright.models import SMOLLM2
+from labelwright.models.loading import SMOLLM2
+from labelwright.predictors.encoders.long_texts import LongTexts
+from labelwright.predictors.encoders.sentence_encoder import DEFAULT
 from labelwright.predictors.finetuned import FineTuned, Network, Pooling
-from labelwright.predictors.long_texts import LongTexts
-from labelwright.predictors.sentence_encoder import DEFAULT
-from labelwright.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -72,9 +72,10 @@ class FineTunedClassifier(TextClassifier):
     ending : str
         Stands behind every text; a decoder's last token then has something to say.
     device : str
-        As in ``labelwright.models.choose_device``.
+        As in ``labelwright.models.loading.choose_device``.
     dtype : str
-        In which the transformer is run in training, as in ``labelwright.models.choose_dtype``; weights are float32.
+        In which the transformer is run in training, as in ``labelwright.models.loading.choose_dtype``; weights are
+        float32.
     """
 
     heavy: ClassVar[bool] = True

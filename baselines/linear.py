@@ -16,9 +16,9 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import Pipeline
 
 from baselines.base import Rows, TextClassifier
+from labelwright.data.task import Task
 from labelwright.errors import RecipeError
 from labelwright.predictors.ngrams import WORDS, Ngrams
-from labelwright.task import Task
 
 
 class NgramClassifier(TextClassifier):

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from baselines.base import Rows, TextClassifier
+from labelwright.data.task import Task
 from labelwright.predictors.prior import Prior
-from labelwright.task import Task
 
 
 class Majority(TextClassifier):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from labelwright.engine import DTYPES, device_fault
+from labelwright.engines.protocol import DTYPES, device_fault
 from labelwright.settings import ABOVE_ZERO, SHARE, Check, Choice, Items, Range, Text, read_value
 
 Settings = Mapping[str, Any]

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from baselines.base import Rows, TextClassifier
+from labelwright.data.task import Task
 from labelwright.errors import RecipeError
 from labelwright.predictors.zero_shot import Entailment, Gliclass, open_entailment, open_gliclass
-from labelwright.task import Task
 
 ENTAILMENT_MODEL = "tasksource/ModernBERT-base-nli"
 GLICLASS_MODEL = "knowledgator/gliclass-small-v1.0"

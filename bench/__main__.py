@@ -15,8 +15,8 @@ from rich.table import Table
 
 from bench.results_page import page, shown
 from labelwright.errors import LabelwrightError
-from workbench.folder import read_json, write_json
 from workbench.progress import duration, silence_libraries
+from workbench.run.folder import read_json, write_json
 
 if TYPE_CHECKING:
     from bench.setting import Setting
@@ -28,22 +28,22 @@ PARTS = {
     "peak_memory_demo_bytes": "bench.memory:peak_memory_demo",
     "first_row": "bench.startup:first_row",
     "memory_many_rows": "bench.startup:memory_many_rows",
-    "score_vs_generate": "bench.scoring:score_vs_generate",
-    "score_vs_generate_tuned": "bench.scoring:score_vs_generate_tuned",
-    "score_vs_llamacpp": "bench.llamacpp:score_vs_llamacpp",
-    "score_vs_vllm": "bench.vllm:score_vs_vllm",
-    "flop_share": "bench.flops:flop_share",
-    "latency": "bench.scoring:latency",
+    "score_vs_generate": "bench.scoring.packing:score_vs_generate",
+    "score_vs_generate_tuned": "bench.scoring.packing:score_vs_generate_tuned",
+    "score_vs_llamacpp": "bench.scoring.llamacpp:score_vs_llamacpp",
+    "score_vs_vllm": "bench.scoring.vllm:score_vs_vllm",
+    "flop_share": "bench.scoring.flops:flop_share",
+    "latency": "bench.scoring.packing:latency",
     "labels_77_vs_18": "bench.labels:labels_77_vs_18",
     "codes_151_vs_18": "bench.labels:codes_151_vs_18",
-    "expansion": "bench.scoring:expansion",
-    "expansion_tuned": "bench.scoring:expansion_tuned",
+    "expansion": "bench.scoring.packing:expansion",
+    "expansion_tuned": "bench.scoring.packing:expansion_tuned",
     "expansion_77": "bench.labels:expansion_77",
     "expansion_151": "bench.labels:expansion_151",
-    "coalescing": "bench.coalescing:coalescing",
-    "grpo_step_vs_trl": "bench.grpo_step:grpo_step_vs_trl",
-    "grpo_step_growth": "bench.grpo_step:grpo_step_growth",
-    "sft_vs_trl": "bench.sft:sft_vs_trl",
+    "coalescing": "bench.scoring.coalescing:coalescing",
+    "grpo_step_vs_trl": "bench.training.grpo_step:grpo_step_vs_trl",
+    "grpo_step_growth": "bench.training.grpo_step:grpo_step_growth",
+    "sft_vs_trl": "bench.training.sft:sft_vs_trl",
 }
 # Measured on the recipe's newest exported bundle; before the first export there is none.
 TUNED = ("score_vs_generate_tuned", "expansion_tuned")

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from bench.scoring import count_fed, expansion
+from bench.scoring.packing import count_fed, expansion
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
-from labelwright.calibration import UNCALIBRATED
+from labelwright.data.task import Label, Task
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt, Style
-from labelwright.task import Label, Task
+from labelwright.statistics.calibration import UNCALIBRATED
 
 BANKING77 = Path("../shared/data/banking77/train.jsonl")
 MANY_NAMES_GOAL, MANY_CODES_GOAL = 2.0, 1.2

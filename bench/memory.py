@@ -12,9 +12,9 @@ from pathlib import Path
 
 from bench.timing import Measurement, Side
 from labelwright.errors import LabelwrightError
-from workbench.folder import RunFolder, runs_of
-from workbench.recipe import read_recipe
-from workbench.run import RUNS
+from workbench.recipe.recipe import read_recipe
+from workbench.run.folder import RunFolder, runs_of
+from workbench.run.session import RUNS
 
 # Memory follows the batches and the model, not how many steps there are: two steps of GRPO, a glance of GEPA.
 SHORTENED: dict[str, dict[str, int | bool]] = {

@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from labelwright.bundle import Bundle, load
+from labelwright.bundle.store import Bundle, load
 from labelwright.decide import probabilities
-from labelwright.engine import Engine, open_engine
+from labelwright.engines.protocol import Engine, open_engine
 from labelwright.errors import DataError, LabelwrightError
-from labelwright.proportions import share_interval
-from workbench.data import make_splits
+from labelwright.statistics.proportions import share_interval
 from workbench.progress import silence_libraries
-from workbench.recipe import read_recipe
-from workbench.run import RUNS, read_rows
-from workbench.wording import percent
+from workbench.recipe.recipe import read_recipe
+from workbench.recipe.rows import make_splits
+from workbench.report.wording import percent
+from workbench.run.session import RUNS, read_rows
 
 SEED = 0
 # What a row says at its end; {label} is the label that it asks for.

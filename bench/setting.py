@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from labelwright.bundle import load
-from labelwright.engine import Weights
+from labelwright.bundle.store import load
+from labelwright.data.task import Example, Task
+from labelwright.engines.protocol import Weights
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Prompt, Rendered
-from labelwright.task import Example, Task
-from workbench.data import make_splits
-from workbench.folder import runs_of
-from workbench.recipe import read_recipe
-from workbench.run import RUNS, read_rows, task_of
+from workbench.recipe.recipe import read_recipe
+from workbench.recipe.rows import make_splits
+from workbench.run.folder import runs_of
+from workbench.run.session import RUNS, read_rows, task_of
 
 SEED = 0
 

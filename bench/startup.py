@@ -15,9 +15,9 @@ MEMORY_GOAL = 1.1
 FEW_ROWS, MANY_ROWS = 100, 10_000
 
 _FIRST_ROW = """
-from labelwright.engine import EngineSettings, Weights, open_engine
+from labelwright.engines.protocol import EngineSettings, Weights, open_engine
 from labelwright.prompt import Prompt
-from labelwright.task import Label
+from labelwright.data.task import Label
 engine = open_engine(Weights({base!r}), EngineSettings(device={device!r}, dtype={dtype!r}))
 prompt = Prompt({instructions!r}, tuple(map(Label, {names!r})), style={style!r}, template=engine.template)
 """

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.arrays import encoded_labels, texts_of
-from labelwright.bundle import Bundle, load
-from labelwright.calibration import Calibration, fit_calibration
-from labelwright.choices import lettered, split_lettered
+from labelwright.bundle.store import Bundle, load
+from labelwright.data.arrays import encoded_labels, texts_of
+from labelwright.data.choices import lettered, split_lettered
+from labelwright.data.task import Label, Task
 from labelwright.decide import log_scores, probabilities
-from labelwright.engine import Engine, EngineSettings, Weights, open_engine
+from labelwright.engines.protocol import Engine, EngineSettings, Weights, open_engine
 from labelwright.errors import DataError, MissingExtraError, RecipeError
-from labelwright.metrics import answers
 from labelwright.prompt import Prompt, Style
-from labelwright.task import Label, Task
+from labelwright.statistics.calibration import Calibration, fit_calibration
+from labelwright.statistics.metrics import answers
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -47,7 +47,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
     style : {"name", "code"}, default="name"
         Whether it answers with a label's name or a two-letter code.
     device, dtype : str, default="auto"
-        As in ``labelwright.engine.open_engine``.
+        As in ``labelwright.engines.protocol.open_engine``.
     abstain_below : float, optional
         In [0, 1]. ``predict`` answers None where the highest probability is lower; without it, never.
 
@@ -56,7 +56,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (n_labels,)
         Columns of ``predict_proba``: sorted after ``fit``, in the bundle's order after ``from_bundle``.
     bundle_ : Bundle
-        Task, prompt, weights and calibration; ``labelwright.bundle.save`` writes it.
+        Task, prompt, weights and calibration; ``labelwright.bundle.store.save`` writes it.
 
     Examples
     --------

@@ -20,9 +20,9 @@ from labelwright.errors import DataError, RecipeError
 from labelwright.plain_text import printable
 
 if TYPE_CHECKING:
-    from labelwright.bundle import Bundle
-    from labelwright.engine import Engine
-    from labelwright.records import Fault, Row
+    from labelwright.bundle.store import Bundle
+    from labelwright.data.records import Fault, Row
+    from labelwright.engines.protocol import Engine
 
 _STDIN = "-"
 _SHOWN_LABELS = 5
@@ -148,8 +148,8 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _predict_texts(arguments: argparse.Namespace) -> int:
+    from labelwright.data.records import Row, scan_lines
     from labelwright.labelling import JsonLines, label_rows
-    from labelwright.records import Row, scan_lines
 
     typed = (Row(number, {"text": text}) for number, text in enumerate(arguments.texts, start=1))
     source = "stdin" if arguments.texts == [_STDIN] else "texts"
@@ -169,8 +169,8 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
 
 
 def _predict_rows(arguments: argparse.Namespace) -> int:
+    from labelwright.data.records import scan_jsonl, scan_records
     from labelwright.labelling import JsonLines
-    from labelwright.records import scan_jsonl, scan_records
 
     source = "stdin" if arguments.input == _STDIN else arguments.input
     rows = _first_read(scan_jsonl(sys.stdin.buffer, source) if source == "stdin" else scan_records(arguments.input))
@@ -224,11 +224,11 @@ def _labelled(
 def _evaluate(arguments: argparse.Namespace) -> int:
     import numpy as np
 
-    from labelwright.bundle import load
-    from labelwright.choices import over_letters
-    from labelwright.intervals import bootstrap_intervals
-    from labelwright.metrics import answers
-    from labelwright.task import read_examples, with_labels_of
+    from labelwright.bundle.store import load
+    from labelwright.data.choices import over_letters
+    from labelwright.data.task import read_examples, with_labels_of
+    from labelwright.statistics.intervals import bootstrap_intervals
+    from labelwright.statistics.metrics import answers
 
     columns = {"text": arguments.text_column, "label": arguments.label_column, "group": arguments.group_column}
     task = load(arguments.bundle).task
@@ -261,8 +261,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _probabilities(texts: Sequence[str], bundle: Bundle, engine: Engine, source: str) -> Iterator[Any]:
     """Probabilities of one row each, (1, n_labels), scored some rows at a time; then DataError for all that fail."""
+    from labelwright.data.records import Fault, refusal
     from labelwright.labelling import CHUNK_ROWS, score_rows
-    from labelwright.records import Fault, refusal
 
     faults = []
     for start in range(0, len(texts), CHUNK_ROWS):
@@ -276,7 +276,7 @@ def _probabilities(texts: Sequence[str], bundle: Bundle, engine: Engine, source:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from labelwright.bundle import verify
+    from labelwright.bundle.store import verify
 
     result = verify(arguments.bundle)
     golden = (arguments.bundle / "golden.jsonl").is_file()
@@ -294,8 +294,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
-    from labelwright.bundle import load
-    from labelwright.engine import EngineSettings, open_engine
+    from labelwright.bundle.store import load
+    from labelwright.engines.protocol import EngineSettings, open_engine
 
     bundle = load(arguments.bundle)
     if bundle.weights.predictor is not None:
@@ -336,7 +336,7 @@ def _first_read(rows: Iterator[Row | Fault]) -> Iterator[Row | Fault]:
 
 
 def _with_choices(row: Row | Fault, choices: Sequence[str]) -> Row | Fault:
-    from labelwright.records import Row
+    from labelwright.data.records import Row
 
     return Row(row.number, {**row.record, "choices": choices}) if isinstance(row, Row) else row
 
@@ -355,7 +355,7 @@ def _shown(rows: Iterator[Any]) -> Iterator[Any]:
 
 def _remarks(engine: Engine, n_silent: int = 0) -> None:
     """What a reader of the answers must know about them, on stderr; ``n_silent`` rows have none."""
-    from labelwright.engine import has_probabilities
+    from labelwright.engines.protocol import has_probabilities
 
     if engine.n_shortened:
         print(f"{engine.n_shortened} rows were shortened to fit the context of {engine.name}", file=sys.stderr)

@@ -12,12 +12,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration
-from labelwright.choices import present, rotations
-from labelwright.engine import Engine, has_probabilities, score_options
+from labelwright.bundle.store import Bundle
+from labelwright.data.choices import present, rotations
 from labelwright.engines.one_hot import unanswered
+from labelwright.engines.protocol import Engine, has_probabilities, score_options
 from labelwright.prompt import Prompt
+from labelwright.statistics.calibration import Calibration
 
 
 def option_scores(
@@ -56,7 +56,7 @@ def probabilities(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArr
     """Calibrated label probabilities, shape (n_texts, n_labels).
 
     Each row sums to 1, and is within a total variation of the engine's ``unexpanded_mass`` of what full expansion
-    gives; a row without an answer (``labelwright.metrics.answers``) is all 0.
+    gives; a row without an answer (``labelwright.statistics.metrics.answers``) is all 0.
     """
     return calibrated(bundle.prompt, bundle.calibration, engine, texts)
 

@@ -17,14 +17,14 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.bundle import Bundle
-from labelwright.choices import lettered, read_choices, split_lettered
+from labelwright.bundle.store import Bundle
+from labelwright.data.choices import lettered, read_choices, split_lettered
+from labelwright.data.records import Fault, Row, refusal, text_of
 from labelwright.decide import probabilities
-from labelwright.engine import Engine
+from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
-from labelwright.metrics import answers
 from labelwright.plain_text import printable_json
-from labelwright.records import Fault, Row, refusal, text_of
+from labelwright.statistics.metrics import answers
 
 # Rows handed to the engine at once: enough for it to pack well, few enough to keep memory flat.
 CHUNK_ROWS = 512
@@ -39,8 +39,8 @@ Record = dict[str, Any]
 def answer(bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None = None) -> Record:
     """What is said about one row: ``label``, ``confidence`` (its probability) and ``probabilities`` by label.
 
-    Where there is no answer (``labelwright.metrics.answers``) there is only ``label``, None, and ``error``, which says
-    why.
+    Where there is no answer (``labelwright.statistics.metrics.answers``) there is only ``label``, None, and ``error``,
+    which says why.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def label_rows(
     Parameters
     ----------
     rows : iterable of Row or Fault
-        As ``labelwright.records.scan_records`` gives them.
+        As ``labelwright.data.records.scan_records`` gives them.
     text : str
         Column of the text.
     choices : str

@@ -14,8 +14,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.data.task import normalise
 from labelwright.errors import RecipeError
-from labelwright.task import normalise
 
 Demo = tuple[str, str]
 
@@ -30,7 +30,7 @@ class Neighbours:
     k : int, at least 1
         Rows shown; fewer where the pool has no more.
     encoder : str
-        As ``labelwright.predictors.sentence_encoder.open_encoder`` takes it.
+        As ``labelwright.predictors.encoders.sentence_encoder.open_encoder`` takes it.
     groups : tuple of int, optional
         One a pool row. Where a text is itself in the pool (a training row), its whole group is left out: a paraphrase
         from the same hand is nearer than anything that a new row will find.
@@ -93,7 +93,7 @@ def _indexed(pool: tuple[Demo, ...], encoder: str) -> tuple[NDArray[np.float32],
 
 
 def _embed(texts: Sequence[str], encoder: str, remember: bool = False) -> NDArray[np.float32]:
-    from labelwright.predictors.sentence_encoder import open_encoder
+    from labelwright.predictors.encoders.sentence_encoder import open_encoder
 
     # Texts that are looked up are embedded every time, so that what an answer costs can be measured.
     return open_encoder(encoder).embed(texts, remember)

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from labelwright.data.task import Label, Task
 from labelwright.errors import DataError, ModelError, RecipeError
 from labelwright.neighbours import Demo, Neighbours
-from labelwright.task import Label, Task
 
 Style = Literal["name", "code"]
 
@@ -165,7 +165,7 @@ class Prompt:
     cue : str
         Written at the start of the assistant's answer; options follow it after a space.
     by_row : bool
-        Rows bring their own choices (``labelwright.choices``): labels are the letters before them, and not listed.
+        Rows bring their own choices (``labelwright.data.choices``): labels are the letters before them, and not listed.
     neighbours : Neighbours, optional
         Worked examples that differ by row: those of a pool that are most like it.
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration, abstain_threshold, cross_validated_paths, fit_calibration
+from labelwright.bundle.store import Bundle
+from labelwright.data.task import Example, Splits
 from labelwright.errors import DataError, RecipeError
-from labelwright.metrics import Floats, Ints, accuracy, ece, log_loss
 from labelwright.settings import ABOVE_ZERO, Items, Range, check
-from labelwright.task import Example, Splits
+from labelwright.statistics.calibration import Calibration, abstain_threshold, cross_validated_paths, fit_calibration
+from labelwright.statistics.metrics import Floats, Ints, accuracy, ece, log_loss
 from optimizers.scores import gold_of, kept_scores
 from optimizers.stage import StageContext
 
@@ -102,7 +102,7 @@ def best_calibration(
     Raises
     ------
     DataError
-        As ``labelwright.calibration.fit_calibration``, or if there are fewer than two groups.
+        As ``labelwright.statistics.calibration.fit_calibration``, or if there are fewer than two groups.
     """
     raw = Calibration().apply(scores)
     before = float(log_loss(raw, gold))
@@ -148,7 +148,7 @@ class CalibrateStage:
     Attributes
     ----------
     penalties : tuple of float, each above 0
-        Strengths tried for every variant; see ``labelwright.calibration.fit_calibration``.
+        Strengths tried for every variant; see ``labelwright.statistics.calibration.fit_calibration``.
     n_folds : int, at least 2
         Folds of the cross-validation; groups stay whole.
     target_accuracy : float in (0, 1]

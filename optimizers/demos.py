@@ -12,12 +12,12 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from labelwright.bundle import Bundle
+from labelwright.bundle.store import Bundle
+from labelwright.data.task import Example, Splits, by_label
 from labelwright.errors import DataError
 from labelwright.neighbours import Demo
 from labelwright.prompt import Prompt
 from labelwright.settings import Items, Range, Text, check
-from labelwright.task import Example, Splits, by_label
 from optimizers.prompt_choice import choose_prompt, with_choice
 from optimizers.stage import StageContext
 
@@ -35,7 +35,7 @@ class DemosStage:
     token_budget : int
         The most tokens that a prompt may have, row included, on average over dev.
     encoder : str
-        What tells typical rows; see ``labelwright.predictors.sentence_encoder.open_encoder``.
+        What tells typical rows; see ``labelwright.predictors.encoders.sentence_encoder.open_encoder``.
     """
 
     per_label: Annotated[tuple[Annotated[int, Range(1, 1000)], ...], Items(least=1, distinct=False)] = (1, 2, 4)
@@ -78,7 +78,7 @@ class DemosStage:
 
 def typical_rows(rows: Sequence[Example], encoder: str) -> dict[str, list[Example]]:
     """Each label's rows, the most typical first, and those of a group that was already shown last."""
-    from labelwright.predictors.sentence_encoder import open_encoder
+    from labelwright.predictors.encoders.sentence_encoder import open_encoder
 
     opened = open_encoder(encoder)
     ranked = {}

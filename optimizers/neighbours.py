@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, ClassVar
 
-from labelwright.bundle import Bundle
+from labelwright.bundle.store import Bundle
+from labelwright.data.task import Splits
 from labelwright.errors import DataError, RecipeError
 from labelwright.neighbours import Neighbours
 from labelwright.settings import Items, Range, Text, check
-from labelwright.task import Splits
 from optimizers.prompt_choice import choose_prompt, with_choice
 from optimizers.stage import StageContext
 
@@ -30,7 +30,7 @@ class NeighboursStage:
     token_budget : int
         The most tokens that a prompt may have, row included, on average over dev.
     encoder : str
-        See ``labelwright.predictors.sentence_encoder.open_encoder``.
+        See ``labelwright.predictors.encoders.sentence_encoder.open_encoder``.
     """
 
     k: Annotated[tuple[Annotated[int, Range(1, 1000)], ...], Items(least=1, distinct=False)] = (2, 4, 8, 16)

@@ -19,13 +19,13 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration
-from labelwright.choices import present
+from labelwright.bundle.store import Bundle
+from labelwright.data.choices import present
+from labelwright.data.task import Example, Splits
 from labelwright.errors import DataError, RecipeError
-from labelwright.metrics import Floats, accuracy, log_loss
 from labelwright.settings import Choice, Range, check
-from labelwright.task import Example, Splits
+from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.metrics import Floats, accuracy, log_loss
 from optimizers.scores import gold_of, kept_scores
 from optimizers.stage import StageContext
 

@@ -11,13 +11,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration
-from labelwright.engine import Engine
+from labelwright.bundle.store import Bundle
+from labelwright.data.task import Example
+from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
-from labelwright.metrics import Floats, Ints, accuracy, log_loss
 from labelwright.prompt import Prompt
-from labelwright.task import Example
+from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.metrics import Floats, Ints, accuracy, log_loss
 from optimizers.prior import prior_bias
 from optimizers.scores import gold_of, kept_scores
 from optimizers.stage import StageContext

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from labelwright.metrics import Floats, Ints, ece, reliability
+from labelwright.statistics.metrics import Floats, Ints, ece, reliability
 
 _N_BINS = 10
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from labelwright.bundle import Bundle
-from labelwright.bundle_files import folder_digest
+from labelwright.bundle.files import folder_digest
+from labelwright.bundle.store import Bundle
+from labelwright.data.task import Example
 from labelwright.decide import log_scores
-from labelwright.engine import Weights
-from labelwright.metrics import Floats, Ints
-from labelwright.task import Example
+from labelwright.engines.protocol import Weights
+from labelwright.statistics.metrics import Floats, Ints
 from optimizers.stage import StageContext
 
 # Rows are scored in slices of this many, only to show progress.

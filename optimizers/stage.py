@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from labelwright.bundle import Bundle
-from labelwright.engine import Engine, Weights
-from labelwright.task import Splits
+from labelwright.bundle.store import Bundle
+from labelwright.data.task import Splits
+from labelwright.engines.protocol import Engine, Weights
 
 
 class Tracker(Protocol):

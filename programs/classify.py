@@ -5,7 +5,7 @@ from __future__ import annotations
 import dspy
 from dspy.adapters.decision import record_evidence
 
-from labelwright.task import Task
+from labelwright.data.task import Task
 from programs.signature import signature_for
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import dspy
 
+from labelwright.data.task import Task
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt
-from labelwright.task import Task
 from programs.classify import Classify
 
 

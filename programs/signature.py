@@ -6,7 +6,7 @@ from typing import Literal
 
 import dspy
 
-from labelwright.task import Task
+from labelwright.data.task import Task
 
 
 def signature_for(task: Task) -> type[dspy.Signature]:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.data.task import Example, Label, Task
 from labelwright.errors import RecipeError
-from labelwright.task import Example, Label, Task
 from rewards.cost_matrix import CostMatrix
 from rewards.label_match import LabelMatch
 from rewards.outcome import Outcome, Reward

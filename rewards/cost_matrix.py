@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from labelwright.data.task import Example, Task
 from labelwright.errors import RecipeError
-from labelwright.task import Example, Task
 from rewards.feedback import feedback
 from rewards.outcome import Outcome, Score
 

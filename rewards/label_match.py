@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from labelwright.task import Example, Task
+from labelwright.data.task import Example, Task
 from rewards.feedback import feedback
 from rewards.outcome import Outcome, Score
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from labelwright.data.task import Example, Task
 from labelwright.errors import RecipeError
-from labelwright.task import Example, Task
 from rewards.feedback import feedback
 from rewards.outcome import Outcome, Score
 
@@ -18,7 +18,7 @@ class RareClass:
     """(rarest count / count of gold) ** power for a right answer, 0 for a wrong one.
 
     An optimizer that divides each row's rewards by their spread takes a factor that is common to the row out again:
-    GRPO's usual scaling, ``scale_rewards = "group"``, which ``optimizers.grpo`` therefore does not take here.
+    GRPO's usual scaling, ``scale_rewards = "group"``, which ``optimizers.training.grpo`` therefore does not take here.
 
     Attributes
     ----------

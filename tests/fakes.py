@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration
-from labelwright.engine import Weights
+from labelwright.bundle.store import Bundle
+from labelwright.data.task import Example, Label, Splits, Task
+from labelwright.engines.protocol import Weights
 from labelwright.prompt import Prompt, Rendered, Template
-from labelwright.task import Example, Label, Splits, Task
+from labelwright.statistics.calibration import Calibration
 
 
 class FakeEngine:

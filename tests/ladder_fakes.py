@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from labelwright.intervals import Interval
-from labelwright.metrics import METRICS
-from labelwright.task import Example
-from workbench.board import QUALITY, QUALITY_OF_FREE, Difference, Leaderboard, Line, Spread, Suspect, Verdict
-from workbench.report import report_json
-from workbench.rungs import CurvePoint, Repeat, Rung
+from labelwright.data.task import Example
+from labelwright.statistics.intervals import Interval
+from labelwright.statistics.metrics import METRICS
+from workbench.compare.board import QUALITY, QUALITY_OF_FREE, Difference, Leaderboard, Line, Spread, Suspect, Verdict
+from workbench.compare.candidate import CurvePoint, Repeat, Rung
+from workbench.report.document import report_json
 
 # Name, kind, how far the right label's logit is ahead, milliseconds a row, megabytes, seconds to train.
 LADDER = (
@@ -117,7 +117,7 @@ def draw_rungs(rows: Sequence[Example], labels: Sequence[str], ladder: Sequence[
 
 
 def make_board(rungs: Sequence[Rung], rows: Sequence[Example], labels: Sequence[str]) -> Leaderboard:
-    """A leaderboard of those rungs with quick, rough intervals: ``workbench.leaderboard`` makes the real one."""
+    """A leaderboard of those rungs with quick, rough intervals: ``leaderboard.build`` makes the real one."""
     gold = np.array([labels.index(row.label) for row in rows])
     scored = [rung for rung in rungs if not rung.failed]
     value = {rung.name: float(METRICS["accuracy"](rung.probs, gold)) for rung in scored}

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from labelwright.data.task import Label
 from labelwright.prompt import Prompt
-from labelwright.task import Label
 
 
 class ModelServer:

@@ -9,15 +9,15 @@ import torch
 from fakes import toy_splits, toy_task
 from tiny import tiny_model_folder
 
-from labelwright.bundle import Bundle, load, save
-from labelwright.calibration import Calibration
+from labelwright.bundle.store import Bundle, load, save
 from labelwright.classifier import Classifier
 from labelwright.cli import main
 from labelwright.decide import probabilities
-from labelwright.engine import EngineSettings, Weights, open_engine
+from labelwright.engines.protocol import EngineSettings, Weights, open_engine
 from labelwright.prompt import Prompt
-from optimizers.label_tree_trainer import LabelRows, LabelTreeTrainer
-from optimizers.training import Objective
+from labelwright.statistics.calibration import Calibration
+from optimizers.training.loop import Objective
+from optimizers.training.trainer import LabelRows, LabelTreeTrainer
 from programs.classify import Classify
 from programs.convert import program_of
 from programs.decision import DecisionClient

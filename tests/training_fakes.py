@@ -10,10 +10,10 @@ from typing import Any
 
 from fakes import toy_splits, toy_task
 
-from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration
-from labelwright.engine import Engine, EngineSettings, Weights, open_engine
+from labelwright.bundle.store import Bundle
+from labelwright.engines.protocol import Engine, EngineSettings, Weights, open_engine
 from labelwright.prompt import Prompt
+from labelwright.statistics.calibration import Calibration
 
 SPLITS = toy_splits().for_tuning()
 

@@ -18,11 +18,11 @@ from typing import Any, ClassVar
 import numpy as np
 from fakes import WORDS, FakeEngine, toy_examples
 
-from labelwright.bundle import Bundle
+from labelwright.bundle.store import Bundle
+from labelwright.data.task import Splits
 from labelwright.decide import log_scores
-from labelwright.engine import Engine, EngineSettings, Weights, open_engine
+from labelwright.engines.protocol import Engine, EngineSettings, Weights, open_engine
 from labelwright.errors import MissingExtraError, RecipeError
-from labelwright.task import Splits
 from optimizers.calibrate import CalibrateStage
 from optimizers.stage import StageContext
 
@@ -168,9 +168,9 @@ def _broken(task: Any, seed: int) -> Any:
 
 def run_rung_here(recipe: Path, run: Path, name: str, log: Path, say: Callable[[int, int, str], None]) -> None:
     """A rung's jobs in this process, where the fakes are."""
-    from workbench.ladder import RungFailedError, is_lasting
-    from workbench.run import open_ladder
-    from workbench.rung_process import run_jobs
+    from workbench.compare.ladder import RungFailedError, is_lasting
+    from workbench.compare.worker import run_jobs
+    from workbench.run.session import open_ladder
 
     try:
         run_jobs(open_ladder(recipe, run), name, say)
@@ -181,7 +181,11 @@ def run_rung_here(recipe: Path, run: Path, name: str, log: Path, say: Callable[[
 def install(set_attribute: Callable[..., None]) -> None:
     """Put the fakes in place; ``set_attribute`` is ``monkeypatch.setattr`` or ``setattr``."""
     import baselines
-    from workbench import engines, export, ladder, measuring, recipe
+    from workbench import export
+    from workbench.compare import ladder
+    from workbench.recipe import recipe
+    from workbench.run import engines
+    from workbench.run import measure as measuring
 
     set_attribute(measuring, "LOOK_ON_S", 0.0)
     stages = {name: ("workbench_fakes", f"Fake{name.capitalize()}") for name in ("gepa", "grpo", "calibrate", "sft")}
@@ -203,14 +207,14 @@ def install(set_attribute: Callable[..., None]) -> None:
 
 def without_plots(set_attribute: Callable[..., None]) -> None:
     """Draw nothing, which takes most of a small comparison's time."""
-    from workbench import plots
+    from workbench.report.plots import figures as plots
 
     set_attribute(plots, "figures", lambda *arguments: {})
 
 
 def without_tracking(set_attribute: Callable[..., None]) -> None:
     """Replace MLflow, which takes seconds to start, where tracking is not what is tested."""
-    from workbench import run
+    from workbench.run import session as run
 
     class Silent:
         run_id = uri = "none"

@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labelwright.bundle import load, save, verify
-from labelwright.bundle_files import HASHES, folder_digest, recover
-from labelwright.engine import Weights
+from labelwright.bundle.files import HASHES, folder_digest, recover
+from labelwright.bundle.store import load, save, verify
+from labelwright.data.task import Example, by_label
+from labelwright.engines.protocol import Weights
 from labelwright.errors import BundleError, RecipeError
-from labelwright.task import Example, by_label
-from workbench.engines import size_bytes
-from workbench.folder import RunFolder
-from workbench.ladder import Ladder
-from workbench.run import Session
+from workbench.compare.ladder import Ladder
+from workbench.run.engines import size_bytes
+from workbench.run.folder import RunFolder
+from workbench.run.session import Session
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def export_bundle(session: Session) -> Path:
     measured, merged = bundle.weights, folder / ".merged"
     try:
         if table.merge and bundle.weights.adapter is not None:
-            from labelwright.models import save_merged
+            from labelwright.models.loading import save_merged
 
             shutil.rmtree(merged, ignore_errors=True)
             save_merged(bundle.weights, merged)

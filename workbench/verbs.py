@@ -12,18 +12,18 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from labelwright.bundle import load
-from labelwright.choices import lettered, split_lettered
+from labelwright.bundle.store import load
+from labelwright.data.choices import lettered, split_lettered
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.plain_text import shell_word
-from workbench.data import split_digest
-from workbench.folder import Clock, RunFolder, find_run, runs_of
-from workbench.measuring import peak_memory_bytes
 from workbench.progress import Display, duration, silence_libraries
-from workbench.recipe import Recipe
-from workbench.report_files import write_report
-from workbench.run import RUNS, VERB_STAGES, Session, choose_run, new_run, read_rows
-from workbench.terminal import show_leaderboard
+from workbench.recipe.recipe import Recipe
+from workbench.recipe.rows import split_digest
+from workbench.report.files import write_report
+from workbench.report.terminal import show_leaderboard
+from workbench.run.folder import Clock, RunFolder, find_run, runs_of
+from workbench.run.measure import peak_memory_bytes
+from workbench.run.session import RUNS, VERB_STAGES, Session, choose_run, new_run, read_rows
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     where = folder.path / "bundle" if current else folder.bundle_path(done[-1])
     silence_libraries()
     from labelwright.classifier import Classifier
-    from workbench.engines import Engines
+    from workbench.run.engines import Engines
 
     bundle = load(where)
     classifier = Classifier.from_bundle(bundle, engine=Engines(recipe.model)(bundle.weights))
@@ -137,7 +137,7 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
 
 def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     """Become MLflow's own UI on the recipe's store, so that whatever stops this process stops it."""
-    from workbench.tracking_store import prepare_store, shown_uri, sqlite_path
+    from workbench.tracking.store import prepare_store, shown_uri, sqlite_path
 
     uri = recipe.tracking.resolved_uri()
     if uri.startswith(("http://", "https://", "databricks")):
@@ -158,7 +158,7 @@ def dashboard(recipe: Recipe, port: int, display: Display) -> None:
 
 def _compare(work: Session, force: bool, rung: str = "") -> None:
     """Score, compute, write. Done already if nothing that the report depends on has changed."""
-    from workbench.compare import read_test, score_rungs, signature
+    from workbench.compare.comparison import read_test, score_rungs, signature
 
     path, ladder = work.folder.path, work.ladder()
     if rung and rung not in ladder.names:
@@ -188,7 +188,7 @@ def _compare(work: Session, force: bool, rung: str = "") -> None:
 
 def _warn_of_test(work: Session) -> None:
     """Say what is wrong with the test rows before hours are spent on scoring them."""
-    from workbench.compare import warnings_of_test
+    from workbench.compare.comparison import warnings_of_test
 
     for warning in warnings_of_test(work.splits, work.task.names):
         work.display.say(f"warning: {warning}")

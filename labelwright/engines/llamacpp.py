@@ -19,15 +19,15 @@ import numpy as np
 import xllamacpp
 from numpy.typing import NDArray
 
-from labelwright.calibration import Calibration
-from labelwright.engine import EngineSettings, Weights
+from labelwright.engines.grammar import gbnf
+from labelwright.engines.protocol import EngineSettings, Weights
 from labelwright.engines.tokens import PromptTokens
 from labelwright.engines.walk import Question, score_by_places
 from labelwright.errors import ModelError
-from labelwright.gguf_file import cached_gguf
-from labelwright.grammar import gbnf
-from labelwright.models import load_tokenizer, model_folder, saved_merged
+from labelwright.models.gguf import cached_gguf
+from labelwright.models.loading import load_tokenizer, model_folder, saved_merged
 from labelwright.prompt import Rendered, Template
+from labelwright.statistics.calibration import Calibration
 
 # Rows answered side by side, and the longest prompt of each.
 SLOTS = 4

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.calibration import Calibration
-from labelwright.engine import EngineSettings, Weights
+from labelwright.engines.protocol import EngineSettings, Weights
 from labelwright.errors import BundleError
 from labelwright.predictors import Predictor, load_predictor
-from labelwright.predictors.long_texts import LongTexts
+from labelwright.predictors.encoders.long_texts import LongTexts
 from labelwright.prompt import Rendered, Template
 from labelwright.reading import opening
+from labelwright.statistics.calibration import Calibration
 
 # What float32 heads may be off by, and far less than what a damaged one is.
 _SUM_TOLERANCE = 1e-3
 
 
 class PredictorEngine:
-    """``labelwright.engine.Engine`` over a ``labelwright.predictors.Predictor``.
+    """``labelwright.engines.protocol.Engine`` over a ``labelwright.predictors.Predictor``.
 
     Parameters
     ----------

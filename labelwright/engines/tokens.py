@@ -14,9 +14,9 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from labelwright.engines.tree import OptionTree, prefix_free
 from labelwright.errors import DataError, ModelError
 from labelwright.prompt import Rendered, Template
-from labelwright.tree import OptionTree, prefix_free
 
 # Option trees kept between calls.
 _TREES = 16
@@ -36,7 +36,7 @@ class PromptTokens:
     max_tokens : int, optional
         The model's context; None where it has no limit.
     long_rows : {"refuse", "head", "head_tail"}
-        As in ``labelwright.engine.EngineSettings``.
+        As in ``labelwright.engines.protocol.EngineSettings``.
 
     Attributes
     ----------

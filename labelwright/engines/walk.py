@@ -1,7 +1,7 @@
 """Scoring with engines that are asked place by place: the log-probability of given tokens after a token sequence.
 
-The walk through the option tree and its certified end are those of ``labelwright.expansion``; what is asked of the
-server is the caller's.
+The walk through the option tree and its certified end are those of ``labelwright.engines.expansion``; what is asked of
+the server is the caller's.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.calibration import Calibration
+from labelwright.engines.expansion import Expansion
 from labelwright.engines.tokens import PromptTokens
-from labelwright.expansion import Expansion
+from labelwright.engines.tree import ROOT, OptionTree
 from labelwright.prompt import Rendered
-from labelwright.tree import ROOT, OptionTree
+from labelwright.statistics.calibration import Calibration
 
 
 class Question(NamedTuple):

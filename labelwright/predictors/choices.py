@@ -1,6 +1,6 @@
 """Multiple choice without a language model: how close each choice is to its question, as lettered texts.
 
-Takes texts as ``labelwright.choices`` letters them; the columns are letters.
+Takes texts as ``labelwright.data.choices`` letters them; the columns are letters.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.choices import present, split_lettered
+from labelwright.data.choices import present, split_lettered
+from labelwright.data.task import LETTERS
 from labelwright.errors import BundleError
 from labelwright.predictors import softmax
-from labelwright.predictors.long_texts import LongTexts
-from labelwright.predictors.sentence_encoder import DEFAULT, open_encoder
+from labelwright.predictors.encoders.long_texts import LongTexts
+from labelwright.predictors.encoders.sentence_encoder import DEFAULT, open_encoder
 from labelwright.reading import AGAIN, read_object
-from labelwright.task import LETTERS
 
 _FILE = "choices.json"
 _ENCODER = "encoder.json"

@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 
 from labelwright.errors import BundleError
 from labelwright.predictors import skops_file, softmax
-from labelwright.predictors.long_texts import LongTexts
-from labelwright.predictors.sentence_encoder import open_encoder
+from labelwright.predictors.encoders.long_texts import LongTexts
+from labelwright.predictors.encoders.sentence_encoder import open_encoder
 from labelwright.reading import AGAIN, read_object, read_tensors
 
 _FILE = "encoder.json"

@@ -18,10 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from labelwright.errors import BundleError
-from labelwright.models import choose_device, choose_dtype
+from labelwright.models.loading import choose_device, choose_dtype
 from labelwright.predictors import softmax
-from labelwright.predictors.long_texts import LongTexts
-from labelwright.predictors.sentence_encoder import no_progress_bar, token_places
+from labelwright.predictors.encoders.long_texts import LongTexts
+from labelwright.predictors.encoders.sentence_encoder import no_progress_bar, token_places
 from labelwright.reading import AGAIN, opening, read_object, read_tensors
 
 Pooling = Literal["mean", "first", "last"]

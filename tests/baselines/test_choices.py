@@ -10,9 +10,9 @@ import pytest
 
 from baselines import OF_CHOICES, make
 from baselines.choices import Chance, NearestChoice, PairLogistic
-from labelwright.choices import lettered
+from labelwright.data.choices import lettered
+from labelwright.data.task import Label, Task
 from labelwright.errors import DataError
-from labelwright.task import Label, Task
 
 TASK = Task("quiz", "Answer.", max_choices=3)
 SHARED = Task("t", "Name it.", (Label("a"), Label("b")))

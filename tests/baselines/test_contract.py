@@ -21,10 +21,10 @@ from sklearn.utils import estimator_checks
 
 from baselines import BASELINES, OF_CHOICES, make
 from baselines.base import TextClassifier
-from labelwright.choices import lettered
+from labelwright.data.choices import lettered
+from labelwright.data.task import Label, Task, texts_and_labels
 from labelwright.errors import BundleError, DataError, RecipeError
 from labelwright.predictors import load_predictor, save_predictor
-from labelwright.task import Label, Task, texts_and_labels
 
 SPLITS = toy_splits()
 # The label names have descriptions, so that every rung can do the task.

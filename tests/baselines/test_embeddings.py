@@ -12,10 +12,10 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from baselines import embeddings, make
 from baselines.embeddings import STRENGTHS, EmbeddingClassifier, NearestLabelClassifier
+from labelwright.data.task import Label, Task, texts_and_labels
 from labelwright.errors import DataError, RecipeError
 from labelwright.predictors.embeddings import head_probabilities
-from labelwright.predictors.sentence_encoder import Encoder, open_encoder
-from labelwright.task import Label, Task, texts_and_labels
+from labelwright.predictors.encoders.sentence_encoder import Encoder, open_encoder
 
 X, Y = texts_and_labels(toy_examples())
 GROUPS = [row.group for row in toy_examples()]

@@ -19,10 +19,10 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 from baselines import tuning
 from baselines.finetuned import FineTunedClassifier
 from baselines.pairs import PairsClassifier
+from labelwright.data.task import texts_and_labels
 from labelwright.errors import BundleError, ModelError, RecipeError
-from labelwright.models import choose_dtype
+from labelwright.models.loading import choose_dtype
 from labelwright.predictors.finetuned import FineTuned
-from labelwright.task import texts_and_labels
 
 SPLITS = toy_splits()
 X, Y = texts_and_labels(SPLITS.train)

@@ -13,9 +13,9 @@ from fakes import toy_examples, toy_task
 
 from baselines import make
 from baselines.linear import NgramClassifier
+from labelwright.data.task import read_examples, texts_and_labels
 from labelwright.errors import RecipeError
 from labelwright.predictors.ngrams import Ngrams
-from labelwright.task import read_examples, texts_and_labels
 
 ROOT = Path(__file__).parents[2]
 X, Y = texts_and_labels(toy_examples())

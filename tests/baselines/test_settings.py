@@ -11,11 +11,11 @@ import pytest
 
 from baselines import BASELINES, OF_CHOICES, make
 from baselines.settings import LENGTHS, read_settings
-from labelwright.engine import DTYPES
+from labelwright.data.task import Label, Task
+from labelwright.engines.protocol import DTYPES
 from labelwright.errors import RecipeError
 from labelwright.settings import read_value
-from labelwright.task import Label, Task
-from optimizers.grpo import LOSS_TYPES
+from optimizers.training.grpo import LOSS_TYPES
 
 TASK = Task("toy", "Name the topic.", (Label("a", "one"), Label("b")))
 QUIZ = Task("quiz", "Answer.", (), 4)
@@ -57,7 +57,7 @@ def test_the_dtypes_that_a_recipe_may_name_are_those_that_the_backends_know() ->
     import torch
 
     from labelwright.engines.llamacpp import KIND_OF_DTYPE
-    from labelwright.models import choose_dtype
+    from labelwright.models.loading import choose_dtype
 
     assert set(DTYPES["llamacpp"]) == set(KIND_OF_DTYPE)
     assert all(isinstance(choose_dtype(one, torch.device("cpu")), torch.dtype) for one in DTYPES["transformers"])

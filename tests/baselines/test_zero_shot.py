@@ -22,11 +22,11 @@ from baselines.zero_shot import (
     entailment,
     gliclass,
 )
+from labelwright.data.task import Label, Task
 from labelwright.errors import BundleError, DataError, MissingExtraError, ModelError, RecipeError
 from labelwright.predictors import folder_bytes
-from labelwright.predictors.model_files import find_model
+from labelwright.predictors.encoders.model_files import find_model
 from labelwright.predictors.zero_shot import Entailment, Gliclass, open_entailment, open_gliclass
-from labelwright.task import Label, Task
 
 TEXTS = ["the pool pump is loud", "a picket of the gate broke near the post", "hvac"]
 LABELS = ["fence", "garden_lights", "pool"]

@@ -15,20 +15,20 @@ from tiny import tiny_model_folder
 
 from bench import __main__ as command
 from bench import memory
-from bench.flops import attention_flops, count_flops, flop_share, only_needed
-from bench.grpo_step import grpo_step_growth, grpo_step_vs_trl, with_prefix
 from bench.labels import codes_151_vs_18
 from bench.machine import machine_facts, product_rate
 from bench.results_page import page
-from bench.scoring import expansion, latency, score_vs_generate
+from bench.scoring.flops import attention_flops, count_flops, flop_share, only_needed
+from bench.scoring.packing import expansion, latency, score_vs_generate
 from bench.setting import Setting, open_setting
-from bench.sft import sft_vs_trl
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
-from labelwright.engine import EngineSettings, Weights
+from bench.training.grpo_step import grpo_step_growth, grpo_step_vs_trl, with_prefix
+from bench.training.sft import sft_vs_trl
+from labelwright.engines.protocol import EngineSettings, Weights
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import LabelwrightError
 from labelwright.prompt import Prompt
-from workbench.recipe import read_recipe
+from workbench.recipe.recipe import read_recipe
 
 RECIPE = """
 name = "toy"
@@ -122,8 +122,8 @@ def test_time_is_compared_between_many_and_few_labels(setting, monkeypatch):
 
 
 def test_our_own_step_is_timed_as_it_grows(setting, monkeypatch):
-    monkeypatch.setattr("bench.grpo_step.PREFIX_TOKENS", 0)
-    monkeypatch.setattr("bench.grpo_step.BANKING77", Path("not there"))
+    monkeypatch.setattr("bench.training.grpo_step.PREFIX_TOKENS", 0)
+    monkeypatch.setattr("bench.training.grpo_step.BANKING77", Path("not there"))
     measured = grpo_step_growth(setting, n_rows=2, rounds=1)
     assert {"4 rollouts", "16 rollouts", "exact", "exact, prefix 400"} <= set(measured.sides)
 
@@ -244,8 +244,8 @@ def test_machine_facts_are_measured():
 
 
 def test_rows_come_from_train_and_dev_only(recipe):
-    from workbench.data import make_splits
-    from workbench.run import read_rows
+    from workbench.recipe.rows import make_splits
+    from workbench.run.session import read_rows
 
     read = read_recipe(recipe)
     splits = make_splits(read_rows(read), read.splits, read.seed)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from labelwright.task import Example, by_label, check_examples, normalise, read_examples
+from labelwright.data.task import Example, by_label, check_examples, normalise, read_examples
 
 FOLDER = Path(__file__).resolve().parents[2] / "data" / "homeowner"
 LABELS = [

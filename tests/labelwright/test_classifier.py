@@ -15,14 +15,14 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from labelwright import classifier as module
-from labelwright.bundle import save
-from labelwright.calibration import Calibration
+from labelwright.bundle.store import save
 from labelwright.classifier import Classifier
+from labelwright.data.task import texts_and_labels
 from labelwright.decide import probabilities
-from labelwright.engine import Weights
 from labelwright.engines.one_hot import one_hot
+from labelwright.engines.protocol import Weights
 from labelwright.errors import DataError, MissingExtraError, RecipeError
-from labelwright.task import texts_and_labels
+from labelwright.statistics.calibration import Calibration
 
 X, y = texts_and_labels(toy_examples())
 

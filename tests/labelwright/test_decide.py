@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle
 
-from labelwright.bundle import Bundle
-from labelwright.calibration import UNCALIBRATED, Calibration
-from labelwright.choices import lettered
-from labelwright.coalesce import CoalescingEngine
+from labelwright.bundle.store import Bundle
+from labelwright.data.choices import lettered
+from labelwright.data.task import Task
 from labelwright.decide import calibrated, log_scores, option_scores, probabilities
-from labelwright.engine import Weights, score_options
 from labelwright.engines.one_hot import one_hot
-from labelwright.metrics import answers
+from labelwright.engines.protocol import Weights, score_options
 from labelwright.prompt import Prompt
-from labelwright.task import Task
+from labelwright.statistics.calibration import UNCALIBRATED, Calibration
+from labelwright.statistics.metrics import answers
+from programs.coalesce import CoalescingEngine
 
 TEXTS = ["the pool", "my fence"]
 FITTED = Calibration(2.34, (0.5, -0.5, 0.0))

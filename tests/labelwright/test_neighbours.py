@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from word_encoder import WordEncoder
 
-from labelwright import bundle_files
-from labelwright.bundle import load, save
+from labelwright.bundle import files as bundle_files
+from labelwright.bundle.store import load, save
 from labelwright.errors import BundleError, RecipeError
 from labelwright.neighbours import Neighbours
 
@@ -29,7 +29,7 @@ POOL = (
 @pytest.fixture
 def encoder(monkeypatch):
     from labelwright import neighbours
-    from labelwright.predictors import sentence_encoder
+    from labelwright.predictors.encoders import sentence_encoder
 
     opened = WordEncoder()
     monkeypatch.setattr(sentence_encoder, "open_encoder", lambda name: opened)

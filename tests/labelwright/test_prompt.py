@@ -7,10 +7,10 @@ from fakes import toy_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelwright.data.task import Label
 from labelwright.errors import DataError, ModelError, RecipeError
 from labelwright.neighbours import Neighbours
 from labelwright.prompt import Prompt, Template, label_codes
-from labelwright.task import Label
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -184,8 +184,8 @@ def test_codes_part_at_the_first_letter_while_they_can():
 
 @pytest.mark.real
 def test_the_first_codes_are_one_token_each():
-    from labelwright.engine import Weights
-    from labelwright.models import load_tokenizer
+    from labelwright.engines.protocol import Weights
+    from labelwright.models.loading import load_tokenizer
 
     tokenizer = load_tokenizer(Weights("smollm2"))
     assert all(len(tokenizer.encode(f" {code}", add_special_tokens=False)) == 1 for code in label_codes(200))

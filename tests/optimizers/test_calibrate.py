@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_splits
 
-from labelwright.calibration import Calibration
+from labelwright.data.task import Example, Splits
 from labelwright.errors import DataError, RecipeError
-from labelwright.task import Example, Splits
+from labelwright.statistics.calibration import Calibration
 from optimizers.calibrate import CalibrateStage, best_calibration, row_groups
 from optimizers.stage import StageContext
 

@@ -12,10 +12,10 @@ from fakes import FakeEngine, toy_bundle, toy_splits
 from training_fakes import Record
 from word_encoder import WordEncoder
 
-from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration
+from labelwright.bundle.store import Bundle
+from labelwright.data.task import Example, by_label
 from labelwright.errors import DataError, RecipeError
-from labelwright.task import Example, by_label
+from labelwright.statistics.calibration import Calibration
 from optimizers.demos import DemosStage, typical_rows
 from optimizers.prompt_choice import dev_numbers
 from optimizers.stage import StageContext
@@ -38,7 +38,7 @@ class ReadingEngine(FakeEngine):
 
 @pytest.fixture(autouse=True)
 def encoder(monkeypatch):
-    from labelwright.predictors import sentence_encoder
+    from labelwright.predictors.encoders import sentence_encoder
 
     monkeypatch.setattr(sentence_encoder, "open_encoder", lambda name: WordEncoder())
 

@@ -13,11 +13,11 @@ from fakes import FakeEngine, toy_bundle, toy_splits
 from training_fakes import Record
 from word_encoder import WordEncoder
 
-from labelwright.bundle import Bundle, load, save
-from labelwright.calibration import Calibration
+from labelwright.bundle.store import Bundle, load, save
+from labelwright.data.task import Task
 from labelwright.decide import log_scores
 from labelwright.errors import DataError, RecipeError
-from labelwright.task import Task
+from labelwright.statistics.calibration import Calibration
 from optimizers.neighbours import NeighboursStage
 from optimizers.stage import StageContext
 
@@ -36,7 +36,7 @@ class ReadingEngine(FakeEngine):
 @pytest.fixture(autouse=True)
 def encoder(monkeypatch):
     from labelwright import neighbours
-    from labelwright.predictors import sentence_encoder
+    from labelwright.predictors.encoders import sentence_encoder
 
     opened = WordEncoder()
     monkeypatch.setattr(sentence_encoder, "open_encoder", lambda name: opened)

@@ -11,13 +11,13 @@ import pytest
 from fakes import FakeEngine, toy_bundle
 from training_fakes import Record
 
-from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration
-from labelwright.choices import as_letters
-from labelwright.engine import Weights
+from labelwright.bundle.store import Bundle
+from labelwright.data.choices import as_letters
+from labelwright.data.task import Example, Splits, Task
+from labelwright.engines.protocol import Weights
 from labelwright.errors import RecipeError
 from labelwright.prompt import Prompt, Template
-from labelwright.task import Example, Splits, Task
+from labelwright.statistics.calibration import Calibration
 from optimizers.prior import CONTENT_FREE, PriorStage, prior_bias
 from optimizers.stage import StageContext
 

@@ -9,9 +9,9 @@ import numpy as np
 from fakes import FakeEngine, toy_bundle, toy_splits
 from training_fakes import Record
 
-from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration
-from labelwright.engine import Weights
+from labelwright.bundle.store import Bundle
+from labelwright.engines.protocol import Weights
+from labelwright.statistics.calibration import Calibration
 from optimizers.scores import content_of, kept_scores
 from optimizers.stage import StageContext
 

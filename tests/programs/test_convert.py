@@ -6,9 +6,9 @@ from fakes import toy_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelwright.data.task import Task
 from labelwright.errors import DataError
 from labelwright.prompt import Label, Prompt, Template
-from labelwright.task import Task
 from programs.convert import program_of, prompt_for, prompt_of
 
 TASK = toy_task()

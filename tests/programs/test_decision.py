@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples, toy_task
 
-from labelwright.bundle import Bundle
-from labelwright.calibration import Calibration
-from labelwright.choices import lettered
+from labelwright.bundle.store import Bundle
+from labelwright.data.choices import lettered
+from labelwright.data.task import Task
 from labelwright.decide import probabilities
-from labelwright.engine import Weights
+from labelwright.engines.protocol import Weights
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt
-from labelwright.task import Task
+from labelwright.statistics.calibration import Calibration
 from programs.classify import Classify
 from programs.convert import program_of
 from programs.decision import DecisionClient

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fakes import toy_task
 
-from labelwright.task import Example
+from labelwright.data.task import Example
 from rewards.outcome import Outcome
 from rewards.rare_class import RareClass
 

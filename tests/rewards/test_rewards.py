@@ -91,7 +91,7 @@ def test_whether_rows_weigh_differently_is_read_off_the_matrix(
 
 
 def test_rewards_that_are_only_weights_are_label_match_once_rows_are_scaled() -> None:
-    """What ``optimizers.grpo`` refuses to scale by group, and nothing else."""
+    """What ``optimizers.training.grpo`` refuses to scale by group, and nothing else."""
     for name in REWARDS:
         matrix = reward_matrix(make_reward(name, toy_task(), toy_examples()[:-20], SETTINGS.get(name)), NAMES)
         scaled = matrix / np.ptp(matrix, axis=1, keepdims=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import workbench_fakes
 
-from workbench.folder import runs_of
+from workbench.run.folder import runs_of
 
 
 @pytest.fixture(scope="session")

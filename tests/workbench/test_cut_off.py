@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import workbench_fakes
 
-from labelwright import bundle_files
-from labelwright.bundle import load
+from labelwright.bundle import files as bundle_files
+from labelwright.bundle.store import load
 from labelwright.errors import RecipeError
 from workbench import verbs
 from workbench.cli import main
 from workbench.export import exported
-from workbench.folder import RunFolder, runs_of
 from workbench.progress import Display
-from workbench.recipe import read_recipe
+from workbench.recipe.recipe import read_recipe
+from workbench.run.folder import RunFolder, runs_of
 
 
 class Killed(BaseException):

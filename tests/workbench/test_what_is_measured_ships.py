@@ -12,19 +12,19 @@ import pytest
 import workbench_fakes
 from fakes import FakeEngine
 
-from labelwright.bundle import Bundle, load
-from labelwright.calibration import Calibration
+from labelwright.bundle.store import Bundle, load
+from labelwright.data.task import Example
 from labelwright.decide import log_scores, probabilities
-from labelwright.engine import Engine, open_engine
-from labelwright.task import Example
+from labelwright.engines.protocol import Engine, open_engine
+from labelwright.statistics.calibration import Calibration
 from optimizers.calibrate import CalibrateStage, calibration_record, row_groups
 from workbench.cli import main
-from workbench.compare import read_test
-from workbench.data import read_splits
-from workbench.folder import RunFolder, runs_of
-from workbench.ladder import Ladder
-from workbench.recipe import read_recipe
-from workbench.run import open_ladder, read_rows
+from workbench.compare.comparison import read_test
+from workbench.compare.ladder import Ladder
+from workbench.recipe.recipe import read_recipe
+from workbench.recipe.rows import read_splits
+from workbench.run.folder import RunFolder, runs_of
+from workbench.run.session import open_ladder, read_rows
 
 RUNGS = ["majority", "words", "untuned", "gepa", "prior"]
 
@@ -48,7 +48,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         workbench_fakes.without_tracking(patch.setattr)
         workbench_fakes.without_plots(patch.setattr)
         stages = {"gepa": ("workbench_fakes", "FakeGepa"), "prior": ("optimizers.prior", "PriorStage")}
-        patch.setattr("workbench.recipe.STAGES", {**stages, "calibrate": ("workbench_fakes", "FakeCalibrate")})
+        patch.setattr("workbench.recipe.recipe.STAGES", {**stages, "calibrate": ("workbench_fakes", "FakeCalibrate")})
         assert main(["demo", "toy.toml"]) == 0
         (path,) = runs_of(folder / "runs" / "toy")
         yield RunFolder(path)

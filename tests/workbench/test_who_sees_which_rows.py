@@ -16,17 +16,17 @@ from fakes import FakeEngine
 
 from baselines import Baseline
 from baselines.majority import Majority
-from labelwright.bundle import Bundle, load
+from labelwright.bundle.store import Bundle, load
+from labelwright.data.task import Example, Splits
 from labelwright.decide import log_scores
-from labelwright.task import Example, Splits
 from optimizers import calibrate
 from workbench.cli import main
-from workbench.compare import score_rungs
-from workbench.folder import runs_of
-from workbench.ladder import Ladder
+from workbench.compare.comparison import score_rungs
+from workbench.compare.ladder import Ladder
 from workbench.progress import Display
-from workbench.recipe import read_recipe
-from workbench.run import new_run, open_ladder, read_rows
+from workbench.recipe.recipe import read_recipe
+from workbench.run.folder import runs_of
+from workbench.run.session import new_run, open_ladder, read_rows
 
 
 class Spy(Majority):

@@ -12,12 +12,12 @@ from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from labelwright.engine import EngineSettings
+from labelwright.data.task import Label
+from labelwright.engines.protocol import EngineSettings
 from labelwright.engines.tokens import PromptTokens
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import ModelError
 from labelwright.prompt import Prompt, Template
-from labelwright.task import Label
 
 ARCHITECTURES = tuple(sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
 WINDOW = 8

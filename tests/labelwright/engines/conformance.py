@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from labelwright.calibration import UNCALIBRATED, Calibration
+from labelwright.data.task import Label
 from labelwright.prompt import Prompt, Rendered
-from labelwright.task import Label
+from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import pytest
 import torch
 from tiny import tiny_tokenizer
 
-from labelwright.engines.attention import ATTENTION
-from labelwright.engines.heads import OwnHead, open_head
+from labelwright.engines.packed.attention import ATTENTION
+from labelwright.engines.packed.heads import OwnHead, open_head
 from labelwright.engines.transformers import TransformersEngine
 
 from architectures import ARCHITECTURES, EXTRA, WINDOW, tiny_of, verdict  # isort: skip

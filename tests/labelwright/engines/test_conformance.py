@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from model_server import ModelServer, serving
 from tiny import tiny_model_folder
 
-from labelwright.engine import EngineSettings, Weights, open_engine
+from labelwright.data.task import Label
 from labelwright.engines import transformers
+from labelwright.engines.protocol import EngineSettings, Weights, open_engine
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt
-from labelwright.task import Label
 
 from conformance import CASES, Case, check, reference  # isort: skip
 
@@ -122,7 +122,7 @@ def test_vllm_itself(real_vllm, name):
 def llamacpp(llama, tmp_path_factory):
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
     from labelwright.engines.llamacpp import LlamaCppEngine
-    from labelwright.gguf_file import write_gguf
+    from labelwright.models.gguf import write_gguf
 
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     write_gguf(llama, path, "f32")

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from conformance import CASES
 
-from labelwright.bundle import predictor_bundle
-from labelwright.calibration import Calibration
-from labelwright.choices import lettered
+from labelwright.bundle.store import predictor_bundle
+from labelwright.data.choices import lettered
+from labelwright.data.task import Label, Task
 from labelwright.decide import log_scores, probabilities
-from labelwright.engine import BACKENDS, EngineSettings, Weights, open_engine
 from labelwright.engines.predictor import PredictorEngine
+from labelwright.engines.protocol import BACKENDS, EngineSettings, Weights, open_engine
 from labelwright.errors import BundleError, DataError, ModelError
 from labelwright.predictors import save_predictor
 from labelwright.predictors.prior import Prior
 from labelwright.prompt import Prompt, Template
-from labelwright.task import Label, Task
+from labelwright.statistics.calibration import Calibration
 
 TASK = Task("t", "Which?", (Label("pool"), Label("fence"), Label("hvac")))
 
@@ -178,7 +178,7 @@ def test_a_folder_without_a_predictor_is_refused(tmp_path, prior):
 
 
 def test_there_is_no_model_to_load_or_merge(prior, tmp_path):
-    from labelwright.models import load_model, load_tokenizer, saved_merged
+    from labelwright.models.loading import load_model, load_tokenizer, saved_merged
 
     for load in (load_model, load_tokenizer, saved_merged):
         with pytest.raises(ModelError, match="majority is a small classifier, not a language model"):

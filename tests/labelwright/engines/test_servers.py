@@ -5,12 +5,12 @@ import pytest
 from model_server import ModelServer, serving
 from tiny import tiny_model_folder
 
-from labelwright.coalesce import CoalescingEngine
-from labelwright.engine import EngineSettings, Weights, has_probabilities, n_invalid, open_engine
+from labelwright.data.task import Label
 from labelwright.engines.one_hot import unanswered
+from labelwright.engines.protocol import EngineSettings, Weights, has_probabilities, n_invalid, open_engine
 from labelwright.errors import DataError, ModelError
 from labelwright.prompt import Prompt
-from labelwright.task import Label
+from programs.coalesce import CoalescingEngine
 
 pytest.importorskip("openai")
 

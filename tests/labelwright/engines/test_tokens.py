@@ -8,10 +8,10 @@ from tiny import CHATML, CORPUS, tiny_model, tiny_tokenizer
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from labelwright.data.task import Label
 from labelwright.engines.tokens import PromptTokens
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Prompt, Template
-from labelwright.task import Label
 
 # Llama 2's, whose markup is text; Zephyr's, whose text follows special tokens; Mistral's, with a space before the row.
 INST = (

@@ -3,12 +3,12 @@ import pytest
 import torch
 from tiny import tiny_model_folder
 
-from labelwright.calibration import UNCALIBRATED, Calibration
-from labelwright.engine import EngineSettings, Weights, open_engine
+from labelwright.data.task import Label
 from labelwright.engines import transformers
+from labelwright.engines.protocol import EngineSettings, Weights, open_engine
 from labelwright.errors import DataError, ModelError
 from labelwright.prompt import Prompt
-from labelwright.task import Label
+from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 
 LABELS = ("pool", "water heater", "water", "fence", "hvac")
 TEXTS = ["the pool is green", "no hot water", "my fence post broke near the gate today", "vent"]

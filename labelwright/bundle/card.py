@@ -1,0 +1,167 @@
+"""The card of a bundle: what a reader needs before using it, as Markdown. ``store.save`` writes it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from labelwright import predictors
+from labelwright.plain_text import escaped
+
+if TYPE_CHECKING:
+    from labelwright.bundle.store import Bundle
+
+_HEAD_ROWS = 40
+_PREDICTORS = {
+    "prior": "answers every text with the same probabilities, the shares of the labels among the training rows",
+    "ngrams": "a linear model on n-grams of words or characters",
+    "pipeline": "a scikit-learn pipeline",
+    "embeddings": "a scikit-learn classifier on sentence embeddings",
+    "nearest-label": "the label whose text is nearest to the message, by sentence embeddings",
+    "finetuned": "a fine-tuned transformer with a classification head",
+    "entailment": "a model of natural language inference, asked whether the message is about a label",
+    "gliclass": "a GLiClass model, which reads the message together with the labels",
+    "choices": "picks the choice that is nearest to its question, by sentence embeddings and shared words",
+}
+
+
+def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = None) -> str:
+    """The text of a bundle's ``README.md``.
+
+    Parameters
+    ----------
+    n_golden : int
+        Golden rows in the bundle.
+    test : mapping, optional
+        Test metrics by name: numbers, or value with low and high.
+    """
+    parts = [
+        _front_matter(bundle),
+        f"# {escaped(bundle.task.name)}\n\n{_what(bundle)}",
+        "## Use\n\n" + _use(bundle, n_golden),
+        "## Labels\n\n" + _labels(bundle),
+        "## Numbers\n\n" + _numbers(bundle.report, test),
+        "## How it was made\n\n" + _history(bundle),
+        "## Limits\n\n" + _limits(bundle),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front_matter(bundle: Bundle) -> str:
+    # JSON strings are YAML strings, so names with colons or quotes stay one value.
+    lines = ["library_name: labelwright", "pipeline_tag: text-classification"]
+    if bundle.weights.predictor is None:
+        lines.append(f"base_model: {json.dumps(bundle.weights.base)}")
+    return "\n".join(["---", *lines, "---"])
+
+
+def _what(bundle: Bundle) -> str:
+    weights, n_labels = bundle.weights, len(bundle.task.names)
+    if weights.predictor is not None:
+        kind, _ = predictors.kind_and_labels(weights.predictor)
+        what = _PREDICTORS.get(kind, kind)
+        of = f"up to {n_labels} choices of each row" if bundle.task.by_row else f"{n_labels} labels"
+        return (
+            f"A classifier of texts into {of}, `{weights.base}`: {what}. No language model is asked. "
+            f"The answer is always one of the {'choices' if bundle.task.by_row else 'labels'}, with a probability for "
+            f"each."
+        )
+    kind = "a LoRA adapter over" if weights.adapter else "all weights, tuned from" if weights.full else "a prompt for"
+    answer = "the name" if bundle.prompt.style == "name" else "a two-letter code"
+    return (
+        f"A classifier of texts into {len(bundle.task.labels)} labels: {kind} the base model `{weights.base}`, which "
+        f"is asked for {answer} of a label. The answer is always one of the labels, with a probability for each."
+    )
+
+
+def _use(bundle: Bundle, n_golden: int) -> str:
+    checked = f"the hashes, and the {n_golden} golden rows" if n_golden else "the hashes"
+    return (
+        f"    pip install {needed_package(bundle)}\n"
+        f"    labelwright check .                  # re-checks {checked}\n"
+        '    labelwright predict . "your text"    # or --input rows.jsonl --output out.jsonl'
+    )
+
+
+def needed_package(bundle: Bundle) -> str:
+    """What ``pip install`` takes to answer with a bundle on the command line, quoted for a shell where it must be."""
+    folder, extra = bundle.weights.predictor, "transformers"
+    if folder is not None:
+        extra = predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0], "")
+        if predictors.external_model(folder).startswith("model2vec:"):
+            extra = "sklearn,model2vec"
+    return f'"labelwright[{extra}]"' if extra else "labelwright"
+
+
+def _labels(bundle: Bundle) -> str:
+    lines = [
+        f"{number}. {escaped(label.name)}" + (f": {escaped(label.description)}" if label.description else "")
+        for number, label in enumerate(bundle.prompt.labels[:_HEAD_ROWS], start=1)
+    ]
+    rest = len(bundle.prompt.labels) - len(lines)
+    return "\n".join(lines) + (f"\n\nand {rest} more, in `bundle.json`." if rest > 0 else "")
+
+
+def _numbers(report: Mapping[str, Any], test: Mapping[str, Any] | None) -> str:
+    rows = [("dev", *row) for row in _metrics(report)] + [("test", *row) for row in _metrics(test or {})]
+    if not rows:
+        return "None recorded."
+    table = ["| split | metric | value | 95 % interval |", "|---|---|---|---|"]
+    table += [f"| {split} | {name} | {value} | {interval} |" for split, name, value, interval in rows]
+    note = "Dev rows chose between candidates, so dev numbers are optimistic."
+    return "\n".join(table) + f"\n\n{note}" + ("" if test else " No test numbers were given.")
+
+
+def _metrics(report: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Name, value and interval of each number in a report, nested names joined by dots."""
+    for name, value in report.items():
+        if hasattr(value, "_asdict"):
+            value = value._asdict()
+        if isinstance(value, Mapping) and {"value", "low", "high"} <= set(value):
+            yield (
+                escaped(f"{path}{name}"),
+                _number(value["value"]),
+                f"{_number(value['low'])} to {_number(value['high'])}",
+            )
+        elif isinstance(value, Mapping):
+            yield from _metrics(value, f"{path}{name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield escaped(f"{path}{name}"), _number(value), ""
+
+
+def _number(value: Any) -> str:
+    return str(value) if isinstance(value, int) else "-" if value is None else f"{value:.3f}"
+
+
+def _history(bundle: Bundle) -> str:
+    if not bundle.history and bundle.weights.predictor is not None:
+        return "Trained on the training rows."
+    if not bundle.history:
+        return "Untuned: the task's own instructions, the base model as it is."
+    steps = [
+        f"{number}. {escaped(str(entry.get('stage', entry.get('name', 'step'))))}"
+        for number, entry in enumerate(bundle.history, 1)
+    ]
+    return "\n".join(steps) + "\n\nWhat each step decided, and on which numbers, is under `history` in `bundle.json`."
+
+
+def _limits(bundle: Bundle) -> str:
+    calibrated = bundle.calibration.temperature != 1.0 or bool(bundle.calibration.bias)
+    limits = [
+        "A text that belongs to none of the labels still gets one: use the probability to abstain.",
+        "Probabilities are calibrated on rows like the training data, and hold for texts like those."
+        if calibrated
+        else "Probabilities are not calibrated: they rank well, but are not frequencies.",
+    ]
+    folder = bundle.weights.predictor
+    if folder is None or predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0]) in ("transformers", "gliclass"):
+        limits.append(
+            "Probabilities can differ by some hundredths between machines and number formats (bfloat16, float32)."
+        )
+    if folder is None and bundle.weights.full is None:
+        limits.append(f"The base model is not in this folder: `{bundle.weights.base}` is fetched, or found, by name.")
+    if folder is not None and (external := predictors.external_model(folder)):
+        name = "all-MiniLM-L6-v2" if external == "minilm" else external
+        limits.append(f"The model that reads the texts is not in this folder: `{name}` is fetched, or found, by name.")
+    return "\n".join(f"- {limit}" for limit in limits)

@@ -1,0 +1,260 @@
+"""What ``bundle.json`` says: a bundle's fields as JSON, and back, checked. Used by ``labelwright.bundle.store``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from labelwright import predictors
+from labelwright.bundle.files import (
+    ADAPTER_SUFFIXES,
+    MODEL_SUFFIXES,
+    PREDICTOR_SUFFIXES,
+    inside,
+    refuse_code,
+    refuse_foreign,
+    require_complete,
+)
+from labelwright.data.task import Label, Task
+from labelwright.engines.protocol import LONG_ROWS, UNEXPANDED_MASS, Weights
+from labelwright.errors import BundleError
+from labelwright.neighbours import Neighbours
+from labelwright.prompt import Prompt, Template
+from labelwright.reading import check_tensors
+from labelwright.statistics.calibration import Calibration
+
+if TYPE_CHECKING:
+    from labelwright.bundle.store import Bundle
+
+FORMAT = "labelwright-bundle"
+VERSION = 1
+_PLACE = "{text}"
+# Fits end at 1/1000; what lies far beyond turns every score into the same one, or into none.
+_LOWEST_TEMPERATURE = 1e-9
+_MOST_TOKENS = 2**20
+
+
+class Kind(NamedTuple):
+    """Where weights of one kind lie in a bundle, which files may be there, and which must be."""
+
+    folder: str
+    suffixes: frozenset[str]
+    required: str
+    needs_tensors: bool = True
+
+
+KINDS = {
+    "adapter": Kind("adapter", ADAPTER_SUFFIXES, "adapter_config.json"),
+    "full": Kind("model", MODEL_SUFFIXES, "config.json"),
+    # What it learned may be JSON, or scikit-learn's, through skops.
+    "predictor": Kind("predictor", PREDICTOR_SUFFIXES, predictors.FILE, needs_tensors=False),
+}
+
+
+def weights_kind(weights: Weights) -> str:
+    """base, adapter, full or predictor. Raises BundleError where weights have more than one of the latter."""
+    given = {kind: folder for kind in KINDS if (folder := getattr(weights, kind)) is not None}
+    if len(given) > 1:
+        found = " and ".join(f"{kind} ({folder})" for kind, folder in given.items())
+        raise BundleError(f"weights have more than one of {', '.join(KINDS)}: {found}; keep one")
+    return next(iter(given), "base")
+
+
+def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The content of ``bundle.json``. Raises BundleError for what JSON cannot hold, or labels that do not fit."""
+    task, prompt, weights = bundle.task, bundle.prompt, bundle.weights
+    if tuple(label.name for label in prompt.labels) != task.names:
+        raise BundleError(f"the prompt's labels are not those of task {task.name!r} in the same order")
+    kind = weights_kind(weights)
+    place = {} if kind == "base" else {"folder": KINDS[kind].folder}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "task": {
+            "name": task.name,
+            "instructions": task.instructions,
+            "labels": _labels_json(task.labels),
+            **({"max_choices": task.max_choices} if task.by_row else {}),
+        },
+        "prompt": {
+            "instructions": prompt.instructions,
+            "labels": _labels_json(prompt.labels),
+            "demos": [list(demo) for demo in prompt.demos],
+            "style": prompt.style,
+            "cue": prompt.cue,
+            "template": asdict(prompt.template),
+            **({"by_row": True} if prompt.by_row else {}),
+            **({"neighbours": _neighbours_json(prompt.neighbours)} if prompt.neighbours else {}),
+        },
+        "rendered": prompt.sketch(_PLACE)._asdict(),
+        "options": list(prompt.options),
+        "weights": {"base": weights.base, "kind": kind, **place},
+        "calibration": bundle.calibration.to_dict(),
+        "unexpanded_mass": bundle.unexpanded_mass,
+        "long_rows": bundle.long_rows,
+        "report": _plain(bundle.report, "report"),
+        "history": _plain(bundle.history, "history"),
+        **({} if test is None else {"test": _plain(test, "test")}),
+    }
+
+
+def from_json(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The fields of a ``Bundle`` from the content of ``bundle.json``.
+
+    Raises
+    ------
+    BundleError
+        Parts that are missing, of the wrong type, or do not fit together; weights that may not be there.
+    """
+    try:
+        return _fields(content, folder)
+    except BundleError:
+        raise
+    except (LookupError, TypeError, AttributeError, ValueError, ArithmeticError) as error:
+        reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+        raise BundleError(f"{folder / 'bundle.json'}: {reason}; export the bundle again") from error
+
+
+def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    labels = tuple(_label(value) for value in content["task"]["labels"])
+    max_choices = _whole(content["task"].get("max_choices", 0))
+    task = Task(_text(content["task"]["name"]), _text(content["task"]["instructions"]), labels, max_choices)
+    given = dict(content["prompt"])
+    prompt = Prompt(
+        instructions=_text(given["instructions"]),
+        labels=tuple(_label(value) for value in given["labels"]),
+        demos=tuple((_text(text), _text(label)) for text, label in given["demos"]),
+        style=given["style"],
+        template=_template(given["template"]),
+        cue=_text(given["cue"]),
+        by_row=given.get("by_row") is True,
+        neighbours=_neighbours(given["neighbours"]) if given.get("neighbours") else None,
+    )
+    calibration = Calibration.from_dict(content["calibration"])
+    n_biases, n_labels = len(calibration.bias), len(task.names)
+    if not _LOWEST_TEMPERATURE <= calibration.temperature <= 1 / _LOWEST_TEMPERATURE:
+        raise BundleError(f"{folder}: calibration temperature is {calibration.temperature}, which no fit gives")
+    if tuple(label.name for label in prompt.labels) != task.names or n_biases not in (0, n_labels):
+        raise BundleError(f"{folder}: prompt or calibration do not fit the task's {n_labels} labels; export again")
+    # Older bundles do not say it.
+    mass = content.get("unexpanded_mass", UNEXPANDED_MASS)
+    if isinstance(mass, bool) or not isinstance(mass, int | float) or not 0 <= mass < 1:
+        raise BundleError(f"{folder}: unexpanded_mass is {mass!r}, expected a share in [0, 1); export the bundle again")
+    long_rows = content.get("long_rows", LONG_ROWS[0])
+    if long_rows not in LONG_ROWS:
+        raise BundleError(f"{folder}: long_rows is {long_rows!r}, expected one of {LONG_ROWS}; export the bundle again")
+    # Bundles from before there were thoughts do not name them.
+    written = {"thought": "", "answer_start": "", **content["rendered"]}
+    if prompt.sketch(_PLACE)._asdict() != written or list(prompt.options) != content["options"]:
+        raise BundleError(
+            f"{folder}: this version of labelwright writes the prompt otherwise than the one that made the bundle, so "
+            f"its numbers would not hold; install that version, or export again"
+        )
+    return {
+        "task": task,
+        "prompt": prompt,
+        "weights": _weights(content["weights"], folder),
+        "calibration": calibration,
+        "report": _object(content["report"]),
+        "history": tuple(_object(entry) for entry in _list(content["history"])),
+        "unexpanded_mass": float(mass),
+        "long_rows": long_rows,
+    }
+
+
+def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
+    base, kind = _text(content["base"]), _text(content["kind"])
+    if kind == "base":
+        return Weights(base)
+    if kind not in KINDS:
+        raise BundleError(
+            f"{folder}: weights of kind {kind!r}; this version knows base, {', '.join(KINDS)}: install the version "
+            f"that made the bundle"
+        )
+    of_kind, place = KINDS[kind], inside(folder, content["folder"])
+    if not place.is_dir() or place.is_symlink() or content["folder"] != of_kind.folder:
+        raise BundleError(f"{folder}: no folder {content['folder']!r} with the weights; copy the whole bundle")
+    refuse_foreign(place, of_kind.suffixes)
+    require_complete(place, of_kind.required, of_kind.needs_tensors)
+    refuse_code(place)
+    for path in sorted(place.glob("*.safetensors")):
+        check_tensors(path)
+    return Weights(base, **{kind: place})
+
+
+def _labels_json(labels: Sequence[Label]) -> list[dict[str, str]]:
+    return [{"name": label.name, "description": label.description} for label in labels]
+
+
+def _label(value: Mapping[str, str]) -> Label:
+    return Label(_text(value["name"]), _text(value["description"]))
+
+
+def _template(value: Mapping[str, Any]) -> Template:
+    fields: dict[str, Any] = {
+        name: _whole(one) if name == "thinking_tokens" else _text(one) for name, one in value.items()
+    }
+    template = Template(**fields)
+    if not 0 <= template.thinking_tokens <= _MOST_TOKENS:
+        raise ValueError(f"thinking_tokens is {template.thinking_tokens}: expected 0 or a number of tokens")
+    return template
+
+
+def _text(value: Any) -> str:
+    return _of_type(value, str, "text")
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return _of_type(value, dict, "an object")
+
+
+def _list(value: Any) -> list[Any]:
+    return _of_type(value, list, "a list")
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool):
+        raise ValueError(f"found {value!r} where a whole number belongs")
+    return _of_type(value, int, "a whole number")
+
+
+def _of_type(value: Any, kind: type, name: str) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError(f"found {str(value)[:40]!r} where {name} belongs")
+    return value
+
+
+def _neighbours_json(neighbours: Neighbours) -> dict[str, Any]:
+    return {
+        "k": neighbours.k,
+        "encoder": neighbours.encoder,
+        "pool": [list(demo) for demo in neighbours.pool],
+        "groups": list(neighbours.groups),
+    }
+
+
+def _neighbours(value: Mapping[str, Any]) -> Neighbours:
+    pool = tuple((_text(text), _text(label)) for text, label in value["pool"])
+    return Neighbours(pool, _whole(value["k"]), _text(value["encoder"]), tuple(map(_whole, value["groups"])))
+
+
+def _plain(value: Any, where: str) -> Any:
+    """A value as JSON knows it. Named tuples (a metric with its interval) become objects."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    raise BundleError(f"{where} is a {type(value).__name__}, which a bundle cannot hold: give numbers, text, or lists")

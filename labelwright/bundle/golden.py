@@ -1,0 +1,118 @@
+"""Golden rows: what a bundle answered when it was exported; recorded, read back, compared with what it answers now."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwright.data.task import Example
+from labelwright.engines.protocol import Engine
+from labelwright.errors import BundleError
+from labelwright.reading import AGAIN, parse_json, require_file
+from labelwright.statistics.metrics import answers
+
+if TYPE_CHECKING:
+    from labelwright.bundle.store import Bundle
+
+FILE = "golden.jsonl"
+# Recorded probabilities are float64 and written in full.
+_SUM_TOLERANCE = 1e-6
+
+
+def record_golden(bundle: Bundle, engine: Engine, golden: Sequence[Example]) -> list[dict[str, Any]]:
+    """The rows with the probabilities that the engine gives them; none without rows."""
+    if not golden:
+        return []
+    return [
+        {
+            "id": example.id,
+            "text": example.text,
+            "gold": example.label,
+            "label": label_of(bundle.task.names, row),
+            "probabilities": row.tolist(),
+        }
+        for example, row in zip(golden, _answers(bundle, engine, [one.text for one in golden]), strict=True)
+    ]
+
+
+def label_of(names: Sequence[str], probs: NDArray[np.float64]) -> str | None:
+    """The answer; None where there is none."""
+    position = int(answers(probs))
+    return names[position] if position >= 0 else None
+
+
+def to_lines(rows: Sequence[dict[str, Any]]) -> bytes:
+    """Rows as the content of ``golden.jsonl``. Raises ValueError for a probability that is no number."""
+    return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode()
+
+
+def read_golden(folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a bundle's folder, checked; none where it has no such file.
+
+    Raises
+    ------
+    BundleError
+        A row that is no JSON object, or does not hold a text, one of the labels ``names``, and a probability for each.
+    """
+    path = folder / FILE
+    if not path.exists() and not path.is_symlink():
+        return []
+    require_file(path)
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if not line:
+            continue
+        try:
+            row = parse_json(line)
+            probs = np.array(row["probabilities"], dtype=np.float64)
+            total = 0 if row["label"] is None else 1
+            fits = probs.shape == (len(names),) and (probs >= 0).all() and abs(probs.sum() - total) < _SUM_TOLERANCE
+            if not fits or row["label"] not in (*names, None) or not isinstance(row["text"], str):
+                raise ValueError(f"no text, label, or {len(names)} probabilities")
+        except (ValueError, KeyError, TypeError) as error:
+            raise BundleError(f"{path}, row {number}: not as it was exported ({error}); {AGAIN}") from error
+        rows.append(row)
+    return rows
+
+
+def compare_golden(
+    bundle: Bundle, engine: Engine, rows: Sequence[dict[str, Any]], tolerance: float
+) -> tuple[list[str], float]:
+    """One line for each row that is answered otherwise, and the largest difference of a probability.
+
+    Labels must be equal, except in rows whose two best recorded probabilities lie within twice the tolerance: these may
+    swap places and still be within it.
+    """
+    recorded = np.array([row["probabilities"] for row in rows], dtype=np.float64)
+    now = _answers(bundle, engine, [row["text"] for row in rows])
+    return list(_differences(rows, recorded, now, bundle.task.names, tolerance)), float(np.abs(recorded - now).max())
+
+
+def _differences(
+    rows: Sequence[dict[str, Any]],
+    recorded: NDArray[np.float64],
+    now: NDArray[np.float64],
+    names: Sequence[str],
+    tolerance: float,
+) -> Iterator[str]:
+    for number, (row, was, is_) in enumerate(zip(rows, recorded, now, strict=True), start=1):
+        difference = float(np.abs(was - is_).max())
+        label, runner_up = label_of(names, is_), float(np.sort(was)[-2])
+        where = f"{FILE}, row {number} ({row['text'][:40]!r})"
+        # "not <=", so that what is no number is a difference too.
+        if label != row["label"] and not was.max() - runner_up <= 2 * tolerance:
+            yield f"{where}: label {label!r}, recorded {row['label']!r}"
+        elif not difference <= tolerance:
+            yield f"{where}: a probability differs by {difference:.3f}, allowed is {tolerance}"
+
+
+def _answers(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:
+    # Imported here: labelwright.decide takes bundles, and labelwright.bundle.store imports this module.
+    from labelwright.decide import probabilities
+
+    return probabilities(bundle, engine, texts)

@@ -1,0 +1,315 @@
+"""A classifier as files: task, prompt, weights, calibration, golden rows, hashes.
+
+Owns the format on disk. ``save`` and ``load`` are exact inverses; ``load`` compares the hashes, ``verify`` does and
+re-scores the golden rows. Safetensors, JSON and skops only: loading a bundle runs no code from it.
+
+A bundle folder holds ``bundle.json``, ``README.md`` (the card), ``hashes.json``, and where they apply ``adapter/``,
+``model/`` or ``predictor/`` and ``golden.jsonl``. Nothing in it depends on the time or the machine, so equal bundles
+are equal bytes.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from labelwright import predictors
+from labelwright.bundle import files as bundle_files
+from labelwright.bundle.card import card
+from labelwright.bundle.document import FORMAT, KINDS, VERSION, from_json, to_json, weights_kind
+from labelwright.bundle.golden import FILE as GOLDEN
+from labelwright.bundle.golden import compare_golden, read_golden, record_golden, to_lines
+from labelwright.data.task import Example, Task
+from labelwright.engines.protocol import LONG_ROWS, UNEXPANDED_MASS, Engine, Weights
+from labelwright.errors import BundleError
+from labelwright.models import names as model_names
+from labelwright.prompt import Prompt, Template
+from labelwright.statistics.calibration import Calibration
+
+# bfloat16 keeps 8 significant bits, and matrix kernels add in an order that depends on machine, batch and library
+# version. Log-probabilities can then differ by some hundredths, probabilities near a half by about as much. Another
+# prompt, adapter or calibration should move some golden row by more.
+GOLDEN_TOLERANCE = 0.05
+# What lies beside the folder of weights.
+_FILES = frozenset({"bundle.json", "README.md", GOLDEN})
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything a row's way needs, and how it came to be. Stages map one bundle to the next.
+
+    Attributes
+    ----------
+    report : mapping
+        Dev metrics of this bundle by name, each in the units of ``labelwright.statistics.metrics``.
+    history : tuple of mapping
+        One entry a stage that ran: its name, what it decided and on which numbers.
+    unexpanded_mass : float
+        In [0, 1): the share of probability that its engine may leave unexpanded, as the recipe had it
+        (``labelwright.engines.protocol.EngineSettings``).
+    long_rows : {"refuse", "head", "head_tail"}
+        What is done to a row that the model cannot read whole, as the recipe had it.
+    """
+
+    task: Task
+    prompt: Prompt
+    weights: Weights
+    calibration: Calibration
+    report: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+    unexpanded_mass: float = UNEXPANDED_MASS
+    long_rows: str = LONG_ROWS[0]
+
+    def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
+        """The bundle after a stage: changed fields, and one more history entry."""
+        return replace(self, **changes, history=(*self.history, entry))
+
+
+def predictor_bundle(
+    task: Task,
+    name: str,
+    predictor_folder: Path,
+    calibration: Calibration,
+    report: Mapping[str, Any] | None = None,
+    history: Sequence[Mapping[str, Any]] = (),
+) -> Bundle:
+    """The bundle of a small classifier that answers without a language model.
+
+    Its prompt carries the labels and is read by nobody.
+
+    Parameters
+    ----------
+    name : str
+        What to call the classifier: a baseline's name, such as "sgd-ngrams".
+    predictor_folder : Path
+        Written by ``labelwright.predictors.save_predictor``, or an estimator of ``baselines``; ``save`` copies it.
+        Labels of the task that it does not know get the probability 0.
+    calibration : Calibration
+        Fitted on the scores of ``labelwright.engines.predictor``: logarithms of the predictor's probabilities.
+
+    Raises
+    ------
+    BundleError
+        If the folder holds no predictor, or one with a label that is not the task's.
+    """
+    folder = Path(predictor_folder).absolute()
+    _require_labels(folder, task)
+    prompt, weights = Prompt.for_task(task, Template()), Weights(name, predictor=folder)
+    return Bundle(task, prompt, weights, calibration, dict(report or {}), tuple(history))
+
+
+def _require_labels(predictor_folder: Path, task: Task) -> None:
+    """Raise BundleError where a predictor knows a label that is not the task's."""
+    for label in map(str, predictors.kind_and_labels(predictor_folder)[1]):
+        if label not in task.names:
+            raise BundleError(
+                f"{predictor_folder}: its label {label!r} is not one of the {len(task.names)} labels of task "
+                f"{task.name!r}; train it on the task's rows"
+            )
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What ``verify`` found.
+
+    Attributes
+    ----------
+    problems : tuple of str
+        One line each; empty where everything is as it was exported.
+    n_files, n_golden : int
+        Files whose hashes were compared, golden rows that were scored.
+    max_difference : float
+        Largest absolute difference of a probability over the golden rows; 0 where none were scored.
+    """
+
+    problems: tuple[str, ...]
+    n_files: int
+    n_golden: int = 0
+    max_difference: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether there are no problems."""
+        return not self.problems
+
+
+def save(
+    bundle: Bundle,
+    folder: Path | str,
+    *,
+    engine: Engine | None = None,
+    golden: Sequence[Example] = (),
+    test: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Write a bundle folder, completely or not at all.
+
+    The folder is written under a temporary name beside its place and renamed, so a killed save leaves the older bundle
+    (or none), never half a one.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Its adapter or full weights may lie anywhere; they are copied.
+    folder : Path
+        Replaced if it holds a bundle.
+    engine : Engine, optional
+        Opened on the bundle's weights; needed for golden rows.
+    golden : sequence of Example
+        Rows to record with the probabilities that the engine gives them, for ``verify``.
+    test : mapping, optional
+        Test metrics by name (numbers, or value, low and high), for the card. Not part of the bundle itself: whatever
+        tunes the bundle further makes them untrue.
+
+    Returns
+    -------
+    Bundle
+        As ``load(folder)`` gives it: weights point into the folder. Numpy scalars in report and history have become
+        numbers, tuples lists, and numbers that are not finite None, for JSON has none of them.
+
+    Raises
+    ------
+    BundleError
+        If the weights are missing or hold files that are not safetensors, JSON, skops or tokenizer text; if the folder
+        exists and is not a bundle, or cannot be written; if report or history hold what JSON cannot.
+    """
+    folder = Path(folder).absolute()
+    if golden and engine is None:
+        raise ValueError("golden rows need an engine to score them")
+    bundle_files.recover(folder)
+    if folder.exists() and not (folder / "bundle.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BundleError(f"{folder}: exists and is not a bundle; choose another folder, or remove it first")
+    rows = record_golden(bundle, engine, golden) if engine is not None else []
+    with bundle_files.writing(folder):
+        building = bundle_files.unfinished(folder)
+        try:
+            bundle_files.write_json(building / "bundle.json", to_json(bundle, test) | {"n_golden": len(rows)})
+            _copy_weights(bundle.weights, building)
+            (building / "README.md").write_bytes(card(bundle, len(rows), test).encode())
+            if rows:
+                (building / GOLDEN).write_bytes(to_lines(rows))
+            bundle_files.write_hashes(building)
+            # Whoever makes a bundle may name models by folder, and go on with what was made.
+            for _, name in _model_names(bundle.weights, bundle.prompt):
+                model_names.allow(name)
+            # Read before it takes another's place: what cannot be read again replaces nothing.
+            _read(building, _content(building))
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+        bundle_files.put_in_place(building, folder)
+    return load(folder)
+
+
+def load(folder: Path | str) -> Bundle:
+    """Read a bundle folder and compare the hash of every file. Weights are not opened.
+
+    Raises
+    ------
+    BundleError
+        If the folder is no bundle, incomplete, altered, of another format version, holds files that it does not list or
+        that a bundle may not hold, or says something that does not fit together; if it names a model by a path that the
+        reader did not name (``labelwright.models.names``); also if this version of labelwright would render its prompt
+        otherwise than the version that wrote it.
+    """
+    folder = Path(folder).absolute()
+    content = _content(folder)
+    bundle_files.require_as_written(folder)
+    return _read(folder, content)
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    """What ``bundle.json`` says, if it is of this version."""
+    bundle_files.recover(folder)
+    if not folder.is_dir():
+        raise BundleError(f"{folder}: no such folder; expected one written by `make export`")
+    for kind in KINDS.values():
+        if (folder / kind.folder).is_symlink():
+            raise BundleError(
+                f"{folder}: no folder {kind.folder!r} with the weights, but a link; copy the whole bundle (`cp -rL`)"
+            )
+    content = bundle_files.read_part(folder / "bundle.json")
+    if content.get("format") != FORMAT or content.get("version") != VERSION:
+        raise BundleError(
+            f"{folder / 'bundle.json'}: format {content.get('format')!r} version {content.get('version')!r}; this "
+            f"labelwright reads {FORMAT!r} version {VERSION}: install the version that wrote it, or export again"
+        )
+    return content
+
+
+def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
+    """A bundle out of a folder whose files are as they were written; whoever wrote them may be anyone."""
+    bundle = Bundle(**from_json(content, folder))
+    place = KINDS[kind].folder if (kind := weights_kind(bundle.weights)) != "base" else None
+    for name in bundle_files.hashed_files(folder):
+        if name not in _FILES and Path(name).parent.as_posix() != place:
+            raise BundleError(f"{folder}: {name} is not part of a bundle, though listed in it; remove both")
+    if bundle.weights.predictor is not None:
+        _require_labels(bundle.weights.predictor, bundle.task)
+    for where, name in _model_names(bundle.weights, bundle.prompt):
+        model_names.refuse_paths(name, f"{folder / where}")
+    return bundle
+
+
+def _model_names(weights: Weights, prompt: Prompt) -> Iterator[tuple[str, str]]:
+    """Where a bundle names a model that is to be opened, and that name."""
+    if weights.predictor is not None and (name := predictors.external_model(weights.predictor)):
+        yield KINDS["predictor"].folder, name
+    if weights.predictor is None and weights.full is None:
+        yield "bundle.json", weights.base
+    if prompt.neighbours is not None:
+        yield "bundle.json", prompt.neighbours.encoder
+
+
+def verify(folder: Path | str, engine: Engine | None = None, *, tolerance: float = GOLDEN_TOLERANCE) -> Verification:
+    """Compare a bundle with what was exported: the hash of every file, then the golden rows.
+
+    Where a file differs the golden rows are not scored: the bundle is not the one that was exported.
+
+    Parameters
+    ----------
+    folder : Path
+    engine : Engine, optional
+        Opened on the loaded bundle's weights. Without it only the files are compared.
+    tolerance : float
+        Largest allowed absolute difference of a probability, in [0, 1]. Labels must be equal, except in rows whose two
+        best recorded probabilities lie within twice the tolerance: these may swap places and still be within it.
+
+    Raises
+    ------
+    BundleError
+        As ``load``.
+    """
+    folder = Path(folder).absolute()
+    bundle_files.recover(folder)
+    n_files = len(bundle_files.hashed_files(folder))
+    problems = bundle_files.compare_hashes(folder)
+    if problems:
+        return Verification(problems, n_files)
+    content = _content(folder)
+    bundle = _read(folder, content)
+    rows = read_golden(folder, bundle.task.names)
+    # Older bundles do not say how many they have.
+    if content.get("n_golden", len(rows)) != len(rows):
+        missing = f"{GOLDEN}: {len(rows)} rows, but {content['n_golden']!r} were exported"
+        return Verification((missing,), n_files)
+    if engine is None or not rows:
+        return Verification((), n_files)
+    found, difference = compare_golden(bundle, engine, rows, tolerance)
+    return Verification(tuple(found), n_files, len(rows), difference)
+
+
+def _copy_weights(weights: Weights, building: Path) -> None:
+    source, kind = weights.folder, weights_kind(weights)
+    if source is None:
+        return
+    place = building / KINDS[kind].folder
+    of_kind = KINDS[kind]
+    bundle_files.copy_weights(source, place, of_kind.suffixes, of_kind.required, of_kind.needs_tensors)
+    bundle_files.drop_code(place)
+    if kind == "adapter":
+        # PEFT records where the base model lay on the machine that trained; others need its name.
+        config = place / of_kind.required
+        bundle_files.write_json(config, bundle_files.read_part(config) | {"base_model_name_or_path": weights.base})

@@ -1,0 +1,221 @@
+"""Rows of a CSV file, strictly: a quote that swallows rows is named, never repaired. ``records`` calls it.
+
+Python's reader accepts a quoted cell that runs on over any number of lines. Where it ends in the middle of a cell, or
+never, that is an error; where it happens to end well, what lies in it may still be rows. Both are told row by row, and
+reading goes on at the next line.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
+
+from labelwright.data.text_lines import holds_undecoded
+from labelwright.errors import DataError
+
+_DELIMITERS = (",", ";", "\t", "|")
+# Lines read to see which delimiter parts the cells.
+_SAMPLE_LINES = 50
+# The longest cell; Python's own limit, 131,072, is below that of long documents.
+_CELL_LIMIT = 2**31 - 1
+# Only short cells are compared with those of other rows: labels and the like, not texts.
+_SHORT = 60
+
+_OPEN_QUOTE = 'a quote opens and none closes at the end of its cell; close it, and write "" for a quote inside a text'
+_SWALLOWED = (
+    "a quoted cell runs on over lines that look like rows; close the quote, or, if they are one text, write the rows "
+    "as .jsonl"
+)
+_TOO_MANY = "more cells than the header has; quote texts with commas"
+
+Lines = Iterator[str]
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """One row: its record, or why there is none.
+
+    Attributes
+    ----------
+    line : int, optional
+        Where the row begins, with a reason that has to do with lines.
+    undecoded_line : int
+        A line that is no UTF-8; 0 for none.
+    """
+
+    record: dict[str, str | None]
+    reason: str = ""
+    line: int | None = None
+    undecoded_line: int = 0
+
+
+def parse_csv(reopen: Callable[[], Lines], source: str) -> Iterator[Parsed]:
+    """Rows below the header, in order; blank lines are none.
+
+    Parameters
+    ----------
+    reopen : callable
+        Gives the file's lines from the first one on, with their line ends.
+    source : str
+        The file's name, for messages.
+
+    Raises
+    ------
+    DataError
+        A header that cannot be read, or that has a column twice.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), _CELL_LIMIT))
+    lines = _Lines(reopen())
+    delimiter = _delimiter(lines)
+    header = _header(lines, delimiter, source)
+    short_cells = cache(lambda: _short_cells(reopen(), delimiter, len(header)))
+    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    while True:
+        lines.taken.clear()
+        first, reason = lines.number + 1, ""
+        cells: list[str] = []
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return
+        except csv.Error:
+            reason = _OPEN_QUOTE
+        if not reason and len(lines.taken) > 1 and _are_rows(lines.taken, delimiter, len(header), short_cells):
+            reason = _SWALLOWED
+        if reason:
+            # Only the first line is the row's; what follows is read on its own.
+            lines.give_back(len(lines.taken) - 1)
+        undecoded = next((first + i for i, line in enumerate(lines.taken) if holds_undecoded(line)), 0)
+        if reason:
+            yield Parsed({}, reason, first, undecoded)
+        elif len(cells) > len(header):
+            yield Parsed({}, _TOO_MANY, None, undecoded)
+        elif cells:
+            missing: list[str | None] = [None] * (len(header) - len(cells))
+            yield Parsed(dict(zip(header, [*cells, *missing], strict=True)), undecoded_line=undecoded)
+
+
+class _Lines:
+    """Lines that can be given back. ``taken`` are those of the row in hand, ``number`` is the last one's."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+        self._ahead: deque[str] = deque()
+        self.taken: list[str] = []
+        self.number = 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._ahead.popleft() if self._ahead else next(self._lines)
+        self.taken.append(line)
+        self.number += 1
+        return line
+
+    def give_back(self, n: int) -> None:
+        """Take back the last ``n`` lines: they come again."""
+        if n:
+            self._ahead.extendleft(reversed(self.taken[-n:]))
+            del self.taken[-n:]
+            self.number -= n
+
+    def sample(self, n: int) -> list[str]:
+        """The next lines, without taking them."""
+        self._ahead.extend(islice(self._lines, max(n - len(self._ahead), 0)))
+        return list(islice(self._ahead, n))
+
+
+def _delimiter(lines: _Lines) -> str:
+    """What parts the cells: of the delimiters that part the header, the one that parts most rows into as many."""
+    sample = lines.sample(_SAMPLE_LINES)
+    # Excel's own first line says it.
+    if sample and (said := re.fullmatch(r"sep=(.)\s*", sample[0])):
+        next(lines)
+        return said[1]
+    fits: dict[str, float] = {}
+    for delimiter in _DELIMITERS:
+        widths = [len(cells) for cells in _leniently(sample, delimiter) if cells]
+        if widths and widths[0] > 1:
+            fits[delimiter] = sum(width == widths[0] for width in widths) / len(widths)
+    return max(fits, key=lambda delimiter: fits[delimiter], default=",")
+
+
+def _leniently(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(lines, delimiter=delimiter)
+    except csv.Error:
+        return
+
+
+def _header(lines: _Lines, delimiter: str, source: str) -> list[str]:
+    header: list[str] = []
+    try:
+        rows = csv.reader(lines, delimiter=delimiter, strict=True)
+        while not header and (header := next(rows, ["\n"])) == []:
+            pass
+    except csv.Error as error:
+        raise DataError(f"{source}, line 1: the header is no CSV: {_OPEN_QUOTE}") from error
+    if header == ["\n"]:
+        return []
+    if any(map(holds_undecoded, lines.taken)):
+        raise DataError(f"{source}, line 1: not UTF-8; save the file as UTF-8")
+    # Spreadsheets leave columns without a name behind the last one.
+    repeated = [name for name, n in Counter(header).items() if n > 1 and name.strip()]
+    if repeated:
+        raise DataError(f"{source}: the header has the column {repeated[0]!r} twice; rename or drop one")
+    return header
+
+
+def _are_rows(
+    taken: Sequence[str], delimiter: str, width: int, short_cells: Callable[[], dict[int, Counter[str]]]
+) -> bool:
+    """Whether the lines of one quoted cell look like rows that it has swallowed.
+
+    Every line has as many cells as the header, none empty or with space before it, as prose has behind a comma; and a
+    column's cells are all short and known from other rows, or come again and again among themselves, as labels do.
+    """
+    if width < 2:
+        return False
+    rows = [_alone(line, delimiter) for line in taken]
+    if any(len(row) != width or not all(one.strip() and not one[0].isspace() for one in row) for row in rows):
+        return False
+    for column, cells in enumerate(zip(*rows, strict=True)):
+        if any(len(one) > _SHORT for one in cells):
+            continue
+        if all(one in short_cells()[column] for one in cells) or (len(cells) > 3 and 2 * len(set(cells)) <= len(cells)):
+            return True
+    return False
+
+
+def _alone(line: str, delimiter: str) -> list[str]:
+    """A line's cells as if its first or last quote were not there."""
+    line = line.rstrip("\r\n")
+    if line.count('"') % 2:
+        line = line.replace('"', "", 1)
+    return next(_leniently([line], delimiter), [])
+
+
+def _short_cells(lines: Lines, delimiter: str, width: int) -> dict[int, Counter[str]]:
+    """Short cells by column of the rows that stand on one line each."""
+    found: dict[int, Counter[str]] = defaultdict(Counter)
+    kept = _Lines(lines)
+    rows = csv.reader(kept, delimiter=delimiter, strict=True)
+    while True:
+        kept.taken.clear()
+        try:
+            cells = next(rows)
+        except StopIteration:
+            return found
+        except csv.Error:
+            kept.give_back(len(kept.taken) - 1)
+            continue
+        if len(kept.taken) == 1 and len(cells) == width:
+            for column, one in enumerate(cells):
+                if len(one) <= _SHORT:
+                    found[column][one] += 1

@@ -1,0 +1,307 @@
+"""Rows of a JSONL, CSV or Parquet file as dictionaries, what is wrong with a row, and the text of one cell.
+
+Knows nothing of tasks. A row that cannot be read is a ``Fault`` that names it, and the rows behind it are read all the
+same: who wants all of a file reports every fault at once (``read_records``), who answers rows goes on with the others
+(``scan_records``). Only what concerns the file as a whole raises while it is read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from labelwright.data.csv_rows import parse_csv
+from labelwright.data.parquet_rows import Unusable, parquet_rows
+from labelwright.data.text_lines import decoded_lines, holds_undecoded, is_half_a_character
+from labelwright.errors import DataError
+
+_NOT_UTF8 = (
+    "not UTF-8; save the file as UTF-8 (if it is Windows-1252, as spreadsheets write it: "
+    "iconv -f CP1252 -t UTF-8 FILE > NEW)"
+)
+# How much of a long list of faults a message shows; it always says how many there are.
+_SHOWN_REASONS = 6
+_SHOWN_ROWS = 12
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row as it was read, with its number: from 1, as rows stand in the file; header and blank lines are no rows."""
+
+    number: int
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one row of a file.
+
+    Attributes
+    ----------
+    number : int
+        The row, from 1 as ``Row`` counts; where ``unit`` is "line", the line of the file.
+    reason : str
+        What was found and what to do, without file and row: faults with the same reason are reported together.
+    unit : {"row", "line"}
+    line : int, optional
+        Where a row of a CSV file begins, where that is news: a quote that runs on.
+    """
+
+    number: int
+    reason: str
+    unit: str = "row"
+    line: int | None = None
+
+    @property
+    def place(self) -> str:
+        """For messages: "row 3", "line 12", "row 3 (line 7)"."""
+        return f"{self.unit} {self._counted}"
+
+    @property
+    def _counted(self) -> str:
+        return str(self.number) if self.line is None else f"{self.number} (line {self.line})"
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+
+def read_records(path: Path | str) -> list[dict[str, Any]]:
+    """The rows of a JSONL, CSV or Parquet file as dictionaries.
+
+    Raises
+    ------
+    DataError
+        As ``scan_records`` does; and, in one message, for every row that cannot be read.
+    """
+    rows, faults = read_rows(path)
+    if faults:
+        raise refusal(str(path), faults)
+    return [row.record for row in rows]
+
+
+def read_rows(path: Path | str) -> tuple[list[Row], list[Fault]]:
+    """All of ``scan_records``: the rows that can be read, and what is wrong with the others."""
+    rows: list[Row] = []
+    faults: list[Fault] = []
+    for found in scan_records(path):
+        if isinstance(found, Fault):
+            faults.append(found)
+        else:
+            rows.append(found)
+    return rows, faults
+
+
+def iterate_records(path: Path | str) -> Iterator[dict[str, Any]]:
+    """``read_records`` one row at a time, for files that should not be held in memory: the first fault raises."""
+    for found in scan_records(path):
+        if isinstance(found, Fault):
+            raise refusal(str(path), [found])
+        yield found.record
+
+
+def scan_records(path: Path | str) -> Iterator[Row | Fault]:
+    """Every row of a JSONL, CSV or Parquet file in order, or what is wrong with it, one at a time.
+
+    Text is UTF-8, or UTF-16 or UTF-32 with a byte-order mark; a CSV file's cells are parted by comma, semicolon, tab or
+    "|", whichever its header has.
+
+    Raises
+    ------
+    DataError
+        File missing, unreadable, empty, of another kind or encoding; a header with a column twice.
+    MissingExtraError
+        A Parquet file without pyarrow.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".jsonl", ".csv", ".parquet"):
+        raise DataError(f"{path}: expected a file ending in .jsonl, .csv or .parquet")
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; check the path (relative paths start at the current folder)")
+    n_rows = 0
+    try:
+        for found in _scan(path):
+            n_rows += 1
+            yield found
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+    if not n_rows:
+        raise DataError(f"{path}: the file has no rows")
+
+
+def scan_jsonl(file: BinaryIO, source: str) -> Iterator[Row | Fault]:
+    """Rows of JSON lines, one object each, as ``scan_records`` gives them; ``source`` names the file in messages."""
+    number = 0
+    for at, line in enumerate(decoded_lines(file, source), start=1):
+        if not line.strip():
+            continue
+        number += 1
+        if holds_undecoded(line):
+            yield Fault(at, _NOT_UTF8, "line")
+            continue
+        try:
+            record = json.loads(line, object_pairs_hook=_once_each)
+        except _RepeatedKeyError as error:
+            yield Fault(at, f"the key {error.args[0]!r} stands there twice; keep one", "line")
+        except RecursionError:
+            yield Fault(at, "not JSON that can be read (nested too deeply); expected one object a line", "line")
+        except ValueError as error:  # not JSON, or a number of thousands of digits
+            if number == 1 and line.strip() in ("[", "{", "[{"):
+                raise DataError(f"{source}: JSON over several lines; {_ONE_A_LINE}") from error
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error).partition(";")[0]
+            yield Fault(at, f"not JSON ({reason}); expected one object a line", "line")
+        else:
+            if isinstance(record, dict):
+                yield Row(number, record)
+            elif number == 1 and isinstance(record, list) and record and isinstance(record[0], dict):
+                raise DataError(f"{source}: one JSON list of {len(record)} rows; {_ONE_A_LINE}")
+            else:
+                yield Fault(at, f"expected a JSON object, found {type(record).__name__}", "line")
+
+
+_ONE_A_LINE = "write each row as an object on a line of its own (jq -c '.[]' FILE > NEW.jsonl)"
+
+
+def scan_lines(file: BinaryIO, source: str) -> Iterator[Row | Fault]:
+    """Lines of plain text as rows with the one column "text"; blank lines are none."""
+    number = 0
+    for at, line in enumerate(decoded_lines(file, source), start=1):
+        if line.strip():
+            number += 1
+            yield Fault(at, _NOT_UTF8, "line") if holds_undecoded(line) else Row(number, {"text": line.strip()})
+
+
+def refusal(source: str, faults: Sequence[Fault]) -> DataError:
+    """One error for all faults of a file, those of one kind together.
+
+    Examples
+    --------
+    >>> str(refusal("a.csv", [Fault(2, "the text is empty"), Fault(5, "no JSON"), Fault(9, "the text is empty")]))
+    'a.csv, rows 2 and 9: the text is empty; row 5: no JSON'
+    """
+    kinds: dict[tuple[str, str], list[Fault]] = defaultdict(list)
+    for fault in sorted(faults, key=lambda fault: fault.number):
+        kinds[fault.unit, fault.reason].append(fault)
+    said = []
+    for (unit, reason), same in islice(kinds.items(), _SHOWN_REASONS):
+        places = listed([one._counted for one in same], _SHOWN_ROWS)
+        said.append(f"{unit if len(same) == 1 else unit + 's'} {places}: {reason}")
+    if len(kinds) > _SHOWN_REASONS:
+        said.append(f"and more of other kinds ({len(faults)} faults in all)")
+    return DataError(f"{source}, " + "; ".join(said))
+
+
+def listed(items: Iterable[Any], most: int = _SHOWN_ROWS) -> str:
+    """Items in a sentence: "1, 2 and 3", and behind ``most`` of them how many more there are.
+
+    >>> listed(range(9), 3)
+    '0, 1, 2 and 6 more'
+    """
+    words = [str(item) for item in items]
+    shown, rest = words[:most], len(words) - most
+    if rest > 0:
+        return f"{', '.join(shown)} and {rest} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
+
+
+def cell(record: Mapping[str, Any], column: str, role: str, where: str) -> str:
+    """The text of one cell, stripped.
+
+    Parameters
+    ----------
+    role : str
+        What the column is for ("text", "label"), and ``where`` the file and row: both for messages.
+
+    Raises
+    ------
+    DataError
+        If the row has no such column, or the cell is empty or not text.
+    """
+    try:
+        return text_of(record, column, role)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from error
+
+
+def text_of(record: Mapping[str, Any], column: str, role: str) -> str:
+    """``cell``, its message without file and row: the reason of a ``Fault``."""
+    text = optional_text(record, column, role)
+    if not text:
+        raise DataError(f"the {role} is empty; fill it in or remove the row")
+    return text
+
+
+def optional_text(record: Mapping[str, Any], column: str, role: str) -> str:
+    """``text_of`` where the cell may be empty: then ""."""
+    if column not in record:
+        raise DataError(
+            f"no column {column!r} for {role}; the row has {sorted(map(str, record))}: name the right column "
+            f"(in a recipe under [data], on the command line with --{role}-column)"
+        )
+    value = record[column]
+    if isinstance(value, Unusable):
+        raise DataError(f"the {role} {value.reason}; fill it in or remove the row")
+    if isinstance(value, dict | list | tuple | set | bytes) or getattr(value, "ndim", None):
+        raise DataError(f"the {role} is a {type(value).__name__}, not text; put plain text in {column!r}")
+    return "" if is_missing(value) else checked_text(str(value).strip(), role)
+
+
+def checked_text(text: str, role: str) -> str:
+    """The text itself. Raises DataError where it holds what no model can read."""
+    if any(map(is_half_a_character, text)):
+        raise DataError(f"the {role} holds half a character (a lone surrogate); correct or remove the row")
+    if "\0" in text:
+        raise DataError(f"the {role} holds a NUL character, as binary files do; correct or remove the row")
+    return text
+
+
+def is_missing(value: Any) -> bool:
+    """None, blank text, and NaN, NaT and NA, which is how data frames write a missing cell."""
+    if value is None or type(value).__name__ == "NAType":  # pandas' NA refuses to be compared
+        return True
+    if isinstance(value, str):
+        return not value.strip()
+    try:
+        return bool(value != value)  # only NaN and NaT differ from themselves
+    except (TypeError, ValueError):
+        return False
+
+
+def _scan(path: Path) -> Iterator[Row | Fault]:
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        for number, record in enumerate(parquet_rows(path), start=1):
+            yield Row(number, record)
+        return
+    if suffix == ".jsonl":
+        with path.open("rb") as file:
+            yield from scan_jsonl(file, str(path))
+        return
+    for number, parsed in enumerate(parse_csv(lambda: _lines(path), str(path)), start=1):
+        if parsed.undecoded_line:
+            yield Fault(parsed.undecoded_line, _NOT_UTF8, "line")
+        elif parsed.reason:
+            yield Fault(number, parsed.reason, line=parsed.line)
+        else:
+            yield Row(number, parsed.record)
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        yield from decoded_lines(file, str(path))
+
+
+class _RepeatedKeyError(Exception):
+    """A JSON object with one key twice, of which ``json`` would keep the last."""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        raise _RepeatedKeyError(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
+    return made

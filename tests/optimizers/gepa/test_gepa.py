@@ -1,0 +1,500 @@
+import json
+import logging
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fakes import FakeEngine, toy_bundle, toy_examples, toy_splits
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labelwright.data.task import Splits
+from labelwright.decide import probabilities
+from labelwright.engines.one_hot import one_hot
+from labelwright.errors import ModelError, RecipeError
+from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.metrics import answers
+from optimizers.gepa import reflection
+from optimizers.gepa import stage as gepa_module
+from optimizers.gepa.search import EXPECTED_REWARD, ExpectedRewardSelection, StepSampling, one_line
+from optimizers.gepa.stage import GepaStage, hold_back
+from optimizers.stage import StageContext
+from rewards.label_match import LabelMatch
+
+NAMES = toy_bundle().task.names
+ROOT = Path(__file__).parents[3]
+QUICK = {"max_metric_calls": 300, "minibatch_size": 9, "proposals_per_step": 2}
+
+
+class RecordingTracker:
+    """Keeps everything it is told."""
+
+    def __init__(self):
+        self.prompts, self.curves, self.values, self.artifacts, self.seen = {}, [], {}, [], []
+
+    def params(self, values):
+        self.values |= values
+
+    def metrics(self, values, step=None):
+        if step is None:
+            self.values |= values
+        else:
+            self.curves.append((step, dict(values)))
+
+    def artifact(self, path):
+        self.artifacts.append(path)
+
+    def prompt(self, role, text):
+        self.prompts[role] = text
+
+    def progress(self, done, total, message=""):
+        self.seen.append((done, total, message))
+
+
+class FailingEngine(FakeEngine):
+    """Stops working after some calls."""
+
+    def __init__(self, n_calls):
+        super().__init__()
+        self.left = n_calls
+
+    def score(self, prompts, options):
+        self.left -= 1
+        if self.left < 0:
+            raise MemoryError("the machine is full")
+        return super().score(prompts, options)
+
+
+def hard_splits():
+    """The toy rows with labels blurred in one row of five, so that nothing reaches a perfect score."""
+    names = toy_bundle().task.names
+    rows = [
+        replace(row, label=names[i % 3]) if i % 5 == 0 else row for i, row in enumerate(toy_examples(18))
+    ]  # fmt: skip
+    number = [int(row.group.rsplit("-", 1)[1]) for row in rows]
+    return Splits(
+        tuple(row for row, n in zip(rows, number, strict=True) if n % 3),
+        tuple(row for row, n in zip(rows, number, strict=True) if n % 3 == 0),
+        (),
+        (),
+    )
+
+
+def run(folder, splits=None, engine=None, seed=0, tracker=None, **settings):
+    engine, tracker = engine or FakeEngine(), tracker or RecordingTracker()
+    folder.mkdir(exist_ok=True)
+    context = StageContext(folder, tracker, lambda weights: engine, seed)
+    bundle = GepaStage(**{**QUICK, **settings}).run(toy_bundle(engine), splits or toy_splits(), context)
+    return bundle, tracker, engine
+
+
+def dev_accuracy(bundle, splits):
+    p = probabilities(bundle, FakeEngine(), [row.text for row in splits.dev])
+    right = [bundle.task.names[k] == row.label for k, row in zip(p.argmax(axis=1), splits.dev, strict=True)]
+    return sum(right) / len(right)
+
+
+def test_dev_improves_and_the_history_says_by_how_much(tmp_path):
+    splits = hard_splits()
+    bundle, tracker, engine = run(tmp_path, splits)
+    (entry,) = bundle.history
+    assert entry["improved"]
+    assert entry["dev_before"] == pytest.approx(dev_accuracy(toy_bundle(), splits))
+    assert entry["dev_after"] == pytest.approx(dev_accuracy(bundle, splits))
+    assert entry["dev_after"] >= entry["dev_before"] + 0.2
+    assert entry["held_back_after"] > entry["held_back_before"]
+    assert entry["overfitting"] == pytest.approx(entry["dev_after"] - entry["held_back_after"])
+    assert entry["prompt_tokens_after"] == engine.count_tokens(bundle.prompt.system) > entry["prompt_tokens_before"]
+    assert tracker.prompts == {"before": toy_bundle().prompt.system, "after": bundle.prompt.system}
+    json.dumps(entry)
+
+
+def test_nothing_but_instructions_changes(tmp_path):
+    bundle, _, _ = run(tmp_path)
+    before = toy_bundle()
+    assert bundle.prompt == before.prompt.with_instructions(bundle.prompt.instructions)
+    assert (bundle.task, bundle.weights, bundle.calibration) == (before.task, before.weights, before.calibration)
+
+
+def test_counts_add_up(tmp_path):
+    bundle, tracker, _ = run(tmp_path, hard_splits())
+    entry = bundle.history[-1]
+    assert entry["n_tried"] == entry["n_kept"] + entry["n_rejected"] + entry["n_failed"] > 4
+    candidates = json.loads((tmp_path / "candidates.json").read_text())
+    assert len(candidates) == entry["n_kept"] + 1
+    assert max(one["dev_score"] for one in candidates) == entry["dev_after"]
+    assert [step for step, _ in tracker.curves] == list(range(len(candidates)))
+    assert tracker.curves[-1][1]["gepa/best_dev_score"] == entry["dev_after"]
+    assert tracker.artifacts == [tmp_path / "candidates.json"]
+    done, total, message = tracker.seen[-1]
+    assert (done, total) == (300, 300)
+    assert f"best {entry['dev_after']:.2f}" in message
+    assert 300 <= entry["metric_calls"] < 300 + 3 * 9 + len(hard_splits().dev)
+
+
+def test_rows_reach_the_engine_in_batches(tmp_path):
+    splits = hard_splits()
+    _, _, engine = run(tmp_path, splits)
+    sizes = Counter(n for n, _ in engine.calls)
+    held_back = {len(hold_back(splits.train, 0.15, 0)[1])}
+    assert set(sizes) <= {len(splits.dev), 9} | held_back
+
+
+def test_held_back_rows_take_no_part_in_the_search(tmp_path):
+    class Listening(FakeEngine):
+        def __init__(self):
+            super().__init__()
+            self.texts = []
+
+        def score(self, prompts, options):
+            self.texts.append([prompt.user for prompt in prompts])
+            return super().score(prompts, options)
+
+    splits, engine = hard_splits(), Listening()
+    run(tmp_path, splits, engine)
+    _, held_back = hold_back(splits.train, 0.15, 0)
+    hidden = {row.text for row in held_back}
+    *search, first, last = engine.texts
+    assert set(first) == set(last) == hidden
+    assert not hidden & {text for batch in search for text in batch}
+
+
+def test_the_same_bundle_where_dev_does_not_improve(tmp_path):
+    splits = toy_splits()
+    named = [replace(row, text=f"{row.label} thing") for row in splits.dev[::2]]  # right from the start
+    bundle, _, _ = run(tmp_path, replace(splits, dev=tuple(named)))
+    assert bundle.prompt == toy_bundle().prompt
+    assert bundle.history[-1]["improved"] is False
+    assert bundle.history[-1]["dev_before"] == bundle.history[-1]["dev_after"] == 1.0
+
+
+@pytest.mark.parametrize("n_calls", [0, 1, 4, 9])
+def test_a_search_cut_short_ends_as_if_it_had_not_been(tmp_path, n_calls):
+    splits = hard_splits()
+    whole, whole_tracker, _ = run(tmp_path / "whole", splits)
+    with pytest.raises(MemoryError, match="the machine is full"):
+        run(tmp_path / "cut", splits, FailingEngine(n_calls))
+    again, tracker, engine = run(tmp_path / "cut", splits)
+    assert again == whole
+    assert json.loads((tmp_path / "cut/candidates.json").read_text()) == json.loads(
+        (tmp_path / "whole/candidates.json").read_text()
+    )
+    assert tracker.curves == whole_tracker.curves
+    if n_calls == 9:
+        assert len(engine.calls) < len(run(tmp_path / "third", splits)[2].calls)
+
+
+def test_killed_and_started_again(tmp_path):
+    script = textwrap.dedent(
+        """
+        import os, signal, sys
+        from pathlib import Path
+        sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests", sys.argv[1] + "/tests/optimizers"]
+        from test_gepa import RecordingTracker, FakeEngine, hard_splits, run
+
+        class Deadly(FakeEngine):
+            def score(self, prompts, options):
+                if len(self.calls) == 8:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return super().score(prompts, options)
+
+        run(Path(sys.argv[2]), hard_splits(), Deadly())
+        """
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(ROOT), str(tmp_path / "cut")], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert killed.returncode == -9
+    assert run(tmp_path / "cut", hard_splits())[0] == run(tmp_path / "whole", hard_splits())[0]
+
+
+def test_a_finished_search_is_not_repeated(tmp_path):
+    splits = hard_splits()
+    first, _, _ = run(tmp_path, splits)
+    again, _, engine = run(tmp_path, splits)
+    assert again == first
+    assert len(engine.calls) == 3  # dev once more, and the held-back rows before and after
+
+
+def test_state_of_another_search_is_not_continued(tmp_path):
+    splits = hard_splits()
+    run(tmp_path / "a", splits, token_budget=60)
+    changed, _, _ = run(tmp_path / "a", splits, token_budget=50)
+    fresh, _, _ = run(tmp_path / "b", splits, token_budget=50)
+    assert changed == fresh
+
+
+class Runs:
+    """A pickle that makes a file when it is read."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.parametrize("place", ["gepa_state.bin", "state.kept", "both"])
+def test_state_that_a_stranger_left_is_not_run(tmp_path, place):
+    """A run folder that somebody sent: its inputs are ours, its state is a pickle that would make a file."""
+    splits = hard_splits()
+    first, _, _ = run(tmp_path / "run", splits)
+    state, kept = tmp_path / "run/gepa/gepa_state.bin", tmp_path / "run/gepa/state.kept"
+    assert state.is_file()
+    assert kept.is_file()
+    payload = pickle.dumps(Runs(tmp_path / "made"))
+    if place != "state.kept":
+        state.write_bytes(payload)
+    if place != "gepa_state.bin":
+        kept.write_bytes(kept.read_bytes()[:32] + payload)
+    again, _, engine = run(tmp_path / "run", splits)
+    assert not (tmp_path / "made").exists()
+    assert again == first
+    # With the copy unharmed the search goes on; without it, it begins anew.
+    assert (len(engine.calls) == 3) == (place == "gepa_state.bin")
+
+
+def test_a_link_in_place_of_the_state_leads_nowhere(tmp_path):
+    splits = hard_splits()
+    first, _, _ = run(tmp_path / "run", splits)
+    (tmp_path / "run/gepa").rename(tmp_path / "elsewhere")
+    payload = pickle.dumps(Runs(tmp_path / "made"))
+    (tmp_path / "elsewhere/gepa_state.bin").write_bytes(payload)
+    (tmp_path / "elsewhere/state.kept").unlink()
+    (tmp_path / "run/gepa").symlink_to(tmp_path / "elsewhere")
+    again, _, _ = run(tmp_path / "run", splits)
+    assert not (tmp_path / "made").exists()
+    assert again == first
+    assert (tmp_path / "elsewhere/gepa_state.bin").read_bytes() == payload
+
+
+def test_state_of_another_user_is_not_read_and_that_is_said(tmp_path, monkeypatch):
+    splits = hard_splits()
+    first, _, _ = run(tmp_path / "run", splits)
+    monkeypatch.setenv("LABELWRIGHT_CACHE", str(tmp_path / "cache"))
+    again, tracker, _ = run(tmp_path / "run", splits)
+    assert again == first
+    assert any("state of another machine is not read: begins anew" in said for _, _, said in tracker.seen)
+    key = tmp_path / "cache" / "key"
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_broken_tracker_is_not_silent(tmp_path):
+    class Broken(RecordingTracker):
+        def progress(self, done, total, message=""):
+            raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        run(tmp_path, tracker=Broken())
+
+
+class FakeReflection:
+    """Stands in for ``Reflection``: replies in turn, and raises what is an exception."""
+
+    def __init__(self, *replies):
+        self.replies, self.n_asked = replies, 0
+
+    def __call__(self, instruction, rows, rng):
+        reply = self.replies[self.n_asked % len(self.replies)]
+        self.n_asked += 1
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+
+def use(monkeypatch, reflect):
+    monkeypatch.setattr(reflection, "Reflection", lambda *args: reflect)
+
+
+@pytest.mark.parametrize(
+    "reply", [ValueError("no JSON in the reply"), "", "word " * 400, toy_bundle().prompt.instructions]
+)
+def test_no_usable_proposal_is_an_error(tmp_path, monkeypatch, reply):
+    reflect = FakeReflection(reply)
+    use(monkeypatch, reflect)
+    with pytest.raises(ModelError, match=r"none of \d+ proposals from fake/model could be used"):
+        run(tmp_path, hard_splits(), reflection_model="fake/model")
+    assert 10 <= reflect.n_asked < 14  # given up early, each asked once
+
+
+def test_some_failures_are_counted(tmp_path, monkeypatch):
+    good = "Name it.\npool: chlorine, skimmer, liner\nfence: post, panel, gate\nhvac: furnace, duct, vent"
+    use(monkeypatch, FakeReflection(ValueError("bad"), good))
+    entry = run(tmp_path, hard_splits(), reflection_model="fake/model")[0].history[-1]
+    assert entry["n_failed"] > 0
+    assert entry["n_tried"] == entry["n_kept"] + entry["n_rejected"] + entry["n_failed"]
+    assert entry["improved"]
+    assert entry["proposer"] == "fake/model"
+
+
+def test_reflection_asks_the_language_model(monkeypatch):
+    import random
+
+    import dspy
+    from dspy.lm15 import Message, Response, TextPart, Usage
+
+    asked = []
+
+    class Backend:
+        def complete(self, request):
+            asked.append(request)
+            part = TextPart(json.dumps({"new_instruction": "Look for water."}))
+            usage = Usage(input_tokens=0, output_tokens=0, total_tokens=0)
+            return Response(id=None, model="fake", message=Message.assistant([part]), finish_reason="stop", usage=usage)
+
+    monkeypatch.setattr(
+        reflection, "open_reflection_lm",
+        lambda model, temperature: dspy.LM(model, engine=Backend(), temperature=temperature, cache=False),
+    )  # fmt: skip
+    row = {"Inputs": {"text": "liner leaks"}, "Generated Outputs": {"label": "hvac"}, "Feedback": "Wrong: gold pool."}
+    reflect = reflection.Reflection("fake/model", 1.0, 300)
+    assert reflect("Name it.", [row], random.Random(0)) == "Look for water."
+    told = str(asked[0])
+    assert all(part in told for part in ("Name it.", "liner leaks", "Wrong: gold pool.", "200 words"))
+
+
+def test_secrets_are_taken_out_of_messages(monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "sk-12345678")
+    assert one_line(ValueError("bad key\nsk-12345678 given")) == "ValueError: bad key *** given"
+
+
+def test_nothing_is_printed(tmp_path, capfd):
+    run(tmp_path, hard_splits())
+    out, err = capfd.readouterr()
+    assert out == err == ""
+    assert logging.getLogger("dspy").level == logging.INFO  # and the log is back afterwards
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_metric_calls": 0},
+        {"minibatch_size": 2.5},
+        {"holdout_share": 0.9},
+        {"token_budget": True},
+        {"candidate_selection": "best"},
+        {"reflection_temperature": -1},
+    ],
+)
+def test_settings_out_of_range(settings):
+    (name,) = settings
+    with pytest.raises(RecipeError, match=rf"gepa\.{name}"):
+        GepaStage(**settings)
+
+
+def test_a_budget_below_the_instructions(tmp_path):
+    with pytest.raises(RecipeError, match="raise the budget"):
+        run(tmp_path, token_budget=3)
+
+
+@settings(max_examples=40, deadline=None)
+@given(share=st.floats(0, 0.5), seed=st.integers(0, 99), n_groups=st.integers(1, 9))
+def test_hold_back_keeps_groups_and_labels(share, seed, n_groups):
+    rows = toy_examples(n_groups)
+    kept, out = hold_back(rows, share, seed)
+    assert sorted([*kept, *out], key=lambda row: row.id) == sorted(rows, key=lambda row: row.id)
+    assert not {row.group for row in kept} & {row.group for row in out}
+    assert {row.label for row in kept} == {row.label for row in rows}
+    assert {row.label for row in out} == ({row.label for row in rows} if share > 0 and n_groups > 1 else set())
+
+
+@settings(max_examples=40, deadline=None)
+@given(counts=st.lists(st.integers(1, 20), min_size=2, max_size=5), size=st.integers(1, 12), seed=st.integers(0, 9))
+def test_minibatches_are_stratified_and_an_epoch_repeats_no_row(counts, size, seed):
+    labels = [str(k) for k, n in enumerate(counts) for _ in range(n)]
+    sampling = StepSampling(labels, size, 1, "pareto", seed, lambda rows: None)
+    size = min(size, len(labels))
+    per_epoch = len(labels) // size
+    epoch = [sampling.minibatch(i) for i in range(per_epoch)]
+    rows = [row for batch in epoch for row in batch]
+    assert len(set(rows)) == len(rows) == per_epoch * size
+    for k, n in enumerate(counts):
+        for batch in epoch:
+            share = sum(labels[row] == str(k) for row in batch)
+            assert abs(share - size * n / len(labels)) < 3
+    assert epoch == [
+        StepSampling(labels, size, 1, "pareto", seed, lambda rows: None).minibatch(i) for i in range(per_epoch)
+    ]
+
+
+def proposal(before, after):
+    """Two rows each: what was scored, and the expected reward beside it."""
+
+    def evaluation(scores, expected):
+        return SimpleNamespace(scores=scores, objective_scores=expected and [{EXPECTED_REWARD: e} for e in expected])
+
+    return SimpleNamespace(eval_before=evaluation(*before), eval_after=evaluation(*after))
+
+
+def test_the_highest_expected_reward_goes_on():
+    before = [0, 1], [0.2, 0.6]
+    luckier, surer = proposal(before, ([1, 1], [0.3, 0.6])), proposal(before, ([0, 1], [0.4, 0.9]))
+    assert ExpectedRewardSelection().select([luckier, surer], None, None) == [surer]
+    worse = proposal(before, ([1, 1], [0.3, 0.4]))
+    assert ExpectedRewardSelection().select([worse], None, None) == []
+
+
+def test_without_probabilities_scores_are_compared():
+    better, same = proposal(([0, 1], None), ([1, 1], None)), proposal(([0, 1], None), ([1, 0], None))
+    assert ExpectedRewardSelection().select([same, better], None, None) == [better]
+    assert ExpectedRewardSelection().select([same], None, None) == []
+
+
+def test_the_metric_scores_the_answer_and_the_distribution():
+    import dspy
+
+    metric = gepa_module._metric(LabelMatch(), ("pool", "fence"))
+    gold = dspy.Example(text="liner", label="pool").with_inputs("text")
+    sure = metric(gold, dspy.Prediction(label="fence", probabilities={"pool": 0.4, "fence": 0.6}))
+    assert (sure.score, sure.objective_scores) == (0.0, {EXPECTED_REWARD: pytest.approx(0.4)})
+    assert "gold is pool 0.40" in sure.feedback
+    text_only = metric(gold, dspy.Prediction(label="pool", probabilities={}))
+    assert (text_only.score, text_only.objective_scores) == (1.0, {EXPECTED_REWARD: 1.0})
+
+
+def test_the_module_is_light_to_import():
+    code = (
+        "import sys, optimizers.gepa.stage; print([m for m in ('dspy', 'gepa', 'torch', 'mlflow') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert gepa_module.GepaStage.name == "gepa"
+
+
+def test_the_search_scores_as_the_bundle_will_answer(tmp_path):
+    """With its calibration, here one that likes a label so much that it always answers that."""
+    engine, splits = FakeEngine(), hard_splits()
+    bundle = replace(toy_bundle(engine), calibration=Calibration(1.0, (99.0, 0.0, 0.0)))
+    context = StageContext(tmp_path, RecordingTracker(), lambda weights: engine, 0)
+    entry = GepaStage(**QUICK).run(bundle, splits, context).history[-1]
+    share = sum(row.label == "pool" for row in splits.dev) / len(splits.dev)
+    assert entry["dev_before"] == pytest.approx(share)
+    assert entry["dev_before"] == pytest.approx(dev_accuracy(bundle, splits)) != dev_accuracy(toy_bundle(), splits)
+
+
+def test_rows_without_a_usable_answer_are_wrong_for_the_search_too(tmp_path):
+    class Mute(FakeEngine):
+        """A server: names winners, and says nothing usable where the row has the word broke."""
+
+        has_probabilities = False
+
+        def score(self, prompts, options):
+            winners = super().score(prompts, options).argmax(axis=1)
+            return one_hot(np.where(["broke" in prompt.user for prompt in prompts], -1, winners), len(options))
+
+    engine, splits = Mute(), toy_splits()
+    context = StageContext(tmp_path, RecordingTracker(), lambda weights: engine, 0)
+    bundle = GepaStage(**QUICK).run(toy_bundle(), splits, context)
+    probs = probabilities(toy_bundle(), engine, [row.text for row in splits.dev])
+    right = [k >= 0 and NAMES[k] == row.label for k, row in zip(answers(probs), splits.dev, strict=True)]
+    assert (answers(probs) < 0).any()
+    assert bundle.history[-1]["dev_before"] == pytest.approx(sum(right) / len(right))
+    assert bundle.history[-1]["held_back_before"] <= 0.5

@@ -1,0 +1,120 @@
+"""Supervised fine-tuning: settings, choice by dev, resume after a kill, rows that bring their own choices."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import tiny_model_folder
+from training_fakes import SPLITS, Record, open_float32, untuned
+
+from labelwright.bundle.store import Bundle
+from labelwright.data.choices import as_letters
+from labelwright.data.task import Example, Splits, Task
+from labelwright.engines.protocol import Weights
+from labelwright.errors import RecipeError
+from labelwright.prompt import Prompt
+from labelwright.statistics.calibration import Calibration
+from optimizers.stage import StageContext
+from optimizers.training.sft import SftStage
+
+LONG = {"steps": 40, "rows_per_step": 12, "rows_per_forward": 12, "eval_every": 20, "learning_rate": 5e-3}
+SHORT = {"steps": 6, "rows_per_step": 4, "rows_per_forward": 2, "eval_every": 3, "learning_rate": 3e-3, "lora_rank": 4}
+
+
+def run(model, folder, kill_at=None, bundle=None, splits=SPLITS, **settings):
+    folder.mkdir(exist_ok=True)
+    context = StageContext(folder, Record(kill_at), open_float32, 0)
+    return SftStage(**(SHORT | settings)).run(bundle or untuned(model), splits, context), context
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny_model_folder(tmp_path_factory.mktemp("model"), spread=0.1)
+
+
+@pytest.mark.parametrize("settings", [{"label_smoothing": 0.1, "validity": 0.01}, {"lora_rank": 0}])
+def test_a_better_bundle_comes_out(model, tmp_path, settings):
+    bundle, context = run(model, tmp_path / "sft", **(LONG | settings))
+    entry = bundle.history[-1]
+    assert entry["stage"] == "sft"
+    assert entry["improved"]
+    assert entry["dev_after"]["accuracy"] > entry["dev_before"]["accuracy"]
+    losses = [values["train_log_loss"] for _, values in context.tracker.curves if "train_log_loss" in values]
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    best = max(entry["curve"], key=lambda point: (point["accuracy"], -point["log_loss"]))
+    assert best["step"] == entry["dev_after"]["step"], "the best step on dev is kept, not the last"
+    assert bundle.calibration == Calibration(), "what was fitted on the old scores is gone"
+    assert [step for step, values in context.tracker.curves if "train_log_loss" in values] == list(range(1, 41))
+
+
+def test_where_dev_does_not_improve_the_bundle_stays(model, tmp_path):
+    bundle, _ = run(model, tmp_path / "sft", learning_rate=1e-12)
+    assert not bundle.history[-1]["improved"]
+    assert (bundle.weights, bundle.calibration) == (Weights(str(model)), Calibration(2.0))
+
+
+def test_epochs_count_the_train_rows(model, tmp_path):
+    bundle, _ = run(model, tmp_path / "sft", epochs=1, rows_per_step=16, rows_per_forward=99)
+    assert bundle.history[-1]["settings"]["steps"] == -(-len(SPLITS.train) // 16)
+    assert bundle.history[-1]["curve"][-1]["step"] == bundle.history[-1]["settings"]["steps"]
+
+
+def test_rows_that_bring_their_own_choices(tmp_path):
+    """Two and three choices; the right one is the only one that says pool."""
+    folder = tiny_model_folder(tmp_path / "model", spread=0.1)
+    others = ["fence", "hvac", "gate", "duct"]
+
+    def rows(first, last):
+        made = []
+        for i in range(first, last):
+            choices = [others[i % 4], others[(i + 1) % 4]][: 1 + i % 2]
+            choices.insert(i % (len(choices) + 1), "pool")
+            made.append(as_letters(Example(str(i), f"no {i}", "pool", tuple(choices))))
+        return tuple(made)
+
+    task = Task("choices", "Choose.", max_choices=3)
+    prompt = Prompt.for_task(task, open_float32(Weights(str(folder))).template)
+    bundle = Bundle(task, prompt, Weights(str(folder)), Calibration())
+    splits = Splits(rows(0, 24), rows(24, 36), (), ())
+    tuned, _ = run(folder, tmp_path / "sft", bundle=bundle, splits=splits, **(LONG | {"label_smoothing": 0.1}))
+    curve = tuned.history[-1]["curve"]
+    assert curve[-1]["log_loss"] < curve[0]["log_loss"]
+
+
+def test_a_killed_run_ends_with_the_same_files(model, tmp_path):
+    whole, _ = run(model, tmp_path / "whole")
+    script = (
+        "import sys; from pathlib import Path; from test_sft import run; "
+        f"run(Path({str(model)!r}), Path({str(tmp_path / 'killed')!r}), kill_at=5)"
+    )
+    paths = [str(Path(__file__).parents[up]) for up in (0, 2, 3)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    killed = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    resumed, context = run(model, tmp_path / "killed")
+    assert {step for step, values in context.tracker.curves if "train_log_loss" in values} == {4, 5, 6}
+    assert resumed.history[-1]["curve"] == whole.history[-1]["curve"]
+    for name in ("adapter_model.safetensors", "dev.json"):
+        files = [tmp_path / which / "best" / name for which in ("killed", "whole")]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": -1}, r"\[sft\] epochs = -1"),
+        ({"steps": 0}, r"\[sft\] steps = 0"),
+        ({"label_smoothing": 1.0}, "label_smoothing = 1.0"),
+        ({"rows_per_step": 8, "rows_per_forward": 3}, "divisor of rows_per_step = 8"),
+        ({"validity": -1.0}, "validity = -1.0"),
+        ({"learning_rate": float("nan")}, "learning_rate = nan"),
+        ({"label_smoothing": float("nan")}, "label_smoothing = nan"),
+    ],
+)
+def test_settings_out_of_range_are_named(settings, message):
+    with pytest.raises(RecipeError, match=message):
+        SftStage(**settings)

@@ -1,0 +1,323 @@
+"""The ladder: which jobs a recipe asks for, that each is kept under what made it, and that a failure is one row."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import workbench_fakes
+from fakes import FakeEngine
+
+from labelwright.data.task import by_label
+from labelwright.engines.one_hot import one_hot
+from labelwright.errors import RecipeError
+from labelwright.statistics import calibration
+from labelwright.statistics.metrics import answers
+from workbench.compare import comparison as compare
+from workbench.compare.comparison import score_rungs, signature
+from workbench.compare.ladder import Job, Ladder, RungFailedError, fewer_rows, run_rung
+from workbench.compare.worker import run_jobs
+from workbench.progress import Display
+from workbench.recipe.recipe import read_chain, read_recipe
+from workbench.run.folder import RunBusyError, RunFolder, locked
+from workbench.run.session import new_run, open_ladder, read_rows
+
+MODELS = """
+[models]
+rungs = ["free", "untuned", "sft", "sft+grpo", "sft@code"]
+"""
+
+
+def change(old: str, new: str) -> None:
+    recipe = Path("toy.toml")
+    assert old in recipe.read_text()
+    recipe.write_text(recipe.read_text().replace(old, new))
+
+
+@pytest.fixture
+def run(workspace: Path) -> RunFolder:
+    """A run of the toy recipe, with rungs of the model, that has done nothing yet."""
+    change("[compare]\n", MODELS + '[compare]\nseeds = 2\ncurves = ["words", "sft", "untuned"]\ncurve_rows = [1, 4]\n')
+    recipe = read_recipe("toy.toml")
+    return new_run(recipe, read_rows(recipe), Display())
+
+
+def ladder(run: RunFolder) -> Ladder:
+    return open_ladder(Path("toy.toml"), run.path)
+
+
+def scored(run: RunFolder) -> dict[str, object]:
+    return {rung.name: rung for rung in score_rungs(ladder(run), Display())}
+
+
+def test_rungs_are_in_the_ladders_order(run: RunFolder) -> None:
+    names = ["majority", "words", "absent", "free", "untuned", "sft", "sft+grpo", "sft@code"]
+    assert list(ladder(run).names) == names
+
+
+def test_jobs_are_seeds_splits_and_shares_of_the_rows(run: RunFolder) -> None:
+    found = ladder(run)
+    assert found.jobs("words") == [
+        Job("words", 3, 3),
+        Job("words", 3, 4),
+        Job("words", 4, 3),
+        *(Job("words", seed, 3, rows) for rows in (1, 4) for seed in (3, 4)),
+    ]
+    assert found.jobs("sft") == [Job("sft", 3, 3), Job("sft", 3, 3, 1), Job("sft", 3, 3, 4)]
+    assert found.jobs("free") == [Job("free", 3, 3)]
+    # Nothing is learnt, so neither seeds nor fewer rows make a difference.
+    assert found.jobs("untuned") == [Job("untuned", 3, 3)]
+
+
+def test_every_rung_has_probabilities_a_price_and_its_repeats(run: RunFolder) -> None:
+    rungs = scored(run)
+    n_test = len(compare.read_test(ladder(run).splits_of(Job("words", 3, 3))))
+    for name, rung in rungs.items():
+        if name == "absent":
+            assert "absent needs a package" in rung.failed
+            continue
+        n_columns = 4 if name == "free" else 3
+        assert rung.raw.shape == rung.probs.shape == (n_test, n_columns), name
+        assert rung.probs.sum(axis=1) == pytest.approx(1)
+        assert rung.cost["ms_p95"] >= rung.cost["ms_p50"] > 0, name
+        assert rung.cost["peak_memory_bytes"] > 1e6
+    assert [(one.split_seed, one.seed) for one in rungs["words"].repeats] == [(4, 3), (3, 4)]
+    assert {(one.per_label, one.seed) for one in rungs["words"].curve} == {
+        (1, 3), (1, 4), (4, 3), (4, 4), (0, 3), (0, 4),
+    }  # fmt: skip
+    assert [one.per_label for one in rungs["untuned"].curve] == [0]
+    assert {one.n_rows for one in rungs["words"].curve if one.per_label == 4} == {12}
+
+
+def test_calibration_keeps_groups_on_one_side_of_every_fold(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies in a group, shown to the fit that is tried on them, would choose what repeats them."""
+    seen: list[tuple[int, int]] = []
+    real = calibration.group_folds
+
+    def folds(gold: np.ndarray, groups: list[str] | None, *rest: int) -> np.ndarray:
+        assert groups is not None, "the rows' groups did not reach the folds"
+        seen.append((len(set(groups)), len(groups)))
+        return real(gold, groups, *rest)
+
+    monkeypatch.setattr(calibration, "group_folds", folds)
+    found = ladder(run)
+    run_jobs(found, "majority", lambda *progress: None)
+    calib = found.splits_of(found.jobs("majority")[0]).calib
+    assert (len({row.group for row in calib}), len(calib)) in seen
+    assert all(n_groups < n_rows for n_groups, n_rows in seen)
+
+
+def test_stages_before_are_shared_and_what_is_tuned_on_is_what_is_asked(run: RunFolder) -> None:
+    rungs = scored(run)
+    steps = sorted(path.name.split("-")[0] for path in (ladder(run).root / "steps").iterdir())
+    # sft on all rows once for two rungs, on fewer rows twice, with codes once; grpo on top of it once.
+    assert steps == ["grpo", "sft", "sft", "sft", "sft"]
+    assert np.argmax(rungs["sft"].raw, axis=1).tolist() != np.argmax(rungs["untuned"].raw, axis=1).tolist()
+    assert rungs["sft+grpo"].cost["seconds_to_train"] >= rungs["sft"].cost["seconds_to_train"]
+
+
+def test_free_answers_that_are_no_label_have_a_column(run: RunFolder) -> None:
+    free = scored(run)["free"]
+    no_label = free.probs[:, -1] == 1
+    assert free.generation["valid"] == pytest.approx(1 - no_label.mean())
+    assert 0 < no_label.mean() < 1
+    assert set(np.unique(free.probs)) == {0, 1}
+
+
+def test_one_more_rung_is_one_more_process(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    real = workbench_fakes.run_rung_here
+    monkeypatch.setattr(
+        "workbench.compare.ladder.run_rung",
+        lambda recipe, run, name, *rest: begun.append(name) or real(recipe, run, name, *rest),
+    )
+    scored(run)
+    assert begun == list(ladder(run).names)
+    begun.clear()
+    scored(run)
+    assert begun == [], "a failure is remembered as well as a result"
+    change('"sft@code"', '"sft@code", "grpo"')
+    scored(run)
+    assert begun == ["grpo"]
+    begun.clear()
+    change("bootstrap = 200", "bootstrap = 300")
+    scored(run)
+    assert begun == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stale"),
+    [
+        ('"absent"]', '"absent"]\n[baselines.settings.words]\nalpha = 1e-3', {"words"}),
+        (
+            "latency_rows = 2",
+            "latency_rows = 3",
+            {"majority", "words", "free", "untuned", "sft", "sft+grpo", "sft@code"},
+        ),
+        ("[export]", "[sft]\nsteps = 3\n[export]", {"sft", "sft+grpo", "sft@code"}),
+    ],
+)
+def test_what_is_changed_is_done_again_and_nothing_else(run: RunFolder, old: str, new: str, stale: set[str]) -> None:
+    scored(run)
+    before = signature(ladder(run))
+    change(old, new)
+    found = ladder(run)
+    assert {name for name in found.names if found.missing(name)} - {"absent"} == stale
+    assert signature(found) != before
+
+
+def test_a_rung_that_breaks_is_a_row_that_says_so(run: RunFolder) -> None:
+    change('"absent"]', '"broken"]')
+    rungs = scored(run)
+    assert rungs["broken"].failed == "no rung is so broken"
+    assert not rungs["words"].failed
+
+
+def test_a_forgotten_rung_runs_again(run: RunFolder) -> None:
+    scored(run)
+    found = ladder(run)
+    n_steps = len(list((found.root / "steps").iterdir()))
+    found.forget("words")
+    found.forget("sft+grpo")
+    assert len(found.missing("words")) == len(found.jobs("words"))
+    assert not found.missing("sft")
+    # Its grpo is trained again; the sft before it is another rung's as well.
+    assert len(list((found.root / "steps").iterdir())) == n_steps - 1
+    found.forget("sft")
+    # Those of its learning curve, too: old weights under a new result would be no training.
+    assert len(list((found.root / "steps").iterdir())) == n_steps - 1 - len(found.jobs("sft"))
+
+
+def test_fewer_rows_are_among_more_rows_and_keep_their_order(run: RunFolder) -> None:
+    rows = ladder(run).splits_of(Job("words", 3, 3)).train
+    two, five = fewer_rows(rows, 2, seed=0), fewer_rows(rows, 5, seed=0)
+    assert {row.id for row in two} < {row.id for row in five}
+    assert {len(same) for same in by_label(two).values()} == {2}
+    assert list(five) == [row for row in rows if row in five]
+    assert fewer_rows(rows, 2, seed=1) != two
+
+
+@pytest.mark.parametrize("name", ["untuned", "free@code", "sft", "gepa+grpo@name"])
+def test_a_chains_name_reads_back(name: str) -> None:
+    assert read_chain(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("magic", "no stage 'magic'"),
+        ("sft@emoji", "@name or @code"),
+        ("sft+calibrate", "calibrated by the comparison"),
+    ],
+)
+def test_a_chain_that_cannot_be_is_refused(name: str, said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        read_chain(name)
+
+
+def test_a_process_of_its_own_says_why_it_failed(tmp_path: Path) -> None:
+    log = tmp_path / "log" / "log.txt"
+    with pytest.raises(RungFailedError, match="no such recipe"):
+        run_rung(tmp_path / "none.toml", tmp_path, "words", log, lambda *_: None)
+    assert log.is_file()
+
+
+def test_a_process_that_is_killed_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = subprocess.Popen
+
+    def killed(command: list[str], **settings: object) -> object:
+        return real([sys.executable, "-c", f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})"], **settings)
+
+    monkeypatch.setattr(subprocess, "Popen", killed)
+    with pytest.raises(RungFailedError, match=r"signal 9 \(out of memory\?\)"):
+        run_rung(tmp_path, tmp_path, "words", tmp_path / "log.txt", lambda *_: None)
+
+
+def test_a_real_process_scores_a_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No fakes: the toy rows, a real baseline, in a process of its own."""
+    workbench_fakes.write_workspace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    change('"words", "absent"]', '"sgd-ngrams"]')
+    recipe = read_recipe("toy.toml")
+    folder = new_run(recipe, read_rows(recipe), Display())
+    said: list[str] = []
+    found = ladder(folder)
+    # What this process holds is none of the rung's.
+    ballast = b"x" * 500_000_000
+    run_rung(recipe.path, folder.path, "sgd-ngrams", tmp_path / "log.txt", lambda done, total, text: said.append(text))
+    rung = found.rung("sgd-ngrams")
+    assert not rung.failed
+    assert 50e6 < rung.cost["peak_memory_bytes"] < len(ballast)
+    assert rung.cost["others_busy_cores"] >= 0
+    assert rung.cost["others_busy_cores_training"] >= 0
+    assert len(rung.repeats) == 4
+    assert said[0].startswith("job 1 of 5")
+    assert json.loads((found.place(found.jobs("sgd-ngrams")[0]).with_suffix(".json")).read_text())["n_train"] == len(
+        found.splits_of(found.jobs("sgd-ngrams")[0]).train
+    )
+
+
+def test_the_runs_own_steps_are_rungs_under_their_chains(workspace: Path) -> None:
+    from workbench.cli import main
+
+    for verb in ("optimize", "train", "calibrate"):
+        assert main([verb, "toy.toml"]) == 0
+    (path,) = (one for one in (workspace / "runs" / "toy").iterdir() if (one / "state.json").is_file())
+    found = ladder(RunFolder(path))
+    assert list(found.names) == ["majority", "words", "absent", "untuned", "gepa", "gepa+grpo"]
+    steps = {name: step["folder"] for name, step in found.own_steps.items()}
+    # The calibrated bundle stands for the step that it calibrated.
+    assert steps == {"untuned": "0-untuned", "gepa": "1-gepa", "gepa+grpo": "3-calibrate"}
+    assert {rung.name: rung.step for rung in score_rungs(found, Display())}["gepa+grpo"] == "3-calibrate"
+    assert not (found.root / "steps").exists(), "what the run has done is not done again"
+
+
+def test_where_its_parent_is_gone_a_rung_ends(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from workbench.compare.worker import _end_with_the_parent as watch; watch(); time.sleep(60)"
+    )
+    environment = workbench_fakes.environment()
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, env=environment)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(timeout=30) == 1
+
+
+def test_two_comparisons_do_not_work_on_the_same_rungs(run: RunFolder) -> None:
+    found = ladder(run)
+    found.root.mkdir(parents=True)
+    with locked(found.root), pytest.raises(RunBusyError, match="is in use by process"):
+        score_rungs(found, Display())
+
+
+def test_rows_to_which_a_server_says_nothing_usable_are_wrong_and_counted(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those for which the first label would have been right."""
+
+    class Mute(FakeEngine):
+        has_probabilities = False
+
+        def score(self, prompts, options):
+            winners = super().score(prompts, options).argmax(axis=1)
+            return one_hot(np.where(["broke" in prompt.user for prompt in prompts], -1, winners), len(options))
+
+    monkeypatch.setattr("workbench.run.engines.open_engine", lambda weights, settings: Mute())
+    found = ladder(run)
+    job = Job("untuned", 3, 3)
+    workbench_fakes.run_rung_here(Path("toy.toml"), run.path, "untuned", run.path / "log", lambda *_: None)
+    test = compare.read_test(found.splits_of(job))
+    silent = np.array(["broke" in row.text for row in test])
+    assert any(row.label == found.task.names[0] for row, one in zip(test, silent, strict=True) if one)
+    with np.load(found.place(job).with_suffix(".npz")) as kept:
+        for which in ("raw", "probs"):
+            assert ((answers(kept[which]) < 0) == silent).all()
+        right = answers(kept["probs"]) == [found.task.names.index(row.label) for row in test]
+    result = found.result(job)
+    assert result["cost"]["n_invalid"] == silent.sum() > 0
+    assert result["scores"]["accuracy"] == pytest.approx(right.mean())

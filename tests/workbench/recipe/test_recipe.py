@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import workbench_fakes
+
+from labelwright.errors import RecipeError
+from workbench.recipe import recipe as recipes
+from workbench.recipe.recipe import read_recipe
+
+ROOT = Path(__file__).parents[3]
+MINIMAL = '[data]\npath = "rows.jsonl"\n[task]\ninstructions = "Name the topic."\n'
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    workbench_fakes.install(monkeypatch.setattr)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_minimal_recipe_gets_the_defaults(tmp_path: Path) -> None:
+    recipe = read_recipe(written(tmp_path, MINIMAL))
+    assert recipe.name == "mine"
+    assert recipe.stages == ("gepa", "grpo", "calibrate")
+    assert (recipe.splits.dev, recipe.splits.calib, recipe.splits.test) == (0.12, 0.12, 0.2)
+    assert recipe.model.name == "smollm2"
+    assert recipe.stage("gepa") == workbench_fakes.FakeGepa()
+
+
+def test_labels_may_be_names_or_tables(tmp_path: Path) -> None:
+    labels = 'labels = ["pool", {name = "hvac", description = "heating and cooling"}]\n'
+    task = read_recipe(written(tmp_path, MINIMAL + labels)).task_for(("ignored",))
+    assert task.names == ("pool", "hvac")
+    assert task.labels[1].description == "heating and cooling"
+
+
+def test_labels_come_from_the_data_where_none_are_named(tmp_path: Path) -> None:
+    assert read_recipe(written(tmp_path, MINIMAL)).task_for(("b", "a")).names == ("a", "b")
+
+
+def test_a_stage_table_becomes_the_stage(tmp_path: Path) -> None:
+    recipe = read_recipe(written(tmp_path, MINIMAL + "[gepa]\nn_words = 5\nbudget_share = 1\n"))
+    assert recipe.stage("gepa") == workbench_fakes.FakeGepa(n_words=5, budget_share=1.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sed = 1\n" + MINIMAL, "unknown key 'sed'; did you mean 'seed'?"),
+        (MINIMAL + "[gpro]\nsteps = 1", "unknown key 'gpro'; did you mean 'grpo'?"),
+        (MINIMAL + "[splits]\ndevv = 0.1", "[splits]: unknown key 'devv'; did you mean 'dev'?"),
+        (MINIMAL + "[gepa]\nnwords = 5", "[gepa]: unknown key 'nwords'; did you mean 'n_words'?"),
+        (MINIMAL + "[gepa]\nn_words = 0", "[gepa]: n_words = 0: expected 1 or more"),
+        (MINIMAL + "[gepa]\nn_words = 1.5", "[gepa]: n_words = 1.5: expected a whole number, found a number"),
+        (MINIMAL + "[gepa]\nn_words = true", "n_words = True: expected a whole number, found true or false"),
+        (MINIMAL + "[gepa]\nbudget_share = 'a'", "budget_share = 'a': expected a number, found a text"),
+        (MINIMAL + "[baselines]\nnames = 'sgd'", "[baselines]: names = 'sgd': expected a list, found a text"),
+        (MINIMAL + "[baselines]\nnames = [1]", "names[0] = 1: expected a text, found a whole number"),
+        (MINIMAL + "style = 'emoji'", "[task]: style = 'emoji': expected one of 'name', 'code'"),
+        (MINIMAL + "labels = 'pool'", "labels must be a list of names"),
+        (MINIMAL + "labels = [1, 2]", "label 1: expected a name or a table, found 1"),
+        (MINIMAL + "labels = [{nam = 'a'}]", "label 1: unknown key 'nam'; did you mean 'name'?"),
+        (MINIMAL + "[splits]\ntest = 0", "test = 0.0: expected a share between 0 and 1"),
+        (MINIMAL + "[splits]\ntest = 0.7", "leave at least 0.1 of the rows for train"),
+        (MINIMAL + "[compare]\nbootstrap = 5", "bootstrap = 5: expected 100 or more"),
+        (MINIMAL + "[compare]\nmargin = 2", "margin = 2.0: expected a share of accuracy above 0 and below 0.5"),
+        (MINIMAL + "[compare]\nmargin = 0", "margin = 0.0: expected a share"),
+        (MINIMAL + "[compare]\nmargin = nan", "margin = nan: expected a finite number"),
+        (MINIMAL + "[export]\ngolden_rows = 0", "golden_rows = 0: expected 1 or more"),
+        ("name = 'a b'\n" + MINIMAL, "name = 'a b': it names a folder"),
+        ("seed = -1\n" + MINIMAL, "seed = -1: expected 0 or more"),
+        ("stages = ['gepa', 'magic']\n" + MINIMAL, "no stage 'magic'; known stages are gepa, grpo, calibrate"),
+        ("model = 'smollm2'\n" + MINIMAL, "model must be a table: write [model]"),
+        ('[data]\npath = "a"\n', "no [task] table"),
+        ('[task]\ninstructions = "a"\n', "no [data] table"),
+        ('[data]\n[task]\ninstructions = "a"\n', "expected path (a file) or hub (a dataset id), found neither"),
+        ('[data]\npath="a"\nhub="b"\n[task]\ninstructions = "a"\n', "found both"),
+        ('[data]\npath="a"\n[task]\n', "[task]: no 'instructions'"),
+        ("[data\n", "not TOML"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, text: str, expected: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(RecipeError) as error:
+        read_recipe(path)
+    assert expected in str(error.value)
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_recipe_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="no such recipe"):
+        read_recipe(tmp_path / "none.toml")
+
+
+def test_bytes_that_are_not_utf8_are_named(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes(b"name = '\xe9'")
+    with pytest.raises(RecipeError, match="not UTF-8"):
+        read_recipe(tmp_path / "latin.toml")
+
+
+def test_the_environment_chooses_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = read_recipe(written(tmp_path, MINIMAL + '[tracking]\nuri = "sqlite:///mine.db"\n'))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert recipe.tracking.resolved_uri() == "sqlite:///mine.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://example.org:5000")
+    assert recipe.tracking.resolved_uri() == "http://example.org:5000"
+
+
+def test_a_stages_own_refusal_names_its_table_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    path = written(tmp_path, MINIMAL + "[grpo]\nsteps = 0\n")
+    with pytest.raises(RecipeError) as error:
+        read_recipe(path)
+    assert str(error.value) == f"{path}, [grpo]: steps = 0: expected at least 1"
+
+
+@pytest.mark.parametrize("name", ["homeowner", "homeowner-qwen3"])
+def test_shipped_recipes_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    recipe = read_recipe(ROOT / "runs" / f"{name}.toml")
+    assert recipe.name == name
+    assert recipe.tracking.experiment == name
+    assert len(recipe.task.labels) == 18
+
+
+def test_shipped_recipes_describe_one_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    small, large = (read_recipe(ROOT / "runs" / f"{name}.toml") for name in ("homeowner", "homeowner-qwen3"))
+    assert (small.task, small.data, small.splits, small.seed) == (large.task, large.data, large.splits, large.seed)
+    assert large.model.name == "Qwen/Qwen3-0.6B"
+
+
+def test_reading_a_recipe_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from workbench.recipe.recipe import read_recipe; read_recipe('runs/homeowner.toml'); "
+        "print([name for name in ('torch', 'dspy', 'trl', 'mlflow', 'transformers') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_a_changed_table_changes_its_fingerprint_only(tmp_path: Path) -> None:
+    one = read_recipe(written(tmp_path, MINIMAL)).fingerprints()
+    two = read_recipe(written(tmp_path, MINIMAL + "[model]\nname = 'other'\n[gepa]\nn_words = 2\n")).fingerprints()
+    assert {name for name in one if one[name] != two[name]} == {"model"}
+    assert set(recipes.FIXED_TABLES) <= set(one)

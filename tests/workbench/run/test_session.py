@@ -1,0 +1,273 @@
+"""Interrupted and repeated work: which run a verb takes, and that a killed run ends with the same files."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from labelwright.bundle.files import folder_digest
+from workbench.cli import main
+from workbench.run.folder import Clock, RunBusyError, RunFolder, append_curve, read_curves, runs_of, write_json
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def the_runs(folder: Path) -> list[Path]:
+    return runs_of(folder / "runs" / "toy")
+
+
+def results(run: Path) -> dict[str, str]:
+    """What must be the same however often the run was interrupted: every bundle, the splits, the test rows."""
+    bundles = {str(path.parent.relative_to(run)): folder_digest(path.parent) for path in run.rglob("bundle.json")}
+    files = {name: (run / name).read_text() for name in ("splits.json", "rows.jsonl")}
+    return {**bundles, **files}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    import workbench_fakes
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    workbench_fakes.write_workspace(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        workbench_fakes.install(patch.setattr)
+        workbench_fakes.without_tracking(patch.setattr)
+        assert main(["demo", "toy.toml"]) == 0
+    return results(the_runs(folder)[0])
+
+
+def test_a_killed_demo_continues_and_ends_the_same(
+    tmp_path: Path, command: Command, undisturbed: dict[str, str]
+) -> None:
+    for kill in ("gepa:2", "grpo:4", "bundle"):
+        killed = command("demo", "toy.toml", kill=kill)
+        assert killed.returncode == 9, killed.stderr
+    ended = command("demo", "toy.toml")
+    assert ended.returncode == 0, ended.stderr
+    assert "continuing run" in ended.stdout
+    (run,) = the_runs(tmp_path)
+    assert results(run) == undisturbed
+    for folder, n_steps in [("1-gepa", 3), ("2-grpo", 5)]:
+        steps = (run / folder / "steps-run.txt").read_text().split()
+        assert steps == [str(step + 1) for step in range(n_steps)], "a step was done again, or left out"
+
+
+def test_optimize_then_train_then_the_rest_continue_one_run(
+    workspace: Path, undisturbed: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("optimize", "train", "calibrate", "compare", "export"):
+        assert main([verb, "toy.toml"]) == 0
+    (run,) = the_runs(workspace)
+    assert results(run) == undisturbed
+    capsys.readouterr()
+    for verb, where in [("train", "2-grpo/bundle"), ("compare", "report.html"), ("export", f"{run.name}/bundle")]:
+        assert main([verb, "toy.toml"]) == 0
+        said = capsys.readouterr().out
+        assert "is done" in said
+        assert where in said
+        assert "--force" in said
+    assert results(run) == undisturbed
+
+
+def test_force_does_a_step_again_and_drops_what_was_built_on_it(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("optimize", "train", "calibrate"):
+        main([verb, "toy.toml"])
+    assert main(["train", "toy.toml", "--force"]) == 0
+    assert "dropping 2-grpo, 3-calibrate" in capsys.readouterr().out
+    (run,) = the_runs(workspace)
+    assert [step["folder"] for step in RunFolder(run).steps] == ["0-untuned", "1-gepa", "2-grpo"]
+    assert not (run / "3-calibrate").exists()
+
+
+def test_train_without_a_run_begins_from_the_untuned_model(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "toy.toml"]) == 0
+    assert "no run of toy yet" in capsys.readouterr().out
+    (run,) = the_runs(workspace)
+    assert [step["folder"] for step in RunFolder(run).steps] == ["0-untuned", "1-grpo"]
+
+
+def test_train_finishes_an_interrupted_optimize_first(tmp_path: Path, command: Command) -> None:
+    assert command("optimize", "toy.toml", kill="gepa:2").returncode == 9
+    done = command("train", "toy.toml")
+    assert done.returncode == 0, done.stderr
+    assert "1-gepa, which was interrupted" in done.stdout
+    (run,) = the_runs(tmp_path)
+    assert [(step["folder"], step["done"]) for step in RunFolder(run).steps] == [
+        ("0-untuned", True),
+        ("1-gepa", True),
+        ("2-grpo", True),
+    ]
+
+
+def test_a_demo_after_a_finished_one_begins_a_new_run(workspace: Path) -> None:
+    recipe = workspace / "toy.toml"
+    recipe.write_text(recipe.read_text().replace('stages = ["gepa", "grpo", "calibrate"]', "stages = []"))
+    main(["demo", "toy.toml"])
+    main(["demo", "toy.toml"])
+    assert len(the_runs(workspace)) == 2
+
+
+def test_a_second_optimize_begins_a_new_run(workspace: Path) -> None:
+    main(["optimize", "toy.toml"])
+    main(["optimize", "toy.toml"])
+    assert len(the_runs(workspace)) == 2
+
+
+def test_a_changed_stage_table_begins_the_interrupted_stage_again(tmp_path: Path, command: Command) -> None:
+    assert command("optimize", "toy.toml", kill="gepa:3").returncode == 9
+    recipe = tmp_path / "toy.toml"
+    recipe.write_text(recipe.read_text() + "[gepa]\nn_words = 2\n")
+    done = command("optimize", "toy.toml")
+    assert "the [gepa] table changed since it was interrupted; it begins again" in done.stdout
+    (run,) = the_runs(tmp_path)
+    assert (run / "1-gepa" / "steps-run.txt").read_text().split() == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("verb", ["train", "compare", "export"])
+def test_a_changed_task_is_refused_in_one_line(workspace: Path, capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    main(["optimize", "toy.toml"])
+    recipe = workspace / "toy.toml"
+    recipe.write_text(recipe.read_text().replace("Name the topic", "Say the topic"))
+    assert main([verb, "toy.toml"]) == 2
+    said = capsys.readouterr().err
+    assert "[task] changed since run" in said
+    assert said.count("\n") == 1
+
+
+def test_a_changed_task_begins_a_new_demo_and_says_so(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["optimize", "toy.toml"])
+    recipe = workspace / "toy.toml"
+    recipe.write_text(recipe.read_text().replace("seed = 3", "seed = 4"))
+    assert main(["demo", "toy.toml"]) == 0
+    assert "seed changed since run" in capsys.readouterr().out
+    assert len(the_runs(workspace)) == 2
+
+
+def test_changed_rows_are_refused(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["optimize", "toy.toml"])
+    rows = workspace / "rows.jsonl"
+    rows.write_text(rows.read_text().replace("chlorine", "bromine"))
+    assert main(["train", "toy.toml"]) == 2
+    assert "the data changed since the run began" in capsys.readouterr().err
+
+
+def test_a_run_can_be_named(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["optimize", "toy.toml"])
+    main(["optimize", "toy.toml"])
+    first, second = the_runs(workspace)
+    assert main(["train", "toy.toml", "--run", first.name]) == 0
+    assert [len(RunFolder(run).steps) for run in (first, second)] == [3, 2]
+    assert main(["train", "toy.toml", "--run", "20200101-000000"]) == 2
+    assert f"expected one of {first.name}, {second.name}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["demo", "none.toml"], "no such recipe"),
+        (["predict", "toy.toml", "--text", "hello"], "no run of toy"),
+        (["predict", "toy.toml", "--text", " "], "predict needs a text"),
+        (["dashboard", "toy.toml"], "nothing is recorded yet"),
+    ],
+)
+def test_errors_are_one_line_and_exit_2(
+    workspace: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
+) -> None:
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert expected in said
+    assert said.count("\n") == 1
+
+
+def test_an_unknown_baseline_is_refused_before_a_run_begins(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = workspace / "toy.toml"
+    recipe.write_text(recipe.read_text().replace('"words"', '"word"'))
+    assert main(["demo", "toy.toml"]) == 2
+    assert "unknown baseline 'word'; did you mean 'words'?" in capsys.readouterr().err
+    assert the_runs(workspace) == []
+
+
+def test_an_interrupt_says_how_to_continue(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import workbench_fakes
+
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workbench_fakes.FakeGepa, "run", interrupt)
+    assert main(["optimize", "toy.toml"]) == 130
+    assert "the same command continues: make optimize" in capsys.readouterr().err
+
+
+def test_predict_asks_the_newest_bundle(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["optimize", "toy.toml"])
+    capsys.readouterr()
+    assert main(["predict", "toy.toml", "--text", "the skimmer and the chlorine"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("pool")
+    assert "1-gepa/bundle" in lines[-1]
+
+
+def test_a_run_in_use_is_refused(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "", {}, {})
+    with folder.lock(), pytest.raises(RunBusyError, match="is in use by process"), RunFolder(folder.path).lock():
+        pass
+    with RunFolder(folder.path).lock():
+        pass
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path, "", {}, {})
+    (folder.path / "lock").write_text("999999")
+    with folder.lock():
+        assert (folder.path / "lock").read_text() != "999999"
+
+
+def test_two_runs_of_one_second_get_two_folders(tmp_path: Path) -> None:
+    made = [RunFolder.create(tmp_path, "", {}, {}).path for _ in range(3)]
+    assert runs_of(tmp_path) == made
+
+
+def test_a_half_made_run_does_not_count(tmp_path: Path) -> None:
+    whole = RunFolder.create(tmp_path, "", {}, {}).path
+    (tmp_path / "29991231-000000").mkdir()
+    (tmp_path / "notes").mkdir()
+    assert runs_of(tmp_path) == [whole]
+
+
+def test_time_counts_across_attempts(tmp_path: Path) -> None:
+    path = tmp_path / "clock.json"
+    write_json(path, {"seconds": 100.0})
+    with Clock(path) as clock:
+        time.sleep(0.05)
+    assert 100.05 <= clock.seconds < 105
+    assert json.loads(path.read_text())["seconds"] == pytest.approx(clock.seconds, abs=0.01)
+
+
+def test_a_clock_is_written_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Clock, "_EVERY_S", 0.01)
+    with Clock(tmp_path / "clock.json"):
+        deadline = time.monotonic() + 5
+        while not (tmp_path / "clock.json").is_file():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_curves_survive_a_torn_line_and_a_repeated_step(tmp_path: Path) -> None:
+    path = tmp_path / "curves.jsonl"
+    for step, value in [(1, 0.1), (2, 0.2), (2, 0.25)]:
+        append_curve(path, step, {"dev": value})
+    with path.open("a") as file:
+        file.write('{"step": 3, "de')
+    assert read_curves(path) == {"dev": [(1, 0.1), (2, 0.25)]}

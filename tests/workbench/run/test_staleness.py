@@ -1,0 +1,250 @@
+"""What a rung's and a step's key hold, which failures are remembered, and that a forgotten result leaves no half."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import workbench_fakes
+
+from baselines import BASELINES
+from labelwright.data.task import Splits
+from labelwright.errors import BundleError, DataError, LabelwrightError, MissingExtraError, ModelError, RecipeError
+from workbench.cli import main
+from workbench.compare import comparison as compare
+from workbench.compare import worker as rung_process
+from workbench.compare.comparison import score_rungs
+from workbench.compare.ladder import Job, Ladder, RungFailedError, is_lasting
+from workbench.progress import Display
+from workbench.recipe.recipe import read_chain, read_recipe
+from workbench.run.folder import RunFolder
+from workbench.run.pipeline import step_key
+from workbench.run.session import ladder_of, new_run, open_ladder, read_rows
+
+REAL = dict(BASELINES)
+RUNGS = ("majority", "words", "untuned", "sft")
+
+
+@pytest.fixture
+def run(workspace: Path) -> RunFolder:
+    """A run that has done nothing yet, of a recipe with a local base model and rows out of scope."""
+    models = '[models]\nrungs = ["untuned", "sft"]\n'
+    change("[compare]", models + '[compare]\nseeds = 1\ncurves = ["words", "sft"]\ncurve_rows = [2]')
+    change('"words", "absent"]', '"words"]')
+    change('name = "fake"', 'name = "base"')
+    (workspace / "base").mkdir()
+    (workspace / "base" / "config.json").write_text("{}")
+    recipe = read_recipe("toy.toml")
+    return new_run(recipe, read_rows(recipe), Display())
+
+
+def change(old: str, new: str, path: str = "toy.toml") -> None:
+    text = Path(path).read_text()
+    assert old in text
+    Path(path).write_text(text.replace(old, new))
+
+
+def opened(run: RunFolder) -> Ladder:
+    return open_ladder(Path("toy.toml"), run.path)
+
+
+def keys(ladder: Ladder) -> dict[Job, str]:
+    return {job: ladder.key(job) for name in ladder.names for job in ladder.jobs(name)}
+
+
+def changed(run: RunFolder, do: Callable[[], None]) -> set[str]:
+    """Rungs of which the main result is stale after a change."""
+    before = keys(opened(run))
+    do()
+    after = keys(opened(run))
+    return {job.rung for job in before if not job.per_label and before[job] != after.get(job)}
+
+
+@pytest.mark.parametrize("side", ["train", "dev", "calib", "test"])
+@pytest.mark.parametrize("part", ["text", "label", "group", "order"])
+def test_every_row_of_every_side_counts(run: RunFolder, side: str, part: str) -> None:
+    found = opened(run)
+    splits = found.splits_of(found.jobs("words")[0])
+    first, second, *rest = getattr(splits, side) if side != "test" else compare.read_test(splits)
+    other = {"text": "another text", "label": "hvac" if first.label != "hvac" else "pool", "group": "another"}
+    rows = (second, first, *rest) if part == "order" else (replace(first, **{part: other[part]}), second, *rest)
+    recipe = read_recipe("toy.toml")
+    altered = ladder_of(recipe, run, read_rows(recipe), replace(splits, **{side: rows}))
+    for name in RUNGS:
+        job = Job(name, recipe.seed, recipe.seed)
+        assert altered.key(job) != found.key(job), name
+
+
+def test_rows_out_of_scope_count_for_who_answers_them(run: RunFolder) -> None:
+    row = {"id": "out", "text": "what is love", "label": "none of these", "group": "out"}
+    with Path("rows.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+    change('id = "id"', 'id = "id"\nout_of_scope = "none of these"')
+    assert changed(run, lambda: change("what is love", "what is hate", "rows.jsonl")) == set(RUNGS)
+    before = keys(opened(run))
+    change("what is hate", "what is rain", "rows.jsonl")
+    after = keys(opened(run))
+    assert all(before[job] == after[job] for job in before if job.per_label), "a learning curve asks none of them"
+
+
+def test_the_base_models_files_count_for_what_answers_with_it(run: RunFolder) -> None:
+    assert changed(run, lambda: change("{}", '{"layers": 3}', "base/config.json")) == {"untuned", "sft"}
+
+
+def test_an_encoders_files_count_for_what_stands_on_it(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = REAL["minilm-logreg"]
+    monkeypatch.setattr("baselines.BASELINES", {"words": known, "majority": REAL["majority"]})
+    shutil.copytree("base", "encoder")
+    change("[export]", '[baselines.settings.words]\nencoder = "encoder"\n[export]')
+    assert changed(run, lambda: change("{}", "[]", "encoder/config.json")) == {"words"}
+
+
+def test_what_is_done_to_long_rows_counts_for_every_rung(run: RunFolder) -> None:
+    assert changed(run, lambda: change("[model]", '[model]\nlong_rows = "head"')) == set(RUNGS)
+
+
+def step(**changes: Any) -> str:
+    recipe = read_recipe("toy.toml")
+    rows = read_rows(recipe)
+    splits = Splits(tuple(rows[:20]), tuple(rows[20:30]), tuple(rows[30:40]), tuple(rows[40:]))
+    given: dict[str, Any] = {
+        "chain": read_chain("sft"),
+        "recipe": recipe,
+        "task": recipe.task_for(()),
+        "splits": splits,
+    }
+    given |= {"seed": 3, **changes}
+    return step_key(given["chain"], given["recipe"], given["task"], given["splits"], given["seed"])
+
+
+def test_a_steps_key_holds_all_that_it_is_made_of(run: RunFolder) -> None:
+    recipe = read_recipe("toy.toml")
+    rows = read_rows(recipe)
+    before = step()
+    splits = Splits(tuple(rows[:20]), tuple(rows[20:30]), tuple(rows[30:40]), tuple(rows[40:]))
+    others = {
+        "model's name": step(recipe=replace(recipe, model=replace(recipe.model, name="smollm2"))),
+        "model's dtype": step(recipe=replace(recipe, model=replace(recipe.model, dtype="float32"))),
+        "long rows": step(recipe=replace(recipe, model=replace(recipe.model, long_rows="head"))),
+        "settings": step(recipe=replace(recipe, stage_tables={"sft": {"steps": 9}})),
+        "style": step(chain=read_chain("sft@code")),
+        "chain": step(chain=read_chain("gepa+sft")),
+        "seed": step(seed=4),
+        "task": step(task=replace(recipe.task_for(()), instructions="Say it.")),
+        "train": step(splits=replace(splits, train=splits.train[1:])),
+        "dev": step(splits=replace(splits, dev=splits.dev[1:])),
+    }
+    change("{}", "[]", "base/config.json")
+    others["model's files"] = step()
+    assert len({before, *others.values()}) == 1 + len(others)
+    assert step(splits=replace(splits, test=())) == step(), "a stage sees no test row, so none counts"
+
+
+def outcome(error: BaseException) -> list[dict[str, Any]]:
+    """What the process of a rung says when it ends in this error."""
+    said: list[dict[str, Any]] = []
+
+    def fail(*given: Any) -> None:
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rung_process, "_sayer", lambda: said.append)
+        patch.setattr(rung_process, "open_ladder", fail)
+        assert rung_process.main(["recipe", "run", "rung"]) in (1, 2)
+    return said
+
+
+def behind(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "lasting"),
+    [
+        (RecipeError("no setting"), True),
+        (DataError("rows"), True),
+        (MissingExtraError("extra"), True),
+        (ModelError("cannot be fetched"), False),
+        (BundleError("damaged"), False),
+        (LabelwrightError("other"), False),
+        (MemoryError(), False),
+        (OSError(28, "No space left on device"), False),
+        (TimeoutError("slow"), False),
+        (RuntimeError("CUDA out of memory"), False),
+        (behind(DataError("cannot be read"), OSError(5, "I/O error")), False),
+        (behind(RecipeError("failed"), MemoryError()), False),
+    ],
+)
+def test_only_what_would_fail_again_is_lasting(error: BaseException, lasting: bool) -> None:
+    assert is_lasting(error) is lasting
+    (said,) = outcome(error)
+    assert bool(said.get("lasting")) is lasting
+
+
+def test_what_was_killed_is_tried_again(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    real = workbench_fakes.run_rung_here
+
+    def killed(recipe: Path, run: Path, name: str, *rest: Any) -> None:
+        begun.append(name)
+        if name == "words":
+            raise RungFailedError("its process was ended by signal 9 (out of memory?)", lasting=False)
+        real(recipe, run, name, *rest)
+
+    workbench_fakes.without_plots(monkeypatch.setattr)
+    monkeypatch.setattr("workbench.compare.ladder.run_rung", killed)
+    assert main(["compare", "toy.toml"]) == 0
+    report = json.loads((run.path / "report.json").read_text())
+    failed = {one["name"]: one["failed"] for one in report["rungs"] if one["failed"]}
+    assert failed == {"words": "its process was ended by signal 9 (out of memory?)"}
+    begun.clear()
+    monkeypatch.setattr("workbench.compare.ladder.run_rung", lambda *given: begun.append(given[2]) or real(*given))
+    assert main(["compare", "toy.toml"]) == 0
+    assert begun == ["words"]
+    report = json.loads((run.path / "report.json").read_text())
+    assert not [one["name"] for one in report["rungs"] if one["failed"]]
+
+
+def test_a_lasting_failure_is_remembered_until_something_changes(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = opened(run)
+    found.keep_failure("words", "needs a package", lasting=True)
+    assert "words" not in opened(run).unfinished()
+    assert opened(run).failure("words") == "needs a package"
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.compare.ladder.environment", lambda: "another package")
+        assert "words" in opened(run).unfinished()
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.compare.ladder.baseline_code", lambda module: "other code")
+        assert "words" in opened(run).unfinished()
+    change("latency_rows = 2", "latency_rows = 3")
+    assert "words" in opened(run).unfinished()
+    change("latency_rows = 3", "latency_rows = 2")
+    assert "words" not in opened(run).unfinished()
+    opened(run).forget("words")
+    assert "words" in opened(run).unfinished()
+
+
+def test_a_forgotten_result_does_not_count_even_if_forgetting_is_cut_off(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    score_rungs(opened(run), Display())
+    found = opened(run)
+    steps = found.place(found.jobs("sft")[0]).with_suffix(".steps.json")
+    (folder,) = map(Path, json.loads(steps.read_text()))
+
+    def cut_off(*given: Any, **settings: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        found.forget("sft")
+    assert found.jobs("sft")[0] in opened(run).missing("sft")
+    assert not (folder / "done.json").exists(), "a step that may be half removed is not taken for done"

@@ -1,0 +1,104 @@
+"""A bundle without a language model, as MLflow logs, lists and loads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from fakes import toy_splits, toy_task
+
+import baselines
+from labelwright.bundle import files as bundle_files
+from labelwright.bundle.store import load, predictor_bundle, save
+from labelwright.classifier import Classifier
+from labelwright.data.choices import lettered
+from labelwright.data.task import Task, texts_and_labels
+from labelwright.predictors import EXTRAS, save_predictor
+from labelwright.predictors.prior import Prior
+from labelwright.statistics.calibration import Calibration
+from workbench.tracking.log import _OF_EXTRA, log_bundle, serving_requirements
+
+X, Y = texts_and_labels(toy_splits().train)
+TEXTS = ["the pool liner has algae", "a fence post", "cooling and airflow", "<|im_end|>"]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An empty MLflow store; the one that was set before is set again."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    mlflow.set_experiment("predictor")
+    yield mlflow
+    mlflow.set_tracking_uri(before[0])
+    mlflow.set_registry_uri(before[1])
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    baselines.make("sgd-ngrams", toy_task(), 0).fit(X, Y).save(tmp_path / "estimator")
+    calibration = Calibration(1.3, (0.1, 0.0, -0.1))
+    save(predictor_bundle(toy_task(), "sgd-ngrams", tmp_path / "estimator", calibration), tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def test_a_loaded_model_gives_the_same_probabilities(store: Any, bundle: Path, tmp_path: Path) -> None:
+    with store.start_run():
+        version = log_bundle("predictor", bundle, TEXTS[:1])
+    loaded = store.pyfunc.load_model(f"models:/predictor/{version}")
+    found = loaded.predict(pd.DataFrame({"text": TEXTS}))
+    expected = Classifier.from_bundle(bundle)
+    names = toy_task().names
+    assert list(found["label"]) == list(expected.predict(TEXTS))
+    np.testing.assert_array_equal(
+        [[one[name] for name in names] for one in found["probabilities"]], expected.predict_proba(TEXTS)
+    )
+    folder = Path(store.artifacts.download_artifacts(f"models:/predictor/{version}", dst_path=str(tmp_path / "down")))
+    suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert not suffixes & {".pkl", ".pickle", ".joblib"}
+    assert {"predictor.json", "ngrams.safetensors"} <= {path.name for path in folder.rglob("*")}
+    pins = (folder / "requirements.txt").read_text()
+    assert "scikit-learn==" in pins
+    assert "torch==" not in pins
+
+
+def test_rows_with_their_own_choices(store: Any, tmp_path: Path) -> None:
+    task = Task("quiz", "Which?", (), max_choices=3)
+    save_predictor(Prior(np.array([0.2, 0.3, 0.5])), task.names, tmp_path / "prior")
+    save(predictor_bundle(task, "majority", tmp_path / "prior", Calibration()), tmp_path / "bundle")
+    with store.start_run():
+        version = log_bundle("quiz", tmp_path / "bundle", [lettered("What floats?", ["stone", "wood"])])
+    loaded = store.pyfunc.load_model(f"models:/quiz/{version}")
+    found = loaded.predict(pd.DataFrame({"text": [lettered("What floats?", ["stone", "wood"])]}))
+    assert list(found["label"]) == ["B"]
+    assert found["probabilities"][0] == pytest.approx({"A": 0.4, "B": 0.6, "C": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("kind", "needed", "not_needed"),
+    [
+        ("prior", ["numpy", "scikit-learn"], ["skops", "torch"]),
+        ("pipeline", ["skops"], ["torch"]),
+        ("embeddings", ["skops", "sentence-transformers", "torch"], ["peft"]),
+    ],
+)
+def test_the_pins_are_those_of_the_kind(bundle: Path, kind: str, needed: list[str], not_needed: list[str]) -> None:
+    path = bundle / "predictor" / "predictor.json"
+    path.write_text(json.dumps({"kind": kind, "labels": list(toy_task().names)}))
+    bundle_files.write_hashes(bundle)
+    pinned = {pin.split("==")[0] for pin in serving_requirements(load(bundle).weights)}
+    assert pinned >= set(needed)
+    assert not pinned & set(not_needed)
+
+
+def test_every_extra_has_its_packages() -> None:
+    assert set(EXTRAS.values()) <= set(_OF_EXTRA)

@@ -1,0 +1,140 @@
+"""What the comparison knows of a rung: its probabilities, its price, and how it fared under other seeds.
+
+Types only. ``workbench.compare.ladder`` makes them, ``workbench.compare.leaderboard`` puts statistics to them, the
+report shows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+# "free" answers in free text, so some answers are no label: its probabilities have a last column for those.
+Kind = Literal["baseline", "llm", "free"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An array in a .npz file, to be read when it is asked for."""
+
+    path: Path
+    name: str
+
+    def read(self) -> NDArray[np.float64]:
+        """The array, read anew each time."""
+        with np.load(self.path, allow_pickle=False) as kept:
+            return np.asarray(kept[self.name])
+
+
+class _Array:
+    """A field given as an array or as where one is kept; then it is read at each access and not held.
+
+    The probabilities of 25 rungs for 3,000 rows and 1,000 labels, before and after calibration, are 1.2 GB.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = f"_{name}"
+
+    def __get__(self, rung: Any, owner: type | None = None) -> Any:
+        # Asked of the class, this is the field's default.
+        given = None if rung is None else rung.__dict__[self._name]
+        return given.read() if isinstance(given, Kept) else given
+
+    def __set__(self, rung: Any, given: NDArray[np.float64] | Kept | None) -> None:
+        rung.__dict__[self._name] = np.empty((0, 0)) if given is None else given
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Test scores of one more training of a rung.
+
+    Attributes
+    ----------
+    split_seed, seed : int
+        What dealt the splits, and what the training drew from.
+    scores : mapping of str to float
+        accuracy, macro_f1 and log_loss on that split's test rows, calibrated on its calib rows.
+    """
+
+    split_seed: int
+    seed: int
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """Test accuracy of a rung that was shown part of the training rows.
+
+    Attributes
+    ----------
+    per_label : int
+        Training rows a label, at most; 0 for all there are.
+    n_rows : int
+        Training rows in all.
+    """
+
+    per_label: int
+    n_rows: int
+    seed: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One classifier on the test rows.
+
+    Attributes
+    ----------
+    name : str
+        Of a baseline, or the stages of a model joined by "+", with "@code" behind where it answers in codes.
+    about : str
+        What it is, in a line.
+    step : str, optional
+        The run's own step behind it, where there is one.
+    raw, probs : ndarray of shape (n_test, n_labels)
+        In label order, before and after calibration on the calib rows; empty where ``failed`` says why there is none.
+        Those of kind "free" are equal, each row one 1, and have one column more, for answers that are no label. Given
+        as ``Kept`` they are read from their file at every access.
+    calibration : mapping
+        Of the bundle that ships: temperature, bias (list, empty for none), variant ("none" where nothing helped), and
+        log_loss_before and log_loss_after (cross-validated, on calib).
+    cost : mapping
+        seconds_to_train, ms_p50, ms_p95 (a batch of one row), rows_per_second (bulk), size_bytes (encoder or base model
+        included), peak_memory_bytes, prompt_tokens; None where one does not apply. Where it applies also
+        scorings_shortened, train_rows_shortened, has_probabilities (0), thinking_tokens_mean, thoughts_cut_share, and
+        n_invalid: test rows to which a server answered nothing usable. others_busy_cores and others_busy_cores_training
+        say how many cores other processes kept busy while it was timed and trained.
+    generation : mapping
+        n_rows, valid (share of answers that are a label) and right (share that are the gold label) under free
+        generation; empty where it does not apply.
+    outside : mapping
+        How well the rung's confidence, its highest probability, tells test rows from rows out of scope: n_rows, auroc,
+        and accepted (share of rows out of scope that are answered where 95 % of the test rows are); empty where there
+        are none.
+    repeats : tuple of Repeat
+        Other seeds and other splits; the rung itself is not among them.
+    curve : tuple of CurvePoint
+        Empty where the recipe asks for no learning curve of it.
+    folder : str
+        Where it is kept, for export; empty where there is nothing to export.
+    """
+
+    name: str
+    kind: Kind
+    about: str = ""
+    step: str | None = None
+    raw: _Array = _Array()
+    probs: _Array = _Array()
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    cost: Mapping[str, float | None] = field(default_factory=dict)
+    generation: Mapping[str, float] = field(default_factory=dict)
+    outside: Mapping[str, float] = field(default_factory=dict)
+    repeats: tuple[Repeat, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    folder: str = ""
+    failed: str = ""

@@ -1,0 +1,438 @@
+"""Which rungs a recipe asks for, the jobs behind each, and where their results are kept.
+
+A job is one training and its test scores: the rung itself, the same with another seed or another split, or with fewer
+training rows. Results lie under ``runs/NAME/rungs/RUNG/`` in files named after a hash of all that made them (rows,
+settings, code, library versions), so that adding one rung runs one rung. The jobs of a rung run in a process of their
+own (``workbench.compare.worker``): what fails there, or dies, is one row of the report.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelwright.bundle.files import folder_digest
+from labelwright.data.task import Example, Splits, Task, by_label
+from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
+from workbench.compare.candidate import CurvePoint, Kept, Kind, Repeat, Rung
+from workbench.recipe.recipe import Chain, Recipe, read_chain
+from workbench.recipe.rows import load_out_of_scope, make_splits, split_digest
+from workbench.run.folder import RunFolder, read_json, write_json
+from workbench.run.identity import (
+    ROOT,
+    baseline_code,
+    content_of,
+    environment,
+    handed_down,
+    model_code,
+    settings_content,
+    short_hash,
+)
+from workbench.run.pipeline import step_key
+
+Say = Callable[[int, int, str], None]
+
+
+class RungFailedError(LabelwrightError, RuntimeError):
+    """The process of a rung ended without its results.
+
+    Parameters
+    ----------
+    lasting : bool
+        Whether the rung would fail again, as long as packages, code, rows and settings stay: see ``is_lasting``. What
+        was killed, had no memory or no space, or waited in vain is tried again by the next comparison.
+    """
+
+    def __init__(self, message: str, lasting: bool = True) -> None:
+        super().__init__(message)
+        self.lasting = lasting
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Whether an error says that the rung cannot be, not that something was missing at the moment.
+
+    A recipe, rows or packages that do not allow it; not a model that could not be fetched, a server that did not
+    answer, or anything behind which the system refused memory, a file or time.
+    """
+    behind, seen = error, set()
+    while id(behind) not in seen:
+        seen.add(id(behind))
+        if isinstance(behind, OSError | MemoryError):
+            return False
+        behind = behind.__cause__ or behind.__context__ or behind
+    return isinstance(error, RecipeError | DataError | MissingExtraError)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of a rung.
+
+    Attributes
+    ----------
+    seed, split_seed : int
+        What the training draws from, and what deals the splits.
+    per_label : int
+        Training rows a label, at most; 0 for all.
+    """
+
+    rung: str
+    seed: int
+    split_seed: int
+    per_label: int = 0
+
+
+class Ladder:
+    """The rungs of a recipe over one run's rows.
+
+    Parameters
+    ----------
+    rows : sequence of Example
+        All rows, for splits dealt by other seeds.
+    """
+
+    def __init__(
+        self, recipe: Recipe, task: Task, folder: RunFolder, rows: Sequence[Example], splits: Splits, root: Path
+    ) -> None:
+        self.recipe = recipe
+        self.task = task
+        self.folder = folder
+        self.root = root
+        self._rows = rows
+        self._splits = {recipe.seed: splits}
+        self._digests: dict[tuple[int, int, int], str] = {}
+        self._keys: dict[Job, str] = {}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Rungs in the ladder's order: baselines, then the model's, those of the recipe before the run's own."""
+        models = [*self.recipe.models.rungs, *self.own_steps]
+        order = sorted(dict.fromkeys(models), key=lambda name: (name not in self.recipe.models.rungs, 0))
+        untuned = [name for name in order if not read_chain(name).stages]
+        tuned = [name for name in order if read_chain(name).stages]
+        return (*self.recipe.baselines.names, *untuned, *tuned)
+
+    @cached_property
+    def own_steps(self) -> dict[str, dict[str, Any]]:
+        """The run's finished steps by rung name; a calibration stands in place of the step that it calibrated."""
+        stages: list[str] = []
+        steps = {}
+        for step in self.folder.done_steps():
+            if step["stage"] not in ("untuned", "calibrate"):
+                stages.append(step["stage"])
+            steps[Chain(tuple(stages)).name] = step
+        return steps
+
+    def kind(self, name: str) -> Kind:
+        """Of a rung: "baseline", "llm" or "free"."""
+        if name in self.recipe.baselines.names:
+            return "baseline"
+        return "free" if read_chain(name).free else "llm"
+
+    def about(self, name: str) -> str:
+        """What a rung is, in a line."""
+        if self.kind(name) == "baseline":
+            from baselines import BASELINES
+
+            return str(getattr(BASELINES[name], "about", ""))
+        chain = read_chain(name)
+        style = {"code": "two-letter codes", "name": "label names"}[chain.style or self.recipe.task.style]
+        if chain.free:
+            return f"{self.recipe.model.name} untuned, writing what it likes, {style}"
+        stages = ", then ".join(chain.stages) or "untuned"
+        return f"{self.recipe.model.name}, {stages}, answering with {style}"
+
+    def trains(self, name: str) -> bool:
+        """Whether a rung learns from training rows: without that, neither seeds nor fewer rows change it."""
+        if self.kind(name) == "baseline":
+            from baselines import BASELINES
+
+            return not getattr(BASELINES[name], "zero_shot", False)
+        return any(stage != "prior" for stage in read_chain(name).stages)
+
+    def jobs(self, name: str) -> list[Job]:
+        """The rung itself first, then other seeds, other splits, and the points of its learning curve."""
+        seed, table = self.recipe.seed, self.recipe.compare
+        main = Job(name, seed, seed)
+        heavy = self._heavy(name)
+        n_seeds = table.heavy_seeds if heavy else table.seeds
+        if self.kind(name) == "free":
+            return [main]
+        others = range(seed + 1, seed + n_seeds)
+        jobs = [main, *(Job(name, seed, other) for other in others)]
+        if self.trains(name):
+            jobs += [Job(name, other, seed) for other in others]
+            if name in table.curves:
+                most = max(len(rows) for rows in by_label(self.splits_of(main).train).values())
+                sizes = sorted({rows for rows in table.curve_rows if rows < most})
+                jobs += [Job(name, other, seed, size) for size in sizes for other in (seed, *others)]
+        return jobs
+
+    def splits_of(self, job: Job) -> Splits:
+        """The rows of a job; the test rows of ``split_seed`` are in it for who may read them."""
+        if job.split_seed not in self._splits:
+            self._splits[job.split_seed] = make_splits(self._rows, self.recipe.splits, job.split_seed)
+        splits = self._splits[job.split_seed]
+        return replace(splits, train=fewer_rows(splits.train, job.per_label, job.seed)) if job.per_label else splits
+
+    def key(self, job: Job) -> str:
+        """A hash of all that a job's result depends on, as it was when this ladder first asked."""
+        if job not in self._keys:
+            self._keys[job] = short_hash(self._made_of(job))
+        return self._keys[job]
+
+    def _made_of(self, job: Job) -> list[Any]:
+        place = (job.split_seed, job.per_label, job.seed if job.per_label else 0)
+        if place not in self._digests:
+            self._digests[place] = split_digest(self.splits_of(job))
+        kind = self.kind(job.rung)
+        parts = [asdict(job), self._digests[place], asdict(self.task), self.recipe.compare.latency_rows]
+        if kind != "free" and not job.per_label:
+            parts.append(settings_of(self.calibration()))
+        if kind != "free" and self.is_main(job):
+            parts.append([asdict(row) for row in self.out_of_scope])
+        if kind == "baseline":
+            also = [self.baseline_settings(job.rung), self.looks_for_noise(job.rung), self._baseline_models(job.rung)]
+            also.append(self.recipe.model.long_rows)
+            return [*parts, *also, baseline_code(self._baseline_module(job.rung))]
+        own = self.own_step(job)
+        chain, rows = read_chain(job.rung), self.splits_of(job)
+        made_of = (
+            folder_digest(self.folder.bundle_path(own))
+            if own
+            else step_key(chain, self.recipe, self.task, rows, job.seed)
+        )
+        model = self.recipe.model
+        about = [made_of, asdict(model), content_of(model.name, model.backend == "transformers")]
+        return [*parts, *about, self.recipe.compare.generate_rows, model_code(model.backend)]
+
+    def is_main(self, job: Job) -> bool:
+        """Whether a job is the rung itself, which is measured in full and kept for export."""
+        return job == Job(job.rung, self.recipe.seed, self.recipe.seed)
+
+    def calibration(self) -> Any:
+        """The calibrate stage with the recipe's settings, whether or not its ``stages`` list it: every rung's."""
+        return self.recipe.stage("calibrate")
+
+    def is_calibrated(self, job: Job) -> bool:
+        """Whether a job takes a step of the run that was calibrated by the settings of now."""
+        own = self.own_step(job)
+        calibrated = own is not None and own["stage"] == "calibrate"
+        return calibrated and own is not None and own["settings"] == settings_of(self.calibration())
+
+    @cached_property
+    def out_of_scope(self) -> list[Example]:
+        """Rows of the label that is none; empty where the recipe names none."""
+        return load_out_of_scope(self.recipe.data)
+
+    def _baseline_module(self, name: str) -> str:
+        from baselines import BASELINES
+
+        return str(getattr(BASELINES[name], "module", "baselines"))
+
+    def _baseline_models(self, name: str) -> list[str]:
+        """Contents of the models that a baseline stands on, by its own defaults or the recipe's settings."""
+        import baselines
+
+        settings = self.baseline_settings(name)
+        with suppress(Exception):  # a rung that cannot be made says so itself, in its own process
+            settings = baselines.make(name, self.task, 0, settings).get_params(deep=False)
+        return settings_content(settings)
+
+    def looks_for_noise(self, name: str) -> bool:
+        """Whether a rung answers train rows as well, to find wrong labels."""
+        return name in self.recipe.compare.noise and self.kind(name) == "baseline"
+
+    def train_probs(self, name: str) -> np.ndarray | None:
+        """Out-of-fold probabilities of the train rows, (n_train, n_labels), of a rung that looks for wrong labels."""
+        place = self.place(self.jobs(name)[0])
+        if not self.looks_for_noise(name) or not place.with_suffix(".json").is_file():
+            return None
+        with np.load(place.with_suffix(".npz"), allow_pickle=False) as kept:
+            return kept["train"]
+
+    def own_step(self, job: Job) -> dict[str, Any] | None:
+        """The run's own step whose bundle a job may take, where it is that job's."""
+        own = (job.seed, job.split_seed, job.per_label) == (self.recipe.seed, self.recipe.seed, 0)
+        return self.own_steps.get(job.rung) if own else None
+
+    def baseline_settings(self, name: str) -> dict[str, Any]:
+        """An estimator's parameters from the recipe; a head on the model is one on the recipe's model."""
+        given = dict(self.recipe.baselines.settings.get(name, {}))
+        return {"model": self.recipe.model.name, **given} if name == "llm-head" else given
+
+    def place(self, job: Job) -> Path:
+        """Where a job's results lie: this path with .json, with .npz, and for the rung itself a folder."""
+        return self.root / job.rung / self.key(job)
+
+    def result(self, job: Job) -> dict[str, Any] | None:
+        """What a job left, or None."""
+        path = self.place(job).with_suffix(".json")
+        return read_json(path) if path.is_file() else None
+
+    def missing(self, name: str) -> list[Job]:
+        """Jobs of a rung without a result."""
+        return [job for job in self.jobs(name) if self.result(job) is None]
+
+    def unfinished(self) -> list[str]:
+        """Rungs with jobs to run, in order: without results, and not known to fail however often they are tried."""
+        return [name for name in self.names if self.missing(name) and not self._known_failure(name).get("lasting")]
+
+    def forget(self, name: str) -> None:
+        """Drop what is kept of a rung as it stands now, its own last stage included; other settings' results stay."""
+        self._failure(name).unlink(missing_ok=True)
+        for job in self.jobs(name):
+            # First what makes it count, so that no result is left without what it was made of.
+            self.place(job).with_suffix(".json").unlink(missing_ok=True)
+            steps = self.place(job).with_suffix(".steps.json")
+            for folder in map(Path, read_json(steps)[-1:] if steps.is_file() else ()):
+                (folder / "done.json").unlink(missing_ok=True)
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def failure(self, name: str) -> str:
+        """Why the rung failed last time as it stands now, for good or for the moment; else empty."""
+        return str(self._known_failure(name).get("error", ""))
+
+    def keep_failure(self, name: str, error: str, lasting: bool) -> None:
+        """Remember why a rung failed; only if it is ``lasting``, the next comparison does not try it again."""
+        self._failure(name).parent.mkdir(parents=True, exist_ok=True)
+        write_json(self._failure(name), {"error": error, "lasting": lasting, "environment": environment()})
+
+    def _known_failure(self, name: str) -> dict[str, Any]:
+        path = self._failure(name)
+        known = read_json(path) if path.is_file() else {}
+        return known if known.get("environment") == environment() else {}
+
+    def rung(self, name: str) -> Rung:
+        """A rung from what its jobs left; one without results of its own has failed."""
+        first, *others = self.jobs(name)
+        main = self.result(first)
+        own = self.own_step(first)
+        kind, about, step = self.kind(name), self.about(name), own["folder"] if own else None
+        if main is None:
+            why = self.failure(name) or "its process left no result"
+            return Rung(name, kind, about, step, failed=why)
+        arrays = self.place(first).with_suffix(".npz")
+        repeats, curve = [], []
+        for job in others:
+            result = self.result(job)
+            if result is None:
+                continue
+            if job.per_label:
+                point = CurvePoint(job.per_label, result["n_train"], job.seed, result["scores"]["accuracy_raw"])
+                curve.append(point)
+            else:
+                repeats.append(Repeat(job.split_seed, job.seed, _scores(result)))
+        if name in self.recipe.compare.curves:
+            curve.append(CurvePoint(0, main["n_train"], first.seed, main["scores"]["accuracy_raw"]))
+            fixed = [job for job in others if not job.per_label and job.split_seed == first.split_seed]
+            for job in fixed:
+                result = self.result(job)
+                if result is not None:
+                    curve.append(CurvePoint(0, result["n_train"], job.seed, result["scores"]["accuracy_raw"]))
+        return Rung(
+            name,
+            kind,
+            about,
+            step,
+            raw=Kept(arrays, "raw"),
+            probs=Kept(arrays, "probs"),
+            calibration=main["calibration"],
+            cost=main["cost"],
+            generation=main["generation"],
+            outside=main.get("outside", {}),
+            repeats=tuple(repeats),
+            curve=tuple(curve),
+            folder=main["bundle"],
+        )
+
+    def _heavy(self, name: str) -> bool:
+        if self.kind(name) == "baseline":
+            from baselines import BASELINES
+
+            return bool(getattr(BASELINES[name], "heavy", False))
+        return True
+
+    def _failure(self, name: str) -> Path:
+        return self.root / name / f"failed-{self.key(self.jobs(name)[0])}.json"
+
+
+def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Example, ...]:
+    """At most so many rows a label, drawn by seed; fewer of them are among more of them."""
+    chance = np.random.default_rng(seed)
+    kept = set()
+    for _, same in sorted(by_label(rows).items()):
+        kept |= {same[i].id for i in chance.permutation(len(same))[:per_label]}
+    return tuple(row for row in rows if row.id in kept)
+
+
+def run_rung(recipe: Path, run: Path, name: str, log: Path, say: Say) -> None:
+    """Run the missing jobs of a rung in a process of its own.
+
+    Parameters
+    ----------
+    log : Path
+        Where its libraries' output goes.
+
+    Raises
+    ------
+    RungFailedError
+        With the rung's own words where it had any.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "workbench.compare.worker", str(recipe), str(run), name]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    error, lasting = "", False
+    with log.open("w", encoding="utf-8") as errors:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,  # it ends when this end is closed, so no rung outlives a killed comparison
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={**os.environ, **handed_down(), "PYTHONPATH": path},
+        )
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                try:
+                    said = json.loads(line)
+                except json.JSONDecodeError:
+                    errors.write(line)
+                    continue
+                if isinstance(said, dict) and "progress" in said:
+                    say(*said["progress"])
+                elif isinstance(said, dict) and "error" in said:
+                    error, lasting = str(said["error"]), bool(said.get("lasting"))
+            status = process.wait()
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+    if status < 0:
+        killed = " (out of memory?)" if status == -9 else ""
+        raise RungFailedError(
+            f"its process was ended by signal {-status}{killed}; its output is in {log}", lasting=False
+        )
+    if status:
+        raise RungFailedError(error or f"its process ended with status {status}; its output is in {log}", lasting)
+
+
+def settings_of(stage: Any) -> dict[str, Any]:
+    """A stage's settings as JSON holds them, and as a run records them."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(stage), default=str))
+    return settings
+
+
+def _scores(result: dict[str, Any]) -> dict[str, float]:
+    return {name: result["scores"][name] for name in ("accuracy", "macro_f1", "log_loss")}

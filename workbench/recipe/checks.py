@@ -1,0 +1,167 @@
+"""What a recipe's tables say of each other: everything that a stage, a rung or the export would refuse an hour later.
+
+Each check is a function from a recipe whose tables are right by themselves to pairs of (table, fault). What is not
+written in the file is not faulted: a default may be left out where it does not fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from labelwright.data.task import LETTERS, Task
+from labelwright.engines.protocol import DTYPES
+from labelwright.errors import LabelwrightError, RecipeError
+from labelwright.settings import shown
+from workbench.recipe.fill import unknown_keys
+from workbench.recipe.recipe import Chain, Recipe, own_rungs, read_chain
+
+Fault = tuple[str, str]
+# Stages that change weights, which only an engine in this process can.
+TRAINING = ("sft", "grpo")
+_LONGEST_LABEL = 300
+
+
+def cross_faults(recipe: Recipe, document: Mapping[str, Any], stages: Mapping[str, Any]) -> Iterator[Fault]:
+    """Faults between tables.
+
+    Parameters
+    ----------
+    document : mapping
+        The file as it was read, to tell what is written from what is a default.
+    stages : mapping of name to stage
+        Every stage that the recipe runs or sets, built.
+    """
+    yield from _task_faults(recipe)
+    yield from _model_faults(recipe)
+    yield from _stage_faults(recipe, stages)
+    yield from _baseline_faults(recipe, "names" in document.get("baselines", {}))
+    yield from _rung_faults(recipe)
+
+
+def check_rewards(recipe: Recipe, task: Task) -> None:
+    """Hold the rewards of the recipe's stages to the labels, once these are known. Raises RecipeError."""
+    in_rungs = [stage for rung in recipe.models.rungs for stage in read_chain(rung).stages]
+    for name in dict.fromkeys([*recipe.stages, *in_rungs]):
+        if fault := _reward_fault(recipe.stage(name), task.names):
+            raise RecipeError(f"{recipe.path}, [{name}]: {fault}")
+
+
+def _task_faults(recipe: Recipe) -> Iterator[Fault]:
+    task, data = recipe.task, recipe.data
+    if data.choices and (task.labels or task.style != "name"):
+        yield "data", "choices and [task] labels or style: rows bring their own choices, or share labels"
+    elif task.labels:
+        too_long = [label.name for label in task.labels if len(label.name) > _LONGEST_LABEL]
+        if too_long:
+            yield "task", f"label {shown(too_long[0])}: expected at most {_LONGEST_LABEL} characters"
+        try:
+            Task(recipe.name, task.instructions, task.labels)
+        except LabelwrightError as error:
+            yield "task", str(error).removeprefix(f"task {recipe.name!r} ")
+        if data.out_of_scope and data.out_of_scope in [label.name for label in task.labels]:
+            yield "data", f"out_of_scope = {shown(data.out_of_scope)}: is one of [task] labels, leave it out there"
+    if data.path and (data.config or data.hub_splits or data.revision):
+        yield "data", "config, hub_splits and revision go with hub, and path was given: take them out"
+
+
+def _model_faults(recipe: Recipe) -> Iterator[Fault]:
+    model = recipe.model
+    dtypes = DTYPES.get(model.backend)
+    if dtypes and model.dtype not in dtypes:
+        yield "model", f"dtype = {shown(model.dtype)}: expected one of {', '.join(map(repr, dtypes))}"
+    if model.backend == "openai" and not model.url:
+        yield "model", 'backend = "openai" needs the server\'s url, such as url = "http://127.0.0.1:11434/v1"'
+    if model.backend == "openai" and model.long_rows != "refuse":
+        yield "model", 'backend = "openai" cannot count tokens: long_rows must be "refuse", the server decides'
+    if model.backend == "openai" and model.thinking_tokens:
+        yield "model", 'backend = "openai" renders its own prompts: thinking_tokens must be 0'
+
+
+def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
+    chains = {rung: read_chain(rung).stages for rung in recipe.models.rungs}
+    asked = dict.fromkeys([*recipe.stages, *(stage for chain in chains.values() for stage in chain)])
+    for name in TRAINING:
+        if name in asked and recipe.model.backend != "transformers":
+            yield name, f'trains in this process, which [model] backend = "{recipe.model.backend}" cannot: leave it out'
+        if name in asked and recipe.model.thinking_tokens:
+            yield name, "trains answers, not thoughts: set [model] thinking_tokens = 0, or leave the stage out"
+    by_row = bool(recipe.data.choices)
+    if by_row and "neighbours" in asked:
+        yield "neighbours", "rows bring their own choices, and a similar row's letter says nothing: leave it out"
+    if by_row and getattr(stages.get("prior"), "source", "") == "content_free":
+        yield "prior", 'source = "content_free": rows bring their own choices, a text has none; use "train"'
+    if not by_row and getattr(stages.get("calibrate"), "rotations", False):
+        yield "calibrate", "rotations = true: only rows that bring their own choices ([data] choices) have an order"
+    # A label twice is the task's fault, and told there.
+    names = LETTERS if by_row else list(dict.fromkeys(label.name for label in recipe.task.labels))
+    for name, stage in stages.items():
+        if fault := _reward_fault(stage, names):
+            yield name, fault
+
+
+def _reward_fault(stage: Any, names: Any) -> str:
+    from rewards import check_reward
+
+    if not hasattr(stage, "reward_settings"):
+        return ""
+    try:
+        check_reward(stage.reward, stage.reward_settings, names)
+    except LabelwrightError as error:
+        return f"reward_settings: {error}"
+    return ""
+
+
+def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
+    from baselines import BASELINES, OF_CHOICES
+    from baselines.settings import read_settings
+
+    table, by_row = recipe.baselines, bool(recipe.data.choices)
+    if written:
+        for fault in unknown_keys(table.names, BASELINES, "baseline"):
+            yield "baselines", f"names: {fault}"
+        for name in table.names:
+            if name in BASELINES and name != "majority" and (name in OF_CHOICES) != by_row and by_row:
+                yield "baselines", f"names: {name} needs labels that all rows share, and rows bring their own choices"
+            elif name in OF_CHOICES and not by_row:
+                yield "baselines", f"names: {name} needs rows with their own choices, and [data] choices is not set"
+        if "minilm-nearest-description" in table.names and not any(one.description for one in recipe.task.labels):
+            yield (
+                "baselines",
+                "names: minilm-nearest-description needs descriptions, and [task] labels has none",
+            )
+    for name, given in table.settings.items():
+        if name not in table.names:
+            near = unknown_keys([name], table.names, "baseline")
+            yield "baselines.settings", f"{near[0]}; only those in names can be set"
+            continue
+        faults: list[str] = []
+        read_settings(name, getattr(BASELINES.get(name), "settings", {}), given, faults)
+        for fault in faults:
+            yield f"baselines.settings.{name}", fault
+
+
+def _rung_faults(recipe: Recipe) -> Iterator[Fault]:
+    table = recipe.compare
+    known = list(dict.fromkeys([*recipe.baselines.names, *recipe.models.rungs, *own_rungs(recipe)]))
+    seen: dict[Chain, str] = {}
+    for rung in recipe.models.rungs:
+        chain = read_chain(rung)
+        if recipe.data.choices and chain.style == "code":
+            yield "models", f"rungs: {rung} answers with codes, and rows that bring their own choices have letters"
+        same = Chain(chain.stages, chain.style or recipe.task.style, chain.free)
+        if same in seen:
+            yield "models", f"rungs: {rung} is {seen[same]} once more, as [task] style says; name one of them"
+        seen[same] = rung
+    for fault in unknown_keys(table.noise, recipe.baselines.names, "baseline"):
+        yield "compare", f"noise: {fault}"
+    for fault in unknown_keys(table.curves, known, "rung"):
+        yield "compare", f"curves: {fault}"
+    wanted = recipe.export.rung
+    exportable = [*known, "best", "ship"]
+    if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "rung")), "")):
+        yield "export", f"rung: {fault}"
+    elif wanted and wanted not in ("best", "ship", *recipe.baselines.names) and read_chain(wanted).free:
+        yield "export", f"rung = {shown(wanted)}: answers in free text, which no bundle does; name another rung"
+    if not (recipe.stages or recipe.models.rungs or recipe.baselines.names):
+        yield "", "no stages, no [models] rungs and no [baselines] names: there is nothing to do"

@@ -1,0 +1,522 @@
+"""A recipe: one TOML file that says what to classify, with which model, through which stages.
+
+Owns the recipe's tables and their defaults. Reading a recipe loads no model and imports no tuning library, and all that
+is wrong with it is told at once: types and ranges are declared at the fields (``labelwright.settings``), the stages'
+tables are checked against the stages' own dataclasses, so a setting has one home, and what tables say of each other is
+in ``recipe_checks.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple, cast
+
+from labelwright.data.choices import LabelAs
+from labelwright.data.spelling import Similar
+from labelwright.data.task import Label, Task
+from labelwright.engines.protocol import BACKENDS, LONG_ROWS, UNEXPANDED_MASS, EngineSettings, device_fault
+from labelwright.errors import RecipeError
+from labelwright.models import names as model_names
+from labelwright.prompt import Style
+from labelwright.settings import BELOW_ONE, Check, Choice, Items, Range, Text, shown
+from workbench.recipe.faults import Faults, name_fault, store_fault, url_fault
+from workbench.recipe.fill import fill, read_table, unknown_keys
+
+# Where each stage lives: imported by name when a recipe lists it, and not before.
+STAGES = {
+    "prior": ("optimizers.prior", "PriorStage"),
+    "demos": ("optimizers.demos", "DemosStage"),
+    "neighbours": ("optimizers.neighbours", "NeighboursStage"),
+    "sft": ("optimizers.training.sft", "SftStage"),
+    "gepa": ("optimizers.gepa.stage", "GepaStage"),
+    "grpo": ("optimizers.training.grpo", "GrpoStage"),
+    "calibrate": ("optimizers.calibrate", "CalibrateStage"),
+}
+# What a run does where its recipe does not say.
+DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
+
+# A run keeps the rows, the splits, the task and the model it began with; other tables may change under way.
+FIXED_TABLES = ("data", "splits", "task", "model")
+
+DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"
+
+_LARGEST_FILE = 2**20
+
+Name = Annotated[str, Text()]
+Needed = Annotated[str, Text(least=1)]
+Names = Annotated[tuple[Needed, ...], Items()]
+Share = Annotated[float, Range(0, 1, "()", "a share between 0 and 1, such as 0.15")]
+
+
+class Chain(NamedTuple):
+    """A tuning of the model, as ``[models] rungs`` name it.
+
+    Attributes
+    ----------
+    stages : tuple of str
+    style : "name", "code" or None for the recipe's
+    free : bool
+        Whether it answers in free text.
+    """
+
+    stages: tuple[str, ...]
+    style: Style | None = None
+    free: bool = False
+
+    @property
+    def name(self) -> str:
+        """What ``read_chain`` reads."""
+        head = "free" if self.free else "+".join(self.stages) or "untuned"
+        return f"{head}@{self.style}" if self.style else head
+
+
+def read_chain(rung: str) -> Chain:
+    """The chain of a rung's name. Raises RecipeError for a stage or style that there is not.
+
+    >>> read_chain("sft+grpo@code")
+    Chain(stages=('sft', 'grpo'), style='code', free=False)
+    """
+    head, at, style = rung.partition("@")
+    if at and style not in ("name", "code"):
+        raise RecipeError(f"rung {shown(rung)}: expected @name or @code behind it, found {shown('@' + style)}")
+    stages = () if head in ("untuned", "free") else tuple(head.split("+"))
+    usable = [stage for stage in STAGES if stage != "calibrate"]
+    for stage in stages:
+        if stage not in usable:
+            also = "; every rung is calibrated by the comparison" if stage == "calibrate" else ""
+            raise RecipeError(
+                f"rung {shown(rung)}: no stage {shown(stage)}; expected untuned, free, or stages joined by +, of "
+                f"{', '.join(usable)}{also}"
+            )
+    return Chain(stages, cast("Style | None", style or None), head == "free")
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """``[data]``: a file (``path``) or a Hugging Face dataset (``hub``, read through ``datasets``).
+
+    Attributes
+    ----------
+    config, hub_splits, revision : str, tuple of str, str
+        The dataset's configuration, the splits to read (all of them by default; they are pooled, because the workbench
+        makes its own splits), and the commit to pin.
+    text, label, group, id : str
+        Column names; an empty ``group`` or ``id`` means there is none.
+    choices : str
+        Column of each row's own choices, where they differ by row; empty where rows share labels.
+    test_path : str
+        A file whose rows are the test split, whole. Rows of ``path`` with the text or the group of one of them are left
+        out, and ``[splits] test`` does not count.
+    out_of_scope : str
+        A label that is none: rows of it have no right answer. They are no part of the splits; the comparison asks how
+        well a rung's confidence tells them from test rows. Empty where there is none.
+    max_rows : int
+        Take this many rows of ``path``, drawn with the recipe's seed, so many of every label that it can stand on every
+        side; 0 takes all.
+    similar_labels : "refuse", "merge" or "keep"
+        What labels are that differ only in how they are written ("0" and "0.0", "Pool" and "pool ") among ``path``,
+        ``test_path``, ``out_of_scope`` and ``[task] labels``: an error, one label, or different labels.
+    choice_label : "auto", "text", "letter", "index0" or "index1"
+        What ``label`` holds where rows bring their own choices: the right one's text, its letter, or its number, from
+        0 or from 1. "auto" finds out, and refuses where several readings fit.
+    """
+
+    path: Name = ""
+    hub: Name = ""
+    config: Name = ""
+    hub_splits: Names = ()
+    revision: Name = ""
+    text: Needed = "text"
+    label: Needed = "label"
+    group: Name = ""
+    id: Name = ""
+    choices: Name = ""
+    test_path: Name = ""
+    out_of_scope: Name = ""
+    max_rows: Annotated[int, Range(0, expected="a number of rows, or 0 for all")] = 0
+    similar_labels: Similar = "refuse"
+    choice_label: LabelAs = "auto"
+
+    def __post_init__(self) -> None:
+        for one, other in (("text", "label"), ("text", "choices"), ("label", "choices"), ("label", "group")):
+            if getattr(self, one) == getattr(self, other):
+                raise RecipeError(f"{one} and {other} = {getattr(self, one)!r}: expected two columns")
+        if self.test_path and self.hub:
+            raise RecipeError("test_path goes with path; with hub, rows of all its splits are dealt anew")
+        if bool(self.path) == bool(self.hub):
+            given = "both" if self.path else "neither"
+            raise RecipeError(f"expected path (a file) or hub (a dataset id), found {given}: give one of them")
+
+
+@dataclass(frozen=True)
+class SplitTable:
+    """``[splits]``: shares of the rows, each above 0; train gets what they leave."""
+
+    dev: Share = 0.12
+    calib: Share = 0.12
+    test: Share = 0.2
+
+    def __post_init__(self) -> None:
+        if self.dev + self.calib + self.test >= 0.9:
+            raise RecipeError(
+                f"dev + calib + test = {self.dev + self.calib + self.test:g}: leave at least 0.1 of the rows for train"
+            )
+
+
+@dataclass(frozen=True)
+class TaskTable:
+    """``[task]``: what the model is asked to do. Without ``labels`` every label in the data is taken, sorted."""
+
+    instructions: Annotated[str, Text(least=1, most=100_000, lines=True)]
+    name: Name = ""
+    labels: tuple[Label, ...] = ()
+    style: Style = "name"
+
+
+@dataclass(frozen=True)
+class ModelTable:
+    """``[model]``: "smollm2", a Hugging Face id or a local folder; the rest is ``EngineSettings``."""
+
+    name: Needed = "smollm2"
+    backend: Annotated[str, Choice(BACKENDS)] = "transformers"
+    device: Annotated[str, Check(device_fault)] = "auto"
+    dtype: Name = "auto"
+    url: Annotated[str, Text(), Check(url_fault)] = ""
+    long_rows: Annotated[str, Choice(LONG_ROWS)] = "refuse"
+    unexpanded_mass: Annotated[float, BELOW_ONE] = UNEXPANDED_MASS
+    thinking_tokens: Annotated[int, Range(0, 1_000_000)] = 0
+
+    def __post_init__(self) -> None:
+        _ = self.settings  # refuses what the engines would refuse
+
+    @property
+    def settings(self) -> EngineSettings:
+        """Where and how the model runs."""
+        return EngineSettings(**{key: value for key, value in asdict(self).items() if key != "name"})
+
+
+@dataclass(frozen=True)
+class BaselineTable:
+    """``[baselines]``: which of ``baselines.BASELINES`` stand in the leaderboard.
+
+    Attributes
+    ----------
+    settings : mapping of name to mapping
+        ``[baselines.settings.NAME]``: parameters of that estimator other than its defaults.
+    """
+
+    names: Names = ("majority", "sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ModelsTable:
+    """``[models]``: which tunings of the language model stand in the leaderboard beside the run's own steps.
+
+    Attributes
+    ----------
+    rungs : tuple of str
+        Stages joined by "+" ("sft+grpo"), each tuned from the untuned model with the recipe's settings; "untuned", and
+        "free" for the untuned model that answers in free text. With "@code" or "@name" behind, the model answers in
+        that style whatever ``[task] style`` says.
+    """
+
+    rungs: Names = ()
+
+    def __post_init__(self) -> None:
+        faults = [fault for rung in self.rungs if (fault := _chain_fault(rung))]
+        if faults:
+            raise RecipeError("; ".join(faults))
+
+
+@dataclass(frozen=True)
+class CompareTable:
+    """``[compare]``: what the comparison measures besides the test scores.
+
+    Attributes
+    ----------
+    seeds : int
+        Trainings of every rung that trains no transformer, with the split fixed, and as many with the split varied.
+    heavy_seeds : int
+        The same for rungs that train a transformer.
+    curves : tuple of str
+        Rungs whose learning curve is drawn: test accuracy against training rows a label.
+    curve_rows : tuple of int
+        Training rows a label, each 1 or more; all there are is always one more point.
+    noise : tuple of str
+        Baselines, best of different families, that answer train rows they were not shown (three folds), to find rows
+        whose label they doubt together.
+    generate_rows : int
+        Test rows answered by free generation, to see how often the answer is a label; 0 leaves it out.
+    latency_rows : int
+        Rows timed one by one.
+    bootstrap : int
+        Resamples behind the 95 % intervals of all metrics but accuracy.
+    margin : float
+        Share of accuracy that a cheaper rung may lose and still be as good as the best; above 0, below 0.5. It is
+        shipped only where the test rows show that it loses no more.
+    """
+
+    seeds: Annotated[int, Range(1, 1000)] = 3
+    heavy_seeds: Annotated[int, Range(1, 1000)] = 1
+    curves: Names = ()
+    curve_rows: Annotated[tuple[Annotated[int, Range(1)], ...], Items()] = (1, 2, 4, 8, 16, 32)
+    noise: Names = ()
+    generate_rows: Annotated[int, Range(0)] = 64
+    latency_rows: Annotated[int, Range(1)] = 40
+    bootstrap: Annotated[int, Range(100, 100_000)] = 2000
+    margin: Annotated[float, Range(0, 0.5, "()", "a share of accuracy above 0 and below 0.5, such as 0.02")] = 0.02
+
+
+@dataclass(frozen=True)
+class ExportTable:
+    """``[export]``: ``merge`` writes whole weights instead of an adapter; ``golden_rows`` come from dev.
+
+    Attributes
+    ----------
+    rung : str
+        What is exported: the run's newest step where empty; "best" and "ship" are the verdict's; or a rung's name.
+    """
+
+    rung: Name = ""
+    merge: bool = False
+    golden_rows: Annotated[int, Range(1)] = 24
+
+
+@dataclass(frozen=True)
+class TrackingTable:
+    """``[tracking]``: MLflow's store and experiment. The environment's MLFLOW_TRACKING_URI goes before ``uri``."""
+
+    uri: Annotated[str, Text(), Check(store_fault)] = ""
+    experiment: Annotated[str, Text(most=400)] = ""
+    system_metrics: bool = True
+
+    def __post_init__(self) -> None:
+        if re.search("://[^@]*:[^@]*@", self.uri):
+            # The recipe is recorded with every run, and this message with who runs it.
+            raise RecipeError(
+                "uri holds a password: take it out, and set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
+                "MLFLOW_TRACKING_PASSWORD, in the environment"
+            )
+
+    def resolved_uri(self) -> str:
+        """The store to write to: the environment's, the recipe's, or SQLite under ``runs/``."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or self.uri or DEFAULT_TRACKING_URI
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole recipe, checked. ``stage_tables`` holds the settings of every stage listed, as they were written."""
+
+    name: str
+    path: Path
+    seed: int
+    stages: tuple[str, ...]
+    data: DataTable
+    splits: SplitTable
+    task: TaskTable
+    model: ModelTable
+    baselines: BaselineTable = field(default_factory=BaselineTable)
+    models: ModelsTable = field(default_factory=ModelsTable)
+    compare: CompareTable = field(default_factory=CompareTable)
+    export: ExportTable = field(default_factory=ExportTable)
+    tracking: TrackingTable = field(default_factory=TrackingTable)
+    stage_tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def stage(self, name: str) -> Any:
+        """The stage with the recipe's settings, whether or not ``stages`` lists it."""
+        return build_stage(name, self.stage_tables.get(name, {}), f"{self.path}, [{name}]")
+
+    def task_for(self, labels_in_data: tuple[str, ...], max_choices: int = 0) -> Task:
+        """The task, its labels taken from the data where the recipe names none.
+
+        Parameters
+        ----------
+        max_choices : int
+            The most choices of any row, where rows bring their own.
+        """
+        if self.data.choices:
+            return Task(self.task.name or self.name, self.task.instructions, (), max_choices)
+        labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
+        return Task(self.task.name or self.name, self.task.instructions, labels)
+
+    def fingerprints(self) -> dict[str, str]:
+        """One short hash for each table that a run keeps from its beginning, and for the seed."""
+        tables = {name: asdict(getattr(self, name)) for name in FIXED_TABLES}
+        # Keys that came later say nothing new where they are as they were before: older runs go on.
+        for name in ("similar_labels", "choice_label"):
+            if getattr(self.data, name) == getattr(DataTable, name):
+                del tables["data"][name]
+        tables["seed"] = {"seed": self.seed}
+        return {name: _short_hash(table) for name, table in tables.items()}
+
+
+TABLES: Mapping[str, type] = {
+    "data": DataTable,
+    "splits": SplitTable,
+    "task": TaskTable,
+    "model": ModelTable,
+    "baselines": BaselineTable,
+    "models": ModelsTable,
+    "compare": CompareTable,
+    "export": ExportTable,
+    "tracking": TrackingTable,
+}
+
+
+def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
+    """Read and check a recipe.
+
+    Parameters
+    ----------
+    whole : bool
+        False leaves out what tables say of each other: for looking at what was recorded, nothing of it counts.
+
+    Raises
+    ------
+    RecipeError
+        File missing or not TOML; unknown keys (with the nearest known one); wrong types; values out of range; tables
+        that contradict each other. All faults in one line.
+    """
+    from workbench.recipe.checks import cross_faults
+
+    path = Path(path)
+    document = _read_toml(path)
+    faults = Faults()
+    plain = {"name", "seed", "stages"}
+    known = (*TABLES, *STAGES)
+    faults.add("", unknown_keys(document, [*sorted(plain), *known]))
+    given = {name: document[name] for name in known if isinstance(document.get(name), dict)}
+    for name in known:
+        if name in document and name not in given:
+            faults.add("", [f"{name} must be a table: write [{name}] and its keys below it"])
+        elif name in ("data", "task") and name not in document:
+            faults.add("", [f"no [{name}] table; a recipe needs at least [data] and [task]"])
+    head = faults.read(_Head, {key: document[key] for key in plain if key in document}, "")
+    if "name" not in document and (fault := name_fault(path.stem)):
+        faults.add("", [f"the file's name {shown(path.stem)} stands for the recipe's: {fault}, or set name"])
+    if "task" in given:
+        given["task"] = {**given["task"], **_labels(given["task"], faults)}
+    read = {
+        table: faults.read(cls, given.get(table, {}), table)
+        for table, cls in TABLES.items()
+        if table in given or (table not in document and table not in ("data", "task"))
+    }
+    stage_tables = {stage: given[stage] for stage in STAGES if stage in given}
+    models = read.get("models")
+    in_rungs = [stage for rung in (models.rungs if models else ()) for stage in read_chain(rung).stages]
+    asked = dict.fromkeys([*(head.stages if head else ()), *in_rungs, *stage_tables])
+    stages = {stage: faults.read(_stage_class(stage), stage_tables.get(stage, {}), stage) for stage in asked}
+    if not faults.found:
+        assert head is not None
+        recipe = Recipe(
+            name=head.name or path.stem,
+            path=path,
+            seed=head.seed,
+            stages=head.stages,
+            stage_tables=stage_tables,
+            **read,
+        )
+        for table, fault in cross_faults(recipe, document, stages) if whole else ():
+            faults.add(table, [fault])
+    faults.raise_for(path)
+    # The user's own words: bundles that this recipe makes may name the folders that it names.
+    model_names.allow_folders_in(document)
+    return recipe
+
+
+def build_stage(name: str, table: Mapping[str, Any], where: str) -> Any:
+    """Import a stage's dataclass and fill it from its table. Raises RecipeError, as ``read_recipe`` does."""
+    return read_table(_stage_class(name), table, where)
+
+
+def own_rungs(recipe: Recipe) -> list[str]:
+    """Names of the rungs that the run's own steps will be."""
+    stages = [stage for stage in recipe.stages if stage != "calibrate"]
+    return [Chain(tuple(stages[:n])).name for n in range(len(stages) + 1)]
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The keys that stand above the first table."""
+
+    name: Name = ""
+    seed: Annotated[int, Range(0, 2**31 - 1 - 10_000)] = 0
+    stages: Annotated[tuple[str, ...], Items(distinct=False, most=100)] = DEFAULT_STAGES
+
+    def __post_init__(self) -> None:
+        if self.name and (fault := name_fault(self.name)):
+            raise RecipeError(f"name = {shown(self.name)}: {fault}")
+        unknown = [shown(stage) for stage in self.stages if stage not in STAGES]
+        if unknown:
+            raise RecipeError(f"stages: no stage {', '.join(unknown)}; known stages are {', '.join(STAGES)}")
+
+
+def _stage_class(name: str) -> type:
+    module, cls = STAGES[name]
+    return cast("type", getattr(importlib.import_module(module), cls))
+
+
+def _chain_fault(rung: str) -> str:
+    try:
+        stages = read_chain(rung).stages
+    except RecipeError as error:
+        return str(error)
+    # A run may go through a stage again ([stages]); a rung that names one twice is a slip.
+    twice = next((stage for number, stage in enumerate(stages) if stage in stages[:number]), None)
+    return f"rung {shown(rung)}: stage {shown(twice)} stands in it twice; name each stage once" if twice else ""
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        if not path.is_file():
+            raise RecipeError(f"{shown(str(path))}: no such recipe; give a TOML file such as runs/homeowner.toml")
+        if path.stat().st_size > _LARGEST_FILE:
+            raise RecipeError(f"{path}: larger than a megabyte; a recipe is a page of TOML, data goes into [data] path")
+        content = path.read_bytes()
+    except RecipeError:
+        raise
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{shown(str(path))}: cannot be read ({getattr(error, 'strerror', error)})") from error
+    if content.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        raise RecipeError(f"{path}: begins with a byte order mark; save the recipe as UTF-8 without one")
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not UTF-8 (byte {error.start}); save the recipe as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{path}: not TOML: {' '.join(str(error).split())[:300]}") from error
+
+
+def _labels(table: Mapping[str, Any], faults: Faults) -> dict[str, tuple[Label, ...]]:
+    """``labels`` as Label objects: given as names, or as tables with name and description."""
+    if "labels" not in table:
+        return {}
+    if table["labels"] == []:
+        faults.add("task", ["labels = []: expected two or more; leave it out to take them from the data"])
+    if not isinstance(table["labels"], list):
+        faults.add("task", ['labels must be a list of names, or of tables {name = "…", description = "…"}'])
+        return {"labels": ()}
+    labels = []
+    for number, entry in enumerate(table["labels"], start=1):
+        own: list[str] = []
+        label = None
+        if isinstance(entry, str | dict):
+            label = fill(Label, {"name": entry} if isinstance(entry, str) else entry, own)
+        else:
+            own.append(f"expected a name or a table, found {shown(entry)}")
+        labels += [label] if label else []
+        faults.add("task", [f"label {number}: {fault}" for fault in own])
+    return {"labels": tuple(labels)}
+
+
+def _short_hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

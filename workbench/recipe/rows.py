@@ -1,0 +1,356 @@
+"""Rows in, splits out: reads a recipe's data, makes its labels one list, and deals the rows to four sides.
+
+The splits of a run are written once (``splits.json``: ids by side and a digest of the rows) and read by every later
+command, so that a changed file is noticed instead of quietly moving rows between train and test.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from labelwright.data.choices import over_letters, read_label_as
+from labelwright.data.parquet_rows import class_name
+from labelwright.data.records import listed
+from labelwright.data.spelling import Source, label_key, reconcile, text_key
+from labelwright.data.task import (
+    Example,
+    Splits,
+    check_examples,
+    conflicts,
+    examples_from_records,
+    family_keys,
+    read_examples,
+)
+from labelwright.errors import DataError, MissingExtraError
+from workbench.recipe.dealing import deal, dealt_remarks, families_of
+from workbench.recipe.recipe import DataTable, SplitTable
+from workbench.run.folder import read_json
+
+SIDES = ("train", "dev", "calib", "test")
+# Rows of a label that ``max_rows`` leaves where it can: one for every side.
+_ROWS_A_LABEL = len(SIDES)
+
+
+class Rows(list[Example]):
+    """A recipe's rows; ``remarks`` say what was done to them, a sentence each, for whoever must trust the numbers."""
+
+    def __init__(self, rows: Iterable[Example] = (), remarks: Sequence[str] = ()) -> None:
+        super().__init__(rows)
+        self.remarks = list(remarks)
+
+
+def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int = 0) -> Rows:
+    """Read and check the recipe's rows.
+
+    Parameters
+    ----------
+    labels : sequence of str, optional
+        The task's labels; without them every label that occurs is taken.
+    seed : int
+        Draws ``max_rows`` rows.
+
+    Returns
+    -------
+    Rows
+        Over letters where rows bring their own choices. Those of ``test_path`` have ``side`` "test".
+
+    Raises
+    ------
+    DataError
+        Whatever ``read_examples``, ``reconcile`` and ``check_examples`` refuse; labels that only the test file has; a
+        dataset id that cannot be read.
+    """
+    source = table.path or table.hub
+    files = {source: _read(table, table.path)}
+    if table.test_path:
+        files[table.test_path] = _read(table, table.test_path)
+    remarks: list[str] = []
+    if table.choices:
+        files = {name: _in_scope(rows, table) for name, rows in files.items()}
+        label_as = table.choice_label
+        if label_as == "auto":
+            label_as = read_label_as([row for rows in files.values() for row in rows], " and ".join(files))
+        files = {name: over_letters(rows, name, label_as) for name, rows in files.items()}
+    else:
+        files = _reconciled(files, table, labels, remarks)
+    rows = files[source]
+    check_examples(rows, labels, source, least_rows=1 if table.test_path or table.choices else 2)
+    test: list[Example] = []
+    if table.test_path:
+        test = files[table.test_path]
+        check_examples(test, labels, table.test_path, least_rows=0)
+        remarks += _test_remarks(test, table.test_path)
+        test = _as_test(test, {row.id for row in rows})
+        rows = _apart(rows, test, table, remarks)
+    if table.max_rows:
+        rows = _drawn(rows, table.max_rows, seed)
+    if not table.choices:
+        _refuse_untaught(rows, test, table)
+    return Rows([*rows, *test], remarks)
+
+
+def load_out_of_scope(table: DataTable) -> list[Example]:
+    """Rows of the label that is none, of the test file where there is one; nothing where the recipe names none."""
+    if not table.out_of_scope:
+        return []
+    return [row for row in _read(table, table.test_path or table.path) if _is_out_of_scope(row.label, table)]
+
+
+def _read(table: DataTable, path: str) -> list[Example]:
+    """The rows of a file, or of the dataset where there is no path."""
+    columns: dict[str, str | None] = {
+        role: getattr(table, role) or None for role in ("text", "label", "group", "id", "choices")
+    }
+    if path:
+        return read_examples(path, **columns)  # type: ignore[arg-type]
+    return examples_from_records(_hub_records(table), columns, table.hub)
+
+
+def _is_out_of_scope(label: str, table: DataTable) -> bool:
+    if table.similar_labels == "merge":
+        return label_key(label) == label_key(table.out_of_scope)
+    return label == table.out_of_scope
+
+
+def _in_scope(rows: list[Example], table: DataTable) -> list[Example]:
+    return [row for row in rows if not table.out_of_scope or not _is_out_of_scope(row.label, table)]
+
+
+def _reconciled(
+    files: dict[str, list[Example]], table: DataTable, labels: Sequence[str] | None, remarks: list[str]
+) -> dict[str, list[Example]]:
+    """The rows in scope with their labels written alike."""
+    named = [Source("the recipe's labels", dict.fromkeys(labels, 0), listed=True)] if labels else []
+    if table.out_of_scope:
+        named.append(Source("the recipe's out_of_scope", {table.out_of_scope: 0}, listed=True))
+    counts = {name: Counter(row.label for row in rows) for name, rows in files.items()}
+    remedy = 'set [data] similar_labels = "merge" (they are one label) or "keep" (they are different labels)'
+    written = reconcile([*named, *(Source(*item) for item in counts.items())], table.similar_labels, remedy)
+    changed = {
+        f"{label!r} ({n} rows of {name}) as {written[label]!r}"
+        for name, found in counts.items()
+        for label, n in found.items()
+        if written[label] != label
+    }
+    if changed:
+        remarks.append(f"labels read as similar_labels says: {listed(sorted(changed), 8)}")
+    files = {name: [replace(row, label=written[row.label]) for row in rows] for name, rows in files.items()}
+    if table.out_of_scope and not any(row.label == table.out_of_scope for rows in files.values() for row in rows):
+        remarks.append(f"no row has the label {table.out_of_scope!r} that out_of_scope names")
+    return {name: _in_scope(rows, table) for name, rows in files.items()}
+
+
+def _test_remarks(test: Sequence[Example], path: str) -> list[str]:
+    """What makes a given test file less of a test; it is measured on as it is."""
+    remarks = []
+    if same := conflicts(test):
+        remarks.append(f"{path}: no answer is right for texts with several labels, which are kept: {'; '.join(same)}")
+    if len(labels := {row.label for row in test}) == 1:
+        remarks.append(f"{path}: all rows have the label {next(iter(labels))!r}: this measures one label only")
+    return remarks
+
+
+def _as_test(test: Sequence[Example], taken: set[str]) -> list[Example]:
+    """The test file's rows, marked, with ids that no other row has: without a column both files number their rows."""
+    prefix = "test:"
+    while any(f"{prefix}{row.id}" in taken for row in test):
+        prefix += ":"
+    return [replace(row, id=f"{prefix}{row.id}", side="test") for row in test]
+
+
+def _apart(rows: list[Example], test: list[Example], table: DataTable, remarks: list[str]) -> list[Example]:
+    """The rows that no family connects with a test row; how many are left out, and why, goes to the remarks."""
+    held: set[int] = set()
+    for family in families_of([*rows, *test]):
+        if family[-1] >= len(rows):
+            held.update(i for i in family if i < len(rows))
+    if not held:
+        return rows
+    by_key = {key: row for row in reversed(test) for key in family_keys(row)}
+    twins: dict[int, Example] = {}
+    for i in sorted(held):
+        same, near, *_ = (by_key.get(key) for key in family_keys(rows[i]))
+        if twin := same or near:
+            twins[i] = twin
+    told = f"{len(held)} rows of {table.path} are left out: "
+    told += f"{len(twins)} have the text of a row of {table.test_path}, {len(held) - len(twins)} belong to its groups"
+    if twins:
+        # The least alike are what a reader wants to see.
+        i, twin = min(twins.items(), key=lambda item: (text_key(rows[item[0]].text) == text_key(item[1].text), item[0]))
+        told += f"; row {rows[i].id} {_short(rows[i].text)!r} is row {twin.id} {_short(twin.text)!r} of the test"
+        n_otherwise = sum(rows[i].label != twin.label for i, twin in twins.items())
+        told += f"; {n_otherwise} of them are labelled otherwise there" if n_otherwise else ""
+    remarks.append(told)
+    return [row for i, row in enumerate(rows) if i not in held]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:59]}…"
+
+
+def _drawn(rows: list[Example], n: int, seed: int) -> list[Example]:
+    """``n`` rows drawn by chance; of rare labels enough for every side, in place of rows of the most frequent ones."""
+    if n >= len(rows):
+        return rows
+    chance = random.Random(seed)
+    chosen = set(chance.sample(range(len(rows)), n))
+    of_label: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        of_label[row.label].append(i)
+    if n < len(of_label):
+        raise DataError(f"max_rows = {n}: the rows have {len(of_label)} labels; expected at least one row of each")
+    wanted = min(_ROWS_A_LABEL, n // len(of_label))
+    for label in sorted(of_label):
+        have = [i for i in of_label[label] if i in chosen]
+        lacking = min(wanted, len(of_label[label])) - len(have)
+        if lacking > 0:
+            chosen.update(chance.sample([i for i in of_label[label] if i not in chosen], lacking))
+    while len(chosen) > n:
+        most = max(sorted(of_label), key=lambda label: sum(i in chosen for i in of_label[label]))
+        chosen.remove(chance.choice([i for i in of_label[most] if i in chosen]))
+    return [rows[i] for i in sorted(chosen)]
+
+
+def _refuse_untaught(rows: Sequence[Example], test: Sequence[Example], table: DataTable) -> None:
+    """Refuse labels that only the test file has rows of: no classifier could learn them."""
+    taught = {row.label for row in rows}
+    untaught = Counter(row.label for row in test if row.label not in taught)
+    if untaught:
+        told = listed((f"{label!r} ({n} row{'' if n == 1 else 's'})" for label, n in untaught.most_common()), 8)
+        raise DataError(
+            f"{table.test_path}: labels that no row of {table.path} teaches (rows that are also in the test are left "
+            f"out): {told}; add rows of them, or remove these; a label that is none goes into [data] out_of_scope"
+        )
+    if len(taught) < 2:
+        raise DataError(f"{table.path}: rows of one label are left, {next(iter(taught), 'none')!r}; two are needed")
+
+
+def max_choices(rows: Sequence[Example]) -> int:
+    """The most choices of any row; 0 where rows share labels."""
+    return max((len(row.choices or ()) for row in rows), default=0)
+
+
+def make_splits(rows: Sequence[Example], shares: SplitTable, seed: int) -> Splits:
+    """Deal rows to train, dev, calib and test: grouped, stratified, the same for the same rows and seed.
+
+    Rows of one group, and rows whose normalised texts are equal, form one family and stay on one side;
+    ``workbench.recipe.dealing.deal`` says who gets which. Rows given as the test side are the test side, whole.
+
+    Returns
+    -------
+    Splits
+        Every row on exactly one side, in the order of ``rows``.
+
+    Raises
+    ------
+    DataError
+        If the rows form too few families for all sides.
+    """
+    given = tuple(row for row in rows if row.side == "test")
+    dealt = deal([row for row in rows if row.side is None], _shares(shares, bool(given)), seed)
+    return Splits(dealt["train"], dealt["dev"], dealt["calib"], given or dealt["test"])
+
+
+def split_remarks(splits: Splits, shares: SplitTable) -> list[str]:
+    """What the reader should know of how rows were dealt, a sentence each; nothing where all came out as asked."""
+    given = any(row.side for side in SIDES for row in getattr(splits, side))
+    by_row = any(row.choices for row in splits.train)
+    return dealt_remarks(splits, _shares(shares, given), missing=not by_row)
+
+
+def _shares(shares: SplitTable, given_test: bool) -> dict[str, float]:
+    """Of the sides other than train; a test side that is given takes none."""
+    return {"dev": shares.dev, "calib": shares.calib} | ({} if given_test else {"test": shares.test})
+
+
+def split_digest(splits: Splits) -> str:
+    """16 hex digits over side, id, text, label and group of every row."""
+    digest = hashlib.sha256()
+    for side in SIDES:
+        for row in getattr(splits, side):
+            line = json.dumps([side, row.id, row.text, row.label, row.choices, row.group], ensure_ascii=False)
+            digest.update(line.encode() + b"\n")
+    return digest.hexdigest()[:16]
+
+
+def split_summary(splits: Splits, remarks: Sequence[str] = ()) -> dict[str, Any]:
+    """Rows by side, labels and digest, and what there is to say of the rows, for reports."""
+    sides = {side: len(getattr(splits, side)) for side in SIDES}
+    labels = {row.label for side in SIDES for row in getattr(splits, side)}
+    return {**sides, "n_labels": len(labels), "digest": split_digest(splits), "remarks": list(remarks)}
+
+
+def splits_document(splits: Splits) -> dict[str, Any]:
+    """What ``splits.json`` holds: ids by side, and the digest."""
+    ids = {side: [row.id for row in getattr(splits, side)] for side in SIDES}
+    return {"digest": split_digest(splits), "ids": ids}
+
+
+def read_splits(path: Path, rows: Sequence[Example]) -> Splits:
+    """The splits written at ``path``, filled with the rows' text.
+
+    Raises
+    ------
+    DataError
+        If the rows are not those that were split.
+    """
+    written = read_json(path)
+    by_id = {row.id: row for row in rows}
+    changed = DataError(
+        f"the data changed since the run began ({path} has digest {written['digest']}): "
+        f"put the rows back, or start a new run with `make demo`"
+    )
+    if sorted(by_id) != sorted(id for side in SIDES for id in written["ids"][side]):
+        raise changed
+    splits = Splits(**{side: tuple(by_id[id] for id in written["ids"][side]) for side in SIDES})
+    if split_digest(splits) != written["digest"]:
+        raise changed
+    return splits
+
+
+def _hub_records(table: DataTable) -> list[dict[str, Any]]:
+    """All rows of a Hugging Face dataset, class numbers turned into names."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtraError('reading a dataset id needs datasets: pip install "labelwright[tune]"') from error
+    try:
+        loaded = datasets.load_dataset(table.hub, table.config or None, revision=table.revision or None)
+    except Exception as error:  # what a hub can answer has no common base class
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"dataset {table.hub!r} cannot be read: {reason}; check the id, or download it and set path"
+        ) from error
+    wanted = table.hub_splits or tuple(loaded)
+    used = [column for column in (table.text, table.label, table.group, table.id, table.choices) if column]
+    records: list[dict[str, Any]] = []
+    for split in wanted:
+        if split not in loaded:
+            raise DataError(f"dataset {table.hub!r} has no split {split!r}; it has {', '.join(map(str, loaded))}")
+        part = loaded[split]
+        features = dict(part.features)
+        # Other columns may hold what Python has no type for, such as dates after the year 9999.
+        if hasattr(part, "select_columns") and set(used) <= set(features):
+            part = part.select_columns(used)
+        classes = {column: feature for column, feature in features.items() if hasattr(feature, "int2str")}
+        for record in part:
+            named = {column: _class_name(record[column], classes[column]) for column in classes if column in record}
+            records.append({**record, **named})
+    return records
+
+
+def _class_name(value: Any, feature: Any) -> Any:
+    """What ``datasets`` calls a class number; a number that is none is for whoever reads the column to refuse."""
+    try:
+        if isinstance(value, int) and value >= 0:
+            return feature.int2str(value)
+    except ValueError:
+        pass
+    return class_name(value, ())

@@ -1,0 +1,39 @@
+"""One warm engine at a time, and what a folder of weights weighs."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+from labelwright.bundle.files import folder_digest
+from labelwright.engines.protocol import Engine, Weights, open_engine
+from workbench.recipe.recipe import ModelTable
+
+
+class Engines:
+    """Opens engines as the recipe says and keeps the last one warm. Weights are told apart by content, not by path."""
+
+    def __init__(self, model: ModelTable) -> None:
+        self._model = model
+        self._key: tuple[str, str] | None = None
+        self._engine: Engine | None = None
+
+    def __call__(self, weights: Weights) -> Engine:
+        """The engine over these weights."""
+        key = (weights.base, folder_digest(weights.folder) if weights.folder else "")
+        if self._engine is None or key != self._key:
+            # The old model goes before the new one comes: two of them may not fit.
+            self.close()
+            self._engine = open_engine(weights, self._model.settings)
+            self._key = key
+        return self._engine
+
+    def close(self) -> None:
+        """Let the open engine go."""
+        self._engine = self._key = None
+        gc.collect()
+
+
+def size_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,269 @@
+"""What makes a result stale: hashes of the code that made it, of library versions, of models' files, of settings.
+
+Results of rungs are kept under such hashes, so that whatever changed is done again and nothing else is. Code counts as
+what it does: every module of the house that a rung can import, without comments and docstrings.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from labelwright.models.packaged import cache_dir
+
+ROOT = Path(__file__).resolve().parents[2]
+_HOUSE = ("labelwright", "programs", "rewards", "optimizers", "baselines", "workbench")
+# Imported by what a rung imports, and without a part in its numbers: nothing of a rung is recorded or reported from its
+# process, and what a recipe's tables say of each other is refused before there is one.
+_NEVER_RUN = ("workbench.tracking", "workbench.report", "workbench.compare.verdict", "workbench.recipe.checks")
+# Answered by language models; no small classifier runs in these rungs.
+_NOT_IN_MODELS = (*_NEVER_RUN, "baselines", "labelwright.engines.predictor")
+# What libraries themselves stand on and is not imported by name here.
+_UNDER = {"sklearn": ("scipy", "numpy"), "transformers": ("tokenizers", "torch"), "trl": ("accelerate",)}
+# Settings that name a model by folder or id.
+_MODEL_SETTINGS = ("model", "encoder")
+_VARIABLE = "LABELWRIGHT_IDENTITY"
+# Hashes of larger files are kept, for models weigh gigabytes.
+_LARGE_BYTES = 1 << 20
+# What this process found, for the processes that work for it.
+_KNOWN: dict[str, dict[str, str]] = {"code": {}, "content": {}}
+
+
+def short_hash(value: Any) -> str:
+    """16 hex digits of a value that JSON can hold; what it cannot hold counts as its text."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def baseline_code(module: str) -> str:
+    """The version of the code behind a rung without a language model, whose family lives in ``module``."""
+    return code_version(("workbench.compare.worker", "optimizers.calibrate", module), _NEVER_RUN)
+
+
+def model_code(backend: str) -> str:
+    """The version of the code that measures a rung of the language model; its stages' is ``step_code``'s."""
+    return code_version(("workbench.compare.worker", "optimizers.calibrate", _backend(backend)), _NOT_IN_MODELS)
+
+
+def step_code(stages: Sequence[str], backend: str) -> str:
+    """The version of the code that runs these stages one after another.
+
+    Of the workbench only the loop itself counts: the rest prepares rows and settings, which are in a step's key as they
+    are.
+    """
+    from workbench.recipe.recipe import STAGES
+
+    modules = tuple(STAGES[stage][0] for stage in stages)
+    return code_version(("workbench.run.pipeline", _backend(backend), *modules), (*_NOT_IN_MODELS, "workbench"))
+
+
+def code_version(entries: tuple[str, ...], left_out: tuple[str, ...] = ()) -> str:
+    """A hash of the modules ``entries``, of all that they import of the house, and of the libraries under those.
+
+    Imports inside functions count, those for type checkers do not. A process that works for another takes that one's
+    word for it (``handed_down``): code that is edited while a comparison runs is the next comparison's.
+
+    Parameters
+    ----------
+    left_out : tuple of str
+        Modules, or packages with all below them, that are not followed.
+    """
+    name = " ".join([*entries, "without", *left_out])
+    if name in _told("code"):
+        return _told("code")[name]
+    seen: dict[str, str] = {}
+    libraries: set[str] = set()
+    waiting = list(entries)
+    while waiting:
+        module = waiting.pop()
+        path = _path_of(module)
+        if module in seen or path is None:
+            continue
+        about = path.stat()
+        code = _read(path, about.st_mtime_ns, about.st_size)
+        seen[module] = code.digest
+        libraries |= code.libraries
+        for dotted in code.house:
+            # Importing a.b runs a first.
+            parts = dotted.split(".")
+            names = [".".join(parts[: n + 1]) for n in range(len(parts))]
+            waiting += [name for name in names if not _is_below(name, left_out) or name in entries]
+    under = {name for library in libraries for name in _UNDER.get(library, ())}
+    version = short_hash([sorted(seen.items()), sorted(map(_version, libraries | under))])
+    return _remember("code", name, version)
+
+
+def content_of(model: str, fetch: bool = True) -> str:
+    """A hash of a model's files: of a folder its contents, of a hub's id the commit that is here.
+
+    Empty for what arrives as a package, whose hash is in the code that fetches it, and for what is not known.
+
+    Parameters
+    ----------
+    fetch : bool
+        Ask the hub for an id that was never fetched, so that its first use does not change what it is called.
+    """
+    if model in _told("content"):
+        return _told("content")[model]
+    name = model.rpartition(":")[2]
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return _remember("content", model, _folder_content(folder))
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith((".", "/")):
+        return ""
+    # One commit for as long as this process lives.
+    if model in _KNOWN["content"]:
+        return _KNOWN["content"][model]
+    return _remember("content", model, _commit_of(name, fetch))
+
+
+def settings_content(settings: Mapping[str, Any]) -> list[str]:
+    """``content_of`` of the models that a stage's or an estimator's settings name."""
+    named = [settings.get(key) for key in _MODEL_SETTINGS]
+    return [content_of(name) for name in named if isinstance(name, str) and name]
+
+
+def handed_down() -> dict[str, str]:
+    """Environment variables that give a child process this one's versions, as far as it knows them."""
+    return {_VARIABLE: json.dumps(_KNOWN)}
+
+
+@functools.cache
+def environment() -> str:
+    """A hash of all installed distributions and their versions."""
+    return short_hash(sorted(f"{one.name}=={one.version}" for one in importlib.metadata.distributions()))
+
+
+class _Code(NamedTuple):
+    """A module as far as it counts: a hash of what it does, and what it imports."""
+
+    digest: str
+    house: frozenset[str]
+    libraries: frozenset[str]
+
+
+@functools.cache
+def _read(path: Path, modified_ns: int, n_bytes: int) -> _Code:
+    tree = ast.parse(path.read_bytes(), str(path))
+    house: set[str] = set()
+    libraries: set[str] = set()
+    for dotted in _imports(tree):
+        top = dotted.split(".")[0]
+        if top in _HOUSE:
+            house.add(dotted)
+        elif top not in sys.stdlib_module_names:
+            libraries.add(top)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _is_told(node):
+            node.body = node.body[1:]
+    digest = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return _Code(digest, frozenset(house), frozenset(libraries))
+
+
+def _is_told(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return ast.get_docstring(node, clean=False) is not None
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    """Dotted names of what is imported at or below a node, but not for type checkers alone."""
+    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        for other in node.orelse:
+            yield from _imports(other)
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        # What is imported may be a module or a name in one; a name leads nowhere.
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    for inner in ast.iter_child_nodes(node):
+        yield from _imports(inner)
+
+
+def _path_of(module: str) -> Path | None:
+    """The file of a module of the house, where there is one."""
+    below = ROOT.joinpath(*module.split("."))
+    return next((path for path in (below.with_suffix(".py"), below / "__init__.py") if path.is_file()), None)
+
+
+def _is_below(module: str, packages: Iterable[str]) -> bool:
+    return any(module == one or module.startswith(one + ".") for one in packages)
+
+
+def _backend(name: str) -> str:
+    from labelwright.engines.protocol import BACKENDS
+
+    return BACKENDS[name][0]
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    return importlib.metadata.packages_distributions()
+
+
+@functools.cache
+def _version(library: str) -> str:
+    """Of an imported package, its distributions and their versions."""
+    found = [f"{name}=={importlib.metadata.version(name)}" for name in sorted(set(_distributions().get(library, ())))]
+    return f"{library}: {', '.join(found) or 'none'}"
+
+
+def _folder_content(folder: Path) -> str:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return short_hash([[path.relative_to(folder).as_posix(), _file_hash(path)] for path in files])
+
+
+def _file_hash(path: Path) -> str:
+    """SHA-256 of a file; of a large one it is kept, by what changes whenever the file does."""
+    about = path.stat()
+    stamp = [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
+    kept = cache_dir() / "file-hashes" / f"{short_hash(str(path.absolute()))}.json"
+    if about.st_size >= _LARGE_BYTES:
+        try:
+            known = json.loads(kept.read_text(encoding="utf-8"))
+            if known["stamp"] == stamp:
+                return str(known["sha256"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if about.st_size >= _LARGE_BYTES:
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            part = kept.with_name(f".{kept.name}.{os.getpid()}")
+            part.write_text(json.dumps({"stamp": stamp, "sha256": found}), encoding="utf-8")
+            part.replace(kept)
+        except OSError:
+            pass  # It is only hashed again.
+    return found
+
+
+def _commit_of(repository: str, fetch: bool) -> str:
+    """The commit of a hub's repository that is in the cache; empty where none is and none can be had."""
+    try:
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+        found = try_to_load_from_cache(repository, "config.json")
+        if not isinstance(found, str) and fetch:
+            found = hf_hub_download(repository, "config.json")
+    except Exception:  # offline, no such id, refused: whoever opens the model says so
+        return ""
+    return Path(found).parent.name if isinstance(found, str) else ""
+
+
+def _remember(what: str, name: str, value: str) -> str:
+    _KNOWN[what][name] = value
+    return value
+
+
+def _told(what: str) -> dict[str, str]:
+    """What the process that this one works for found."""
+    given = os.environ.get(_VARIABLE)
+    return json.loads(given)[what] if given else {}
