@@ -1,8 +1,11 @@
 # RECIPE=… chooses the recipe, RUN=… one of its runs (default: the newest), FORCE=1 does a finished step again,
-# RUNG=… names a rung: compare does it again, export exports it ("best" and "ship" are the verdict's).
+# CANDIDATE=… names a candidate: compare does it again, export exports it ("best" and "ship" are the verdict's).
 RECIPE ?= runs/homeowner.toml
 RUN ?=
-RUNG ?=
+CANDIDATE ?=
+ifdef RUNG
+$(error RUNG is called CANDIDATE now: make … CANDIDATE=…)
+endif
 PORT ?= 5000
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
@@ -13,9 +16,9 @@ PY := .venv/bin/python
 typed = '$(subst ','\'',$(value $1))'
 WORK = $(PY) -m workbench $@ $(call typed,RECIPE) $(if $(value RUN),--run=$(call typed,RUN))
 REDO = $(if $(FORCE),--force)
-ONE = $(if $(value RUNG),--rung=$(call typed,RUNG))
+ONE = $(if $(value CANDIDATE),--candidate=$(call typed,CANDIDATE))
 # Through the environment, since a text may have several lines; exported under its own name it would be expanded.
-unexport TEXT RECIPE RUN RUNG FORCE PORT MODEL DTYPE
+unexport TEXT RECIPE RUN CANDIDATE FORCE PORT MODEL DTYPE
 export LABELWRIGHT_TEXT := $(value TEXT)
 
 .DEFAULT_GOAL := help
@@ -35,7 +38,7 @@ calibrate: $(READY) ## fit the probabilities
 	@$(WORK) $(REDO)
 compare: $(READY) ## score everything on test, write the report
 	@$(WORK) $(REDO) $(ONE)
-export: $(READY) ## write the bundle, check it, register it (RUNG=ship: whatever the comparison says to ship)
+export: $(READY) ## write the bundle, check it, register it (CANDIDATE=ship: whatever the comparison says to ship)
 	@$(WORK) $(REDO) $(ONE)
 predict: $(READY) ## ask the bundle: make predict TEXT='the pool is green'
 	@$(WORK) --text="$$LABELWRIGHT_TEXT"

@@ -1,8 +1,8 @@
 """Baselines: what a tuned model must beat. Scikit-learn classifiers over texts, one family a file.
 
 All are ``baselines.base.TextClassifier``: ``fit``, ``predict``, ``predict_proba``, ``classes_`` (sorted), ``save``
-and ``load`` without pickle. A new rung is a factory in its family's file and a line in ``BASELINES``; families are
-imported when asked for, so that one whose library is missing is one missing rung.
+and ``load`` without pickle. A new candidate is a factory in its family's file and a line in ``BASELINES``; families are
+imported when asked for, so that one whose library is missing is one missing candidate.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Baseline(NamedTuple):
-    """Where a rung's factory lives, and what the rung is, in a line for reports.
+    """Where a candidate's factory lives, and what the candidate is, in a line for reports.
 
     ``heavy`` says that it trains a transformer, ``zero_shot`` that it learns nothing from the rows but their labels,
     ``settings`` what a recipe may set of it.
@@ -100,17 +100,17 @@ _GIVEN = ("labels", "random_state")
 
 
 def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = None) -> TextClassifier:
-    """An unfitted rung, with its settings changed.
+    """An unfitted candidate, with its settings changed.
 
-    A rung to which a label's name means something, a zero-shot one or one of choices, knows the task's labels and
+    A candidate to which a label's name means something, a zero-shot one or one of choices, knows the task's labels and
     refuses others.
 
     Raises
     ------
     DataError
-        The rung cannot do the task.
+        The candidate cannot do the task.
     RecipeError
-        There is no such rung, it has no such setting, or a setting is of another type or out of range.
+        There is no such candidate, it has no such setting, or a setting is of another type or out of range.
     """
     if name not in BASELINES:
         raise RecipeError(f"there is no baseline {name!r}: expected one of {', '.join(BASELINES)}")

@@ -1,4 +1,4 @@
-"""What every rung without a prompt has in common: scikit-learn's contract over a predictor.
+"""What every candidate without a prompt has in common: scikit-learn's contract over a predictor.
 
 A family's estimator stores its settings and says how to train (``_train``); checking, columns, saving and loading are
 here. What is trained is a ``labelwright.predictors.Predictor``, so that what is measured is what ships.

@@ -1,4 +1,4 @@
-"""Zero-shot rungs that ask a model made for it: entailment, and GLiClass. They take the labels from ``y``, no more.
+"""Zero-shot candidates that ask a model made for it: entailment, and GLiClass. They take only labels from ``y``.
 
 ``y`` must hold the label names themselves: scikit-learn's ``cross_val_predict`` turns them into numbers first.
 """

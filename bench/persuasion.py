@@ -58,9 +58,11 @@ def measure(recipe_path: Path, folders: Sequence[Path]) -> None:
     dev = make_splits(read_rows(recipe), recipe.splits, recipe.seed).for_tuning().dev
     texts = [row.text for row in dev]
     groups = [row.group if row.group is not None else f"row {row.id}" for row in dev]
-    found = [(folder.name, folder) for folder in folders] or list(kept_bundles(RUNS / recipe.name / "rungs"))
+    found = [(folder.name, folder) for folder in folders] or list(kept_bundles(RUNS / recipe.name / "candidates"))
     if not found:
-        raise DataError(f"no bundle under {RUNS / recipe.name / 'rungs'}: run `make compare` first, or name folders")
+        raise DataError(
+            f"no bundle under {RUNS / recipe.name / 'candidates'}: run `make compare` first, or name folders"
+        )
     print("| classifier | " + " | ".join(f"{name}: {text.strip()!r}" for name, text in SENTENCES.items()) + " |")
     print("|---|" + "---|" * len(SENTENCES))
     for name, folder in found:
@@ -84,11 +86,11 @@ def shares_moved(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> list[n
 
 
 def kept_bundles(root: Path) -> Iterator[tuple[str, Path]]:
-    """The newest bundle of every rung that a comparison kept."""
-    for rung in sorted(root.iterdir()) if root.is_dir() else []:
-        kept = sorted(rung.glob("*/bundle.json"), key=lambda path: path.stat().st_mtime)
+    """The newest bundle of every candidate that a comparison kept."""
+    for candidate in sorted(root.iterdir()) if root.is_dir() else []:
+        kept = sorted(candidate.glob("*/bundle.json"), key=lambda path: path.stat().st_mtime)
         if kept:
-            yield rung.name, kept[-1].parent
+            yield candidate.name, kept[-1].parent
 
 
 if __name__ == "__main__":

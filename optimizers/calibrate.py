@@ -2,7 +2,7 @@
 
 ``best_calibration`` tries temperature, per-label bias, and both, each with several penalties. Grouped cross-validation
 picks, and decides whether any of them is better than none at all. ``CalibrateStage.calibrated`` is the one home of a
-candidate's calibration: the run's stage and the comparison of every rung call it, with the recipe's settings, and what
+one's calibration: the run's stage and the comparison of every candidate call it, with the recipe's settings, and what
 it returns is what is measured and what ships. Weights and prompt stay.
 """
 
@@ -32,7 +32,7 @@ N_FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Tried:
     """One way to calibrate and its cross-validated probabilities, shape (n_rows, n_labels)."""
 
     temperature: bool
@@ -62,7 +62,7 @@ class Chosen:
         In nats, of the scores as they are, and cross-validated; equal where the variant is "none".
     probs : ndarray of shape (n_rows, n_labels)
         Cross-validated probabilities: what to measure on these rows themselves.
-    best : Candidate
+    best : Tried
         The best of all tried, also where it is not better than none.
     """
 
@@ -72,7 +72,7 @@ class Chosen:
     log_loss_before: float
     log_loss_after: float
     probs: Floats
-    best: Candidate
+    best: Tried
 
 
 def best_calibration(
@@ -83,7 +83,7 @@ def best_calibration(
     penalties: Sequence[float] = PENALTIES,
     n_folds: int = N_FOLDS,
     seed: int = 0,
-    progress: Callable[[int, int, Candidate], None] | None = None,
+    progress: Callable[[int, int, Tried], None] | None = None,
 ) -> Chosen:
     """The calibration of lowest cross-validated log loss, or none where none is better than the scores as they are.
 
@@ -97,7 +97,7 @@ def best_calibration(
     penalties : sequence of float, each above 0
     n_folds : int, at least 2
     progress : callable, optional
-        Called after each candidate with its number, how many there are, and the candidate.
+        Called after each one with its number, how many there are, and the one.
 
     Raises
     ------
@@ -106,16 +106,16 @@ def best_calibration(
     """
     raw = Calibration().apply(scores)
     before = float(log_loss(raw, gold))
-    candidates: list[Candidate] = []
+    tried: list[Tried] = []
     for temperature, bias in _VARIANTS:
         paths = cross_validated_paths(
             scores, gold, groups, penalties, temperature=temperature, bias=bias, n_folds=n_folds, seed=seed
         )
         for l2, probs in zip(penalties, paths, strict=True):
-            candidates.append(Candidate(temperature, bias, float(l2), probs, float(log_loss(probs, gold))))
+            tried.append(Tried(temperature, bias, float(l2), probs, float(log_loss(probs, gold))))
             if progress is not None:
-                progress(len(candidates), len(_VARIANTS) * len(penalties), candidates[-1])
-    best = min(candidates, key=lambda candidate: candidate.log_loss)
+                progress(len(tried), len(_VARIANTS) * len(penalties), tried[-1])
+    best = min(tried, key=lambda one: one.log_loss)
     if best.log_loss >= before:
         return Chosen(Calibration(), "none", 0.0, before, before, raw, best)
     fitted = fit_calibration(scores, gold, temperature=best.temperature, bias=best.bias, l2=best.l2)
@@ -199,9 +199,9 @@ class CalibrateStage:
         rows: Sequence[Example],
         score: Callable[[Bundle], Floats],
         seed: int,
-        progress: Callable[[int, int, Candidate], None] | None = None,
+        progress: Callable[[int, int, Tried], None] | None = None,
     ) -> Calibrated:
-        """Calibrate a bundle on rows: the only place where a candidate gets its calibration.
+        """Calibrate a bundle on rows: the only place where a one gets its calibration.
 
         Parameters
         ----------
@@ -319,14 +319,14 @@ def row_groups(rows: Sequence[Example]) -> list[str]:
     return [f"row {row.id}" if row.group is None else f"group {row.group}" for row in rows]
 
 
-def _reporter(context: StageContext) -> Callable[[int, int, Candidate], None]:
-    """Each candidate's log loss as a curve, and the lowest so far for who is waiting."""
+def _reporter(context: StageContext) -> Callable[[int, int, Tried], None]:
+    """Each one's log loss as a curve, and the lowest so far for who is waiting."""
     lowest = math.inf
 
-    def report(done: int, total: int, candidate: Candidate) -> None:
+    def report(done: int, total: int, one: Tried) -> None:
         nonlocal lowest
-        lowest = min(lowest, candidate.log_loss)
-        context.tracker.metrics({"calib.candidate_log_loss": candidate.log_loss}, step=done)
+        lowest = min(lowest, one.log_loss)
+        context.tracker.metrics({"calib.candidate_log_loss": one.log_loss}, step=done)
         context.tracker.progress(done, total, f"log loss {lowest:.3f}")
 
     return report
@@ -337,14 +337,14 @@ def _numbers(which: str, probs: Floats, gold: Ints) -> dict[str, float]:
     return {f"calib.{name}_{which}": float(metric(probs, gold)) for name, metric in measured.items()}
 
 
-def _decision(best: Candidate, raw_log_loss: float, kept: bool) -> str:
+def _decision(best: Tried, raw_log_loss: float, kept: bool) -> str:
     change = f"cross-validated log loss {best.log_loss:.4f} against {raw_log_loss:.4f} uncalibrated"
     if kept:
         return f"kept {best.variant} with penalty {best.l2:g}: {change}"
     return f"left uncalibrated: the best of all tried, {best.variant} with penalty {best.l2:g}, has {change}"
 
 
-def _plot(folder: Path, raw: Floats, best: Candidate, gold: Ints) -> Path:
+def _plot(folder: Path, raw: Floats, best: Tried, gold: Ints) -> Path:
     from optimizers.reliability_plot import draw_reliability
 
     path = folder / "reliability.png"

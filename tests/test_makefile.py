@@ -62,8 +62,8 @@ def test_a_text_arrives_as_typed(folder, text, by):
 
 @pytest.mark.parametrize("given", ["runs/my tickets.toml", "it's.toml", "$(shell touch owned).toml", "a;touch owned"])
 def test_names_are_one_word(folder, given):
-    assert make(folder, "compare", f"RECIPE={given}", f"RUN={given}", f"RUNG={given}") == [
-        "-m", "workbench", "compare", given, f"--run={given}", f"--rung={given}",
+    assert make(folder, "compare", f"RECIPE={given}", f"RUN={given}", f"CANDIDATE={given}") == [
+        "-m", "workbench", "compare", given, f"--run={given}", f"--candidate={given}",
     ]  # fmt: skip
     assert not (folder / "owned").exists()
 

@@ -163,26 +163,26 @@ def _absent(task: Any, seed: int) -> Any:
 
 
 def _broken(task: Any, seed: int) -> Any:
-    raise ZeroDivisionError("no rung is so broken")
+    raise ZeroDivisionError("no candidate is so broken")
 
 
-def run_rung_here(recipe: Path, run: Path, name: str, log: Path, say: Callable[[int, int, str], None]) -> None:
-    """A rung's jobs in this process, where the fakes are."""
-    from workbench.compare.ladder import RungFailedError, is_lasting
+def run_candidate_here(recipe: Path, run: Path, name: str, log: Path, say: Callable[[int, int, str], None]) -> None:
+    """A candidate's jobs in this process, where the fakes are."""
+    from workbench.compare.jobs import CandidateFailedError, is_lasting
     from workbench.compare.worker import run_jobs
-    from workbench.run.session import open_ladder
+    from workbench.run.session import open_comparison
 
     try:
-        run_jobs(open_ladder(recipe, run), name, say)
+        run_jobs(open_comparison(recipe, run), name, say)
     except Exception as error:
-        raise RungFailedError(str(error), is_lasting(error)) from error
+        raise CandidateFailedError(str(error), is_lasting(error)) from error
 
 
 def install(set_attribute: Callable[..., None]) -> None:
     """Put the fakes in place; ``set_attribute`` is ``monkeypatch.setattr`` or ``setattr``."""
     import baselines
     from workbench import export
-    from workbench.compare import ladder
+    from workbench.compare import jobs
     from workbench.recipe import recipe
     from workbench.run import engines
     from workbench.run import measure as measuring
@@ -192,9 +192,9 @@ def install(set_attribute: Callable[..., None]) -> None:
     set_attribute(recipe, "STAGES", stages)
     set_attribute(engines, "open_engine", _open_fake)
     known = baselines.BASELINES
-    rungs = {"majority": known["majority"], "words": known["sgd-ngrams"], "absent": _absent, "broken": _broken}
-    set_attribute(baselines, "BASELINES", rungs)
-    set_attribute(ladder, "run_rung", run_rung_here)
+    candidates = {"majority": known["majority"], "words": known["sgd-ngrams"], "absent": _absent, "broken": _broken}
+    set_attribute(baselines, "BASELINES", candidates)
+    set_attribute(jobs, "run_candidate", run_candidate_here)
     if os.environ.get("KILL") == "bundle":
         verify = export.verify
 

@@ -16,7 +16,7 @@ VERBS = {
     "optimize": "the prompt (GEPA)",
     "train": "the weights (GRPO)",
     "calibrate": "the probabilities",
-    "compare": "score every rung on test, write the report",
+    "compare": "score every candidate on test, write the report",
     "export": "write, verify and register the bundle",
     "predict": "ask the run's bundle",
     "dashboard": "MLflow's UI on the store",
@@ -50,7 +50,7 @@ def _run(options: argparse.Namespace) -> int:
         verbs.demo(recipe, options.run, options.force, display)
     else:
         work = {"compare": verbs.compare, "export": verbs.export}[options.verb]
-        work(recipe, options.run, options.force, display, options.rung)
+        work(recipe, options.run, options.force, display, options.candidate)
     return 0
 
 
@@ -69,7 +69,11 @@ def _parser() -> argparse.ArgumentParser:
         else:
             verb.add_argument("--force", action="store_true", help="do it again though it is done")
         if name == "compare":
-            verb.add_argument("--rung", default="", help="do this rung again, and leave the others as they are")
+            verb.add_argument(
+                "--candidate", default="", help="do this candidate again, and leave the others as they are"
+            )
         if name == "export":
-            verb.add_argument("--rung", default="", help='a rung\'s name, "best" or "ship" (default: the newest step)')
+            verb.add_argument(
+                "--candidate", default="", help='a candidate\'s name, "best" or "ship" (default: the newest step)'
+            )
     return parser

@@ -1,8 +1,8 @@
 """The bundle that leaves the house: with golden rows, verified, and registered in MLflow.
 
-By default the run's newest step; any rung of the comparison can be, whether a language model answers in it or not. What
-was compared ships as it was measured: the bundle that the comparison kept, with the calibration it made. Nothing is
-fitted here.
+By default the run's newest step; any candidate of the comparison can be, whether a language model answers in it or not.
+What was compared ships as it was measured: the bundle that the comparison kept, with the calibration it made. Nothing
+is fitted here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from labelwright.bundle.store import load, save, verify
 from labelwright.data.task import Example, by_label
 from labelwright.engines.protocol import Weights
 from labelwright.errors import BundleError, RecipeError
-from workbench.compare.ladder import Ladder
+from workbench.compare.jobs import Comparison
 from workbench.run.engines import size_bytes
 from workbench.run.folder import RunFolder
 from workbench.run.session import Session
@@ -31,7 +31,7 @@ class Source:
 
     Attributes
     ----------
-    rung : str
+    candidate : str
         As the recipe wants it; empty for the run's newest step.
     folder : Path
         Of the bundle: the one that was compared, else the step's own.
@@ -39,7 +39,7 @@ class Source:
         The report's test metrics of that very bundle; None where it was not compared.
     """
 
-    rung: str
+    candidate: str
     folder: Path
     test: Mapping[str, Any] | None
 
@@ -52,7 +52,7 @@ def export_bundle(session: Session) -> Path:
     BundleError
         If what was written does not give the probabilities that were recorded.
     RecipeError
-        If the recipe wants a rung that was not compared.
+        If the recipe wants a candidate that was not compared.
     """
     folder = session.folder.path
     target, table = folder / "bundle", session.recipe.export
@@ -83,7 +83,7 @@ def export_bundle(session: Session) -> Path:
     display.progress(2, 3, "registering it in MLflow")
     uri = session.tracking.model(target, [row.text for row in golden[:2]])
     session.folder.state["export"] = {
-        "rung": source.rung,
+        "candidate": source.candidate,
         "step": newest_step(session),
         "settings": settings,
         "bundle": bundle_identity(target),
@@ -99,7 +99,7 @@ def export_settings(session: Session, source: Source) -> dict[str, Any]:
     """What an exported bundle depends on: the one it is made of, the numbers on its card, the recipe's settings."""
     table = session.recipe.export
     made_of = [folder_digest(source.folder), source.test]
-    return {"rung": source.rung, "source": made_of, "merge": table.merge, "golden_rows": table.golden_rows}
+    return {"candidate": source.candidate, "source": made_of, "merge": table.merge, "golden_rows": table.golden_rows}
 
 
 def exported(folder: RunFolder) -> dict[str, Any] | None:
@@ -135,40 +135,46 @@ def source_of_export(session: Session) -> Source:
     Raises
     ------
     RecipeError
-        If nothing was compared yet, that rung is not among what was, it failed, or it has changed since.
+        If nothing was compared yet, that candidate is not among what was, it failed, or it has changed since.
     """
-    wanted, ladder = session.recipe.export.rung, session.ladder()
+    wanted, comparison = session.recipe.export.candidate, session.comparison()
     report = session.folder.report()
     if not wanted:
         done = session.folder.done_steps()
         if not done:
-            raise RecipeError("the run has no step of its own to export: name a rung, as in make export RUNG=ship")
-        own = next(name for name, step in ladder.own_steps.items() if step is done[-1])
-        return _compared(session, ladder, own, "") or Source("", session.folder.bundle_path(done[-1]), None)
+            raise RecipeError(
+                "the run has no step of its own to export: name a candidate, as in make export CANDIDATE=ship"
+            )
+        own = next(name for name, step in comparison.own_steps.items() if step is done[-1])
+        return _compared(session, comparison, own, "") or Source("", session.folder.bundle_path(done[-1]), None)
     if report is None:
-        raise RecipeError(f"export of rung {wanted!r}: nothing is compared yet; run make compare first")
+        raise RecipeError(f"export of candidate {wanted!r}: nothing is compared yet; run make compare first")
     name = str(report["verdict"][wanted]) if wanted in ("best", "ship") else wanted
-    usable = [rung["name"] for rung in report["rungs"] if not rung["failed"] and rung["kind"] != "free"]
+    usable = [
+        candidate["name"]
+        for candidate in report["candidates"]
+        if not candidate["failed"] and candidate["kind"] != "free"
+    ]
     if name not in usable:
-        raise RecipeError(f"export of rung {name!r}: expected best, ship, or one of {', '.join(usable)}")
-    found = _compared(session, ladder, name, name)
+        raise RecipeError(f"export of candidate {name!r}: expected best, ship, or one of {', '.join(usable)}")
+    found = _compared(session, comparison, name, name)
     if found is None:
-        raise RecipeError(f"export of rung {name!r}: what it was made of changed since; run make compare again")
+        raise RecipeError(f"export of candidate {name!r}: what it was made of changed since; run make compare again")
     return found
 
 
-def _compared(session: Session, ladder: Ladder, name: str, rung: str) -> Source | None:
-    """A rung as the newest report measured it; None where the report does not speak of the rung as it is now."""
+def _compared(session: Session, comparison: Comparison, name: str, candidate: str) -> Source | None:
+    """A candidate as the newest report measured it; None where the report does not speak of it as it is now."""
     report = session.folder.report()
-    if report is None or name not in ladder.names:
+    if report is None or name not in comparison.names:
         return None
-    place = ladder.place(ladder.jobs(name)[0])
-    if session.folder.state["compare"]["rungs"].get(name) != place.name:
+    place = comparison.place(comparison.jobs(name)[0])
+    if session.folder.state["compare"]["candidates"].get(name) != place.name:
         return None
-    of_rung = next(one for one in report["rungs"] if one["name"] == name)
-    if of_rung["failed"] or not of_rung["test"]:
+    of_candidate = next(one for one in report["candidates"] if one["name"] == name)
+    if of_candidate["failed"] or not of_candidate["test"]:
         return None
-    return Source(rung, place, {metric: value for metric, value in of_rung["test"].items() if value})
+    return Source(candidate, place, {metric: value for metric, value in of_candidate["test"].items() if value})
 
 
 def golden_rows(dev: Sequence[Example], n_rows: int) -> list[Example]:

@@ -73,23 +73,23 @@ def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> 
         display.say(f"next: {_make(following, recipe, work.folder.path)}")
 
 
-def compare(recipe: Recipe, run: str, force: bool, display: Display, rung: str = "") -> None:
-    """Score every rung on test and write the report; with ``force`` again, or with ``rung`` that one again."""
+def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> None:
+    """Score every candidate on test and write the report; with ``force`` again, with ``candidate`` that one."""
     with session(recipe, "compare", run, display) as work:
-        if work.recipe.stages and not work.recipe.models.rungs:
+        if work.recipe.stages and not work.recipe.models.candidates:
             work.ensure_untuned()
         work.finish_interrupted()
-        _compare(work, force, rung)
+        _compare(work, force, candidate)
         show_leaderboard(work.folder.path, display)
         display.say(f"report: {work.folder.path / 'report.html'}")
 
 
-def export(recipe: Recipe, run: str, force: bool, display: Display, rung: str = "") -> None:
-    """Write, verify and register a bundle: the run's newest step, or the rung that the recipe or ``rung`` names."""
-    if rung:
-        recipe = replace(recipe, export=replace(recipe.export, rung=rung))
+def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> None:
+    """Write, verify and register a bundle: the run's newest step, or what the recipe or ``candidate`` names."""
+    if candidate:
+        recipe = replace(recipe, export=replace(recipe.export, candidate=candidate))
     with session(recipe, "export", run, display) as work:
-        if not recipe.export.rung:
+        if not recipe.export.candidate:
             work.ensure_untuned()
         work.finish_interrupted()
         _export(work, force)
@@ -112,8 +112,8 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     ready = exported(folder)
     if not done and not ready:
         raise RecipeError(f"run {folder.path} has no finished step yet: continue it with `make demo`")
-    # A rung that was exported by name stays what is asked; a step gives way to a later one.
-    current = ready is not None and (ready.get("rung") or ready["step"] == done[-1]["folder"])
+    # A candidate that was exported by name stays what is asked; a step gives way to a later one.
+    current = ready is not None and (ready.get("candidate") or ready["step"] == done[-1]["folder"])
     where = folder.path / "bundle" if current else folder.bundle_path(done[-1])
     silence_libraries()
     from labelwright.classifier import Classifier
@@ -156,39 +156,39 @@ def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *command])
 
 
-def _compare(work: Session, force: bool, rung: str = "") -> None:
+def _compare(work: Session, force: bool, candidate: str = "") -> None:
     """Score, compute, write. Done already if nothing that the report depends on has changed."""
-    from workbench.compare.comparison import read_test, score_rungs, signature
+    from workbench.compare.score import read_test, score_candidates, signature
 
-    path, ladder = work.folder.path, work.ladder()
-    if rung and rung not in ladder.names:
-        raise RecipeError(f"no rung {rung!r} in this comparison; it has {', '.join(ladder.names)}")
-    if force or rung:
-        for name in [rung] if rung else ladder.names:
-            ladder.forget(name)
-    made_of = signature(ladder)
+    path, comparison = work.folder.path, work.comparison()
+    if candidate and candidate not in comparison.names:
+        raise RecipeError(f"no candidate {candidate!r} in this comparison; it has {', '.join(comparison.names)}")
+    if force or candidate:
+        for name in [candidate] if candidate else comparison.names:
+            comparison.forget(name)
+    made_of = signature(comparison)
     known = work.folder.report() is not None and work.folder.state["compare"]["signature"] == made_of
-    # A rung that failed for the moment is tried again.
-    if not (force or rung) and known and not ladder.unfinished():
+    # A candidate that failed for the moment is tried again.
+    if not (force or candidate) and known and not comparison.unfinished():
         work.display.say(f"compare is done, its report is {path / 'report.html'}; to do it again: --force")
         return
     with work.display.step("compare", work.n_steps - 1 if work.n_steps else 0, work.n_steps):
-        # A rung's process needs the memory.
+        # A candidate's process needs the memory.
         work.engines.close()
         _warn_of_test(work)
         test = read_test(work.splits)
         work.tracking.dataset("test", test, split_digest(work.splits))
-        rungs = score_rungs(ladder, work.display)
-        if all(rung.failed for rung in rungs):
-            raise LabelwrightError(f"no rung could be scored; the first said: {rungs[0].failed}")
-        work.display.progress(len(rungs), len(rungs), "statistics and report")
-        write_report(work, ladder, rungs, test, _make("compare", work.recipe, path))
-        work.folder.keep_report(made_of, {name: ladder.key(ladder.jobs(name)[0]) for name in ladder.names})
+        candidates = score_candidates(comparison, work.display)
+        if all(candidate.failed for candidate in candidates):
+            raise LabelwrightError(f"no candidate could be scored; the first said: {candidates[0].failed}")
+        work.display.progress(len(candidates), len(candidates), "statistics and report")
+        write_report(work, comparison, candidates, test, _make("compare", work.recipe, path))
+        work.folder.keep_report(made_of, {name: comparison.key(comparison.jobs(name)[0]) for name in comparison.names})
 
 
 def _warn_of_test(work: Session) -> None:
     """Say what is wrong with the test rows before hours are spent on scoring them."""
-    from workbench.compare.comparison import warnings_of_test
+    from workbench.compare.score import warnings_of_test
 
     for warning in warnings_of_test(work.splits, work.task.names):
         work.display.say(f"warning: {warning}")

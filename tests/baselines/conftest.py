@@ -1,4 +1,4 @@
-"""Settings under which every rung runs in a moment: tiny models in place of the real ones."""
+"""Settings under which every candidate runs in a moment: tiny models in place of the real ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def encoder(static_model: Path) -> str:
 
 @pytest.fixture(scope="session")
 def settings_for(encoder: str, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
-    """What to give ``baselines.make`` for a rung; models are made once a session."""
+    """What to give ``baselines.make`` for a candidate; models are made once a session."""
     made: dict[str, dict[str, Any]] = {}
 
     def settings(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is particular to multiple choice; the contract over all rungs is in test_contract.py."""
+"""What is particular to multiple choice; the contract over all candidates is in test_contract.py."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from labelwright.errors import BundleError, DataError, RecipeError
 from labelwright.predictors import load_predictor, save_predictor
 
 SPLITS = toy_splits()
-# The label names have descriptions, so that every rung can do the task.
+# The label names have descriptions, so that every candidate can do the task.
 TASK = Task("toy", "Name the topic.", tuple(Label(one.name, f"the {one.name} is broken") for one in toy_task().labels))
 QUIZ = Task("quiz", "Answer.", max_choices=3)
 
@@ -50,7 +50,7 @@ NEW = {True: quiz_rows()[0][:5], False: texts_and_labels(SPLITS.dev)[0]}
 NAMES = list(BASELINES)
 TRAINED = [name for name in NAMES if not BASELINES[name].zero_shot and name not in OF_CHOICES]
 NAMED = [name for name in NAMES if name not in TRAINED]
-# For searches: of each rung that has one of them.
+# For searches: of each candidate that has one of them.
 GRID = {
     "alpha": (1e-5, 1e-3),
     "temperature": (0.05, 0.5),
@@ -62,8 +62,8 @@ Make = Callable[..., TextClassifier]
 
 
 @pytest.fixture(scope="session")
-def rung(settings_for: Callable[[str], dict[str, Any]]) -> Make:
-    """An unfitted rung by its name."""
+def candidate(settings_for: Callable[[str], dict[str, Any]]) -> Make:
+    """An unfitted candidate by its name."""
 
     def unfitted(name: str, seed: int = 0) -> TextClassifier:
         return make(name, QUIZ if name in OF_CHOICES else TASK, seed, settings_for(name))
@@ -72,13 +72,13 @@ def rung(settings_for: Callable[[str], dict[str, Any]]) -> Make:
 
 
 @pytest.fixture(scope="session")
-def fitted(rung: Make) -> Make:
+def fitted(candidate: Make) -> Make:
     """A fitted one; each is fitted once for all tests, which leave it as it is."""
     known: dict[str, TextClassifier] = {}
 
     def of(name: str) -> TextClassifier:
         if name not in known:
-            known[name] = rung(name).fit(*rows(name))
+            known[name] = candidate(name).fit(*rows(name))
         return known[name]
 
     return of
@@ -139,9 +139,9 @@ def test_no_texts_no_answers(name: str, fitted: Make) -> None:
 
 
 @every
-def test_same_seed_same_probabilities_whatever_was_fitted_before(name: str, rung: Make, fitted: Make) -> None:
+def test_same_seed_same_probabilities_whatever_was_fitted_before(name: str, candidate: Make, fitted: Make) -> None:
     texts, labels = rows(name)
-    estimator = rung(name)
+    estimator = candidate(name)
     before = estimator.get_params()
     part = np.flatnonzero(np.array(labels) != max(labels))
     estimator.fit([texts[i] for i in part], [labels[i] for i in part])
@@ -153,8 +153,8 @@ def test_same_seed_same_probabilities_whatever_was_fitted_before(name: str, rung
 @every
 def test_saved_files_give_identical_probabilities(name: str, fitted: Make, tmp_path: Path) -> None:
     estimator, texts = fitted(name), new_texts(name)
-    estimator.save(tmp_path / "rung")
-    loaded = type(estimator).load(tmp_path / "rung")
+    estimator.save(tmp_path / "candidate")
+    loaded = type(estimator).load(tmp_path / "candidate")
     assert loaded.get_params() == estimator.get_params()
     np.testing.assert_array_equal(loaded.classes_, estimator.classes_)
     np.testing.assert_array_equal(loaded.predict_proba(texts), estimator.predict_proba(texts))
@@ -188,9 +188,9 @@ def test_size_counts_the_files_and_the_models_behind(name: str, fitted: Make, tm
 
 
 @every
-def test_a_label_outside_labels_is_refused(name: str, rung: Make) -> None:
+def test_a_label_outside_labels_is_refused(name: str, candidate: Make) -> None:
     texts, labels = rows(name)
-    estimator = rung(name)
+    estimator = candidate(name)
     if name in TRAINED:
         estimator.set_params(labels=list(TASK.names))
     with pytest.raises(DataError, match=r"'nonsense' is (not one of the 3 labels|no letter of a choice)"):
@@ -200,27 +200,27 @@ def test_a_label_outside_labels_is_refused(name: str, rung: Make) -> None:
 
 
 @every
-def test_what_is_no_column_of_texts_is_refused(name: str, rung: Make) -> None:
+def test_what_is_no_column_of_texts_is_refused(name: str, candidate: Make) -> None:
     texts, labels = rows(name)
     for bad in (texts[0], [texts], [1, *texts[1:]], [None, *texts[1:]], np.array([texts, texts]), 5):
         with pytest.raises(DataError):
-            rung(name).fit(bad, labels)
+            candidate(name).fit(bad, labels)
     for bad in (labels[:-1], [labels], [None, *labels[1:]], [1, *labels[1:]], labels[:1] * len(labels)):
         with pytest.raises(DataError):
-            rung(name).fit(texts, bad)
+            candidate(name).fit(texts, bad)
     with pytest.raises(DataError, match="groups for"):
-        rung(name).fit(texts, labels, groups=["a"])
+        candidate(name).fit(texts, labels, groups=["a"])
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in OF_CHOICES])
 @pytest.mark.parametrize("kind", [int, float, bool, np.int64])
-def test_labels_may_be_numbers(name: str, kind: Any, rung: Make, fitted: Make, tmp_path: Path) -> None:
+def test_labels_may_be_numbers(name: str, kind: Any, candidate: Make, fitted: Make, tmp_path: Path) -> None:
     if kind is not int and name not in ("majority", "sgd-ngrams", "minilm-svm", "minilm-nearest-name"):
         pytest.skip("what numbers are is one code for all: three families and none stand for the others")
     texts, names = rows(name)
     n_labels = 2 if kind is bool else 3
     labels = [kind(sorted(TASK.names).index(one) % n_labels) for one in names]
-    estimator = rung(name).set_params(labels=None).fit(texts, labels)
+    estimator = candidate(name).set_params(labels=None).fit(texts, labels)
     assert estimator.classes_.tolist() == [kind(k) for k in range(n_labels)]
     assert estimator.predict_proba(texts).shape == (len(texts), n_labels)
     assert set(estimator.predict(texts).tolist()) <= set(labels)
@@ -234,20 +234,20 @@ def test_labels_may_be_numbers(name: str, kind: Any, rung: Make, fitted: Make, t
 
 
 @every
-def test_groups_and_eval_rows_are_taken(name: str, rung: Make) -> None:
+def test_groups_and_eval_rows_are_taken(name: str, candidate: Make) -> None:
     texts, labels = rows(name)
     groups = [None if i % 5 == 0 else f"g{i // 2}" for i in range(len(texts))]
-    estimator = rung(name).fit(texts, labels, groups=groups, eval_set=(texts[:4], [*labels[:3], "unseen"]))
+    estimator = candidate(name).fit(texts, labels, groups=groups, eval_set=(texts[:4], [*labels[:3], "unseen"]))
     assert estimator.predict_proba(texts).shape == (len(texts), 3)
     with pytest.raises(DataError, match="eval_set"):
-        rung(name).fit(texts, labels, eval_set=(texts[:4], labels[:3]))
+        candidate(name).fit(texts, labels, eval_set=(texts[:4], labels[:3]))
 
 
 # ------------------------------------------------------------------------------------------- with scikit-learn's tools
 
 
 @every
-def test_scikit_learns_own_checks_of_parameters(name: str, rung: Make) -> None:
+def test_scikit_learns_own_checks_of_parameters(name: str, candidate: Make) -> None:
     for check in (
         estimator_checks.check_estimator_cloneable,
         estimator_checks.check_estimator_repr,
@@ -260,7 +260,7 @@ def test_scikit_learns_own_checks_of_parameters(name: str, rung: Make) -> None:
         estimator_checks.check_mixin_order,
         estimator_checks.check_do_not_raise_errors_in_init_or_set_params,
     ):
-        check(name, rung(name))
+        check(name, candidate(name))
 
 
 @every
@@ -276,38 +276,38 @@ def test_clone_keeps_parameters_and_forgets_what_was_learned(name: str, fitted: 
 
 
 @every
-def test_cross_validation(name: str, rung: Make) -> None:
+def test_cross_validation(name: str, candidate: Make) -> None:
     texts, labels = rows(name)
-    scores = cross_val_score(rung(name), texts, labels, cv=2, scoring="neg_log_loss", error_score="raise")
+    scores = cross_val_score(candidate(name), texts, labels, cv=2, scoring="neg_log_loss", error_score="raise")
     assert np.isfinite(scores).all()
     if name in NAMED:
-        assert set(cross_val_predict(rung(name), texts, labels, cv=2)) <= set(labels)
+        assert set(cross_val_predict(candidate(name), texts, labels, cv=2)) <= set(labels)
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_out_of_fold_probabilities(name: str, rung: Make) -> None:
+def test_out_of_fold_probabilities(name: str, candidate: Make) -> None:
     texts, labels = rows(name)
-    probs = cross_val_predict(rung(name), texts, labels, cv=2, method="predict_proba")
+    probs = cross_val_predict(candidate(name), texts, labels, cv=2, method="predict_proba")
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMED)
-def test_rungs_that_read_label_names_refuse_the_numbers_in_their_place(name: str, rung: Make) -> None:
+def test_candidates_that_read_label_names_refuse_the_numbers_in_their_place(name: str, candidate: Make) -> None:
     """cross_val_predict gives estimators 0, 1, 2 for labels, which say nothing: refused, and not answered at random."""
     texts, labels = rows(name)
     with pytest.raises(DataError, match=r"label 0 is (not one of the 3 labels: give the names|no letter)"):
-        cross_val_predict(rung(name), texts, labels, cv=2, method="predict_proba")
+        cross_val_predict(candidate(name), texts, labels, cv=2, method="predict_proba")
 
 
 @every
-def test_grid_search(name: str, rung: Make) -> None:
+def test_grid_search(name: str, candidate: Make) -> None:
     texts, labels = rows(name)
-    params = rung(name).get_params(deep=False)
+    params = candidate(name).get_params(deep=False)
     grid: dict[str, list[Any]] = {key: list(values) for key, values in GRID.items() if key in params}
     if BASELINES[name].heavy:
         # One value takes the same way as two, and training a transformer takes its time.
         grid = {"random_state": [1]}
-    search = GridSearchCV(rung(name), grid, cv=2, error_score="raise").fit(texts, labels)
+    search = GridSearchCV(candidate(name), grid, cv=2, error_score="raise").fit(texts, labels)
     assert search.best_estimator_.predict_proba(texts).shape == (len(texts), 3)
     assert search.predict(texts[:2]).shape == (2,)
 
@@ -326,30 +326,32 @@ def test_calibration_of_what_is_fitted(name: str, method: str, fitted: Make) -> 
 # ------------------------------------------------------------------------------------------------- files and settings
 
 
-def test_files_of_another_class_or_none_are_refused(rung: Make, fitted: Make, tmp_path: Path) -> None:
+def test_files_of_another_class_or_none_are_refused(candidate: Make, fitted: Make, tmp_path: Path) -> None:
     fitted("majority").save(tmp_path)
     with pytest.raises(BundleError, match="written by Majority, not NgramClassifier"):
-        type(rung("sgd-ngrams")).load(tmp_path)
+        type(candidate("sgd-ngrams")).load(tmp_path)
     with pytest.raises(BundleError, match=r"no estimator\.json"):
-        type(rung("majority")).load(tmp_path / "nowhere")
+        type(candidate("majority")).load(tmp_path / "nowhere")
     path = tmp_path / "estimator.json"
     path.write_text('{"class": "Majority", "params": {"colour": 1}}')
     with pytest.raises(BundleError, match="no parameter 'colour'"):
-        type(rung("majority")).load(tmp_path)
+        type(candidate("majority")).load(tmp_path)
     path.write_text("{")
     with pytest.raises(BundleError, match="save it again"):
-        type(rung("majority")).load(tmp_path)
+        type(candidate("majority")).load(tmp_path)
 
 
-def test_numpy_parameters_are_saved_as_numbers(fitted: Make, rung: Make, tmp_path: Path) -> None:
-    estimator = rung("sgd-ngrams").set_params(alpha=np.float32(1e-4), random_state=np.int64(1), labels=np.array(["a"]))
+def test_numpy_parameters_are_saved_as_numbers(fitted: Make, candidate: Make, tmp_path: Path) -> None:
+    estimator = candidate("sgd-ngrams").set_params(
+        alpha=np.float32(1e-4), random_state=np.int64(1), labels=np.array(["a"])
+    )
     estimator.set_params(labels=np.array(sorted(TASK.names))).fit(*rows("sgd-ngrams")).save(tmp_path)
     assert type(estimator).load(tmp_path).random_state == 1
 
 
-def test_the_list_says_what_the_estimators_are(rung: Make) -> None:
-    assert {name for name in NAMES if BASELINES[name].heavy} == {name for name in NAMES if rung(name).heavy}
-    assert all(rung(name).labels == list(TASK.names) for name in NAMED if name not in OF_CHOICES)
+def test_the_list_says_what_the_estimators_are(candidate: Make) -> None:
+    assert {name for name in NAMES if BASELINES[name].heavy} == {name for name in NAMES if candidate(name).heavy}
+    assert all(candidate(name).labels == list(TASK.names) for name in NAMED if name not in OF_CHOICES)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +366,7 @@ def test_the_list_says_what_the_estimators_are(rung: Make) -> None:
         ("minilm-svm", {"encoder": 3}, "expected text, such as 'minilm'"),
     ],
 )
-def test_settings_that_a_rung_cannot_have_are_refused(name: str, settings: dict[str, Any], message: str) -> None:
+def test_settings_that_a_candidate_cannot_have_are_refused(name: str, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=re.escape(message)):
         make(name, TASK, 0, settings)
 

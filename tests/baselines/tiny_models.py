@@ -1,4 +1,4 @@
-"""Tiny, randomly initialised models in folders, for rungs that train or ask a transformer: made in a moment."""
+"""Tiny, randomly initialised models in folders, for candidates that train or ask a transformer: made in a moment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MARKERS = ["<<LABEL>>", "<<SEP>>", "<<EXAMPLE>>"]
 
 
 def settings_for(name: str, folder: Path) -> dict[str, Any]:
-    """Settings with which the rung of that name uses a tiny model, made in ``folder``; {} for the other rungs."""
+    """Settings with which the candidate of that name uses a tiny model, made in ``folder``; {} for the others."""
     if name == "llm-head":
         return {"model": str(tiny_model_folder(folder / "llama")), "epochs": 2}
     if name == "entailment":

@@ -25,13 +25,13 @@ def test_what_cannot_be_persuaded_is_not() -> None:
     assert not np.any(persuasion.shares_moved(toy_bundle(), Stubborn(), ["a", "b"]))
 
 
-def test_the_newest_bundle_of_every_rung_is_found(tmp_path) -> None:
+def test_the_newest_bundle_of_every_candidate_is_found(tmp_path) -> None:
     import os
 
-    for rung, key, at in [("a", "1", 1), ("a", "2", 2), ("b", "3", 3)]:
-        (tmp_path / rung / key).mkdir(parents=True)
-        (tmp_path / rung / key / "bundle.json").touch()
-        os.utime(tmp_path / rung / key / "bundle.json", (at, at))
+    for candidate, key, at in [("a", "1", 1), ("a", "2", 2), ("b", "3", 3)]:
+        (tmp_path / candidate / key).mkdir(parents=True)
+        (tmp_path / candidate / key / "bundle.json").touch()
+        os.utime(tmp_path / candidate / key / "bundle.json", (at, at))
     (tmp_path / "steps").mkdir()
     assert [(name, folder.name) for name, folder in persuasion.kept_bundles(tmp_path)] == [("a", "2"), ("b", "3")]
     assert list(persuasion.kept_bundles(tmp_path / "absent")) == []

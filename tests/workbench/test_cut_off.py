@@ -75,12 +75,12 @@ def ends(number: int, verb: Callable[[], None]) -> bool:
     return True
 
 
-def export(rung: str) -> None:
-    verbs.export(read_recipe("toy.toml"), "", False, Display(), rung)
+def export(candidate: str) -> None:
+    verbs.export(read_recipe("toy.toml"), "", False, Display(), candidate)
 
 
-def rung_of(bundle: Path) -> str:
-    return str(load(bundle).history[-1]["rung"])
+def candidate_of(bundle: Path) -> str:
+    return str(load(bundle).history[-1]["candidate"])
 
 
 def test_an_export_that_is_cut_off_is_not_taken_for_done(compared: Path) -> None:
@@ -91,18 +91,18 @@ def test_an_export_that_is_cut_off_is_not_taken_for_done(compared: Path) -> None
         old, new = wanted[number % 2], wanted[(number + 1) % 2]
         whole = ends(number, lambda new=new: export(new))
         record = exported(RunFolder(compared))
-        assert record is None or record["rung"] == rung_of(compared / "bundle")
+        assert record is None or record["candidate"] == candidate_of(compared / "bundle")
         if whole:
             break
         if (compared / "bundle").exists():
             # Whichever is asked for next is there afterwards: it was done, or it is done now.
             export(old)
-            assert rung_of(compared / "bundle") == old
+            assert candidate_of(compared / "bundle") == old
         export(new)
-        assert rung_of(compared / "bundle") == new
+        assert candidate_of(compared / "bundle") == new
         number += 1
     assert number >= 3, "the bundle, the older one beside it, and the record are renamed at least"
-    assert rung_of(compared / "bundle") == new
+    assert candidate_of(compared / "bundle") == new
 
 
 def test_a_killed_export_is_not_what_predict_asks(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,7 +147,7 @@ def test_a_report_of_other_settings_lends_no_numbers(compared: Path) -> None:
         export("words")
     verbs.compare(read_recipe("toy.toml"), "", False, Display())
     export("words")
-    assert rung_of(compared / "bundle") == "words"
+    assert candidate_of(compared / "bundle") == "words"
 
 
 def test_a_report_that_is_cut_off_is_not_taken_for_done(compared: Path) -> None:
@@ -164,9 +164,9 @@ def test_a_report_that_is_cut_off_is_not_taken_for_done(compared: Path) -> None:
             break
         verbs.compare(read_recipe("toy.toml"), "", False, Display())
         again = json.loads((compared / "report.json").read_text())
-        assert again["rungs"] == report["rungs"], f"cut off at renaming {number}"
+        assert again["candidates"] == report["candidates"], f"cut off at renaming {number}"
         rows = (compared / "rows.jsonl").read_text().splitlines()
         assert len(rows) == report["splits"]["test"]
         number += 1
     assert number >= 5
-    assert json.loads((compared / "report.json").read_text())["rungs"] != report["rungs"]
+    assert json.loads((compared / "report.json").read_text())["candidates"] != report["candidates"]

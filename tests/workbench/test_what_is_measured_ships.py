@@ -19,21 +19,21 @@ from labelwright.engines.protocol import Engine, open_engine
 from labelwright.statistics.calibration import Calibration
 from optimizers.calibrate import CalibrateStage, calibration_record, row_groups
 from workbench.cli import main
-from workbench.compare.comparison import read_test
-from workbench.compare.ladder import Ladder
+from workbench.compare.jobs import Comparison
+from workbench.compare.score import read_test
 from workbench.recipe.recipe import read_recipe
 from workbench.recipe.rows import read_splits
 from workbench.run.folder import RunFolder, runs_of
-from workbench.run.session import open_ladder, read_rows
+from workbench.run.session import open_comparison, read_rows
 
-RUNGS = ["majority", "words", "untuned", "gepa", "prior"]
+CANDIDATES = ["majority", "words", "untuned", "gepa", "prior"]
 
 
 def write_recipe(folder: Path, stages: str, calibrate: str = "") -> None:
     path = workbench_fakes.write_workspace(folder)
     text = path.read_text().replace('stages = ["gepa", "grpo", "calibrate"]', f"stages = {stages}")
     text = text.replace('"words", "absent"]', '"words"]').replace("[compare]", "[compare]\nseeds = 1")
-    path.write_text(f'{text}{calibrate}\n[models]\nrungs = ["prior"]\n')
+    path.write_text(f'{text}{calibrate}\n[models]\ncandidates = ["prior"]\n')
 
 
 @pytest.fixture(scope="module", params=['["gepa"]', '["gepa", "calibrate"]'], ids=["compared", "calibrated step"])
@@ -54,8 +54,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         yield RunFolder(path)
 
 
-def opened(run: RunFolder) -> Ladder:
-    return open_ladder(Path("toy.toml"), run.path)
+def opened(run: RunFolder) -> Comparison:
+    return open_comparison(Path("toy.toml"), run.path)
 
 
 def engine_of(bundle: Bundle) -> Engine:
@@ -67,15 +67,17 @@ def rows_of(run: RunFolder, side: str) -> tuple[Example, ...]:
     return read_test(splits) if side == "test" else getattr(splits, side)
 
 
-def check_bundle(run: RunFolder, rung: str) -> None:
-    """The exported bundle answers, says and records what the comparison found of a rung."""
-    measured = opened(run).rung(rung)
+def check_bundle(run: RunFolder, candidate: str) -> None:
+    """The exported bundle answers, says and records what the comparison found of a candidate."""
+    measured = opened(run).candidate(candidate)
     bundle = load(run.path / "bundle")
     texts = [row.text for row in rows_of(run, "test")]
     assert (probabilities(bundle, engine_of(bundle), texts) == measured.probs).all()
     assert bundle == load(measured.folder) or bundle.weights != load(measured.folder).weights
     assert bundle.calibration == load(measured.folder).calibration
-    (reported,) = (one for one in json.loads((run.path / "report.json").read_text())["rungs"] if one["name"] == rung)
+    (reported,) = (
+        one for one in json.loads((run.path / "report.json").read_text())["candidates"] if one["name"] == candidate
+    )
     assert json.loads((run.path / "bundle" / "bundle.json").read_text())["test"] == reported["test"]
     assert reported["calibration"]["temperature"] == bundle.calibration.temperature
     assert f"{reported['test']['log_loss']['value']:.3f}" in (run.path / "bundle" / "README.md").read_text()
@@ -89,21 +91,21 @@ def test_what_the_demo_exports_is_what_was_measured(run: RunFolder) -> None:
     check_bundle(run, "gepa")
 
 
-def test_every_rung_ships_as_it_was_measured(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_candidate_ships_as_it_was_measured(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **settings: object) -> None:
         raise AssertionError("an export fits nothing")
 
     monkeypatch.setattr(CalibrateStage, "calibrated", refuse)
     monkeypatch.setattr("optimizers.calibrate.best_calibration", refuse)
-    for rung in RUNGS:
-        assert main(["export", "toy.toml", "--rung", rung]) == 0
-        check_bundle(run, rung)
+    for candidate in CANDIDATES:
+        assert main(["export", "toy.toml", "--candidate", candidate]) == 0
+        check_bundle(run, candidate)
 
 
-@pytest.mark.parametrize("rung", RUNGS)
-def test_a_rungs_calibration_is_that_of_the_recipe_on_calib_rows(run: RunFolder, rung: str) -> None:
+@pytest.mark.parametrize("candidate", CANDIDATES)
+def test_a_candidates_calibration_is_that_of_the_recipe_on_calib_rows(run: RunFolder, candidate: str) -> None:
     found = opened(run)
-    bundle = load(found.rung(rung).folder)
+    bundle = load(found.candidate(candidate).folder)
     engine, calib = engine_of(bundle), rows_of(run, "calib")
     assert CalibrateStage(penalties=(0.02, 0.5), n_folds=3) == replace(CalibrateStage(), **vars(found.calibration()))
     stage = CalibrateStage(penalties=(0.02, 0.5), n_folds=3)
@@ -117,20 +119,20 @@ def test_a_rungs_calibration_is_that_of_the_recipe_on_calib_rows(run: RunFolder,
 
 
 def test_a_run_that_calibrates_and_one_that_is_compared_end_alike(run: RunFolder) -> None:
-    """The step of the run and the rung beside it have one calibration, whoever asked for it."""
+    """The step of the run and the candidate beside it have one calibration, whoever asked for it."""
     step = run.done_steps()[-1]
     bundle = load(run.bundle_path(step))
-    measured = load(opened(run).rung("gepa").folder)
+    measured = load(opened(run).candidate("gepa").folder)
     if step["stage"] == "calibrate":
         assert bundle.calibration == measured.calibration
-        assert calibration_record(bundle) == opened(run).rung("gepa").calibration
+        assert calibration_record(bundle) == opened(run).candidate("gepa").calibration
     else:
         assert bundle.calibration == Calibration()
         assert measured.calibration != Calibration()
 
 
 def test_a_label_prior_stays_under_the_calibration(run: RunFolder) -> None:
-    prior, untuned = (load(opened(run).rung(name).folder) for name in ("prior", "untuned"))
+    prior, untuned = (load(opened(run).candidate(name).folder) for name in ("prior", "untuned"))
     made = next(entry for entry in prior.history if entry["stage"] == "calibrate")
     assert prior.history[0]["kept"] is True
     assert any(made["base"]["bias"])
@@ -155,9 +157,9 @@ def test_other_calibration_settings_are_another_result(run: RunFolder, tmp_path:
 
 
 def test_a_card_has_no_numbers_of_another_bundle(run: RunFolder) -> None:
-    """After the report was made the rung changed; or the report is half written; or it speaks of other settings."""
+    """The candidate changed after the report; or the report is half written; or it speaks of other settings."""
     (run.path / "report.json").write_text((run.path / "report.json").read_text() + " ")
-    assert main(["export", "toy.toml", "--rung", "words"]) == 2
+    assert main(["export", "toy.toml", "--candidate", "words"]) == 2
     assert main(["export", "toy.toml"]) == 0
     assert "test" not in json.loads((run.path / "bundle" / "bundle.json").read_text())
     assert main(["compare", "toy.toml"]) == 0

@@ -21,12 +21,12 @@ from labelwright.data.task import Example, Splits
 from labelwright.decide import log_scores
 from optimizers import calibrate
 from workbench.cli import main
-from workbench.compare.comparison import score_rungs
-from workbench.compare.ladder import Ladder
+from workbench.compare.jobs import Comparison
+from workbench.compare.score import score_candidates
 from workbench.progress import Display
 from workbench.recipe.recipe import read_recipe
 from workbench.run.folder import runs_of
-from workbench.run.session import new_run, open_ladder, read_rows
+from workbench.run.session import new_run, open_comparison, read_rows
 
 
 class Spy(Majority):
@@ -74,12 +74,12 @@ BOOKKEEPERS = {
 class Watched:
     """One comparison with spies in every place: what each of them saw."""
 
-    def __init__(self, ladder: Ladder) -> None:
-        self.ladder = ladder
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
         self.readers: set[tuple[str, str]] = set()
         self.calibrations: list[tuple[np.ndarray, np.ndarray]] = []
-        self.rungs: dict[str, Any] = {}
-        self.jobs = {name: ladder.jobs(name) for name in ladder.names}
+        self.candidates: dict[str, Any] = {}
+        self.jobs = {name: comparison.jobs(name) for name in comparison.names}
         self.train_probs: np.ndarray | None = None
         self.tuned: Bundle
 
@@ -103,7 +103,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     recipe = workbench_fakes.write_workspace(folder)
     text = recipe.read_text().replace('"majority", "words", "absent"', '"spy"')
     recipe.write_text(
-        text.replace("[compare]", '[models]\nrungs = ["sft"]\n[compare]\nseeds = 2\nnoise = ["spy"]')
+        text.replace("[compare]", '[models]\ncandidates = ["sft"]\n[compare]\nseeds = 2\nnoise = ["spy"]')
         + "[calibrate]\nn_folds = 3\n"
     )
     Spy.shown.clear()
@@ -117,7 +117,7 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
         patch.setattr("workbench_fakes.FakeSft", SpyStage)
         read = read_recipe("toy.toml")
         run = new_run(read, read_rows(read), Display())
-        seen = Watched(open_ladder(Path("toy.toml"), run.path))
+        seen = Watched(open_comparison(Path("toy.toml"), run.path))
 
         real = calibrate.best_calibration
 
@@ -127,11 +127,11 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
 
         patch.setattr(calibrate, "best_calibration", best)
         patch.setattr(Splits, "__getattribute__", watching(seen.readers))
-        rungs = score_rungs(seen.ladder, Display())
-        seen.tuned = load(rungs[-1].folder)
-        seen.train_probs = seen.ladder.train_probs("spy")
-        seen.rungs = {rung.name: rung for rung in rungs}
-        assert not any(rung.failed for rung in rungs), [rung.failed for rung in rungs]
+        candidates = score_candidates(seen.comparison, Display())
+        seen.tuned = load(candidates[-1].folder)
+        seen.train_probs = seen.comparison.train_probs("spy")
+        seen.candidates = {candidate.name: candidate for candidate in candidates}
+        assert not any(candidate.failed for candidate in candidates), [candidate.failed for candidate in candidates]
     return seen
 
 
@@ -141,11 +141,11 @@ def texts(rows: tuple[Example, ...]) -> list[str]:
 
 def test_baselines_learn_from_train_and_choose_on_dev(watched: Watched) -> None:
     jobs = watched.jobs["spy"]
-    # The rung itself is shown first, then three folds of it, then the other trainings.
+    # The candidate itself is shown first, then three folds of it, then the other trainings.
     trainings = [Spy.shown[0], *Spy.shown[4:]]
     assert len(trainings) == len(jobs) == 3
     for job, shown in zip(jobs, trainings, strict=True):
-        splits = watched.ladder.splits_of(job)
+        splits = watched.comparison.splits_of(job)
         assert shown["X"] == texts(splits.train)
         assert shown["y"] == [row.label for row in splits.train]
         assert shown["groups"] == [row.group for row in splits.train]
@@ -153,7 +153,7 @@ def test_baselines_learn_from_train_and_choose_on_dev(watched: Watched) -> None:
 
 
 def test_what_doubts_a_label_was_not_shown_it_nor_its_group(watched: Watched) -> None:
-    train = watched.ladder.splits_of(watched.jobs["spy"][0]).train
+    train = watched.comparison.splits_of(watched.jobs["spy"][0]).train
     group = {row.text: row.group for row in train}
     folds, asked = Spy.shown[1:4], Spy.asked[:3]
     assert sorted(text for part in asked for text in part) == sorted(texts(train))
@@ -164,7 +164,7 @@ def test_what_doubts_a_label_was_not_shown_it_nor_its_group(watched: Watched) ->
         assert shown["eval_set"] is None
     kept = watched.train_probs
     assert kept is not None
-    names = watched.ladder.task.names
+    names = watched.comparison.task.names
     for shown, part in zip(folds, asked, strict=True):
         shares = [shown["y"].count(name) / len(shown["y"]) for name in names]
         for text in part:
@@ -172,20 +172,20 @@ def test_what_doubts_a_label_was_not_shown_it_nor_its_group(watched: Watched) ->
 
 
 def test_every_calibration_is_fitted_on_calib_rows(watched: Watched) -> None:
-    names = watched.ladder.task.names
-    jobs = [job for name in watched.rungs for job in watched.jobs[name]]
+    names = watched.comparison.task.names
+    jobs = [job for name in watched.candidates for job in watched.jobs[name]]
     assert len(watched.calibrations) == len(jobs)
     for job, (scores, gold) in zip(jobs, watched.calibrations, strict=True):
-        calib = watched.ladder.splits_of(job).calib
+        calib = watched.comparison.splits_of(job).calib
         assert gold.tolist() == [names.index(row.label) for row in calib], job
         assert scores.shape == (len(calib), len(names))
-    calib = watched.ladder.splits_of(watched.jobs["sft"][0]).calib
+    calib = watched.comparison.splits_of(watched.jobs["sft"][0]).calib
     assert (watched.calibrations[-1][0] == log_scores(watched.tuned, FakeEngine(), texts(calib))).all()
 
 
 def test_stages_are_given_the_jobs_rows_without_test(watched: Watched) -> None:
     (given,) = SpyStage.given
-    splits = watched.ladder.splits_of(watched.jobs["sft"][0])
+    splits = watched.comparison.splits_of(watched.jobs["sft"][0])
     assert (given.train, given.dev, given.calib, given.test) == (splits.train, splits.dev, splits.calib, ())
 
 
@@ -198,7 +198,7 @@ def test_one_function_reads_the_test_rows_whatever_the_splits_are_called(watched
 def test_the_watch_would_notice_another_reader(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     readers: set[tuple[str, str]] = set()
     monkeypatch.setattr(Splits, "__getattribute__", watching(readers))
-    passed_on = watched.ladder.splits_of(watched.jobs["spy"][0])
+    passed_on = watched.comparison.splits_of(watched.jobs["spy"][0])
     assert passed_on.test
     here = (Path(__file__).name, "test_the_watch_would_notice_another_reader")
     assert readers == {here}

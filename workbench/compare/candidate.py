@@ -1,6 +1,6 @@
-"""What the comparison knows of a rung: its probabilities, its price, and how it fared under other seeds.
+"""What the comparison knows of a candidate: its probabilities, its price, and how it fared under other seeds.
 
-Types only. ``workbench.compare.ladder`` makes them, ``workbench.compare.leaderboard`` puts statistics to them, the
+Types only. ``workbench.compare.jobs`` makes them, ``workbench.compare.leaderboard`` puts statistics to them, the
 report shows them.
 """
 
@@ -34,24 +34,24 @@ class Kept:
 class _Array:
     """A field given as an array or as where one is kept; then it is read at each access and not held.
 
-    The probabilities of 25 rungs for 3,000 rows and 1,000 labels, before and after calibration, are 1.2 GB.
+    The probabilities of 25 candidates for 3,000 rows and 1,000 labels, before and after calibration, are 1.2 GB.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = f"_{name}"
 
-    def __get__(self, rung: Any, owner: type | None = None) -> Any:
+    def __get__(self, candidate: Any, owner: type | None = None) -> Any:
         # Asked of the class, this is the field's default.
-        given = None if rung is None else rung.__dict__[self._name]
+        given = None if candidate is None else candidate.__dict__[self._name]
         return given.read() if isinstance(given, Kept) else given
 
-    def __set__(self, rung: Any, given: NDArray[np.float64] | Kept | None) -> None:
-        rung.__dict__[self._name] = np.empty((0, 0)) if given is None else given
+    def __set__(self, candidate: Any, given: NDArray[np.float64] | Kept | None) -> None:
+        candidate.__dict__[self._name] = np.empty((0, 0)) if given is None else given
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """Test scores of one more training of a rung.
+    """Test scores of one more training of a candidate.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Repeat:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """Test accuracy of a rung that was shown part of the training rows.
+    """Test accuracy of a candidate that was shown part of the training rows.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
-class Rung:
+class Candidate:
     """One classifier on the test rows.
 
     Attributes
@@ -113,11 +113,11 @@ class Rung:
         n_rows, valid (share of answers that are a label) and right (share that are the gold label) under free
         generation; empty where it does not apply.
     outside : mapping
-        How well the rung's confidence, its highest probability, tells test rows from rows out of scope: n_rows, auroc,
-        and accepted (share of rows out of scope that are answered where 95 % of the test rows are); empty where there
-        are none.
+        How well the candidate's confidence, its highest probability, tells test rows from rows out of scope: n_rows,
+        auroc, and accepted (share of rows out of scope that are answered where 95 % of the test rows are); empty where
+        there are none.
     repeats : tuple of Repeat
-        Other seeds and other splits; the rung itself is not among them.
+        Other seeds and other splits; the candidate itself is not among them.
     curve : tuple of CurvePoint
         Empty where the recipe asks for no learning curve of it.
     folder : str

@@ -1,10 +1,10 @@
-"""How the rungs differ from the best one. One rule for the interval that is shown, the p-value and the word.
+"""How the candidates differ from the best one. One rule for the interval that is shown, the p-value and the word.
 
-Several rungs are held against one, so each interval is taken at the level 1 - 0.05 / m for m of them (Bonferroni): all
-hold together with 95 %, and the cheapest of those that are as good may be picked. A rung is told apart where its test,
-corrected over the rungs (Holm 1979), says so. The two are made to agree: an end that leaves out 0 though the test does
-not tell the rung apart, or holds 0 though it does, is put on 0 (as in Strassburger and Bretz 2008, "Compatible
-simultaneous lower confidence bounds for the Holm procedure").
+Several candidates are held against one, so each interval is taken at the level 1 - 0.05 / m for m of them (Bonferroni):
+all hold together with 95 %, and the cheapest of those that are as good may be picked. A candidate is told apart where
+its test, corrected over the candidates (Holm 1979), says so. The two are made to agree: an end that leaves out 0 though
+the test does not tell the candidate apart, or holds 0 though it does, is put on 0 (as in Strassburger and Bretz 2008,
+"Compatible simultaneous lower confidence bounds for the Holm procedure").
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from labelwright.statistics.metrics import Answers, Ints
 from labelwright.statistics.proportions import difference_interval
 from workbench.compare.board import Difference, Standing
 
-# A rung is told apart from the best one where its Holm-corrected p-value is below this.
+# A candidate is told apart from the best one where its Holm-corrected p-value is below this.
 TOLD_APART = 1 - LEVEL
-# What is tested against the best rung.
+# What is tested against the best candidate.
 TESTED = ("accuracy", "macro_f1", "log_loss")
 
 Samples = Mapping[str, Mapping[str, Resampled]]
@@ -30,17 +30,17 @@ Samples = Mapping[str, Mapping[str, Resampled]]
 def against_best(
     best: str, answers: Mapping[str, Answers], samples: Samples, gold: Ints, groups: Sequence[str] | None
 ) -> dict[str, dict[str, Difference]]:
-    """Every other rung's metrics minus those of the best.
+    """Every other candidate's metrics minus those of the best.
 
     Parameters
     ----------
-    answers : mapping of rung to Answers
-    samples : mapping of rung to mapping of metric to Resampled
-        All on the same resamples. A metric that one of two rungs lacks is not compared.
+    answers : mapping of candidate to Answers
+    samples : mapping of candidate to mapping of metric to Resampled
+        All on the same resamples. A metric that one of two candidates lacks is not compared.
 
     Returns
     -------
-    dict of rung to dict of metric to Difference
+    dict of candidate to dict of metric to Difference
     """
     others = [name for name in answers if name != best]
     found: dict[str, dict[str, Difference]] = {name: {} for name in others}
@@ -62,18 +62,18 @@ def between(
     gold: Ints,
     groups: Sequence[str] | None,
 ) -> Difference:
-    """Accuracy of one rung minus that of another, as one of ``n_tests`` comparisons (Bonferroni)."""
+    """Accuracy of one candidate minus that of another, as one of ``n_tests`` comparisons (Bonferroni)."""
     interval, p = _plain("accuracy", a, b, answers, samples, gold, groups, n_tests)
     corrected = min(1.0, n_tests * p)
     return Difference(agreeing(interval, corrected), p, corrected)
 
 
 def standing(difference: Difference, margin: float) -> Standing:
-    """What the difference of accuracies to the best rung shows.
+    """What the difference of accuracies to the best candidate shows.
 
     "as good": worse by ``margin`` at most, the whole interval over; the lower end decides (non-inferiority).
     "worse": told apart, and by more than the margin for all that is known. Else "not told apart": the rows are too few
-    to tell, which says nothing for the rung.
+    to tell, which says nothing for the candidate.
     """
     if difference.value.low > -margin:
         return "as good"

@@ -1,4 +1,4 @@
-"""The efficient frontier of a ladder: which rungs no other beats in both accuracy and speed."""
+"""The efficient frontier of a comparison: which candidates no other beats in both accuracy and speed."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ EQUAL = 1.1
 
 
 def frontier(lines: Sequence[Line]) -> tuple[str, ...]:
-    """Names of the rungs that are more often right than every faster one, from fast to slow.
+    """Names of the candidates that are more often right than every faster one, from fast to slow.
 
-    Of rungs that are equally fast and equally often right, the first of the ladder stands for all. Rungs that failed,
-    or whose milliseconds a row are not known, are not considered.
+    Of candidates that are equally fast and equally often right, the first of the comparison stands for all. Candidates
+    that failed, or whose milliseconds a row are not known, are not considered.
     """
-    timed = [line for line in lines if line.test and line.rung.cost.get("ms_p50") is not None]
+    timed = [line for line in lines if line.test and line.candidate.cost.get("ms_p50") is not None]
     names, highest = [], -1.0
     for line in sorted(timed, key=lambda line: (speed(line), -line.test["accuracy"].value)):
         if line.test["accuracy"].value > highest:
             highest = line.test["accuracy"].value
-            names.append(line.rung.name)
+            names.append(line.candidate.name)
     return tuple(names)
 
 
@@ -43,5 +43,5 @@ def speed(line: Line) -> float:
 
 
 def _known(line: Line, cost: str) -> float:
-    value = line.rung.cost.get(cost)
+    value = line.candidate.cost.get(cost)
     return math.inf if value is None else value

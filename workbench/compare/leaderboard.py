@@ -1,8 +1,8 @@
-"""From scored rungs to a leaderboard: metrics with intervals, paired tests against the best rung, spread over seeds.
+"""From scored candidates to a leaderboard: metrics with intervals, paired tests against the best, spread over seeds.
 
-Statistics only: nothing is scored here and nothing is written. All rungs are put on the same bootstrap resamples, in
-one pass, so that differences are paired. Each rung's probabilities are read once for what the metrics need of them, so
-that many labels need not fit into memory many times. The types are ``workbench.compare.board``'s.
+Statistics only: nothing is scored here and nothing is written. All candidates are put on the same bootstrap resamples,
+in one pass, so that differences are paired. Each candidate's probabilities are read once for what the metrics need of
+them, so that many labels need not fit into memory many times. The types are ``workbench.compare.board``'s.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from workbench.compare.board import (
     Suspect,
     Verdict,
 )
-from workbench.compare.candidate import Repeat, Rung
+from workbench.compare.candidate import Candidate, Repeat
 from workbench.compare.differences import TESTED, against_best, between, standing
 from workbench.compare.frontier import frontier
 from workbench.compare.noise import suspects
@@ -39,7 +39,7 @@ from workbench.recipe.recipe import CompareTable
 
 __all__ = ["QUALITY", "Difference", "Leaderboard", "Line", "Spread", "Suspect", "Verdict", "build"]
 
-# How many rungs at most must doubt a label: with more, one that is often wrong would acquit too many rows.
+# How many candidates at most must doubt a label: with more, one that is often wrong would acquit too many rows.
 _DOUBTERS = 3
 
 Samples = dict[str, dict[str, Resampled]]
@@ -47,70 +47,74 @@ Samples = dict[str, dict[str, Resampled]]
 
 @dataclass(frozen=True)
 class _Scored:
-    """A rung that can be measured, and what the metrics need of its probabilities; ``raw`` is None for free text."""
+    """A candidate that can be measured, and what metrics need of its probabilities; ``raw`` is None for free text."""
 
-    rung: Rung
+    candidate: Candidate
     answers: Answers
     raw: Answers | None
 
 
 def build(
-    rungs: Sequence[Rung],
+    candidates: Sequence[Candidate],
     test: Sequence[Example],
     names: Sequence[str],
     resamples: int,
     seed: int,
     margin: float = CompareTable.margin,
 ) -> Leaderboard:
-    """Put numbers and words to every rung.
+    """Put numbers and words to every candidate.
 
-    The best rung is that of highest test accuracy, of equal ones that of lower log loss. Free text is best only where
-    nothing else was scored: it has no probabilities and cannot be shipped.
+    The best candidate is that of highest test accuracy, of equal ones that of lower log loss. Free text is best only
+    where nothing else was scored: it has no probabilities and cannot be shipped.
 
     Parameters
     ----------
-    rungs : sequence of Rung
-        In the order of the ladder; at least one that did not fail. Their names differ. One whose probabilities are none
+    candidates : sequence of Candidate
+        In the comparison's order; at least one that did not fail. Their names differ. One whose probabilities are none
         (NaN) has failed.
     test : sequence of n_test Example
-        The rows behind ``Rung.probs``, one or more. Groups are drawn whole where the rows have them.
+        The rows behind ``Candidate.probs``, one or more. Groups are drawn whole where the rows have them.
     names : sequence of str
         The labels, in the order of the columns.
     resamples : int
         Bootstrap resamples.
     seed : int
-        The run's: that of the resamples, and the one by which the rungs' own splits were dealt.
+        The run's: that of the resamples, and the one by which the candidates' own splits were dealt.
     margin : float
-        Share of accuracy within which a rung is as good as the best.
+        Share of accuracy within which a candidate is as good as the best.
 
     Raises
     ------
     DataError
-        No test rows; no rung was scored; or probabilities that do not fit rows and labels.
+        No test rows; no candidate was scored; or probabilities that do not fit rows and labels.
     """
     if not test:
         raise DataError("there are no test rows, so there is nothing to compare: give [splits] test a share")
     gold = np.array([names.index(str(row.label)) for row in test], dtype=np.int64)
     groups = _groups(test)
-    rungs, scored = _measurable(rungs, gold, names)
+    candidates, scored = _measurable(candidates, gold, names)
     if not scored:
-        reasons = "; ".join(f"{rung.name}: {rung.failed}" for rung in rungs)
-        raise DataError(f"none of {len(rungs)} rungs could be scored, so there is nothing to compare ({reasons})")
+        reasons = "; ".join(f"{candidate.name}: {candidate.failed}" for candidate in candidates)
+        raise DataError(
+            f"none of {len(candidates)} candidates could be scored, so there is nothing to compare ({reasons})"
+        )
     answers = {name: one.answers for name, one in scored.items()}
     samples = _resampled(scored, answers, gold, groups, len(names), n_resamples=resamples, seed=seed)
     raw_answers = {name: one.raw for name, one in scored.items() if one.raw is not None}
     raw = _resampled(scored, raw_answers, gold, groups, len(names), n_resamples=resamples, seed=seed)
     quality, before = _intervals(samples, answers, gold, groups), _intervals(raw, raw_answers, gold, groups)
-    closed = [name for name in scored if scored[name].rung.kind != "free"]
+    closed = [name for name in scored if scored[name].candidate.kind != "free"]
     best = min(closed or list(scored), key=lambda name: rank(quality[name]))
 
     tested = against_best(best, answers, samples, gold, groups)
     lines = [
-        _line(rung, quality, before, tested, best, seed, margin, answers, gold) if not rung.failed else Line(rung)
-        for rung in rungs
+        _line(candidate, quality, before, tested, best, seed, margin, answers, gold)
+        if not candidate.failed
+        else Line(candidate)
+        for candidate in candidates
     ]
 
-    def compare(a: Rung, b: Rung) -> Difference:
+    def compare(a: Candidate, b: Candidate) -> Difference:
         if b.name == best:
             return tested[a.name]["accuracy"]
         if a.name == best:
@@ -118,42 +122,47 @@ def build(
         return between(a.name, b.name, len(scored) - 1, answers, samples, gold, groups)
 
     numbered = [line for line in lines if line.test]
-    (first,) = (line for line in numbered if line.rung.name == best)
+    (first,) = (line for line in numbered if line.candidate.name == best)
     verdict = judge(numbered, first, gold, names, margin, compare)
-    doubters = {line.rung.name: line.rung.probs for line in _doubters(numbered, first)}
+    doubters = {line.candidate.name: line.candidate.probs for line in _doubters(numbered, first)}
     found = suspects("test", test, doubters, names) if len(doubters) > 1 else ()
     return Leaderboard(tuple(lines), verdict, gold, found, frontier(lines))
 
 
-def _measurable(rungs: Sequence[Rung], gold: Ints, names: Sequence[str]) -> tuple[list[Rung], dict[str, _Scored]]:
-    """All rungs, those failed whose probabilities are none; and by name those that can be measured."""
+def _measurable(
+    candidates: Sequence[Candidate], gold: Ints, names: Sequence[str]
+) -> tuple[list[Candidate], dict[str, _Scored]]:
+    """All candidates, those failed whose probabilities are none; and by name those that can be measured."""
     every, scored = [], {}
-    for rung in rungs:
-        if not rung.failed:
+    for candidate in candidates:
+        if not candidate.failed:
             try:
-                scored[rung.name] = _Scored(rung, *_read(rung, gold, len(names)))
+                scored[candidate.name] = _Scored(candidate, *_read(candidate, gold, len(names)))
             except _NotProbabilitiesError as error:
-                rung = Rung(rung.name, rung.kind, rung.about, rung.step, failed=f"it answered with {error}")
-        every.append(rung)
+                candidate = Candidate(
+                    candidate.name, candidate.kind, candidate.about, candidate.step, failed=f"it answered with {error}"
+                )
+        every.append(candidate)
     return every, scored
 
 
 class _NotProbabilitiesError(DataError):
-    """A rung's numbers are of the right shape and are no probabilities."""
+    """A candidate's numbers are of the right shape and are no probabilities."""
 
 
-def _read(rung: Rung, gold: Ints, n_labels: int) -> tuple[Answers, Answers | None]:
-    """What the metrics need of a rung's probabilities, calibrated and before."""
-    is_free = rung.kind == "free"
+def _read(candidate: Candidate, gold: Ints, n_labels: int) -> tuple[Answers, Answers | None]:
+    """What the metrics need of a candidate's probabilities, calibrated and before."""
+    is_free = candidate.kind == "free"
     found: list[Answers | None] = []
-    for probs in (rung.probs, None if is_free else rung.raw):
+    for probs in (candidate.probs, None if is_free else candidate.raw):
         if probs is None or (found and not probs.size):
             found.append(None)
             continue
         expected = (len(gold), n_labels + is_free)
         if probs.shape != expected:
             raise DataError(
-                f"{rung.name}: probabilities of shape {probs.shape} for {len(gold)} test rows and {n_labels} labels: "
+                f"{candidate.name}: probabilities of shape {probs.shape} for {len(gold)} test rows and {n_labels} "
+                "labels: "
                 f"expected {expected}"
             )
         try:
@@ -166,7 +175,7 @@ def _read(rung: Rung, gold: Ints, n_labels: int) -> tuple[Answers, Answers | Non
 
 
 def _line(
-    rung: Rung,
+    candidate: Candidate,
     quality: Mapping[str, Any],
     before: Mapping[str, Any],
     tested: Mapping[str, Any],
@@ -176,15 +185,15 @@ def _line(
     answers: Mapping[str, Answers],
     gold: Ints,
 ) -> Line:
-    """A rung with its numbers, and where it is not the best one with its differences to that."""
-    name, test = rung.name, quality[rung.name]
-    spread, raw = _spread(rung, test, seed), before.get(name, {})
+    """A candidate with its numbers, and where it is not the best one with its differences to that."""
+    name, test = candidate.name, quality[candidate.name]
+    spread, raw = _spread(candidate, test, seed), before.get(name, {})
     if name == best:
-        return Line(rung, test, raw, spread=spread, standing="best")
+        return Line(candidate, test, raw, spread=spread, standing="best")
     right, best_right = (answers[one].answer == gold for one in (name, best))
     stands: Standing = standing(tested[name]["accuracy"], margin)
     only_this, only_best = int((right & ~best_right).sum()), int((best_right & ~right).sum())
-    return Line(rung, test, raw, only_this, only_best, tested[name], spread, stands)
+    return Line(candidate, test, raw, only_this, only_best, tested[name], spread, stands)
 
 
 def _turned(one: Difference) -> Difference:
@@ -207,13 +216,13 @@ def _resampled(
     n_labels: int,
     **settings: Any,
 ) -> Samples:
-    """Every metric of every rung; of free text those that need no probabilities, its last column being no label."""
+    """Every metric of every candidate; of free text those without probabilities, the last column being no label."""
     metrics = {name: METRICS[name] for name in QUALITY}
     of_free = {name: METRICS[name] for name in QUALITY_OF_FREE}
     of_free["macro_f1"] = partial(METRICS["macro_f1"], n_labels=n_labels)
     found: Samples = {}
     for is_free, measured in ((False, metrics), (True, of_free)):
-        part = {name: one for name, one in answers.items() if (scored[name].rung.kind == "free") == is_free}
+        part = {name: one for name, one in answers.items() if (scored[name].candidate.kind == "free") == is_free}
         if part:
             found |= resample(part, gold, groups, metrics=measured, **settings)
     return found
@@ -225,12 +234,12 @@ def _intervals(
     return {name: metric_intervals(found, answers[name].answer == gold, groups) for name, found in samples.items()}
 
 
-def _spread(rung: Rung, test: Mapping[str, Interval], seed: int) -> dict[str, Spread]:
-    """Mean and deviation over the rung and its repeats: those on its own split, and those on other splits."""
+def _spread(candidate: Candidate, test: Mapping[str, Interval], seed: int) -> dict[str, Spread]:
+    """Mean and deviation over the candidate and its repeats: those on its own split, and those on other splits."""
     own = {name: test[name].value for name in TESTED if name in test}
     sides: dict[str, list[Repeat]] = {
-        "split fixed": [one for one in rung.repeats if one.split_seed == seed],
-        "split varied": [one for one in rung.repeats if one.split_seed != seed],
+        "split fixed": [one for one in candidate.repeats if one.split_seed == seed],
+        "split varied": [one for one in candidate.repeats if one.split_seed != seed],
     }
     spread = {}
     for side, repeats in sides.items():
@@ -248,20 +257,20 @@ def _spread(rung: Rung, test: Mapping[str, Interval], seed: int) -> dict[str, Sp
 
 
 def _doubters(lines: Sequence[Line], best: Line) -> list[Line]:
-    """Whose word counts on a label: the best rung and the best of those not known to be worse, one a family.
+    """Whose word counts on a label: the best candidate and the best of those not known to be worse, one a family.
 
-    Where no other family is near it, the best rung of another family is heard, so that two must agree.
+    Where no other family is near it, the best candidate of another family is heard, so that two must agree.
     """
-    near = {line.rung.name for line in lines if line.standing in ("as good", "not told apart")}
+    near = {line.candidate.name for line in lines if line.standing in ("as good", "not told apart")}
     heard: dict[str, Line] = {}
-    usable = [line for line in lines if line.rung.kind != "free"]
-    for line in sorted(usable, key=lambda line: (line is not best, line.rung.name not in near, *rank(line.test))):
-        counts = line is best or line.rung.name in near or len(heard) < 2
+    usable = [line for line in lines if line.candidate.kind != "free"]
+    for line in sorted(usable, key=lambda line: (line is not best, line.candidate.name not in near, *rank(line.test))):
+        counts = line is best or line.candidate.name in near or len(heard) < 2
         if counts and len(heard) < _DOUBTERS:
-            heard.setdefault(_family(line.rung), line)
+            heard.setdefault(_family(line.candidate), line)
     return list(heard.values())
 
 
-def _family(rung: Rung) -> str:
-    """Rungs that share a base err alike: "minilm" of minilm-logreg, and one for all language models."""
-    return rung.name.split("-")[0] if rung.kind == "baseline" else rung.kind
+def _family(candidate: Candidate) -> str:
+    """Candidates that share a base err alike: "minilm" of minilm-logreg, and one for all language models."""
+    return candidate.name.split("-")[0] if candidate.kind == "baseline" else candidate.kind

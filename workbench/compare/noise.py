@@ -25,18 +25,18 @@ from workbench.compare.board import Suspect
 def suspects(
     side: str,
     examples: Sequence[Example],
-    probs_by_rung: Mapping[str, NDArray[np.float64]],
+    probs_by_candidate: Mapping[str, NDArray[np.float64]],
     names: Sequence[str],
 ) -> tuple[Suspect, ...]:
-    """Rows whose label all of the rungs doubt, the surest first.
+    """Rows whose label all of the candidates doubt, the surest first.
 
     Parameters
     ----------
     side : str
         The split that the rows are of, to be told.
     examples : sequence of n_rows Example
-    probs_by_rung : mapping of name to ndarray of shape (n_rows, n_labels)
-        Calibrated, in the order of ``names``. Rungs of different families, or agreement says little. One alone is
+    probs_by_candidate : mapping of name to ndarray of shape (n_rows, n_labels)
+        Calibrated, in the order of ``names``. Candidates of different families, or agreement says little. One alone is
         taken at its word.
 
     Raises
@@ -47,9 +47,9 @@ def suspects(
         cleanlab is not installed.
     """
     given = np.array([names.index(str(row.label)) for row in examples], dtype=np.int64)
-    if not probs_by_rung or len(given) == 0:
+    if not probs_by_candidate or len(given) == 0:
         return ()
-    probs = np.stack([checked(one, given, names)[0] for one in probs_by_rung.values()])
+    probs = np.stack([checked(one, given, names)[0] for one in probs_by_candidate.values()])
     mean = probs.mean(axis=0)
     said = answers(probs)
     agreed = (said == said[0]).all(axis=0) & (said[0] != given) & (said[0] >= 0)
@@ -62,7 +62,7 @@ def suspects(
             label=names[given[i]],
             suggested=names[said[0, i]],
             confidence=float(mean[i, said[0, i]]),
-            rungs=tuple(probs_by_rung),
+            candidates=tuple(probs_by_candidate),
         )
         for i in rows.tolist()
     ]

@@ -1,9 +1,9 @@
-"""`python -m workbench.compare.worker RECIPE RUN RUNG`: the missing jobs of one rung, each kept as soon as it is done.
+"""`python -m workbench.compare.worker RECIPE RUN CANDIDATE`: one candidate's missing jobs, each kept when done.
 
-Started by ``workbench.compare.ladder.run_rung``, whose process reads what is said here: lines of JSON, progress or the
-error. Trains on train, calibrates on calib, scores test through ``compare.read_test``. What is scored is what ships: a
-bundle, calibrated once by the recipe's ``[calibrate]``, kept beside the numbers, and exported as it is. A baseline
-answers as the predictor in it, a model with its weights.
+Started by ``workbench.compare.jobs.run_candidate``, whose process reads what is said here: lines of JSON, progress or
+the error. Trains on train, calibrates on calib, scores test through ``compare.read_test``. What is scored is what
+ships: a bundle, calibrated once by the recipe's ``[calibrate]``, kept beside the numbers, and exported as it is. A
+baseline answers as the predictor in it, a model with its weights.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ from labelwright.predictors import save_predictor
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration, group_folds
 from labelwright.statistics.metrics import accuracy, answers, log_loss, macro_f1
-from workbench.compare.ladder import Job, Ladder, Say, is_lasting
+from workbench.compare.jobs import Comparison, Job, Say, is_lasting
 from workbench.recipe.recipe import read_chain
 from workbench.run.engines import Engines, size_bytes
 from workbench.run.folder import RunFolder, write_json
 from workbench.run.measure import Load, most, peak_memory_bytes
 from workbench.run.pipeline import tune
-from workbench.run.session import open_ladder
+from workbench.run.session import open_comparison
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A rung after one training: what answers, and what it took.
+    """A candidate after one training: what answers, and what it took.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Trained:
     size_bytes : int
         Of a baseline; a model's is counted from its bundle.
     n_shortened : int
-        Train rows that were shortened, as the rung reads only so many tokens.
+        Train rows that were shortened, as the candidate reads only so many tokens.
     """
 
     bundle: Bundle
@@ -74,15 +74,15 @@ class Trained:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the rung and say what happens on stdout; returns the exit status."""
+    """Run the candidate and say what happens on stdout; returns the exit status."""
     recipe, run, name = arguments
     say = _sayer()
     try:
-        run_jobs(open_ladder(Path(recipe), Path(run)), name, lambda *progress: say({"progress": progress}))
+        run_jobs(open_comparison(Path(recipe), Path(run)), name, lambda *progress: say({"progress": progress}))
     except LabelwrightError as error:
         say({"error": str(error), "lasting": is_lasting(error)})
         return 2
-    except Exception as error:  # whatever a library raises is this rung's failure, and no other's
+    except Exception as error:  # whatever a library raises is this candidate's failure, and no other's
         traceback.print_exc()
         first = (str(error).strip() or "no message").splitlines()[0]
         say({"error": f"{type(error).__name__}: {first}"})
@@ -90,57 +90,57 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def run_jobs(ladder: Ladder, name: str, say: Say) -> None:
-    """Train, score and keep every missing job of a rung. Raises whatever the rung does."""
-    jobs = ladder.missing(name)
-    engines = Engines(ladder.recipe.model)
+def run_jobs(comparison: Comparison, name: str, say: Say) -> None:
+    """Train, score and keep every missing job of a candidate. Raises whatever the candidate does."""
+    jobs = comparison.missing(name)
+    engines = Engines(comparison.recipe.model)
     for number, job in enumerate(jobs):
         where = f"job {number + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
 
         def tell(done: int, total: int, message: str, number: int = number, where: str = where) -> None:
             say(number, len(jobs), where + message)
 
-        say(number, len(jobs), where + _what(job, ladder))
-        _run_job(ladder, job, engines, tell)
+        say(number, len(jobs), where + _what(job, comparison))
+        _run_job(comparison, job, engines, tell)
     say(len(jobs), len(jobs), "")
 
 
-def _run_job(ladder: Ladder, job: Job, engines: Engines, say: Say) -> None:
+def _run_job(comparison: Comparison, job: Job, engines: Engines, say: Say) -> None:
     from optimizers.calibrate import uncalibrated
-    from workbench.compare.comparison import read_test
+    from workbench.compare.score import read_test
 
-    splits = ladder.splits_of(job)
-    test, names = read_test(splits), ladder.task.names
+    splits = comparison.splits_of(job)
+    test, names = read_test(splits), comparison.task.names
     gold = np.array([names.index(row.label) for row in test])
-    place = ladder.place(job)
+    place = comparison.place(job)
     place.parent.mkdir(parents=True, exist_ok=True)
-    is_main = ladder.is_main(job)
-    if ladder.kind(job.rung) == "free":
-        _keep(place, _free(ladder, job, test, engines))
+    is_main = comparison.is_main(job)
+    if comparison.kind(job.candidate) == "free":
+        _keep(place, _free(comparison, job, test, engines))
         return
     texts = texts_and_labels(test)[0]
     result: dict[str, Any] = {"n_train": len(splits.train)}
     arrays: dict[str, NDArray[np.float64]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        if ladder.kind(job.rung) == "baseline":
-            trained = _train_baseline(ladder, job, splits, Path(scratch))
+        if comparison.kind(job.candidate) == "baseline":
+            trained = _train_baseline(comparison, job, splits, Path(scratch))
         else:
-            trained = _train_model(ladder, job, splits, engines, say, place)
+            trained = _train_model(comparison, job, splits, engines, say, place)
         before = replace(trained, bundle=uncalibrated(trained.bundle))
-        # A learning curve is drawn uncalibrated: the calib rows would be labels that the rung was not shown.
+        # A learning curve is drawn uncalibrated: the calib rows would be labels that the candidate was not shown.
         final = before
         if not job.per_label:
-            final, result["calibration"] = _calibrated(ladder, job, trained, splits)
+            final, result["calibration"] = _calibrated(comparison, job, trained, splits)
         if is_main:
             # What is measured is what lies here, and what ships.
-            entry = {"stage": "compare", "rung": job.rung}
+            entry = {"stage": "compare", "candidate": job.candidate}
             final = replace(final, bundle=save(final.bundle.with_stage(entry), place))
     if is_main:
-        probs, result["cost"] = _measure(ladder, final, texts)
-        result |= _of_the_bundle(ladder, job, final, test)
-        result["outside"] = _outside(ladder, final, probs)
-        if ladder.looks_for_noise(job.rung):
-            arrays["train"] = _out_of_fold(ladder, job, splits)
+        probs, result["cost"] = _measure(comparison, final, texts)
+        result |= _of_the_bundle(comparison, job, final, test)
+        result["outside"] = _outside(comparison, final, probs)
+        if comparison.looks_for_noise(job.candidate):
+            arrays["train"] = _out_of_fold(comparison, job, splits)
     else:
         probs = final.probabilities(texts)
     same = final.bundle.calibration == before.bundle.calibration
@@ -154,14 +154,14 @@ def _run_job(ladder: Ladder, job: Job, engines: Engines, say: Say) -> None:
     _keep(place, result, {**arrays, "raw": raw, "probs": probs} if is_main else None)
 
 
-def _calibrated(ladder: Ladder, job: Job, trained: Trained, splits: Splits) -> tuple[Trained, dict[str, Any]]:
-    """The rung with its one calibration, and what that did; a step that the run calibrated so already has it."""
+def _calibrated(comparison: Comparison, job: Job, trained: Trained, splits: Splits) -> tuple[Trained, dict[str, Any]]:
+    """The candidate with its one calibration, and what that did; a step that the run calibrated so already has it."""
     from optimizers.calibrate import calibration_record
 
-    known = calibration_record(trained.bundle) if ladder.is_calibrated(job) else None
+    known = calibration_record(trained.bundle) if comparison.is_calibrated(job) else None
     if known is not None:
         return trained, known
-    stage = ladder.calibration()
+    stage = comparison.calibration()
     if trained.bundle.weights.predictor is not None:
         # A small classifier looks at every choice by itself, in whatever order they stand.
         stage = replace(stage, rotations=False)
@@ -170,19 +170,19 @@ def _calibrated(ladder: Ladder, job: Job, trained: Trained, splits: Splits) -> t
         trained.bundle,
         splits.calib,
         lambda asked: log_scores(asked, trained.engine, texts),
-        ladder.recipe.seed,
+        comparison.recipe.seed,
     )
     record = calibration_record(made.bundle)
     assert record is not None
     return replace(trained, bundle=made.bundle), record
 
 
-def _out_of_fold(ladder: Ladder, job: Job, splits: Splits, n_folds: int = 3) -> NDArray[np.float64]:
+def _out_of_fold(comparison: Comparison, job: Job, splits: Splits, n_folds: int = 3) -> NDArray[np.float64]:
     """Probabilities of train rows, (n_train, n_labels), each from a training that did not see the row or its group."""
     import baselines
     from optimizers.calibrate import row_groups
 
-    names = ladder.task.names
+    names = comparison.task.names
     texts, labels = texts_and_labels(splits.train)
     groups = row_groups(splits.train)
     folds = group_folds(np.array([names.index(label) for label in labels]), groups, n_folds, job.seed)
@@ -190,61 +190,63 @@ def _out_of_fold(ladder: Ladder, job: Job, splits: Splits, n_folds: int = 3) -> 
     for fold in np.unique(folds):
         inside = np.flatnonzero(folds == fold)
         shown = np.flatnonzero(folds != fold)
-        estimator = baselines.make(job.rung, ladder.task, job.seed, ladder.baseline_settings(job.rung))
-        estimator.long_rows = ladder.recipe.model.long_rows
+        estimator = baselines.make(
+            job.candidate, comparison.task, job.seed, comparison.baseline_settings(job.candidate)
+        )
+        estimator.long_rows = comparison.recipe.model.long_rows
         estimator.fit([texts[i] for i in shown], [labels[i] for i in shown], groups=[groups[i] for i in shown])
         columns = np.array([names.index(str(label)) for label in estimator.classes_])
         probs[np.ix_(inside, columns)] = estimator.predict_proba([texts[i] for i in inside])
     return probs
 
 
-def _train_baseline(ladder: Ladder, job: Job, splits: Splits, scratch: Path) -> Trained:
+def _train_baseline(comparison: Comparison, job: Job, splits: Splits, scratch: Path) -> Trained:
     import baselines
 
-    task = ladder.task
-    estimator = baselines.make(job.rung, task, job.seed, ladder.baseline_settings(job.rung))
+    task = comparison.task
+    estimator = baselines.make(job.candidate, task, job.seed, comparison.baseline_settings(job.candidate))
     # Train rows only: what the model's stages learn from. Dev chooses for them, as it does for the model.
     texts, labels = texts_and_labels(splits.train)
     groups = [row.group if row.group is not None else f"\0{row.id}" for row in splits.train]
-    estimator.long_rows = ladder.recipe.model.long_rows
+    estimator.long_rows = comparison.recipe.model.long_rows
     with Load() as load:
         begun = time.perf_counter()
         estimator.fit(texts, labels, groups=groups, eval_set=texts_and_labels(splits.dev))
         seconds = time.perf_counter() - begun
     save_predictor(estimator.predictor_, estimator.classes_, scratch)
-    bundle = predictor_bundle(task, job.rung, scratch, Calibration())
-    # Answered later as trained: what the recipe says of long rows, it says of all rungs.
-    engine = open_engine(bundle.weights, EngineSettings(long_rows=ladder.recipe.model.long_rows))
+    bundle = predictor_bundle(task, job.candidate, scratch, Calibration())
+    # Answered later as trained: what the recipe says of long rows, it says of all candidates.
+    engine = open_engine(bundle.weights, EngineSettings(long_rows=comparison.recipe.model.long_rows))
     others, size, n_shortened = load.others_busy_cores, estimator.size_bytes(), estimator.n_shortened_
     return Trained(bundle, engine, seconds, others, size, n_shortened)
 
 
-def _train_model(ladder: Ladder, job: Job, splits: Splits, engines: Engines, say: Say, place: Path) -> Trained:
-    own = ladder.own_step(job)
+def _train_model(comparison: Comparison, job: Job, splits: Splits, engines: Engines, say: Say, place: Path) -> Trained:
+    own = comparison.own_step(job)
     if own is not None:
-        bundle = load(ladder.folder.bundle_path(own))
-        seconds, others = _until(ladder.folder, own)
+        bundle = load(comparison.folder.bundle_path(own))
+        seconds, others = _until(comparison.folder, own)
         return Trained(bundle, engines(bundle.weights), seconds, others)
-    chain = read_chain(job.rung)
-    tuned = tune(chain, ladder.recipe, ladder.task, splits, job.seed, engines, ladder.root / "steps", say)
+    chain = read_chain(job.candidate)
+    tuned = tune(chain, comparison.recipe, comparison.task, splits, job.seed, engines, comparison.root / "steps", say)
     # For who wants the job done again: with its result, its weights go.
     write_json(place.with_suffix(".steps.json"), [str(folder) for folder in tuned.folders])
     return Trained(tuned.bundle, engines(tuned.bundle.weights), tuned.seconds, tuned.others_busy_cores)
 
 
-def _of_the_bundle(ladder: Ladder, job: Job, final: Trained, test: Sequence[Example]) -> dict[str, Any]:
-    """What only the rung itself leaves: its bundle's place, and for a model what it writes when it may write freely."""
+def _of_the_bundle(comparison: Comparison, job: Job, final: Trained, test: Sequence[Example]) -> dict[str, Any]:
+    """What only the candidate itself leaves: its bundle's place, and what a model writes when it may write freely."""
     generation: dict[str, float] = {}
     if final.bundle.weights.predictor is None:
-        generation = free_generation(final.engine, final.bundle.prompt, test, ladder.recipe.compare.generate_rows)
-    return {"generation": generation, "bundle": str(ladder.place(job))}
+        generation = free_generation(final.engine, final.bundle.prompt, test, comparison.recipe.compare.generate_rows)
+    return {"generation": generation, "bundle": str(comparison.place(job))}
 
 
-def _outside(ladder: Ladder, final: Trained, on_test: NDArray[np.float64]) -> dict[str, float]:
+def _outside(comparison: Comparison, final: Trained, on_test: NDArray[np.float64]) -> dict[str, float]:
     """Confidence on rows out of scope beside confidence on test rows; empty where the recipe has none of them."""
     from sklearn.metrics import roc_auc_score
 
-    rows = ladder.out_of_scope
+    rows = comparison.out_of_scope
     if not rows:
         return {}
     outside = final.probabilities([row.text for row in rows]).max(axis=1)
@@ -257,8 +259,10 @@ def _outside(ladder: Ladder, final: Trained, on_test: NDArray[np.float64]) -> di
     }
 
 
-def _measure(ladder: Ladder, final: Trained, texts: Sequence[str]) -> tuple[NDArray[np.float64], dict[str, Any]]:
-    """Test probabilities and the price of the rung: in bulk, and one by one after a warm-up."""
+def _measure(
+    comparison: Comparison, final: Trained, texts: Sequence[str]
+) -> tuple[NDArray[np.float64], dict[str, Any]]:
+    """Test probabilities and the price of the candidate: in bulk, and one by one after a warm-up."""
     engine, bundle = final.engine, final.bundle
     final.probabilities(texts[:1])
     shortened = engine.n_shortened
@@ -268,7 +272,7 @@ def _measure(ladder: Ladder, final: Trained, texts: Sequence[str]) -> tuple[NDAr
         bulk_s = time.perf_counter() - begun
         shortened = engine.n_shortened - shortened
         single_s = []
-        for i in range(ladder.recipe.compare.latency_rows + 1):
+        for i in range(comparison.recipe.compare.latency_rows + 1):
             begun = time.perf_counter()
             final.probabilities([texts[i % len(texts)]])
             single_s.append(time.perf_counter() - begun)
@@ -308,12 +312,12 @@ def _remarks(engine: Engine, shortened: int) -> dict[str, float | None]:
     return said
 
 
-def _free(ladder: Ladder, job: Job, test: Sequence[Example], engines: Engines) -> tuple[dict[str, Any], Any]:
+def _free(comparison: Comparison, job: Job, test: Sequence[Example], engines: Engines) -> tuple[dict[str, Any], Any]:
     """The untuned model writing what it likes: one 1 a row, in the last column where that is no label."""
-    weights = Weights(ladder.recipe.model.name)
+    weights = Weights(comparison.recipe.model.name)
     engine = engines(weights)
-    style = read_chain(job.rung).style or ladder.recipe.task.style
-    prompt = Prompt.for_task(ladder.task, engine.template, style)
+    style = read_chain(job.candidate).style or comparison.recipe.task.style
+    prompt = Prompt.for_task(comparison.task, engine.template, style)
     texts, labels = texts_and_labels(test)
     engine.generate(prompt.render_all(texts[:1]), max_new_tokens=2)
     with Load() as load:
@@ -321,11 +325,11 @@ def _free(ladder: Ladder, job: Job, test: Sequence[Example], engines: Engines) -
         answers = written_answers(engine, prompt, texts)
         bulk_s = time.perf_counter() - begun
         single_ms = []
-        for text in texts[: max(2, ladder.recipe.compare.latency_rows // 4)]:
+        for text in texts[: max(2, comparison.recipe.compare.latency_rows // 4)]:
             begun = time.perf_counter()
             written_answers(engine, prompt, [text])
             single_ms.append(1000 * (time.perf_counter() - begun))
-    names = ladder.task.names
+    names = comparison.task.names
     of_answer = dict(zip(prompt.answers, range(len(names)), strict=True))
     columns = np.array([of_answer.get(answer, len(names)) for answer in answers])
     probs = np.eye(len(names) + 1)[columns]
@@ -336,7 +340,7 @@ def _free(ladder: Ladder, job: Job, test: Sequence[Example], engines: Engines) -
         "ms_p50": statistics.median(single_ms),
         "ms_p95": float(np.quantile(single_ms, 0.95)),
         "rows_per_second": len(texts) / bulk_s,
-        "size_bytes": base_size_bytes(Bundle(ladder.task, prompt, weights, Calibration())),
+        "size_bytes": base_size_bytes(Bundle(comparison.task, prompt, weights, Calibration())),
         "peak_memory_bytes": peak_memory_bytes(),
         "prompt_tokens": engine.count_tokens(prompt.render(texts[0]).text),
         "others_busy_cores": load.others_busy_cores,
@@ -417,8 +421,8 @@ def _keep(place: Path, result: Any, arrays: dict[str, NDArray[np.float64]] | Non
     write_json(place.with_suffix(".json"), result)
 
 
-def _what(job: Job, ladder: Ladder) -> str:
-    seed = ladder.recipe.seed
+def _what(job: Job, comparison: Comparison) -> str:
+    seed = comparison.recipe.seed
     if job.per_label:
         return f"{job.per_label} rows a label, seed {job.seed}"
     if job.split_seed != seed:

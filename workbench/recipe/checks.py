@@ -1,4 +1,4 @@
-"""What a recipe's tables say of each other: everything that a stage, a rung or the export would refuse an hour later.
+"""What a recipe's tables say of each other: what a stage, a candidate or the export would refuse an hour later.
 
 Each check is a function from a recipe whose tables are right by themselves to pairs of (table, fault). What is not
 written in the file is not faulted: a default may be left out where it does not fit.
@@ -14,7 +14,7 @@ from labelwright.engines.protocol import DTYPES
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.settings import shown
 from workbench.recipe.fill import unknown_keys
-from workbench.recipe.recipe import Chain, Recipe, own_rungs, read_chain
+from workbench.recipe.recipe import Chain, Recipe, own_candidates, read_chain
 
 Fault = tuple[str, str]
 # Stages that change weights, which only an engine in this process can.
@@ -36,13 +36,13 @@ def cross_faults(recipe: Recipe, document: Mapping[str, Any], stages: Mapping[st
     yield from _model_faults(recipe)
     yield from _stage_faults(recipe, stages)
     yield from _baseline_faults(recipe, "names" in document.get("baselines", {}))
-    yield from _rung_faults(recipe)
+    yield from _candidate_faults(recipe)
 
 
 def check_rewards(recipe: Recipe, task: Task) -> None:
     """Hold the rewards of the recipe's stages to the labels, once these are known. Raises RecipeError."""
-    in_rungs = [stage for rung in recipe.models.rungs for stage in read_chain(rung).stages]
-    for name in dict.fromkeys([*recipe.stages, *in_rungs]):
+    in_candidates = [stage for candidate in recipe.models.candidates for stage in read_chain(candidate).stages]
+    for name in dict.fromkeys([*recipe.stages, *in_candidates]):
         if fault := _reward_fault(recipe.stage(name), task.names):
             raise RecipeError(f"{recipe.path}, [{name}]: {fault}")
 
@@ -79,7 +79,7 @@ def _model_faults(recipe: Recipe) -> Iterator[Fault]:
 
 
 def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
-    chains = {rung: read_chain(rung).stages for rung in recipe.models.rungs}
+    chains = {candidate: read_chain(candidate).stages for candidate in recipe.models.candidates}
     asked = dict.fromkeys([*recipe.stages, *(stage for chain in chains.values() for stage in chain)])
     for name in TRAINING:
         if name in asked and recipe.model.backend != "transformers":
@@ -141,27 +141,33 @@ def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
             yield f"baselines.settings.{name}", fault
 
 
-def _rung_faults(recipe: Recipe) -> Iterator[Fault]:
+def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
     table = recipe.compare
-    known = list(dict.fromkeys([*recipe.baselines.names, *recipe.models.rungs, *own_rungs(recipe)]))
+    known = list(dict.fromkeys([*recipe.baselines.names, *recipe.models.candidates, *own_candidates(recipe)]))
     seen: dict[Chain, str] = {}
-    for rung in recipe.models.rungs:
-        chain = read_chain(rung)
+    for candidate in recipe.models.candidates:
+        chain = read_chain(candidate)
         if recipe.data.choices and chain.style == "code":
-            yield "models", f"rungs: {rung} answers with codes, and rows that bring their own choices have letters"
+            yield (
+                "models",
+                f"candidates: {candidate} answers with codes, and rows that bring their own choices have letters",
+            )
         same = Chain(chain.stages, chain.style or recipe.task.style, chain.free)
         if same in seen:
-            yield "models", f"rungs: {rung} is {seen[same]} once more, as [task] style says; name one of them"
-        seen[same] = rung
+            yield "models", f"candidates: {candidate} is {seen[same]} once more, as [task] style says; name one of them"
+        seen[same] = candidate
     for fault in unknown_keys(table.noise, recipe.baselines.names, "baseline"):
         yield "compare", f"noise: {fault}"
-    for fault in unknown_keys(table.curves, known, "rung"):
+    for fault in unknown_keys(table.curves, known, "candidate"):
         yield "compare", f"curves: {fault}"
-    wanted = recipe.export.rung
+    wanted = recipe.export.candidate
     exportable = [*known, "best", "ship"]
-    if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "rung")), "")):
-        yield "export", f"rung: {fault}"
+    if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "candidate")), "")):
+        yield "export", f"candidate: {fault}"
     elif wanted and wanted not in ("best", "ship", *recipe.baselines.names) and read_chain(wanted).free:
-        yield "export", f"rung = {shown(wanted)}: answers in free text, which no bundle does; name another rung"
-    if not (recipe.stages or recipe.models.rungs or recipe.baselines.names):
-        yield "", "no stages, no [models] rungs and no [baselines] names: there is nothing to do"
+        yield (
+            "export",
+            f"candidate = {shown(wanted)}: answers in free text, which no bundle does; name another candidate",
+        )
+    if not (recipe.stages or recipe.models.candidates or recipe.baselines.names):
+        yield "", "no stages, no [models] candidates and no [baselines] names: there is nothing to do"

@@ -17,12 +17,18 @@ from labelwright.settings import hints_of, read_value, shown
 T = TypeVar("T")
 
 
+# What keys were called in recipes that are older.
+_RENAMED = {"rungs": "candidates", "rung": "candidate"}
+
+
 def unknown_keys(keys: Iterable[str], known: Iterable[str], what: str = "key") -> list[str]:
     """A sentence for every key that is not known, with the nearest that is."""
     known = list(known)
     faults = []
     for key in keys:
-        if key not in known:
+        if key not in known and _RENAMED.get(key) in known:
+            faults.append(f"{what} {shown(key)} is called {_RENAMED[key]!r} now: rename it")
+        elif key not in known:
             near = difflib.get_close_matches(key[:100], known, n=1, cutoff=0.6)
             hint = f"did you mean {near[0]!r}?" if near else f"known {what}s are {', '.join(sorted(known))}"
             faults.append(f"unknown {what} {shown(key)}; {hint}")

@@ -57,7 +57,7 @@ Share = Annotated[float, Range(0, 1, "()", "a share between 0 and 1, such as 0.1
 
 
 class Chain(NamedTuple):
-    """A tuning of the model, as ``[models] rungs`` name it.
+    """A tuning of the model, as ``[models] candidates`` name it.
 
     Attributes
     ----------
@@ -78,22 +78,25 @@ class Chain(NamedTuple):
         return f"{head}@{self.style}" if self.style else head
 
 
-def read_chain(rung: str) -> Chain:
-    """The chain of a rung's name. Raises RecipeError for a stage or style that there is not.
+def read_chain(candidate: str) -> Chain:
+    """The chain of a candidate's name. Raises RecipeError for a stage or style that there is not.
 
     >>> read_chain("sft+grpo@code")
     Chain(stages=('sft', 'grpo'), style='code', free=False)
     """
-    head, at, style = rung.partition("@")
+    head, at, style = candidate.partition("@")
     if at and style not in ("name", "code"):
-        raise RecipeError(f"rung {shown(rung)}: expected @name or @code behind it, found {shown('@' + style)}")
+        raise RecipeError(
+            f"candidate {shown(candidate)}: expected @name or @code behind it, found {shown('@' + style)}"
+        )
     stages = () if head in ("untuned", "free") else tuple(head.split("+"))
     usable = [stage for stage in STAGES if stage != "calibrate"]
     for stage in stages:
         if stage not in usable:
-            also = "; every rung is calibrated by the comparison" if stage == "calibrate" else ""
+            also = "; every candidate is calibrated by the comparison" if stage == "calibrate" else ""
             raise RecipeError(
-                f"rung {shown(rung)}: no stage {shown(stage)}; expected untuned, free, or stages joined by +, of "
+                f"candidate {shown(candidate)}: no stage {shown(stage)}; expected untuned, free, or stages joined by "
+                "+, of "
                 f"{', '.join(usable)}{also}"
             )
     return Chain(stages, cast("Style | None", style or None), head == "free")
@@ -117,7 +120,7 @@ class DataTable:
         out, and ``[splits] test`` does not count.
     out_of_scope : str
         A label that is none: rows of it have no right answer. They are no part of the splits; the comparison asks how
-        well a rung's confidence tells them from test rows. Empty where there is none.
+        well a candidate's confidence tells them from test rows. Empty where there is none.
     max_rows : int
         Take this many rows of ``path``, drawn with the recipe's seed, so many of every label that it can stand on every
         side; 0 takes all.
@@ -223,16 +226,16 @@ class ModelsTable:
 
     Attributes
     ----------
-    rungs : tuple of str
+    candidates : tuple of str
         Stages joined by "+" ("sft+grpo"), each tuned from the untuned model with the recipe's settings; "untuned", and
         "free" for the untuned model that answers in free text. With "@code" or "@name" behind, the model answers in
         that style whatever ``[task] style`` says.
     """
 
-    rungs: Names = ()
+    candidates: Names = ()
 
     def __post_init__(self) -> None:
-        faults = [fault for rung in self.rungs if (fault := _chain_fault(rung))]
+        faults = [fault for candidate in self.candidates if (fault := _chain_fault(candidate))]
         if faults:
             raise RecipeError("; ".join(faults))
 
@@ -244,11 +247,12 @@ class CompareTable:
     Attributes
     ----------
     seeds : int
-        Trainings of every rung that trains no transformer, with the split fixed, and as many with the split varied.
+        Trainings of every candidate that trains no transformer, with the split fixed, and as many with the split
+        varied.
     heavy_seeds : int
-        The same for rungs that train a transformer.
+        The same for candidates that train a transformer.
     curves : tuple of str
-        Rungs whose learning curve is drawn: test accuracy against training rows a label.
+        Candidates whose learning curve is drawn: test accuracy against training rows a label.
     curve_rows : tuple of int
         Training rows a label, each 1 or more; all there are is always one more point.
     noise : tuple of str
@@ -261,7 +265,7 @@ class CompareTable:
     bootstrap : int
         Resamples behind the 95 % intervals of all metrics but accuracy.
     margin : float
-        Share of accuracy that a cheaper rung may lose and still be as good as the best; above 0, below 0.5. It is
+        Share of accuracy that a cheaper candidate may lose and still be as good as the best; above 0, below 0.5. It is
         shipped only where the test rows show that it loses no more.
     """
 
@@ -282,11 +286,11 @@ class ExportTable:
 
     Attributes
     ----------
-    rung : str
-        What is exported: the run's newest step where empty; "best" and "ship" are the verdict's; or a rung's name.
+    candidate : str
+        What is exported: the run's newest step where empty; "best" and "ship" are the verdict's; or a candidate's name.
     """
 
-    rung: Name = ""
+    candidate: Name = ""
     merge: bool = False
     golden_rows: Annotated[int, Range(1)] = 24
 
@@ -412,8 +416,10 @@ def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
     }
     stage_tables = {stage: given[stage] for stage in STAGES if stage in given}
     models = read.get("models")
-    in_rungs = [stage for rung in (models.rungs if models else ()) for stage in read_chain(rung).stages]
-    asked = dict.fromkeys([*(head.stages if head else ()), *in_rungs, *stage_tables])
+    in_candidates = [
+        stage for candidate in (models.candidates if models else ()) for stage in read_chain(candidate).stages
+    ]
+    asked = dict.fromkeys([*(head.stages if head else ()), *in_candidates, *stage_tables])
     stages = {stage: faults.read(_stage_class(stage), stage_tables.get(stage, {}), stage) for stage in asked}
     if not faults.found:
         assert head is not None
@@ -438,8 +444,8 @@ def build_stage(name: str, table: Mapping[str, Any], where: str) -> Any:
     return read_table(_stage_class(name), table, where)
 
 
-def own_rungs(recipe: Recipe) -> list[str]:
-    """Names of the rungs that the run's own steps will be."""
+def own_candidates(recipe: Recipe) -> list[str]:
+    """Names of the candidates that the run's own steps will be."""
     stages = [stage for stage in recipe.stages if stage != "calibrate"]
     return [Chain(tuple(stages[:n])).name for n in range(len(stages) + 1)]
 
@@ -465,14 +471,16 @@ def _stage_class(name: str) -> type:
     return cast("type", getattr(importlib.import_module(module), cls))
 
 
-def _chain_fault(rung: str) -> str:
+def _chain_fault(candidate: str) -> str:
     try:
-        stages = read_chain(rung).stages
+        stages = read_chain(candidate).stages
     except RecipeError as error:
         return str(error)
-    # A run may go through a stage again ([stages]); a rung that names one twice is a slip.
+    # A run may go through a stage again ([stages]); a candidate that names one twice is a slip.
     twice = next((stage for number, stage in enumerate(stages) if stage in stages[:number]), None)
-    return f"rung {shown(rung)}: stage {shown(twice)} stands in it twice; name each stage once" if twice else ""
+    return (
+        f"candidate {shown(candidate)}: stage {shown(twice)} stands in it twice; name each stage once" if twice else ""
+    )
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -42,15 +42,15 @@ def report_html(
     report : mapping
         What ``workbench.report.document.report_json`` made.
     test : sequence of Example
-        The rows behind the rungs' probabilities.
+        The rows behind the candidates' probabilities.
     figures : mapping of str to Figure
         What ``workbench.report.plots.figures.figures`` drew.
     """
     labels, verdict = report["labels"], board.verdict
     shipped = board.line(verdict.ship or verdict.best)
-    shown = [shipped] if shipped.rung.name == verdict.best else [shipped, board.line(verdict.best)]
+    shown = [shipped] if shipped.candidate.name == verdict.best else [shipped, board.line(verdict.best)]
     sizes, learned = page_tables.learning(board)
-    scored = [line for line in board.lines if not line.rung.failed]
+    scored = [line for line in board.lines if not line.candidate.failed]
     page = (
         _environment()
         .get_template(TEMPLATE.name)
@@ -74,7 +74,7 @@ def report_html(
             out_of_scope=page_tables.out_of_scope(board),
             calibrations=page_tables.calibrations(board),
             stages=page_tables.stages(report),
-            seeds=sorted({(one.split_seed, one.seed) for line in scored for one in line.rung.repeats}),
+            seeds=sorted({(one.split_seed, one.seed) for line in scored for one in line.candidate.repeats}),
             limits=limits(report, board, test),
             plots={name: Markup(svg(figure, name)) for name, figure in figures.items()},
             told=_told_plots(board, report["splits"]["n_labels"]),
@@ -86,9 +86,9 @@ def report_html(
 
 
 def _facts(line: Line) -> list[tuple[str, str, str]]:
-    """The numbers of the rung to ship that a reader asks for first: what, value, and what is behind it."""
-    accuracy, cost = page_tables.percent_points(line.test["accuracy"]), line.rung.cost
-    facts = [("to ship", line.rung.name, line.rung.about)]
+    """The numbers of the candidate to ship that a reader asks for first: what, value, and what is behind it."""
+    accuracy, cost = page_tables.percent_points(line.test["accuracy"]), line.candidate.cost
+    facts = [("to ship", line.candidate.name, line.candidate.about)]
     facts.append(("accuracy on test", f"{accuracy.value} %", f"95 % interval {accuracy.about}"))
     if cost.get("ms_p50"):
         facts.append(("a row", f"{milliseconds(cost['ms_p50'])} ms", "one at a time, median"))
@@ -102,7 +102,7 @@ def _facts(line: Line) -> list[tuple[str, str, str]]:
 def _told_plots(board: Leaderboard, n_labels: int) -> dict[str, str]:
     """Every plot in words, for those who do not see it."""
     verdict = board.verdict
-    scored = [line for line in board.lines if not line.rung.failed]
+    scored = [line for line in board.lines if not line.candidate.failed]
     best, lowest = board.line(verdict.best), min(scored, key=lambda line: line.test["accuracy"].value)
     frontier = ", ".join(board.frontier) or "not known"
     labels = (
@@ -110,9 +110,9 @@ def _told_plots(board: Leaderboard, n_labels: int) -> dict[str, str]:
     )
     squares = f"{labels} by answer; green squares are right answers, red ones mistakes, listed in the tables below"
     return {
-        "accuracy": f"Test accuracy of {len(scored)} rungs with 95 % intervals, from "
-        f"{100 * lowest.test['accuracy'].value:.1f} % ({lowest.rung.name}) to "
-        f"{100 * best.test['accuracy'].value:.1f} % ({best.rung.name}); the table above has the numbers.",
+        "accuracy": f"Test accuracy of {len(scored)} candidates with 95 % intervals, from "
+        f"{100 * lowest.test['accuracy'].value:.1f} % ({lowest.candidate.name}) to "
+        f"{100 * best.test['accuracy'].value:.1f} % ({best.candidate.name}); the table above has the numbers.",
         "cost": f"Test accuracy against milliseconds a row. On the efficient frontier, from fast to slow: {frontier}.",
         "learning-curve": "Test accuracy against training rows a label; the numbers are in the table below.",
         "confusion": f"Confusion of {verdict.best}: {squares}.",

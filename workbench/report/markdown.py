@@ -13,47 +13,48 @@ from workbench.report import markdown_tables as tables
 from workbench.report.wording import megabytes, milliseconds, percent
 from workbench.run.measure import DISTURBED_CORES
 
-_LEGEND = """All rungs are calibrated on the same rows (calib); raw is what they say before. In brackets: 95 %
+_LEGEND = """All candidates are calibrated on the same rows (calib); raw is what they say before. In brackets: 95 %
 intervals; of accuracy and other shares Wilson's, of as many independent rows as the groups are worth, of other metrics
-a bootstrap over groups. Against the best, by accuracy: as good is a rung that loses at most {margin} points, its whole
-interval over; worse is one told apart by the paired test; of the others the test rows are too few to tell, which says
-nothing for them. Valid labels: share of answers that are a label when the model may write anything. Size counts the
-base model."""
-_PAIRED_LEGEND = """Intervals of differences hold for all rungs together with 95 % (Bonferroni). Accuracy: Bonett and
-Price's interval, exact McNemar test, with groups the exact sign-flip test over them. Macro-F1 and log loss: paired
-bootstrap, which cannot say less than 2 in its number of resamples, before Holm's correction over the rungs. Where
+a bootstrap over groups. Against the best, by accuracy: as good is a candidate that loses at most {margin} points, its
+whole interval over; worse is one told apart by the paired test; of the others the test rows are too few to tell, which
+says nothing for them. Valid labels: share of answers that are a label when the model may write anything. Size counts
+the base model."""
+_PAIRED_LEGEND = """Intervals of differences hold for all candidates together with 95 % (Bonferroni). Accuracy: Bonett
+and Price's interval, exact McNemar test, with groups the exact sign-flip test over them. Macro-F1 and log loss: paired
+bootstrap, which cannot say less than 2 in its number of resamples, before Holm's correction over the candidates. Where
 interval and corrected test differ, the interval's end is put on 0, so that both say the same."""
-_CURVE_LEGEND = """Test accuracy in percent of a rung that was shown that many training rows a label: mean over draws of
-the rows, ± their standard deviation, number of draws in brackets."""
-_SUSPECT_LEGEND = """Rows to which these rungs, which never learnt from them, all give one and the same other label, and
-which confident learning (Northcutt et al. 2021) calls issues. Some will be right as they are: look before changing."""
+_CURVE_LEGEND = """Test accuracy in percent of a candidate that was shown that many training rows a label: mean over
+draws of the rows, ± their standard deviation, number of draws in brackets."""
+_SUSPECT_LEGEND = """Rows to which these candidates, which never learnt from them, all give one and the same other
+label, and which confident learning (Northcutt et al. 2021) calls issues. Some will be right as they are: look before
+changing."""
 # A remark on the rows quotes texts and names files: longer than a cell.
 _LONGEST_REMARK = 2000
-_SEEDS_LEGEND = "Mean ± standard deviation over the trainings, the rung itself being one of them."
+_SEEDS_LEGEND = "Mean ± standard deviation over the trainings, the candidate itself being one of them."
 _OUTSIDE_LEGEND = """Rows out of scope have no right label. AUROC: how often such a row gets less confidence than a test
 row. Answered all the same: share of them above the confidence at which 95 % of the test rows are answered."""
 
 
 def table(report: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The leaderboard as text: column names and one list of cells a rung."""
+    """The leaderboard as text: column names and one list of cells a candidate."""
     raw = ("accuracy", "log_loss", "ece")
-    columns = ["rung", *tables.TITLES.values(), *(f"raw {tables.TITLES[name]}" for name in raw)]
+    columns = ["candidate", *tables.TITLES.values(), *(f"raw {tables.TITLES[name]}" for name in raw)]
     columns += ["valid labels %", "ms/row", "size", "against the best"]
     rows = []
-    for rung in report["rungs"]:
-        if rung["failed"]:
-            rows.append([rung["name"], *["–"] * (len(columns) - 1)])
+    for candidate in report["candidates"]:
+        if candidate["failed"]:
+            rows.append([candidate["name"], *["–"] * (len(columns) - 1)])
             continue
-        generation = rung["generation"]
+        generation = candidate["generation"]
         rows.append(
             [
-                rung["name"],
-                *(tables.cell(name, rung["test"].get(name)) for name in QUALITY),
-                *(tables.cell(name, rung["raw"].get(name)).split(" ")[0] for name in raw),
+                candidate["name"],
+                *(tables.cell(name, candidate["test"].get(name)) for name in QUALITY),
+                *(tables.cell(name, candidate["raw"].get(name)).split(" ")[0] for name in raw),
                 percent(tables.interval(generation["valid"])) if generation else "–",
-                milliseconds(rung["cost"].get("ms_p50")),
-                megabytes(rung["cost"].get("size_bytes")),
-                rung["standing"],
+                milliseconds(candidate["cost"].get("ms_p50")),
+                megabytes(candidate["cost"].get("size_bytes")),
+                candidate["standing"],
             ]
         )
     return columns, rows
@@ -75,7 +76,7 @@ def report_markdown(
     curves : mapping of step folder to metric name to (step, value) pairs
         Of the run's stages; those worth showing.
     """
-    splits, rungs = report["splits"], tables.scored(report)
+    splits, candidates = report["splits"], tables.scored(report)
     parts = [
         tables.told(report["verdict"]["text"]),
         f"# {report['recipe']}, run {report['run']}",
@@ -87,17 +88,17 @@ def report_markdown(
         tables.table(*table(report)),
         _LEGEND.format(margin=f"{100 * report['verdict']['margin']:.3g}"),
         *(
-            f"{tables.escaped(rung['name'])} is left out: {tables.escaped(rung['failed'])}"
-            for rung in report["rungs"]
-            if rung["failed"]
+            f"{tables.escaped(candidate['name'])} is left out: {tables.escaped(candidate['failed'])}"
+            for candidate in report["candidates"]
+            if candidate["failed"]
         ),
         _plots(report, curves),
-        *tables.section("Paired tests against the best rung", tables.paired(report), _PAIRED_LEGEND),
-        *tables.section("Before calibration", tables.before(rungs)),
-        *tables.section("Other seeds, other splits", tables.seeds(rungs), _SEEDS_LEGEND),
-        *tables.section("Learning curves", tables.learning(rungs), _CURVE_LEGEND),
+        *tables.section("Paired tests against the best candidate", tables.paired(report), _PAIRED_LEGEND),
+        *tables.section("Before calibration", tables.before(candidates)),
+        *tables.section("Other seeds, other splits", tables.seeds(candidates), _SEEDS_LEGEND),
+        *tables.section("Learning curves", tables.learning(candidates), _CURVE_LEGEND),
         *tables.section("What they cost", tables.costs(report), tables.frontier(report)),
-        *tables.section("Rows out of scope", tables.outside(rungs), _OUTSIDE_LEGEND),
+        *tables.section("Rows out of scope", tables.outside(candidates), _OUTSIDE_LEGEND),
         *tables.section("Stages", tables.stages(report, curves)),
         *tables.section("Labels", tables.by_label(report), *tables.confused(report)),
         *tables.mistakes(report),
@@ -110,13 +111,13 @@ def report_markdown(
 
 def _plots(report: Mapping[str, Any], curves: Mapping[str, Any]) -> str:
     """Links to the pictures that ``workbench.report.plots.figures`` draws of such a report."""
-    rungs, verdict = tables.scored(report), report["verdict"]
+    candidates, verdict = tables.scored(report), report["verdict"]
     names = {"accuracy": "accuracy", "cost": "accuracy against milliseconds a row"}
-    if any(point["per_label"] for rung in rungs for point in rung["curve"]):
+    if any(point["per_label"] for candidate in candidates for point in candidate["curve"]):
         names["learning-curve"] = "learning curves"
-    names["confusion"] = "confusion of the best rung"
+    names["confusion"] = "confusion of the best candidate"
     if verdict["ship"] != verdict["best"]:
-        names["confusion-shipped"] = "confusion of the shipped rung"
+        names["confusion-shipped"] = "confusion of the shipped candidate"
     names |= {"reliability": "reliability", "risk-coverage": "risk and coverage"}
     if curves:
         names["curves"] = "the stages' curves"
@@ -131,20 +132,21 @@ def _fenced(text: str) -> str:
 
 
 def _remarks(report: Mapping[str, Any], test: Sequence[Example]) -> list[str]:
-    """What is particular about how some rungs answered."""
+    """What is particular about how some candidates answered."""
     remarks = []
     if any(row.choices for row in test):
         remarks.append(
             "Rows bring their own choices: labels here are the letters before them, so macro-F1 and the tables of "
             "labels speak of positions. What is uneven there is a liking for a place."
         )
-    if any(rung["kind"] == "free" for rung in tables.scored(report)):
+    if any(candidate["kind"] == "free" for candidate in tables.scored(report)):
         remarks.append(
-            "Rungs in free text may answer what is no label, which counts as wrong; they have no probabilities, are "
+            "Candidates in free text may answer what is no label, which counts as wrong; they have no probabilities, "
+            "are "
             "neither calibrated nor shipped, and are best only where nothing else was scored."
         )
-    for rung in report["rungs"]:
-        name, cost = rung["name"], rung["cost"]
+    for candidate in report["candidates"]:
+        name, cost = candidate["name"], candidate["cost"]
         if cost.get("scorings_shortened"):
             remarks.append(
                 f"{name}: rows were shortened to fit the context, {cost['scorings_shortened']:.0f} scorings."
@@ -164,7 +166,7 @@ def _remarks(report: Mapping[str, Any], test: Sequence[Example]) -> list[str]:
                 f"{100 * cost['thoughts_cut_share']:.0f} % of the thoughts were cut by the budget."
             )
     for what, key in (("timed", "others_busy_cores"), ("trained", "others_busy_cores_training")):
-        loads = {rung["name"]: rung["cost"].get(key) or 0.0 for rung in report["rungs"]}
+        loads = {candidate["name"]: candidate["cost"].get(key) or 0.0 for candidate in report["candidates"]}
         disturbed = [f"{name} {cores:.1f}" for name, cores in loads.items() if cores >= DISTURBED_CORES]
         if disturbed:
             remarks.append(
@@ -175,24 +177,26 @@ def _remarks(report: Mapping[str, Any], test: Sequence[Example]) -> list[str]:
 
 
 def limits(report: Mapping[str, Any], board: Leaderboard, test: Sequence[Example]) -> list[str]:
-    """What the numbers do not say, and what is particular about how some rungs answered."""
+    """What the numbers do not say, and what is particular about how some candidates answered."""
     n_groups = len({row.group or row.id for row in test})
-    best = board.line(report["verdict"]["best"]).rung
-    spread = {side for rung in report["rungs"] for side in rung["spread"]}
+    best = board.line(report["verdict"]["best"]).candidate
+    spread = {side for candidate in report["candidates"] for side in candidate["spread"]}
     beyond = ["another split"] * ("split varied" not in spread) + ["another seed of training"] * (not spread)
     found = [
         f"{len(test)} test rows in {n_groups} groups: intervals and tests cover which rows were drawn, not "
         + ", ".join([*beyond, "or rows of another kind" if beyond else "rows of another kind"])
         + ("." if not spread else "; what other seeds and splits change is in the table of seeds."),
-        "Not told apart is not the same as equal: the fewer the test rows, the fewer rungs are told apart, and the "
-        "correction for many rungs adds to that. Only rungs shown to be as good are shipped in place of the best.",
-        "The best rung is the best on these test rows: its own value flatters it a little, and the paired tests "
+        "Not told apart is not the same as equal: the fewer the test rows, the fewer candidates are told apart, and "
+        "the "
+        "correction for many candidates adds to that. Only candidates shown to be as good are shipped in place of "
+        "the best.",
+        "The best candidate is the best on these test rows: its own value flatters it a little, and the paired tests "
         "against it share that. The tuned model and the baseline held against it are each the best of their kind on "
         "test.",
     ]
     if best.kind != "free":
         found.append(
-            "ECE on few rows is biased upwards: the best rung's confidences, exactly right, would show "
+            "ECE on few rows is biased upwards: the best candidate's confidences, exactly right, would show "
             f"{100 * ece_floor(best.probs):.1f} % on average."
         )
     found += [

@@ -23,8 +23,8 @@ def section(title: str, body: str, *remarks: str) -> list[str]:
 
 
 def scored(report: Mapping[str, Any]) -> list[Any]:
-    """The rungs that have numbers."""
-    return [rung for rung in report["rungs"] if not rung["failed"]]
+    """The candidates that have numbers."""
+    return [candidate for candidate in report["candidates"] if not candidate["failed"]]
 
 
 def interval(one: Mapping[str, float]) -> Interval:
@@ -58,46 +58,46 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def paired(report: Mapping[str, Any]) -> str:
-    """Every rung against the best one, on three metrics."""
+    """Every candidate against the best one, on three metrics."""
     best, rows = report["verdict"]["best"], []
     metrics = ("accuracy", "macro_f1", "log_loss")
-    for rung in scored(report):
-        against = rung["against_best"]
+    for candidate in scored(report):
+        against = candidate["against_best"]
         if against is None:
             continue
-        cells = [rung["name"], str(rung["n_only_this"]), str(rung["n_only_best"])]
+        cells = [candidate["name"], str(candidate["n_only_this"]), str(candidate["n_only_best"])]
         for name in metrics:
             found = against.get(name)
             difference = cell(name, found and found["value"], signed=True)
             cells += [difference, *(p_value(found[key]) if found else "–" for key in ("p_value", "p_holm"))]
         rows.append(cells)
-    columns = ["rung", "only it right", f"only {escaped(best)} right"]
+    columns = ["candidate", "only it right", f"only {escaped(best)} right"]
     for name in metrics:
         columns += [f"{TITLES[name].removesuffix(' %')} minus {escaped(best)}'s", "p", "p, Holm"]
     return table(columns, rows)
 
 
-def before(rungs: Sequence[Any]) -> str:
+def before(candidates: Sequence[Any]) -> str:
     """Every metric before calibration, and what calibration did."""
-    columns = ["rung", *TITLES.values(), "calibration", "temperature", "log loss on calib, before", "after"]
+    columns = ["candidate", *TITLES.values(), "calibration", "temperature", "log loss on calib, before", "after"]
     rows = []
-    for rung in rungs:
-        found = rung["calibration"]
-        if rung["raw"]:
-            cells = [cell(name, rung["raw"].get(name)) for name in QUALITY]
+    for candidate in candidates:
+        found = candidate["calibration"]
+        if candidate["raw"]:
+            cells = [cell(name, candidate["raw"].get(name)) for name in QUALITY]
             cells += [escaped(str(found.get("variant", "–"))), number(found.get("temperature"), "{:.3g}")]
             cells += [number(found.get(name), "{:.3f}") for name in ("log_loss_before", "log_loss_after")]
-            rows.append([rung["name"], *cells])
+            rows.append([candidate["name"], *cells])
     return table(columns, rows)
 
 
-def seeds(rungs: Sequence[Any]) -> str:
+def seeds(candidates: Sequence[Any]) -> str:
     """Mean and deviation over other seeds and other splits."""
-    columns = ["rung", "what differs", "trainings", "accuracy %", "macro-F1 %", "log loss"]
+    columns = ["candidate", "what differs", "trainings", "accuracy %", "macro-F1 %", "log loss"]
     means = {"split fixed": "seed of training", "split varied": "split and seed"}
     rows = []
-    for rung in rungs:
-        for side, one in rung["spread"].items():
+    for candidate in candidates:
+        for side, one in candidate["spread"].items():
             cells = []
             for name in ("accuracy", "macro_f1", "log_loss"):
                 middle, deviation = one["mean"].get(name), one["sd"].get(name)
@@ -107,20 +107,22 @@ def seeds(rungs: Sequence[Any]) -> str:
                     cells.append(f"{100 * middle:.1f} ± {100 * deviation:.1f}")
                 else:
                     cells.append(f"{middle:.3f} ± {deviation:.3f}")
-            rows.append([rung["name"], means[side], str(one["n"]), *cells])
+            rows.append([candidate["name"], means[side], str(one["n"]), *cells])
     return table(columns, rows)
 
 
-def learning(rungs: Sequence[Any]) -> str:
+def learning(candidates: Sequence[Any]) -> str:
     """Accuracy by training rows a label."""
     # 0 stands for all rows, so it comes last.
-    sizes = sorted({point["per_label"] for rung in rungs for point in rung["curve"]}, key=lambda n: (n == 0, n))
+    sizes = sorted(
+        {point["per_label"] for candidate in candidates for point in candidate["curve"]}, key=lambda n: (n == 0, n)
+    )
     rows = []
-    for rung in rungs:
-        if rung["curve"]:
-            found = [[100 * p["accuracy"] for p in rung["curve"] if p["per_label"] == size] for size in sizes]
-            rows.append([rung["name"], *map(_mean_and_deviation, found)])
-    return table(["rung", *(str(size) if size else "all" for size in sizes)], rows)
+    for candidate in candidates:
+        if candidate["curve"]:
+            found = [[100 * p["accuracy"] for p in candidate["curve"] if p["per_label"] == size] for size in sizes]
+            rows.append([candidate["name"], *map(_mean_and_deviation, found)])
+    return table(["candidate", *(str(size) if size else "all" for size in sizes)], rows)
 
 
 def _mean_and_deviation(values: Sequence[float]) -> str:
@@ -129,29 +131,29 @@ def _mean_and_deviation(values: Sequence[float]) -> str:
     return f"{mean(values):.1f} ± {stdev(values):.1f} ({len(values)})"
 
 
-def outside(rungs: Sequence[Any]) -> str:
+def outside(candidates: Sequence[Any]) -> str:
     """How well confidence tells rows from rows that have no right label."""
     rows = [
-        [rung["name"], f"{one['auroc']:.3f}", f"{100 * one['accepted']:.1f}", f"{one['n_rows']:.0f}"]
-        for rung in rungs
-        if (one := rung["outside"])
+        [candidate["name"], f"{one['auroc']:.3f}", f"{100 * one['accepted']:.1f}", f"{one['n_rows']:.0f}"]
+        for candidate in candidates
+        if (one := candidate["outside"])
     ]
-    return table(["rung", "AUROC", "answered all the same, %", "rows"], rows)
+    return table(["candidate", "AUROC", "answered all the same, %", "rows"], rows)
 
 
 def costs(report: Mapping[str, Any]) -> str:
     """Time, space and what they buy."""
     columns = [
-        "rung", "what it is", "trained", "ms/row, median", "95th percentile", "rows/s", "size", "peak memory",
+        "candidate", "what it is", "trained", "ms/row, median", "95th percentile", "rows/s", "size", "peak memory",
         "prompt tokens", "accuracy %",
     ]  # fmt: skip
     rows = []
-    for rung in scored(report):
-        cost, trained = rung["cost"], rung["cost"].get("seconds_to_train")
+    for candidate in scored(report):
+        cost, trained = candidate["cost"], candidate["cost"].get("seconds_to_train")
         rows.append(
             [
-                rung["name"],
-                escaped(rung["about"]),
+                candidate["name"],
+                escaped(candidate["about"]),
                 "–" if trained is None else duration(trained),
                 milliseconds(cost.get("ms_p50")),
                 milliseconds(cost.get("ms_p95")),
@@ -159,16 +161,16 @@ def costs(report: Mapping[str, Any]) -> str:
                 megabytes(cost.get("size_bytes")),
                 megabytes(cost.get("peak_memory_bytes")),
                 number(cost.get("prompt_tokens"), "{:.0f}"),
-                f"{100 * rung['test']['accuracy']['value']:.1f}",
+                f"{100 * candidate['test']['accuracy']['value']:.1f}",
             ]
         )
     return table(columns, rows)
 
 
 def frontier(report: Mapping[str, Any]) -> str:
-    """The efficient rungs in a sentence, and what the columns of cost mean."""
+    """The efficient candidates in a sentence, and what the columns of cost mean."""
     names = [escaped(name) for name in report["frontier"]]
-    said = f"No faster rung is as often right: {listed(names)}. " if names else ""
+    said = f"No faster candidate is as often right: {listed(names)}. " if names else ""
     return f"{said}Milliseconds are of a batch of one row, rows/s in bulk; trained: fitting, or all stages up to it."
 
 
@@ -200,7 +202,7 @@ def _told(value: Any) -> str:
 
 
 def by_label(report: Mapping[str, Any]) -> str:
-    """Every label under the rungs that matter most, the hardest for the first of them on top."""
+    """Every label under the candidates that matter most, the hardest for the first of them on top."""
     tables = report["tables"]
     columns, rows = ["label", "rows"], []
     for name in tables:
@@ -213,7 +215,7 @@ def by_label(report: Mapping[str, Any]) -> str:
 
 
 def confused(report: Mapping[str, Any]) -> list[str]:
-    """The pairs of labels that are taken for each other most, a sentence a rung."""
+    """The pairs of labels that are taken for each other most, a sentence a candidate."""
     labels, said = report["labels"], []
     for name, one in report["tables"].items():
         counts = one["confusion"]
@@ -228,7 +230,7 @@ def confused(report: Mapping[str, Any]) -> list[str]:
 
 
 def mistakes(report: Mapping[str, Any]) -> list[str]:
-    """A section a rung with its most confident mistakes."""
+    """A section a candidate with its most confident mistakes."""
     parts = []
     for name, one in report["tables"].items():
         rows = [
@@ -246,10 +248,10 @@ def mistakes(report: Mapping[str, Any]) -> list[str]:
 
 
 def doubted(report: Mapping[str, Any]) -> str:
-    """Rows whose label the rungs doubt."""
+    """Rows whose label the candidates doubt."""
     columns = ["row", "split", "text", "label", "suggested", "confidence", "doubted by"]
     rows = []
     for one in report["suspects"]:
         words = [escaped(one[key]) for key in ("side", "text", "label", "suggested")]
-        rows.append([one["id"], *words, f"{one['confidence']:.2f}", escaped(", ".join(one["rungs"]))])
+        rows.append([one["id"], *words, f"{one['confidence']:.2f}", escaped(", ".join(one["candidates"]))])
     return table(columns, rows)

@@ -42,12 +42,12 @@ def clean(text: str, longest: int = _LONGEST_TEXT) -> str:
 
 
 def leaderboard(board: Leaderboard) -> list[dict[str, Any]]:
-    """One entry a rung: name, kind, about, badges, failed, and the cells of the table."""
+    """One entry a candidate: name, kind, about, badges, failed, and the cells of the table."""
     return [
         {
             **heading(line, board),
-            "about": line.rung.about,
-            "failed": line.rung.failed,
+            "about": line.candidate.about,
+            "failed": line.candidate.failed,
             "cells": [_metric(line.test, name) for name in QUALITY],
             "valid": _valid_labels(line),
             "standing": Cell(line.standing, _p_against_best(line)),
@@ -58,20 +58,20 @@ def leaderboard(board: Leaderboard) -> list[dict[str, Any]]:
 
 
 def heading(line: Line, board: Leaderboard) -> dict[str, Any]:
-    """What stands at the beginning of a rung's row."""
-    verdict, name = board.verdict, line.rung.name
+    """What stands at the beginning of a candidate's row."""
+    verdict, name = board.verdict, line.candidate.name
     badges = [
         ("best", name == verdict.best), ("ship this", name == verdict.ship), ("tuned", name == verdict.tuned),
         ("as good", line.standing == "as good"), ("not told apart", line.standing == "not told apart"),
     ]  # fmt: skip
-    return {"name": name, "kind": line.rung.kind, "about": "", "badges": [badge for badge, true in badges if true]}
+    return {"name": name, "kind": line.candidate.kind, "about": "", "badges": [badge for badge, true in badges if true]}
 
 
 def costs(board: Leaderboard) -> list[dict[str, Any]]:
-    """One entry a scored rung: accuracy, time, size, memory, training, prompt."""
+    """One entry a scored candidate: accuracy, time, size, memory, training, prompt."""
     rows = []
     for line in _scored(board):
-        cost = line.rung.cost
+        cost = line.candidate.cost
         trained = cost.get("seconds_to_train")
         cells = [
             f"{100 * line.test['accuracy'].value:.1f}",
@@ -83,12 +83,12 @@ def costs(board: Leaderboard) -> list[dict[str, Any]]:
             DASH if trained is None else duration(trained),
             _number(cost.get("prompt_tokens"), "{:,.0f}"),
         ]
-        rows.append({**heading(line, board), "cells": cells, "frontier": line.rung.name in board.frontier})
+        rows.append({**heading(line, board), "cells": cells, "frontier": line.candidate.name in board.frontier})
     return rows
 
 
 def paired(board: Leaderboard) -> list[dict[str, Any]]:
-    """One entry a rung tested against the best one: differences with intervals, p-values, discordant rows."""
+    """One entry a candidate tested against the best one: differences with intervals, p-values, discordant rows."""
     rows = []
     for line in _scored(board):
         found = line.against_best
@@ -101,7 +101,7 @@ def paired(board: Leaderboard) -> list[dict[str, Any]]:
 
 
 def spreads(board: Leaderboard) -> list[dict[str, Any]]:
-    """One entry a rung that was trained more than once."""
+    """One entry a candidate that was trained more than once."""
     rows = []
     for line in _scored(board):
         if line.spread:
@@ -120,15 +120,15 @@ def spreads(board: Leaderboard) -> list[dict[str, Any]]:
 
 
 def learning(board: Leaderboard) -> tuple[list[str], list[dict[str, Any]]]:
-    """The learning curves as a table: columns, and one entry a rung with the seeds' mean accuracy and range."""
-    lines = [line for line in _scored(board) if any(point.per_label > 0 for point in line.rung.curve)]
-    sizes = {point.per_label for line in lines for point in line.rung.curve}
+    """The learning curves as a table: columns, and one entry a candidate with the seeds' mean accuracy and range."""
+    lines = [line for line in _scored(board) if any(point.per_label > 0 for point in line.candidate.curve)]
+    sizes = {point.per_label for line in lines for point in line.candidate.curve}
     order = [*sorted(sizes - {0}), *([0] if 0 in sizes else [])]
     rows = []
     for line in lines:
         cells = []
         for size in order:
-            found = [100 * point.accuracy for point in line.rung.curve if point.per_label == size]
+            found = [100 * point.accuracy for point in line.candidate.curve if point.per_label == size]
             about = f"{min(found):.1f}–{max(found):.1f}" if len(found) > 1 else ""
             cells.append(Cell(f"{np.mean(found):.1f}", about) if found else Cell(DASH))
         rows.append({**heading(line, board), "cells": cells})
@@ -136,27 +136,27 @@ def learning(board: Leaderboard) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def out_of_scope(board: Leaderboard) -> list[dict[str, Any]]:
-    """One entry a rung whose confidence was tried on rows that have no right label."""
+    """One entry a candidate whose confidence was tried on rows that have no right label."""
     return [
         {
             **heading(line, board),
             "cells": [
-                f"{line.rung.outside['auroc']:.3f}",
-                f"{100 * line.rung.outside['accepted']:.1f}",
-                f"{line.rung.outside['n_rows']:.0f}",
+                f"{line.candidate.outside['auroc']:.3f}",
+                f"{100 * line.candidate.outside['accepted']:.1f}",
+                f"{line.candidate.outside['n_rows']:.0f}",
             ],
         }
         for line in _scored(board)
-        if line.rung.outside
+        if line.candidate.outside
     ]
 
 
 def calibrations(board: Leaderboard) -> list[dict[str, Any]]:
-    """One entry a rung with probabilities: what calibration did, and its log loss on the calib rows."""
+    """One entry a candidate with probabilities: what calibration did, and its log loss on the calib rows."""
     rows = []
     for line in _scored(board):
-        found = line.rung.calibration
-        if line.rung.kind != "free" and found:
+        found = line.candidate.calibration
+        if line.candidate.kind != "free" and found:
             cells = [str(found.get("variant", DASH))]
             cells += [
                 _number(found.get(name), "{:.3f}") for name in ("temperature", "log_loss_before", "log_loss_after")
@@ -166,15 +166,15 @@ def calibrations(board: Leaderboard) -> list[dict[str, Any]]:
 
 
 def labels_of(line: Line, board: Leaderboard, labels: Sequence[str]) -> dict[str, Any]:
-    """A rung by label, worst first, and the pairs it confuses most."""
-    names = [*labels, *["no label"] * (line.rung.probs.shape[1] - len(labels))]
+    """A candidate by label, worst first, and the pairs it confuses most."""
+    names = [*labels, *["no label"] * (line.candidate.probs.shape[1] - len(labels))]
     rows = [
         {"label": one["label"], "cells": [str(one["n_rows"]), str(one["n_predicted"])]
          + [f"{100 * one[key]:.0f}" for key in ("precision", "recall", "f1")]}
-        for one in sorted(per_label(line.rung.probs, board.gold, names), key=lambda one: one["f1"])
+        for one in sorted(per_label(line.candidate.probs, board.gold, names), key=lambda one: one["f1"])
         if one["n_rows"] or one["n_predicted"]
     ]  # fmt: skip
-    counts = confusion(line.rung.probs, board.gold)
+    counts = confusion(line.candidate.probs, board.gold)
     np.fill_diagonal(counts, 0)
     pairs = sorted(zip(*np.nonzero(counts), strict=True), key=lambda pair: -counts[pair])[:10]
     # Of many single mistakes none is more telling than the others.
@@ -182,16 +182,16 @@ def labels_of(line: Line, board: Leaderboard, labels: Sequence[str]) -> dict[str
     confused = [
         {"label": names[i], "answer": names[j], "n": int(counts[i, j])} for i, j in pairs if counts[i, j] >= least
     ]
-    return {"name": line.rung.name, "rows": rows, "confused": confused, "n_wrong": int(counts.sum())}
+    return {"name": line.candidate.name, "rows": rows, "confused": confused, "n_wrong": int(counts.sum())}
 
 
 def mistakes(
     line: Line, board: Leaderboard, test: Sequence[Example], labels: Sequence[str]
 ) -> tuple[str, int, list[dict[str, str]]]:
-    """The rung, how many answers are wrong, and the most confident of those, surest first."""
+    """The candidate, how many answers are wrong, and the most confident of those, surest first."""
     # The last one for rows without an answer, whose position is -1.
-    names = [*labels, *["no label"] * (line.rung.probs.shape[1] - len(labels)), "no answer"]
-    said, confidence = answers(line.rung.probs), line.rung.probs.max(axis=1)
+    names = [*labels, *["no label"] * (line.candidate.probs.shape[1] - len(labels)), "no answer"]
+    said, confidence = answers(line.candidate.probs), line.candidate.probs.max(axis=1)
     wrong = np.flatnonzero(said != board.gold)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:N_MISTAKES]
     rows = [
@@ -204,7 +204,7 @@ def mistakes(
         }
         for i in surest
     ]
-    return line.rung.name, len(wrong), rows
+    return line.candidate.name, len(wrong), rows
 
 
 def stages(report: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -259,7 +259,7 @@ def signed(interval: Interval, scale: float, digits: int) -> Cell:
 
 
 def _scored(board: Leaderboard) -> list[Line]:
-    return [line for line in board.lines if not line.rung.failed]
+    return [line for line in board.lines if not line.candidate.failed]
 
 
 def _metric(metrics: Mapping[str, Interval], name: str) -> Cell:
@@ -273,12 +273,12 @@ def _metric(metrics: Mapping[str, Interval], name: str) -> Cell:
 
 def _valid_labels(line: Line) -> Cell:
     """Share of freely written answers that are a label."""
-    rung = line.rung
-    if rung.kind == "free" and rung.probs.size:
-        return percent_points(wilson(1 - float(rung.probs[:, -1].mean()), len(rung.probs)))
-    if not rung.generation:
+    candidate = line.candidate
+    if candidate.kind == "free" and candidate.probs.size:
+        return percent_points(wilson(1 - float(candidate.probs[:, -1].mean()), len(candidate.probs)))
+    if not candidate.generation:
         return Cell(DASH)
-    return percent_points(wilson(rung.generation["valid"], int(rung.generation["n_rows"])))
+    return percent_points(wilson(candidate.generation["valid"], int(candidate.generation["n_rows"])))
 
 
 def _p_against_best(line: Line) -> str:

@@ -14,7 +14,7 @@ from workbench.report.wording import percent
 from workbench.run.folder import read_json
 
 _COLUMNS = (
-    "rung",
+    "candidate",
     "accuracy %",
     "F1 %",
     "log loss",
@@ -33,7 +33,7 @@ def show_leaderboard(run: Path, display: Display) -> None:
     """Print the table and the verdict of a run's report.json."""
     report = read_json(run / "report.json")
     columns = list(_COLUMNS)
-    rows = [_row(rung) for rung in report["rungs"]]
+    rows = [_row(candidate) for candidate in report["candidates"]]
     for spare in _SPARE:
         widths = [max(len(row[i]) for row in [columns, *rows]) + 3 for i in range(len(columns))]
         if sum(widths) < display.console.width:
@@ -44,20 +44,20 @@ def show_leaderboard(run: Path, display: Display) -> None:
     title = f"{report['recipe']}, test split ({report['splits']['test']} rows), calibrated"
     table = Table(title=title, title_justify="left")
     for column in columns:
-        table.add_column(column, justify="left" if column == "rung" else "right", no_wrap=True)
+        table.add_column(column, justify="left" if column == "candidate" else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     display.console.print(table)
     display.say(report["verdict"]["text"])
 
 
-def _row(rung: Mapping[str, Any]) -> list[str]:
-    if rung["failed"]:
-        return [rung["name"], "failed", *["–"] * (len(_COLUMNS) - 2)]
-    test, cost, generation = rung["test"], rung["cost"], rung["generation"]
+def _row(candidate: Mapping[str, Any]) -> list[str]:
+    if candidate["failed"]:
+        return [candidate["name"], "failed", *["–"] * (len(_COLUMNS) - 2)]
+    test, cost, generation = candidate["test"], candidate["cost"], candidate["generation"]
     ms = cost["ms_p50"]
     return [
-        rung["name"],
+        candidate["name"],
         percent(Interval(**test["accuracy"])),
         f"{100 * test['macro_f1']['value']:.1f}",
         f"{test['log_loss']['value']:.3f}" if "log_loss" in test else "–",
@@ -66,5 +66,5 @@ def _row(rung: Mapping[str, Any]) -> list[str]:
         f"{ms:.2g}" if ms < 10 else f"{ms:.0f}",
         f"{cost['rows_per_second']:.0f}",
         duration(cost["seconds_to_train"]),
-        rung["standing"],
+        candidate["standing"],
     ]

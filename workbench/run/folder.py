@@ -149,18 +149,18 @@ class RunFolder:
         """Where a step's bundle lies."""
         return self.path / step["folder"] / "bundle"
 
-    def keep_report(self, signature: str, rungs: Mapping[str, str]) -> None:
+    def keep_report(self, signature: str, candidates: Mapping[str, str]) -> None:
         """Record that the report's files are written.
 
         Parameters
         ----------
         signature : str
             Of all that the comparison depends on.
-        rungs : mapping of str to str
-            Every rung's key, of the result that the report speaks of.
+        candidates : mapping of str to str
+            Every candidate's key, of the result that the report speaks of.
         """
         written = {name: _hash(self.path / name) for name in REPORT_FILES}
-        self.state["compare"] = {"signature": signature, "rungs": dict(rungs), "files": written}
+        self.state["compare"] = {"signature": signature, "candidates": dict(candidates), "files": written}
         self.save()
 
     def report(self) -> dict[str, Any] | None:

@@ -1,7 +1,7 @@
 """What makes a result stale: hashes of the code that made it, of library versions, of models' files, of settings.
 
-Results of rungs are kept under such hashes, so that whatever changed is done again and nothing else is. Code counts as
-what it does: every module of the house that a rung can import, without comments and docstrings.
+Results of candidates are kept under such hashes, so that whatever changed is done again and nothing else is. Code
+counts as what it does: every module of the house that a candidate can import, without comments and docstrings.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from labelwright.models.packaged import cache_dir
 
 ROOT = Path(__file__).resolve().parents[2]
 _HOUSE = ("labelwright", "programs", "rewards", "optimizers", "baselines", "workbench")
-# Imported by what a rung imports, and without a part in its numbers: nothing of a rung is recorded or reported from its
-# process, and what a recipe's tables say of each other is refused before there is one.
+# Imported by what a candidate imports, and without a part in its numbers: nothing of a candidate is recorded or
+# reported from its process, and what a recipe's tables say of each other is refused before there is one.
 _NEVER_RUN = ("workbench.tracking", "workbench.report", "workbench.compare.verdict", "workbench.recipe.checks")
-# Answered by language models; no small classifier runs in these rungs.
+# Answered by language models; no small classifier runs in these candidates.
 _NOT_IN_MODELS = (*_NEVER_RUN, "baselines", "labelwright.engines.predictor")
 # What libraries themselves stand on and is not imported by name here.
 _UNDER = {"sklearn": ("scipy", "numpy"), "transformers": ("tokenizers", "torch"), "trl": ("accelerate",)}
@@ -44,12 +44,12 @@ def short_hash(value: Any) -> str:
 
 
 def baseline_code(module: str) -> str:
-    """The version of the code behind a rung without a language model, whose family lives in ``module``."""
+    """The version of the code behind a candidate without a language model, whose family lives in ``module``."""
     return code_version(("workbench.compare.worker", "optimizers.calibrate", module), _NEVER_RUN)
 
 
 def model_code(backend: str) -> str:
-    """The version of the code that measures a rung of the language model; its stages' is ``step_code``'s."""
+    """The version of the code that measures a candidate of the language model; its stages' is ``step_code``'s."""
     return code_version(("workbench.compare.worker", "optimizers.calibrate", _backend(backend)), _NOT_IN_MODELS)
 
 

@@ -26,7 +26,7 @@ from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import evaluate
 from optimizers.stage import StageContext
-from workbench.compare.ladder import Ladder, settings_of
+from workbench.compare.jobs import Comparison, settings_of
 from workbench.progress import Display
 from workbench.recipe.checks import check_rewards
 from workbench.recipe.recipe import Recipe, read_recipe
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from workbench.tracking.recorder import Tracking
 
 RUNS = Path("runs")
-# Beside the runs of a recipe: results of rungs, which all of its runs share.
-RUNGS = "rungs"
+# Beside the runs of a recipe: results of candidates, which all of its runs share.
+CANDIDATES = "candidates"
 # Which stages a verb runs; `demo` runs what the recipe lists.
 VERB_STAGES = {"optimize": ("gepa",), "train": ("grpo",), "calibrate": ("calibrate",)}
 
@@ -104,9 +104,9 @@ class Session:
         """The bundle of the last finished step."""
         return load(self.folder.bundle_path(self.folder.done_steps()[-1]))
 
-    def ladder(self) -> Ladder:
-        """The rungs to compare."""
-        return ladder_of(self.recipe, self.folder, self.rows, self.splits)
+    def comparison(self) -> Comparison:
+        """The candidates to compare."""
+        return comparison_of(self.recipe, self.folder, self.rows, self.splits)
 
     def ensure_untuned(self) -> None:
         """Step 0: the task as it stands in the recipe, scored on dev."""
@@ -271,17 +271,17 @@ def new_run(recipe: Recipe, rows: Rows, display: Display) -> RunFolder:
     return folder
 
 
-def open_ladder(recipe_path: Path, run: Path) -> Ladder:
-    """The ladder of a run, for a process that works on one rung of it."""
+def open_comparison(recipe_path: Path, run: Path) -> Comparison:
+    """The comparison of a run, for a process that works on one candidate of it."""
     recipe = read_recipe(recipe_path)
     rows = read_rows(recipe)
     folder = RunFolder(run)
-    return ladder_of(recipe, folder, rows, read_splits(folder.path / "splits.json", rows))
+    return comparison_of(recipe, folder, rows, read_splits(folder.path / "splits.json", rows))
 
 
-def ladder_of(recipe: Recipe, folder: RunFolder, rows: Sequence[Example], splits: Splits) -> Ladder:
-    """The rungs of a recipe over a run's rows; what they leave is kept beside the recipe's runs."""
-    return Ladder(recipe, task_of(recipe, rows), folder, rows, splits, RUNS / recipe.name / RUNGS)
+def comparison_of(recipe: Recipe, folder: RunFolder, rows: Sequence[Example], splits: Splits) -> Comparison:
+    """The candidates of a recipe over a run's rows; what they leave is kept beside the recipe's runs."""
+    return Comparison(recipe, task_of(recipe, rows), folder, rows, splits, RUNS / recipe.name / CANDIDATES)
 
 
 def changed_tables(recipe: Recipe, folder: RunFolder) -> list[str]:

@@ -35,7 +35,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
 from labelwright.data.task import Example
-from workbench.compare.candidate import Rung
+from workbench.compare.candidate import Candidate
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RunFolder, append_curve, read_curves, read_json
@@ -181,36 +181,43 @@ class Tracking:
         columns = {key: list(values) for key, values in table.items()}
         self._write({"op": "table", "run": PARENT, "columns": columns, "file": name})
         steps = {step["folder"] for step in self._folder.steps}
-        for rung in report["rungs"]:
-            values = {f"test.{key}": one["value"] for key, one in rung.get("test", {}).items() if one is not None}
+        for candidate in report["candidates"]:
+            values = {f"test.{key}": one["value"] for key, one in candidate.get("test", {}).items() if one is not None}
             # The store takes no "+" and no "@" in a metric's name.
-            name = rung["name"].replace("+", "-").replace("@", ":")
+            name = candidate["name"].replace("+", "-").replace("@", ":")
             self.log_metrics(PARENT, {f"{key}/{name}": value for key, value in values.items()})
-            if rung.get("step") in steps:
-                self.log_metrics(rung["step"], values)
+            if candidate.get("step") in steps:
+                self.log_metrics(candidate["step"], values)
         for path in files:
             self.log_artifact(PARENT, path, path.name if path.is_dir() else None)
         self._folder.save()
 
-    def rung(self, rung: Rung, folders: Sequence[Path]) -> None:
-        """A child run for a rung that is no step of the run: what it is, what it costs, how its stages went.
+    def candidate(self, candidate: Candidate, folders: Sequence[Path]) -> None:
+        """A child run for a candidate that is no step of the run: what it is, what it costs, how its stages went.
 
         Parameters
         ----------
         folders : sequence of Path
             Of the stages behind it, in order, as ``workbench.run.pipeline`` leaves them.
         """
-        known = self._state.setdefault("rungs", {})
-        if rung.step is not None or rung.failed or known.get(rung.name) == rung.folder:
+        known = self._state.setdefault("candidates", {})
+        if candidate.step is not None or candidate.failed or known.get(candidate.name) == candidate.folder:
             return
-        key = f"rung {rung.name} {rung.folder}"
-        self._write({"op": "run", "run": key, "name": rung.name, "tags": {"rung": rung.name, "kind": rung.kind}})
-        self.log_params(key, {"about": rung.about, "calibration": rung.calibration.get("variant", "none")})
-        self.log_metrics(key, {f"cost.{name}": one for name, one in rung.cost.items() if one is not None})
+        key = f"candidate {candidate.name} {candidate.folder}"
+        self._write(
+            {
+                "op": "run",
+                "run": key,
+                "name": candidate.name,
+                "tags": {"candidate": candidate.name, "kind": candidate.kind},
+            }
+        )
+        self.log_params(key, {"about": candidate.about, "calibration": candidate.calibration.get("variant", "none")})
+        self.log_metrics(key, {f"cost.{name}": one for name, one in candidate.cost.items() if one is not None})
         for number, folder in enumerate(folders):
             self._log_step(key, folder, last=number == len(folders) - 1)
         self._write({"op": "status", "run": key, "status": "FINISHED"})
-        known[rung.name] = rung.folder
+        known[candidate.name] = candidate.folder
         self._folder.save()
 
     def _log_step(self, run: str, folder: Path, last: bool) -> None:
@@ -337,12 +344,12 @@ class Tracking:
                 step.pop("mlflow_run_id", None)
             if state.get("run_id"):
                 # What another store, or a run that is gone, was told is not known here.
-                for known in ("datasets", "rungs", "comparisons"):
+                for known in ("datasets", "candidates", "comparisons"):
                     state.pop(known, None)
             tags = {"recipe": str(self._recipe.path), "folder": str(self._folder.path)}
             name = f"{self._recipe.name}-{self._folder.path.name}"
             run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
-            state.update({"uri": self.uri, "experiment_id": experiment, "run_id": run_id, "rung_runs": {}})
+            state.update({"uri": self.uri, "experiment_id": experiment, "run_id": run_id, "candidate_runs": {}})
             self._save()
         # A run can only be entered under its own experiment, whatever was active before.
         mlflow.set_experiment(experiment_id=self._client.get_run(state["run_id"]).info.experiment_id)
@@ -427,7 +434,7 @@ class Tracking:
         if key == PARENT:
             return str(state["run_id"])
         step = next((step for step in self._folder.steps if step["folder"] == key), None)
-        place = step if step is not None else state.setdefault("rung_runs", {})
+        place = step if step is not None else state.setdefault("candidate_runs", {})
         where = "mlflow_run_id" if step is not None else key
         if step is None and where not in place and tags is None:
             return None

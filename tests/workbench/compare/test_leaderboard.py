@@ -1,4 +1,4 @@
-"""The statistics over scored rungs, the verdict in words, and the frontier."""
+"""The statistics over scored candidates, the verdict in words, and the frontier."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ladder_fakes import draw_rungs, homeowner_rows
+from comparison_fakes import draw_candidates, homeowner_rows
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score
 
@@ -17,7 +17,7 @@ from labelwright.errors import DataError
 from labelwright.statistics.intervals import Interval, Resampled, mcnemar
 from labelwright.statistics.metrics import Answers, answers_of
 from workbench.compare.board import Leaderboard, Line
-from workbench.compare.candidate import Repeat, Rung
+from workbench.compare.candidate import Candidate, Repeat
 from workbench.compare.differences import against_best, standing
 from workbench.compare.frontier import cheapest, frontier
 from workbench.compare.leaderboard import build
@@ -26,18 +26,18 @@ from workbench.compare.verdict import cautions
 NAMES = ("a", "b")
 
 
-def rung(name: str, kind: Any, right: list[bool], sure: float = 0.9, **more: Any) -> Rung:
-    """A rung that gives the gold label ``sure`` or the rest of 1."""
+def candidate(name: str, kind: Any, right: list[bool], sure: float = 0.9, **more: Any) -> Candidate:
+    """A candidate that gives the gold label ``sure`` or the rest of 1."""
     p = np.where(right, sure, 1 - sure)
     gold = np.arange(len(p)) % 2
     probs = np.where(np.arange(2) == gold[:, None], p[:, None], 1 - p[:, None])
-    return Rung(name, kind, raw=probs, probs=probs, **more)
+    return Candidate(name, kind, raw=probs, probs=probs, **more)
 
 
-def free(name: str, answers: list[int], **more: Any) -> Rung:
-    """A rung in free text; answer 0 is right, 1 wrong, 2 no label."""
+def free(name: str, answers: list[int], **more: Any) -> Candidate:
+    """A candidate in free text; answer 0 is right, 1 wrong, 2 no label."""
     said = np.eye(3)[[answer if answer == 2 else (answer + i) % 2 for i, answer in enumerate(answers)]]
-    return Rung(name, "free", raw=said, probs=said, **more)
+    return Candidate(name, "free", raw=said, probs=said, **more)
 
 
 def rows(n: int) -> list[Example]:
@@ -49,8 +49,8 @@ def first(n: int, of: int = 100) -> list[bool]:
     return [i < n for i in range(of)]
 
 
-def made(*rungs: Rung, n: int = 100, resamples: int = 500, seed: int = 0) -> Leaderboard:
-    return build(rungs, rows(n), NAMES, resamples, seed)
+def made(*candidates: Candidate, n: int = 100, resamples: int = 500, seed: int = 0) -> Leaderboard:
+    return build(candidates, rows(n), NAMES, resamples, seed)
 
 
 def priced(ms: float, size: float = 1e6) -> dict[str, float]:
@@ -62,7 +62,9 @@ def priced(ms: float, size: float = 1e6) -> dict[str, float]:
 
 def test_the_best_is_the_most_often_right_and_of_equal_ones_the_better_sure() -> None:
     board = made(
-        rung("worse", "baseline", first(80)), rung("timid", "llm", first(90), 0.6), rung("sure", "llm", first(90), 0.9)
+        candidate("worse", "baseline", first(80)),
+        candidate("timid", "llm", first(90), 0.6),
+        candidate("sure", "llm", first(90), 0.9),
     )
     assert board.verdict.best == "sure"
     assert board.line("sure").against_best is None
@@ -70,7 +72,7 @@ def test_the_best_is_the_most_often_right_and_of_equal_ones_the_better_sure() ->
 
 
 def test_accuracy_is_tested_exactly_and_everything_else_by_the_bootstrap() -> None:
-    board = made(rung("good", "llm", first(90)), rung("bad", "baseline", [i >= 15 for i in range(100)]))
+    board = made(candidate("good", "llm", first(90)), candidate("bad", "baseline", [i >= 15 for i in range(100)]))
     line = board.line("bad")
     assert (line.n_only_this, line.n_only_best) == (10, 15)
     assert line.against_best is not None
@@ -84,31 +86,32 @@ def test_accuracy_is_tested_exactly_and_everything_else_by_the_bootstrap() -> No
 
 def test_every_interval_says_what_its_corrected_p_value_says() -> None:
     for n in (18, 90):
-        board = build(draw_rungs(homeowner_rows(n), labels_of(n)), homeowner_rows(n), labels_of(n), 300, 0)
+        board = build(draw_candidates(homeowner_rows(n), labels_of(n)), homeowner_rows(n), labels_of(n), 300, 0)
         for line in board.lines:
             for name, found in (line.against_best or {}).items():
                 strictly_inside = found.value.low < 0 < found.value.high
                 outside = found.value.low > 0 or found.value.high < 0
-                assert not (outside and found.p_holm >= 0.05), (line.rung.name, name, found)
-                assert not (strictly_inside and found.p_holm < 0.05), (line.rung.name, name, found)
-                assert found.value.low < found.value.high, (line.rung.name, name, found)
+                assert not (outside and found.p_holm >= 0.05), (line.candidate.name, name, found)
+                assert not (strictly_inside and found.p_holm < 0.05), (line.candidate.name, name, found)
+                assert found.value.low < found.value.high, (line.candidate.name, name, found)
 
 
 def labels_of(n: int) -> list[str]:
     return sorted({row.label for row in homeowner_rows(n)})
 
 
-def test_holm_corrects_every_metric_over_the_rungs_that_have_it() -> None:
+def test_holm_corrects_every_metric_over_the_candidates_that_have_it() -> None:
     board = made(
-        rung("best", "llm", first(90)), rung("near", "baseline", first(89)), rung("far", "baseline", first(70)),
+        candidate("best", "llm", first(90)), candidate("near", "baseline", first(89)),
+        candidate("far", "baseline", first(70)),
         free("talks", [0] * 60 + [2] * 40),
     )  # fmt: skip
-    found = {line.rung.name: line.against_best for line in board.lines if line.against_best}
+    found = {line.candidate.name: line.against_best for line in board.lines if line.against_best}
     assert set(found["talks"]) == {"accuracy", "macro_f1"}
     assert found["talks"]["accuracy"].p_holm == pytest.approx(3 * mcnemar(0, 30))
     assert found["far"]["accuracy"].p_holm == pytest.approx(2 * mcnemar(0, 20))
     assert found["near"]["accuracy"].p_holm == 1
-    # Two rungs besides the best have a log loss.
+    # Two candidates besides the best have a log loss.
     assert found["far"]["log_loss"].p_holm == pytest.approx(2 * found["far"]["log_loss"].p_value)
 
 
@@ -117,7 +120,7 @@ def test_an_answer_that_is_no_label_is_wrong_and_no_label_of_its_own() -> None:
     test = [Example(str(i), "t", label) for i, label in enumerate("aaaabbbb")]
     gold = [0] * 4 + [1] * 4
     said = np.eye(3)[answers]
-    board = build([Rung("talks", "free", raw=said, probs=said)], test, NAMES, 200, 0)
+    board = build([Candidate("talks", "free", raw=said, probs=said)], test, NAMES, 200, 0)
     (line,) = board.lines
     assert set(line.test) == {"accuracy", "macro_f1"}
     assert line.raw == {}
@@ -128,26 +131,30 @@ def test_an_answer_that_is_no_label_is_wrong_and_no_label_of_its_own() -> None:
 
 
 def test_a_row_without_a_usable_answer_is_wrong_and_the_verdict_says_how_many() -> None:
-    silent = rung("server", "llm", first(100), cost={"n_invalid": 30, "has_probabilities": 0})
+    silent = candidate("server", "llm", first(100), cost={"n_invalid": 30, "has_probabilities": 0})
     silent.probs[:30] = silent.raw[:30] = 0.0
-    board = made(silent, rung("words", "baseline", first(90)))
+    board = made(silent, candidate("words", "baseline", first(90)))
     assert board.line("server").test["accuracy"].value == board.line("server").raw["accuracy"].value == 0.7
     assert board.verdict.best == "words"
     assert "Without a usable answer of 100 test rows, counted as wrong: server on 30." in board.verdict.text
-    assert "usable answer" not in made(rung("words", "baseline", first(90))).verdict.text
+    assert "usable answer" not in made(candidate("words", "baseline", first(90))).verdict.text
     assert all(suspect.suggested != NAMES[-1] for suspect in board.suspects)
 
 
 def test_free_text_is_not_ranked_but_told_where_it_is_right_more_often() -> None:
-    board = made(rung("closed", "llm", first(60)), rung("words", "baseline", first(59)), free("talks", [0] * 99 + [2]))
+    board = made(
+        candidate("closed", "llm", first(60)), candidate("words", "baseline", first(59)), free("talks", [0] * 99 + [2])
+    )
     assert board.verdict.best == "closed"
     assert "Free text (talks) is right on 99.0 [" in board.verdict.text
     assert board.line("talks").against_best["accuracy"].value.value == pytest.approx(0.39)
-    assert "Free text" not in made(rung("closed", "llm", first(60)), free("talks", [0] * 50 + [2] * 50)).verdict.text
+    assert (
+        "Free text" not in made(candidate("closed", "llm", first(60)), free("talks", [0] * 50 + [2] * 50)).verdict.text
+    )
 
 
 def test_raw_numbers_stand_beside_calibrated_ones() -> None:
-    one = replace(rung("m", "llm", first(80), 0.8), raw=rung("", "llm", first(80), 0.999).probs)
+    one = replace(candidate("m", "llm", first(80), 0.8), raw=candidate("", "llm", first(80), 0.999).probs)
     line = made(one).line("m")
     assert line.raw["accuracy"] == line.test["accuracy"]
     assert line.raw["log_loss"].value > line.test["log_loss"].value
@@ -157,7 +164,7 @@ def test_groups_widen_the_intervals() -> None:
     right = [bool(i // 10 % 2) for i in range(100)]
     grouped = [replace(row, group=str(i // 10)) for i, row in enumerate(rows(100))]
     alone, together = (
-        build([rung("m", "llm", right)], test, NAMES, 1000, 0).line("m").test["accuracy"]
+        build([candidate("m", "llm", right)], test, NAMES, 1000, 0).line("m").test["accuracy"]
         for test in (rows(100), grouped)
     )
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
@@ -165,51 +172,51 @@ def test_groups_widen_the_intervals() -> None:
 
 def test_groups_are_exchanged_whole_in_the_test() -> None:
     grouped = [replace(row, group=str(i // 10)) for i, row in enumerate(rows(100))]
-    board = build([rung("m", "llm", first(100)), rung("n", "baseline", first(90))], grouped, NAMES, 300, 0)
+    board = build([candidate("m", "llm", first(100)), candidate("n", "baseline", first(90))], grouped, NAMES, 300, 0)
     assert board.line("n").n_only_best == 10
     assert board.line("n").against_best["accuracy"].p_value == 1.0, "ten rows of one group are one coin toss"
 
 
-def test_spread_is_over_the_rung_and_its_repeats() -> None:
+def test_spread_is_over_the_candidate_and_its_repeats() -> None:
     scores = [{"accuracy": a, "macro_f1": a, "log_loss": 1 - a} for a in (0.7, 0.9)]
     repeats = (Repeat(3, 1, scores[0]), Repeat(3, 2, scores[1]), Repeat(8, 1, scores[0]))
-    line = made(rung("m", "llm", first(80), repeats=repeats), seed=3).line("m")
+    line = made(candidate("m", "llm", first(80), repeats=repeats), seed=3).line("m")
     fixed, varied = line.spread["split fixed"], line.spread["split varied"]
     assert (fixed.n, varied.n) == (3, 2)
     assert fixed.mean["accuracy"] == pytest.approx(0.8)
     assert fixed.sd["accuracy"] == pytest.approx(np.std([0.8, 0.7, 0.9], ddof=1))
     assert varied.sd["accuracy"] == pytest.approx(np.std([0.8, 0.7], ddof=1))
     assert set(fixed.mean) == {"accuracy", "macro_f1", "log_loss"}
-    assert made(rung("m", "llm", first(80))).line("m").spread == {}
-    assert set(made(rung("m", "llm", first(80), repeats=repeats[:1]), seed=3).line("m").spread) == {"split fixed"}
+    assert made(candidate("m", "llm", first(80))).line("m").spread == {}
+    assert set(made(candidate("m", "llm", first(80), repeats=repeats[:1]), seed=3).line("m").spread) == {"split fixed"}
 
 
-def test_a_failed_rung_is_a_line_without_numbers() -> None:
-    board = made(rung("m", "llm", first(80)), Rung("gone", "baseline", failed="no package"))
+def test_a_failed_candidate_is_a_line_without_numbers() -> None:
+    board = made(candidate("m", "llm", first(80)), Candidate("gone", "baseline", failed="no package"))
     line = board.line("gone")
     assert (line.test, line.raw, line.against_best, line.spread) == ({}, {}, None, {})
-    assert [line.rung.name for line in board.lines] == ["m", "gone"]
+    assert [line.candidate.name for line in board.lines] == ["m", "gone"]
 
 
 def test_nothing_scored_says_why() -> None:
-    with pytest.raises(DataError, match=r"none of 1 rungs could be scored.*gone: no package"):
-        made(Rung("gone", "baseline", failed="no package"))
+    with pytest.raises(DataError, match=r"none of 1 candidates could be scored.*gone: no package"):
+        made(Candidate("gone", "baseline", failed="no package"))
 
 
 def test_probabilities_of_another_shape_are_refused() -> None:
     with pytest.raises(DataError, match=r"m: probabilities of shape \(80, 2\) for 100 test rows and 2 labels"):
-        made(rung("m", "llm", first(50, 80)))
+        made(candidate("m", "llm", first(50, 80)))
     with pytest.raises(DataError, match=r"expected \(100, 3\)"):
-        made(rung("m", "free", first(50)))
+        made(candidate("m", "free", first(50)))
 
 
-def test_a_ladder_of_usual_size_takes_a_few_seconds() -> None:
-    """25 rungs, 180 rows, 18 labels: 2 s on two cores."""
+def test_a_comparison_of_usual_size_takes_a_few_seconds() -> None:
+    """25 candidates, 180 rows, 18 labels: 2 s on two cores."""
     few = homeowner_rows(180)
     labels = labels_of(180)
-    rungs = draw_rungs(few, labels)
+    candidates = draw_candidates(few, labels)
     begun = time.process_time()
-    build(rungs, few, labels, 2000, 0)
+    build(candidates, few, labels, 2000, 0)
     assert time.process_time() - begun < 30
 
 
@@ -218,17 +225,17 @@ def test_a_ladder_of_usual_size_takes_a_few_seconds() -> None:
 
 def test_the_verdict_names_winner_the_as_good_and_what_to_ship() -> None:
     board = made(
-        rung("big", "llm", first(2700, 3000), cost=priced(40, 540e6)),
-        rung("mid", "baseline", first(2690, 3000), cost=priced(6, 91e6)),
-        rung("small", "baseline", first(2685, 3000), cost=priced(0.1, 1.2e6)),
-        rung("near", "baseline", first(2640, 3000), cost=priced(0.05, 1e3)),
-        rung("tiny", "baseline", first(1500, 3000), cost=priced(0.01, 1e3)),
+        candidate("big", "llm", first(2700, 3000), cost=priced(40, 540e6)),
+        candidate("mid", "baseline", first(2690, 3000), cost=priced(6, 91e6)),
+        candidate("small", "baseline", first(2685, 3000), cost=priced(0.1, 1.2e6)),
+        candidate("near", "baseline", first(2640, 3000), cost=priced(0.05, 1e3)),
+        candidate("tiny", "baseline", first(1500, 3000), cost=priced(0.01, 1e3)),
         n=3000,
     )
     verdict = board.verdict
     assert verdict.text.startswith("big wins: right on 90.0 [")
     assert (verdict.as_good, verdict.not_told_apart) == (("mid", "small"), ())
-    assert {line.rung.name: line.standing for line in board.lines} == {
+    assert {line.candidate.name: line.standing for line in board.lines} == {
         "big": "best", "mid": "as good", "small": "as good", "near": "worse", "tiny": "worse",
     }  # fmt: skip
     assert verdict.ship == "small"
@@ -239,13 +246,13 @@ def test_the_verdict_names_winner_the_as_good_and_what_to_ship() -> None:
 
 
 def test_twelve_rows_ship_no_majority() -> None:
-    """24 rungs on 12 rows: all right against a third right is not told apart once corrected, and is not as good."""
-    ladder = [
-        rung("majority", "baseline", first(4, 12), cost=priced(0.01, 1e3)),
-        rung("tuned", "llm", first(12, 12), 0.99, cost=priced(60, 270e6)),
-        *(rung(f"r{i}", "baseline", first(12 - i % 4, 12), cost=priced(1 + i)) for i in range(22)),
+    """24 candidates, 12 rows: all right against a third right is not told apart once corrected, and is not as good."""
+    comparison = [
+        candidate("majority", "baseline", first(4, 12), cost=priced(0.01, 1e3)),
+        candidate("tuned", "llm", first(12, 12), 0.99, cost=priced(60, 270e6)),
+        *(candidate(f"r{i}", "baseline", first(12 - i % 4, 12), cost=priced(1 + i)) for i in range(22)),
     ]
-    board = made(*ladder, n=12)
+    board = made(*comparison, n=12)
     verdict = board.verdict
     assert (verdict.best, verdict.ship) == ("tuned", "tuned")
     assert board.line("majority").standing == "not told apart"
@@ -259,18 +266,18 @@ def test_twelve_rows_ship_no_majority() -> None:
     assert f"about {verdict.n_rows_needed:,} would be needed" in verdict.text
 
 
-def test_no_rung_is_shipped_that_is_not_shown_to_be_as_good() -> None:
-    """Whatever the ladder: what ships is the best or has its whole interval above minus the margin."""
+def test_no_candidate_is_shipped_that_is_not_shown_to_be_as_good() -> None:
+    """Whatever the comparison: what ships is the best or has its whole interval above minus the margin."""
     rng = np.random.default_rng(0)
     for n in (1, 2, 3, 12, 60, 400, 2000):
-        ladder = [
-            rung(
+        comparison = [
+            candidate(
                 f"r{i}", "baseline" if i % 2 else "llm", (rng.random(n) < share).tolist(), cost=priced(1 + (i * 7) % 5)
             )
             for i, share in enumerate([0.3, 0.7, 0.9, 0.9, 0.95])
         ]
         for margin in (0.01, 0.1):
-            board = build(ladder, rows(n), NAMES, 100, 0, margin)
+            board = build(comparison, rows(n), NAMES, 100, 0, margin)
             shipped = board.line(board.verdict.ship)
             assert shipped.standing == "best" or shipped.against_best["accuracy"].value.low > -margin
 
@@ -281,7 +288,9 @@ def test_an_interval_below_zero_is_worse() -> None:
     seen = set()
     for _ in range(150):
         best, other = rng.random(180) < 0.856, rng.random(180) < 0.767
-        board = made(rung("a", "llm", best.tolist()), rung("b", "baseline", other.tolist()), n=180, resamples=50)
+        board = made(
+            candidate("a", "llm", best.tolist()), candidate("b", "baseline", other.tolist()), n=180, resamples=50
+        )
         for line in board.lines:
             if line.standing == "best":
                 continue
@@ -294,7 +303,7 @@ def test_an_interval_below_zero_is_worse() -> None:
 
 
 def test_as_good_is_seldom_said_of_what_is_worse_by_the_margin() -> None:
-    """Ten rungs that lose just the margin: in about one comparison of forty any of them is called as good."""
+    """Ten candidates that lose just the margin: in about one comparison of forty any of them is called as good."""
     rng = np.random.default_rng(5)
     wrong = 0
     for _ in range(120):
@@ -311,29 +320,29 @@ def test_as_good_is_seldom_said_of_what_is_worse_by_the_margin() -> None:
 
 
 def right_of(right: np.ndarray, n: int) -> Answers:
-    return answers_of(rung("", "llm", right.tolist()).probs, np.arange(n) % 2)
+    return answers_of(candidate("", "llm", right.tolist()).probs, np.arange(n) % 2)
 
 
 def test_the_winner_ships_where_nothing_as_good_is_cheaper() -> None:
     near = made(
-        rung("m", "llm", first(2700, 3000), cost=priced(1)),
-        rung("n", "baseline", first(2699, 3000), cost=priced(2)),
-        rung("o", "baseline", first(20, 3000), cost=priced(0.1)),
+        candidate("m", "llm", first(2700, 3000), cost=priced(1)),
+        candidate("n", "baseline", first(2699, 3000), cost=priced(2)),
+        candidate("o", "baseline", first(20, 3000), cost=priced(0.1)),
         n=3000,
     ).verdict
     assert (near.ship, near.as_good) == ("m", ("n",))
     assert "Ship m: nothing as good answers clearly faster." in near.text
-    alone = made(rung("m", "llm", first(90)), rung("n", "baseline", first(20))).verdict
+    alone = made(candidate("m", "llm", first(90)), candidate("n", "baseline", first(20))).verdict
     assert alone.as_good == alone.not_told_apart == ()
-    assert "Every other rung is worse (Holm-corrected p < 0.05). Ship m." in alone.text
+    assert "Every other candidate is worse (Holm-corrected p < 0.05). Ship m." in alone.text
 
 
 def test_a_winner_by_log_loss_alone_loses_no_points() -> None:
-    ladder = [
-        rung("m", "llm", first(900, 1000), 0.95, cost=priced(9)),
-        rung("n", "baseline", first(900, 1000), 0.8, cost=priced(1)),
+    comparison = [
+        candidate("m", "llm", first(900, 1000), 0.95, cost=priced(9)),
+        candidate("n", "baseline", first(900, 1000), 0.8, cost=priced(1)),
     ]
-    verdict = made(*ladder, n=1000).verdict
+    verdict = made(*comparison, n=1000).verdict
     assert (verdict.best, verdict.ship) == ("m", "n")
     assert "Ship n, as good as m within 2 points, with 1 ms a row against 9 ms (9.0 times faster)" in verdict.text
     assert "it loses 0.0 points of accuracy" in verdict.text
@@ -341,29 +350,29 @@ def test_a_winner_by_log_loss_alone_loses_no_points() -> None:
 
 def test_equal_answers_on_few_rows_are_not_as_good() -> None:
     verdict = made(
-        rung("m", "llm", first(10, 10), 0.95, cost=priced(9)),
-        rung("n", "baseline", first(10, 10), cost=priced(1)),
+        candidate("m", "llm", first(10, 10), 0.95, cost=priced(9)),
+        candidate("n", "baseline", first(10, 10), cost=priced(1)),
         n=10,
     ).verdict
     assert (verdict.ship, verdict.not_told_apart) == ("m", ("n",))
 
 
 def test_the_margin_is_the_recipes() -> None:
-    ladder = [
-        rung("m", "llm", first(900, 1000), cost=priced(9)),
-        rung("n", "baseline", first(880, 1000), cost=priced(1)),
+    comparison = [
+        candidate("m", "llm", first(900, 1000), cost=priced(9)),
+        candidate("n", "baseline", first(880, 1000), cost=priced(1)),
     ]
     for margin, ship in ((0.02, "m"), (0.05, "n")):
-        board = build(ladder, rows(1000), NAMES, 100, 0, margin)
+        board = build(comparison, rows(1000), NAMES, 100, 0, margin)
         assert (board.verdict.ship, board.verdict.margin) == (ship, margin)
 
 
 def test_unknown_costs_are_not_made_up() -> None:
     n = 3000
-    verdict = made(rung("m", "llm", first(2700, n)), rung("n", "baseline", first(2690, n)), n=n).verdict
+    verdict = made(candidate("m", "llm", first(2700, n)), candidate("n", "baseline", first(2690, n)), n=n).verdict
     assert verdict.ship == "m"
     verdict = made(
-        rung("m", "llm", first(2700, n)), rung("n", "baseline", first(2690, n), cost={"ms_p50": 3.0}), n=n
+        candidate("m", "llm", first(2700, n)), candidate("n", "baseline", first(2690, n), cost={"ms_p50": 3.0}), n=n
     ).verdict
     assert "Ship n, as good as m within 2 points, unless 0.3 points of accuracy" in verdict.text
     assert "matter more than 3 ms a row." in verdict.text
@@ -372,7 +381,7 @@ def test_unknown_costs_are_not_made_up() -> None:
 def test_free_text_is_never_shipped() -> None:
     answers = [0] * 2690 + [2] * 310
     verdict = made(
-        rung("m", "llm", first(2700, 3000), cost=priced(9)), free("t", answers, cost=priced(1)), n=3000
+        candidate("m", "llm", first(2700, 3000), cost=priced(9)), free("t", answers, cost=priced(1)), n=3000
     ).verdict
     assert verdict.as_good == ("t",)
     assert verdict.ship == "m"
@@ -384,26 +393,28 @@ def test_free_text_alone_is_best_and_nothing_breaks() -> None:
 
 
 def test_few_rows_are_a_caution() -> None:
-    few = made(rung("m", "llm", first(18, 20)), rung("n", "baseline", [i > 3 for i in range(20)]), n=20).verdict
+    few = made(
+        candidate("m", "llm", first(18, 20)), candidate("n", "baseline", [i > 3 for i in range(20)]), n=20
+    ).verdict
     assert "Caution: with 20 test rows, the accuracy of n minus that of m may be anything from -" in few.text
-    many = made(rung("m", "llm", first(1800, 2000)), rung("n", "baseline", first(1799, 2000)), n=2000).verdict
+    many = made(candidate("m", "llm", first(1800, 2000)), candidate("n", "baseline", first(1799, 2000)), n=2000).verdict
     assert many.as_good == ("n",)
     assert "Caution" not in many.text
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_hardly_any_rows_are_no_reason_to_break(n: int) -> None:
-    board = made(rung("m", "llm", first(n, n), 0.95), rung("n", "baseline", first(0, n)), n=n, resamples=50)
+    board = made(candidate("m", "llm", first(n, n), 0.95), candidate("n", "baseline", first(0, n)), n=n, resamples=50)
     assert board.verdict.best == "m"
     assert board.line("n").standing == "not told apart"
     assert board.line("m").test["accuracy"].low < 0.5
     grouped = [replace(row, group="one") for row in rows(n)]
-    build([rung("m", "llm", first(n, n)), rung("n", "baseline", first(0, n))], grouped, NAMES, 50, 0)
+    build([candidate("m", "llm", first(n, n)), candidate("n", "baseline", first(0, n))], grouped, NAMES, 50, 0)
 
 
 def test_no_rows_at_all_are_said() -> None:
     with pytest.raises(DataError, match="there are no test rows"):
-        build([rung("m", "llm", [])], [], NAMES, 50, 0)
+        build([candidate("m", "llm", [])], [], NAMES, 50, 0)
 
 
 # --- rows that cannot tell ---
@@ -412,15 +423,15 @@ def test_no_rows_at_all_are_said() -> None:
 def test_one_label_on_test_is_said_first_and_breaks_nothing() -> None:
     test = [Example(str(i), f"text {i}", "a") for i in range(12)]
     probs = np.tile([0.9, 0.1], (12, 1))
-    rungs = [
-        Rung("majority", "baseline", raw=probs, probs=probs, cost=priced(1)),
-        Rung("m", "llm", raw=probs, probs=probs),
+    candidates = [
+        Candidate("majority", "baseline", raw=probs, probs=probs, cost=priced(1)),
+        Candidate("m", "llm", raw=probs, probs=probs),
     ]
-    board = build(rungs, test, NAMES, 100, 0)
+    board = build(candidates, test, NAMES, 100, 0)
     (caution,) = board.verdict.cautions
     assert caution == (
-        'All 12 test rows have the label "a": accuracy here is how often a rung answers "a", and says nothing of the '
-        "other label."
+        'All 12 test rows have the label "a": accuracy here is how often a candidate answers "a", and says nothing of '
+        "the other label."
     )
     assert board.verdict.text.index(caution) < board.verdict.text.index("Ship nothing")
 
@@ -437,26 +448,26 @@ def test_labels_without_a_test_row_are_named() -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -0.5])
 @pytest.mark.parametrize("where", ["raw", "probs"])
-def test_a_rung_whose_probabilities_are_none_has_failed(bad: float, where: str) -> None:
-    broken = rung("broken", "llm", first(90))
+def test_a_candidate_whose_probabilities_are_none_has_failed(bad: float, where: str) -> None:
+    broken = candidate("broken", "llm", first(90))
     spoilt = getattr(broken, where).copy()
     spoilt[7, 0] = bad
-    board = made(replace(broken, **{where: spoilt}), rung("n", "baseline", first(50)))
-    assert "is no probability" in board.line("broken").rung.failed
+    board = made(replace(broken, **{where: spoilt}), candidate("n", "baseline", first(50)))
+    assert "is no probability" in board.line("broken").candidate.failed
     assert board.line("broken").test == {}
     assert board.verdict.best == board.verdict.ship == "n"
-    with pytest.raises(DataError, match="none of 1 rungs could be scored"):
+    with pytest.raises(DataError, match="none of 1 candidates could be scored"):
         made(replace(broken, **{where: spoilt}))
 
 
 def test_a_repeat_without_numbers_is_left_out() -> None:
     scores = {"accuracy": 0.7, "macro_f1": 0.7, "log_loss": float("nan")}
-    line = made(rung("m", "llm", first(80), repeats=(Repeat(3, 1, scores),)), seed=3).line("m")
+    line = made(candidate("m", "llm", first(80), repeats=(Repeat(3, 1, scores),)), seed=3).line("m")
     assert set(line.spread["split fixed"].mean) == {"accuracy", "macro_f1"}
 
 
 def test_a_winning_baseline_is_named_with_its_interval() -> None:
-    verdict = made(rung("sgd", "baseline", first(90)), rung("grpo", "llm", first(60), step="1")).verdict
+    verdict = made(candidate("sgd", "baseline", first(90)), candidate("grpo", "llm", first(60), step="1")).verdict
     assert "A baseline beats the tuned model (grpo): sgd 90.0 % against 60.0 % on test" in verdict.text
     assert "30.0 points of accuracy, 95 % interval 2" in verdict.text
     assert "leaves out 0" in verdict.text
@@ -467,35 +478,40 @@ def test_a_winning_baseline_is_named_with_its_interval() -> None:
 
 
 def test_a_winning_model_is_said_to_win_and_chance_is_called_chance() -> None:
-    verdict = made(rung("sgd", "baseline", first(49)), rung("grpo", "llm", [i >= 50 for i in range(100)])).verdict
+    verdict = made(
+        candidate("sgd", "baseline", first(49)), candidate("grpo", "llm", [i >= 50 for i in range(100)])
+    ).verdict
     assert "The tuned model (grpo) beats every baseline: 50.0 % against 49.0 % of sgd" in verdict.text
     assert "ahead by 1.0 points of accuracy" in verdict.text
     assert "may be chance" in verdict.text
 
 
 def test_equal_ones_are_called_equal() -> None:
-    verdict = made(rung("sgd", "baseline", first(50)), rung("grpo", "llm", first(50))).verdict
+    verdict = made(candidate("sgd", "baseline", first(50)), candidate("grpo", "llm", first(50))).verdict
     assert "are equally often right on test, 50.0 % each" in verdict.text
 
 
 def test_the_tuned_model_is_the_best_one_that_was_tuned() -> None:
-    ladder = [
-        rung("sgd", "baseline", first(40)), rung("untuned", "llm", first(80)), rung("grpo", "llm", first(70)),
-        rung("gepa", "llm", first(60)), rung("untuned@code", "llm", first(90)),
+    comparison = [
+        candidate("sgd", "baseline", first(40)), candidate("untuned", "llm", first(80)),
+        candidate("grpo", "llm", first(70)),
+        candidate("gepa", "llm", first(60)), candidate("untuned@code", "llm", first(90)),
     ]  # fmt: skip
-    assert made(*ladder).verdict.tuned == "grpo"
-    only = made(*ladder[:2]).verdict
+    assert made(*comparison).verdict.tuned == "grpo"
+    only = made(*comparison[:2]).verdict
     assert only.tuned == "untuned"
     assert "The untuned model beats every baseline" in only.text
 
 
 def test_one_side_alone_says_nothing_of_tuning() -> None:
-    models = made(rung("a", "llm", first(80)), rung("b", "llm", first(70))).verdict
+    models = made(candidate("a", "llm", first(80)), candidate("b", "llm", first(70))).verdict
     assert "No baseline ran, so nothing can be said about whether a tuned model is worth it." in models.text
-    baselines = made(rung("a", "baseline", first(80)), rung("b", "baseline", first(70))).verdict
+    baselines = made(candidate("a", "baseline", first(80)), candidate("b", "baseline", first(70))).verdict
     assert "No model ran" in baselines.text
     assert (baselines.tuned, baselines.best_baseline, baselines.difference) == (None, None, None)
-    assert made(rung("a", "llm", first(80))).verdict.text.startswith("a is the only rung that could be scored")
+    assert made(candidate("a", "llm", first(80))).verdict.text.startswith(
+        "a is the only candidate that could be scored"
+    )
 
 
 # --- the frontier ---
@@ -503,24 +519,26 @@ def test_one_side_alone_says_nothing_of_tuning() -> None:
 
 def line(name: str, accuracy: float, ms: float | None, size: float = 1.0) -> Line:
     cost = {"ms_p50": ms, "size_bytes": size}
-    return Line(Rung(name, "baseline", cost=cost), {"accuracy": Interval(accuracy, accuracy, accuracy)})
+    return Line(Candidate(name, "baseline", cost=cost), {"accuracy": Interval(accuracy, accuracy, accuracy)})
 
 
 def test_the_frontier_is_what_nothing_beats_in_both() -> None:
     lines = [
         line("slow", 0.95, 50), line("fast", 0.7, 1), line("beaten", 0.69, 2), line("mid", 0.9, 5), line("as", 0.9, 6),
-        line("untimed", 1.0, None), Line(Rung("gone", "baseline", failed="no")), line("twin", 0.9, 5),
+        line("untimed", 1.0, None), Line(Candidate("gone", "baseline", failed="no")), line("twin", 0.9, 5),
     ]  # fmt: skip
     assert frontier(lines) == ("fast", "mid", "slow")
 
 
 def test_cheap_is_fast_then_small_then_right() -> None:
-    assert cheapest([line("a", 0.9, 5), line("b", 0.8, 1)]).rung.name == "b"
-    assert cheapest([line("a", 0.9, 1.05, 9), line("b", 0.8, 1, 1)]).rung.name == "b"
-    assert cheapest([line("a", 0.9, 1.05, 1), line("b", 0.8, 1, 1)]).rung.name == "a"
-    assert cheapest([line("a", 0.9, None), line("b", 0.8, 7)]).rung.name == "b"
+    assert cheapest([line("a", 0.9, 5), line("b", 0.8, 1)]).candidate.name == "b"
+    assert cheapest([line("a", 0.9, 1.05, 9), line("b", 0.8, 1, 1)]).candidate.name == "b"
+    assert cheapest([line("a", 0.9, 1.05, 1), line("b", 0.8, 1, 1)]).candidate.name == "a"
+    assert cheapest([line("a", 0.9, None), line("b", 0.8, 7)]).candidate.name == "b"
 
 
 def test_the_board_holds_its_frontier() -> None:
-    board = made(rung("m", "llm", first(90), cost=priced(9)), rung("n", "baseline", first(50), cost=priced(1)))
+    board = made(
+        candidate("m", "llm", first(90), cost=priced(9)), candidate("n", "baseline", first(50), cost=priced(1))
+    )
     assert board.frontier == ("n", "m")

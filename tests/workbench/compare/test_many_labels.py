@@ -1,4 +1,4 @@
-"""Very many labels: what the comparison holds in memory does not grow with rungs x rows x labels."""
+"""Very many labels: what the comparison holds in memory does not grow with candidates x rows x labels."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 import pytest
 
 from labelwright.data.task import Example
-from workbench.compare.candidate import Kept, Rung
+from workbench.compare.candidate import Candidate, Kept
 from workbench.compare.leaderboard import build
 from workbench.report.document import rows_jsonl
 from workbench.report.plots.answers import MOST_LABELS
 from workbench.report.plots.figures import figures
 
-N_ROWS, N_LABELS, N_RUNGS = 400, 400, 12
+N_ROWS, N_LABELS, N_CANDIDATES = 400, 400, 12
 
 
-def kept_rungs(folder: Path, n_rungs: int = N_RUNGS) -> list[Rung]:
-    """Rungs as the ladder gives them, their probabilities in files."""
+def kept_candidates(folder: Path, n_candidates: int = N_CANDIDATES) -> list[Candidate]:
+    """Candidates as the comparison gives them, their probabilities in files."""
     rng, gold = np.random.default_rng(0), np.arange(N_ROWS) % N_LABELS
-    rungs = []
-    for number in range(n_rungs):
+    candidates = []
+    for number in range(n_candidates):
         logits = rng.normal(size=(N_ROWS, N_LABELS))
         logits[np.arange(N_ROWS), gold] += 6
         probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         path = folder / f"{number}.npz"
         np.savez(path, raw=probs, probs=probs)
-        rungs.append(Rung(f"r{number}", "baseline", raw=Kept(path, "raw"), probs=Kept(path, "probs")))
-    return rungs
+        candidates.append(Candidate(f"r{number}", "baseline", raw=Kept(path, "raw"), probs=Kept(path, "probs")))
+    return candidates
 
 
 def rows_and_names() -> tuple[list[Example], list[str]]:
@@ -38,13 +38,13 @@ def rows_and_names() -> tuple[list[Example], list[str]]:
 
 
 def test_the_comparison_holds_few_probabilities_at_a_time(tmp_path: Path) -> None:
-    rungs, (test, names) = kept_rungs(tmp_path), rows_and_names()
-    all_of_them = 2 * N_RUNGS * N_ROWS * N_LABELS * 8
+    candidates, (test, names) = kept_candidates(tmp_path), rows_and_names()
+    all_of_them = 2 * N_CANDIDATES * N_ROWS * N_LABELS * 8
     # Imports, and whatever is made once.
-    rows_jsonl(build(rungs[:2], test, names, 100, 0), test, names)
+    rows_jsonl(build(candidates[:2], test, names, 100, 0), test, names)
     tracemalloc.start()
     try:
-        board = build(rungs, test, names, 100, 0)
+        board = build(candidates, test, names, 100, 0)
         rows_jsonl(board, test, names)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -53,21 +53,21 @@ def test_the_comparison_holds_few_probabilities_at_a_time(tmp_path: Path) -> Non
 
 
 def test_a_kept_array_is_read_when_asked_for_and_a_given_one_is_given_back(tmp_path: Path) -> None:
-    (rung,) = kept_rungs(tmp_path, 1)
-    assert rung.probs.shape == (N_ROWS, N_LABELS)
-    assert rung.probs is not rung.probs
+    (candidate,) = kept_candidates(tmp_path, 1)
+    assert candidate.probs.shape == (N_ROWS, N_LABELS)
+    assert candidate.probs is not candidate.probs
     given = np.eye(3)
-    assert Rung("r", "llm", raw=given, probs=given).probs is given
-    assert Rung("r", "llm", failed="no").probs.size == 0
+    assert Candidate("r", "llm", raw=given, probs=given).probs is given
+    assert Candidate("r", "llm", failed="no").probs.size == 0
 
 
 def test_of_very_many_labels_the_most_mistaken_are_drawn(tmp_path: Path) -> None:
-    rungs, (test, names) = kept_rungs(tmp_path, 1), rows_and_names()
-    probs = rungs[0].probs
+    candidates, (test, names) = kept_candidates(tmp_path, 1), rows_and_names()
+    probs = candidates[0].probs
     # Label 7 is taken for label 390 throughout.
     wrong = [i for i in range(N_ROWS) if i % N_LABELS == 7]
     probs[wrong] = np.eye(N_LABELS)[390]
-    board = build([Rung("r", "baseline", raw=probs, probs=probs)], test, names, 100, 0)
+    board = build([Candidate("r", "baseline", raw=probs, probs=probs)], test, names, 100, 0)
     axes = figures(board, names, {})["confusion"].axes[0]
     shown = [tick.get_text() for tick in axes.get_yticklabels()]
     shown = list(dict.fromkeys(shown))

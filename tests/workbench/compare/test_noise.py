@@ -7,7 +7,7 @@ import pytest
 
 from labelwright.data.task import Example
 from labelwright.errors import DataError
-from workbench.compare.candidate import Rung
+from workbench.compare.candidate import Candidate
 from workbench.compare.leaderboard import build
 from workbench.compare.noise import suspects
 
@@ -68,7 +68,7 @@ def test_a_suspect_says_who_doubts_and_what_for() -> None:
     assert [one.confidence for one in found] == sorted((one.confidence for one in found), reverse=True)
     for one in found:
         i = int(one.id.removeprefix("row-"))
-        assert (one.side, one.text, one.label, one.rungs) == ("train", rows[i].text, rows[i].label, ("x", "y"))
+        assert (one.side, one.text, one.label, one.candidates) == ("train", rows[i].text, rows[i].label, ("x", "y"))
         assert one.suggested != one.label
         assert one.confidence == pytest.approx(np.mean([p[i, NAMES.index(one.suggested)] for p in probs.values()]))
         assert all(NAMES[p[i].argmax()] == one.suggested for p in probs.values())
@@ -98,24 +98,24 @@ def test_probabilities_of_other_rows_are_refused() -> None:
         suspects("test", rows, {"x": answers(right, 1)}, (*NAMES, "g"))
 
 
-def board_of(*rungs: Rung, rows: list[Example]) -> tuple[tuple[str, ...], int]:
-    found = build(rungs, rows, NAMES, 200, 0).suspects
-    return (found[0].rungs if found else ()), len(found)
+def board_of(*candidates: Candidate, rows: list[Example]) -> tuple[tuple[str, ...], int]:
+    found = build(candidates, rows, NAMES, 200, 0).suspects
+    return (found[0].candidates if found else ()), len(found)
 
 
-def test_the_board_asks_one_rung_a_family() -> None:
+def test_the_board_asks_one_candidate_a_family() -> None:
     rows, right, _ = planted()
 
-    def rung(name: str, kind: str, seed: int, accuracy: float = 0.9) -> Rung:
+    def candidate(name: str, kind: str, seed: int, accuracy: float = 0.9) -> Candidate:
         probs = answers(right, seed, accuracy)
-        return Rung(name, kind, raw=probs, probs=probs)  # type: ignore[arg-type]
+        return Candidate(name, kind, raw=probs, probs=probs)  # type: ignore[arg-type]
 
-    same = rung("minilm-logreg", "baseline", 1)
-    asked, n = board_of(same, rung("minilm-svm", "baseline", 1), rung("grpo", "llm", 2), rows=rows)
+    same = candidate("minilm-logreg", "baseline", 1)
+    asked, n = board_of(same, candidate("minilm-svm", "baseline", 1), candidate("grpo", "llm", 2), rows=rows)
     assert len(asked) == 2
     assert "grpo" in asked
     assert n > 5
     # The best of another family is heard though it is told apart from the best; of one family there is nobody to agree.
-    asked, _ = board_of(same, rung("sgd-chars", "baseline", 3, 0.7), rows=rows)
+    asked, _ = board_of(same, candidate("sgd-chars", "baseline", 3, 0.7), rows=rows)
     assert asked == ("minilm-logreg", "sgd-chars")
-    assert board_of(same, rung("minilm-svm", "baseline", 2), rows=rows) == ((), 0)
+    assert board_of(same, candidate("minilm-svm", "baseline", 2), rows=rows) == ((), 0)

@@ -15,7 +15,7 @@ import pytest
 
 from labelwright.errors import RecipeError
 from workbench.cli import main
-from workbench.recipe.recipe import STAGES, TABLES, _stage_class, own_rungs, read_chain, read_recipe
+from workbench.recipe.recipe import STAGES, TABLES, _stage_class, own_candidates, read_chain, read_recipe
 
 ROOT = Path(__file__).parents[3]
 DATA = '[data]\npath = "rows.jsonl"\n'
@@ -111,7 +111,9 @@ BY_HAND = {
     "training through a server": GOOD + '[model]\nbackend = "vllm"',
     "training in llama.cpp": GOOD + '[model]\nbackend = "llamacpp"',
     "training thoughts": GOOD + "[model]\nthinking_tokens = 64",
-    "a rung trained through a server": "stages = []\n" + GOOD + '[model]\nbackend = "vllm"\n[models]\nrungs = ["sft"]',
+    "a candidate trained through a server": "stages = []\n"
+    + GOOD
+    + '[model]\nbackend = "vllm"\n[models]\ncandidates = ["sft"]',
     "an unknown baseline": GOOD + '[baselines]\nnames = ["sgd-ngram"]',
     "a baseline twice": GOOD + '[baselines]\nnames = ["majority", "majority"]',
     "a baseline of choices": GOOD + '[baselines]\nnames = ["chance"]',
@@ -138,16 +140,16 @@ BY_HAND = {
     "a template without its place": GOOD
     + '[baselines]\nnames = ["entailment"]\n[baselines.settings.entailment]\ntemplate = "about"',
     "settings that are no table": GOOD + "[baselines]\nsettings = {majority = 3}",
-    "a rung twice": GOOD + '[models]\nrungs = ["sft", "sft"]',
-    "a rung twice by its style": GOOD + '[models]\nrungs = ["sft", "sft@name"]',
-    "a stage twice in a rung": GOOD + '[models]\nrungs = ["gepa+gepa"]',
-    "free and more": GOOD + '[models]\nrungs = ["free+sft"]',
-    "an empty stage": GOOD + '[models]\nrungs = ["sft+"]',
-    "an empty rung": GOOD + '[models]\nrungs = [""]',
-    "a calibrated rung": GOOD + '[models]\nrungs = ["sft+calibrate"]',
-    "a style that there is not": GOOD + '[models]\nrungs = ["sft@letters"]',
-    "a rung to export that there is not": GOOD + '[export]\nrung = "sgd-char"',
-    "a rung to export that writes freely": GOOD + '[models]\nrungs = ["free"]\n[export]\nrung = "free"',
+    "a candidate twice": GOOD + '[models]\ncandidates = ["sft", "sft"]',
+    "a candidate twice by its style": GOOD + '[models]\ncandidates = ["sft", "sft@name"]',
+    "a stage twice in a candidate": GOOD + '[models]\ncandidates = ["gepa+gepa"]',
+    "free and more": GOOD + '[models]\ncandidates = ["free+sft"]',
+    "an empty stage": GOOD + '[models]\ncandidates = ["sft+"]',
+    "an empty candidate": GOOD + '[models]\ncandidates = [""]',
+    "a calibrated candidate": GOOD + '[models]\ncandidates = ["sft+calibrate"]',
+    "a style that there is not": GOOD + '[models]\ncandidates = ["sft@letters"]',
+    "a candidate to export that there is not": GOOD + '[export]\ncandidate = "sgd-char"',
+    "a candidate to export that writes freely": GOOD + '[models]\ncandidates = ["free"]\n[export]\ncandidate = "free"',
     "a curve of none": GOOD + '[compare]\ncurves = ["sgd"]',
     "noise of none": GOOD + '[compare]\nnoise = ["sgd-chars"]',
     "more resamples than memory": GOOD + "[compare]\nbootstrap = 1000000000",
@@ -164,7 +166,7 @@ BY_HAND = {
     "a path of a thousand characters": f'[data]\npath = "{"x" * 1001}"\n' + TASK,
     "no instructions": DATA + '[task]\ninstructions = "  "',
     "labels and choices": CHOICES + LABELS,
-    "codes and choices": CHOICES + '[models]\nrungs = ["untuned@code"]',
+    "codes and choices": CHOICES + '[models]\ncandidates = ["untuned@code"]',
     "neighbours of choices": "stages = ['neighbours']\n" + CHOICES,
     "rotations without choices": GOOD + "[calibrate]\nrotations = true",
     "a text without choices": "stages = ['prior']\n" + CHOICES + '[prior]\nsource = "content_free"',
@@ -262,12 +264,12 @@ def test_a_label_twice_is_one_fault_of_its_table(tmp_path: Path) -> None:
     assert "[grpo]" not in str(error.value)
 
 
-def test_a_run_may_go_through_a_stage_again_where_a_rung_may_not(tmp_path: Path) -> None:
+def test_a_run_may_go_through_a_stage_again_where_a_candidate_may_not(tmp_path: Path) -> None:
     recipe = read_recipe(written(tmp_path, 'stages = ["sft", "grpo", "sft"]\n' + GOOD))
-    for name in own_rungs(recipe):
+    for name in own_candidates(recipe):
         assert read_chain(name).name == name, "the comparison reads the chain of every step"
     with pytest.raises(RecipeError, match="stands in it twice"):
-        read_recipe(written(tmp_path, GOOD + '[models]\nrungs = ["sft+grpo+sft"]'))
+        read_recipe(written(tmp_path, GOOD + '[models]\ncandidates = ["sft+grpo+sft"]'))
 
 
 def test_all_faults_are_told_in_one_line(tmp_path: Path) -> None:
@@ -305,8 +307,8 @@ def test_a_file_name_that_cannot_name_a_recipe_needs_a_name(tmp_path: Path) -> N
         "stages = ['gepa', 'calibrate']\n" + GOOD + '[model]\nbackend = "llamacpp"\ndtype = "q8_0"',
         "stages = ['gepa']\n" + GOOD + '[model]\nbackend = "openai"\nurl = "http://127.0.0.1:11434/v1"',
         GOOD + "[baselines.settings.sgd-ngrams]\nshortest = 2\nlongest = 3\nalpha = 1\n",
-        GOOD + '[models]\nrungs = ["untuned", "sft", "sft@code"]\n[export]\nrung = "sft@code"',
-        GOOD + '[export]\nrung = "gepa+grpo"',
+        GOOD + '[models]\ncandidates = ["untuned", "sft", "sft@code"]\n[export]\ncandidate = "sft@code"',
+        GOOD + '[export]\ncandidate = "gepa+grpo"',
         GOOD + '[compare]\ncurves = ["untuned", "majority"]\nnoise = ["majority"]',
         CHOICES + '[baselines]\nnames = ["majority", "chance"]\n[calibrate]\nrotations = true',
         CHOICES,
@@ -318,7 +320,7 @@ def test_a_file_name_that_cannot_name_a_recipe_needs_a_name(tmp_path: Path) -> N
 )  # fmt: skip
 def test_good_recipes_stay_good(text: str, tmp_path: Path) -> None:
     recipe = read_recipe(written(tmp_path, text))
-    assert own_rungs(recipe)[0] == "untuned"
+    assert own_candidates(recipe)[0] == "untuned"
 
 
 def test_a_setting_without_a_default_is_asked_for(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ladder_fakes import LADDER, draw_rungs, homeowner_rows, make_board, make_curves, many_labels_rows
+from comparison_fakes import CANDIDATES, draw_candidates, homeowner_rows, make_board, make_curves, many_labels_rows
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -22,37 +22,41 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def ladder() -> tuple[Leaderboard, list[str]]:
+def comparison() -> tuple[Leaderboard, list[str]]:
     rows = homeowner_rows(180)
     labels = sorted({row.label for row in rows})
-    return make_board(draw_rungs(rows, labels), rows, labels), labels
+    return make_board(draw_candidates(rows, labels), rows, labels), labels
 
 
 @pytest.fixture(scope="module")
-def drawn(ladder: tuple[Leaderboard, list[str]]) -> dict[str, Figure]:
-    return figures(*ladder, make_curves())
+def drawn(comparison: tuple[Leaderboard, list[str]]) -> dict[str, Figure]:
+    return figures(*comparison, make_curves())
 
 
 def texts_of(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def test_every_picture_is_drawn_and_written(ladder: tuple[Leaderboard, list[str]], tmp_path: Path) -> None:
+def test_every_picture_is_drawn_and_written(comparison: tuple[Leaderboard, list[str]], tmp_path: Path) -> None:
     (tmp_path / "of-an-earlier-comparison.png").write_bytes(b"old")
-    paths = draw(*ladder, make_curves(), tmp_path)
+    paths = draw(*comparison, make_curves(), tmp_path)
     assert [path.stem for path in paths] == list(NAMES)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
-def test_a_rung_that_failed_is_in_no_picture(drawn: dict[str, Figure], ladder: tuple[Leaderboard, list[str]]) -> None:
+def test_a_candidate_that_failed_is_in_no_picture(
+    drawn: dict[str, Figure], comparison: tuple[Leaderboard, list[str]]
+) -> None:
     ticks = [label.get_text() for label in drawn["accuracy"].axes[0].get_yticklabels()]
-    assert [tick.split(" (")[0] for tick in ticks] == [line.rung.name for line in ladder[0].lines if line.test]
-    assert len(ticks) == len(LADDER) - 2
+    assert [tick.split(" (")[0] for tick in ticks] == [line.candidate.name for line in comparison[0].lines if line.test]
+    assert len(ticks) == len(CANDIDATES) - 2
 
 
-def test_best_and_the_one_to_ship_are_named_so(drawn: dict[str, Figure], ladder: tuple[Leaderboard, list[str]]) -> None:
-    verdict = ladder[0].verdict
+def test_best_and_the_one_to_ship_are_named_so(
+    drawn: dict[str, Figure], comparison: tuple[Leaderboard, list[str]]
+) -> None:
+    verdict = comparison[0].verdict
     for name in ("accuracy", "cost"):
         axes = drawn[name].axes[0]
         shown = [*texts_of(drawn[name]), *(label.get_text() for label in axes.get_yticklabels())]
@@ -69,10 +73,10 @@ def test_kinds_differ_in_colour_and_in_marker(drawn: dict[str, Figure]) -> None:
 def test_no_name_lies_on_another(n_labels: int) -> None:
     rows = homeowner_rows(180) if n_labels == 18 else many_labels_rows(77, 770)
     labels = sorted({row.label for row in rows})
-    figure = figures(make_board(draw_rungs(rows, labels), rows, labels), labels, {})["cost"]
+    figure = figures(make_board(draw_candidates(rows, labels), rows, labels), labels, {})["cost"]
     renderer = FigureCanvasAgg(figure).get_renderer()
     boxes = {text.get_text(): text.get_window_extent(renderer) for text in figure.axes[0].texts}
-    assert len(boxes) == len(LADDER) - 2
+    assert len(boxes) == len(CANDIDATES) - 2
     frame = figure.axes[0].get_window_extent(renderer).padded(1)
     for (a, box), (b, other) in combinations(boxes.items(), 2):
         assert not box.overlaps(other), (a, b)
@@ -81,11 +85,11 @@ def test_no_name_lies_on_another(n_labels: int) -> None:
         assert box.x1 <= frame.x1, name
 
 
-def test_names_of_rungs_on_one_spot_are_all_placed() -> None:
+def test_names_of_candidates_on_one_spot_are_all_placed() -> None:
     figure = Figure(figsize=(8, 5))
     axes = figure.subplots()
     axes.set(xlim=(0, 10), ylim=(0, 10))
-    place_names(axes, [(5, 9.9)] * 20, [f"rung number {i}" for i in range(20)], [False] * 20)
+    place_names(axes, [(5, 9.9)] * 20, [f"candidate number {i}" for i in range(20)], [False] * 20)
     renderer = FigureCanvasAgg(figure).get_renderer()
     boxes = [text.get_window_extent(renderer) for text in axes.texts]
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
@@ -105,7 +109,7 @@ def test_spread_out_keeps_order_gap_and_limits() -> None:
     assert spread_out([0.5, 0.5, 0.5], 1.0, 0, 1) == [0.0, 0.5, 1.0]
 
 
-def test_learning_curves_go_from_one_row_to_all_and_zero_shot_rungs_are_flat(drawn: dict[str, Figure]) -> None:
+def test_learning_curves_go_from_one_row_to_all_and_zero_shot_candidates_are_flat(drawn: dict[str, Figure]) -> None:
     axes = drawn["learning-curve"].axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2", "4", "8", "16", "32", "all"]
     assert axes.get_xscale() == "log"
@@ -115,18 +119,18 @@ def test_learning_curves_go_from_one_row_to_all_and_zero_shot_rungs_are_flat(dra
     assert "majority, zero-shot" not in shown
 
 
-def test_without_curves_or_times_there_is_no_such_picture(ladder: tuple[Leaderboard, list[str]]) -> None:
-    board, labels = ladder
-    bare = [replace(line, rung=replace(line.rung, curve=(), cost={"ms_p50": None})) for line in board.lines]
+def test_without_curves_or_times_there_is_no_such_picture(comparison: tuple[Leaderboard, list[str]]) -> None:
+    board, labels = comparison
+    bare = [replace(line, candidate=replace(line.candidate, curve=(), cost={"ms_p50": None})) for line in board.lines]
     assert list(figures(replace(board, lines=tuple(bare)), labels, {})) == [
         name for name in NAMES if name not in ("cost", "learning-curve", "curves")
     ]
 
 
-def test_one_rung_is_enough() -> None:
+def test_one_candidate_is_enough() -> None:
     rows = homeowner_rows(36)
     labels = sorted({row.label for row in rows})
-    drawn = figures(make_board(draw_rungs(rows, labels, LADDER[1:2]), rows, labels), labels, {})
+    drawn = figures(make_board(draw_candidates(rows, labels, CANDIDATES[1:2]), rows, labels), labels, {})
     assert {"accuracy", "cost", "confusion", "reliability", "risk-coverage"} <= set(drawn)
     assert "confusion-shipped" not in drawn
 
@@ -134,8 +138,8 @@ def test_one_rung_is_enough() -> None:
 def test_free_text_alone_has_a_column_for_no_label_and_no_confidence() -> None:
     rows = homeowner_rows(36)
     labels = sorted({row.label for row in rows})
-    free = next(one for one in LADDER if one[1] == "free")
-    drawn = figures(make_board(draw_rungs(rows, labels, [free]), rows, labels), labels, {})
+    free = next(one for one in CANDIDATES if one[1] == "free")
+    drawn = figures(make_board(draw_candidates(rows, labels, [free]), rows, labels), labels, {})
     answers = [label.get_text() for label in drawn["confusion"].axes[0].get_xticklabels()]
     assert answers == [*labels, "no label"]
     assert "reliability" not in drawn
@@ -147,11 +151,11 @@ def test_a_single_mistake_is_seen_in_the_confusion(n_labels: int) -> None:
     labels = [f"label {i}" for i in range(n_labels)]
     rows = many_labels_rows(n_labels, 10 * n_labels)
     rows = [replace(row, label=labels[i % n_labels]) for i, row in enumerate(rows)]
-    (rung,) = draw_rungs(rows, labels, LADDER[1:2])
+    (candidate,) = draw_candidates(rows, labels, CANDIDATES[1:2])
     gold = np.array([labels.index(row.label) for row in rows])
     probs = np.eye(n_labels)[gold]
     probs[0] = np.eye(n_labels)[3]
-    figure = figures(make_board([replace(rung, probs=probs, raw=probs)], rows, labels), labels, {})["confusion"]
+    figure = figures(make_board([replace(candidate, probs=probs, raw=probs)], rows, labels), labels, {})["confusion"]
     image = figure.axes[0].get_images()[0].get_array()
     assert (image[0, 5] == 1).all()
     red, green, blue = (float(one) for one in image[0, 3])
@@ -162,7 +166,7 @@ def test_a_single_mistake_is_seen_in_the_confusion(n_labels: int) -> None:
 def test_a_label_is_text_and_no_formula() -> None:
     labels = ["costs $5 or $10", r"$\frac{", "<script>alert(1)</script>", "tab\there", "長い", "x" * 200]
     rows = [replace(row, label=labels[i % 6]) for i, row in enumerate(homeowner_rows(60))]
-    drawn = figures(make_board(draw_rungs(rows, labels, LADDER[:4]), rows, labels), labels, {})
+    drawn = figures(make_board(draw_candidates(rows, labels, CANDIDATES[:4]), rows, labels), labels, {})
     text = svg(drawn["confusion"], "confusion")
     assert "costs $5 or $10" in text
     assert r"$\frac{" in text
@@ -171,8 +175,10 @@ def test_a_label_is_text_and_no_formula() -> None:
     assert "x" * 40 not in text
 
 
-def test_svg_is_the_same_every_time_and_asks_for_nothing(ladder: tuple[Leaderboard, list[str]]) -> None:
-    once, again = ({name: svg(one, name) for name, one in figures(*ladder, make_curves()).items()} for _ in range(2))
+def test_svg_is_the_same_every_time_and_asks_for_nothing(comparison: tuple[Leaderboard, list[str]]) -> None:
+    once, again = (
+        {name: svg(one, name) for name, one in figures(*comparison, make_curves()).items()} for _ in range(2)
+    )
     assert once == again
     for name, text in once.items():
         assert text.startswith("<svg")
@@ -181,8 +187,8 @@ def test_svg_is_the_same_every_time_and_asks_for_nothing(ladder: tuple[Leaderboa
         assert f'id="{name}-' in text
 
 
-def test_intervals_at_the_ends_of_the_scale_are_drawn(ladder: tuple[Leaderboard, list[str]]) -> None:
-    board, labels = ladder
+def test_intervals_at_the_ends_of_the_scale_are_drawn(comparison: tuple[Leaderboard, list[str]]) -> None:
+    board, labels = comparison
     ends = (Interval(1.0, 1.0, 1.0), Interval(0.0, 0.0, 0.0))
     lines = tuple(
         replace(line, test={**line.test, "accuracy": ends[i % 2]}) if line.test else line

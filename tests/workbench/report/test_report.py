@@ -1,4 +1,4 @@
-"""The report's files over a drawn ladder: JSON by its schema, Markdown that a reader can follow, rows."""
+"""The report's files over a drawn comparison: JSON by its schema, Markdown that a reader can follow, rows."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
+from comparison_fakes import CANDIDATES, draw_candidates, homeowner_rows, make_curves, make_report, many_labels_rows
 from fakes import toy_bundle
-from ladder_fakes import LADDER, draw_rungs, homeowner_rows, make_curves, make_report, many_labels_rows
 
 from labelwright.data.task import Example
 from labelwright.statistics.intervals import wilson
@@ -33,9 +33,9 @@ OUTSIDE = {"n_rows": 40, "auroc": 0.91, "accepted": 0.25}
 
 @pytest.fixture(scope="module")
 def board() -> Leaderboard:
-    rungs = draw_rungs(ROWS, LABELS)
-    rungs[4] = replace(rungs[4], outside=OUTSIDE)
-    made = build(rungs, ROWS, LABELS, 200, 0)
+    candidates = draw_candidates(ROWS, LABELS)
+    candidates[4] = replace(candidates[4], outside=OUTSIDE)
+    made = build(candidates, ROWS, LABELS, 200, 0)
     return replace(made, suspects=(Suspect("train", "t-1", ODD, "pool", "fence", 0.9712, ("a", "b")),))
 
 
@@ -53,8 +53,8 @@ def text(report: dict[str, Any], board: Leaderboard) -> str:
     return report_markdown(report, board, ROWS, toy_bundle(), make_curves())
 
 
-def rung_of(report: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(one for one in report["rungs"] if one["name"] == name)
+def candidate_of(report: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(one for one in report["candidates"] if one["name"] == name)
 
 
 def part(text: str, heading: str) -> str:
@@ -70,11 +70,11 @@ def test_the_report_follows_its_schema(report: dict[str, Any]) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(report, schema)
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**report, "rungs": [{**report["rungs"][0], "test": {}}]}, schema)
+        jsonschema.validate({**report, "candidates": [{**report["candidates"][0], "test": {}}]}, schema)
 
 
-def test_a_rung_says_all_that_is_known_of_it(report: dict[str, Any], board: Leaderboard) -> None:
-    one, line = rung_of(report, "minilm-logreg"), board.line("minilm-logreg")
+def test_a_candidate_says_all_that_is_known_of_it(report: dict[str, Any], board: Leaderboard) -> None:
+    one, line = candidate_of(report, "minilm-logreg"), board.line("minilm-logreg")
     assert one["about"] == "minilm-logreg as drawn"
     assert one["calibration"]["variant"] == "temperature"
     assert one["raw"]["log_loss"]["value"] == line.raw["log_loss"].value
@@ -87,22 +87,22 @@ def test_a_rung_says_all_that_is_known_of_it(report: dict[str, Any], board: Lead
 
 
 def test_free_text_has_no_probabilities_and_says_how_often_it_is_a_label(report: dict[str, Any]) -> None:
-    one = rung_of(report, "free")
+    one = candidate_of(report, "free")
     assert set(one["test"]) == {"accuracy", "macro_f1"}
     assert one["raw"] == {}
     assert set(one["against_best"]) == {"accuracy", "macro_f1"}
     assert one["generation"]["valid"] == wilson(0.52, 60)._asdict()
 
 
-def test_a_failed_rung_says_why(report: dict[str, Any], text: str) -> None:
-    one = rung_of(report, "gliclass")
+def test_a_failed_candidate_says_why(report: dict[str, Any], text: str) -> None:
+    one = candidate_of(report, "gliclass")
     assert one["failed"].startswith("gliclass needs a package")
     assert (one["test"], one["against_best"]) == ({}, None)
     assert "gliclass is left out: gliclass needs a package" in text
 
 
 def test_intervals_hold_their_values(report: dict[str, Any]) -> None:
-    for one in report["rungs"]:
+    for one in report["candidates"]:
         for name, interval in {**one["test"], **{f"raw {k}": v for k, v in one["raw"].items()}}.items():
             assert interval["low"] <= interval["value"] <= interval["high"], (one["name"], name)
 
@@ -111,7 +111,7 @@ def test_tables_are_of_the_best_the_shipped_and_the_tuned(report: dict[str, Any]
     verdict = board.verdict
     assert set(report["tables"]) == {verdict.best, verdict.ship, verdict.tuned}
     for name, one in report["tables"].items():
-        probs = board.line(name).rung.probs
+        probs = board.line(name).candidate.probs
         assert one["confusion"] == confusion(probs, board.gold).tolist()
         assert [row["label"] for row in one["labels"]] == LABELS
         wrong = np.flatnonzero(probs.argmax(axis=1) != board.gold)
@@ -129,35 +129,36 @@ def test_tables_are_of_the_best_the_shipped_and_the_tuned(report: dict[str, Any]
 # --- rows.jsonl ---
 
 
-def test_rows_hold_every_rungs_calibrated_probabilities(report: dict[str, Any], board: Leaderboard) -> None:
+def test_rows_hold_every_candidates_calibrated_probabilities(report: dict[str, Any], board: Leaderboard) -> None:
     written = [json.loads(line) for line in rows_jsonl(board, ROWS, LABELS).splitlines()]
     assert [row["id"] for row in written] == [row.id for row in ROWS]
-    for one in report["rungs"]:
+    for one in report["candidates"]:
         if one["failed"] or one["kind"] == "free":
             continue
-        answers = [row["rungs"][one["name"]] for row in written]
+        answers = [row["candidates"][one["name"]] for row in written]
         probs = np.array([[answer["probabilities"][name] for name in LABELS] for answer in answers])
         assert probs.sum(axis=1) == pytest.approx(1, abs=1e-4)
         gold = np.array([LABELS.index(row["label"]) for row in written])
         assert accuracy(probs, gold) == pytest.approx(one["test"]["accuracy"]["value"])
         assert [answer["label"] for answer in answers] == [LABELS[k] for k in probs.argmax(axis=1)]
-    assert "gliclass" not in written[0]["rungs"]
+    assert "gliclass" not in written[0]["candidates"]
 
 
 def test_an_answer_that_is_no_label_is_null_in_the_rows(board: Leaderboard) -> None:
-    answers = [json.loads(line)["rungs"]["free"] for line in rows_jsonl(board, ROWS, LABELS).splitlines()]
-    none = board.line("free").rung.probs[:, -1] == 1
+    answers = [json.loads(line)["candidates"]["free"] for line in rows_jsonl(board, ROWS, LABELS).splitlines()]
+    none = board.line("free").candidate.probs[:, -1] == 1
     assert [answer["label"] is None for answer in answers] == none.tolist()
     assert all("probabilities" not in answer for answer in answers)
 
 
 def test_a_row_without_a_usable_answer_has_none_in_rows_and_mistakes() -> None:
-    rungs = draw_rungs(ROWS, LABELS)
-    best = next(rung for rung in rungs if rung.name == "encoder-pairs")
+    candidates = draw_candidates(ROWS, LABELS)
+    best = next(candidate for candidate in candidates if candidate.name == "encoder-pairs")
     best.probs[:] = np.where(np.arange(len(ROWS))[:, None] % 2, 0.0, best.probs)
     board = build([best], ROWS, LABELS, 50, 0)
     told = [
-        json.loads(line)["rungs"]["encoder-pairs"]["label"] for line in rows_jsonl(board, ROWS, LABELS).splitlines()
+        json.loads(line)["candidates"]["encoder-pairs"]["label"]
+        for line in rows_jsonl(board, ROWS, LABELS).splitlines()
     ]
     assert [label is None for label in told] == [i % 2 == 1 for i in range(len(ROWS))]
     given = make_report(board, ROWS, LABELS)
@@ -171,9 +172,9 @@ def test_a_row_without_a_usable_answer_has_none_in_rows_and_mistakes() -> None:
 def test_of_very_many_labels_the_likeliest_are_written() -> None:
     rows = many_labels_rows(77, 77)
     labels = [row.label for row in rows]
-    made = build(draw_rungs(rows, labels, LADDER[1:2]), rows, labels, 100, 0)
+    made = build(draw_candidates(rows, labels, CANDIDATES[1:2]), rows, labels, 100, 0)
     for row in map(json.loads, rows_jsonl(made, rows, labels).splitlines()):
-        answer = row["rungs"]["sgd-ngrams"]
+        answer = row["candidates"]["sgd-ngrams"]
         assert len(answer["probabilities"]) == 20
         assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
         assert 0.7 < sum(answer["probabilities"].values()) <= 1
@@ -225,7 +226,7 @@ def test_the_report_says_what_a_reader_needs(text: str) -> None:
     ):
         assert wanted in text
     assert "| minilm-logreg | seed of training | 5 |" in part(text, "Other seeds, other splits")
-    assert "| rung | 1 | 2 | 4 | 8 | 16 | 32 | all |" in part(text, "Learning curves")
+    assert "| candidate | 1 | 2 | 4 | 8 | 16 | 32 | all |" in part(text, "Learning curves")
     assert "| sgd-ngrams | sgd-ngrams as drawn | 0.5 s | 0.4 | 0.56 | 10000 | 3.0 MB | 306 MB | – |" in part(
         text, "What they cost"
     )
@@ -235,7 +236,9 @@ def test_the_report_says_what_a_reader_needs(text: str) -> None:
 
 
 def test_paired_tests_are_told_for_three_metrics(text: str, board: Leaderboard) -> None:
-    rows = [row.split(" | ") for row in part(text, "Paired tests against the best rung").splitlines() if row[:1] == "|"]
+    rows = [
+        row.split(" | ") for row in part(text, "Paired tests against the best candidate").splitlines() if row[:1] == "|"
+    ]
     assert {len(row) for row in rows[:1] + rows[2:]} == {12}
     (found,) = (row for row in rows if row[0] == "| untuned")
     line = board.line("untuned")
@@ -265,7 +268,7 @@ def test_pictures_that_are_linked_are_drawn(text: str, board: Leaderboard) -> No
 def test_what_was_not_measured_has_no_section(board: Leaderboard, report: dict[str, Any]) -> None:
     bare = {
         **report, "suspects": [], "stages": [],
-        "rungs": [{**one, "spread": {}, "curve": [], "outside": None} for one in report["rungs"]],
+        "candidates": [{**one, "spread": {}, "curve": [], "outside": None} for one in report["candidates"]],
     }  # fmt: skip
     text = report_markdown(bare, board, ROWS, None, {})
     for heading in ("Other seeds", "Learning curves", "Labels that may", "Rows out of scope", "Stages", "The prompt"):
@@ -277,7 +280,7 @@ def test_limits_tell_what_is_particular(board: Leaderboard, report: dict[str, An
     rows = [replace(row, choices=("a", "b")) for row in ROWS]
     cost = {"scorings_shortened": 3, "has_probabilities": 0, "thinking_tokens_mean": 40.0, "thoughts_cut_share": 0.25}
     cost["n_invalid"] = 4
-    changed = {**report, "rungs": [{**report["rungs"][0], "cost": cost}, *report["rungs"][1:]]}
+    changed = {**report, "candidates": [{**report["candidates"][0], "cost": cost}, *report["candidates"][1:]]}
     limits = part(report_markdown(changed, board, rows, None, {}), "Limits")
     for wanted in (
         "bring their own choices",

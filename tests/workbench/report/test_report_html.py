@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import Browser, BrowserError, find_browser
-from ladder_fakes import LADDER, draw_rungs, homeowner_rows, make_board, make_curves, make_report, many_labels_rows
+from comparison_fakes import (
+    CANDIDATES,
+    draw_candidates,
+    homeowner_rows,
+    make_board,
+    make_curves,
+    make_report,
+    many_labels_rows,
+)
 
 from labelwright.data.task import Example
 from workbench.compare.board import Leaderboard
@@ -79,7 +87,7 @@ def page_of(board: Leaderboard, rows: list[Example], labels: list[str]) -> str:
 def made(n_labels: int = 18) -> tuple[Leaderboard, list[Example], list[str]]:
     rows = homeowner_rows(180) if n_labels == 18 else many_labels_rows(n_labels, 40 * n_labels)
     labels = sorted({row.label for row in rows})
-    return make_board(draw_rungs(rows, labels), rows, labels), rows, labels
+    return make_board(draw_candidates(rows, labels), rows, labels), rows, labels
 
 
 @cache
@@ -95,9 +103,12 @@ def forged() -> str:
         replace(row, text=EVIL[i % len(EVIL)], label=labels[i % len(labels)], id=EVIL[(i + 1) % len(EVIL)])
         for i, row in enumerate(homeowner_rows(90))
     ]
-    rungs = draw_rungs(rows, labels)
-    rungs = [replace(rung, failed=EVIL[0] + EVIL[1]) if rung.failed else replace(rung, about=EVIL[2]) for rung in rungs]
-    board = make_board(rungs, rows, labels)
+    candidates = draw_candidates(rows, labels)
+    candidates = [
+        replace(candidate, failed=EVIL[0] + EVIL[1]) if candidate.failed else replace(candidate, about=EVIL[2])
+        for candidate in candidates
+    ]
+    board = make_board(candidates, rows, labels)
     report = make_report(board, rows, labels)
     decided = {EVIL[0]: EVIL[1], "instructions": "\n".join(EVIL), "deep": {"a": [EVIL[0], {"b": EVIL[2]}]}}
     report["stages"] = [{**stage, "decided": decided, "folder": EVIL[3]} for stage in report["stages"]]
@@ -174,13 +185,13 @@ def test_the_numbers_are_the_boards() -> None:
     board, _, _ = made()
     text = page()
     for line in board.lines:
-        row = re.search(rf'<span class="name">{re.escape(line.rung.name)}</span>.*?</tr>', text, re.DOTALL)
+        row = re.search(rf'<span class="name">{re.escape(line.candidate.name)}</span>.*?</tr>', text, re.DOTALL)
         assert row
-        if line.rung.failed:
-            assert f"left out: {line.rung.failed}" in row[0]
+        if line.candidate.failed:
+            assert f"left out: {line.candidate.failed}" in row[0]
         else:
             for one in line.test["accuracy"]:
-                assert f"{100 * one:.1f}" in row[0], line.rung.name
+                assert f"{100 * one:.1f}" in row[0], line.candidate.name
 
 
 def test_the_verdict_comes_first_and_the_one_to_ship_is_marked() -> None:
@@ -197,7 +208,7 @@ def test_the_verdict_comes_first_and_the_one_to_ship_is_marked() -> None:
 
 def test_the_surest_mistakes_are_shown_with_their_text() -> None:
     board, rows, labels = made(77)
-    probs = board.line(board.verdict.ship).rung.probs
+    probs = board.line(board.verdict.ship).candidate.probs
     wrong = np.flatnonzero(probs.argmax(axis=1) != board.gold)
     surest = wrong[np.argsort(-probs.max(axis=1)[wrong], kind="stable")]
     shown = Page(page(77)).text
@@ -212,28 +223,28 @@ def test_the_surest_mistakes_are_shown_with_their_text() -> None:
 def test_it_shows_what_the_real_statistics_find() -> None:
     rows = homeowner_rows(90)
     labels = sorted({row.label for row in rows})
-    board = build(draw_rungs(rows, labels), rows, labels, 100, 0)
+    board = build(draw_candidates(rows, labels), rows, labels, 100, 0)
     shown = Page(page_of(board, rows, labels)).text
     assert board.verdict.winner in shown
     assert f"Ship {board.verdict.ship}" in shown
 
 
-def test_a_page_of_many_rungs_and_labels_is_small() -> None:
+def test_a_page_of_many_candidates_and_labels_is_small() -> None:
     assert len(page().encode()) < 1_000_000
     assert len(page(77).encode()) < 3_000_000
 
 
 @pytest.mark.parametrize("kind", ["baseline", "llm", "free"])
-def test_one_rung_is_enough(kind: str) -> None:
+def test_one_candidate_is_enough(kind: str) -> None:
     rows = homeowner_rows(36)
     labels = sorted({row.label for row in rows})
-    rungs = draw_rungs(rows, labels, [next(one for one in LADDER if one[1] == kind)])
-    rungs = [replace(rung, curve=(), repeats=(), generation={}, cost={}) for rung in rungs]
-    board = build(rungs, rows, labels, 100, 0)
+    candidates = draw_candidates(rows, labels, [next(one for one in CANDIDATES if one[1] == kind)])
+    candidates = [replace(candidate, curve=(), repeats=(), generation={}, cost={}) for candidate in candidates]
+    board = build(candidates, rows, labels, 100, 0)
     report = {**make_report(board, rows, labels), "stages": []}
     shown = Page(report_html(report, board, rows, figures(board, labels, {}))).text
-    assert "There is no other rung to test." in shown
-    assert "Every rung was trained once" in shown
+    assert "There is no other candidate to test." in shown
+    assert "Every candidate was trained once" in shown
     assert "No model was tuned." in shown
 
 

@@ -123,9 +123,9 @@ def test_a_new_module_counts_as_soon_as_it_is_imported_even_inside_a_function(tr
     assert len({before["words"], between["words"], after["words"]}) == 3
 
 
-def test_every_module_of_the_house_that_a_rung_imports_is_known(tree: Path) -> None:
-    """What the process of a rung imports by itself, before its own family, is what the version is taken of."""
-    imports = "workbench.compare.worker as r, optimizers.calibrate, baselines.linear, workbench.compare.comparison"
+def test_every_module_of_the_house_that_a_candidate_imports_is_known(tree: Path) -> None:
+    """What the process of a candidate imports by itself, before its own family, is what the version is taken of."""
+    imports = "workbench.compare.worker as r, optimizers.calibrate, baselines.linear, workbench.compare.score"
     script = f"import sys, {imports};"
     said = subprocess.run(
         [sys.executable, "-c", script + "print(*sys.modules)"],

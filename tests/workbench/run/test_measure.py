@@ -86,12 +86,14 @@ def test_a_load_that_is_not_known_is_none(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_report_says_which_times_were_disturbed() -> None:
-    def rung(name: str, timed: float | None, trained: float | None) -> dict:
+    def candidate(name: str, timed: float | None, trained: float | None) -> dict:
         cost = {"others_busy_cores": timed, "others_busy_cores_training": trained}
         return {"name": name, "kind": "baseline", "failed": None, "test": {}, "cost": cost}
 
-    said = _remarks({"rungs": [rung("a", 1.42, 0.0), rung("b", 0.05, 0.9), rung("c", None, None)]}, [])
+    said = _remarks(
+        {"candidates": [candidate("a", 1.42, 0.0), candidate("b", 0.05, 0.9), candidate("c", None, None)]}, []
+    )
     assert [one[one.rindex(":") :] for one in said] == [": a 1.4.", ": b 0.9."]
     assert "while timed" in said[0]
     assert "while trained" in said[1]
-    assert not _remarks({"rungs": [rung("c", 0.1, None)]}, [])
+    assert not _remarks({"candidates": [candidate("c", 0.1, None)]}, [])

@@ -1,4 +1,4 @@
-"""What a rung's and a step's key hold, which failures are remembered, and that a forgotten result leaves no half."""
+"""What a candidate's and a step's key hold, which failures are remembered, and what forgetting leaves."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from labelwright.data.task import Splits
 from labelwright.errors import BundleError, DataError, LabelwrightError, MissingExtraError, ModelError, RecipeError
 from workbench.cli import main
 from workbench.compare import comparison as compare
-from workbench.compare import worker as rung_process
-from workbench.compare.comparison import score_rungs
-from workbench.compare.ladder import Job, Ladder, RungFailedError, is_lasting
+from workbench.compare import worker as candidate_process
+from workbench.compare.jobs import CandidateFailedError, Comparison, Job, is_lasting
+from workbench.compare.score import score_candidates
 from workbench.progress import Display
 from workbench.recipe.recipe import read_chain, read_recipe
 from workbench.run.folder import RunFolder
 from workbench.run.pipeline import step_key
-from workbench.run.session import ladder_of, new_run, open_ladder, read_rows
+from workbench.run.session import comparison_of, new_run, open_comparison, read_rows
 
 REAL = dict(BASELINES)
-RUNGS = ("majority", "words", "untuned", "sft")
+CANDIDATES = ("majority", "words", "untuned", "sft")
 
 
 @pytest.fixture
 def run(workspace: Path) -> RunFolder:
     """A run that has done nothing yet, of a recipe with a local base model and rows out of scope."""
-    models = '[models]\nrungs = ["untuned", "sft"]\n'
+    models = '[models]\ncandidates = ["untuned", "sft"]\n'
     change("[compare]", models + '[compare]\nseeds = 1\ncurves = ["words", "sft"]\ncurve_rows = [2]')
     change('"words", "absent"]', '"words"]')
     change('name = "fake"', 'name = "base"')
@@ -49,20 +49,20 @@ def change(old: str, new: str, path: str = "toy.toml") -> None:
     Path(path).write_text(text.replace(old, new))
 
 
-def opened(run: RunFolder) -> Ladder:
-    return open_ladder(Path("toy.toml"), run.path)
+def opened(run: RunFolder) -> Comparison:
+    return open_comparison(Path("toy.toml"), run.path)
 
 
-def keys(ladder: Ladder) -> dict[Job, str]:
-    return {job: ladder.key(job) for name in ladder.names for job in ladder.jobs(name)}
+def keys(comparison: Comparison) -> dict[Job, str]:
+    return {job: comparison.key(job) for name in comparison.names for job in comparison.jobs(name)}
 
 
 def changed(run: RunFolder, do: Callable[[], None]) -> set[str]:
-    """Rungs of which the main result is stale after a change."""
+    """Candidates of which the main result is stale after a change."""
     before = keys(opened(run))
     do()
     after = keys(opened(run))
-    return {job.rung for job in before if not job.per_label and before[job] != after.get(job)}
+    return {job.candidate for job in before if not job.per_label and before[job] != after.get(job)}
 
 
 @pytest.mark.parametrize("side", ["train", "dev", "calib", "test"])
@@ -74,8 +74,8 @@ def test_every_row_of_every_side_counts(run: RunFolder, side: str, part: str) ->
     other = {"text": "another text", "label": "hvac" if first.label != "hvac" else "pool", "group": "another"}
     rows = (second, first, *rest) if part == "order" else (replace(first, **{part: other[part]}), second, *rest)
     recipe = read_recipe("toy.toml")
-    altered = ladder_of(recipe, run, read_rows(recipe), replace(splits, **{side: rows}))
-    for name in RUNGS:
+    altered = comparison_of(recipe, run, read_rows(recipe), replace(splits, **{side: rows}))
+    for name in CANDIDATES:
         job = Job(name, recipe.seed, recipe.seed)
         assert altered.key(job) != found.key(job), name
 
@@ -85,7 +85,7 @@ def test_rows_out_of_scope_count_for_who_answers_them(run: RunFolder) -> None:
     with Path("rows.jsonl").open("a") as file:
         file.write(json.dumps(row) + "\n")
     change('id = "id"', 'id = "id"\nout_of_scope = "none of these"')
-    assert changed(run, lambda: change("what is love", "what is hate", "rows.jsonl")) == set(RUNGS)
+    assert changed(run, lambda: change("what is love", "what is hate", "rows.jsonl")) == set(CANDIDATES)
     before = keys(opened(run))
     change("what is hate", "what is rain", "rows.jsonl")
     after = keys(opened(run))
@@ -104,8 +104,8 @@ def test_an_encoders_files_count_for_what_stands_on_it(run: RunFolder, monkeypat
     assert changed(run, lambda: change("{}", "[]", "encoder/config.json")) == {"words"}
 
 
-def test_what_is_done_to_long_rows_counts_for_every_rung(run: RunFolder) -> None:
-    assert changed(run, lambda: change("[model]", '[model]\nlong_rows = "head"')) == set(RUNGS)
+def test_what_is_done_to_long_rows_counts_for_every_candidate(run: RunFolder) -> None:
+    assert changed(run, lambda: change("[model]", '[model]\nlong_rows = "head"')) == set(CANDIDATES)
 
 
 def step(**changes: Any) -> str:
@@ -146,16 +146,16 @@ def test_a_steps_key_holds_all_that_it_is_made_of(run: RunFolder) -> None:
 
 
 def outcome(error: BaseException) -> list[dict[str, Any]]:
-    """What the process of a rung says when it ends in this error."""
+    """What the process of a candidate says when it ends in this error."""
     said: list[dict[str, Any]] = []
 
     def fail(*given: Any) -> None:
         raise error
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rung_process, "_sayer", lambda: said.append)
-        patch.setattr(rung_process, "open_ladder", fail)
-        assert rung_process.main(["recipe", "run", "rung"]) in (1, 2)
+        patch.setattr(candidate_process, "_sayer", lambda: said.append)
+        patch.setattr(candidate_process, "open_comparison", fail)
+        assert candidate_process.main(["recipe", "run", "candidate"]) in (1, 2)
     return said
 
 
@@ -189,26 +189,26 @@ def test_only_what_would_fail_again_is_lasting(error: BaseException, lasting: bo
 
 def test_what_was_killed_is_tried_again(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
-    real = workbench_fakes.run_rung_here
+    real = workbench_fakes.run_candidate_here
 
     def killed(recipe: Path, run: Path, name: str, *rest: Any) -> None:
         begun.append(name)
         if name == "words":
-            raise RungFailedError("its process was ended by signal 9 (out of memory?)", lasting=False)
+            raise CandidateFailedError("its process was ended by signal 9 (out of memory?)", lasting=False)
         real(recipe, run, name, *rest)
 
     workbench_fakes.without_plots(monkeypatch.setattr)
-    monkeypatch.setattr("workbench.compare.ladder.run_rung", killed)
+    monkeypatch.setattr("workbench.compare.jobs.run_candidate", killed)
     assert main(["compare", "toy.toml"]) == 0
     report = json.loads((run.path / "report.json").read_text())
-    failed = {one["name"]: one["failed"] for one in report["rungs"] if one["failed"]}
+    failed = {one["name"]: one["failed"] for one in report["candidates"] if one["failed"]}
     assert failed == {"words": "its process was ended by signal 9 (out of memory?)"}
     begun.clear()
-    monkeypatch.setattr("workbench.compare.ladder.run_rung", lambda *given: begun.append(given[2]) or real(*given))
+    monkeypatch.setattr("workbench.compare.jobs.run_candidate", lambda *given: begun.append(given[2]) or real(*given))
     assert main(["compare", "toy.toml"]) == 0
     assert begun == ["words"]
     report = json.loads((run.path / "report.json").read_text())
-    assert not [one["name"] for one in report["rungs"] if one["failed"]]
+    assert not [one["name"] for one in report["candidates"] if one["failed"]]
 
 
 def test_a_lasting_failure_is_remembered_until_something_changes(
@@ -219,10 +219,10 @@ def test_a_lasting_failure_is_remembered_until_something_changes(
     assert "words" not in opened(run).unfinished()
     assert opened(run).failure("words") == "needs a package"
     with monkeypatch.context() as patch:
-        patch.setattr("workbench.compare.ladder.environment", lambda: "another package")
+        patch.setattr("workbench.compare.jobs.environment", lambda: "another package")
         assert "words" in opened(run).unfinished()
     with monkeypatch.context() as patch:
-        patch.setattr("workbench.compare.ladder.baseline_code", lambda module: "other code")
+        patch.setattr("workbench.compare.jobs.baseline_code", lambda module: "other code")
         assert "words" in opened(run).unfinished()
     change("latency_rows = 2", "latency_rows = 3")
     assert "words" in opened(run).unfinished()
@@ -235,7 +235,7 @@ def test_a_lasting_failure_is_remembered_until_something_changes(
 def test_a_forgotten_result_does_not_count_even_if_forgetting_is_cut_off(
     run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    score_rungs(opened(run), Display())
+    score_candidates(opened(run), Display())
     found = opened(run)
     steps = found.place(found.jobs("sft")[0]).with_suffix(".steps.json")
     (folder,) = map(Path, json.loads(steps.read_text()))

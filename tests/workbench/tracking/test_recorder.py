@@ -40,7 +40,9 @@ def parent(client: Any, demo_folder: Path) -> Any:
     return client.get_run(state["mlflow"]["run_id"])
 
 
-def test_one_parent_with_a_child_for_every_step_and_every_other_rung(parent: Any, children: dict[str, Any]) -> None:
+def test_one_parent_with_a_child_for_every_step_and_every_other_candidate(
+    parent: Any, children: dict[str, Any]
+) -> None:
     assert sorted(children) == ["0-untuned", "1-gepa", "2-grpo", "3-calibrate", "majority", "words"]
     assert children["words"].data.metrics["cost.ms_p50"] > 0
     assert children["words"].data.tags["kind"] == "baseline"
@@ -75,9 +77,9 @@ def test_the_leaderboard_is_a_table_and_test_metrics_are_on_the_runs(
     client: Any, parent: Any, children: dict[str, Any], demo_run: Path
 ) -> None:
     table = client.load_table(parent.info.experiment_id, "leaderboard.json", [parent.info.run_id])
-    assert list(table["rung"])[:2] == ["majority", "words"]
+    assert list(table["candidate"])[:2] == ["majority", "words"]
     report = json.loads((demo_run / "report.json").read_text())
-    value = next(one for one in report["rungs"] if one["name"] == "gepa")["test"]["accuracy"]["value"]
+    value = next(one for one in report["candidates"] if one["name"] == "gepa")["test"]["accuracy"]["value"]
     assert parent.data.metrics["test.accuracy/gepa"] == value
     assert children["1-gepa"].data.metrics["test.accuracy"] == value
 

@@ -143,11 +143,13 @@ def test_what_is_refused_of_the_journal_is_left_out_and_counted(
 def test_another_store_is_told_everything_anew(store: Path, opened: Callable[[], Tracking]) -> None:
     work(first := opened(), 1.0)
     state = first._folder.state["mlflow"]
-    state.update({"datasets": ["test"], "rungs": {"words": "known"}, "comparisons": 1, "uri": "sqlite:///elsewhere.db"})
+    state.update(
+        {"datasets": ["test"], "candidates": {"words": "known"}, "comparisons": 1, "uri": "sqlite:///elsewhere.db"}
+    )
     first._folder.save()
     work(second := opened(), 2.0)
     known = second._folder.state["mlflow"]
-    assert not {"datasets", "rungs", "comparisons"} & set(known)
+    assert not {"datasets", "candidates", "comparisons"} & set(known)
     assert str(store) in known["uri"]
 
 
@@ -283,7 +285,7 @@ def test_everything_that_is_recorded_is_caught_up(
             stage.artifact(workspace / "note.txt")
             stage.prompt("after", "Name it.")
             tracking.dataset("dev", toy_examples()[:3], "digest")
-            tracking.comparison({"rung": ["a"]}, {"rungs": []}, [])
+            tracking.comparison({"candidate": ["a"]}, {"candidates": []}, [])
         assert tracking._folder.state["mlflow"]["datasets"] == ["dev"]
     work(opened())
     client = MlflowClient(f"sqlite:///{store}", f"sqlite:///{store}")

@@ -1,4 +1,4 @@
-"""Pictures of a few rungs' answers: confusion, reliability, risk against coverage."""
+"""Pictures of a few candidates' answers: confusion, reliability, risk against coverage."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _VERSIONS = {"before": ("#d55e00", "o"), "after": ("#0072b2", "s")}
 def confusion(line: Line, gold: Ints, labels: Sequence[str]) -> Figure:
     """Right answers in green by the label's share, wrong ones in red by their number, so that a single one is seen.
 
-    A rung that answers in free text has a column more, for answers that are no label. Of very many labels those are
-    shown that are most often mistaken, or answered by mistake.
+    A candidate that answers in free text has a column more, for answers that are no label. Of very many labels those
+    are shown that are most often mistaken, or answered by mistake.
     """
-    counts = confusion_counts(line.rung.probs, gold)[: len(labels)]
+    counts = confusion_counts(line.candidate.probs, gold)[: len(labels)]
     shown = _most_mistaken(counts)
     some = f", the {len(shown)} most mistaken of {len(labels):,} labels" if len(shown) < len(labels) else ""
     counts = counts[shown][:, [*shown, *range(len(labels), counts.shape[1])]]
@@ -54,12 +54,12 @@ def confusion(line: Line, gold: Ints, labels: Sequence[str]) -> Figure:
     axes.tick_params(which="both", length=0, labelsize=size, labelright=many, labeltop=many)
     axes.tick_params(axis="x", rotation=90)
     axes.set(xlabel="answer", ylabel="right label")
-    axes.set_title(f"{plain(line.rung.name)}: right labels (rows) by answer (columns){some}", loc="left")
+    axes.set_title(f"{plain(line.candidate.name)}: right labels (rows) by answer (columns){some}", loc="left")
     return figure
 
 
 def reliability_before_and_after(board: Leaderboard) -> Figure | None:
-    """Accuracy by confidence, before and after calibration, of the chief rungs; None if none has probabilities."""
+    """Accuracy by confidence, before and after calibration, of the chief candidates; None if none has probabilities."""
     lines = chief(board)
     if not lines:
         return None
@@ -68,12 +68,15 @@ def reliability_before_and_after(board: Leaderboard) -> Figure | None:
     for axes, line in zip(grid[0], lines, strict=True):
         axes.plot([0, 1], [0, 1], color="#818b98", linewidth=0.8)
         errors = []
-        for said, probs, metrics in (("before", line.rung.raw, line.raw), ("after", line.rung.probs, line.test)):
+        for said, probs, metrics in (
+            ("before", line.candidate.raw, line.raw),
+            ("after", line.candidate.probs, line.test),
+        ):
             if probs.size:
                 _bins(axes, probs, board.gold, *_VERSIONS[said])
                 errors.append(f"{100 * metrics['ece'].value:.1f} % {said}")
         axes.set(xlabel="mean confidence", xlim=(0, 1.05), ylim=(0, 1.05))
-        axes.set_title(f"{named(board, line.rung.name)}\nECE {', '.join(errors)}", loc="left", fontsize=8.5)
+        axes.set_title(f"{named(board, line.candidate.name)}\nECE {', '.join(errors)}", loc="left", fontsize=8.5)
         axes.grid()
     handles = [
         Line2D([], [], color=colour, marker=marker, linewidth=0.8, label=f"{said} calibration")
@@ -86,16 +89,16 @@ def reliability_before_and_after(board: Leaderboard) -> Figure | None:
 
 
 def risk(board: Leaderboard) -> Figure | None:
-    """Errors among the rows answered if only the most confident ones are; None if no rung has probabilities."""
+    """Errors among the rows answered if only the most confident ones are; None if no candidate has probabilities."""
     lines = chief(board)
     if not lines:
         return None
     figure = Figure(figsize=(7.2, 4))
     axes = figure.subplots()
     for number, line in enumerate(lines):
-        coverage, wrong, _ = risk_coverage(line.rung.probs, board.gold)
+        coverage, wrong, _ = risk_coverage(line.candidate.probs, board.gold)
         axes.plot(
-            100 * coverage, 100 * wrong, label=named(board, line.rung.name), color=LINES[number],
+            100 * coverage, 100 * wrong, label=named(board, line.candidate.name), color=LINES[number],
             linestyle=DASHES[number], drawstyle="steps-pre",
         )  # fmt: skip
     axes.set(xlabel="rows answered, most confident first, %", ylabel="wrong among them, %", xlim=(0, 101))

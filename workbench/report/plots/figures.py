@@ -1,4 +1,4 @@
-"""The report's pictures: what the rungs reach, what they cost, how they learn, and where they are wrong.
+"""The report's pictures: what the candidates reach, what they cost, how they learn, and where they are wrong.
 
 Made once as figures, then written as PNG (report.md, the tracking store) or as SVG (the page). Nothing is computed here
 that the leaderboard should know.
@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from workbench.compare.board import Leaderboard
 from workbench.report.plots import answers as plots_of_answers
-from workbench.report.plots import candidates as plots_of_rungs
+from workbench.report.plots import candidates as plots_of_candidates
 from workbench.report.plots.style import DASHES, LINES, STYLE, plain
 
 Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
@@ -42,16 +42,16 @@ def figures(board: Leaderboard, labels: Sequence[str], curves: Curves) -> dict[s
     Returns
     -------
     dict
-        accuracy, cost, learning-curve, confusion (the best rung), confusion-shipped (where another one is shipped),
-        reliability, risk-coverage, curves; those without anything to show are absent.
+        accuracy, cost, learning-curve, confusion (the best candidate), confusion-shipped (where another one is
+        shipped), reliability, risk-coverage, curves; those without anything to show are absent.
     """
     best, shipped = board.verdict.best, board.verdict.ship
     other = shipped if shipped != best else ""
     with _styled():
         drawn = {
-            "accuracy": plots_of_rungs.accuracy(board),
-            "cost": plots_of_rungs.cost(board),
-            "learning-curve": plots_of_rungs.learning_curve(board, len(labels)),
+            "accuracy": plots_of_candidates.accuracy(board),
+            "cost": plots_of_candidates.cost(board),
+            "learning-curve": plots_of_candidates.learning_curve(board, len(labels)),
             "confusion": plots_of_answers.confusion(board.line(best), board.gold, labels),
             "confusion-shipped": plots_of_answers.confusion(board.line(other), board.gold, labels) if other else None,
             "reliability": plots_of_answers.reliability_before_and_after(board),

@@ -40,7 +40,7 @@ STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "labelwright",
 }
-# Above this the accuracies' axis widens towards 100 %, where good rungs crowd.
+# Above this the accuracies' axis widens towards 100 %, where good candidates crowd.
 _CROWDED = 80.0
 _WIDEST = 4.0
 
@@ -56,20 +56,20 @@ def plain(text: str, longest: int = 32) -> str:
 
 
 def scored(board: Leaderboard) -> list[Line]:
-    """The rungs that did not fail."""
-    return [line for line in board.lines if not line.rung.failed]
+    """The candidates that did not fail."""
+    return [line for line in board.lines if not line.candidate.failed]
 
 
 def chief(board: Leaderboard) -> list[Line]:
-    """The rungs worth a curve of their own, if they have probabilities: best, to ship, tuned, best baseline."""
+    """The candidates worth a curve of their own, if they have probabilities: best, to ship, tuned, best baseline."""
     verdict = board.verdict
     names = dict.fromkeys([verdict.best, verdict.ship, verdict.tuned, verdict.best_baseline])
-    lines = {line.rung.name: line for line in scored(board) if line.rung.kind != "free"}
+    lines = {line.candidate.name: line for line in scored(board) if line.candidate.kind != "free"}
     return [lines[name] for name in names if name in lines]
 
 
 def roles(board: Leaderboard, name: str) -> list[str]:
-    """Which of best, to ship and tuned a rung is."""
+    """Which of best, to ship and tuned a candidate is."""
     verdict = board.verdict
     return [
         role
@@ -79,14 +79,14 @@ def roles(board: Leaderboard, name: str) -> list[str]:
 
 
 def named(board: Leaderboard, name: str) -> str:
-    """A rung's name with its roles behind it."""
+    """A candidate's name with its roles behind it."""
     found = roles(board, name)
     return f"{plain(name)} ({', '.join(found)})" if found else plain(name)
 
 
 def legend_of_kinds(lines: Sequence[Line]) -> list[Line2D]:
-    """Legend entries for the kinds of rung that are there."""
-    there = {line.rung.kind for line in lines}
+    """Legend entries for the kinds of candidate that are there."""
+    there = {line.candidate.kind for line in lines}
     return [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=5, label=said)
         for kind, (colour, marker, said) in KINDS.items()

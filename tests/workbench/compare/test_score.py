@@ -1,4 +1,4 @@
-"""The comparison over the fakes: what it writes, what it keeps, and that any rung can be exported."""
+"""The comparison over the fakes: what it writes, what it keeps, and that any candidate can be exported."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from labelwright.errors import BundleError
 from labelwright.statistics.metrics import accuracy
 from workbench.cli import main
 from workbench.compare import comparison as compare
-from workbench.compare.comparison import read_test
+from workbench.compare.score import read_test
 from workbench.compare.worker import free_generation
 from workbench.run.folder import runs_of
-from workbench.run.session import open_ladder
+from workbench.run.session import open_comparison
 
 ROOT = Path(__file__).parents[3]
 CHANCE = BASELINES["chance"]
@@ -45,20 +45,20 @@ def test_the_report_follows_its_schema(demo_run: Path) -> None:
     jsonschema.validate(read(demo_run), schema)
 
 
-def test_every_rung_is_there_in_the_ladders_order(demo_run: Path) -> None:
-    names = [one["name"] for one in read(demo_run)["rungs"]]
+def test_every_candidate_is_there_in_their_order(demo_run: Path) -> None:
+    names = [one["name"] for one in read(demo_run)["candidates"]]
     assert names == ["majority", "words", "absent", "untuned", "gepa", "gepa+grpo"]
 
 
 def test_intervals_hold_their_values(demo_run: Path) -> None:
-    for one in read(demo_run)["rungs"]:
+    for one in read(demo_run)["candidates"]:
         for side in ("test", "raw"):
             for name, interval in one[side].items():
                 assert interval["low"] <= interval["value"] <= interval["high"], (one["name"], name)
 
 
-def test_a_rung_that_cannot_run_says_why_and_the_rest_go_on(demo_run: Path) -> None:
-    (absent,) = (one for one in read(demo_run)["rungs"] if one["name"] == "absent")
+def test_a_candidate_that_cannot_run_says_why_and_the_rest_go_on(demo_run: Path) -> None:
+    (absent,) = (one for one in read(demo_run)["candidates"] if one["name"] == "absent")
     assert "absent needs a package" in absent["failed"]
     for name in ("report.md", "report.html"):
         assert "absent needs a package" in (demo_run / name).read_text(), name
@@ -69,10 +69,10 @@ def test_rows_hold_every_classifiers_probabilities(demo_run: Path) -> None:
     test_ids = json.loads((demo_run / "splits.json").read_text())["ids"]["test"]
     assert [row["id"] for row in written] == test_ids
     report = read(demo_run)
-    for one in report["rungs"]:
+    for one in report["candidates"]:
         if one["failed"]:
             continue
-        answers = [row["rungs"][one["name"]] for row in written]
+        answers = [row["candidates"][one["name"]] for row in written]
         probs = np.array([[answer["probabilities"][name] for name in report["labels"]] for answer in answers])
         assert probs.sum(axis=1) == pytest.approx(1, abs=1e-5)
         gold = np.array([report["labels"].index(row["label"]) for row in written])
@@ -102,7 +102,7 @@ def test_test_rows_of_one_label_are_said_before_anything_runs_and_in_the_first_l
 def test_what_ships_is_best_or_shown_to_be_as_good(demo_run: Path) -> None:
     verdict = read(demo_run)["verdict"]
     assert verdict["ship"] in (verdict["best"], *verdict["as_good"])
-    standings = {one["name"]: one["standing"] for one in read(demo_run)["rungs"]}
+    standings = {one["name"]: one["standing"] for one in read(demo_run)["candidates"]}
     assert standings[verdict["best"]] == "best"
     assert [name for name, one in standings.items() if one == "as good"] == verdict["as_good"]
     assert [name for name, one in standings.items() if one == "not told apart"] == verdict["not_told_apart"]
@@ -115,12 +115,12 @@ def test_an_older_report_is_written_anew(workspace: Path, capsys: pytest.Capture
     recipe.write_text(recipe.read_text().replace("[compare]\n", "[compare]\nmargin = 0.3\n"))
     capsys.readouterr()
     assert main(["compare", "toy.toml"]) == 0
-    assert "words: job" not in capsys.readouterr().out, "another margin scores no rung again"
+    assert "words: job" not in capsys.readouterr().out, "another margin scores no candidate again"
     assert json.loads(path.read_text())["verdict"]["margin"] == 0.3
 
 
 def test_only_models_write_freely_and_have_prompt_tokens(demo_run: Path) -> None:
-    for one in read(demo_run)["rungs"]:
+    for one in read(demo_run)["candidates"]:
         if not one["failed"]:
             is_model = one["kind"] == "llm"
             assert (one["generation"] is not None) == is_model
@@ -130,13 +130,15 @@ def test_only_models_write_freely_and_have_prompt_tokens(demo_run: Path) -> None
 def test_training_time_adds_up_over_the_stages(demo_run: Path) -> None:
     state = json.loads((demo_run / "state.json").read_text())
     seconds = {step["folder"]: step["seconds"] for step in state["steps"]}
-    cost = {one["name"]: one["cost"]["seconds_to_train"] for one in read(demo_run)["rungs"] if one["kind"] == "llm"}
+    cost = {
+        one["name"]: one["cost"]["seconds_to_train"] for one in read(demo_run)["candidates"] if one["kind"] == "llm"
+    }
     assert cost["untuned"] == 0
     assert cost["gepa+grpo"] == pytest.approx(sum(seconds.values()) - seconds["0-untuned"])
 
 
-def test_every_rung_is_calibrated_in_the_same_way(demo_run: Path) -> None:
-    for one in read(demo_run)["rungs"]:
+def test_every_candidate_is_calibrated_in_the_same_way(demo_run: Path) -> None:
+    for one in read(demo_run)["candidates"]:
         if not one["failed"]:
             found = one["calibration"]
             assert found["variant"] in ("none", "temperature", "bias", "temperature+bias"), one["name"]
@@ -152,15 +154,15 @@ def test_an_unchanged_comparison_is_done(workspace: Path, capsys: pytest.Capture
     assert (the_run(workspace) / "report.json").stat().st_mtime_ns == before
 
 
-def test_one_rung_can_be_done_again(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_candidate_can_be_done_again(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["compare", "toy.toml"])
     capsys.readouterr()
-    assert main(["compare", "toy.toml", "--rung", "words"]) == 0
+    assert main(["compare", "toy.toml", "--candidate", "words"]) == 0
     said = capsys.readouterr().out
     assert "words: job 1 of 5" in said
     assert "majority: job" not in said
-    assert main(["compare", "toy.toml", "--rung", "magic"]) == 2
-    assert "no rung 'magic'" in capsys.readouterr().err
+    assert main(["compare", "toy.toml", "--candidate", "magic"]) == 2
+    assert "no candidate 'magic'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["compare", "export"])
@@ -171,24 +173,24 @@ def test_nothing_is_compared_by_a_wrong_name(workspace: Path, verb: str, capsys:
     assert "unknown baseline 'wrods'; did you mean 'words'?" in capsys.readouterr().err
 
 
-def test_any_rung_can_be_exported_and_answers_as_it_was_measured(workspace: Path) -> None:
+def test_any_candidate_can_be_exported_and_answers_as_it_was_measured(workspace: Path) -> None:
     recipe = workspace / "toy.toml"
     recipe.write_text(recipe.read_text().replace("[model]", "[model]\nunexpanded_mass = 0.02\nlong_rows = 'head'"))
     main(["compare", "toy.toml"])
     run = the_run(workspace)
     for name in ("words", "untuned"):
-        assert main(["export", "toy.toml", "--rung", name]) == 0
+        assert main(["export", "toy.toml", "--candidate", name]) == 0
         bundle = load(run / "bundle")
         kept = (bundle.unexpanded_mass, bundle.long_rows)
         assert kept == (0.02, "head"), "a bundle answers elsewhere as the recipe had it"
-        assert bundle.history[-1]["rung"] == name
+        assert bundle.history[-1]["candidate"] == name
         engine = FakeEngine() if name == "untuned" else None
         written = [json.loads(line) for line in (run / "rows.jsonl").read_text().splitlines()]
         classifier = Classifier.from_bundle(run / "bundle", engine=engine)
         probs = classifier.predict_proba([row["text"] for row in written])
-        told = [[row["rungs"][name]["probabilities"][label] for label in bundle.task.names] for row in written]
+        told = [[row["candidates"][name]["probabilities"][label] for label in bundle.task.names] for row in written]
         assert probs == pytest.approx(np.array(told), abs=1e-5)
-        assert json.loads((run / "state.json").read_text())["export"]["rung"] == name
+        assert json.loads((run / "state.json").read_text())["export"]["candidate"] == name
         try:
             assert verify(run / "bundle").ok
         except BundleError as error:
@@ -196,16 +198,16 @@ def test_any_rung_can_be_exported_and_answers_as_it_was_measured(workspace: Path
 
 
 def test_what_is_to_ship_is_exported_by_that_word(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", "toy.toml", "--rung", "ship"]) == 2
+    assert main(["export", "toy.toml", "--candidate", "ship"]) == 2
     assert "run make compare first" in capsys.readouterr().err
     main(["compare", "toy.toml"])
-    assert main(["export", "toy.toml", "--rung", "ship"]) == 0
+    assert main(["export", "toy.toml", "--candidate", "ship"]) == 0
     run = the_run(workspace)
-    assert load(run / "bundle").history[-1]["rung"] == read(run)["verdict"]["ship"]
+    assert load(run / "bundle").history[-1]["candidate"] == read(run)["verdict"]["ship"]
     capsys.readouterr()
     assert main(["predict", "toy.toml", "--text", "the skimmer is full of algae"]) == 0
     assert str(run.name) in capsys.readouterr().out
-    assert main(["export", "toy.toml", "--rung", "absent"]) == 2
+    assert main(["export", "toy.toml", "--candidate", "absent"]) == 2
     assert "expected best, ship, or one of majority, words, untuned" in capsys.readouterr().err
 
 
@@ -259,19 +261,19 @@ def test_rotations_reach_the_comparison_and_what_ships(workspace: Path, monkeypa
     text = text.replace("generate_rows = 6", "generate_rows = 0\nseeds = 1").replace(
         '["gepa", "grpo", "calibrate"]', "[]"
     )
-    recipe.write_text(text + '[models]\nrungs = ["untuned"]\n[calibrate]\nrotations = true\n')
+    recipe.write_text(text + '[models]\ncandidates = ["untuned"]\n[calibrate]\nrotations = true\n')
     monkeypatch.setattr("baselines.BASELINES", {"chance": CHANCE})
     monkeypatch.setattr("workbench_fakes.FakeEngine", LikesPlaces)
     assert main(["compare", "toy.toml"]) == 0
     (path,) = runs_of(workspace / "runs" / "toy")
-    found = open_ladder(Path("toy.toml"), path)
+    found = open_comparison(Path("toy.toml"), path)
     for name, turned in [("untuned", True), ("chance", False)]:
-        rung = found.rung(name)
-        assert not rung.failed, rung.failed
-        bundle = load(rung.folder)
+        candidate = found.candidate(name)
+        assert not candidate.failed, candidate.failed
+        bundle = load(candidate.folder)
         assert bundle.calibration.rotations is turned
         engine = LikesPlaces() if turned else open_engine(bundle.weights)
         texts = [row.text for row in read_test(found.splits_of(found.jobs(name)[0]))]
-        assert (probabilities(bundle, engine, texts) == rung.probs).all()
-    assert main(["export", "toy.toml", "--rung", "untuned"]) == 0
-    assert load(path / "bundle").calibration == load(found.rung("untuned").folder).calibration
+        assert (probabilities(bundle, engine, texts) == candidate.probs).all()
+    assert main(["export", "toy.toml", "--candidate", "untuned"]) == 0
+    assert load(path / "bundle").calibration == load(found.candidate("untuned").folder).calibration

@@ -1,9 +1,9 @@
-"""Which rungs a recipe asks for, the jobs behind each, and where their results are kept.
+"""Which candidates a recipe asks for, the jobs behind each, and where their results are kept.
 
-A job is one training and its test scores: the rung itself, the same with another seed or another split, or with fewer
-training rows. Results lie under ``runs/NAME/rungs/RUNG/`` in files named after a hash of all that made them (rows,
-settings, code, library versions), so that adding one rung runs one rung. The jobs of a rung run in a process of their
-own (``workbench.compare.worker``): what fails there, or dies, is one row of the report.
+A job is one training and its test scores: the candidate itself, the same with another seed or another split, or with
+fewer training rows. Results lie under ``runs/NAME/candidates/CANDIDATE/`` in files named after a hash of all that made
+them (rows, settings, code, library versions), so that adding one candidate runs one candidate. The jobs of a candidate
+run in a process of their own (``workbench.compare.worker``): what fails there, or dies, is one row of the report.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import numpy as np
 from labelwright.bundle.files import folder_digest
 from labelwright.data.task import Example, Splits, Task, by_label
 from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
-from workbench.compare.candidate import CurvePoint, Kept, Kind, Repeat, Rung
+from workbench.compare.candidate import Candidate, CurvePoint, Kept, Kind, Repeat
 from workbench.recipe.recipe import Chain, Recipe, read_chain
 from workbench.recipe.rows import load_out_of_scope, make_splits, split_digest
 from workbench.run.folder import RunFolder, read_json, write_json
@@ -44,14 +44,14 @@ from workbench.run.pipeline import step_key
 Say = Callable[[int, int, str], None]
 
 
-class RungFailedError(LabelwrightError, RuntimeError):
-    """The process of a rung ended without its results.
+class CandidateFailedError(LabelwrightError, RuntimeError):
+    """The process of a candidate ended without its results.
 
     Parameters
     ----------
     lasting : bool
-        Whether the rung would fail again, as long as packages, code, rows and settings stay: see ``is_lasting``. What
-        was killed, had no memory or no space, or waited in vain is tried again by the next comparison.
+        Whether the candidate would fail again, as long as packages, code, rows and settings stay: see ``is_lasting``.
+        What was killed, had no memory or no space, or waited in vain is tried again by the next comparison.
     """
 
     def __init__(self, message: str, lasting: bool = True) -> None:
@@ -60,7 +60,7 @@ class RungFailedError(LabelwrightError, RuntimeError):
 
 
 def is_lasting(error: BaseException) -> bool:
-    """Whether an error says that the rung cannot be, not that something was missing at the moment.
+    """Whether an error says that the candidate cannot be, not that something was missing at the moment.
 
     A recipe, rows or packages that do not allow it; not a model that could not be fetched, a server that did not
     answer, or anything behind which the system refused memory, a file or time.
@@ -76,7 +76,7 @@ def is_lasting(error: BaseException) -> bool:
 
 @dataclass(frozen=True)
 class Job:
-    """One training of a rung.
+    """One training of a candidate.
 
     Attributes
     ----------
@@ -86,14 +86,14 @@ class Job:
         Training rows a label, at most; 0 for all.
     """
 
-    rung: str
+    candidate: str
     seed: int
     split_seed: int
     per_label: int = 0
 
 
-class Ladder:
-    """The rungs of a recipe over one run's rows.
+class Comparison:
+    """The candidates of a recipe over one run's rows.
 
     Parameters
     ----------
@@ -115,16 +115,16 @@ class Ladder:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Rungs in the ladder's order: baselines, then the model's, those of the recipe before the run's own."""
-        models = [*self.recipe.models.rungs, *self.own_steps]
-        order = sorted(dict.fromkeys(models), key=lambda name: (name not in self.recipe.models.rungs, 0))
+        """Candidates in the comparison's order: baselines, then the model's, the recipe's before the run's own."""
+        models = [*self.recipe.models.candidates, *self.own_steps]
+        order = sorted(dict.fromkeys(models), key=lambda name: (name not in self.recipe.models.candidates, 0))
         untuned = [name for name in order if not read_chain(name).stages]
         tuned = [name for name in order if read_chain(name).stages]
         return (*self.recipe.baselines.names, *untuned, *tuned)
 
     @cached_property
     def own_steps(self) -> dict[str, dict[str, Any]]:
-        """The run's finished steps by rung name; a calibration stands in place of the step that it calibrated."""
+        """The run's finished steps by candidate name; a calibration stands in place of the step that it calibrated."""
         stages: list[str] = []
         steps = {}
         for step in self.folder.done_steps():
@@ -134,13 +134,13 @@ class Ladder:
         return steps
 
     def kind(self, name: str) -> Kind:
-        """Of a rung: "baseline", "llm" or "free"."""
+        """Of a candidate: "baseline", "llm" or "free"."""
         if name in self.recipe.baselines.names:
             return "baseline"
         return "free" if read_chain(name).free else "llm"
 
     def about(self, name: str) -> str:
-        """What a rung is, in a line."""
+        """What a candidate is, in a line."""
         if self.kind(name) == "baseline":
             from baselines import BASELINES
 
@@ -153,7 +153,7 @@ class Ladder:
         return f"{self.recipe.model.name}, {stages}, answering with {style}"
 
     def trains(self, name: str) -> bool:
-        """Whether a rung learns from training rows: without that, neither seeds nor fewer rows change it."""
+        """Whether a candidate learns from training rows: without that, neither seeds nor fewer rows change it."""
         if self.kind(name) == "baseline":
             from baselines import BASELINES
 
@@ -161,7 +161,7 @@ class Ladder:
         return any(stage != "prior" for stage in read_chain(name).stages)
 
     def jobs(self, name: str) -> list[Job]:
-        """The rung itself first, then other seeds, other splits, and the points of its learning curve."""
+        """The candidate itself first, then other seeds, other splits, and the points of its learning curve."""
         seed, table = self.recipe.seed, self.recipe.compare
         main = Job(name, seed, seed)
         heavy = self._heavy(name)
@@ -186,7 +186,7 @@ class Ladder:
         return replace(splits, train=fewer_rows(splits.train, job.per_label, job.seed)) if job.per_label else splits
 
     def key(self, job: Job) -> str:
-        """A hash of all that a job's result depends on, as it was when this ladder first asked."""
+        """A hash of all that a job's result depends on, as it was when this comparison first asked."""
         if job not in self._keys:
             self._keys[job] = short_hash(self._made_of(job))
         return self._keys[job]
@@ -195,18 +195,22 @@ class Ladder:
         place = (job.split_seed, job.per_label, job.seed if job.per_label else 0)
         if place not in self._digests:
             self._digests[place] = split_digest(self.splits_of(job))
-        kind = self.kind(job.rung)
+        kind = self.kind(job.candidate)
         parts = [asdict(job), self._digests[place], asdict(self.task), self.recipe.compare.latency_rows]
         if kind != "free" and not job.per_label:
             parts.append(settings_of(self.calibration()))
         if kind != "free" and self.is_main(job):
             parts.append([asdict(row) for row in self.out_of_scope])
         if kind == "baseline":
-            also = [self.baseline_settings(job.rung), self.looks_for_noise(job.rung), self._baseline_models(job.rung)]
+            also = [
+                self.baseline_settings(job.candidate),
+                self.looks_for_noise(job.candidate),
+                self._baseline_models(job.candidate),
+            ]
             also.append(self.recipe.model.long_rows)
-            return [*parts, *also, baseline_code(self._baseline_module(job.rung))]
+            return [*parts, *also, baseline_code(self._baseline_module(job.candidate))]
         own = self.own_step(job)
-        chain, rows = read_chain(job.rung), self.splits_of(job)
+        chain, rows = read_chain(job.candidate), self.splits_of(job)
         made_of = (
             folder_digest(self.folder.bundle_path(own))
             if own
@@ -217,11 +221,11 @@ class Ladder:
         return [*parts, *about, self.recipe.compare.generate_rows, model_code(model.backend)]
 
     def is_main(self, job: Job) -> bool:
-        """Whether a job is the rung itself, which is measured in full and kept for export."""
-        return job == Job(job.rung, self.recipe.seed, self.recipe.seed)
+        """Whether a job is the candidate itself, which is measured in full and kept for export."""
+        return job == Job(job.candidate, self.recipe.seed, self.recipe.seed)
 
     def calibration(self) -> Any:
-        """The calibrate stage with the recipe's settings, whether or not its ``stages`` list it: every rung's."""
+        """The calibrate stage with the recipe's settings, whether or not its ``stages`` list it: every candidate's."""
         return self.recipe.stage("calibrate")
 
     def is_calibrated(self, job: Job) -> bool:
@@ -245,16 +249,16 @@ class Ladder:
         import baselines
 
         settings = self.baseline_settings(name)
-        with suppress(Exception):  # a rung that cannot be made says so itself, in its own process
+        with suppress(Exception):  # a candidate that cannot be made says so itself, in its own process
             settings = baselines.make(name, self.task, 0, settings).get_params(deep=False)
         return settings_content(settings)
 
     def looks_for_noise(self, name: str) -> bool:
-        """Whether a rung answers train rows as well, to find wrong labels."""
+        """Whether a candidate answers train rows as well, to find wrong labels."""
         return name in self.recipe.compare.noise and self.kind(name) == "baseline"
 
     def train_probs(self, name: str) -> np.ndarray | None:
-        """Out-of-fold probabilities of the train rows, (n_train, n_labels), of a rung that looks for wrong labels."""
+        """Out-of-fold probabilities of the train rows, (n_train, n_labels), of one that looks for wrong labels."""
         place = self.place(self.jobs(name)[0])
         if not self.looks_for_noise(name) or not place.with_suffix(".json").is_file():
             return None
@@ -264,7 +268,7 @@ class Ladder:
     def own_step(self, job: Job) -> dict[str, Any] | None:
         """The run's own step whose bundle a job may take, where it is that job's."""
         own = (job.seed, job.split_seed, job.per_label) == (self.recipe.seed, self.recipe.seed, 0)
-        return self.own_steps.get(job.rung) if own else None
+        return self.own_steps.get(job.candidate) if own else None
 
     def baseline_settings(self, name: str) -> dict[str, Any]:
         """An estimator's parameters from the recipe; a head on the model is one on the recipe's model."""
@@ -272,8 +276,8 @@ class Ladder:
         return {"model": self.recipe.model.name, **given} if name == "llm-head" else given
 
     def place(self, job: Job) -> Path:
-        """Where a job's results lie: this path with .json, with .npz, and for the rung itself a folder."""
-        return self.root / job.rung / self.key(job)
+        """Where a job's results lie: this path with .json, with .npz, and for the candidate itself a folder."""
+        return self.root / job.candidate / self.key(job)
 
     def result(self, job: Job) -> dict[str, Any] | None:
         """What a job left, or None."""
@@ -281,15 +285,15 @@ class Ladder:
         return read_json(path) if path.is_file() else None
 
     def missing(self, name: str) -> list[Job]:
-        """Jobs of a rung without a result."""
+        """Jobs of a candidate without a result."""
         return [job for job in self.jobs(name) if self.result(job) is None]
 
     def unfinished(self) -> list[str]:
-        """Rungs with jobs to run, in order: without results, and not known to fail however often they are tried."""
+        """Candidates with jobs to run, in order: without results, and not known to fail however often tried."""
         return [name for name in self.names if self.missing(name) and not self._known_failure(name).get("lasting")]
 
     def forget(self, name: str) -> None:
-        """Drop what is kept of a rung as it stands now, its own last stage included; other settings' results stay."""
+        """Drop what is kept of a candidate as it stands now, its last stage included; other settings' results stay."""
         self._failure(name).unlink(missing_ok=True)
         for job in self.jobs(name):
             # First what makes it count, so that no result is left without what it was made of.
@@ -300,11 +304,11 @@ class Ladder:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def failure(self, name: str) -> str:
-        """Why the rung failed last time as it stands now, for good or for the moment; else empty."""
+        """Why the candidate failed last time as it stands now, for good or for the moment; else empty."""
         return str(self._known_failure(name).get("error", ""))
 
     def keep_failure(self, name: str, error: str, lasting: bool) -> None:
-        """Remember why a rung failed; only if it is ``lasting``, the next comparison does not try it again."""
+        """Remember why a candidate failed; only if it is ``lasting``, the next comparison does not try it again."""
         self._failure(name).parent.mkdir(parents=True, exist_ok=True)
         write_json(self._failure(name), {"error": error, "lasting": lasting, "environment": environment()})
 
@@ -313,15 +317,15 @@ class Ladder:
         known = read_json(path) if path.is_file() else {}
         return known if known.get("environment") == environment() else {}
 
-    def rung(self, name: str) -> Rung:
-        """A rung from what its jobs left; one without results of its own has failed."""
+    def candidate(self, name: str) -> Candidate:
+        """A candidate from what its jobs left; one without results of its own has failed."""
         first, *others = self.jobs(name)
         main = self.result(first)
         own = self.own_step(first)
         kind, about, step = self.kind(name), self.about(name), own["folder"] if own else None
         if main is None:
             why = self.failure(name) or "its process left no result"
-            return Rung(name, kind, about, step, failed=why)
+            return Candidate(name, kind, about, step, failed=why)
         arrays = self.place(first).with_suffix(".npz")
         repeats, curve = [], []
         for job in others:
@@ -340,7 +344,7 @@ class Ladder:
                 result = self.result(job)
                 if result is not None:
                     curve.append(CurvePoint(0, result["n_train"], job.seed, result["scores"]["accuracy_raw"]))
-        return Rung(
+        return Candidate(
             name,
             kind,
             about,
@@ -376,8 +380,8 @@ def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Exam
     return tuple(row for row in rows if row.id in kept)
 
 
-def run_rung(recipe: Path, run: Path, name: str, log: Path, say: Say) -> None:
-    """Run the missing jobs of a rung in a process of its own.
+def run_candidate(recipe: Path, run: Path, name: str, log: Path, say: Say) -> None:
+    """Run the missing jobs of a candidate in a process of its own.
 
     Parameters
     ----------
@@ -386,8 +390,8 @@ def run_rung(recipe: Path, run: Path, name: str, log: Path, say: Say) -> None:
 
     Raises
     ------
-    RungFailedError
-        With the rung's own words where it had any.
+    CandidateFailedError
+        With the candidate's own words where it had any.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "workbench.compare.worker", str(recipe), str(run), name]
@@ -396,7 +400,7 @@ def run_rung(recipe: Path, run: Path, name: str, log: Path, say: Say) -> None:
     with log.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.PIPE,  # it ends when this end is closed, so no rung outlives a killed comparison
+            stdin=subprocess.PIPE,  # it ends when this end is closed, so no candidate outlives a killed comparison
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -421,11 +425,11 @@ def run_rung(recipe: Path, run: Path, name: str, log: Path, say: Say) -> None:
                 process.wait()
     if status < 0:
         killed = " (out of memory?)" if status == -9 else ""
-        raise RungFailedError(
+        raise CandidateFailedError(
             f"its process was ended by signal {-status}{killed}; its output is in {log}", lasting=False
         )
     if status:
-        raise RungFailedError(error or f"its process ended with status {status}; its output is in {log}", lasting)
+        raise CandidateFailedError(error or f"its process ended with status {status}; its output is in {log}", lasting)
 
 
 def settings_of(stage: Any) -> dict[str, Any]:

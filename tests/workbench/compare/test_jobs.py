@@ -1,4 +1,4 @@
-"""The ladder: which jobs a recipe asks for, that each is kept under what made it, and that a failure is one row."""
+"""The comparison: which jobs a recipe asks for, that each is kept under what made it, and that a failure is one row."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from labelwright.errors import RecipeError
 from labelwright.statistics import calibration
 from labelwright.statistics.metrics import answers
 from workbench.compare import comparison as compare
-from workbench.compare.comparison import score_rungs, signature
-from workbench.compare.ladder import Job, Ladder, RungFailedError, fewer_rows, run_rung
+from workbench.compare.jobs import CandidateFailedError, Comparison, Job, fewer_rows, run_candidate
+from workbench.compare.score import score_candidates, signature
 from workbench.compare.worker import run_jobs
 from workbench.progress import Display
 from workbench.recipe.recipe import read_chain, read_recipe
 from workbench.run.folder import RunBusyError, RunFolder, locked
-from workbench.run.session import new_run, open_ladder, read_rows
+from workbench.run.session import new_run, open_comparison, read_rows
 
 MODELS = """
 [models]
-rungs = ["free", "untuned", "sft", "sft+grpo", "sft@code"]
+candidates = ["free", "untuned", "sft", "sft+grpo", "sft@code"]
 """
 
 
@@ -41,27 +41,27 @@ def change(old: str, new: str) -> None:
 
 @pytest.fixture
 def run(workspace: Path) -> RunFolder:
-    """A run of the toy recipe, with rungs of the model, that has done nothing yet."""
+    """A run of the toy recipe, with candidates of the model, that has done nothing yet."""
     change("[compare]\n", MODELS + '[compare]\nseeds = 2\ncurves = ["words", "sft", "untuned"]\ncurve_rows = [1, 4]\n')
     recipe = read_recipe("toy.toml")
     return new_run(recipe, read_rows(recipe), Display())
 
 
-def ladder(run: RunFolder) -> Ladder:
-    return open_ladder(Path("toy.toml"), run.path)
+def comparison(run: RunFolder) -> Comparison:
+    return open_comparison(Path("toy.toml"), run.path)
 
 
 def scored(run: RunFolder) -> dict[str, object]:
-    return {rung.name: rung for rung in score_rungs(ladder(run), Display())}
+    return {candidate.name: candidate for candidate in score_candidates(comparison(run), Display())}
 
 
-def test_rungs_are_in_the_ladders_order(run: RunFolder) -> None:
+def test_candidates_are_in_their_order(run: RunFolder) -> None:
     names = ["majority", "words", "absent", "free", "untuned", "sft", "sft+grpo", "sft@code"]
-    assert list(ladder(run).names) == names
+    assert list(comparison(run).names) == names
 
 
 def test_jobs_are_seeds_splits_and_shares_of_the_rows(run: RunFolder) -> None:
-    found = ladder(run)
+    found = comparison(run)
     assert found.jobs("words") == [
         Job("words", 3, 3),
         Job("words", 3, 4),
@@ -74,24 +74,24 @@ def test_jobs_are_seeds_splits_and_shares_of_the_rows(run: RunFolder) -> None:
     assert found.jobs("untuned") == [Job("untuned", 3, 3)]
 
 
-def test_every_rung_has_probabilities_a_price_and_its_repeats(run: RunFolder) -> None:
-    rungs = scored(run)
-    n_test = len(compare.read_test(ladder(run).splits_of(Job("words", 3, 3))))
-    for name, rung in rungs.items():
+def test_every_candidate_has_probabilities_a_price_and_its_repeats(run: RunFolder) -> None:
+    candidates = scored(run)
+    n_test = len(compare.read_test(comparison(run).splits_of(Job("words", 3, 3))))
+    for name, candidate in candidates.items():
         if name == "absent":
-            assert "absent needs a package" in rung.failed
+            assert "absent needs a package" in candidate.failed
             continue
         n_columns = 4 if name == "free" else 3
-        assert rung.raw.shape == rung.probs.shape == (n_test, n_columns), name
-        assert rung.probs.sum(axis=1) == pytest.approx(1)
-        assert rung.cost["ms_p95"] >= rung.cost["ms_p50"] > 0, name
-        assert rung.cost["peak_memory_bytes"] > 1e6
-    assert [(one.split_seed, one.seed) for one in rungs["words"].repeats] == [(4, 3), (3, 4)]
-    assert {(one.per_label, one.seed) for one in rungs["words"].curve} == {
+        assert candidate.raw.shape == candidate.probs.shape == (n_test, n_columns), name
+        assert candidate.probs.sum(axis=1) == pytest.approx(1)
+        assert candidate.cost["ms_p95"] >= candidate.cost["ms_p50"] > 0, name
+        assert candidate.cost["peak_memory_bytes"] > 1e6
+    assert [(one.split_seed, one.seed) for one in candidates["words"].repeats] == [(4, 3), (3, 4)]
+    assert {(one.per_label, one.seed) for one in candidates["words"].curve} == {
         (1, 3), (1, 4), (4, 3), (4, 4), (0, 3), (0, 4),
     }  # fmt: skip
-    assert [one.per_label for one in rungs["untuned"].curve] == [0]
-    assert {one.n_rows for one in rungs["words"].curve if one.per_label == 4} == {12}
+    assert [one.per_label for one in candidates["untuned"].curve] == [0]
+    assert {one.n_rows for one in candidates["words"].curve if one.per_label == 4} == {12}
 
 
 def test_calibration_keeps_groups_on_one_side_of_every_fold(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +105,7 @@ def test_calibration_keeps_groups_on_one_side_of_every_fold(run: RunFolder, monk
         return real(gold, groups, *rest)
 
     monkeypatch.setattr(calibration, "group_folds", folds)
-    found = ladder(run)
+    found = comparison(run)
     run_jobs(found, "majority", lambda *progress: None)
     calib = found.splits_of(found.jobs("majority")[0]).calib
     assert (len({row.group for row in calib}), len(calib)) in seen
@@ -113,12 +113,12 @@ def test_calibration_keeps_groups_on_one_side_of_every_fold(run: RunFolder, monk
 
 
 def test_stages_before_are_shared_and_what_is_tuned_on_is_what_is_asked(run: RunFolder) -> None:
-    rungs = scored(run)
-    steps = sorted(path.name.split("-")[0] for path in (ladder(run).root / "steps").iterdir())
-    # sft on all rows once for two rungs, on fewer rows twice, with codes once; grpo on top of it once.
+    candidates = scored(run)
+    steps = sorted(path.name.split("-")[0] for path in (comparison(run).root / "steps").iterdir())
+    # sft on all rows once for two candidates, on fewer rows twice, with codes once; grpo on top of it once.
     assert steps == ["grpo", "sft", "sft", "sft", "sft"]
-    assert np.argmax(rungs["sft"].raw, axis=1).tolist() != np.argmax(rungs["untuned"].raw, axis=1).tolist()
-    assert rungs["sft+grpo"].cost["seconds_to_train"] >= rungs["sft"].cost["seconds_to_train"]
+    assert np.argmax(candidates["sft"].raw, axis=1).tolist() != np.argmax(candidates["untuned"].raw, axis=1).tolist()
+    assert candidates["sft+grpo"].cost["seconds_to_train"] >= candidates["sft"].cost["seconds_to_train"]
 
 
 def test_free_answers_that_are_no_label_have_a_column(run: RunFolder) -> None:
@@ -129,15 +129,15 @@ def test_free_answers_that_are_no_label_have_a_column(run: RunFolder) -> None:
     assert set(np.unique(free.probs)) == {0, 1}
 
 
-def test_one_more_rung_is_one_more_process(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_more_candidate_is_one_more_process(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[str] = []
-    real = workbench_fakes.run_rung_here
+    real = workbench_fakes.run_candidate_here
     monkeypatch.setattr(
-        "workbench.compare.ladder.run_rung",
+        "workbench.compare.jobs.run_candidate",
         lambda recipe, run, name, *rest: begun.append(name) or real(recipe, run, name, *rest),
     )
     scored(run)
-    assert begun == list(ladder(run).names)
+    assert begun == list(comparison(run).names)
     begun.clear()
     scored(run)
     assert begun == [], "a failure is remembered as well as a result"
@@ -164,29 +164,29 @@ def test_one_more_rung_is_one_more_process(run: RunFolder, monkeypatch: pytest.M
 )
 def test_what_is_changed_is_done_again_and_nothing_else(run: RunFolder, old: str, new: str, stale: set[str]) -> None:
     scored(run)
-    before = signature(ladder(run))
+    before = signature(comparison(run))
     change(old, new)
-    found = ladder(run)
+    found = comparison(run)
     assert {name for name in found.names if found.missing(name)} - {"absent"} == stale
     assert signature(found) != before
 
 
-def test_a_rung_that_breaks_is_a_row_that_says_so(run: RunFolder) -> None:
+def test_a_candidate_that_breaks_is_a_row_that_says_so(run: RunFolder) -> None:
     change('"absent"]', '"broken"]')
-    rungs = scored(run)
-    assert rungs["broken"].failed == "no rung is so broken"
-    assert not rungs["words"].failed
+    candidates = scored(run)
+    assert candidates["broken"].failed == "no candidate is so broken"
+    assert not candidates["words"].failed
 
 
-def test_a_forgotten_rung_runs_again(run: RunFolder) -> None:
+def test_a_forgotten_candidate_runs_again(run: RunFolder) -> None:
     scored(run)
-    found = ladder(run)
+    found = comparison(run)
     n_steps = len(list((found.root / "steps").iterdir()))
     found.forget("words")
     found.forget("sft+grpo")
     assert len(found.missing("words")) == len(found.jobs("words"))
     assert not found.missing("sft")
-    # Its grpo is trained again; the sft before it is another rung's as well.
+    # Its grpo is trained again; the sft before it is another candidate's as well.
     assert len(list((found.root / "steps").iterdir())) == n_steps - 1
     found.forget("sft")
     # Those of its learning curve, too: old weights under a new result would be no training.
@@ -194,7 +194,7 @@ def test_a_forgotten_rung_runs_again(run: RunFolder) -> None:
 
 
 def test_fewer_rows_are_among_more_rows_and_keep_their_order(run: RunFolder) -> None:
-    rows = ladder(run).splits_of(Job("words", 3, 3)).train
+    rows = comparison(run).splits_of(Job("words", 3, 3)).train
     two, five = fewer_rows(rows, 2, seed=0), fewer_rows(rows, 5, seed=0)
     assert {row.id for row in two} < {row.id for row in five}
     assert {len(same) for same in by_label(two).values()} == {2}
@@ -222,8 +222,8 @@ def test_a_chain_that_cannot_be_is_refused(name: str, said: str) -> None:
 
 def test_a_process_of_its_own_says_why_it_failed(tmp_path: Path) -> None:
     log = tmp_path / "log" / "log.txt"
-    with pytest.raises(RungFailedError, match="no such recipe"):
-        run_rung(tmp_path / "none.toml", tmp_path, "words", log, lambda *_: None)
+    with pytest.raises(CandidateFailedError, match="no such recipe"):
+        run_candidate(tmp_path / "none.toml", tmp_path, "words", log, lambda *_: None)
     assert log.is_file()
 
 
@@ -234,11 +234,11 @@ def test_a_process_that_is_killed_is_said_to_be(tmp_path: Path, monkeypatch: pyt
         return real([sys.executable, "-c", f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})"], **settings)
 
     monkeypatch.setattr(subprocess, "Popen", killed)
-    with pytest.raises(RungFailedError, match=r"signal 9 \(out of memory\?\)"):
-        run_rung(tmp_path, tmp_path, "words", tmp_path / "log.txt", lambda *_: None)
+    with pytest.raises(CandidateFailedError, match=r"signal 9 \(out of memory\?\)"):
+        run_candidate(tmp_path, tmp_path, "words", tmp_path / "log.txt", lambda *_: None)
 
 
-def test_a_real_process_scores_a_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_real_process_scores_a_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No fakes: the toy rows, a real baseline, in a process of its own."""
     workbench_fakes.write_workspace(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -246,38 +246,42 @@ def test_a_real_process_scores_a_rung(tmp_path: Path, monkeypatch: pytest.Monkey
     recipe = read_recipe("toy.toml")
     folder = new_run(recipe, read_rows(recipe), Display())
     said: list[str] = []
-    found = ladder(folder)
-    # What this process holds is none of the rung's.
+    found = comparison(folder)
+    # What this process holds is none of the candidate's.
     ballast = b"x" * 500_000_000
-    run_rung(recipe.path, folder.path, "sgd-ngrams", tmp_path / "log.txt", lambda done, total, text: said.append(text))
-    rung = found.rung("sgd-ngrams")
-    assert not rung.failed
-    assert 50e6 < rung.cost["peak_memory_bytes"] < len(ballast)
-    assert rung.cost["others_busy_cores"] >= 0
-    assert rung.cost["others_busy_cores_training"] >= 0
-    assert len(rung.repeats) == 4
+    run_candidate(
+        recipe.path, folder.path, "sgd-ngrams", tmp_path / "log.txt", lambda done, total, text: said.append(text)
+    )
+    candidate = found.candidate("sgd-ngrams")
+    assert not candidate.failed
+    assert 50e6 < candidate.cost["peak_memory_bytes"] < len(ballast)
+    assert candidate.cost["others_busy_cores"] >= 0
+    assert candidate.cost["others_busy_cores_training"] >= 0
+    assert len(candidate.repeats) == 4
     assert said[0].startswith("job 1 of 5")
     assert json.loads((found.place(found.jobs("sgd-ngrams")[0]).with_suffix(".json")).read_text())["n_train"] == len(
         found.splits_of(found.jobs("sgd-ngrams")[0]).train
     )
 
 
-def test_the_runs_own_steps_are_rungs_under_their_chains(workspace: Path) -> None:
+def test_the_runs_own_steps_are_candidates_under_their_chains(workspace: Path) -> None:
     from workbench.cli import main
 
     for verb in ("optimize", "train", "calibrate"):
         assert main([verb, "toy.toml"]) == 0
     (path,) = (one for one in (workspace / "runs" / "toy").iterdir() if (one / "state.json").is_file())
-    found = ladder(RunFolder(path))
+    found = comparison(RunFolder(path))
     assert list(found.names) == ["majority", "words", "absent", "untuned", "gepa", "gepa+grpo"]
     steps = {name: step["folder"] for name, step in found.own_steps.items()}
     # The calibrated bundle stands for the step that it calibrated.
     assert steps == {"untuned": "0-untuned", "gepa": "1-gepa", "gepa+grpo": "3-calibrate"}
-    assert {rung.name: rung.step for rung in score_rungs(found, Display())}["gepa+grpo"] == "3-calibrate"
+    assert {candidate.name: candidate.step for candidate in score_candidates(found, Display())}[
+        "gepa+grpo"
+    ] == "3-calibrate"
     assert not (found.root / "steps").exists(), "what the run has done is not done again"
 
 
-def test_where_its_parent_is_gone_a_rung_ends(tmp_path: Path) -> None:
+def test_where_its_parent_is_gone_a_candidate_ends(tmp_path: Path) -> None:
     script = (
         "import sys, time; from workbench.compare.worker import _end_with_the_parent as watch; watch(); time.sleep(60)"
     )
@@ -288,11 +292,11 @@ def test_where_its_parent_is_gone_a_rung_ends(tmp_path: Path) -> None:
     assert process.wait(timeout=30) == 1
 
 
-def test_two_comparisons_do_not_work_on_the_same_rungs(run: RunFolder) -> None:
-    found = ladder(run)
+def test_two_comparisons_do_not_work_on_the_same_candidates(run: RunFolder) -> None:
+    found = comparison(run)
     found.root.mkdir(parents=True)
     with locked(found.root), pytest.raises(RunBusyError, match="is in use by process"):
-        score_rungs(found, Display())
+        score_candidates(found, Display())
 
 
 def test_rows_to_which_a_server_says_nothing_usable_are_wrong_and_counted(
@@ -308,9 +312,9 @@ def test_rows_to_which_a_server_says_nothing_usable_are_wrong_and_counted(
             return one_hot(np.where(["broke" in prompt.user for prompt in prompts], -1, winners), len(options))
 
     monkeypatch.setattr("workbench.run.engines.open_engine", lambda weights, settings: Mute())
-    found = ladder(run)
+    found = comparison(run)
     job = Job("untuned", 3, 3)
-    workbench_fakes.run_rung_here(Path("toy.toml"), run.path, "untuned", run.path / "log", lambda *_: None)
+    workbench_fakes.run_candidate_here(Path("toy.toml"), run.path, "untuned", run.path / "log", lambda *_: None)
     test = compare.read_test(found.splits_of(job))
     silent = np.array(["broke" in row.text for row in test])
     assert any(row.label == found.task.names[0] for row, one in zip(test, silent, strict=True) if one)

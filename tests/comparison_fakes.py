@@ -1,4 +1,4 @@
-"""A comparison without a model: rungs whose answers are drawn, and the leaderboard, rows and report made of them."""
+"""A comparison without a model: candidates whose answers are drawn, and leaderboard, rows and report made of them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from labelwright.data.task import Example
 from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import METRICS
 from workbench.compare.board import QUALITY, QUALITY_OF_FREE, Difference, Leaderboard, Line, Spread, Suspect, Verdict
-from workbench.compare.candidate import CurvePoint, Repeat, Rung
+from workbench.compare.candidate import Candidate, CurvePoint, Repeat
 from workbench.report.document import report_json
 
 # Name, kind, how far the right label's logit is ahead, milliseconds a row, megabytes, seconds to train.
-LADDER = (
+CANDIDATES = (
     ("majority", "baseline", -9.0, 0.01, 0.002, 0.1),
     ("sgd-ngrams", "baseline", 4.6, 0.4, 3, 0.5),
     ("sgd-chars", "baseline", 4.2, 0.6, 9, 0.9),
@@ -82,78 +82,84 @@ def many_labels_rows(n_labels: int = 77, n_rows: int = 3080) -> list[Example]:
     return rows
 
 
-def draw_rungs(rows: Sequence[Example], labels: Sequence[str], ladder: Sequence[tuple] = LADDER) -> list[Rung]:
-    """Rungs that find the same rows hard and take labels for their neighbours in the list."""
+def draw_candidates(
+    rows: Sequence[Example], labels: Sequence[str], comparison: Sequence[tuple] = CANDIDATES
+) -> list[Candidate]:
+    """Candidates that find the same rows hard and take labels for their neighbours in the list."""
     random = np.random.default_rng(7)
     gold = np.array([labels.index(row.label) for row in rows])
     n, k = len(rows), len(labels)
     near = np.exp(-0.5 * (np.subtract.outer(np.arange(k), np.arange(k)) / 1.2) ** 2)
     shared = 1.5 * random.normal(size=(n, k)) + 1.1 * near[gold]
-    rungs = []
-    for name, kind, ahead, ms, megabytes, seconds in ladder:
+    candidates = []
+    for name, kind, ahead, ms, megabytes, seconds in comparison:
         if name in FAILED:
-            rungs.append(Rung(name, kind, failed=FAILED[name]))
+            candidates.append(Candidate(name, kind, failed=FAILED[name]))
             continue
         logits = shared + 0.8 * random.normal(size=(n, k))
         logits[np.arange(n), gold] += ahead
         if name == "majority":
             logits = np.zeros((n, k))
             logits[:, 0] = 0.2
-        rung = Rung(
+        candidate = Candidate(
             name, kind, f"{name} as drawn", raw=_softmax(4 * logits), probs=_calibrated(logits, gold),
             calibration={"temperature": 2.2, "bias": [], "variant": "temperature",
                          "log_loss_before": 0.41, "log_loss_after": 0.33},
             cost=_cost(kind, ms, megabytes, seconds),
         )  # fmt: skip
         if kind != "baseline":
-            rung = replace(rung, step=name, generation={"n_rows": 60, "valid": 0.4 + ahead / 10, "right": ahead / 10})
+            candidate = replace(
+                candidate, step=name, generation={"n_rows": 60, "valid": 0.4 + ahead / 10, "right": ahead / 10}
+            )
         if kind == "free":
-            rung = replace(rung, **_free(rung.probs, random))
+            candidate = replace(candidate, **_free(candidate.probs, random))
         if name not in ("majority", "untuned", "free", "minilm-nearest-name", "entailment"):
-            reached = float((rung.probs.argmax(axis=1) == gold).mean())
-            rung = replace(rung, curve=_curve(reached, k, random), repeats=_repeats(reached, random))
-        rungs.append(rung)
-    return rungs
+            reached = float((candidate.probs.argmax(axis=1) == gold).mean())
+            candidate = replace(candidate, curve=_curve(reached, k, random), repeats=_repeats(reached, random))
+        candidates.append(candidate)
+    return candidates
 
 
-def make_board(rungs: Sequence[Rung], rows: Sequence[Example], labels: Sequence[str]) -> Leaderboard:
-    """A leaderboard of those rungs with quick, rough intervals: ``leaderboard.build`` makes the real one."""
+def make_board(candidates: Sequence[Candidate], rows: Sequence[Example], labels: Sequence[str]) -> Leaderboard:
+    """A leaderboard of those candidates with quick, rough intervals: ``leaderboard.build`` makes the real one."""
     gold = np.array([labels.index(row.label) for row in rows])
-    scored = [rung for rung in rungs if not rung.failed]
-    value = {rung.name: float(METRICS["accuracy"](rung.probs, gold)) for rung in scored}
-    best = max(scored, key=lambda rung: value[rung.name])
-    near = [rung for rung in scored if value[rung.name] > value[best.name] - 0.025]
-    perhaps = [rung for rung in scored if 0.025 <= value[best.name] - value[rung.name] < 0.06]
-    ship = min(near, key=lambda rung: rung.cost["ms_p50"] or 0)
-    tuned = next((rung.name for rung in reversed(scored) if rung.kind == "llm"), None)
-    rivals = [rung.name for rung in scored if rung.kind == "baseline"]
+    scored = [candidate for candidate in candidates if not candidate.failed]
+    value = {candidate.name: float(METRICS["accuracy"](candidate.probs, gold)) for candidate in scored}
+    best = max(scored, key=lambda candidate: value[candidate.name])
+    near = [candidate for candidate in scored if value[candidate.name] > value[best.name] - 0.025]
+    perhaps = [candidate for candidate in scored if 0.025 <= value[best.name] - value[candidate.name] < 0.06]
+    ship = min(near, key=lambda candidate: candidate.cost["ms_p50"] or 0)
+    tuned = next((candidate.name for candidate in reversed(scored) if candidate.kind == "llm"), None)
+    rivals = [candidate.name for candidate in scored if candidate.kind == "baseline"]
     lines = []
-    for rung in rungs:
-        if rung.failed:
-            lines.append(Line(rung))
+    for candidate in candidates:
+        if candidate.failed:
+            lines.append(Line(candidate))
             continue
-        right, best_right = (one.probs.argmax(axis=1) == gold for one in (rung, best))
+        right, best_right = (one.probs.argmax(axis=1) == gold for one in (candidate, best))
         line = Line(
-            rung, _intervals(rung, rung.probs, gold), {} if rung.kind == "free" else _intervals(rung, rung.raw, gold)
+            candidate,
+            _intervals(candidate, candidate.probs, gold),
+            {} if candidate.kind == "free" else _intervals(candidate, candidate.raw, gold),
         )
-        if rung is not best:
-            p = min(1.0, float(np.exp(-60 * abs(value[rung.name] - value[best.name]))))
-            ahead = value[rung.name] - value[best.name]
+        if candidate is not best:
+            p = min(1.0, float(np.exp(-60 * abs(value[candidate.name] - value[best.name]))))
+            ahead = value[candidate.name] - value[best.name]
             tested = ("accuracy", "macro_f1", "log_loss")
             difference = Difference(Interval(ahead, ahead - 0.03, ahead + 0.03), p, min(1.0, 3 * p))
             line = replace(
                 line, n_only_this=int((right & ~best_right).sum()), n_only_best=int((~right & best_right).sum()),
-                against_best=dict.fromkeys(tested[: 2 if rung.kind == "free" else 3], difference),
+                against_best=dict.fromkeys(tested[: 2 if candidate.kind == "free" else 3], difference),
             )  # fmt: skip
-        stands = "as good" if rung in near else "not told apart" if rung in perhaps else "worse"
-        line = replace(line, standing="best" if rung is best else stands)
-        if rung.repeats:
+        stands = "as good" if candidate in near else "not told apart" if candidate in perhaps else "worse"
+        line = replace(line, standing="best" if candidate is best else stands)
+        if candidate.repeats:
             line = replace(
-                line, spread={"split fixed": _spread(rung.repeats), "split varied": _spread(rung.repeats[1:])}
+                line, spread={"split fixed": _spread(candidate.repeats), "split varied": _spread(candidate.repeats[1:])}
             )
         lines.append(line)
     rival = max(rivals, key=lambda name: value[name]) if rivals else None
-    as_good, unclear = ([rung.name for rung in some if rung is not best] for some in (near, perhaps))
+    as_good, unclear = ([candidate.name for candidate in some if candidate is not best] for some in (near, perhaps))
     verdict = Verdict(
         best.name, *_verdict(best.name, ship.name, as_good, len(rows)), as_good=tuple(as_good), ship=ship.name,
         not_told_apart=tuple(unclear), margin=0.02, n_rows_needed=2400, tuned=tuned, best_baseline=rival,
@@ -259,9 +265,9 @@ def _spread(repeats: Sequence[Repeat]) -> Spread:
     )
 
 
-def _intervals(rung: Rung, probs: np.ndarray, gold: np.ndarray) -> dict[str, Interval]:
+def _intervals(candidate: Candidate, probs: np.ndarray, gold: np.ndarray) -> dict[str, Interval]:
     found = {}
-    for name in QUALITY_OF_FREE if rung.kind == "free" else QUALITY:
+    for name in QUALITY_OF_FREE if candidate.kind == "free" else QUALITY:
         value = float(METRICS[name](probs, gold))
         half = 1.96 * float(np.sqrt(max(value * (1 - value), 0.002) / len(gold)))
         found[name] = Interval(
@@ -270,18 +276,18 @@ def _intervals(rung: Rung, probs: np.ndarray, gold: np.ndarray) -> dict[str, Int
     return found
 
 
-def _suspects(rows: Sequence[Example], labels: Sequence[str], near: Sequence[Rung]) -> tuple[Suspect, ...]:
-    names = tuple(rung.name for rung in near[:3])
+def _suspects(rows: Sequence[Example], labels: Sequence[str], near: Sequence[Candidate]) -> tuple[Suspect, ...]:
+    names = tuple(candidate.name for candidate in near[:3])
     return tuple(
         Suspect(side, row.id, row.text, row.label, labels[(labels.index(row.label) + 1) % len(labels)], 0.97, names)
         for side, row in zip(("train", "calib", "train", "test", "dev"), rows[::31], strict=False)
     )
 
 
-def _frontier(scored: Sequence[Rung], value: dict[str, float]) -> tuple[str, ...]:
+def _frontier(scored: Sequence[Candidate], value: dict[str, float]) -> tuple[str, ...]:
     names, reached = [], -1.0
-    for rung in sorted(scored, key=lambda rung: rung.cost["ms_p50"] or 0):
-        if value[rung.name] > reached:
-            names.append(rung.name)
-            reached = value[rung.name]
+    for candidate in sorted(scored, key=lambda candidate: candidate.cost["ms_p50"] or 0):
+        if value[candidate.name] > reached:
+            names.append(candidate.name)
+            reached = value[candidate.name]
     return tuple(names)

@@ -1,0 +1,73 @@
+"""Every candidate on the test split: runs those whose results are not there yet, each in a process of its own.
+
+The only module that reads ``splits.test``, in one function. A candidate that cannot run is a row that says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from labelwright.data.task import Example, Splits
+from workbench.compare import jobs
+from workbench.compare.candidate import Candidate
+from workbench.compare.jobs import CandidateFailedError, Comparison
+from workbench.progress import Display
+from workbench.run.folder import locked
+from workbench.run.identity import short_hash
+
+
+def read_test(splits: Splits) -> tuple[Example, ...]:
+    """The test rows. Nothing else in the house reads them."""
+    return splits.test
+
+
+def warnings_of_test(splits: Splits, names: Sequence[str]) -> tuple[str, ...]:
+    """What the report will have to say of the test rows' labels, before anything was run for it."""
+    from workbench.compare.verdict import cautions
+
+    rows = read_test(splits)
+    return cautions(np.array([names.index(str(row.label)) for row in rows]), names) if rows else ()
+
+
+def score_candidates(comparison: Comparison, display: Display) -> list[Candidate]:
+    """Every candidate of the comparison, cheapest kind first; those kept from earlier comparisons are read.
+
+    Raises
+    ------
+    RunBusyError
+        If another process scores candidates of the same recipe, of which runs share the results.
+    """
+    comparison.root.mkdir(parents=True, exist_ok=True)
+    with locked(comparison.root):
+        return _score_candidates(comparison, display)
+
+
+def _score_candidates(comparison: Comparison, display: Display) -> list[Candidate]:
+    names, missing = comparison.names, comparison.unfinished()
+    for number, name in enumerate(missing):
+
+        def say(done: int, total: int, message: str, number: int = number, name: str = name) -> None:
+            share = done / total if total else 0.0
+            display.progress(
+                round(100 * (number + share)), 100 * len(missing), f"{name}: {message}" if message else name
+            )
+
+        log = comparison.root / name / "log.txt"
+        try:
+            jobs.run_candidate(comparison.recipe.path, comparison.folder.path, name, log, say)
+        except CandidateFailedError as error:
+            comparison.keep_failure(name, str(error), error.lasting)
+            display.say(f"{name} is left out: {error}")
+    display.progress(len(names), len(names), f"{len(names)} candidates, {len(missing)} of them run now")
+    return [comparison.candidate(name) for name in names]
+
+
+def signature(comparison: Comparison) -> str:
+    """A hash of all that the comparison depends on; the same one means that nothing is to be done."""
+    from workbench.report.document import FORMAT
+
+    keys = [comparison.key(job) for name in comparison.names for job in comparison.jobs(name)]
+    table = comparison.recipe.compare
+    return short_hash([FORMAT, keys, table.bootstrap, table.margin])
