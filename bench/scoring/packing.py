@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.scoring.stock import BATCH_ROWS, StockModel
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
-from bench.training.stock import BATCH_ROWS, StockModel
 from labelwright.engines.expansion import Expansion
 from labelwright.statistics.calibration import UNCALIBRATED
 
