@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.results_page import page, shown
+from bench.timing import Measurement, seconds_of
 from labelwright.errors import LabelwrightError
 from workbench.progress import duration, silence_libraries
 from workbench.run.folder import read_json, write_json
 
 if TYPE_CHECKING:
     from bench.setting import Setting
-    from bench.timing import Measurement
 
 # Where each part is, in the order in which they run. The one that may start a demo of its own comes before a model is
 # loaded here, and those that start processes before this one has grown.
@@ -85,7 +85,6 @@ def run(recipe: Path, parts: Sequence[str], out: Path, *, quick: bool, console: 
         Other parts keep what ``out`` says of them.
     """
     from bench.machine import machine_facts
-    from bench.timing import seconds_of
 
     machine = machine_facts()
     results: dict[str, Any] = {"machine": machine, "recipe": str(recipe), "quick": quick, "measurements": {}}
