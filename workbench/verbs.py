@@ -1,6 +1,6 @@
 """What each verb does: `demo`, `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `dashboard`.
 
-A verb is a short list of steps over a session; which run it works on is decided in ``run.py``.
+A verb is a short list of steps over a session; which run it works on is decided in ``workbench.run``.
 """
 
 from __future__ import annotations
