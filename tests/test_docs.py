@@ -126,6 +126,8 @@ def missing_options(text: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_what_a_page_refers_to_is_there(page):
     text = page.read_text(encoding="utf-8")
+    if page.name == "extending.md":  # what it adds is not there
+        text = re.sub(r"^(`[^`]+`:\n\n)?```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     gone = missing_files(text, page) + missing_names(text) + missing_targets(text) + missing_keys(text)
     assert gone + missing_options(text) == []
 
