@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -430,6 +431,13 @@ def test_tests_lie_where_what_they_test_lies(path):
     mirrored = (f"{tested}.py", f"__{tested}__.py", tested)
     is_mirror = tested == room.name or any((ROOT / room / one).exists() for one in mirrored)
     assert is_mirror or name(path) in OF_SEVERAL_MODULES
+
+
+def test_doctests_run_and_types_are_checked_in_every_room():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert set(ROOMS) <= set(settings["pytest"]["ini_options"]["testpaths"])
+    assert "--doctest-modules" in settings["pytest"]["ini_options"]["addopts"]
+    assert set(ROOMS) == set(settings["mypy"]["files"])
 
 
 def test_no_exception_is_listed_in_vain():
