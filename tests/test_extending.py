@@ -53,10 +53,10 @@ def added(chapter: str) -> list[Added]:
 
 
 def with_line(source: str, into: str, line: str) -> str:
-    """The source with a line more behind the one that opens the mapping or tuple."""
-    opened = re.findall(rf"^{into}\b.*[{{(]\n", source, re.MULTILINE)
-    assert len(opened) == 1, f"{into} is opened {len(opened)} times"
-    return source.replace(opened[0], opened[0] + line)
+    """The source with a line more at the end of the mapping or tuple."""
+    found = re.findall(rf"^{into}\b[^\n]*[{{(]\n.*?(?=^[}})])", source, re.MULTILINE | re.DOTALL)
+    assert len(found) == 1, f"{into} begins {len(found)} times"
+    return source.replace(found[0], found[0] + line)
 
 
 @pytest.fixture(scope="module")
