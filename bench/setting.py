@@ -13,9 +13,8 @@ from labelwright.engines.protocol import Weights
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Prompt, Rendered
 from workbench.recipe.recipe import read_recipe
-from workbench.recipe.rows import make_splits
-from workbench.run.folder import runs_of
-from workbench.run.session import RUNS, read_rows, task_of
+from workbench.recipe.rows import make_splits, read_rows, task_of
+from workbench.run.folder import RUNS, runs_of
 
 SEED = 0
 

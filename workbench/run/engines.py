@@ -6,15 +6,20 @@ import gc
 from pathlib import Path
 
 from labelwright.bundle.files import folder_digest
-from labelwright.engines.protocol import Engine, Weights, open_engine
-from workbench.recipe.recipe import ModelTable
+from labelwright.engines.protocol import Engine, EngineSettings, Weights, open_engine
 
 
 class Engines:
-    """Opens engines as the recipe says and keeps the last one warm. Weights are told apart by content, not by path."""
+    """Opens engines and keeps the last one warm. Weights are told apart by content, not by path.
 
-    def __init__(self, model: ModelTable) -> None:
-        self._model = model
+    Parameters
+    ----------
+    settings : EngineSettings
+        The recipe's: where and how every model of a run is opened.
+    """
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
         self._key: tuple[str, str] | None = None
         self._engine: Engine | None = None
 
@@ -24,7 +29,7 @@ class Engines:
         if self._engine is None or key != self._key:
             # The old model goes before the new one comes: two of them may not fit.
             self.close()
-            self._engine = open_engine(weights, self._model.settings)
+            self._engine = open_engine(weights, self._settings)
             self._key = key
         return self._engine
 
