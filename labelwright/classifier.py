@@ -20,8 +20,9 @@ from labelwright.data.arrays import encoded_labels, texts_of
 from labelwright.data.choices import lettered, split_lettered
 from labelwright.data.task import Label, Task
 from labelwright.decide import log_scores, probabilities
-from labelwright.engines.protocol import Engine, EngineSettings, Weights, open_engine
+from labelwright.engines.protocol import Engine, EngineSettings, open_engine
 from labelwright.errors import DataError, MissingExtraError, RecipeError
+from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration, fit_calibration
 from labelwright.statistics.metrics import answers
@@ -131,7 +132,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         texts = texts_of(X)
         classes, gold = encoded_labels(y, len(texts))
         task = Task("classifier", self.instructions, tuple(Label(str(name)) for name in classes))
-        weights = Weights(self.model)
+        weights = Base(self.model)
         engine = self._engine(weights)
         bundle = Bundle(task, Prompt.for_task(task, engine.template, self.style), weights, Calibration())
         calibration = fit_calibration(log_scores(bundle, engine, texts), gold)

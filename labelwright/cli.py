@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelwright import console
 from labelwright.errors import DataError, RecipeError
+from labelwright.models.weights import Predictor
 from labelwright.plain_text import printable
 
 if TYPE_CHECKING:
@@ -298,7 +299,7 @@ def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
     from labelwright.engines.protocol import EngineSettings, open_engine
 
     bundle = load(arguments.bundle)
-    if bundle.weights.predictor is not None:
+    if isinstance(bundle.weights, Predictor):
         _refuse_model_options(arguments, bundle.weights.base)
     settings = EngineSettings(
         backend=arguments.backend,

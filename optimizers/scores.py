@@ -13,7 +13,7 @@ from labelwright.bundle.files import folder_digest
 from labelwright.bundle.store import Bundle
 from labelwright.data.task import Example
 from labelwright.decide import log_scores
-from labelwright.engines.protocol import Weights
+from labelwright.models.weights import Adapter, Full, Predictor, Weights
 from labelwright.statistics.metrics import Floats, Ints
 from optimizers.stage import StageContext
 
@@ -65,7 +65,8 @@ def content_of(weights: Weights) -> str:
 
     A folder whose files were replaced holds other weights; the same files elsewhere are the same.
     """
-    folders: list[Path | None] = [Path(weights.base), weights.adapter, weights.full, weights.predictor]
+    folders: list[Path | None] = [Path(weights.base)]
+    folders += [weights.folder if isinstance(weights, kind) else None for kind in (Adapter, Full, Predictor)]
     # A base that is a folder is called by its place, and that says nothing.
     name = "" if Path(weights.base).is_dir() else weights.base
     return "\n".join([name, *(folder_digest(one) if one is not None and one.is_dir() else "" for one in folders)])

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 from labelwright.bundle.store import Bundle
 from labelwright.data.task import Splits
-from labelwright.engines.protocol import Engine, Weights
+from labelwright.engines.protocol import Engine
+from labelwright.models.weights import Weights
 
 
 class Tracker(Protocol):

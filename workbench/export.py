@@ -17,8 +17,8 @@ from typing import Any
 from labelwright.bundle.files import HASHES, folder_digest, recover
 from labelwright.bundle.store import load, save, verify
 from labelwright.data.task import Example, by_label
-from labelwright.engines.protocol import Weights
 from labelwright.errors import BundleError, RecipeError
+from labelwright.models.weights import Adapter, Full
 from workbench.compare.jobs import Comparison
 from workbench.run.engines import size_bytes
 from workbench.run.folder import RunFolder
@@ -66,12 +66,12 @@ def export_bundle(session: Session) -> Path:
     bundle = replace(load(source.folder), unexpanded_mass=model.unexpanded_mass, long_rows=model.long_rows)
     measured, merged = bundle.weights, folder / ".merged"
     try:
-        if table.merge and bundle.weights.adapter is not None:
+        if table.merge and isinstance(bundle.weights, Adapter):
             from labelwright.models.loading import save_merged
 
             shutil.rmtree(merged, ignore_errors=True)
             save_merged(bundle.weights, merged)
-            bundle = replace(bundle, weights=Weights(bundle.weights.base, full=merged))
+            bundle = replace(bundle, weights=Full(bundle.weights.base, merged))
         # What was measured answers the golden rows: where merging rounds the weights, the check below says how much.
         saved = save(bundle, target, engine=session.engines(measured), golden=golden, test=source.test)
     finally:

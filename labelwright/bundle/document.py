@@ -21,8 +21,9 @@ from labelwright.bundle.files import (
     require_complete,
 )
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import LONG_ROWS, UNEXPANDED_MASS, Weights
+from labelwright.engines.protocol import LONG_ROWS, UNEXPANDED_MASS
 from labelwright.errors import BundleError
+from labelwright.models.weights import Adapter, Base, Full, Predictor, Weights
 from labelwright.neighbours import Neighbours
 from labelwright.prompt import Prompt, Template
 from labelwright.reading import check_tensors
@@ -40,8 +41,9 @@ _MOST_TOKENS = 2**20
 
 
 class Kind(NamedTuple):
-    """Where weights of one kind lie in a bundle, which files may be there, and which must be."""
+    """Where weights of one type lie in a bundle, which files may be there, and which must be."""
 
+    type: type[Adapter] | type[Full] | type[Predictor]
     folder: str
     suffixes: frozenset[str]
     required: str
@@ -49,20 +51,16 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "adapter": Kind("adapter", ADAPTER_SUFFIXES, "adapter_config.json"),
-    "full": Kind("model", MODEL_SUFFIXES, "config.json"),
+    "adapter": Kind(Adapter, "adapter", ADAPTER_SUFFIXES, "adapter_config.json"),
+    "full": Kind(Full, "model", MODEL_SUFFIXES, "config.json"),
     # What it learned may be JSON, or scikit-learn's, through skops.
-    "predictor": Kind("predictor", PREDICTOR_SUFFIXES, predictors.FILE, needs_tensors=False),
+    "predictor": Kind(Predictor, "predictor", PREDICTOR_SUFFIXES, predictors.FILE, needs_tensors=False),
 }
 
 
 def weights_kind(weights: Weights) -> str:
-    """base, adapter, full or predictor. Raises BundleError where weights have more than one of the latter."""
-    given = {kind: folder for kind in KINDS if (folder := getattr(weights, kind)) is not None}
-    if len(given) > 1:
-        found = " and ".join(f"{kind} ({folder})" for kind, folder in given.items())
-        raise BundleError(f"weights have more than one of {', '.join(KINDS)}: {found}; keep one")
-    return next(iter(given), "base")
+    """base, adapter, full or predictor."""
+    return next((name for name, kind in KINDS.items() if isinstance(weights, kind.type)), "base")
 
 
 def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -170,7 +168,7 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
     base, kind = _text(content["base"]), _text(content["kind"])
     if kind == "base":
-        return Weights(base)
+        return Base(base)
     if kind not in KINDS:
         raise BundleError(
             f"{folder}: weights of kind {kind!r}; this version knows base, {', '.join(KINDS)}: install the version "
@@ -184,7 +182,7 @@ def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
     refuse_code(place)
     for path in sorted(place.glob("*.safetensors")):
         check_tensors(path)
-    return Weights(base, **{kind: place})
+    return of_kind.type(base, place)
 
 
 def _labels_json(labels: Sequence[Label]) -> list[dict[str, str]]:

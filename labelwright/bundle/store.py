@@ -23,9 +23,10 @@ from labelwright.bundle.document import FORMAT, KINDS, VERSION, from_json, to_js
 from labelwright.bundle.golden import FILE as GOLDEN
 from labelwright.bundle.golden import compare_golden, read_golden, record_golden, to_lines
 from labelwright.data.task import Example, Task
-from labelwright.engines.protocol import LONG_ROWS, UNEXPANDED_MASS, Engine, Weights
+from labelwright.engines.protocol import LONG_ROWS, UNEXPANDED_MASS, Engine
 from labelwright.errors import BundleError
 from labelwright.models import names as model_names
+from labelwright.models.weights import Adapter, Base, Predictor, Weights
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
 
@@ -97,7 +98,7 @@ def predictor_bundle(
     """
     folder = Path(predictor_folder).absolute()
     _require_labels(folder, task)
-    prompt, weights = Prompt.for_task(task, Template()), Weights(name, predictor=folder)
+    prompt, weights = Prompt.for_task(task, Template()), Predictor(name, folder)
     return Bundle(task, prompt, weights, calibration, dict(report or {}), tuple(history))
 
 
@@ -246,8 +247,8 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
     for name in bundle_files.hashed_files(folder):
         if name not in _FILES and Path(name).parent.as_posix() != place:
             raise BundleError(f"{folder}: {name} is not part of a bundle, though listed in it; remove both")
-    if bundle.weights.predictor is not None:
-        _require_labels(bundle.weights.predictor, bundle.task)
+    if isinstance(bundle.weights, Predictor):
+        _require_labels(bundle.weights.folder, bundle.task)
     for where, name in _model_names(bundle.weights, bundle.prompt):
         model_names.refuse_paths(name, f"{folder / where}")
     return bundle
@@ -255,9 +256,9 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
 
 def _model_names(weights: Weights, prompt: Prompt) -> Iterator[tuple[str, str]]:
     """Where a bundle names a model that is to be opened, and that name."""
-    if weights.predictor is not None and (name := predictors.external_model(weights.predictor)):
+    if isinstance(weights, Predictor) and (name := predictors.external_model(weights.folder)):
         yield KINDS["predictor"].folder, name
-    if weights.predictor is None and weights.full is None:
+    if isinstance(weights, Base | Adapter):
         yield "bundle.json", weights.base
     if prompt.neighbours is not None:
         yield "bundle.json", prompt.neighbours.encoder

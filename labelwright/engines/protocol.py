@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.errors import MissingExtraError, ModelError, RecipeError
+from labelwright.models.weights import Predictor, Weights
 from labelwright.prompt import Rendered, Template
 from labelwright.reading import no_prompts, opening
 from labelwright.statistics.calibration import Calibration
@@ -43,33 +43,6 @@ _DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu|hpu|npu|mtia|xla)(:\d{1,3})?")
 def device_fault(device: str) -> str:
     """What was expected of a device's name, or an empty text. Whether the machine has it is found out on opening."""
     return "" if _DEVICE.fullmatch(device) else '"auto", "cpu", "cuda", "cuda:1" or "mps"'
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Which weights answer: a base model, and what tuning changed; or what answers in a model's place.
-
-    Attributes
-    ----------
-    base : str
-        "smollm2", a Hugging Face id, or a local folder.
-    adapter : Path, optional
-        A PEFT adapter folder to merge into the base.
-    full : Path, optional
-        A folder with a whole tuned model; the base is then only a name.
-    predictor : Path, optional
-        A folder written by ``labelwright.predictors.save_predictor``; the base is then only a name, "sgd-ngrams" say.
-    """
-
-    base: str
-    adapter: Path | None = None
-    full: Path | None = None
-    predictor: Path | None = None
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder that training wrote, if any."""
-        return self.adapter or self.full or self.predictor
 
 
 @dataclass(frozen=True)
@@ -219,7 +192,7 @@ def open_engine(weights: Weights, settings: EngineSettings | None = None) -> Eng
 
 
 def _opened(weights: Weights, settings: EngineSettings) -> Engine:
-    if weights.predictor is not None:
+    if isinstance(weights, Predictor):
         from labelwright.engines.predictor import PredictorEngine
 
         return PredictorEngine.open(weights, settings)

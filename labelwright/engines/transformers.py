@@ -25,11 +25,12 @@ from labelwright.engines.packed.edges import edge_log_probs
 from labelwright.engines.packed.heads import open_head
 from labelwright.engines.packed.packing import KeyValues, Packed, Row, pack
 from labelwright.engines.packed.self_check import TEXT, check_scores, refuse_by_name, refusing
-from labelwright.engines.protocol import EngineSettings, Weights
+from labelwright.engines.protocol import EngineSettings
 from labelwright.engines.tokens import PromptTokens
 from labelwright.engines.tree import OptionTree
 from labelwright.errors import ModelError
 from labelwright.models.loading import context_length, load_model, load_tokenizer
+from labelwright.models.weights import Weights
 from labelwright.prompt import Rendered, Template
 from labelwright.statistics.calibration import Calibration
 

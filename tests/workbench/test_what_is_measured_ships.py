@@ -16,6 +16,7 @@ from labelwright.bundle.store import Bundle, load
 from labelwright.data.task import Example
 from labelwright.decide import log_scores, probabilities
 from labelwright.engines.protocol import Engine, open_engine
+from labelwright.models.weights import Predictor
 from labelwright.statistics.calibration import Calibration
 from optimizers.calibrate import CalibrateStage, calibration_record, row_groups
 from workbench.cli import main
@@ -59,7 +60,7 @@ def opened(run: RunFolder) -> Comparison:
 
 
 def engine_of(bundle: Bundle) -> Engine:
-    return FakeEngine() if bundle.weights.predictor is None else open_engine(bundle.weights)
+    return FakeEngine() if not isinstance(bundle.weights, Predictor) else open_engine(bundle.weights)
 
 
 def rows_of(run: RunFolder, side: str) -> tuple[Example, ...]:

@@ -27,9 +27,10 @@ from numpy.typing import NDArray
 from labelwright.bundle.store import Bundle, load, predictor_bundle, save
 from labelwright.data.task import Example, Splits, texts_and_labels
 from labelwright.decide import log_scores, probabilities
-from labelwright.engines.protocol import Engine, EngineSettings, Weights, has_probabilities, open_engine
+from labelwright.engines.protocol import Engine, EngineSettings, has_probabilities, open_engine
 from labelwright.engines.thinking import ThinkingEngine
 from labelwright.errors import LabelwrightError
+from labelwright.models.weights import Base, Full, Predictor
 from labelwright.predictors import save_predictor
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration, group_folds
@@ -162,7 +163,7 @@ def _calibrated(comparison: Comparison, job: Job, trained: Trained, splits: Spli
     if known is not None:
         return trained, known
     stage = comparison.calibration()
-    if trained.bundle.weights.predictor is not None:
+    if isinstance(trained.bundle.weights, Predictor):
         # A small classifier looks at every choice by itself, in whatever order they stand.
         stage = replace(stage, rotations=False)
     texts = texts_and_labels(splits.calib)[0]
@@ -237,7 +238,7 @@ def _train_model(comparison: Comparison, job: Job, splits: Splits, engines: Engi
 def _of_the_bundle(comparison: Comparison, job: Job, final: Trained, test: Sequence[Example]) -> dict[str, Any]:
     """What only the candidate itself leaves: its bundle's place, and what a model writes when it may write freely."""
     generation: dict[str, float] = {}
-    if final.bundle.weights.predictor is None:
+    if not isinstance(final.bundle.weights, Predictor):
         generation = free_generation(final.engine, final.bundle.prompt, test, comparison.recipe.compare.generate_rows)
     return {"generation": generation, "bundle": str(comparison.place(job))}
 
@@ -290,7 +291,7 @@ def _measure(
     }
     if final.n_shortened:
         cost["train_rows_shortened"] = final.n_shortened
-    if bundle.weights.predictor is None:
+    if not isinstance(bundle.weights, Predictor):
         files = size_bytes(bundle.weights.folder) if bundle.weights.folder else 0
         cost["size_bytes"] = files + base_size_bytes(bundle)
         cost["prompt_tokens"] = engine.count_tokens(bundle.prompt.render(texts[0]).text)
@@ -314,7 +315,7 @@ def _remarks(engine: Engine, shortened: int) -> dict[str, float | None]:
 
 def _free(comparison: Comparison, job: Job, test: Sequence[Example], engines: Engines) -> tuple[dict[str, Any], Any]:
     """The untuned model writing what it likes: one 1 a row, in the last column where that is no label."""
-    weights = Weights(comparison.recipe.model.name)
+    weights = Base(comparison.recipe.model.name)
     engine = engines(weights)
     style = read_chain(job.candidate).style or comparison.recipe.task.style
     prompt = Prompt.for_task(comparison.task, engine.template, style)
@@ -380,7 +381,7 @@ def free_generation(engine: Engine, prompt: Prompt, rows: Sequence[Example], n_r
 
 def base_size_bytes(bundle: Bundle) -> int:
     """Bytes of the base weights; 0 where the bundle brings whole weights of its own, or the base is not on disk."""
-    if bundle.weights.full is not None:
+    if isinstance(bundle.weights, Full):
         return 0
     from labelwright.models.loading import model_folder
 

@@ -6,7 +6,8 @@ import gc
 from pathlib import Path
 
 from labelwright.bundle.files import folder_digest
-from labelwright.engines.protocol import Engine, Weights, open_engine
+from labelwright.engines.protocol import Engine, open_engine
+from labelwright.models.weights import Weights
 from workbench.recipe.recipe import ModelTable
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from labelwright.bundle.store import Bundle, load, save
 from labelwright.data.task import Splits, Task
-from labelwright.engines.protocol import Weights
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 from optimizers.stage import StageContext
@@ -54,7 +54,7 @@ def tune(
     root : Path
         Where steps are kept, one folder each.
     """
-    weights = Weights(recipe.model.name)
+    weights = Base(recipe.model.name)
     engine = engines(weights)
     prompt = Prompt.for_task(task, engine.template, chain.style or recipe.task.style)
     bundle = Bundle(task, prompt, weights, Calibration())

@@ -20,8 +20,8 @@ import numpy as np
 from labelwright.bundle.store import Bundle, load, save
 from labelwright.data.task import Example, Splits, Task
 from labelwright.decide import probabilities
-from labelwright.engines.protocol import Weights
 from labelwright.errors import RecipeError
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import evaluate
@@ -115,10 +115,10 @@ class Session:
         step = self.folder.unfinished_step() or self.folder.begin_step("untuned", {})
         with self._working(step) as tracker:
             tracker.progress(0, 2, "opening the model")
-            engine = self.engines(Weights(self.recipe.model.name))
+            engine = self.engines(Base(self.recipe.model.name))
             prompt = Prompt.for_task(self.task, engine.template, self.recipe.task.style)
             tracker.progress(1, 2, "scoring dev")
-            bundle = Bundle(self.task, prompt, Weights(self.recipe.model.name), Calibration())
+            bundle = Bundle(self.task, prompt, Base(self.recipe.model.name), Calibration())
             bundle = replace(bundle, report=self._dev_report(bundle))
             tracker.metrics({f"dev.{key}": value for key, value in bundle.report.items()})
             tracker.progress(2, 2, f"dev {bundle.report['accuracy']:.3f}")

@@ -11,8 +11,8 @@ from labelwright.data.choice_cells import choices_and_marks
 from labelwright.data.choices import as_letters, lettered, over_letters, present, rotations, split_lettered
 from labelwright.data.task import Example, Label, Task, examples_from_records
 from labelwright.decide import log_scores, probabilities
-from labelwright.engines.protocol import Weights
 from labelwright.errors import DataError
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 
@@ -32,7 +32,7 @@ class LikesLetters(FakeEngine):
 
 
 def bundle(**calibration):
-    return Bundle(TASK, Prompt.for_task(TASK, FakeEngine().template), Weights("fake"), Calibration(**calibration))
+    return Bundle(TASK, Prompt.for_task(TASK, FakeEngine().template), Base("fake"), Calibration(**calibration))
 
 
 lines = st.text(min_size=1).map(lambda text: " ".join(text.split())).filter(bool)
@@ -104,7 +104,7 @@ def test_rotations_cancel_a_liking_for_a_letter():
 
 def test_rotations_change_nothing_for_shared_labels():
     task = Task("t", "Name it.", (Label("pool"), Label("fence")))
-    one = Bundle(task, Prompt.for_task(task, FakeEngine().template), Weights("fake"), Calibration(rotations=True))
+    one = Bundle(task, Prompt.for_task(task, FakeEngine().template), Base("fake"), Calibration(rotations=True))
     assert log_scores(one, FakeEngine(), ["the pool"]).shape == (1, 2)
 
 

@@ -80,7 +80,7 @@ def test_long_rows_are_shortened_and_counted(bundle):
 
 
 def test_the_command_line_says_so(bundle, tmp_path, capsys):
-    folder = str(bundle.weights.predictor.parent)
+    folder = str(bundle.weights.folder.parent)
     assert main(["predict", folder, LONG]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert main(["predict", folder, LONG, "--json", "--long-rows", "head"]) == 0
