@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from labelwright.bundle.store import Bundle, load
+from labelwright.bundle.store import load
+from labelwright.bundle.types import Bundle
 from labelwright.decide import probabilities
 from labelwright.engines.protocol import Engine, open_engine
 from labelwright.errors import DataError, LabelwrightError

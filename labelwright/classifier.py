@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.bundle.store import Bundle, load
+from labelwright.bundle.store import load
+from labelwright.bundle.types import Bundle
 from labelwright.data.arrays import encoded_labels, texts_of
 from labelwright.data.choices import lettered, split_lettered
 from labelwright.data.task import Label, Task

@@ -21,7 +21,7 @@ from labelwright.models.weights import Predictor
 from labelwright.plain_text import printable
 
 if TYPE_CHECKING:
-    from labelwright.bundle.store import Bundle
+    from labelwright.bundle.types import Bundle
     from labelwright.data.records import Fault, Row
     from labelwright.engines.protocol import Engine
 

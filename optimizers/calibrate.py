@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits
 from labelwright.errors import DataError, RecipeError
 from labelwright.settings import ABOVE_ZERO, Items, Range, check

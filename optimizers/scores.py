@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from labelwright.bundle.files import folder_digest
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
 from labelwright.decide import log_scores
 from labelwright.models.weights import Adapter, Full, Predictor, Weights

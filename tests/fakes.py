@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Label, Splits, Task
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt, Rendered, Template

@@ -9,7 +9,8 @@ import torch
 from fakes import toy_splits, toy_task
 from tiny import tiny_model_folder
 
-from labelwright.bundle.store import Bundle, load, save
+from labelwright.bundle.store import load, save
+from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.cli import main
 from labelwright.decide import probabilities

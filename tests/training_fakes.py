@@ -10,7 +10,7 @@ from typing import Any
 
 from fakes import toy_splits, toy_task
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.engines.protocol import Engine, EngineSettings, open_engine
 from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt

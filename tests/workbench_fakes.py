@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from fakes import WORDS, FakeEngine, toy_examples
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits
 from labelwright.decide import log_scores
 from labelwright.engines.protocol import Engine, EngineSettings, open_engine

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labelwright import predictors
+from labelwright.bundle.types import Bundle
 from labelwright.models.weights import Adapter, Base, Full, Predictor
 from labelwright.plain_text import escaped
-
-if TYPE_CHECKING:
-    from labelwright.bundle.store import Bundle
 
 _HEAD_ROWS = 40
 _MADE_AS = {Base: "a prompt for", Adapter: "a LoRA adapter over", Full: "all weights, tuned from"}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from labelwright.bundle.files import (
     refuse_foreign,
     require_complete,
 )
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Label, Task
 from labelwright.engines.protocol import LONG_ROWS, UNEXPANDED_MASS
 from labelwright.errors import BundleError
@@ -28,9 +29,6 @@ from labelwright.neighbours import Neighbours
 from labelwright.prompt import Prompt, Template
 from labelwright.reading import check_tensors
 from labelwright.statistics.calibration import Calibration
-
-if TYPE_CHECKING:
-    from labelwright.bundle.store import Bundle
 
 FORMAT = "labelwright-bundle"
 VERSION = 1

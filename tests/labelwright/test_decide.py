@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.choices import lettered
 from labelwright.data.task import Task
 from labelwright.decide import calibrated, log_scores, option_scores, probabilities

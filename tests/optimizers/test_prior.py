@@ -11,7 +11,7 @@ import pytest
 from fakes import FakeEngine, toy_bundle
 from training_fakes import Record
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.choices import as_letters
 from labelwright.data.task import Example, Splits, Task
 from labelwright.errors import RecipeError

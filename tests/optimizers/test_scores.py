@@ -9,7 +9,7 @@ import numpy as np
 from fakes import FakeEngine, toy_bundle, toy_splits
 from training_fakes import Record
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.models.weights import Adapter, Base, Full, Weights
 from labelwright.statistics.calibration import Calibration
 from optimizers.scores import content_of, kept_scores

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples, toy_task
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.choices import lettered
 from labelwright.data.task import Task
 from labelwright.decide import probabilities

@@ -12,7 +12,8 @@ import pytest
 import workbench_fakes
 from fakes import FakeEngine
 
-from labelwright.bundle.store import Bundle, load
+from labelwright.bundle.store import load
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
 from labelwright.decide import log_scores, probabilities
 from labelwright.engines.protocol import Engine, open_engine

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.bundle.store import Bundle, load, predictor_bundle, save
+from labelwright.bundle.store import load, predictor_bundle, save
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, texts_and_labels
 from labelwright.decide import log_scores, probabilities
 from labelwright.engines.protocol import Engine, EngineSettings, has_probabilities, open_engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
 from labelwright.statistics.metrics import ece_floor
 from workbench.compare.board import QUALITY, Leaderboard

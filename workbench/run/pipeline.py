@@ -13,7 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from labelwright.bundle.store import Bundle, load, save
+from labelwright.bundle.store import load, save
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits, Task
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt

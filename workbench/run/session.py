@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from labelwright.bundle.store import Bundle, load, save
+from labelwright.bundle.store import load, save
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, Task
 from labelwright.decide import probabilities
 from labelwright.errors import RecipeError

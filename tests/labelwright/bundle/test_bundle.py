@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from labelwright.bundle import files as bundle_files
-from labelwright.bundle.store import GOLDEN_TOLERANCE, Bundle, load, save, verify
+from labelwright.bundle.store import GOLDEN_TOLERANCE, load, save, verify
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Label, Task
 from labelwright.errors import BundleError
 from labelwright.models.weights import Adapter, Base, Full

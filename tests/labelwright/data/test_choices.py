@@ -4,7 +4,8 @@ from fakes import FakeEngine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelwright.bundle.store import Bundle, load, save, verify
+from labelwright.bundle.store import load, save, verify
+from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.cli import main
 from labelwright.data.choice_cells import choices_and_marks

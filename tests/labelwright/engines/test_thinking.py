@@ -3,7 +3,8 @@ import pytest
 import torch
 from tiny import tiny_model_folder, tiny_tokenizer
 
-from labelwright.bundle.store import Bundle, load, save, verify
+from labelwright.bundle.store import load, save, verify
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Label, Task
 from labelwright.engines.protocol import EngineSettings, open_engine
 from labelwright.engines.thinking import ThinkingEngine

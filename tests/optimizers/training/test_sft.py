@@ -11,7 +11,7 @@ import pytest
 from tiny import tiny_model_folder
 from training_fakes import SPLITS, Record, open_float32, untuned
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.choices import as_letters
 from labelwright.data.task import Example, Splits, Task
 from labelwright.errors import RecipeError

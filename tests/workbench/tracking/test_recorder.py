@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import tiny
 
-from labelwright.bundle.store import Bundle, save
+from labelwright.bundle.store import save
+from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.data.task import Label, Task
 from labelwright.engines.protocol import EngineSettings, open_engine
