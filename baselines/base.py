@@ -20,7 +20,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from labelwright.data.arrays import encoded_labels, texts_of
 from labelwright.errors import BundleError, DataError
-from labelwright.predictors import Predictor, folder_bytes, load_predictor, save_predictor
+from labelwright.files import folder_bytes
+from labelwright.predictors import Predictor, load_predictor, save_predictor
 from labelwright.predictors.encoders.long_texts import LongTexts
 
 _FILE = "estimator.json"

@@ -227,7 +227,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     from labelwright.bundle.store import load
     from labelwright.data.choices import over_letters
-    from labelwright.data.task import read_examples, with_labels_of
+    from labelwright.data.task import group_keys, read_examples, with_labels_of
     from labelwright.statistics.intervals import bootstrap_intervals
     from labelwright.statistics.metrics import answers
 
@@ -246,8 +246,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     n_silent = int((answers(probs) < 0).sum())
     _remarks(engine, n_silent)
     gold = np.array([names.index(example.label) for example in examples])
-    # A row without a group is a group of its own.
-    groups = [example.group or f"row {n}" for n, example in enumerate(examples)] if arguments.group_column else None
+    groups = group_keys(examples) if arguments.group_column else None
     metrics = bootstrap_intervals(probs, gold, groups)
     if arguments.json:
         numbers = {name: interval._asdict() for name, interval in metrics.items()}

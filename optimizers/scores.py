@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from labelwright.bundle.files import folder_digest
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
 from labelwright.decide import log_scores
+from labelwright.files import folder_digest, replacing
 from labelwright.models.weights import Adapter, Full, Predictor, Weights
 from labelwright.statistics.metrics import Floats, Ints
 from optimizers.stage import StageContext
@@ -54,9 +53,8 @@ def kept_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext, 
         context.tracker.progress(start, len(texts), f"scoring {name}")
         parts.append(log_scores(bundle, engine, texts[start : start + _SLICE_ROWS]))
     scores = np.concatenate(parts)
-    part = path.with_name(f"{name}_scores.part.npz")
-    np.savez(part, scores=scores, ids=np.array([row.id for row in rows]), key=np.array(key))
-    os.replace(part, path)
+    with replacing(path) as part:
+        np.savez(part, scores=scores, ids=np.array([row.id for row in rows]), key=np.array(key))
     return scores
 
 

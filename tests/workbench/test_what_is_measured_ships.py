@@ -14,12 +14,12 @@ from fakes import FakeEngine
 
 from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
-from labelwright.data.task import Example
+from labelwright.data.task import Example, group_keys
 from labelwright.decide import log_scores, probabilities
 from labelwright.engines.protocol import Engine, open_engine
 from labelwright.models.weights import Predictor
 from labelwright.statistics.calibration import Calibration
-from optimizers.calibrate import CalibrateStage, calibration_record, row_groups
+from optimizers.calibrate import CalibrateStage, calibration_record
 from workbench.cli import main
 from workbench.compare.jobs import Comparison
 from workbench.compare.score import read_test
@@ -116,7 +116,7 @@ def test_a_candidates_calibration_is_that_of_the_recipe_on_calib_rows(run: RunFo
     ).bundle
     assert again.calibration == bundle.calibration
     made = next(entry for entry in reversed(bundle.history) if entry["stage"] == "calibrate")
-    assert (made["n_rows"], made["n_groups"]) == (len(calib), len(set(row_groups(calib))))
+    assert (made["n_rows"], made["n_groups"]) == (len(calib), len(set(group_keys(calib))))
     assert made == json.loads(json.dumps(again.history[-1]))
 
 

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from labelwright.bundle.files import folder_digest
 from labelwright.data.task import Example, Splits, Task, by_label
 from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
+from labelwright.files import folder_digest, read_json, short_hash, write_json
 from workbench.compare.candidate import Candidate, CurvePoint, Kept, Kind, Repeat
 from workbench.recipe.recipe import Chain, Recipe, read_chain
 from workbench.recipe.rows import load_out_of_scope, make_splits, split_digest
-from workbench.run.folder import RunFolder, read_json, write_json
+from workbench.run.folder import RunFolder
 from workbench.run.identity import (
     ROOT,
     baseline_code,
@@ -37,7 +37,6 @@ from workbench.run.identity import (
     handed_down,
     model_code,
     settings_content,
-    short_hash,
 )
 from workbench.run.pipeline import step_key
 

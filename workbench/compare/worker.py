@@ -26,11 +26,12 @@ from numpy.typing import NDArray
 
 from labelwright.bundle.store import load, predictor_bundle, save
 from labelwright.bundle.types import Bundle
-from labelwright.data.task import Example, Splits, texts_and_labels
+from labelwright.data.task import Example, Splits, group_keys, texts_and_labels
 from labelwright.decide import log_scores, probabilities
 from labelwright.engines.protocol import Engine, EngineSettings, has_probabilities, open_engine
 from labelwright.engines.thinking import ThinkingEngine
 from labelwright.errors import LabelwrightError
+from labelwright.files import folder_bytes, write_json
 from labelwright.models.weights import Base, Full, Predictor
 from labelwright.predictors import save_predictor
 from labelwright.prompt import Prompt
@@ -38,8 +39,8 @@ from labelwright.statistics.calibration import Calibration, group_folds
 from labelwright.statistics.metrics import accuracy, answers, log_loss, macro_f1
 from workbench.compare.jobs import Comparison, Job, Say, is_lasting
 from workbench.recipe.recipe import read_chain
-from workbench.run.engines import Engines, size_bytes
-from workbench.run.folder import RunFolder, write_json
+from workbench.run.engines import Engines
+from workbench.run.folder import RunFolder
 from workbench.run.measure import Load, most, peak_memory_bytes
 from workbench.run.pipeline import tune
 from workbench.run.session import open_comparison
@@ -182,11 +183,10 @@ def _calibrated(comparison: Comparison, job: Job, trained: Trained, splits: Spli
 def _out_of_fold(comparison: Comparison, job: Job, splits: Splits, n_folds: int = 3) -> NDArray[np.float64]:
     """Probabilities of train rows, (n_train, n_labels), each from a training that did not see the row or its group."""
     import baselines
-    from optimizers.calibrate import row_groups
 
     names = comparison.task.names
     texts, labels = texts_and_labels(splits.train)
-    groups = row_groups(splits.train)
+    groups = group_keys(splits.train)
     folds = group_folds(np.array([names.index(label) for label in labels]), groups, n_folds, job.seed)
     probs = np.zeros((len(texts), len(names)))
     for fold in np.unique(folds):
@@ -209,7 +209,7 @@ def _train_baseline(comparison: Comparison, job: Job, splits: Splits, scratch: P
     estimator = baselines.make(job.candidate, task, job.seed, comparison.baseline_settings(job.candidate))
     # Train rows only: what the model's stages learn from. Dev chooses for them, as it does for the model.
     texts, labels = texts_and_labels(splits.train)
-    groups = [row.group if row.group is not None else f"\0{row.id}" for row in splits.train]
+    groups = group_keys(splits.train)
     estimator.long_rows = comparison.recipe.model.long_rows
     with Load() as load:
         begun = time.perf_counter()
@@ -293,7 +293,7 @@ def _measure(
     if final.n_shortened:
         cost["train_rows_shortened"] = final.n_shortened
     if not isinstance(bundle.weights, Predictor):
-        files = size_bytes(bundle.weights.folder) if bundle.weights.folder else 0
+        files = folder_bytes(bundle.weights.folder) if bundle.weights.folder else 0
         cost["size_bytes"] = files + base_size_bytes(bundle)
         cost["prompt_tokens"] = engine.count_tokens(bundle.prompt.render(texts[0]).text)
     cost |= _remarks(engine, shortened)

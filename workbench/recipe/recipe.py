@@ -8,9 +8,7 @@ in ``recipe_checks.py``.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 import os
 import re
 import tomllib
@@ -24,6 +22,7 @@ from labelwright.data.spelling import Similar
 from labelwright.data.task import Label, Task
 from labelwright.engines.protocol import BACKENDS, LONG_ROWS, UNEXPANDED_MASS, EngineSettings, device_fault
 from labelwright.errors import RecipeError
+from labelwright.files import short_hash
 from labelwright.models import names as model_names
 from labelwright.prompt import Style
 from labelwright.settings import BELOW_ONE, Check, Choice, Items, Range, Text, shown
@@ -360,7 +359,7 @@ class Recipe:
             if getattr(self.data, name) == getattr(DataTable, name):
                 del tables["data"][name]
         tables["seed"] = {"seed": self.seed}
-        return {name: _short_hash(table) for name, table in tables.items()}
+        return {name: short_hash(table) for name, table in tables.items()}
 
 
 TABLES: Mapping[str, type] = {
@@ -524,7 +523,3 @@ def _labels(table: Mapping[str, Any], faults: Faults) -> dict[str, tuple[Label, 
         labels += [label] if label else []
         faults.add("task", [f"label {number}: {fault}" for fault in own])
     return {"labels": tuple(labels)}
-
-
-def _short_hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -29,9 +29,9 @@ from labelwright.data.task import (
     read_examples,
 )
 from labelwright.errors import DataError, MissingExtraError
+from labelwright.files import read_json
 from workbench.recipe.dealing import deal, dealt_remarks, families_of
 from workbench.recipe.recipe import DataTable, SplitTable
-from workbench.run.folder import read_json
 
 SIDES = ("train", "dev", "calib", "test")
 # Rows of a label that ``max_rows`` leaves where it can: one for every side.

@@ -12,12 +12,13 @@ from typing import Any
 
 from labelwright.bundle.store import load
 from labelwright.data.task import Example
+from labelwright.files import read_json, write_json, write_text
 from workbench.compare.board import Suspect
 from workbench.compare.candidate import Candidate
 from workbench.compare.jobs import Comparison
 from workbench.recipe.recipe import read_chain
 from workbench.recipe.rows import split_summary
-from workbench.run.folder import read_curves, read_json, write_json, write_text
+from workbench.run.folder import read_curves
 from workbench.run.session import Session
 
 

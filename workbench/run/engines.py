@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import gc
-from pathlib import Path
 
-from labelwright.bundle.files import folder_digest
 from labelwright.engines.protocol import Engine, open_engine
+from labelwright.files import folder_digest
 from labelwright.models.weights import Weights
 from workbench.recipe.recipe import ModelTable
 
@@ -33,8 +32,3 @@ class Engines:
         """Let the open engine go."""
         self._engine = self._key = None
         gc.collect()
-
-
-def size_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from labelwright.bundle.store import load, save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits, Task
+from labelwright.files import read_json, short_hash, write_json
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
@@ -23,8 +24,8 @@ from optimizers.stage import StageContext
 from workbench.recipe.recipe import Chain, Recipe
 from workbench.recipe.rows import split_digest
 from workbench.run.engines import Engines
-from workbench.run.folder import Clock, append_curve, read_json, write_json
-from workbench.run.identity import content_of, settings_content, short_hash, step_code
+from workbench.run.folder import Clock, append_curve
+from workbench.run.identity import content_of, settings_content, step_code
 from workbench.run.measure import Load, most
 
 Progress = Callable[[int, int, str], None]

@@ -35,10 +35,11 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
 from labelwright.data.task import Example
+from labelwright.files import read_json
 from workbench.compare.candidate import Candidate
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
-from workbench.run.folder import RunFolder, append_curve, read_curves, read_json
+from workbench.run.folder import RunFolder, append_curve, read_curves
 from workbench.tracking.journal import Caller, Entry, Journal
 from workbench.tracking.log import log_bundle
 from workbench.tracking.store import TrackingError, absolute, prepare_store, shown_uri, sqlite_path

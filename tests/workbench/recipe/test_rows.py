@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from labelwright.data.task import Example, find_leaks
 from labelwright.errors import DataError
+from labelwright.files import write_json
 from workbench.recipe.recipe import DataTable, SplitTable, read_recipe
 from workbench.recipe.rows import (
     SIDES,
@@ -24,7 +25,6 @@ from workbench.recipe.rows import (
     split_remarks,
     splits_document,
 )
-from workbench.run.folder import write_json
 
 SHARES = SplitTable()
 
