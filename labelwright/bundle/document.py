@@ -22,7 +22,7 @@ from labelwright.bundle.files import (
 )
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import LONG_ROWS, UNEXPANDED_MASS
+from labelwright.engines.protocol import LONG_ROWS, EngineSettings
 from labelwright.errors import BundleError
 from labelwright.models.weights import Adapter, Base, Full, Predictor, Weights
 from labelwright.neighbours import Neighbours
@@ -138,10 +138,10 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if tuple(label.name for label in prompt.labels) != task.names or n_biases not in (0, n_labels):
         raise BundleError(f"{folder}: prompt or calibration do not fit the task's {n_labels} labels; export again")
     # Older bundles do not say it.
-    mass = content.get("unexpanded_mass", UNEXPANDED_MASS)
+    mass = content.get("unexpanded_mass", EngineSettings.unexpanded_mass)
     if isinstance(mass, bool) or not isinstance(mass, int | float) or not 0 <= mass < 1:
         raise BundleError(f"{folder}: unexpanded_mass is {mass!r}, expected a share in [0, 1); export the bundle again")
-    long_rows = content.get("long_rows", LONG_ROWS[0])
+    long_rows = content.get("long_rows", EngineSettings.long_rows)
     if long_rows not in LONG_ROWS:
         raise BundleError(f"{folder}: long_rows is {long_rows!r}, expected one of {LONG_ROWS}; export the bundle again")
     # Bundles from before there were thoughts do not name them.

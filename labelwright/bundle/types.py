@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labelwright.data.task import Task
-from labelwright.engines.protocol import LONG_ROWS, UNEXPANDED_MASS
+from labelwright.engines.protocol import EngineSettings
 from labelwright.models.weights import Weights
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
@@ -36,8 +36,8 @@ class Bundle:
     calibration: Calibration
     report: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Mapping[str, Any], ...] = ()
-    unexpanded_mass: float = UNEXPANDED_MASS
-    long_rows: str = LONG_ROWS[0]
+    unexpanded_mass: float = EngineSettings.unexpanded_mass
+    long_rows: str = EngineSettings.long_rows
 
     def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
         """The bundle after a stage: changed fields, and one more history entry."""

@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.errors import MissingExtraError, ModelError, RecipeError
+from labelwright.errors import MissingExtraError, ModelError
 from labelwright.models.weights import Predictor, Weights
 from labelwright.prompt import Rendered, Template
 from labelwright.reading import no_prompts, opening
+from labelwright.settings import BELOW_ONE, Choice, Range, Text, check
 from labelwright.statistics.calibration import Calibration
 
 # Where each backend lives, and the extra of the package that brings what it needs; imported when first asked for.
@@ -29,8 +30,6 @@ BACKENDS = {
     "llamacpp": ("labelwright.engines.llamacpp", "LlamaCppEngine", "llamacpp"),
     "openai": ("labelwright.engines.servers.openai", "OpenAIEngine", "servers"),
 }
-# What options left unexpanded may hold where nobody says otherwise; also in bundles that do not say it.
-UNEXPANDED_MASS = 1e-4
 LONG_ROWS = ("refuse", "head", "head_tail")
 # What each backend that loads weights itself may keep them in; a server decides for itself.
 DTYPES = {
@@ -47,7 +46,7 @@ def device_fault(device: str) -> str:
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """Where a model runs and how it is asked; a recipe's ``[model]`` table has the same keys.
+    """Where a model runs and how it is asked; a recipe's ``[model]`` table adds the model's name.
 
     Attributes
     ----------
@@ -70,23 +69,16 @@ class EngineSettings:
         0 switches a model's thinking off. Above, the number of tokens after which a thought is closed.
     """
 
-    backend: str = "transformers"
-    device: str = "auto"
-    dtype: str = "auto"
-    url: str = ""
-    long_rows: str = "refuse"
-    unexpanded_mass: float = UNEXPANDED_MASS
-    thinking_tokens: int = 0
+    backend: Annotated[str, Choice(BACKENDS)] = "transformers"
+    device: Annotated[str, Text()] = "auto"
+    dtype: Annotated[str, Text()] = "auto"
+    url: Annotated[str, Text()] = ""
+    long_rows: Annotated[str, Choice(LONG_ROWS)] = LONG_ROWS[0]
+    unexpanded_mass: Annotated[float, BELOW_ONE] = 1e-4
+    thinking_tokens: Annotated[int, Range(0, 1_000_000)] = 0
 
     def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise RecipeError(f"backend = {self.backend!r}: expected one of {', '.join(map(repr, BACKENDS))}")
-        if self.long_rows not in LONG_ROWS:
-            raise RecipeError(f"long_rows = {self.long_rows!r}: expected one of {', '.join(map(repr, LONG_ROWS))}")
-        if not 0 <= self.unexpanded_mass < 1:
-            raise RecipeError(f"unexpanded_mass = {self.unexpanded_mass}: expected a share in [0, 1), such as 1e-4")
-        if self.thinking_tokens < 0:
-            raise RecipeError(f"thinking_tokens = {self.thinking_tokens}: expected 0 (off) or a number of tokens")
+        check(self, "")
 
 
 class Engine(Protocol):

@@ -20,12 +20,12 @@ from typing import Annotated, Any, NamedTuple, cast
 from labelwright.data.choices import LabelAs
 from labelwright.data.spelling import Similar
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import BACKENDS, LONG_ROWS, UNEXPANDED_MASS, EngineSettings, device_fault
+from labelwright.engines.protocol import EngineSettings, device_fault
 from labelwright.errors import RecipeError
 from labelwright.files import short_hash
 from labelwright.models import names as model_names
 from labelwright.prompt import Style
-from labelwright.settings import BELOW_ONE, Check, Choice, Items, Range, Text, shown
+from labelwright.settings import Check, Items, Range, Text, shown
 from workbench.recipe.faults import Faults, name_fault, store_fault, url_fault
 from workbench.recipe.fill import fill, read_table, unknown_keys
 
@@ -184,20 +184,12 @@ class TaskTable:
 
 
 @dataclass(frozen=True)
-class ModelTable:
+class ModelTable(EngineSettings):
     """``[model]``: "smollm2", a Hugging Face id or a local folder; the rest is ``EngineSettings``."""
 
     name: Needed = "smollm2"
-    backend: Annotated[str, Choice(BACKENDS)] = "transformers"
-    device: Annotated[str, Check(device_fault)] = "auto"
-    dtype: Name = "auto"
-    url: Annotated[str, Text(), Check(url_fault)] = ""
-    long_rows: Annotated[str, Choice(LONG_ROWS)] = "refuse"
-    unexpanded_mass: Annotated[float, BELOW_ONE] = UNEXPANDED_MASS
-    thinking_tokens: Annotated[int, Range(0, 1_000_000)] = 0
-
-    def __post_init__(self) -> None:
-        _ = self.settings  # refuses what the engines would refuse
+    device: Annotated[str, Check(device_fault)] = EngineSettings.device
+    url: Annotated[str, Text(), Check(url_fault)] = EngineSettings.url
 
     @property
     def settings(self) -> EngineSettings:
