@@ -72,7 +72,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
     # What it costs to train, for the comparison's number of seeds: whether a transformer is trained.
     heavy: ClassVar[bool] = False
-    # What happens to texts of more tokens than an encoder reads, as in ``labelwright.engines.protocol.EngineSettings``.
+    # What happens to texts of more tokens than an encoder reads, as in ``labelwright.engines.settings.EngineSettings``.
     # No parameter: it changes no row that fits, and is said by the recipe for the language model as well.
     long_rows: str = "head"
     labels: Sequence[Any] | None

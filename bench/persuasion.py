@@ -21,7 +21,8 @@ from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import group_keys
 from labelwright.decide import probabilities
-from labelwright.engines.protocol import Engine, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError, LabelwrightError
 from labelwright.statistics.proportions import share_interval
 from workbench.progress import silence_libraries

@@ -15,7 +15,8 @@ MEMORY_GOAL = 1.1
 FEW_ROWS, MANY_ROWS = 100, 10_000
 
 _FIRST_ROW = """
-from labelwright.engines.protocol import EngineSettings, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.data.task import Label

@@ -21,7 +21,9 @@ from labelwright.data.arrays import encoded_labels, texts_of
 from labelwright.data.choices import lettered, split_lettered
 from labelwright.data.task import Label, Task
 from labelwright.decide import log_scores, probabilities
-from labelwright.engines.protocol import Engine, EngineSettings, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, MissingExtraError, RecipeError
 from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt, Style
@@ -49,7 +51,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
     style : {"name", "code"}, default="name"
         Whether it answers with a label's name or a two-letter code.
     device, dtype : str, default="auto"
-        As in ``labelwright.engines.protocol.open_engine``.
+        As in ``labelwright.engines.opening.open_engine``.
     abstain_below : float, optional
         In [0, 1]. ``predict`` answers None where the highest probability is lower; without it, never.
 

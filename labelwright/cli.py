@@ -295,7 +295,8 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
     from labelwright.bundle.store import load
-    from labelwright.engines.protocol import EngineSettings, open_engine
+    from labelwright.engines.opening import open_engine
+    from labelwright.engines.settings import EngineSettings
 
     bundle = load(arguments.bundle)
     if isinstance(bundle.weights, Predictor):

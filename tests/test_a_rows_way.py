@@ -14,7 +14,8 @@ from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.cli import main
 from labelwright.decide import probabilities
-from labelwright.engines.protocol import EngineSettings, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration

@@ -11,7 +11,9 @@ from typing import Any
 from fakes import toy_splits, toy_task
 
 from labelwright.bundle.types import Bundle
-from labelwright.engines.protocol import Engine, EngineSettings, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration

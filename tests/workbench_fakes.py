@@ -21,7 +21,9 @@ from fakes import WORDS, FakeEngine, toy_examples
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits
 from labelwright.decide import log_scores
-from labelwright.engines.protocol import Engine, EngineSettings, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import MissingExtraError, RecipeError
 from labelwright.models.weights import Adapter, Predictor, Weights
 from optimizers.calibrate import CalibrateStage

@@ -22,7 +22,7 @@ from labelwright.bundle.files import (
 )
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import LONG_ROWS, EngineSettings
+from labelwright.engines.settings import LONG_ROWS, EngineSettings
 from labelwright.errors import BundleError
 from labelwright.models.weights import Adapter, Base, Full, Predictor, Weights
 from labelwright.neighbours import Neighbours

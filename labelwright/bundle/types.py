@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from labelwright.data.task import Task
-from labelwright.engines.protocol import EngineSettings
+from labelwright.engines.settings import EngineSettings
 from labelwright.models.weights import Weights
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
@@ -25,7 +25,7 @@ class Bundle:
         One entry a stage that ran: its name, what it decided and on which numbers.
     unexpanded_mass : float
         In [0, 1): the share of probability that its engine may leave unexpanded, as the recipe had it
-        (``labelwright.engines.protocol.EngineSettings``).
+        (``labelwright.engines.settings.EngineSettings``).
     long_rows : {"refuse", "head", "head_tail"}
         What is done to a row that the model cannot read whole, as the recipe had it.
     """

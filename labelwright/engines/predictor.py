@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.engines.protocol import EngineSettings
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import BundleError
 from labelwright.models.weights import Predictor as PredictorWeights
 from labelwright.predictors import Predictor, load_predictor

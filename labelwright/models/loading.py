@@ -166,7 +166,7 @@ def _source(weights: Weights) -> str | Path:
     if isinstance(weights, Predictor):
         raise ModelError(
             f"{weights.base} is a small classifier, not a language model: it has no model to load, tune or merge; "
-            f"answer with labelwright.engines.protocol.open_engine"
+            f"answer with labelwright.engines.opening.open_engine"
         )
     return weights.folder if isinstance(weights, Full) else model_folder(weights.base)
 

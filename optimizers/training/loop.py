@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits
 from labelwright.decide import option_scores
-from labelwright.engines.protocol import EngineSettings
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError, RecipeError
 from labelwright.models.weights import Adapter, Full, Weights
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration

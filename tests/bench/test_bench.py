@@ -24,7 +24,7 @@ from bench.setting import Setting, open_setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
 from bench.training.grpo_step import grpo_step_growth, grpo_step_vs_trl, with_prefix
 from bench.training.sft import sft_vs_trl
-from labelwright.engines.protocol import EngineSettings
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import LabelwrightError
 from labelwright.models.weights import Base

@@ -16,7 +16,8 @@ from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, group_keys
 from labelwright.decide import log_scores, probabilities
-from labelwright.engines.protocol import Engine, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
 from labelwright.models.weights import Predictor
 from labelwright.statistics.calibration import Calibration
 from optimizers.calibrate import CalibrateStage, calibration_record

@@ -28,7 +28,9 @@ from labelwright.bundle.store import load, predictor_bundle, save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, group_keys, texts_and_labels
 from labelwright.decide import log_scores, probabilities
-from labelwright.engines.protocol import Engine, EngineSettings, has_probabilities, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine, has_probabilities
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.thinking import ThinkingEngine
 from labelwright.errors import LabelwrightError
 from labelwright.files import folder_bytes, write_json

@@ -20,7 +20,7 @@ from typing import Annotated, Any, NamedTuple, cast
 from labelwright.data.choices import LabelAs
 from labelwright.data.spelling import Similar
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import EngineSettings, device_fault
+from labelwright.engines.settings import EngineSettings, device_fault
 from labelwright.errors import RecipeError
 from labelwright.files import short_hash
 from labelwright.models import names as model_names

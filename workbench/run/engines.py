@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 
-from labelwright.engines.protocol import Engine, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
 from labelwright.files import folder_digest
 from labelwright.models.weights import Weights
 from workbench.recipe.recipe import ModelTable

@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from labelwright.engines.settings import BACKENDS
 from labelwright.files import read_json, sha256_of_file, short_hash, write_json
 from labelwright.models.packaged import cache_dir
 
@@ -194,9 +195,7 @@ def _is_below(module: str, packages: Iterable[str]) -> bool:
 
 
 def _backend(name: str) -> str:
-    from labelwright.engines.protocol import BACKENDS
-
-    return BACKENDS[name][0]
+    return BACKENDS[name].module
 
 
 @functools.cache

@@ -18,11 +18,11 @@ import openai
 from numpy.typing import NDArray
 
 from labelwright.engines.one_hot import one_hot
-from labelwright.engines.protocol import EngineSettings
+from labelwright.engines.options.walk import Question, score_by_places
 from labelwright.engines.servers.answers import read_answer
 from labelwright.engines.servers.http import client, in_order, one_line_errors, reason, served_models
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.tokens import PromptTokens
-from labelwright.engines.walk import Question, score_by_places
 from labelwright.errors import ModelError
 from labelwright.models.loading import load_tokenizer
 from labelwright.models.weights import Adapter, Weights

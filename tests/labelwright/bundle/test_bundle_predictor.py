@@ -24,7 +24,7 @@ from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.cli import main
 from labelwright.data.task import Label, Task, texts_and_labels
-from labelwright.engines.protocol import open_engine
+from labelwright.engines.opening import open_engine
 from labelwright.errors import BundleError, MissingExtraError
 from labelwright.models.weights import Predictor
 from labelwright.predictors import EXTRAS, KINDS, save_predictor

@@ -21,7 +21,8 @@ from fakes import FakeEngine, toy_bundle, toy_examples, toy_splits, toy_task
 from labelwright.bundle.store import load, predictor_bundle, save, verify
 from labelwright.bundle.types import Bundle
 from labelwright.cli import main
-from labelwright.engines.protocol import EngineSettings, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import BundleError
 from labelwright.models import names as model_names
 from labelwright.models.weights import Adapter, Base, Full, Weights

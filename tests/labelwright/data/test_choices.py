@@ -127,9 +127,9 @@ def test_a_bundle_keeps_choices_and_rotations(tmp_path, monkeypatch, capsys):
     assert verify(tmp_path / "b", engine).ok
     assert load(tmp_path / "b").task.by_row
 
-    import labelwright.engines.protocol
+    import labelwright.engines.opening
 
-    monkeypatch.setattr(labelwright.engines.protocol, "open_engine", lambda weights, settings: engine)
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: engine)
     folder = str(tmp_path / "b")
     assert main(["predict", folder, "wood floats", "--json", "--choices", "stone", "wood"]) == 0
     assert '"label": "wood"' in capsys.readouterr().out

@@ -12,7 +12,8 @@ from tiny import tiny_model_folder
 
 from labelwright.data.task import Label
 from labelwright.engines import transformers
-from labelwright.engines.protocol import EngineSettings, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt

@@ -13,8 +13,9 @@ from labelwright.bundle.store import predictor_bundle
 from labelwright.data.choices import lettered
 from labelwright.data.task import Label, Task
 from labelwright.decide import log_scores, probabilities
+from labelwright.engines.opening import open_engine
 from labelwright.engines.predictor import PredictorEngine
-from labelwright.engines.protocol import BACKENDS, EngineSettings, open_engine
+from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.errors import BundleError, DataError, ModelError
 from labelwright.models.weights import Predictor
 from labelwright.predictors import save_predictor

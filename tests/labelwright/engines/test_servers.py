@@ -7,7 +7,9 @@ from tiny import tiny_model_folder
 
 from labelwright.data.task import Label
 from labelwright.engines.one_hot import unanswered
-from labelwright.engines.protocol import EngineSettings, has_probabilities, n_invalid, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import has_probabilities, n_invalid
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
 from labelwright.models.weights import Adapter, Base, Full
 from labelwright.prompt import Prompt

@@ -6,7 +6,8 @@ from tiny import tiny_model_folder, tiny_tokenizer
 from labelwright.bundle.store import load, save, verify
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import EngineSettings, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.thinking import ThinkingEngine
 from labelwright.errors import ModelError
 from labelwright.models.weights import Base

@@ -12,7 +12,8 @@ from training_fakes import SPLITS, Record, open_float32, untuned
 
 from labelwright.data.task import Splits
 from labelwright.decide import log_scores
-from labelwright.engines.protocol import EngineSettings, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
 from labelwright.models.weights import Full
 from optimizers.stage import StageContext

@@ -14,7 +14,8 @@ from labelwright.bundle.store import save
 from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import EngineSettings, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration

@@ -19,7 +19,8 @@ from baselines.zero_shot import EntailmentClassifier, GliclassClassifier
 from labelwright.bundle.store import predictor_bundle, save
 from labelwright.cli import main
 from labelwright.data.task import texts_and_labels
-from labelwright.engines.protocol import EngineSettings, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, RecipeError
 from labelwright.predictors.encoders.long_texts import LongTexts
 from labelwright.prompt import Prompt, Template
