@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits
-from labelwright.engines.protocol import Engine, Weights
+from labelwright.engines.protocol import Engine
+from labelwright.models.weights import Weights
 
 
 class Tracker(Protocol):

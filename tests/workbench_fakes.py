@@ -18,11 +18,14 @@ from typing import Any, ClassVar
 import numpy as np
 from fakes import WORDS, FakeEngine, toy_examples
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits
 from labelwright.decide import log_scores
-from labelwright.engines.protocol import Engine, EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import MissingExtraError, RecipeError
+from labelwright.models.weights import Adapter, Predictor, Weights
 from optimizers.calibrate import CalibrateStage
 from optimizers.stage import StageContext
 
@@ -108,7 +111,7 @@ class FakeGrpo:
         adapter.mkdir(exist_ok=True)
         save_file({"delta": np.full(4, self.steps, dtype=np.float32)}, adapter / "adapter_model.safetensors")
         (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}), encoding="utf-8")
-        return bundle.with_stage({"stage": self.name}, weights=Weights(bundle.weights.base, adapter=adapter))
+        return bundle.with_stage({"stage": self.name}, weights=Adapter(bundle.weights.base, adapter))
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ def _count_to(n_steps: int, stage: str, context: StageContext) -> None:
 
 def _open_fake(weights: Weights, settings: EngineSettings) -> Engine:
     """The fake in a language model's place; a small classifier answers for itself."""
-    return FakeEngine() if weights.predictor is None else open_engine(weights, settings)
+    return FakeEngine() if not isinstance(weights, Predictor) else open_engine(weights, settings)
 
 
 def _absent(task: Any, seed: int) -> Any:

@@ -7,21 +7,20 @@ is fitted here.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labelwright.bundle.files import HASHES, folder_digest, recover
+from labelwright.bundle.files import HASHES, recover
 from labelwright.bundle.store import load, save, verify
 from labelwright.data.task import Example, by_label
-from labelwright.engines.protocol import Weights
 from labelwright.errors import BundleError, RecipeError
+from labelwright.files import folder_bytes, folder_digest, sha256_of_file
+from labelwright.models.weights import Adapter, Full
 from workbench.compare.jobs import Comparison, comparison_of
 from workbench.recipe.recipe import Pipeline
-from workbench.run.engines import size_bytes
 from workbench.run.folder import RunFolder
 from workbench.run.session import Session
 from workbench.run.steps import settings_of
@@ -68,12 +67,12 @@ def export_bundle(session: Session) -> Path:
     bundle = replace(load(source.folder), unexpanded_mass=model.unexpanded_mass, long_rows=model.long_rows)
     measured, merged = bundle.weights, folder / ".merged"
     try:
-        if table.merge and bundle.weights.adapter is not None:
+        if table.merge and isinstance(bundle.weights, Adapter):
             from labelwright.models.loading import save_merged
 
             shutil.rmtree(merged, ignore_errors=True)
             save_merged(bundle.weights, merged)
-            bundle = replace(bundle, weights=Weights(bundle.weights.base, full=merged))
+            bundle = replace(bundle, weights=Full(bundle.weights.base, merged))
         # What was measured answers the golden rows: where merging rounds the weights, the check below says how much.
         saved = save(bundle, target, engine=session.engines(measured), golden=golden, test=source.test)
     finally:
@@ -90,7 +89,7 @@ def export_bundle(session: Session) -> Path:
         "settings": settings,
         "bundle": bundle_identity(target),
         "model_uri": uri,
-        "size_bytes": size_bytes(target),
+        "size_bytes": folder_bytes(target),
     }
     session.folder.save()
     display.progress(3, 3, f"{found.n_golden} golden rows, largest difference {found.max_difference:.2g}")
@@ -122,7 +121,7 @@ def exported(folder: RunFolder) -> dict[str, Any] | None:
 def bundle_identity(folder: Path) -> str:
     """A hash of a bundle's table of hashes; empty where there is no bundle."""
     path = folder / HASHES
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return sha256_of_file(path) if path.is_file() else ""
 
 
 def newest_step(session: Session) -> str:

@@ -16,7 +16,8 @@ from fakes import FakeEngine
 
 from baselines import Baseline
 from baselines.majority import Majority
-from labelwright.bundle.store import Bundle, load
+from labelwright.bundle.store import load
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits
 from labelwright.decide import log_scores
 from optimizers import calibrate

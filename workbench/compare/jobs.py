@@ -22,16 +22,17 @@ from typing import Any
 import numpy as np
 
 from labelwright.data.task import Example, Splits, Task, by_label
-from labelwright.engines.protocol import BACKENDS
+from labelwright.engines.settings import BACKENDS
 from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
+from labelwright.files import read_json, short_hash, write_json
 from optimizers.stage import Stage
 from workbench.compare.candidate import Candidate, CurvePoint, Kept, Kind, Repeat
 from workbench.recipe.recipe import Pipeline, Recipe, read_pipeline, read_recipe
 from workbench.recipe.rows import load_out_of_scope, make_splits, read_rows, task_of
 from workbench.recipe.splits import read_splits, split_digest
 from workbench.run.engines import Engines
-from workbench.run.folder import CANDIDATES, RUNS, RunFolder, read_json, write_json
-from workbench.run.identity import ROOT, code_version, environment, handed_down, settings_content, short_hash
+from workbench.run.folder import CANDIDATES, RUNS, RunFolder
+from workbench.run.identity import ROOT, code_version, environment, handed_down, settings_content
 from workbench.run.session import steps_of
 from workbench.run.steps import Asked, Step, settings_of
 from workbench.tracking.journal import Entry
@@ -201,7 +202,12 @@ class Comparison:
             also += [self._baseline_models(job.candidate), self.recipe.model.long_rows]
             return [*parts, *also, measured_code(self._baseline_module(job.candidate))]
         steps, about = self.steps(job), [self.pipelines.base(self.asked(job).style), self.recipe.compare.generate_rows]
-        return [*parts, *about, steps[-1].key if steps else "", measured_code(BACKENDS[self.recipe.model.backend][0])]
+        return [
+            *parts,
+            *about,
+            steps[-1].key if steps else "",
+            measured_code(BACKENDS[self.recipe.model.backend].module),
+        ]
 
     def stages(self, name: str) -> list[Stage]:
         """The stages of a candidate of the model, with the recipe's settings; none for other candidates."""

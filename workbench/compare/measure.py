@@ -18,18 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 import baselines
-from labelwright.bundle.store import Bundle, predictor_bundle
-from labelwright.data.task import Example, Splits, Task, texts_and_labels
+from labelwright.bundle.store import predictor_bundle
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Example, Splits, Task, group_keys, texts_and_labels
 from labelwright.decide import log_scores, probabilities
-from labelwright.engines.protocol import Engine, EngineSettings, Weights, has_probabilities, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine, has_probabilities
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.thinking import ThinkingEngine
 from labelwright.errors import LabelwrightError
+from labelwright.files import folder_bytes
+from labelwright.models.weights import Full, Predictor, Weights
 from labelwright.predictors import save_predictor
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration, group_folds
 from labelwright.statistics.metrics import accuracy, answers, log_loss, macro_f1
-from optimizers.calibrate import CalibrateStage, calibration_record, row_groups, uncalibrated
-from workbench.run.engines import size_bytes
+from optimizers.calibrate import CalibrateStage, calibration_record, uncalibrated
 from workbench.run.usage import Load, peak_memory_bytes
 
 
@@ -100,7 +104,7 @@ def train_baseline(job: BaselineJob, splits: Splits, scratch: Path) -> Trained:
     estimator = job.make()
     with Load() as load:
         begun = time.perf_counter()
-        estimator.fit(texts, labels, groups=row_groups(splits.train), eval_set=texts_and_labels(splits.dev))
+        estimator.fit(texts, labels, groups=group_keys(splits.train), eval_set=texts_and_labels(splits.dev))
         seconds = time.perf_counter() - begun
     save_predictor(estimator.predictor_, estimator.classes_, scratch)
     bundle = predictor_bundle(job.task, job.name, scratch, Calibration())
@@ -114,7 +118,7 @@ def out_of_fold(job: BaselineJob, splits: Splits, n_folds: int = 3) -> NDArray[n
     """Probabilities of train rows, (n_train, n_labels), each from a training that did not see the row or its group."""
     names = job.task.names
     texts, labels = texts_and_labels(splits.train)
-    groups = row_groups(splits.train)
+    groups = group_keys(splits.train)
     folds = group_folds(np.array([names.index(label) for label in labels]), groups, n_folds, job.seed)
     probs = np.zeros((len(texts), len(names)))
     for fold in np.unique(folds):
@@ -136,7 +140,7 @@ def calibrated(
     trained: Trained, stage: CalibrateStage, rows: Sequence[Example], seed: int
 ) -> tuple[Trained, dict[str, Any]]:
     """The candidate with its one calibration, and what that did (``optimizers.calibrate.calibration_record``)."""
-    if trained.bundle.weights.predictor is not None:
+    if isinstance(trained.bundle.weights, Predictor):
         # A small classifier looks at every choice by itself, in whatever order they stand.
         stage = replace(stage, rotations=False)
     texts = texts_and_labels(rows)[0]
@@ -200,8 +204,8 @@ def price(final: Trained, texts: Sequence[str], latency_rows: int) -> tuple[NDAr
     }
     if final.n_shortened:
         cost["train_rows_shortened"] = final.n_shortened
-    if bundle.weights.predictor is None:
-        files = size_bytes(bundle.weights.folder) if bundle.weights.folder else 0
+    if not isinstance(bundle.weights, Predictor):
+        files = folder_bytes(bundle.weights.folder) if bundle.weights.folder else 0
         cost["size_bytes"] = files + base_size_bytes(bundle)
         cost["prompt_tokens"] = engine.count_tokens(bundle.prompt.render(texts[0]).text)
     cost |= _remarks(engine, shortened)
@@ -289,7 +293,7 @@ def free_generation(engine: Engine, prompt: Prompt, rows: Sequence[Example], n_r
 
 def base_size_bytes(bundle: Bundle) -> int:
     """Bytes of the base weights; 0 where the bundle brings whole weights of its own, or the base is not on disk."""
-    if bundle.weights.full is not None:
+    if isinstance(bundle.weights, Full):
         return 0
     from labelwright.models.loading import model_folder
 

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from labelwright.data.task import Example, Splits
+from labelwright.files import short_hash
 from workbench.compare import jobs
 from workbench.compare.candidate import Candidate
 from workbench.compare.jobs import CandidateFailedError, Comparison, Record
 from workbench.progress import Display
 from workbench.run.folder import locked
-from workbench.run.identity import short_hash
 
 
 def read_test(splits: Splits) -> tuple[Example, ...]:

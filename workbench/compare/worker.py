@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 
 from labelwright.bundle.store import save
 from labelwright.data.task import Example, texts_and_labels
-from labelwright.engines.protocol import Weights
 from labelwright.errors import LabelwrightError
+from labelwright.files import write_json
+from labelwright.models.weights import Base, Predictor
 from optimizers.stage import Tracker
 from workbench.compare import measure
 from workbench.compare.jobs import Comparison, Job, Record, Say, is_lasting, open_comparison
 from workbench.compare.score import read_test
-from workbench.run.folder import write_json
 from workbench.run.steps import Step
 from workbench.tracking import entries
 from workbench.tracking.entries import StepTracker
@@ -139,7 +139,7 @@ def _of_the_candidate(
 ) -> dict[str, Any]:
     """What is asked of the candidate itself alone: how it writes freely, and how sure it is of rows out of scope."""
     generation: dict[str, float] = {}
-    if final.bundle.weights.predictor is None:
+    if not isinstance(final.bundle.weights, Predictor):
         n_rows = comparison.recipe.compare.generate_rows
         generation = measure.free_generation(final.engine, final.bundle.prompt, test, n_rows)
     outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope], probs)
@@ -147,7 +147,7 @@ def _of_the_candidate(
 
 
 def _free(comparison: Comparison, job: Job, test: Sequence[Example]) -> tuple[dict[str, Any], Any]:
-    weights = Weights(comparison.recipe.model.name)
+    weights = Base(comparison.recipe.model.name)
     engine, style = comparison.engines(weights), comparison.asked(job).style
     return measure.free(engine, comparison.task, weights, style, test, comparison.recipe.compare.latency_rows)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from labelwright.data.task import LETTERS, Task
-from labelwright.engines.protocol import DTYPES
+from labelwright.engines.settings import BACKENDS
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.settings import shown
 from workbench.recipe.fill import unknown_keys
@@ -67,7 +67,7 @@ def _task_faults(recipe: Recipe) -> Iterator[Fault]:
 
 def _model_faults(recipe: Recipe) -> Iterator[Fault]:
     model = recipe.model
-    dtypes = DTYPES.get(model.backend)
+    dtypes = BACKENDS[model.backend].dtypes
     if dtypes and model.dtype not in dtypes:
         yield "model", f"dtype = {shown(model.dtype)}: expected one of {', '.join(map(repr, dtypes))}"
     if model.backend == "openai" and not model.url:

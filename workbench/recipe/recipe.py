@@ -8,9 +8,7 @@ in ``recipe_checks.py``.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 import os
 import re
 import tomllib
@@ -22,11 +20,12 @@ from typing import Annotated, Any, NamedTuple, cast
 from labelwright.data.choices import LabelAs
 from labelwright.data.spelling import Similar
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import BACKENDS, LONG_ROWS, UNEXPANDED_MASS, EngineSettings, device_fault
+from labelwright.engines.settings import EngineSettings, device_fault
 from labelwright.errors import RecipeError
+from labelwright.files import short_hash
 from labelwright.models import names as model_names
 from labelwright.prompt import Style
-from labelwright.settings import BELOW_ONE, Check, Choice, Items, Range, Text, shown
+from labelwright.settings import Check, Items, Range, Text, shown
 from workbench.recipe.faults import Faults, name_fault, store_fault, url_fault
 from workbench.recipe.fill import fill, read_table, unknown_keys
 
@@ -185,20 +184,12 @@ class TaskTable:
 
 
 @dataclass(frozen=True)
-class ModelTable:
+class ModelTable(EngineSettings):
     """``[model]``: "smollm2", a Hugging Face id or a local folder; the rest is ``EngineSettings``."""
 
     name: Needed = "smollm2"
-    backend: Annotated[str, Choice(BACKENDS)] = "transformers"
-    device: Annotated[str, Check(device_fault)] = "auto"
-    dtype: Name = "auto"
-    url: Annotated[str, Text(), Check(url_fault)] = ""
-    long_rows: Annotated[str, Choice(LONG_ROWS)] = "refuse"
-    unexpanded_mass: Annotated[float, BELOW_ONE] = UNEXPANDED_MASS
-    thinking_tokens: Annotated[int, Range(0, 1_000_000)] = 0
-
-    def __post_init__(self) -> None:
-        _ = self.settings  # refuses what the engines would refuse
+    device: Annotated[str, Check(device_fault)] = EngineSettings.device
+    url: Annotated[str, Text(), Check(url_fault)] = EngineSettings.url
 
     @property
     def settings(self) -> EngineSettings:
@@ -360,7 +351,7 @@ class Recipe:
             if getattr(self.data, name) == getattr(DataTable, name):
                 del tables["data"][name]
         tables["seed"] = {"seed": self.seed}
-        return {name: _short_hash(table) for name, table in tables.items()}
+        return {name: short_hash(table) for name, table in tables.items()}
 
 
 TABLES: Mapping[str, type] = {
@@ -524,7 +515,3 @@ def _labels(table: Mapping[str, Any], faults: Faults) -> dict[str, tuple[Label, 
         labels += [label] if label else []
         faults.add("task", [f"label {number}: {fault}" for fault in own])
     return {"labels": tuple(labels)}
-
-
-def _short_hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

@@ -10,7 +10,7 @@ from typing import Any
 
 from labelwright.data.task import Example, Splits
 from labelwright.errors import DataError
-from workbench.run.folder import read_json
+from labelwright.files import read_json
 
 SIDES = ("train", "dev", "calib", "test")
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from labelwright.data.task import Example
+from labelwright.files import write_json, write_text
 from workbench.compare.board import Suspect
 from workbench.compare.candidate import Candidate
 from workbench.compare.jobs import Comparison
 from workbench.recipe.splits import split_summary
 from workbench.report.stages import stage_curves, stage_records, steps_by_name
-from workbench.run.folder import write_json, write_text
 from workbench.run.session import Session
 
 

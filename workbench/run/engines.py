@@ -1,12 +1,14 @@
-"""One warm engine at a time, and what a folder of weights weighs."""
+"""One warm engine at a time."""
 
 from __future__ import annotations
 
 import gc
-from pathlib import Path
 
-from labelwright.bundle.files import folder_digest
-from labelwright.engines.protocol import Engine, EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
+from labelwright.engines.settings import EngineSettings
+from labelwright.files import folder_digest
+from labelwright.models.weights import Weights
 
 
 class Engines:
@@ -37,8 +39,3 @@ class Engines:
         """Let the open engine go."""
         self._engine = self._key = None
         gc.collect()
-
-
-def size_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

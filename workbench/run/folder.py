@@ -8,14 +8,13 @@ the old file or the new one.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from labelwright.errors import LabelwrightError, RecipeError
+from labelwright.files import read_json, sha256_of_file, write_json, write_text
 
 # Where recipes' runs are; and beside the runs of a recipe, which share them, its steps and the comparison's results.
 RUNS = Path("runs")
@@ -35,26 +35,6 @@ _STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")
 
 class RunBusyError(LabelwrightError, RuntimeError):
     """Another process works on the same run."""
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """``write_text`` of indented JSON."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """The value of a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def append_curve(path: Path, step: int, values: Mapping[str, float]) -> None:
@@ -106,6 +86,10 @@ class RunFolder:
         write_json(path / "splits.json", splits_document)
         write_json(path / "state.json", {"steps": [], **state})
         return cls(path)
+
+    def _hashes(self, names: Iterable[str]) -> dict[str, str]:
+        """Of these files, by name; empty for one that is not there."""
+        return {name: sha256_of_file(self.path / name) if (self.path / name).is_file() else "" for name in names}
 
     def save(self) -> None:
         """Write ``state.json``."""
@@ -176,7 +160,7 @@ class RunFolder:
         candidates : mapping of str to str
             Every candidate's key, of the result that the report speaks of.
         """
-        written = {name: _hash(self.path / name) for name in REPORT_FILES}
+        written = self._hashes(REPORT_FILES)
         self.state["compare"] = {"signature": signature, "candidates": dict(candidates), "files": written}
         self.save()
 
@@ -184,7 +168,7 @@ class RunFolder:
         """The newest comparison's report; None where there is none, or one was cut off while its files were written."""
         known = self.state.get("compare") or {}
         files = known.get("files") or {}
-        if not files or any(_hash(self.path / name) != written for name, written in files.items()):
+        if not files or files != self._hashes(files):
             return None
         report: dict[str, Any] = read_json(self.path / "report.json")
         return report
@@ -227,10 +211,6 @@ def locked(folder: Path) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def runs_of(parent: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from labelwright.files import read_json, sha256_of_file, short_hash, write_json
 from labelwright.models.packaged import cache_dir
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,11 +30,6 @@ _VARIABLE = "LABELWRIGHT_IDENTITY"
 _LARGE_BYTES = 1 << 20
 # What this process found, for the processes that work for it.
 _KNOWN: dict[str, dict[str, str]] = {"code": {}, "content": {}}
-
-
-def short_hash(value: Any) -> str:
-    """16 hex digits of a value that JSON can hold; what it cannot hold counts as its text."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def code_version(entries: tuple[str, ...]) -> str:
@@ -198,19 +194,16 @@ def _file_hash(path: Path) -> str:
     kept = cache_dir() / "file-hashes" / f"{short_hash(str(path.absolute()))}.json"
     if about.st_size >= _LARGE_BYTES:
         try:
-            known = json.loads(kept.read_text(encoding="utf-8"))
+            known = read_json(kept)
             if known["stamp"] == stamp:
                 return str(known["sha256"])
         except (OSError, ValueError, KeyError, TypeError):
             pass
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of_file(path)
     if about.st_size >= _LARGE_BYTES:
         try:
             kept.parent.mkdir(parents=True, exist_ok=True)
-            part = kept.with_name(f".{kept.name}.{os.getpid()}")
-            part.write_text(json.dumps({"stamp": stamp, "sha256": found}), encoding="utf-8")
-            part.replace(kept)
+            write_json(kept, {"stamp": stamp, "sha256": found})
         except OSError:
             pass  # It is only hashed again.
     return found

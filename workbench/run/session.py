@@ -14,7 +14,8 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from labelwright.bundle.store import Bundle, load
+from labelwright.bundle.store import load
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Task
 from optimizers.stage import Stage, Tracker
 from workbench.progress import Display

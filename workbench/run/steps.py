@@ -23,17 +23,21 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from labelwright.bundle.store import Bundle, load, save
+from labelwright.bundle.store import load, save
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits, Task
 from labelwright.decide import probabilities
-from labelwright.engines.protocol import BACKENDS, Engine, EngineSettings, Weights
+from labelwright.engines.protocol import Engine
+from labelwright.engines.settings import BACKENDS, EngineSettings
+from labelwright.files import read_json, short_hash, write_json
+from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import evaluate
 from optimizers.stage import Stage, StageContext, Tracker
 from workbench.recipe.splits import split_digest
-from workbench.run.folder import Clock, locked, read_json, write_json
-from workbench.run.identity import code_version, content_of, settings_content, short_hash
+from workbench.run.folder import Clock, locked
+from workbench.run.identity import code_version, content_of, settings_content
 from workbench.run.usage import Load, forget_peak_memory, most, peak_memory_bytes
 
 
@@ -250,7 +254,7 @@ class Steps:
             write_json(step.folder / "done.json", {**cost, "others_busy_cores": load.others_busy_cores})
 
     def _untuned(self, style: Style) -> Bundle:
-        weights = Weights(self._model)
+        weights = Base(self._model)
         prompt = Prompt.for_task(self._task, self._engines(weights).template, style)
         return Bundle(self._task, prompt, weights, Calibration())
 
@@ -261,7 +265,7 @@ class Steps:
         return evaluate(probabilities(bundle, self._engines(bundle.weights), texts), gold, names)
 
     def _code(self, stage: Stage) -> str:
-        return code_version((__name__, type(stage).__module__, BACKENDS[self._settings.backend][0]))
+        return code_version((__name__, type(stage).__module__, BACKENDS[self._settings.backend].module))
 
 
 def settings_of(stage: Stage) -> dict[str, Any]:

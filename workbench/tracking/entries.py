@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.run.folder import append_curve, read_json, write_json
+from labelwright.files import read_json, write_json
+from workbench.run.folder import append_curve
 from workbench.run.steps import Step
 from workbench.tracking.journal import Entry
 

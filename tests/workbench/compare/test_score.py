@@ -16,7 +16,7 @@ from labelwright.bundle.store import load, verify
 from labelwright.classifier import Classifier
 from labelwright.data.task import Example
 from labelwright.decide import probabilities
-from labelwright.engines.protocol import open_engine
+from labelwright.engines.opening import open_engine
 from labelwright.errors import BundleError
 from labelwright.statistics.metrics import accuracy
 from workbench.cli import main

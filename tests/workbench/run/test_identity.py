@@ -161,11 +161,6 @@ def test_another_version_of_a_library_counts(monkeypatch: pytest.MonkeyPatch) ->
     assert {name for name in before if before[name] != after[name]} == {"sft"}
 
 
-def test_a_hash_does_not_depend_on_the_order_of_keys() -> None:
-    assert identity.short_hash({"a": 1, "b": [2]}) == identity.short_hash({"b": [2], "a": 1})
-    assert identity.short_hash({"a": 1}) != identity.short_hash({"a": 2})
-
-
 def test_a_models_content_is_that_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABELWRIGHT_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "model"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from labelwright.bundle.files import folder_digest
+from labelwright.files import folder_digest, write_json
 from workbench.cli import main
-from workbench.run.folder import Clock, RunBusyError, RunFolder, append_curve, read_curves, runs_of, write_json
+from workbench.run.folder import Clock, RunBusyError, RunFolder, append_curve, read_curves, runs_of
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
