@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.scoring.stock import BATCH_ROWS, StockModel
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
-from labelwright.engines.expansion import Expansion
+from labelwright.engines.options.expansion import Expansion
 from labelwright.statistics.calibration import UNCALIBRATED
 
 # Enough for every label of the recipe and its end of turn.

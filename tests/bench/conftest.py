@@ -9,8 +9,9 @@ from tiny import tiny_model_folder
 
 from bench.setting import Setting
 from bench.timing import Measurement
-from labelwright.engines.protocol import EngineSettings, Weights
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 
 RECIPE = """
@@ -41,9 +42,9 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def setting(model):
-    engine = TransformersEngine.open(Weights(str(model)), EngineSettings(device="cpu", dtype="float32"))
+    engine = TransformersEngine.open(Base(str(model)), EngineSettings(device="cpu", dtype="float32"))
     prompt = Prompt.for_task(toy_task(), engine.template, style="code")
-    return Setting(toy_task(), prompt, toy_splits().train, Weights(str(model)), engine)
+    return Setting(toy_task(), prompt, toy_splits().train, Base(str(model)), engine)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from labelwright.data.task import Example
+from labelwright.data.task import Example, group_keys
 from labelwright.errors import DataError
 from labelwright.statistics.intervals import Interval, Resampled, metric_intervals, resample
 from labelwright.statistics.metrics import METRICS, Answers, Ints, answers_of, checked
@@ -202,10 +202,8 @@ def _turned(one: Difference) -> Difference:
 
 
 def _groups(test: Sequence[Example]) -> list[str] | None:
-    """The rows' groups, a row without one being a group of its own; None where no row has one."""
-    if all(row.group is None for row in test):
-        return None
-    return [row.group if row.group is not None else f"\0{row.id}" for row in test]
+    """The rows' groups; None where no row has one, for then rows are drawn in their own order."""
+    return None if all(row.group is None for row in test) else group_keys(test)
 
 
 def _resampled(

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from labelwright.data.task import Example
+from labelwright.data.task import Example, group_keys
 from workbench.compare.board import Leaderboard, Line
 from workbench.report import page_tables
 from workbench.report.markdown import limits
@@ -60,7 +60,7 @@ def report_html(
             verdict=verdict,
             facts=_facts(shipped),
             n_scored=len(scored),
-            n_groups=len({row.group or row.id for row in test}),
+            n_groups=len(set(group_keys(test))),
             n_test=len(test),
             leaderboard=page_tables.leaderboard(board),
             costs=page_tables.costs(board),

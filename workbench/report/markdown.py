@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labelwright.bundle.store import Bundle
-from labelwright.data.task import Example
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Example, group_keys
 from labelwright.statistics.metrics import ece_floor
 from workbench.compare.board import QUALITY, Leaderboard
 from workbench.report import markdown_tables as tables
 from workbench.report.wording import megabytes, milliseconds, percent
-from workbench.run.measure import DISTURBED_CORES
+from workbench.run.usage import DISTURBED_CORES
 
 _LEGEND = """All candidates are calibrated on the same rows (calib); raw is what they say before. In brackets: 95 %
 intervals; of accuracy and other shares Wilson's, of as many independent rows as the groups are worth, of other metrics
@@ -178,7 +178,7 @@ def _remarks(report: Mapping[str, Any], test: Sequence[Example]) -> list[str]:
 
 def limits(report: Mapping[str, Any], board: Leaderboard, test: Sequence[Example]) -> list[str]:
     """What the numbers do not say, and what is particular about how some candidates answered."""
-    n_groups = len({row.group or row.id for row in test})
+    n_groups = len(set(group_keys(test)))
     best = board.line(report["verdict"]["best"]).candidate
     spread = {side for candidate in report["candidates"] for side in candidate["spread"]}
     beyond = ["another split"] * ("split varied" not in spread) + ["another seed of training"] * (not spread)

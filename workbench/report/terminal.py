@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.table import Table
 
+from labelwright.files import read_json
 from labelwright.statistics.intervals import Interval
 from workbench.progress import Display, duration
 from workbench.report.wording import percent
-from workbench.run.folder import read_json
 
 _COLUMNS = (
     "candidate",

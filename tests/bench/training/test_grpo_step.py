@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.training.grpo_step import grpo_step_growth, grpo_step_vs_trl, with_prefix
-from labelwright.engines.protocol import EngineSettings
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 
 

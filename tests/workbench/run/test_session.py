@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from labelwright.bundle.files import folder_digest
+from labelwright.files import folder_digest, write_json
 from workbench.cli import main
-from workbench.run.folder import Clock, RunBusyError, RunFolder, append_curve, read_curves, runs_of, write_json
+from workbench.run.folder import Clock, RunBusyError, RunFolder, append_curve, read_curves, runs_of
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -23,7 +23,8 @@ def the_runs(folder: Path) -> list[Path]:
 
 def results(run: Path) -> dict[str, str]:
     """What must be the same however often the run was interrupted: every bundle, the splits, the test rows."""
-    bundles = {str(path.parent.relative_to(run)): folder_digest(path.parent) for path in run.rglob("bundle.json")}
+    kept = [path / "bundle" for path in run.iterdir() if (path / "bundle").is_dir()]
+    bundles = {str(path.relative_to(run)): folder_digest(path) for path in [*kept, run / "bundle"] if path.is_dir()}
     files = {name: (run / name).read_text() for name in ("splits.json", "rows.jsonl")}
     return {**bundles, **files}
 
@@ -54,7 +55,7 @@ def test_a_killed_demo_continues_and_ends_the_same(
     (run,) = the_runs(tmp_path)
     assert results(run) == undisturbed
     for folder, n_steps in [("1-gepa", 3), ("2-grpo", 5)]:
-        steps = (run / folder / "steps-run.txt").read_text().split()
+        steps = (run / folder / "work" / "steps-run.txt").read_text().split()
         assert steps == [str(step + 1) for step in range(n_steps)], "a step was done again, or left out"
 
 
@@ -128,7 +129,7 @@ def test_a_changed_stage_table_begins_the_interrupted_stage_again(tmp_path: Path
     done = command("optimize", "toy.toml")
     assert "the [gepa] table changed since it was interrupted; it begins again" in done.stdout
     (run,) = the_runs(tmp_path)
-    assert (run / "1-gepa" / "steps-run.txt").read_text().split() == ["1", "2", "3"]
+    assert (run / "1-gepa" / "work" / "steps-run.txt").read_text().split() == ["1", "2", "3"]
 
 
 @pytest.mark.parametrize("verb", ["train", "compare", "export"])
