@@ -245,6 +245,7 @@ LATE = {
     "trl": "seconds",
     "datasets": "seconds; only for rows from a hub",
     "dspy": "seconds",
+    "gepa": "seconds, with what it brings",
     "mlflow": "seconds",
     "alembic": "comes with mlflow, where a store is made",
     "psutil": "comes with mlflow, where a machine is watched",
