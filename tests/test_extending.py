@@ -179,3 +179,27 @@ def test_the_wire_answers(project: Path, compared: Path, scores_server: tuple[st
     assert done.returncode == 2
     assert "gives no scores" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_metric_is_measured_and_shown(
+    project: Path, compared: Path, scores_server: tuple[str, list[dict[str, Any]]]
+):
+    report = json.loads((compared / "report.json").read_text(encoding="utf-8"))
+    for entry in report["candidates"]:
+        found = entry["test"]["spherical"]
+        assert 0 < found["low"] <= found["value"] <= found["high"] <= 1
+    for face in ("report.md", "report.html"):
+        assert "spherical" in (compared / face).read_text(encoding="utf-8")
+    ask = ["-m", "labelwright.cli", "evaluate", str(compared / "bundle"), "--backend", "scores"]
+    done = run(project, compared.parents[2], *ask, "--url", scores_server[0], "--input", "rows.jsonl")
+    assert "spherical" in done.stdout, done.stderr
+
+
+def test_the_table_is_on_every_face(compared: Path):
+    report = json.loads((compared / "report.json").read_text(encoding="utf-8"))
+    n_rows = report["test_rows"]["n_rows"]
+    page = (compared / "report.md").read_text(encoding="utf-8")
+    table = page.split("## Errors\n")[1].split("\n## ")[0]
+    for entry in report["candidates"]:
+        assert f"| {entry['name']} | {round(n_rows * (1 - entry['test']['accuracy']['value']))} | {n_rows} |" in table
+    assert 'id="errors"' in (compared / "report.html").read_text(encoding="utf-8")
