@@ -104,7 +104,7 @@ def reads_of_test(node: ast.AST) -> list[int]:
 def test_only_one_function_reads_the_test_split():
     readers = {name(path) for path in ALL if reads_of_test(tree(path))}
     assert readers == {"workbench/compare/score.py"}
-    functions = [node for node in tree(ROOT / "workbench" / "compare" / "comparison.py").body if reads_of_test(node)]
+    functions = [node for node in tree(ROOT / "workbench" / "compare" / "score.py").body if reads_of_test(node)]
     assert len(functions) == 1
     assert isinstance(functions[0], ast.FunctionDef)
 

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from labelwright.errors import LabelwrightError, RecipeError
+from workbench.report.report import Report
 
 # What a comparison writes for people and for the export.
 REPORT_FILES = ("report.json", "report.md", "report.html", "rows.jsonl")
@@ -163,14 +164,19 @@ class RunFolder:
         self.state["compare"] = {"signature": signature, "candidates": dict(candidates), "files": written}
         self.save()
 
-    def report(self) -> dict[str, Any] | None:
-        """The newest comparison's report; None where there is none, or one was cut off while its files were written."""
+    def report(self) -> Report | None:
+        """The newest comparison's report; None where there is none, or one was cut off while its files were written.
+
+        Raises
+        ------
+        DataError
+            If it is of another version.
+        """
         known = self.state.get("compare") or {}
         files = known.get("files") or {}
         if not files or any(_hash(self.path / name) != written for name, written in files.items()):
             return None
-        report: dict[str, Any] = read_json(self.path / "report.json")
-        return report
+        return Report.from_json(read_json(self.path / "report.json"), str(self.path / "report.json"))
 
     @contextmanager
     def lock(self) -> Iterator[None]:

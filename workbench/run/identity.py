@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _HOUSE = ("labelwright", "programs", "rewards", "optimizers", "baselines", "workbench")
 # Imported by what a candidate imports, and without a part in its numbers: nothing of a candidate is recorded or
 # reported from its process, and what a recipe's tables say of each other is refused before there is one.
-_NEVER_RUN = ("workbench.tracking", "workbench.report", "workbench.compare.verdict", "workbench.recipe.checks")
+_NEVER_RUN = ("workbench.tracking", "workbench.report", "workbench.compare.board", "workbench.recipe.checks")
 # Answered by language models; no small classifier runs in these candidates.
 _NOT_IN_MODELS = (*_NEVER_RUN, "baselines", "labelwright.engines.predictor")
 # What libraries themselves stand on and is not imported by name here.

@@ -35,6 +35,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
 from labelwright.data.task import Example
+from workbench.compare.board import Leaderboard
 from workbench.compare.candidate import Candidate
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
@@ -173,7 +174,7 @@ class Tracking:
         seen[role] = {"digest": digest}
         self._folder.save()
 
-    def comparison(self, table: Mapping[str, Sequence[Any]], report: Mapping[str, Any], files: Sequence[Path]) -> None:
+    def comparison(self, table: Mapping[str, Sequence[Any]], report: Leaderboard, files: Sequence[Path]) -> None:
         """The leaderboard as a table, its numbers as metrics, the report's files and plots as artifacts."""
         # log_table appends to a table that is there: a later comparison gets a file of its own.
         number = self._state["comparisons"] = self._state.get("comparisons", 0) + 1
@@ -181,13 +182,13 @@ class Tracking:
         columns = {key: list(values) for key, values in table.items()}
         self._write({"op": "table", "run": PARENT, "columns": columns, "file": name})
         steps = {step["folder"] for step in self._folder.steps}
-        for candidate in report["candidates"]:
-            values = {f"test.{key}": one["value"] for key, one in candidate.get("test", {}).items() if one is not None}
+        for entry in report.candidates:
+            values = {f"test.{key}": one.value for key, one in entry.test.items()}
             # The store takes no "+" and no "@" in a metric's name.
-            name = candidate["name"].replace("+", "-").replace("@", ":")
+            name = entry.name.replace("+", "-").replace("@", ":")
             self.log_metrics(PARENT, {f"{key}/{name}": value for key, value in values.items()})
-            if candidate.get("step") in steps:
-                self.log_metrics(candidate["step"], values)
+            if entry.step and entry.step in steps:
+                self.log_metrics(entry.step, values)
         for path in files:
             self.log_artifact(PARENT, path, path.name if path.is_dir() else None)
         self._folder.save()

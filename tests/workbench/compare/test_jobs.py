@@ -18,7 +18,7 @@ from labelwright.engines.one_hot import one_hot
 from labelwright.errors import RecipeError
 from labelwright.statistics import calibration
 from labelwright.statistics.metrics import answers
-from workbench.compare import comparison as compare
+from workbench.compare import score as compare
 from workbench.compare.jobs import CandidateFailedError, Comparison, Job, fewer_rows, run_candidate
 from workbench.compare.score import score_candidates, signature
 from workbench.compare.worker import run_jobs

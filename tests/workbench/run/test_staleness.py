@@ -16,7 +16,7 @@ from baselines import BASELINES
 from labelwright.data.task import Splits
 from labelwright.errors import BundleError, DataError, LabelwrightError, MissingExtraError, ModelError, RecipeError
 from workbench.cli import main
-from workbench.compare import comparison as compare
+from workbench.compare import score as compare
 from workbench.compare import worker as candidate_process
 from workbench.compare.jobs import CandidateFailedError, Comparison, Job, is_lasting
 from workbench.compare.score import score_candidates
