@@ -63,11 +63,13 @@ def write_report(
         prompt=work.newest_bundle().prompt.system if work.folder.done_steps() else None,
     )
     drawn = figures(report)
+    # Before the PNGs: a picture is laid out anew for every format, from where the last one left it.
+    page = html(report, drawn)
     save(drawn, path / "plots")
     write_text(path / "rows.jsonl", rows_jsonl(candidates, report, test))
     write_json(path / "report.json", report.to_json())
     write_text(path / "report.md", markdown(report))
-    write_text(path / "report.html", html(report, drawn))
+    write_text(path / "report.html", page)
     files = [path / name for name in ("report.html", "report.md", "report.json", "rows.jsonl", "plots")]
     work.tracking.comparison(mlflow_table(tables(report)[0]), report, files)
     for candidate in candidates:
