@@ -20,7 +20,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from labelwright.data.arrays import encoded_labels, texts_of
 from labelwright.errors import BundleError, DataError
-from labelwright.predictors import Predictor, folder_bytes, load_predictor, save_predictor
+from labelwright.files import folder_bytes
+from labelwright.predictors import Predictor, load_predictor, save_predictor
 from labelwright.predictors.encoders.long_texts import LongTexts
 
 _FILE = "estimator.json"
@@ -71,7 +72,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
 
     # What it costs to train, for the comparison's number of seeds: whether a transformer is trained.
     heavy: ClassVar[bool] = False
-    # What happens to texts of more tokens than an encoder reads, as in ``labelwright.engines.protocol.EngineSettings``.
+    # What happens to texts of more tokens than an encoder reads, as in ``labelwright.engines.settings.EngineSettings``.
     # No parameter: it changes no row that fits, and is said by the recipe for the language model as well.
     long_rows: str = "head"
     labels: Sequence[Any] | None

@@ -13,8 +13,9 @@ from baselines.base import Rows, TextClassifier
 from baselines.tuning import finished, fit_head, model_folder_of, open_network, own_random_state
 from labelwright.errors import MissingExtraError, RecipeError
 from labelwright.predictors.encoders.long_texts import LongTexts
-from labelwright.predictors.encoders.sentence_encoder import DEFAULT, no_progress_bar
+from labelwright.predictors.encoders.sentence_encoder import DEFAULT
 from labelwright.predictors.finetuned import FineTuned
+from labelwright.reading import no_progress_bar
 
 
 class PairsClassifier(TextClassifier):

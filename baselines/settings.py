@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from labelwright.engines.protocol import DTYPES, device_fault
+from labelwright.engines.settings import BACKENDS, device_fault
 from labelwright.settings import ABOVE_ZERO, SHARE, Check, Choice, Items, Range, Text, read_value
 
 Settings = Mapping[str, Any]
@@ -20,7 +20,7 @@ _NAME = Annotated[str, Text(least=1)]
 _RATE = Annotated[float, Range(0, 10, "(]")]
 _COUNT = Annotated[int, Range(1, 1_000_000)]
 _DEVICE = Annotated[str, Check(device_fault)]
-_DTYPE = Annotated[str, Choice(DTYPES["transformers"])]
+_DTYPE = Annotated[str, Choice(BACKENDS["transformers"].dtypes)]
 _DESCRIPTIONS = Mapping[str, str]
 
 NONE: Settings = {}

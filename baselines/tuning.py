@@ -22,9 +22,9 @@ from baselines.base import Rows
 from labelwright.errors import MissingExtraError, ModelError
 from labelwright.models.loading import choose_device, choose_dtype
 from labelwright.predictors.encoders.model_files import find_model
-from labelwright.predictors.encoders.sentence_encoder import DEFAULT, encoder_folder, no_progress_bar
+from labelwright.predictors.encoders.sentence_encoder import DEFAULT, encoder_folder
 from labelwright.predictors.finetuned import FineTuned, Network, Pooling, Tokens, on_device, rounded
-from labelwright.reading import no_prompts
+from labelwright.reading import no_progress_bar, no_prompts
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from bench.results_page import page, shown
 from labelwright.errors import LabelwrightError
+from labelwright.files import read_json, write_json
 from workbench.progress import duration, silence_libraries
-from workbench.run.folder import read_json, write_json
 
 if TYPE_CHECKING:
     from bench.setting import Setting

@@ -17,16 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
-from labelwright.bundle.store import Bundle, load
+from labelwright.bundle.store import load
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import group_keys
 from labelwright.decide import probabilities
-from labelwright.engines.protocol import Engine, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError, LabelwrightError
 from labelwright.statistics.proportions import share_interval
 from workbench.progress import silence_libraries
 from workbench.recipe.recipe import read_recipe
-from workbench.recipe.rows import make_splits
+from workbench.recipe.rows import make_splits, read_rows
 from workbench.report.wording import percent
-from workbench.run.session import RUNS, read_rows
+from workbench.run.folder import RUNS
 
 SEED = 0
 # What a row says at its end; {label} is the label that it asks for.
@@ -57,7 +60,7 @@ def measure(recipe_path: Path, folders: Sequence[Path]) -> None:
     recipe = read_recipe(recipe_path)
     dev = make_splits(read_rows(recipe), recipe.splits, recipe.seed).for_tuning().dev
     texts = [row.text for row in dev]
-    groups = [row.group if row.group is not None else f"row {row.id}" for row in dev]
+    groups = group_keys(dev)
     found = [(folder.name, folder) for folder in folders] or list(kept_bundles(RUNS / recipe.name / "candidates"))
     if not found:
         raise DataError(

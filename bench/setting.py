@@ -9,13 +9,12 @@ import numpy as np
 
 from labelwright.bundle.store import load
 from labelwright.data.task import Example, Task
-from labelwright.engines.protocol import Weights
 from labelwright.engines.transformers import TransformersEngine
+from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt, Rendered
 from workbench.recipe.recipe import read_recipe
-from workbench.recipe.rows import make_splits
-from workbench.run.folder import runs_of
-from workbench.run.session import RUNS, read_rows, task_of
+from workbench.recipe.rows import make_splits, read_rows, task_of
+from workbench.run.folder import RUNS, runs_of
 
 SEED = 0
 
@@ -66,7 +65,7 @@ def open_setting(path: Path) -> Setting:
     examples = [*splits.train, *splits.dev]
     order = np.random.default_rng(SEED).permutation(len(examples))
     task = task_of(recipe, rows)
-    weights = Weights(recipe.model.name)
+    weights = Base(recipe.model.name)
     engine = TransformersEngine.open(weights, recipe.model.settings)
     prompt = Prompt.for_task(task, engine.template, recipe.task.style)
     return Setting(task, prompt, tuple(examples[i] for i in order), weights, engine, path)

@@ -15,10 +15,12 @@ MEMORY_GOAL = 1.1
 FEW_ROWS, MANY_ROWS = 100, 10_000
 
 _FIRST_ROW = """
-from labelwright.engines.protocol import EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.data.task import Label
-engine = open_engine(Weights({base!r}), EngineSettings(device={device!r}, dtype={dtype!r}))
+engine = open_engine(Base({base!r}), EngineSettings(device={device!r}, dtype={dtype!r}))
 prompt = Prompt({instructions!r}, tuple(map(Label, {names!r})), style={style!r}, template=engine.template)
 """
 _ONE = _FIRST_ROW + "engine.score([prompt.render({text!r})], prompt.options)"

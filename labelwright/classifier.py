@@ -15,13 +15,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.bundle.store import Bundle, load
+from labelwright.bundle.store import load
+from labelwright.bundle.types import Bundle
 from labelwright.data.arrays import encoded_labels, texts_of
 from labelwright.data.choices import lettered, split_lettered
 from labelwright.data.task import Label, Task
 from labelwright.decide import log_scores, probabilities
-from labelwright.engines.protocol import Engine, EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, MissingExtraError, RecipeError
+from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration, fit_calibration
 from labelwright.statistics.metrics import answers
@@ -47,7 +51,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
     style : {"name", "code"}, default="name"
         Whether it answers with a label's name or a two-letter code.
     device, dtype : str, default="auto"
-        As in ``labelwright.engines.protocol.open_engine``.
+        As in ``labelwright.engines.opening.open_engine``.
     abstain_below : float, optional
         In [0, 1]. ``predict`` answers None where the highest probability is lower; without it, never.
 
@@ -131,7 +135,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         texts = texts_of(X)
         classes, gold = encoded_labels(y, len(texts))
         task = Task("classifier", self.instructions, tuple(Label(str(name)) for name in classes))
-        weights = Weights(self.model)
+        weights = Base(self.model)
         engine = self._engine(weights)
         bundle = Bundle(task, Prompt.for_task(task, engine.template, self.style), weights, Calibration())
         calibration = fit_calibration(log_scores(bundle, engine, texts), gold)

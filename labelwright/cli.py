@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from labelwright import console
 from labelwright.errors import DataError, RecipeError
+from labelwright.models.weights import Predictor
 from labelwright.plain_text import printable
 
 if TYPE_CHECKING:
-    from labelwright.bundle.store import Bundle
+    from labelwright.bundle.types import Bundle
     from labelwright.data.records import Fault, Row
     from labelwright.engines.protocol import Engine
 
@@ -226,7 +227,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     from labelwright.bundle.store import load
     from labelwright.data.choices import over_letters
-    from labelwright.data.task import read_examples, with_labels_of
+    from labelwright.data.task import group_keys, read_examples, with_labels_of
     from labelwright.statistics.intervals import bootstrap_intervals
     from labelwright.statistics.metrics import answers
 
@@ -245,8 +246,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     n_silent = int((answers(probs) < 0).sum())
     _remarks(engine, n_silent)
     gold = np.array([names.index(example.label) for example in examples])
-    # A row without a group is a group of its own.
-    groups = [example.group or f"row {n}" for n, example in enumerate(examples)] if arguments.group_column else None
+    groups = group_keys(examples) if arguments.group_column else None
     metrics = bootstrap_intervals(probs, gold, groups)
     if arguments.json:
         numbers = {name: interval._asdict() for name, interval in metrics.items()}
@@ -295,10 +295,11 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
     from labelwright.bundle.store import load
-    from labelwright.engines.protocol import EngineSettings, open_engine
+    from labelwright.engines.opening import open_engine
+    from labelwright.engines.settings import EngineSettings
 
     bundle = load(arguments.bundle)
-    if bundle.weights.predictor is not None:
+    if isinstance(bundle.weights, Predictor):
         _refuse_model_options(arguments, bundle.weights.base)
     settings = EngineSettings(
         backend=arguments.backend,

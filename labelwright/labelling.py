@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.choices import lettered, read_choices, split_lettered
 from labelwright.data.records import Fault, Row, refusal, text_of
 from labelwright.decide import probabilities

@@ -64,6 +64,22 @@ def no_prompts() -> Iterator[None]:
 
 
 @contextmanager
+def no_progress_bar() -> Iterator[None]:
+    """Loading takes a second; transformers' bar and remarks would break up the display of whoever is running."""
+    from transformers.utils import logging as bars
+
+    shown, verbosity = bars.is_progress_bar_enabled(), bars.get_verbosity()
+    bars.disable_progress_bar()
+    bars.set_verbosity_error()
+    try:
+        yield
+    finally:
+        bars.set_verbosity(verbosity)
+        if shown:
+            bars.enable_progress_bar()
+
+
+@contextmanager
 def opening(path: Path) -> Iterator[None]:
     """Whatever is raised inside becomes a BundleError about ``path``; errors of the house pass as they are.
 

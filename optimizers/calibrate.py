@@ -9,16 +9,16 @@ it returns is what is measured and what ships. Weights and prompt stay.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
-from labelwright.bundle.store import Bundle
-from labelwright.data.task import Example, Splits
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Example, Splits, group_keys
 from labelwright.errors import DataError, RecipeError
+from labelwright.files import replacing
 from labelwright.settings import ABOVE_ZERO, Items, Range, check
 from labelwright.statistics.calibration import Calibration, abstain_threshold, cross_validated_paths, fit_calibration
 from labelwright.statistics.metrics import Floats, Ints, accuracy, ece, log_loss
@@ -93,7 +93,7 @@ def best_calibration(
         Log-probabilities, up to a constant a row; -inf is allowed and stays impossible.
     gold : int ndarray of shape (n_rows,)
     groups : sequence of str, optional
-        Rows of one group stay on one side of every fold; see ``row_groups``.
+        Rows of one group stay on one side of every fold; see ``labelwright.data.task.group_keys``.
     penalties : sequence of float, each above 0
     n_folds : int, at least 2
     progress : callable, optional
@@ -227,7 +227,7 @@ class CalibrateStage:
             raise RecipeError(
                 "[calibrate] rotations = true: only rows that bring their own choices have an order to turn"
             )
-        gold, groups = gold_of(bundle, rows), row_groups(rows)
+        gold, groups = gold_of(bundle, rows), group_keys(rows)
         base = uncalibrated(bundle)
         numbers: dict[str, float] = {}
         begun = time.perf_counter()
@@ -314,11 +314,6 @@ def calibration_record(bundle: Bundle) -> dict[str, Any] | None:
     }
 
 
-def row_groups(rows: Sequence[Example]) -> list[str]:
-    """The group of each row; a row without one is its own."""
-    return [f"row {row.id}" if row.group is None else f"group {row.group}" for row in rows]
-
-
 def _reporter(context: StageContext) -> Callable[[int, int, Tried], None]:
     """Each one's log loss as a curve, and the lowest so far for who is waiting."""
     lowest = math.inf
@@ -348,7 +343,6 @@ def _plot(folder: Path, raw: Floats, best: Tried, gold: Ints) -> Path:
     from optimizers.reliability_plot import draw_reliability
 
     path = folder / "reliability.png"
-    part = path.with_name("reliability.part.png")
-    draw_reliability({"uncalibrated": raw, f"{best.variant}, cross-validated": best.probs}, gold, part)
-    os.replace(part, path)
+    with replacing(path) as part:
+        draw_reliability({"uncalibrated": raw, f"{best.variant}, cross-validated": best.probs}, gold, part)
     return path

@@ -12,8 +12,8 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from labelwright.bundle.store import Bundle
-from labelwright.data.task import Example, Splits, by_label
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Example, Splits, by_label, group_keys
 from labelwright.errors import DataError
 from labelwright.neighbours import Demo
 from labelwright.prompt import Prompt
@@ -86,8 +86,10 @@ def typical_rows(rows: Sequence[Example], encoder: str) -> dict[str, list[Exampl
         vectors = opened.embed([row.text for row in own], remember=True)
         nearness = vectors @ vectors.mean(axis=0)
         order = [own[i] for i in np.argsort(-nearness, kind="stable")]
-        first_of_group = {row.group or f"row {row.id}": row for row in reversed(order)}
-        fresh = [row for row in order if first_of_group[row.group or f"row {row.id}"] is row]
+        first_of_group: dict[str, Example] = {}
+        for row, key in zip(order, group_keys(order), strict=True):
+            first_of_group.setdefault(key, row)
+        fresh = list(first_of_group.values())
         ranked[label] = [*fresh, *(row for row in order if row not in fresh)]
     return ranked
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated, ClassVar
 
-from labelwright.bundle.store import Bundle
-from labelwright.data.task import Splits
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Splits, group_keys
 from labelwright.errors import DataError, RecipeError
 from labelwright.neighbours import Neighbours
 from labelwright.settings import Items, Range, Text, check
@@ -62,7 +62,7 @@ class NeighboursStage:
         context.tracker.params(asdict(self))
         pool = tuple((row.text, row.label) for row in splits.train)
         number: dict[str, int] = {}
-        groups = tuple(number.setdefault(row.group or f"row {row.id}", len(number)) for row in splits.train)
+        groups = tuple(number.setdefault(key, len(number)) for key in group_keys(splits.train))
         candidates = [
             ({"k": k}, replace(bundle.prompt, neighbours=Neighbours(pool, k, self.encoder, groups)))
             for k in sorted(set(self.k))

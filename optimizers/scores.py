@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from labelwright.bundle.files import folder_digest
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
 from labelwright.decide import log_scores
-from labelwright.engines.protocol import Weights
+from labelwright.files import folder_digest, replacing
+from labelwright.models.weights import Adapter, Full, Predictor, Weights
 from labelwright.statistics.metrics import Floats, Ints
 from optimizers.stage import StageContext
 
@@ -54,9 +53,8 @@ def kept_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext, 
         context.tracker.progress(start, len(texts), f"scoring {name}")
         parts.append(log_scores(bundle, engine, texts[start : start + _SLICE_ROWS]))
     scores = np.concatenate(parts)
-    part = path.with_name(f"{name}_scores.part.npz")
-    np.savez(part, scores=scores, ids=np.array([row.id for row in rows]), key=np.array(key))
-    os.replace(part, path)
+    with replacing(path) as part:
+        np.savez(part, scores=scores, ids=np.array([row.id for row in rows]), key=np.array(key))
     return scores
 
 
@@ -65,7 +63,8 @@ def content_of(weights: Weights) -> str:
 
     A folder whose files were replaced holds other weights; the same files elsewhere are the same.
     """
-    folders: list[Path | None] = [Path(weights.base), weights.adapter, weights.full, weights.predictor]
+    folders: list[Path | None] = [Path(weights.base)]
+    folders += [weights.folder if isinstance(weights, kind) else None for kind in (Adapter, Full, Predictor)]
     # A base that is a folder is called by its place, and that says nothing.
     name = "" if Path(weights.base).is_dir() else weights.base
     return "\n".join([name, *(folder_digest(one) if one is not None and one.is_dir() else "" for one in folders)])

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Label, Splits, Task
-from labelwright.engines.protocol import Weights
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt, Rendered, Template
 from labelwright.statistics.calibration import Calibration
 
@@ -92,4 +92,4 @@ def toy_splits() -> Splits:
 def toy_bundle(engine: FakeEngine | None = None) -> Bundle:
     task = toy_task()
     template = (engine or FakeEngine()).template
-    return Bundle(task, Prompt.for_task(task, template), Weights("fake"), Calibration())
+    return Bundle(task, Prompt.for_task(task, template), Base("fake"), Calibration())

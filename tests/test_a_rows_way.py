@@ -9,11 +9,14 @@ import torch
 from fakes import toy_splits, toy_task
 from tiny import tiny_model_folder
 
-from labelwright.bundle.store import Bundle, load, save
+from labelwright.bundle.store import load, save
+from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.cli import main
 from labelwright.decide import probabilities
-from labelwright.engines.protocol import EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 from optimizers.training.loop import Objective
@@ -46,7 +49,7 @@ class Recorder:
 
 @pytest.fixture(scope="module", params=["llama", "qwen3"])
 def house(request, tmp_path_factory):
-    weights = Weights(str(tiny_model_folder(tmp_path_factory.mktemp("model"), request.param)))
+    weights = Base(str(tiny_model_folder(tmp_path_factory.mktemp("model"), request.param)))
     engine = Recorder(open_engine(weights, EngineSettings(device="cpu", dtype="float32")))
     bundle = Bundle(
         toy_task(), Prompt.for_task(toy_task(), engine.template), weights, Calibration(1.7, (0.1, 0.0, -0.1))

@@ -10,8 +10,11 @@ from typing import Any
 
 from fakes import toy_splits, toy_task
 
-from labelwright.bundle.store import Bundle
-from labelwright.engines.protocol import Engine, EngineSettings, Weights, open_engine
+from labelwright.bundle.types import Bundle
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
+from labelwright.engines.settings import EngineSettings
+from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 
@@ -45,6 +48,6 @@ def open_float32(weights: Weights) -> Engine:
 
 def untuned(folder: Path) -> Bundle:
     """The toy task, answered in codes, over the model in a folder."""
-    weights = Weights(str(folder))
+    weights = Base(str(folder))
     prompt = Prompt.for_task(toy_task(), open_float32(weights).template, style="code")
     return Bundle(toy_task(), prompt, weights, Calibration(2.0))

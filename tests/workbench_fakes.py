@@ -18,11 +18,14 @@ from typing import Any, ClassVar
 import numpy as np
 from fakes import WORDS, FakeEngine, toy_examples
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits
 from labelwright.decide import log_scores
-from labelwright.engines.protocol import Engine, EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import MissingExtraError, RecipeError
+from labelwright.models.weights import Adapter, Predictor, Weights
 from optimizers.calibrate import CalibrateStage
 from optimizers.stage import StageContext
 
@@ -108,7 +111,7 @@ class FakeGrpo:
         adapter.mkdir(exist_ok=True)
         save_file({"delta": np.full(4, self.steps, dtype=np.float32)}, adapter / "adapter_model.safetensors")
         (adapter / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}), encoding="utf-8")
-        return bundle.with_stage({"stage": self.name}, weights=Weights(bundle.weights.base, adapter=adapter))
+        return bundle.with_stage({"stage": self.name}, weights=Adapter(bundle.weights.base, adapter))
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ def _count_to(n_steps: int, stage: str, context: StageContext) -> None:
 
 def _open_fake(weights: Weights, settings: EngineSettings) -> Engine:
     """The fake in a language model's place; a small classifier answers for itself."""
-    return FakeEngine() if weights.predictor is None else open_engine(weights, settings)
+    return FakeEngine() if not isinstance(weights, Predictor) else open_engine(weights, settings)
 
 
 def _absent(task: Any, seed: int) -> Any:
@@ -166,14 +169,15 @@ def _broken(task: Any, seed: int) -> Any:
     raise ZeroDivisionError("no candidate is so broken")
 
 
-def run_candidate_here(recipe: Path, run: Path, name: str, log: Path, say: Callable[[int, int, str], None]) -> None:
+def run_candidate_here(
+    recipe: Path, run: Path, name: str, log: Path, say: Callable[[int, int, str], None], record: Callable[[Any], Any]
+) -> None:
     """A candidate's jobs in this process, where the fakes are."""
-    from workbench.compare.jobs import CandidateFailedError, is_lasting
+    from workbench.compare.jobs import CandidateFailedError, is_lasting, open_comparison
     from workbench.compare.worker import run_jobs
-    from workbench.run.session import open_comparison
 
     try:
-        run_jobs(open_comparison(recipe, run), name, say)
+        run_jobs(open_comparison(recipe, run), name, say, record)
     except Exception as error:
         raise CandidateFailedError(str(error), is_lasting(error)) from error
 
@@ -185,7 +189,7 @@ def install(set_attribute: Callable[..., None]) -> None:
     from workbench.compare import jobs
     from workbench.recipe import recipe
     from workbench.run import engines
-    from workbench.run import measure as measuring
+    from workbench.run import usage as measuring
 
     set_attribute(measuring, "LOOK_ON_S", 0.0)
     stages = {name: ("workbench_fakes", f"Fake{name.capitalize()}") for name in ("gepa", "grpo", "calibrate", "sft")}
@@ -227,7 +231,7 @@ def without_tracking(set_attribute: Callable[..., None]) -> None:
         def __exit__(self, *arguments: Any) -> None: ...
 
         def __getattr__(self, name: str) -> Any:
-            return (lambda *a, **k: self) if name in ("opened", "stage") else (lambda *a, **k: None)
+            return (lambda *a, **k: self) if name in ("opened", "step") else (lambda *a, **k: None)
 
     set_attribute(run, "open_tracking", Silent)
 

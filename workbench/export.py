@@ -7,22 +7,23 @@ is fitted here.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labelwright.bundle.files import HASHES, folder_digest, recover
+from labelwright.bundle.files import HASHES, recover
 from labelwright.bundle.store import load, save, verify
 from labelwright.data.task import Example, by_label
-from labelwright.engines.protocol import Weights
 from labelwright.errors import BundleError, RecipeError
-from workbench.compare.jobs import Comparison
-from workbench.run.engines import size_bytes
+from labelwright.files import folder_bytes, folder_digest, sha256_of_file
+from labelwright.models.weights import Adapter, Full
+from workbench.compare.jobs import Comparison, comparison_of
+from workbench.recipe.recipe import Pipeline
 from workbench.run.folder import RunFolder
 from workbench.run.session import Session
+from workbench.run.steps import settings_of
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,12 @@ def export_bundle(session: Session) -> Path:
     bundle = replace(load(source.folder), unexpanded_mass=model.unexpanded_mass, long_rows=model.long_rows)
     measured, merged = bundle.weights, folder / ".merged"
     try:
-        if table.merge and bundle.weights.adapter is not None:
+        if table.merge and isinstance(bundle.weights, Adapter):
             from labelwright.models.loading import save_merged
 
             shutil.rmtree(merged, ignore_errors=True)
             save_merged(bundle.weights, merged)
-            bundle = replace(bundle, weights=Weights(bundle.weights.base, full=merged))
+            bundle = replace(bundle, weights=Full(bundle.weights.base, merged))
         # What was measured answers the golden rows: where merging rounds the weights, the check below says how much.
         saved = save(bundle, target, engine=session.engines(measured), golden=golden, test=source.test)
     finally:
@@ -88,7 +89,7 @@ def export_bundle(session: Session) -> Path:
         "settings": settings,
         "bundle": bundle_identity(target),
         "model_uri": uri,
-        "size_bytes": size_bytes(target),
+        "size_bytes": folder_bytes(target),
     }
     session.folder.save()
     display.progress(3, 3, f"{found.n_golden} golden rows, largest difference {found.max_difference:.2g}")
@@ -120,7 +121,7 @@ def exported(folder: RunFolder) -> dict[str, Any] | None:
 def bundle_identity(folder: Path) -> str:
     """A hash of a bundle's table of hashes; empty where there is no bundle."""
     path = folder / HASHES
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return sha256_of_file(path) if path.is_file() else ""
 
 
 def newest_step(session: Session) -> str:
@@ -137,7 +138,8 @@ def source_of_export(session: Session) -> Source:
     RecipeError
         If nothing was compared yet, that candidate is not among what was, it failed, or it has changed since.
     """
-    wanted, comparison = session.recipe.export.candidate, session.comparison()
+    wanted = session.recipe.export.candidate
+    comparison = comparison_of(session.recipe, session.folder, session.rows, session.splits)
     report = session.folder.report()
     if not wanted:
         done = session.folder.done_steps()
@@ -145,8 +147,7 @@ def source_of_export(session: Session) -> Source:
             raise RecipeError(
                 "the run has no step of its own to export: name a candidate, as in make export CANDIDATE=ship"
             )
-        own = next(name for name, step in comparison.own_steps.items() if step is done[-1])
-        return _compared(session, comparison, own, "") or Source("", session.folder.bundle_path(done[-1]), None)
+        return _newest(session, comparison) or Source("", session.folder.bundle_path(done[-1]), None)
     if report is None:
         raise RecipeError(f"export of candidate {wanted!r}: nothing is compared yet; run make compare first")
     name = {"best": report.verdict.best, "ship": report.verdict.ship}.get(wanted, wanted)
@@ -157,6 +158,20 @@ def source_of_export(session: Session) -> Source:
     if found is None:
         raise RecipeError(f"export of candidate {name!r}: what it was made of changed since; run make compare again")
     return found
+
+
+def _newest(session: Session, comparison: Comparison) -> Source | None:
+    """The run's newest step as it was compared; None where what was compared is another tuning or calibration."""
+    last = session.folder.done_steps()[-1]
+    tuning = [step for step in session.folder.done_steps() if step["stage"] not in ("untuned", "calibrate")]
+    name = Pipeline(tuple(step["stage"] for step in tuning)).name
+    if name not in comparison.names:
+        return None
+    steps = comparison.steps(comparison.jobs(name)[0])
+    alike = [step.key for step in steps] == [step["key"] for step in tuning]
+    if last["stage"] == "calibrate":
+        alike &= last["settings"] == settings_of(comparison.calibration())
+    return _compared(session, comparison, name, "") if alike else None
 
 
 def _compared(session: Session, comparison: Comparison, name: str, candidate: str) -> Source | None:

@@ -6,8 +6,9 @@ import numpy as np
 
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
-from labelwright.engines.protocol import EngineSettings, Weights
+from labelwright.engines.settings import EngineSettings
 from labelwright.models.loading import load_tokenizer
+from labelwright.models.weights import Base
 from labelwright.statistics.calibration import UNCALIBRATED
 
 GOAL = 2.0
@@ -26,7 +27,7 @@ def score_vs_llamacpp(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Me
 
     prompts, options, engine = setting.rendered(n_rows), setting.prompt.options, setting.engine
     gguf = cached_gguf(saved_merged(setting.weights), "q8_0")
-    tokenizer = load_tokenizer(Weights(setting.weights.base))
+    tokenizer = load_tokenizer(Base(setting.weights.base))
     settings = EngineSettings(backend="llamacpp")
 
     def opened(slots: int) -> LlamaCppEngine:

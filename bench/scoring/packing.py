@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
 from bench.training.stock import BATCH_ROWS, StockModel
-from labelwright.engines.expansion import Expansion
+from labelwright.engines.options.expansion import Expansion
 from labelwright.statistics.calibration import UNCALIBRATED
 
 # Enough for every label of the recipe and its end of turn.

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
-from labelwright.engines.protocol import EngineSettings
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import ModelError
 from labelwright.statistics.calibration import UNCALIBRATED
 

@@ -16,7 +16,7 @@ from torch.utils.data import RandomSampler
 from bench.setting import SEED, Setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
 from bench.training.grpo_step import step_of
-from labelwright.data.task import Example
+from labelwright.data.task import Example, group_keys
 from labelwright.decide import calibrated
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.models.loading import load_model
@@ -156,9 +156,10 @@ def _shared(setting: Setting, folder: Path, n_rows: int, steps: int, learning_ra
 
 def _apart(examples: Sequence[Example]) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Rows to train on and rows to measure on; groups stay whole."""
-    groups = list(dict.fromkeys(example.group or example.id for example in examples))
+    keys = group_keys(examples)
+    groups = list(dict.fromkeys(keys))
     aside = set(groups[: max(1, round(DEV_SHARE * len(groups)))])
-    held = [(example.group or example.id) in aside for example in examples]
+    held = [key in aside for key in keys]
     train = tuple(example for example, out in zip(examples, held, strict=True) if not out)
     return train, tuple(example for example, out in zip(examples, held, strict=True) if out)
 

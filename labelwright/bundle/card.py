@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from labelwright import predictors
+from labelwright.bundle.types import Bundle
+from labelwright.models.weights import Adapter, Base, Full, Predictor
 from labelwright.plain_text import escaped
 
-if TYPE_CHECKING:
-    from labelwright.bundle.store import Bundle
-
 _HEAD_ROWS = 40
+_MADE_AS = {Base: "a prompt for", Adapter: "a LoRA adapter over", Full: "all weights, tuned from"}
 _PREDICTORS = {
     "prior": "answers every text with the same probabilities, the shares of the labels among the training rows",
     "ngrams": "a linear model on n-grams of words or characters",
@@ -51,15 +51,15 @@ def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = Non
 def _front_matter(bundle: Bundle) -> str:
     # JSON strings are YAML strings, so names with colons or quotes stay one value.
     lines = ["library_name: labelwright", "pipeline_tag: text-classification"]
-    if bundle.weights.predictor is None:
+    if not isinstance(bundle.weights, Predictor):
         lines.append(f"base_model: {json.dumps(bundle.weights.base)}")
     return "\n".join(["---", *lines, "---"])
 
 
 def _what(bundle: Bundle) -> str:
     weights, n_labels = bundle.weights, len(bundle.task.names)
-    if weights.predictor is not None:
-        kind, _ = predictors.kind_and_labels(weights.predictor)
+    if isinstance(weights, Predictor):
+        kind, _ = predictors.kind_and_labels(weights.folder)
         what = _PREDICTORS.get(kind, kind)
         of = f"up to {n_labels} choices of each row" if bundle.task.by_row else f"{n_labels} labels"
         return (
@@ -67,7 +67,7 @@ def _what(bundle: Bundle) -> str:
             f"The answer is always one of the {'choices' if bundle.task.by_row else 'labels'}, with a probability for "
             f"each."
         )
-    kind = "a LoRA adapter over" if weights.adapter else "all weights, tuned from" if weights.full else "a prompt for"
+    kind = _MADE_AS[type(weights)]
     answer = "the name" if bundle.prompt.style == "name" else "a two-letter code"
     return (
         f"A classifier of texts into {len(bundle.task.labels)} labels: {kind} the base model `{weights.base}`, which "
@@ -86,8 +86,9 @@ def _use(bundle: Bundle, n_golden: int) -> str:
 
 def needed_package(bundle: Bundle) -> str:
     """What ``pip install`` takes to answer with a bundle on the command line, quoted for a shell where it must be."""
-    folder, extra = bundle.weights.predictor, "transformers"
-    if folder is not None:
+    extra = "transformers"
+    if isinstance(bundle.weights, Predictor):
+        folder = bundle.weights.folder
         extra = predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0], "")
         if predictors.external_model(folder).startswith("model2vec:"):
             extra = "sklearn,model2vec"
@@ -135,7 +136,7 @@ def _number(value: Any) -> str:
 
 
 def _history(bundle: Bundle) -> str:
-    if not bundle.history and bundle.weights.predictor is not None:
+    if not bundle.history and isinstance(bundle.weights, Predictor):
         return "Trained on the training rows."
     if not bundle.history:
         return "Untuned: the task's own instructions, the base model as it is."
@@ -154,12 +155,12 @@ def _limits(bundle: Bundle) -> str:
         if calibrated
         else "Probabilities are not calibrated: they rank well, but are not frequencies.",
     ]
-    folder = bundle.weights.predictor
+    folder = bundle.weights.folder if isinstance(bundle.weights, Predictor) else None
     if folder is None or predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0]) in ("transformers", "gliclass"):
         limits.append(
             "Probabilities can differ by some hundredths between machines and number formats (bfloat16, float32)."
         )
-    if folder is None and bundle.weights.full is None:
+    if isinstance(bundle.weights, Base | Adapter):
         limits.append(f"The base model is not in this folder: `{bundle.weights.base}` is fetched, or found, by name.")
     if folder is not None and (external := predictors.external_model(folder)):
         name = "all-MiniLM-L6-v2" if external == "minilm" else external

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,16 +20,15 @@ from labelwright.bundle.files import (
     refuse_foreign,
     require_complete,
 )
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import LONG_ROWS, UNEXPANDED_MASS, Weights
+from labelwright.engines.settings import LONG_ROWS, EngineSettings
 from labelwright.errors import BundleError
+from labelwright.models.weights import Adapter, Base, Full, Predictor, Weights
 from labelwright.neighbours import Neighbours
 from labelwright.prompt import Prompt, Template
 from labelwright.reading import check_tensors
 from labelwright.statistics.calibration import Calibration
-
-if TYPE_CHECKING:
-    from labelwright.bundle.store import Bundle
 
 FORMAT = "labelwright-bundle"
 VERSION = 1
@@ -40,8 +39,9 @@ _MOST_TOKENS = 2**20
 
 
 class Kind(NamedTuple):
-    """Where weights of one kind lie in a bundle, which files may be there, and which must be."""
+    """Where weights of one type lie in a bundle, which files may be there, and which must be."""
 
+    type: type[Adapter] | type[Full] | type[Predictor]
     folder: str
     suffixes: frozenset[str]
     required: str
@@ -49,20 +49,16 @@ class Kind(NamedTuple):
 
 
 KINDS = {
-    "adapter": Kind("adapter", ADAPTER_SUFFIXES, "adapter_config.json"),
-    "full": Kind("model", MODEL_SUFFIXES, "config.json"),
+    "adapter": Kind(Adapter, "adapter", ADAPTER_SUFFIXES, "adapter_config.json"),
+    "full": Kind(Full, "model", MODEL_SUFFIXES, "config.json"),
     # What it learned may be JSON, or scikit-learn's, through skops.
-    "predictor": Kind("predictor", PREDICTOR_SUFFIXES, predictors.FILE, needs_tensors=False),
+    "predictor": Kind(Predictor, "predictor", PREDICTOR_SUFFIXES, predictors.FILE, needs_tensors=False),
 }
 
 
 def weights_kind(weights: Weights) -> str:
-    """base, adapter, full or predictor. Raises BundleError where weights have more than one of the latter."""
-    given = {kind: folder for kind in KINDS if (folder := getattr(weights, kind)) is not None}
-    if len(given) > 1:
-        found = " and ".join(f"{kind} ({folder})" for kind, folder in given.items())
-        raise BundleError(f"weights have more than one of {', '.join(KINDS)}: {found}; keep one")
-    return next(iter(given), "base")
+    """base, adapter, full or predictor."""
+    return next((name for name, kind in KINDS.items() if isinstance(weights, kind.type)), "base")
 
 
 def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -142,10 +138,10 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     if tuple(label.name for label in prompt.labels) != task.names or n_biases not in (0, n_labels):
         raise BundleError(f"{folder}: prompt or calibration do not fit the task's {n_labels} labels; export again")
     # Older bundles do not say it.
-    mass = content.get("unexpanded_mass", UNEXPANDED_MASS)
+    mass = content.get("unexpanded_mass", EngineSettings.unexpanded_mass)
     if isinstance(mass, bool) or not isinstance(mass, int | float) or not 0 <= mass < 1:
         raise BundleError(f"{folder}: unexpanded_mass is {mass!r}, expected a share in [0, 1); export the bundle again")
-    long_rows = content.get("long_rows", LONG_ROWS[0])
+    long_rows = content.get("long_rows", EngineSettings.long_rows)
     if long_rows not in LONG_ROWS:
         raise BundleError(f"{folder}: long_rows is {long_rows!r}, expected one of {LONG_ROWS}; export the bundle again")
     # Bundles from before there were thoughts do not name them.
@@ -170,7 +166,7 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
     base, kind = _text(content["base"]), _text(content["kind"])
     if kind == "base":
-        return Weights(base)
+        return Base(base)
     if kind not in KINDS:
         raise BundleError(
             f"{folder}: weights of kind {kind!r}; this version knows base, {', '.join(KINDS)}: install the version "
@@ -184,7 +180,7 @@ def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
     refuse_code(place)
     for path in sorted(place.glob("*.safetensors")):
         check_tensors(path)
-    return Weights(base, **{kind: place})
+    return of_kind.type(base, place)
 
 
 def _labels_json(labels: Sequence[Label]) -> list[dict[str, str]]:

@@ -5,7 +5,6 @@ Knows nothing of what the files mean; ``labelwright.bundle.store`` does.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from labelwright.errors import BundleError
+from labelwright.files import sha256_of_file
 from labelwright.reading import AGAIN, one_line, read_json, read_object, require_file
 
 HASHES = "hashes.json"
@@ -149,7 +149,9 @@ def write_hashes(folder: Path) -> None:
     names = _names(folder)
     for name in names:
         require_file(folder / name)
-    write_json(folder / HASHES, {"algorithm": "sha256", "files": {name: _sha256(folder / name) for name in names}})
+    write_json(
+        folder / HASHES, {"algorithm": "sha256", "files": {name: sha256_of_file(folder / name) for name in names}}
+    )
 
 
 def hashed_files(folder: Path) -> dict[str, str]:
@@ -178,7 +180,7 @@ def compare_hashes(folder: Path) -> tuple[str, ...]:
 def _compared(path: Path, name: str, expected: str) -> list[str]:
     try:
         require_file(path)
-        found = _sha256(path)
+        found = sha256_of_file(path)
     except BundleError as error:
         return [str(error).replace(str(path), name, 1)]
     except OSError as error:
@@ -202,14 +204,6 @@ def writing(folder: Path) -> Iterator[None]:
         raise BundleError(
             f"{folder}: cannot be written ({one_line(error)}); free some space, or choose a folder that may be written"
         ) from error
-
-
-def folder_digest(folder: Path) -> str:
-    """sha256 over the names and contents of all files below a folder, wherever it lies."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{_sha256(path)}\n".encode())
-    return digest.hexdigest()
 
 
 def unfinished(folder: Path) -> Path:
@@ -264,8 +258,3 @@ def _names(folder: Path) -> list[str]:
             else:
                 names.append(path.relative_to(folder).as_posix())
     return sorted(name for name in names if name != HASHES)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
+from labelwright.decide import probabilities
 from labelwright.engines.protocol import Engine
 from labelwright.errors import BundleError
 from labelwright.reading import AGAIN, parse_json, require_file
 from labelwright.statistics.metrics import answers
-
-if TYPE_CHECKING:
-    from labelwright.bundle.store import Bundle
 
 FILE = "golden.jsonl"
 # Recorded probabilities are float64 and written in full.
@@ -36,7 +35,7 @@ def record_golden(bundle: Bundle, engine: Engine, golden: Sequence[Example]) -> 
             "label": label_of(bundle.task.names, row),
             "probabilities": row.tolist(),
         }
-        for example, row in zip(golden, _answers(bundle, engine, [one.text for one in golden]), strict=True)
+        for example, row in zip(golden, probabilities(bundle, engine, [one.text for one in golden]), strict=True)
     ]
 
 
@@ -89,7 +88,7 @@ def compare_golden(
     swap places and still be within it.
     """
     recorded = np.array([row["probabilities"] for row in rows], dtype=np.float64)
-    now = _answers(bundle, engine, [row["text"] for row in rows])
+    now = probabilities(bundle, engine, [row["text"] for row in rows])
     return list(_differences(rows, recorded, now, bundle.task.names, tolerance)), float(np.abs(recorded - now).max())
 
 
@@ -109,10 +108,3 @@ def _differences(
             yield f"{where}: label {label!r}, recorded {row['label']!r}"
         elif not difference <= tolerance:
             yield f"{where}: a probability differs by {difference:.3f}, allowed is {tolerance}"
-
-
-def _answers(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:
-    # Imported here: labelwright.decide takes bundles, and labelwright.bundle.store imports this module.
-    from labelwright.decide import probabilities
-
-    return probabilities(bundle, engine, texts)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,12 @@ from labelwright.bundle.card import card
 from labelwright.bundle.document import FORMAT, KINDS, VERSION, from_json, to_json, weights_kind
 from labelwright.bundle.golden import FILE as GOLDEN
 from labelwright.bundle.golden import compare_golden, read_golden, record_golden, to_lines
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Task
-from labelwright.engines.protocol import LONG_ROWS, UNEXPANDED_MASS, Engine, Weights
+from labelwright.engines.protocol import Engine
 from labelwright.errors import BundleError
 from labelwright.models import names as model_names
+from labelwright.models.weights import Adapter, Base, Predictor, Weights
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
 
@@ -35,37 +37,6 @@ from labelwright.statistics.calibration import Calibration
 GOLDEN_TOLERANCE = 0.05
 # What lies beside the folder of weights.
 _FILES = frozenset({"bundle.json", "README.md", GOLDEN})
-
-
-@dataclass(frozen=True)
-class Bundle:
-    """Everything a row's way needs, and how it came to be. Stages map one bundle to the next.
-
-    Attributes
-    ----------
-    report : mapping
-        Dev metrics of this bundle by name, each in the units of ``labelwright.statistics.metrics``.
-    history : tuple of mapping
-        One entry a stage that ran: its name, what it decided and on which numbers.
-    unexpanded_mass : float
-        In [0, 1): the share of probability that its engine may leave unexpanded, as the recipe had it
-        (``labelwright.engines.protocol.EngineSettings``).
-    long_rows : {"refuse", "head", "head_tail"}
-        What is done to a row that the model cannot read whole, as the recipe had it.
-    """
-
-    task: Task
-    prompt: Prompt
-    weights: Weights
-    calibration: Calibration
-    report: Mapping[str, Any] = field(default_factory=dict)
-    history: tuple[Mapping[str, Any], ...] = ()
-    unexpanded_mass: float = UNEXPANDED_MASS
-    long_rows: str = LONG_ROWS[0]
-
-    def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
-        """The bundle after a stage: changed fields, and one more history entry."""
-        return replace(self, **changes, history=(*self.history, entry))
 
 
 def predictor_bundle(
@@ -97,7 +68,7 @@ def predictor_bundle(
     """
     folder = Path(predictor_folder).absolute()
     _require_labels(folder, task)
-    prompt, weights = Prompt.for_task(task, Template()), Weights(name, predictor=folder)
+    prompt, weights = Prompt.for_task(task, Template()), Predictor(name, folder)
     return Bundle(task, prompt, weights, calibration, dict(report or {}), tuple(history))
 
 
@@ -246,8 +217,8 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
     for name in bundle_files.hashed_files(folder):
         if name not in _FILES and Path(name).parent.as_posix() != place:
             raise BundleError(f"{folder}: {name} is not part of a bundle, though listed in it; remove both")
-    if bundle.weights.predictor is not None:
-        _require_labels(bundle.weights.predictor, bundle.task)
+    if isinstance(bundle.weights, Predictor):
+        _require_labels(bundle.weights.folder, bundle.task)
     for where, name in _model_names(bundle.weights, bundle.prompt):
         model_names.refuse_paths(name, f"{folder / where}")
     return bundle
@@ -255,9 +226,9 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
 
 def _model_names(weights: Weights, prompt: Prompt) -> Iterator[tuple[str, str]]:
     """Where a bundle names a model that is to be opened, and that name."""
-    if weights.predictor is not None and (name := predictors.external_model(weights.predictor)):
+    if isinstance(weights, Predictor) and (name := predictors.external_model(weights.folder)):
         yield KINDS["predictor"].folder, name
-    if weights.predictor is None and weights.full is None:
+    if isinstance(weights, Base | Adapter):
         yield "bundle.json", weights.base
     if prompt.neighbours is not None:
         yield "bundle.json", prompt.neighbours.encoder

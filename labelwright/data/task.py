@@ -332,6 +332,17 @@ def family_keys(example: Example) -> list[tuple[str, ...]]:
     return keys if example.group is None else [*keys, ("group", example.group)]
 
 
+def group_keys(rows: Sequence[Example]) -> list[str]:
+    """The group of each row, where it has one, and else a key that is the row's own, which no group can equal.
+
+    Examples
+    --------
+    >>> group_keys([Example("5", "a", "x", group="6"), Example("6", "b", "x")])
+    ['group 6', 'alone 6']
+    """
+    return [f"alone {row.id}" if row.group is None else f"group {row.group}" for row in rows]
+
+
 def find_leaks(splits: Splits) -> list[tuple[str, str]]:
     """Pairs of ids on two sides of the splits that share one of their ``family_keys``."""
     owner: dict[tuple[str, ...], tuple[str, str]] = {}

@@ -19,13 +19,14 @@ import numpy as np
 import xllamacpp
 from numpy.typing import NDArray
 
-from labelwright.engines.grammar import gbnf
-from labelwright.engines.protocol import EngineSettings, Weights
+from labelwright.engines.options.grammar import gbnf
+from labelwright.engines.options.walk import Question, score_by_places
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.tokens import PromptTokens
-from labelwright.engines.walk import Question, score_by_places
 from labelwright.errors import ModelError
 from labelwright.models.gguf import cached_gguf
 from labelwright.models.loading import load_tokenizer, model_folder, saved_merged
+from labelwright.models.weights import Weights
 from labelwright.prompt import Rendered, Template
 from labelwright.statistics.calibration import Calibration
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.engines.protocol import EngineSettings, Weights
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import BundleError
+from labelwright.models.weights import Predictor as PredictorWeights
 from labelwright.predictors import Predictor, load_predictor
 from labelwright.predictors.encoders.long_texts import LongTexts
 from labelwright.prompt import Rendered, Template
@@ -52,10 +53,9 @@ class PredictorEngine:
             raise BundleError(f"{name}: two of its {len(self._names)} labels read the same; rename one and train again")
 
     @classmethod
-    def open(cls, weights: Weights, settings: EngineSettings) -> PredictorEngine:
+    def open(cls, weights: PredictorWeights, settings: EngineSettings) -> PredictorEngine:
         """Load the weights' predictor. It chooses its own device; of the settings ``long_rows`` counts."""
-        assert weights.predictor is not None
-        predictor, labels = load_predictor(weights.predictor)
+        predictor, labels = load_predictor(weights.folder)
         if hasattr(predictor, "long_texts"):
             predictor.long_texts = LongTexts(settings.long_rows)
         return cls(predictor, labels, weights.base)

@@ -1,119 +1,18 @@
-"""What a backend must be able to do, and how one is opened.
+"""What a backend must be able to do.
 
 Programs, optimizers, calibration and serving talk to this protocol; none of them knows which backend answers.
 """
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
-from importlib import import_module
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.errors import MissingExtraError, ModelError, RecipeError
 from labelwright.prompt import Rendered, Template
-from labelwright.reading import no_prompts, opening
 from labelwright.statistics.calibration import Calibration
-
-# Where each backend lives, and the extra of the package that brings what it needs; imported when first asked for.
-BACKENDS = {
-    "transformers": ("labelwright.engines.transformers", "TransformersEngine", "transformers"),
-    "vllm": ("labelwright.engines.servers.vllm", "VllmEngine", "servers"),
-    "llamacpp": ("labelwright.engines.llamacpp", "LlamaCppEngine", "llamacpp"),
-    "openai": ("labelwright.engines.servers.openai", "OpenAIEngine", "servers"),
-}
-# What options left unexpanded may hold where nobody says otherwise; also in bundles that do not say it.
-UNEXPANDED_MASS = 1e-4
-LONG_ROWS = ("refuse", "head", "head_tail")
-# What each backend that loads weights itself may keep them in; a server decides for itself.
-DTYPES = {
-    "transformers": ("auto", "float32", "bfloat16", "float16"),
-    "llamacpp": ("auto", "float32", "float16", "bfloat16", "q8_0"),
-}
-_DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu|hpu|npu|mtia|xla)(:\d{1,3})?")
-
-
-def device_fault(device: str) -> str:
-    """What was expected of a device's name, or an empty text. Whether the machine has it is found out on opening."""
-    return "" if _DEVICE.fullmatch(device) else '"auto", "cpu", "cuda", "cuda:1" or "mps"'
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Which weights answer: a base model, and what tuning changed; or what answers in a model's place.
-
-    Attributes
-    ----------
-    base : str
-        "smollm2", a Hugging Face id, or a local folder.
-    adapter : Path, optional
-        A PEFT adapter folder to merge into the base.
-    full : Path, optional
-        A folder with a whole tuned model; the base is then only a name.
-    predictor : Path, optional
-        A folder written by ``labelwright.predictors.save_predictor``; the base is then only a name, "sgd-ngrams" say.
-    """
-
-    base: str
-    adapter: Path | None = None
-    full: Path | None = None
-    predictor: Path | None = None
-
-    @property
-    def folder(self) -> Path | None:
-        """The folder that training wrote, if any."""
-        return self.adapter or self.full or self.predictor
-
-
-@dataclass(frozen=True)
-class EngineSettings:
-    """Where a model runs and how it is asked; a recipe's ``[model]`` table has the same keys.
-
-    Attributes
-    ----------
-    backend : str
-        "transformers" (in process), "vllm" (a vLLM server), "llamacpp" (GGUF in process) or "openai" (any
-        OpenAI-compatible endpoint).
-    device : str
-        "auto" takes CUDA where there is one, else MPS, else the CPU; or any torch device name.
-    dtype : str
-        "auto" takes bfloat16 where the hardware multiplies it natively, else float32; or "float32", "bfloat16".
-    url : str
-        Base URL of a server, such as "http://127.0.0.1:8000/v1".
-    long_rows : {"refuse", "head", "head_tail"}
-        What happens to a row that does not fit the model's context: an error that names it, its beginning is kept, or
-        its beginning and its end. Shortened rows are counted in ``Engine.n_shortened``.
-    unexpanded_mass : float
-        In [0, 1). Options of a row are left unexpanded while they cannot hold more than this share of the calibrated
-        probability together (``labelwright.engines.expansion``). 0 expands all.
-    thinking_tokens : int
-        0 switches a model's thinking off. Above, the number of tokens after which a thought is closed.
-    """
-
-    backend: str = "transformers"
-    device: str = "auto"
-    dtype: str = "auto"
-    url: str = ""
-    long_rows: str = "refuse"
-    unexpanded_mass: float = UNEXPANDED_MASS
-    thinking_tokens: int = 0
-
-    def __post_init__(self) -> None:
-        if self.backend not in BACKENDS:
-            raise RecipeError(f"backend = {self.backend!r}: expected one of {', '.join(map(repr, BACKENDS))}")
-        if self.long_rows not in LONG_ROWS:
-            raise RecipeError(f"long_rows = {self.long_rows!r}: expected one of {', '.join(map(repr, LONG_ROWS))}")
-        if not 0 <= self.unexpanded_mass < 1:
-            raise RecipeError(f"unexpanded_mass = {self.unexpanded_mass}: expected a share in [0, 1), such as 1e-4")
-        if self.thinking_tokens < 0:
-            raise RecipeError(f"thinking_tokens = {self.thinking_tokens}: expected 0 (off) or a number of tokens")
 
 
 class Engine(Protocol):
@@ -195,46 +94,3 @@ def score_options(
     if not hasattr(engine, "unexpanded_mass"):
         return engine.score(prompts, options)
     return engine.score(prompts, options, calibration)
-
-
-def open_engine(weights: Weights, settings: EngineSettings | None = None) -> Engine:
-    """Load a model, or reach its server, and return the engine over it.
-
-    A predictor runs in process, whatever the settings say.
-
-    Raises
-    ------
-    ModelError
-        A model that cannot be fetched, loaded or reached.
-    MissingExtraError
-        If what the backend, or the predictor, needs is not installed.
-    BundleError
-        If the predictor's folder is damaged, or written by a newer version.
-    """
-    settings = settings or EngineSettings()
-    # Tuned weights are files that may be damaged; whatever libraries say of that becomes one line.
-    with no_prompts(), warnings.catch_warnings(), opening(weights.folder) if weights.folder else nullcontext():
-        warnings.simplefilter("ignore")
-        return _opened(weights, settings)
-
-
-def _opened(weights: Weights, settings: EngineSettings) -> Engine:
-    if weights.predictor is not None:
-        from labelwright.engines.predictor import PredictorEngine
-
-        return PredictorEngine.open(weights, settings)
-    module, cls, extra = BACKENDS[settings.backend]
-    try:
-        engine = getattr(import_module(module), cls)
-    except ImportError as error:
-        raise MissingExtraError(
-            f'backend "{settings.backend}" is not installed ({error}): pip install "labelwright[{extra}]"'
-        ) from error
-    opened = engine.open(weights, settings)
-    if not settings.thinking_tokens:
-        return opened
-    from labelwright.engines.thinking import ThinkingEngine
-
-    if not hasattr(opened, "tokenizer"):
-        raise ModelError(f'backend "{settings.backend}" renders its own prompts: thinking_tokens must be 0')
-    return ThinkingEngine(opened, Template.from_tokenizer(opened.tokenizer, thinking=True), settings.thinking_tokens)

@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from labelwright.engines.tree import OptionTree, prefix_free
+from labelwright.engines.options.tree import OptionTree, prefix_free
 from labelwright.errors import DataError, ModelError
 from labelwright.prompt import Rendered, Template
 
@@ -36,7 +36,7 @@ class PromptTokens:
     max_tokens : int, optional
         The model's context; None where it has no limit.
     long_rows : {"refuse", "head", "head_tail"}
-        As in ``labelwright.engines.protocol.EngineSettings``.
+        As in ``labelwright.engines.settings.EngineSettings``.
 
     Attributes
     ----------

@@ -1,9 +1,9 @@
 """The in-process engine: a Hugging Face causal model, scored through packed option trees.
 
 ``score`` goes in rounds. The first feeds the rows and reads the probability of every option's first token; the others
-feed those parts of the option tree that can still hold noticeable mass (``labelwright.engines.expansion``), starting
-from the rows' kept keys and values. ``unexpanded_mass = 0`` feeds rows and trees in one pass and is the reference that
-the tests hold the fast path to, after it was itself held to one forward pass an option.
+feed those parts of the option tree that can still hold noticeable mass (``labelwright.engines.options.expansion``),
+starting from the rows' kept keys and values. ``unexpanded_mass = 0`` feeds rows and trees in one pass and is the
+reference that the tests hold the fast path to, after it was itself held to one forward pass an option.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from labelwright.engines.expansion import Expansion, Mask, bounded_mass
+from labelwright.engines.options.expansion import Expansion, Mask, bounded_mass
+from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.attention import ATTENTION
 from labelwright.engines.packed.decoder import encode_prefix, open_decoder, pack_linears
 from labelwright.engines.packed.edges import edge_log_probs
 from labelwright.engines.packed.heads import open_head
 from labelwright.engines.packed.packing import KeyValues, Packed, Row, pack
 from labelwright.engines.packed.self_check import TEXT, check_scores, refuse_by_name, refusing
-from labelwright.engines.protocol import EngineSettings, Weights
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.tokens import PromptTokens
-from labelwright.engines.tree import OptionTree
 from labelwright.errors import ModelError
 from labelwright.models.loading import context_length, load_model, load_tokenizer
+from labelwright.models.weights import Weights
 from labelwright.prompt import Rendered, Template
 from labelwright.statistics.calibration import Calibration
 

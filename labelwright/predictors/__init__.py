@@ -162,11 +162,6 @@ def _is_label(value: Any) -> bool:
     return isinstance(value, str | int | float | bool)
 
 
-def folder_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Rows of probabilities from rows of logits, in float64."""
     weights = np.exp(np.asarray(logits, dtype=np.float64) - logits.max(axis=1, keepdims=True))

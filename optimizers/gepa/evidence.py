@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from labelwright.data.task import Example
+from labelwright.data.task import Example, group_keys
 
 # A term that is this common in other labels, relative to its best label, counts as present there.
 _PRESENT = 0.25
@@ -96,10 +96,10 @@ def term_scores(rows: Sequence[Example], names: Sequence[str]) -> dict[str, dict
     counts: dict[str, Counter[str]] = {name: Counter() for name in names}
     n_rows = Counter(row.label for row in rows)
     groups: dict[str, dict[str, set[str]]] = {name: defaultdict(set) for name in names}
-    for row in rows:
+    for row, group in zip(rows, group_keys(rows), strict=True):
         counts[row.label].update(_terms(row.text))
         for term in _terms(row.text):
-            groups[row.label][term].add(row.group or row.id)
+            groups[row.label][term].add(group)
     everywhere: Counter[str] = sum(counts.values(), Counter())
     total = everywhere.total()
     prior_strength = total / max(len(names), 1)
@@ -161,10 +161,11 @@ def _best_examples(rows: Sequence[Example], scores: Mapping[str, float], n_examp
 
     chosen: list[str] = []
     groups: set[str] = set()
-    for row in sorted(rows, key=density, reverse=True):
-        if "\n" in row.text or (row.group or row.id) in groups:
+    densest = sorted(rows, key=density, reverse=True)
+    for row, group in zip(densest, group_keys(densest), strict=True):
+        if "\n" in row.text or group in groups:
             continue
-        groups.add(row.group or row.id)
+        groups.add(group)
         chosen.append(row.text)
         if len(chosen) == n_examples:
             break

@@ -13,6 +13,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from labelwright.files import write_bytes
 from labelwright.models.packaged import cache_dir
 
 _KEY_BYTES = 32
@@ -27,9 +28,7 @@ def keep(content: bytes, path: Path, about: str) -> None:
     about : str
         What the content belongs to; ``kept`` gives it back for that and nothing else.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(_mac(content, about, _key()) + content)
-    os.replace(temporary, path)
+    write_bytes(path, _mac(content, about, _key()) + content)
 
 
 def kept(path: Path, about: str) -> bytes | None:

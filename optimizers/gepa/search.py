@@ -25,6 +25,7 @@ import tqdm
 from gepa.gepa_utils import idxmax, select_program_candidate_from_pareto_front
 from gepa.strategies.proposal_sampling import ProposalTask
 
+from labelwright.files import write_json
 from optimizers.stage import Tracker
 
 # (instruction, reflective rows, random numbers) -> another instruction; raises where it has none.
@@ -301,13 +302,6 @@ def usable_proposals(
         return texts
 
     return proposals
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON under another name and rename it, so that nobody ever reads half of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(path)
 
 
 def one_line(error: BaseException) -> str:

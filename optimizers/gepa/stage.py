@@ -7,7 +7,6 @@ reports is in ``gepa_search``; instructions come from ``proposer`` (offline) or 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
 import shutil
@@ -16,11 +15,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from labelwright.bundle.store import Bundle
-from labelwright.data.task import Example, Splits, by_label
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Example, Splits, by_label, group_keys
 from labelwright.decide import probabilities
 from labelwright.engines.protocol import Engine
 from labelwright.errors import ModelError, RecipeError
+from labelwright.files import write_json
 from labelwright.prompt import Prompt
 from labelwright.settings import Choice, Range, Text, check
 from labelwright.statistics.metrics import answers
@@ -218,12 +218,13 @@ def hold_back(rows: Sequence[Example], share: float, seed: int) -> tuple[tuple[E
     out: set[str] = set()
     if share > 0:
         for members in by_label(rows).values():
-            groups = sorted({row.group or row.id for row in members} - out)
+            groups = sorted(set(group_keys(members)) - out)
             rng.shuffle(groups)
             out.update(groups[: min(max(1, round(share * len(groups))), len(groups) - 1)] if len(groups) > 1 else ())
+    keys = group_keys(rows)
     return (
-        tuple(row for row in rows if (row.group or row.id) not in out),
-        tuple(row for row in rows if (row.group or row.id) in out),
+        tuple(row for row, key in zip(rows, keys, strict=True) if key not in out),
+        tuple(row for row, key in zip(rows, keys, strict=True) if key in out),
     )
 
 
@@ -321,9 +322,7 @@ def _write_candidates(path: Path, state: Any, dev: Sequence[Example]) -> Path:
                 "instructions": next(iter(candidate.values())),
             }
         )
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(table, indent=1, ensure_ascii=False), encoding="utf-8")
-    temporary.replace(path)
+    write_json(path, table)
     return path
 
 

@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits
 from labelwright.decide import option_scores
-from labelwright.engines.protocol import EngineSettings, Weights
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError, RecipeError
+from labelwright.models.weights import Adapter, Full, Weights
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 from labelwright.statistics.metrics import accuracy, log_loss
 from optimizers.stage import StageContext, Tracker
@@ -231,10 +232,10 @@ class Training:
         """The best step as weights on top of what the stage was given."""
         given = self.bundle.weights
         if self.stage.lora_rank == 0:
-            return Weights(given.base, full=self.best_folder)
+            return Full(given.base, self.best_folder)
         if given.folder is None:
-            return Weights(given.base, adapter=self.best_folder)
-        return Weights(given.base, full=self._merge_onto(given))
+            return Adapter(given.base, self.best_folder)
+        return Full(given.base, self._merge_onto(given))
 
     def _merge_onto(self, given: Weights) -> Path:
         """An adapter on top of already tuned weights: one model folder, since a bundle holds one set of weights."""

@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Annotated, ClassVar
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits
 from labelwright.errors import RecipeError
 from labelwright.settings import Range, check

@@ -22,10 +22,10 @@ from trl import GRPOTrainer
 
 from labelwright.data.choices import present
 from labelwright.data.task import Example
+from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.edges import tree_log_probs
 from labelwright.engines.packed.packing import Row
 from labelwright.engines.transformers import TransformersEngine
-from labelwright.engines.tree import OptionTree
 from labelwright.errors import DataError, ModelError
 from labelwright.prompt import Prompt
 from optimizers.training.loop import Objective, Scale

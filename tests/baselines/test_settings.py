@@ -12,7 +12,7 @@ import pytest
 from baselines import BASELINES, OF_CHOICES, make
 from baselines.settings import LENGTHS, read_settings
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import DTYPES
+from labelwright.engines.settings import BACKENDS
 from labelwright.errors import RecipeError
 from labelwright.settings import read_value
 from optimizers.training.grpo import LOSS_TYPES
@@ -59,8 +59,10 @@ def test_the_dtypes_that_a_recipe_may_name_are_those_that_the_backends_know() ->
     from labelwright.engines.llamacpp import KIND_OF_DTYPE
     from labelwright.models.loading import choose_dtype
 
-    assert set(DTYPES["llamacpp"]) == set(KIND_OF_DTYPE)
-    assert all(isinstance(choose_dtype(one, torch.device("cpu")), torch.dtype) for one in DTYPES["transformers"])
+    assert set(BACKENDS["llamacpp"].dtypes) == set(KIND_OF_DTYPE)
+    assert all(
+        isinstance(choose_dtype(one, torch.device("cpu")), torch.dtype) for one in BACKENDS["transformers"].dtypes
+    )
 
 
 def test_the_losses_that_a_recipe_may_name_are_those_that_trl_computes() -> None:

@@ -24,7 +24,7 @@ from baselines.zero_shot import (
 )
 from labelwright.data.task import Label, Task
 from labelwright.errors import BundleError, DataError, MissingExtraError, ModelError, RecipeError
-from labelwright.predictors import folder_bytes
+from labelwright.files import folder_bytes
 from labelwright.predictors.encoders.model_files import find_model
 from labelwright.predictors.zero_shot import Entailment, Gliclass, open_entailment, open_gliclass
 

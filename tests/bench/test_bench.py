@@ -24,9 +24,10 @@ from bench.setting import Setting, open_setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
 from bench.training.grpo_step import grpo_step_growth, grpo_step_vs_trl, with_prefix
 from bench.training.sft import sft_vs_trl
-from labelwright.engines.protocol import EngineSettings, Weights
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import LabelwrightError
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from workbench.recipe.recipe import read_recipe
 
@@ -58,9 +59,9 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def setting(model):
-    engine = TransformersEngine.open(Weights(str(model)), EngineSettings(device="cpu", dtype="float32"))
+    engine = TransformersEngine.open(Base(str(model)), EngineSettings(device="cpu", dtype="float32"))
     prompt = Prompt.for_task(toy_task(), engine.template, style="code")
-    return Setting(toy_task(), prompt, toy_splits().train, Weights(str(model)), engine)
+    return Setting(toy_task(), prompt, toy_splits().train, Base(str(model)), engine)
 
 
 @pytest.fixture
@@ -244,8 +245,7 @@ def test_machine_facts_are_measured():
 
 
 def test_rows_come_from_train_and_dev_only(recipe):
-    from workbench.recipe.rows import make_splits
-    from workbench.run.session import read_rows
+    from workbench.recipe.rows import make_splits, read_rows
 
     read = read_recipe(recipe)
     splits = make_splits(read_rows(read), read.splits, read.seed)

@@ -20,8 +20,8 @@ from labelwright.classifier import Classifier
 from labelwright.data.task import texts_and_labels
 from labelwright.decide import probabilities
 from labelwright.engines.one_hot import one_hot
-from labelwright.engines.protocol import Weights
 from labelwright.errors import DataError, MissingExtraError, RecipeError
+from labelwright.models.weights import Adapter, Base, Weights
 from labelwright.statistics.calibration import Calibration
 
 X, y = texts_and_labels(toy_examples())
@@ -151,7 +151,7 @@ def test_state_leaves_the_engine_behind(opened):
     copied.__setstate__(state)
     assert opened == []
     np.testing.assert_array_equal(copied.predict_proba(X), classifier.predict_proba(X))
-    assert opened == [Weights("fake")]
+    assert opened == [Base("fake")]
 
 
 def test_cross_validation_and_search_share_one_engine(opened):
@@ -159,16 +159,16 @@ def test_cross_validation_and_search_share_one_engine(opened):
     assert scores.shape == (3,)
     search = GridSearchCV(Classifier(), {"style": ["name", "code"]}, cv=2).fit(X, y)
     assert search.best_params_["style"] == "name", "the fake reads names, not codes"
-    assert opened == [Weights("smollm2")]
+    assert opened == [Base("smollm2")]
 
 
 def test_other_weights_are_opened_anew(opened, tmp_path):
-    tuned = replace(toy_bundle(), weights=Weights("fake", adapter=tmp_path))
+    tuned = replace(toy_bundle(), weights=Adapter("fake", tmp_path))
     classifier = Classifier.from_bundle(tuned)
     classifier.predict(X[:1])
     classifier.fit(X, y).predict(X[:1])
     classifier.set_params(model="other").fit(X, y)
-    assert opened == [Weights("fake", adapter=tmp_path), Weights("fake"), Weights("other")]
+    assert opened == [Adapter("fake", tmp_path), Base("fake"), Base("other")]
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.choices import lettered
 from labelwright.data.task import Task
 from labelwright.decide import calibrated, log_scores, option_scores, probabilities
 from labelwright.engines.one_hot import one_hot
-from labelwright.engines.protocol import Weights, score_options
+from labelwright.engines.protocol import score_options
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 from labelwright.statistics.metrics import answers
@@ -35,7 +36,7 @@ class BoundedEngine(FakeEngine):
 
 def of_choices(**calibration):
     task = Task("quiz", "Answer the question.", max_choices=4)
-    return Bundle(task, Prompt.for_task(task, FakeEngine().template), Weights("fake"), Calibration(**calibration))
+    return Bundle(task, Prompt.for_task(task, FakeEngine().template), Base("fake"), Calibration(**calibration))
 
 
 def test_who_ends_with_probabilities_names_the_calibration_that_makes_them():

@@ -184,10 +184,10 @@ def test_codes_part_at_the_first_letter_while_they_can():
 
 @pytest.mark.real
 def test_the_first_codes_are_one_token_each():
-    from labelwright.engines.protocol import Weights
     from labelwright.models.loading import load_tokenizer
+    from labelwright.models.weights import Base
 
-    tokenizer = load_tokenizer(Weights("smollm2"))
+    tokenizer = load_tokenizer(Base("smollm2"))
     assert all(len(tokenizer.encode(f" {code}", add_special_tokens=False)) == 1 for code in label_codes(200))
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_splits
 
-from labelwright.data.task import Example, Splits
+from labelwright.data.task import Example, Splits, group_keys
 from labelwright.errors import DataError, RecipeError
 from labelwright.statistics.calibration import Calibration
-from optimizers.calibrate import CalibrateStage, best_calibration, row_groups
+from optimizers.calibrate import CalibrateStage, best_calibration
 from optimizers.stage import StageContext
 
 
@@ -143,7 +143,7 @@ def test_the_choice_is_what_the_stage_would_make(tmp_path: Path) -> None:
     gold = np.array([bundle.task.index(row.label) for row in splits.calib])
     scores = np.stack([engine.scores[row.text] for row in splits.calib])
     seen = []
-    chosen = best_calibration(scores, gold, row_groups(splits.calib), progress=lambda *one: seen.append(one[:2]))
+    chosen = best_calibration(scores, gold, group_keys(splits.calib), progress=lambda *one: seen.append(one[:2]))
     assert chosen.calibration == bundle.calibration
     assert (chosen.variant, chosen.l2) == (bundle.history[-1]["variant"], bundle.history[-1]["l2"])
     assert chosen.log_loss_after == bundle.history[-1]["calib.log_loss_cross_validated"] < chosen.log_loss_before
@@ -156,11 +156,6 @@ def test_scores_that_are_right_already_are_left_alone() -> None:
     assert chosen.log_loss_after == chosen.log_loss_before <= chosen.best.log_loss
     assert chosen.log_loss_before == pytest.approx(np.log(4))
     assert (chosen.probs == 1 / 4).all()
-
-
-def test_a_row_without_a_group_is_its_own() -> None:
-    rows = [Example("1", "a", "x"), Example("2", "b", "x"), Example("3", "c", "x", group="row 1")]
-    assert len(set(row_groups(rows))) == 3
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from fakes import FakeEngine, toy_bundle, toy_splits
 from training_fakes import Record
 from word_encoder import WordEncoder
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, by_label
 from labelwright.errors import DataError, RecipeError
 from labelwright.statistics.calibration import Calibration

@@ -13,7 +13,8 @@ from fakes import FakeEngine, toy_bundle, toy_splits
 from training_fakes import Record
 from word_encoder import WordEncoder
 
-from labelwright.bundle.store import Bundle, load, save
+from labelwright.bundle.store import load, save
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Task
 from labelwright.decide import log_scores
 from labelwright.errors import DataError, RecipeError

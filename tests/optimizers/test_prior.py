@@ -11,11 +11,11 @@ import pytest
 from fakes import FakeEngine, toy_bundle
 from training_fakes import Record
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.choices import as_letters
 from labelwright.data.task import Example, Splits, Task
-from labelwright.engines.protocol import Weights
 from labelwright.errors import RecipeError
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
 from optimizers.prior import CONTENT_FREE, PriorStage, prior_bias
@@ -98,7 +98,7 @@ def test_letters_are_judged_by_the_rows_that_have_them(tmp_path: Path) -> None:
         as_letters(Example(f"{i}", f"what {i}", "yes", ("yes", "no", "maybe")[: 2 + i % 2])) for i in range(40)
     )
     engine = BiasedEngine({}, liking=2.0)
-    bundle = Bundle(task, Prompt.for_task(task, Template()), Weights("fake"), Calibration())
+    bundle = Bundle(task, Prompt.for_task(task, Template()), Base("fake"), Calibration())
     tuned = run(tmp_path, engine, Splits(rows[:20], rows[20:], (), ()), bundle, source="train")
     a, b, c, d = tuned.calibration.bias
     assert a < b

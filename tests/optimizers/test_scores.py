@@ -9,8 +9,8 @@ import numpy as np
 from fakes import FakeEngine, toy_bundle, toy_splits
 from training_fakes import Record
 
-from labelwright.bundle.store import Bundle
-from labelwright.engines.protocol import Weights
+from labelwright.bundle.types import Bundle
+from labelwright.models.weights import Adapter, Base, Full, Weights
 from labelwright.statistics.calibration import Calibration
 from optimizers.scores import content_of, kept_scores
 from optimizers.stage import StageContext
@@ -36,7 +36,7 @@ class Tuned(FakeEngine):
 def adapter(folder: Path, liking: float) -> Weights:
     folder.mkdir(exist_ok=True)
     (folder / "w.safetensors").write_text(str(liking))
-    return Weights("fake", adapter=folder)
+    return Adapter("fake", folder)
 
 
 def scored(folder: Path, bundle: Bundle, opened: list[Tuned] | None = None) -> np.ndarray:
@@ -74,14 +74,14 @@ def test_weights_are_told_apart_by_content(tmp_path: Path) -> None:
     adapter(tmp_path / "a", 2.0)
     np.testing.assert_allclose(scored(tmp_path / "stage", bundle)[:, 0], first[:, 0] + 1)
     moved = content_of(adapter(tmp_path / "elsewhere", 2.0))
-    assert moved == content_of(bundle.weights) != content_of(Weights("fake"))
+    assert moved == content_of(bundle.weights) != content_of(Base("fake"))
     base = tmp_path / "base"
     adapter(base, 1.0)
-    before = content_of(Weights(str(base)))
+    before = content_of(Base(str(base)))
     adapter(base, 2.0)
-    assert content_of(Weights(str(base))) != before
-    assert content_of(Weights("fake")) != content_of(Weights("other"))
-    assert content_of(Weights("x", full=base)) != content_of(Weights("x", adapter=base))
+    assert content_of(Base(str(base))) != before
+    assert content_of(Base("fake")) != content_of(Base("other"))
+    assert content_of(Full("x", base)) != content_of(Adapter("x", base))
 
 
 def test_kept_scores_go_to_every_options_end(tmp_path: Path) -> None:

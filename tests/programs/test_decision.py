@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples, toy_task
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.choices import lettered
 from labelwright.data.task import Task
 from labelwright.decide import probabilities
-from labelwright.engines.protocol import Weights
 from labelwright.errors import DataError
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 from programs.classify import Classify
@@ -231,9 +231,7 @@ def test_works_under_dspy_evaluate():
 
 def test_choices_are_asked_in_every_order_where_the_calibration_has_it_so():
     task = Task("quiz", "Answer the question.", max_choices=3)
-    bundle = Bundle(
-        task, Prompt.for_task(task, FakeEngine().template), Weights("fake"), Calibration(2.0, rotations=True)
-    )
+    bundle = Bundle(task, Prompt.for_task(task, FakeEngine().template), Base("fake"), Calibration(2.0, rotations=True))
     texts = [lettered("which pool", ["the pool", "a fence", "some pool"]), lettered("which gate", ["gate", "post"])]
     client = DecisionClient(FakeEngine(), bundle.prompt, bundle.calibration)
     for text, expected in zip(texts, probabilities(bundle, FakeEngine(), texts), strict=True):

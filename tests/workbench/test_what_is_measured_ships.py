@@ -12,19 +12,22 @@ import pytest
 import workbench_fakes
 from fakes import FakeEngine
 
-from labelwright.bundle.store import Bundle, load
-from labelwright.data.task import Example
+from labelwright.bundle.store import load
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Example, group_keys
 from labelwright.decide import log_scores, probabilities
-from labelwright.engines.protocol import Engine, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import Engine
+from labelwright.models.weights import Predictor
 from labelwright.statistics.calibration import Calibration
-from optimizers.calibrate import CalibrateStage, calibration_record, row_groups
+from optimizers.calibrate import CalibrateStage, calibration_record
 from workbench.cli import main
-from workbench.compare.jobs import Comparison
+from workbench.compare.jobs import Comparison, open_comparison
 from workbench.compare.score import read_test
 from workbench.recipe.recipe import read_recipe
-from workbench.recipe.rows import read_splits
+from workbench.recipe.rows import read_rows
+from workbench.recipe.splits import read_splits
 from workbench.run.folder import RunFolder, runs_of
-from workbench.run.session import open_comparison, read_rows
 
 CANDIDATES = ["majority", "words", "untuned", "gepa", "prior"]
 
@@ -59,7 +62,7 @@ def opened(run: RunFolder) -> Comparison:
 
 
 def engine_of(bundle: Bundle) -> Engine:
-    return FakeEngine() if bundle.weights.predictor is None else open_engine(bundle.weights)
+    return FakeEngine() if not isinstance(bundle.weights, Predictor) else open_engine(bundle.weights)
 
 
 def rows_of(run: RunFolder, side: str) -> tuple[Example, ...]:
@@ -114,7 +117,7 @@ def test_a_candidates_calibration_is_that_of_the_recipe_on_calib_rows(run: RunFo
     ).bundle
     assert again.calibration == bundle.calibration
     made = next(entry for entry in reversed(bundle.history) if entry["stage"] == "calibrate")
-    assert (made["n_rows"], made["n_groups"]) == (len(calib), len(set(row_groups(calib))))
+    assert (made["n_rows"], made["n_groups"]) == (len(calib), len(set(group_keys(calib))))
     assert made == json.loads(json.dumps(again.history[-1]))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import baselines
-from labelwright.data.task import Example
+from labelwright.data.task import Example, group_keys
 from labelwright.errors import DataError
 from labelwright.statistics.intervals import Interval, Resampled, metric_intervals, resample, wilson
 from labelwright.statistics.metrics import METRICS, Answers, Ints, answers_of, checked, ece_floor, macro_f1
@@ -33,9 +33,8 @@ from workbench.compare.board import (
 from workbench.compare.candidate import Candidate, Repeat
 from workbench.compare.details import answered, confidence
 from workbench.compare.differences import TESTED, against_best, between, standing
-from workbench.compare.frontier import frontier
 from workbench.compare.noise import suspects
-from workbench.compare.verdict import judge, labels_without_rows, rank
+from workbench.compare.verdict import frontier, judge, labels_without_rows, rank
 from workbench.recipe.recipe import CompareTable
 
 # How many candidates at most must doubt a label: with more, one that is often wrong would acquit too many rows.
@@ -121,7 +120,7 @@ def build(
     numbered = {entry.name: entry for entry in entries if not entry.failed}
     rows = TestRows(
         n_rows=len(test),
-        n_groups=len({row.group or row.id for row in test}),
+        n_groups=len(set(group_keys(test))),
         without_rows=labels_without_rows(test, names),
         own_choices=any(row.choices for row in test),
     )
@@ -252,10 +251,8 @@ def _turned(one: Difference) -> Difference:
 
 
 def _groups(test: Sequence[Example]) -> list[str] | None:
-    """The rows' groups, a row without one being a group of its own; None where no row has one."""
-    if all(row.group is None for row in test):
-        return None
-    return [row.group if row.group is not None else f"\0{row.id}" for row in test]
+    """The rows' groups; None where no row has one, for then rows are drawn in their own order."""
+    return None if all(row.group is None for row in test) else group_keys(test)
 
 
 def _resampled(

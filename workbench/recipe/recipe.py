@@ -8,9 +8,7 @@ in ``recipe_checks.py``.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 import os
 import re
 import tomllib
@@ -22,11 +20,12 @@ from typing import Annotated, Any, NamedTuple, cast
 from labelwright.data.choices import LabelAs
 from labelwright.data.spelling import Similar
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import BACKENDS, LONG_ROWS, UNEXPANDED_MASS, EngineSettings, device_fault
+from labelwright.engines.settings import EngineSettings, device_fault
 from labelwright.errors import RecipeError
+from labelwright.files import short_hash
 from labelwright.models import names as model_names
 from labelwright.prompt import Style
-from labelwright.settings import BELOW_ONE, Check, Choice, Items, Range, Text, shown
+from labelwright.settings import Check, Items, Range, Text, shown
 from workbench.recipe.faults import Faults, name_fault, store_fault, url_fault
 from workbench.recipe.fill import fill, read_table, unknown_keys
 
@@ -56,7 +55,7 @@ Names = Annotated[tuple[Needed, ...], Items()]
 Share = Annotated[float, Range(0, 1, "()", "a share between 0 and 1, such as 0.15")]
 
 
-class Chain(NamedTuple):
+class Pipeline(NamedTuple):
     """A tuning of the model, as ``[models] candidates`` name it.
 
     Attributes
@@ -73,16 +72,16 @@ class Chain(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What ``read_chain`` reads."""
+        """What ``read_pipeline`` reads."""
         head = "free" if self.free else "+".join(self.stages) or "untuned"
         return f"{head}@{self.style}" if self.style else head
 
 
-def read_chain(candidate: str) -> Chain:
-    """The chain of a candidate's name. Raises RecipeError for a stage or style that there is not.
+def read_pipeline(candidate: str) -> Pipeline:
+    """The pipeline of a candidate's name. Raises RecipeError for a stage or style that there is not.
 
-    >>> read_chain("sft+grpo@code")
-    Chain(stages=('sft', 'grpo'), style='code', free=False)
+    >>> read_pipeline("sft+grpo@code")
+    Pipeline(stages=('sft', 'grpo'), style='code', free=False)
     """
     head, at, style = candidate.partition("@")
     if at and style not in ("name", "code"):
@@ -99,7 +98,7 @@ def read_chain(candidate: str) -> Chain:
                 "+, of "
                 f"{', '.join(usable)}{also}"
             )
-    return Chain(stages, cast("Style | None", style or None), head == "free")
+    return Pipeline(stages, cast("Style | None", style or None), head == "free")
 
 
 @dataclass(frozen=True)
@@ -185,20 +184,12 @@ class TaskTable:
 
 
 @dataclass(frozen=True)
-class ModelTable:
+class ModelTable(EngineSettings):
     """``[model]``: "smollm2", a Hugging Face id or a local folder; the rest is ``EngineSettings``."""
 
     name: Needed = "smollm2"
-    backend: Annotated[str, Choice(BACKENDS)] = "transformers"
-    device: Annotated[str, Check(device_fault)] = "auto"
-    dtype: Name = "auto"
-    url: Annotated[str, Text(), Check(url_fault)] = ""
-    long_rows: Annotated[str, Choice(LONG_ROWS)] = "refuse"
-    unexpanded_mass: Annotated[float, BELOW_ONE] = UNEXPANDED_MASS
-    thinking_tokens: Annotated[int, Range(0, 1_000_000)] = 0
-
-    def __post_init__(self) -> None:
-        _ = self.settings  # refuses what the engines would refuse
+    device: Annotated[str, Check(device_fault)] = EngineSettings.device
+    url: Annotated[str, Text(), Check(url_fault)] = EngineSettings.url
 
     @property
     def settings(self) -> EngineSettings:
@@ -235,7 +226,7 @@ class ModelsTable:
     candidates: Names = ()
 
     def __post_init__(self) -> None:
-        faults = [fault for candidate in self.candidates if (fault := _chain_fault(candidate))]
+        faults = [fault for candidate in self.candidates if (fault := _pipeline_fault(candidate))]
         if faults:
             raise RecipeError("; ".join(faults))
 
@@ -360,7 +351,7 @@ class Recipe:
             if getattr(self.data, name) == getattr(DataTable, name):
                 del tables["data"][name]
         tables["seed"] = {"seed": self.seed}
-        return {name: _short_hash(table) for name, table in tables.items()}
+        return {name: short_hash(table) for name, table in tables.items()}
 
 
 TABLES: Mapping[str, type] = {
@@ -417,7 +408,7 @@ def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
     stage_tables = {stage: given[stage] for stage in STAGES if stage in given}
     models = read.get("models")
     in_candidates = [
-        stage for candidate in (models.candidates if models else ()) for stage in read_chain(candidate).stages
+        stage for candidate in (models.candidates if models else ()) for stage in read_pipeline(candidate).stages
     ]
     asked = dict.fromkeys([*(head.stages if head else ()), *in_candidates, *stage_tables])
     stages = {stage: faults.read(_stage_class(stage), stage_tables.get(stage, {}), stage) for stage in asked}
@@ -447,7 +438,7 @@ def build_stage(name: str, table: Mapping[str, Any], where: str) -> Any:
 def own_candidates(recipe: Recipe) -> list[str]:
     """Names of the candidates that the run's own steps will be."""
     stages = [stage for stage in recipe.stages if stage != "calibrate"]
-    return [Chain(tuple(stages[:n])).name for n in range(len(stages) + 1)]
+    return [Pipeline(tuple(stages[:n])).name for n in range(len(stages) + 1)]
 
 
 @dataclass(frozen=True)
@@ -471,9 +462,9 @@ def _stage_class(name: str) -> type:
     return cast("type", getattr(importlib.import_module(module), cls))
 
 
-def _chain_fault(candidate: str) -> str:
+def _pipeline_fault(candidate: str) -> str:
     try:
-        stages = read_chain(candidate).stages
+        stages = read_pipeline(candidate).stages
     except RecipeError as error:
         return str(error)
     # A run may go through a stage again ([stages]); a candidate that names one twice is a slip.
@@ -524,7 +515,3 @@ def _labels(table: Mapping[str, Any], faults: Faults) -> dict[str, tuple[Label, 
         labels += [label] if label else []
         faults.add("task", [f"label {number}: {fault}" for fault in own])
     return {"labels": tuple(labels)}
-
-
-def _short_hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

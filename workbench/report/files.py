@@ -6,38 +6,32 @@ Puts together what the leaderboard, the run's folders and the renderers make; al
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from labelwright.bundle.store import load
 from labelwright.data.task import Example
+from labelwright.files import write_json, write_text
 from labelwright.statistics.metrics import answers
 from workbench.compare.board import Leaderboard, Suspect
 from workbench.compare.candidate import Candidate
 from workbench.compare.jobs import Comparison
 from workbench.compare.leaderboard import build
 from workbench.compare.noise import suspects
-from workbench.recipe.recipe import read_chain
-from workbench.recipe.rows import split_summary
+from workbench.recipe.splits import split_summary
 from workbench.report.markdown import markdown
-from workbench.report.report import Curves, Report, SplitSizes, Stage
+from workbench.report.report import Report, SplitSizes
+from workbench.report.stages import chosen_curves, stage_records, steps_by_name
 from workbench.report.table import Table
 from workbench.report.tables import tables
-from workbench.run.folder import read_curves, read_json, write_json, write_text
 from workbench.run.session import Session
 
 # How many labels of a row get a probability in rows.jsonl: all of 77 would make a comparison's file of 200 MB.
 _N_LIKELIEST = 20
-# Of a stage's curves those whose names have one of these say whether it learns; so many of them are kept.
-_TELLING = ("dev_accuracy", "reward", "accuracy", "dev")
-_N_CURVES = 3
 
 
 def write_report(
@@ -49,7 +43,7 @@ def write_report(
 
     path, names, table = work.folder.path, work.task.names, work.recipe.compare
     board = build(candidates, test, names, table.bootstrap, work.recipe.seed, table.margin)
-    sizes = split_summary(work.splits, work.data_remarks)
+    steps, sizes = steps_by_name(work, comparison), split_summary(work.splits, work.data_remarks)
     report = with_circumstances(
         board,
         suspects=(*train_suspects(work, comparison), *board.suspects),
@@ -58,8 +52,8 @@ def write_report(
         command=command,
         machine=machine(),
         splits=SplitSizes(**{**sizes, "remarks": tuple(sizes["remarks"])}),
-        stages=tuple(stage_records(work, comparison)),
-        curves=chosen_curves(stage_curves(work, comparison)),
+        stages=tuple(stage_records(steps)),
+        curves=chosen_curves(steps),
         prompt=work.newest_bundle().prompt.system if work.folder.done_steps() else None,
     )
     drawn = figures(report)
@@ -73,7 +67,10 @@ def write_report(
     files = [path / name for name in ("report.html", "report.md", "report.json", "rows.jsonl", "plots")]
     work.tracking.comparison(mlflow_table(tables(report)[0]), report, files)
     for candidate in candidates:
-        work.tracking.candidate(candidate, step_folders(comparison, candidate.name))
+        if not candidate.failed:
+            test_metrics = {name: one.value for name, one in board.entry(candidate.name).test.items()}
+            step = next(reversed(comparison.steps(comparison.jobs(candidate.name)[0])), None)
+            work.tracking.candidate(candidate, test_metrics, step)
 
 
 def with_circumstances(board: Leaderboard, **circumstances: Any) -> Report:
@@ -138,65 +135,3 @@ def train_suspects(work: Session, comparison: Comparison) -> tuple[Suspect, ...]
     answers = {name: comparison.train_probs(name) for name in comparison.names}
     found = {name: probs for name, probs in answers.items() if probs is not None}
     return suspects("train", work.splits.train, found, work.task.names) if len(found) > 1 else ()
-
-
-def step_folders(comparison: Comparison, name: str) -> list[Path]:
-    """Folders of the stages run for a candidate of the model; none for the run's own steps, which are recorded."""
-    path = comparison.place(comparison.jobs(name)[0]).with_suffix(".steps.json")
-    folders = [Path(folder) for folder in read_json(path)] if path.is_file() else []
-    # One that was forgotten, and not trained again yet, has nothing to tell.
-    return [folder for folder in folders if (folder / "done.json").is_file()]
-
-
-def stage_curves(work: Session, comparison: Comparison) -> dict[str, Any]:
-    """Curves by name: of the run's own steps by folder, of other candidates' last stages by candidate."""
-    found = {
-        step["folder"]: read_curves(work.folder.path / step["folder"] / "curves.jsonl")
-        for step in work.folder.done_steps()
-    }
-    for name in comparison.names:
-        for folder in step_folders(comparison, name)[-1:]:
-            found[name] = read_curves(folder / "curves.jsonl")
-    return {name: curves for name, curves in found.items() if curves}
-
-
-def chosen_curves(curves: Mapping[str, Mapping[str, Any]]) -> dict[str, Curves]:
-    """Of each step's metrics the few that say whether it learns: dev scores and rewards."""
-
-    def order(name: str) -> tuple[int, str]:
-        return next(i for i, word in enumerate(_TELLING) if word in name), name
-
-    chosen: dict[str, Curves] = {}
-    for step, metrics in curves.items():
-        finite = {name: tuple((at, value) for at, value in metrics[name] if math.isfinite(value)) for name in metrics}
-        telling = (name for name, points in finite.items() if len(points) > 1 and any(w in name for w in _TELLING))
-        if usable := sorted(telling, key=order):
-            chosen[step] = {name: finite[name] for name in usable[:_N_CURVES]}
-    return chosen
-
-
-def stage_records(work: Session, comparison: Comparison) -> list[Stage]:
-    """For every step: its cost, its dev metrics, and what the stage wrote into the bundle's history.
-
-    The run's own steps come first, then the stages of other candidates, each once.
-    """
-    records, n_before = [], 0
-    for step in work.folder.done_steps():
-        bundle = load(work.folder.bundle_path(step))
-        decided: dict[str, Any] = {}
-        for entry in bundle.history[n_before:]:
-            decided |= dict(entry)
-        n_before = len(bundle.history)
-        known = {key: value for key, value in bundle.report.items() if isinstance(value, (int, float))}
-        dev = {key: float(value) for key, value in known.items() if math.isfinite(value)}
-        records.append(Stage(step["folder"], step["stage"], step["seconds"], step["peak_memory_bytes"], dev, decided))
-    seen = set()
-    for name in comparison.names:
-        for number, folder in enumerate(step_folders(comparison, name), start=1):
-            if folder not in seen:
-                seen.add(folder)
-                stages = "+".join(read_chain(name).stages[:number]) + name[len(name.partition("@")[0]) :]
-                decided = dict(load(folder / "bundle").history[-1])
-                seconds = read_json(folder / "done.json")["seconds"]
-                records.append(Stage(stages, decided["stage"], seconds, None, {}, decided))
-    return records

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.report.report import Report
-from workbench.run.measure import DISTURBED_CORES
+from workbench.run.usage import DISTURBED_CORES
 
 # What a candidate's cost may tell of how it answered, with the sentence; the key's own value is ``n``.
 _PARTICULAR = {

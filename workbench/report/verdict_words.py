@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from labelwright.statistics.intervals import Interval
 from workbench.compare.board import Entry, Leaderboard
 from workbench.compare.differences import TOLD_APART
-from workbench.compare.frontier import EQUAL, speed
-from workbench.compare.verdict import is_untuned
+from workbench.compare.verdict import EQUAL, is_untuned, speed
 from workbench.report.wording import listed, megabytes, milliseconds, percent, points, quoted, shortened
 
 

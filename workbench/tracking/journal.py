@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.run.folder import write_text
+from labelwright.files import write_text
 
 Entry = dict[str, Any]
 

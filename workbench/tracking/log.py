@@ -15,7 +15,7 @@ from mlflow.types.schema import ColSpec, DataType, Map, Schema, TensorSpec
 
 import labelwright
 from labelwright.bundle.store import load
-from labelwright.engines.protocol import Weights
+from labelwright.models.weights import Predictor, Weights
 from labelwright.predictors import EXTRAS, kind_and_labels
 
 _SERVING_PACKAGES = ("mlflow", "numpy", "pandas", "safetensors", "scikit-learn", "tokenizers")
@@ -56,8 +56,8 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str]) -> int:
 def serving_requirements(weights: Weights) -> list[str]:
     """What a served bundle needs, pinned to what is installed here, build suffixes such as ``+cpu`` left off."""
     extra = "transformers"
-    if weights.predictor is not None:
-        extra = EXTRAS.get(kind_and_labels(weights.predictor)[0], "")
+    if isinstance(weights, Predictor):
+        extra = EXTRAS.get(kind_and_labels(weights.folder)[0], "")
     pins = []
     for name in (*_SERVING_PACKAGES, *_OF_EXTRA[extra]):
         try:

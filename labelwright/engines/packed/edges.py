@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.decoder import HubDecoder
 from labelwright.engines.packed.heads import Head, open_head
 from labelwright.engines.packed.packing import Packed, Row, pack
-from labelwright.engines.tree import OptionTree
 
 # Positions whose logits over the whole vocabulary are held at once.
 LOGIT_ROWS = 64

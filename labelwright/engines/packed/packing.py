@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from labelwright.engines.tree import OptionTree
+from labelwright.engines.options.tree import OptionTree
 
 # One (keys, values) a layer, each (n_kv_heads, n_tokens, head_dim).
 KeyValues = list[tuple[Tensor, Tensor]]

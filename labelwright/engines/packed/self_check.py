@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from labelwright.engines.tree import ROOT, OptionTree
+from labelwright.engines.options.tree import ROOT, OptionTree
 from labelwright.errors import LabelwrightError, ModelError
 
 # Prefix, rows, tree -> log p of every edge, (n_rows, n_edges).

@@ -16,10 +16,11 @@ import openai
 from numpy.typing import NDArray
 
 from labelwright.engines.one_hot import one_hot
-from labelwright.engines.protocol import EngineSettings, Weights
 from labelwright.engines.servers.answers import read_answer
 from labelwright.engines.servers.http import client, in_order, one_line_errors, reason, served_models
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
+from labelwright.models.weights import Weights
 from labelwright.prompt import Rendered, Template
 from labelwright.statistics.calibration import Calibration
 

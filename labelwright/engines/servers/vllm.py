@@ -18,13 +18,14 @@ import openai
 from numpy.typing import NDArray
 
 from labelwright.engines.one_hot import one_hot
-from labelwright.engines.protocol import EngineSettings, Weights
+from labelwright.engines.options.walk import Question, score_by_places
 from labelwright.engines.servers.answers import read_answer
 from labelwright.engines.servers.http import client, in_order, one_line_errors, reason, served_models
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.tokens import PromptTokens
-from labelwright.engines.walk import Question, score_by_places
 from labelwright.errors import ModelError
 from labelwright.models.loading import load_tokenizer
+from labelwright.models.weights import Adapter, Weights
 from labelwright.prompt import Rendered, Template
 from labelwright.statistics.calibration import Calibration
 
@@ -81,7 +82,7 @@ class VllmEngine:
         if name is None or (weights.folder and name == weights.base):
             merge = (
                 "; merge the adapter with labelwright.models.loading.save_merged and serve that"
-                if weights.adapter
+                if isinstance(weights, Adapter)
                 else ""
             )
             raise ModelError(f"{url} serves {', '.join(served) or 'nothing'}, not {wanted[0]}{merge}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from labelwright.engines.protocol import LONG_ROWS
+from labelwright.engines.settings import LONG_ROWS
 from labelwright.errors import DataError, RecipeError
 
 # (start, end) in the text of each of its tokens, for every text.
@@ -17,7 +17,7 @@ class LongTexts:
     Parameters
     ----------
     how : {"refuse", "head", "head_tail"}
-        As in ``labelwright.engines.protocol.EngineSettings``.
+        As in ``labelwright.engines.settings.EngineSettings``.
 
     Attributes
     ----------

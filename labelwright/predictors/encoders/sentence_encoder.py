@@ -8,8 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from labelwright.errors import MissingExtraError, ModelError
 from labelwright.models.names import STATIC
 from labelwright.models.packaged import cache_dir, fetch_packaged_file, scratch_beside
 from labelwright.predictors.encoders.long_texts import LongTexts
-from labelwright.reading import no_prompts, one_line
+from labelwright.reading import no_progress_bar, no_prompts, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -197,22 +196,6 @@ def _files_of(name: str) -> Path:
 
     config = try_to_load_from_cache(name if "/" in name else f"sentence-transformers/{name}", "config.json")
     return Path(config).parent if isinstance(config, str) else Path(name)
-
-
-@contextmanager
-def no_progress_bar() -> Iterator[None]:
-    """Loading takes a second; transformers' bar and remarks would break up the display of whoever is running."""
-    from transformers.utils import logging as bars
-
-    shown, verbosity = bars.is_progress_bar_enabled(), bars.get_verbosity()
-    bars.disable_progress_bar()
-    bars.set_verbosity_error()
-    try:
-        yield
-    finally:
-        bars.set_verbosity(verbosity)
-        if shown:
-            bars.enable_progress_bar()
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from labelwright.bundle import files as bundle_files
-from labelwright.bundle.store import GOLDEN_TOLERANCE, Bundle, load, save, verify
+from labelwright.bundle.store import GOLDEN_TOLERANCE, load, save, verify
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import Weights
 from labelwright.errors import BundleError
+from labelwright.models.weights import Adapter, Base, Full
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.intervals import Interval
@@ -75,7 +76,7 @@ def bundles(draw) -> Bundle:
     report = draw(st.dictionaries(texts, plain, max_size=2))
     history = tuple(draw(st.lists(st.dictionaries(texts, plain, max_size=2), max_size=2)))
     mass = draw(st.sampled_from([0.0, 1e-4, 0.3]))
-    return Bundle(task, prompt, Weights(draw(names)), calibration, report, history, mass)
+    return Bundle(task, prompt, Base(draw(names)), calibration, report, history, mass)
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -88,8 +89,8 @@ def test_save_and_load_are_exact_inverses(tmp_path, bundle):
 
 def test_an_adapter_is_copied_and_found_in_the_bundle(tmp_path):
     source = weights_folder(tmp_path / "elsewhere" / "step-3")
-    loaded = save(replace(toy_bundle(), weights=Weights("smollm2", adapter=source)), tmp_path / "b")
-    assert loaded.weights == Weights("smollm2", adapter=tmp_path / "b" / "adapter")
+    loaded = save(replace(toy_bundle(), weights=Adapter("smollm2", source)), tmp_path / "b")
+    assert loaded.weights == Adapter("smollm2", tmp_path / "b" / "adapter")
     shutil.rmtree(source)
     copied = files(tmp_path / "b" / "adapter")
     assert sorted(copied) == ["adapter_config.json", "adapter_model.safetensors"]
@@ -101,15 +102,15 @@ def test_an_adapter_is_copied_and_found_in_the_bundle(tmp_path):
 def test_a_full_model_is_copied_with_its_tokenizer(tmp_path):
     more = {"tokenizer__json": b"{}", "merges__txt": b"", "chat_template__jinja": b"x"}
     source = weights_folder(tmp_path / "model", config="config.json", **more)
-    loaded = save(replace(toy_bundle(), weights=Weights("smollm2", full=source)), tmp_path / "b")
-    assert loaded.weights == Weights("smollm2", full=tmp_path / "b" / "model")
+    loaded = save(replace(toy_bundle(), weights=Full("smollm2", source)), tmp_path / "b")
+    assert loaded.weights == Full("smollm2", tmp_path / "b" / "model")
     expected = ["adapter_model.safetensors", "chat_template.jinja", "config.json", "merges.txt", "tokenizer.json"]
     assert sorted(files(tmp_path / "b" / "model")) == expected
 
 
 def test_a_loaded_bundle_can_be_saved_over_itself_and_elsewhere(tmp_path):
     source = weights_folder(tmp_path / "adapter")
-    first = save(replace(toy_bundle(), weights=Weights("smollm2", adapter=source)), tmp_path / "b")
+    first = save(replace(toy_bundle(), weights=Adapter("smollm2", source)), tmp_path / "b")
     before = files(tmp_path / "b")
     again = save(first, tmp_path / "b")
     assert (again, files(tmp_path / "b")) == (first, before)
@@ -125,7 +126,7 @@ def test_what_could_not_be_read_again_replaces_nothing(tmp_path):
     (full / "config.json").write_text(json.dumps({"model_type": "llama"}))
     (full / "generation_config.json").write_text(json.dumps({"custom_generate": "somebody/code"}))
     with pytest.raises(BundleError, match="custom_generate"):
-        save(replace(toy_bundle(), weights=Weights("smollm2", full=full)), tmp_path / "b")
+        save(replace(toy_bundle(), weights=Full("smollm2", full)), tmp_path / "b")
     assert load(tmp_path / "b") == good
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -252,7 +253,7 @@ def test_golden_rows_without_an_engine_are_our_own_bug(tmp_path):
 
 @pytest.mark.parametrize("name", ["bundle.json", "README.md", "golden.jsonl", "adapter/adapter_model.safetensors"])
 def test_every_altered_or_missing_file_is_named(tmp_path, name):
-    weights = Weights("smollm2", adapter=weights_folder(tmp_path / "adapter"))
+    weights = Adapter("smollm2", weights_folder(tmp_path / "adapter"))
     save(replace(toy_bundle(), weights=weights), tmp_path / "b", engine=FakeEngine(), golden=toy_examples(1))
     path = tmp_path / "b" / name
     data = bytearray(path.read_bytes())
@@ -279,7 +280,7 @@ def test_extra_files_are_named(golden_bundle):
 @pytest.mark.parametrize("name", ["adapter_model.bin", "optimizer.pt", "state.pkl", "modeling.py", "notes"])
 def test_pickles_and_code_are_refused_when_saving_and_when_loading(tmp_path, name):
     source = weights_folder(tmp_path / "adapter")
-    bundle = replace(toy_bundle(), weights=Weights("smollm2", adapter=source))
+    bundle = replace(toy_bundle(), weights=Adapter("smollm2", source))
     save(bundle, tmp_path / "b")
     (source / name).write_bytes(b"x")
     with pytest.raises(BundleError, match=rf"{name}: not allowed in a bundle.*no pickle, no code"):
@@ -293,19 +294,16 @@ def test_pickles_and_code_are_refused_when_saving_and_when_loading(tmp_path, nam
 
 def test_weights_that_are_incomplete_or_double_are_refused(tmp_path):
     with pytest.raises(BundleError, match="no such folder of weights"):
-        save(replace(toy_bundle(), weights=Weights("x", adapter=tmp_path / "absent")), tmp_path / "b")
+        save(replace(toy_bundle(), weights=Adapter("x", tmp_path / "absent")), tmp_path / "b")
     (tmp_path / "empty").mkdir()
     with pytest.raises(BundleError, match=r"expected adapter_config\.json and \.safetensors files"):
-        save(replace(toy_bundle(), weights=Weights("x", adapter=tmp_path / "empty")), tmp_path / "b")
-    both = Weights("x", adapter=tmp_path / "a", full=tmp_path / "m")
-    with pytest.raises(BundleError, match=r"more than one of .*: adapter .* and full "):
-        save(replace(toy_bundle(), weights=both), tmp_path / "b")
+        save(replace(toy_bundle(), weights=Adapter("x", tmp_path / "empty")), tmp_path / "b")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty"], "a refused save leaves nothing behind"
 
 
 @pytest.mark.parametrize("escape", ["../adapter", "/etc", "adapter/../../x", "..\\x", "", 3])
 def test_paths_cannot_leave_the_bundle(tmp_path, escape):
-    save(replace(toy_bundle(), weights=Weights("x", adapter=weights_folder(tmp_path / "adapter"))), tmp_path / "b")
+    save(replace(toy_bundle(), weights=Adapter("x", weights_folder(tmp_path / "adapter"))), tmp_path / "b")
     edit(tmp_path / "b", lambda content: content["weights"].update(folder=escape))
     with pytest.raises(BundleError, match="leads out of the bundle"):
         load(tmp_path / "b")
@@ -318,7 +316,7 @@ def test_paths_cannot_leave_the_bundle(tmp_path, escape):
 
 def test_linked_weights_are_refused(tmp_path):
     source = weights_folder(tmp_path / "adapter")
-    save(replace(toy_bundle(), weights=Weights("x", adapter=source)), tmp_path / "b")
+    save(replace(toy_bundle(), weights=Adapter("x", source)), tmp_path / "b")
     shutil.rmtree(tmp_path / "b" / "adapter")
     (source / "README.md").unlink()
     (tmp_path / "b" / "adapter").symlink_to(source)
@@ -420,7 +418,7 @@ def killed_at(step: int, bundle: Bundle, folder: Path) -> bool:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_save_killed_at_any_moment_leaves_a_whole_bundle(tmp_path):
     source = weights_folder(tmp_path / "adapter")
-    older, newer = toy_bundle(), replace(toy_bundle(), weights=Weights("new", adapter=source), report={"n": 2})
+    older, newer = toy_bundle(), replace(toy_bundle(), weights=Adapter("new", source), report={"n": 2})
     folder = tmp_path / "b"
     seen = set()
     for step in range(50):

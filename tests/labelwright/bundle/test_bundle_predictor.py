@@ -17,13 +17,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import baselines
+from labelwright.bundle import card
 from labelwright.bundle import files as bundle_files
-from labelwright.bundle.store import Bundle, card, load, predictor_bundle, save, verify
+from labelwright.bundle.store import load, predictor_bundle, save, verify
+from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.cli import main
 from labelwright.data.task import Label, Task, texts_and_labels
-from labelwright.engines.protocol import Weights, open_engine
+from labelwright.engines.opening import open_engine
 from labelwright.errors import BundleError, MissingExtraError
+from labelwright.models.weights import Predictor
 from labelwright.predictors import EXTRAS, KINDS, save_predictor
 from labelwright.predictors.pipeline import TextPipeline
 from labelwright.predictors.prior import Prior
@@ -64,7 +67,7 @@ def saved(kind: str, folder: Path) -> Bundle:
 def test_what_was_fitted_is_what_the_bundle_answers(tmp_path, kind):
     bundle = saved(kind, tmp_path)
     assert bundle == load(tmp_path / "b")
-    assert bundle.weights == Weights(f"the-{kind}", predictor=tmp_path / "b" / "predictor")
+    assert bundle.weights == Predictor(f"the-{kind}", tmp_path / "b" / "predictor")
     copied, trained = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in
                        ("b/predictor", "gone"))  # fmt: skip
     assert copied == trained
@@ -179,12 +182,6 @@ def test_versions_that_know_no_predictors_say_so(tmp_path, monkeypatch):
     monkeypatch.delitem(bundle_json.KINDS, "predictor")
     with pytest.raises(BundleError, match="weights of kind 'predictor'; this version knows base, adapter, full"):
         load(tmp_path / "b")
-
-
-def test_more_than_one_kind_of_weights_is_refused(tmp_path):
-    both = Weights("x", full=tmp_path / "m", predictor=tmp_path / "p")
-    with pytest.raises(BundleError, match=r"full \(.*m\) and predictor \(.*p\); keep one"):
-        save(replace(toy_bundle(), weights=both), tmp_path / "b")
 
 
 # ------------------------------------------------------------------------------------------------------------ the card

@@ -18,11 +18,14 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples, toy_splits, toy_task
 
-from labelwright.bundle.store import Bundle, load, predictor_bundle, save, verify
+from labelwright.bundle.store import load, predictor_bundle, save, verify
+from labelwright.bundle.types import Bundle
 from labelwright.cli import main
-from labelwright.engines.protocol import EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import BundleError
 from labelwright.models import names as model_names
+from labelwright.models.weights import Adapter, Base, Full, Weights
 from labelwright.predictors import save_predictor
 from labelwright.predictors.pipeline import TextPipeline
 from labelwright.prompt import Prompt
@@ -91,15 +94,15 @@ def finetuned_bundle(folder: Path) -> Bundle:
 def model_bundle(folder: Path, kind: str) -> Bundle:
     from tiny import tiny_model, tiny_model_folder
 
-    base = Weights(str(tiny_model_folder(folder / "base")))
+    base = Base(str(tiny_model_folder(folder / "base")))
     template = open_engine(base, EngineSettings(device="cpu", dtype="float32")).template
-    weights = replace(base, full=folder / "base") if kind == "full" else base
+    weights: Weights = Full(base.base, folder / "base") if kind == "full" else base
     if kind == "adapter":
         from peft import LoraConfig, get_peft_model
 
         settings = LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
         get_peft_model(tiny_model(vocab_size=400), settings).save_pretrained(folder / "adapter")
-        weights = replace(base, adapter=folder / "adapter")
+        weights = Adapter(base.base, folder / "adapter")
     return Bundle(toy_task(), Prompt.for_task(toy_task(), template), weights, Calibration(1.3))
 
 

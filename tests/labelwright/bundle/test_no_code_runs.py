@@ -22,9 +22,9 @@ from tiny_models import encoder_folder, nli_folder
 from labelwright.bundle import files as bundle_files
 from labelwright.bundle.store import load, predictor_bundle, save
 from labelwright.cli import main
-from labelwright.engines.protocol import Weights
 from labelwright.errors import BundleError, LabelwrightError, ModelError
 from labelwright.models import names as model_names
+from labelwright.models.weights import Adapter, Base, Full
 from labelwright.neighbours import Neighbours
 from labelwright.predictors import save_predictor
 from labelwright.predictors.encoders.sentence_encoder import open_encoder
@@ -190,7 +190,7 @@ def test_a_bundle_names_no_paths(tmp_path, monkeypatch, capsys, name, prefix):
 def named_in(part: str, name: str, folder: Path) -> Path:
     bundle = toy_bundle()
     if part == "base":
-        bundle = replace(bundle, weights=Weights(name))
+        bundle = replace(bundle, weights=Base(name))
     else:
         neighbours = Neighbours((("a pool", "pool"), ("a fence", "fence")), 1, name)
         bundle = replace(bundle, prompt=replace(bundle.prompt, neighbours=neighbours))
@@ -228,7 +228,7 @@ def test_ids_and_packaged_names_are_no_paths(tmp_path, name):
 def full_bundle(folder: Path) -> Path:
     from tiny import tiny_model_folder
 
-    save(replace(toy_bundle(), weights=Weights("smollm2", full=tiny_model_folder(folder / "m"))), folder / "b")
+    save(replace(toy_bundle(), weights=Full("smollm2", tiny_model_folder(folder / "m"))), folder / "b")
     return folder / "b"
 
 
@@ -239,7 +239,7 @@ def adapter_bundle(folder: Path) -> Path:
     (folder / "a").mkdir()
     (folder / "a" / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2}))
     save_file({"a": np.zeros(3, np.float32)}, folder / "a" / "adapter_model.safetensors")
-    save(replace(toy_bundle(), weights=Weights("smollm2", adapter=folder / "a")), folder / "b")
+    save(replace(toy_bundle(), weights=Adapter("smollm2", folder / "a")), folder / "b")
     return folder / "b"
 
 
@@ -285,7 +285,7 @@ def test_what_a_base_model_had_of_its_own_code_is_left_behind(tmp_path):
     folder = tiny_model_folder(tmp_path / "m")
     about = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(about | {"auto_map": {"AutoModel": "modeling.Own"}}))
-    save(replace(toy_bundle(), weights=Weights("smollm2", full=folder)), tmp_path / "b")
+    save(replace(toy_bundle(), weights=Full("smollm2", folder)), tmp_path / "b")
     assert json.loads((tmp_path / "b" / "model" / "config.json").read_text()) == about
 
 
@@ -340,5 +340,5 @@ def test_an_adapter_imports_nothing(tmp_path, monkeypatch):
     (tmp_path / "evil_core.py").write_text(f"open({str(marker)!r}, 'w').close()\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(Exception):  # noqa: B017, PT011 (whatever the versions raise)
-        load_model(Weights(str(base), adapter=tmp_path / "a"), "cpu", "float32")
+        load_model(Adapter(str(base), tmp_path / "a"), "cpu", "float32")
     assert not marker.exists()

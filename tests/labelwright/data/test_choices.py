@@ -4,15 +4,16 @@ from fakes import FakeEngine
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelwright.bundle.store import Bundle, load, save, verify
+from labelwright.bundle.store import load, save, verify
+from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.cli import main
 from labelwright.data.choice_cells import choices_and_marks
 from labelwright.data.choices import as_letters, lettered, over_letters, present, rotations, split_lettered
 from labelwright.data.task import Example, Label, Task, examples_from_records
 from labelwright.decide import log_scores, probabilities
-from labelwright.engines.protocol import Weights
 from labelwright.errors import DataError
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 
@@ -32,7 +33,7 @@ class LikesLetters(FakeEngine):
 
 
 def bundle(**calibration):
-    return Bundle(TASK, Prompt.for_task(TASK, FakeEngine().template), Weights("fake"), Calibration(**calibration))
+    return Bundle(TASK, Prompt.for_task(TASK, FakeEngine().template), Base("fake"), Calibration(**calibration))
 
 
 lines = st.text(min_size=1).map(lambda text: " ".join(text.split())).filter(bool)
@@ -104,7 +105,7 @@ def test_rotations_cancel_a_liking_for_a_letter():
 
 def test_rotations_change_nothing_for_shared_labels():
     task = Task("t", "Name it.", (Label("pool"), Label("fence")))
-    one = Bundle(task, Prompt.for_task(task, FakeEngine().template), Weights("fake"), Calibration(rotations=True))
+    one = Bundle(task, Prompt.for_task(task, FakeEngine().template), Base("fake"), Calibration(rotations=True))
     assert log_scores(one, FakeEngine(), ["the pool"]).shape == (1, 2)
 
 
@@ -126,9 +127,9 @@ def test_a_bundle_keeps_choices_and_rotations(tmp_path, monkeypatch, capsys):
     assert verify(tmp_path / "b", engine).ok
     assert load(tmp_path / "b").task.by_row
 
-    import labelwright.engines.protocol
+    import labelwright.engines.opening
 
-    monkeypatch.setattr(labelwright.engines.protocol, "open_engine", lambda weights, settings: engine)
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: engine)
     folder = str(tmp_path / "b")
     assert main(["predict", folder, "wood floats", "--json", "--choices", "stone", "wood"]) == 0
     assert '"label": "wood"' in capsys.readouterr().out

@@ -14,7 +14,7 @@ from fakes import FakeEngine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.records import (
     Fault,
     Row,
@@ -29,9 +29,9 @@ from labelwright.data.records import (
     scan_records,
 )
 from labelwright.data.task import Label, Task, read_examples
-from labelwright.engines.protocol import Weights
 from labelwright.errors import DataError
 from labelwright.labelling import JsonLines, json_line, label_rows
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 
@@ -331,7 +331,7 @@ def test_a_strict_reader_stops_where_a_scanning_one_goes_on(tmp_path: Path) -> N
 
 def answering() -> tuple[Bundle, FakeEngine]:
     task, engine = Task("t", "Name it.", (Label("pool"), Label("fence"))), FakeEngine()
-    return Bundle(task, Prompt.for_task(task, engine.template), Weights("fake"), Calibration()), engine
+    return Bundle(task, Prompt.for_task(task, engine.template), Base("fake"), Calibration()), engine
 
 
 def test_one_bad_row_costs_no_other_row_its_answer() -> None:

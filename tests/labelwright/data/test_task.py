@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import json
 from pathlib import Path
 
 import pytest
+from hypothesis import example as tried_always
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +22,7 @@ from labelwright.data.task import (
     check_examples,
     examples_from_records,
     find_leaks,
+    group_keys,
     normalise,
     read_examples,
     texts_and_labels,
@@ -368,3 +371,11 @@ def test_texts_nearly_the_same_are_one_only_under_one_label():
     assert leaks(("you won?", "x"), ("you won!", "y")) == []
     for one, other in (("ok 👍", "ok 👎"), ("C++", "C#"), ("great :)", "great :("), ("कि", "की"), ("1.5", "15")):
         assert leaks((one, "x"), (other, "x")) == []
+
+
+@given(st.lists(st.tuples(st.text(max_size=12), st.none() | st.text(max_size=12)), unique_by=lambda one: one[0]))
+@tried_always([("1", None), ("2", "alone 1"), ("3", "1"), ("4", "\x001"), ("5", "group 1")])
+def test_no_group_is_taken_for_a_row_of_its_own(given_rows):
+    rows = [Example(id, "a", "x", group=group) for id, group in given_rows]
+    for (one, key), (other, other_key) in itertools.combinations(zip(rows, group_keys(rows), strict=True), 2):
+        assert (key == other_key) == (one.group is not None and one.group == other.group)

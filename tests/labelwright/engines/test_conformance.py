@@ -12,8 +12,10 @@ from tiny import tiny_model_folder
 
 from labelwright.data.task import Label
 from labelwright.engines import transformers
-from labelwright.engines.protocol import EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 
 from conformance import CASES, Case, check, reference  # isort: skip
@@ -24,7 +26,7 @@ FLOAT32 = EngineSettings(device="cpu", dtype="float32")
 @pytest.fixture(scope="module", params=["llama", "qwen3"])
 def engine(request, tmp_path_factory):
     folder = tiny_model_folder(tmp_path_factory.mktemp(request.param), request.param)
-    return open_engine(Weights(str(folder)), FLOAT32)
+    return open_engine(Base(str(folder)), FLOAT32)
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +91,9 @@ def test_no_rows_no_scores(engine):
 @pytest.fixture(scope="module")
 def vllm(llama):
     pytest.importorskip("openai")
-    inner = open_engine(Weights(str(llama)), FLOAT32)
+    inner = open_engine(Base(str(llama)), FLOAT32)
     with serving(ModelServer(inner, str(llama))) as url:
-        yield open_engine(Weights(str(llama)), EngineSettings(backend="vllm", url=url)), inner
+        yield open_engine(Base(str(llama)), EngineSettings(backend="vllm", url=url)), inner
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("255 labels", "twelve tokens")])
@@ -104,7 +106,7 @@ def test_vllm(vllm, name):
 def real_vllm():
     """A vLLM that serves smollm2 in float32: `DTYPE=float32 make vllm-server`."""
     settings = EngineSettings(backend="vllm", url=os.environ["LABELWRIGHT_VLLM_URL"])
-    return open_engine(Weights("smollm2"), settings), open_engine(Weights("smollm2"), FLOAT32)
+    return open_engine(Base("smollm2"), settings), open_engine(Base("smollm2"), FLOAT32)
 
 
 @pytest.mark.real
@@ -126,7 +128,7 @@ def llamacpp(llama, tmp_path_factory):
 
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     write_gguf(llama, path, "f32")
-    inner = open_engine(Weights(str(llama)), FLOAT32)
+    inner = open_engine(Base(str(llama)), FLOAT32)
     return LlamaCppEngine(path, inner.tokenizer, "tiny", EngineSettings(backend="llamacpp"), exact=True), inner
 
 
@@ -140,7 +142,7 @@ def test_llamacpp(llamacpp, name):
 def real_llamacpp():
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
     settings = EngineSettings(backend="llamacpp", dtype="float32")
-    return open_engine(Weights("smollm2"), settings), open_engine(Weights("smollm2"), FLOAT32)
+    return open_engine(Base("smollm2"), settings), open_engine(Base("smollm2"), FLOAT32)
 
 
 @pytest.mark.real
@@ -156,9 +158,9 @@ def test_llamacpp_on_the_real_model(real_llamacpp, name):
 @pytest.mark.parametrize("name", ["two labels", "quotes and commas", "other scripts", "emoji", "an empty row"])
 def test_openai_names_the_same_winner(llama, name):
     pytest.importorskip("openai")
-    inner = open_engine(Weights(str(llama)), FLOAT32)
+    inner = open_engine(Base(str(llama)), FLOAT32)
     with serving(ModelServer(inner, "tiny")) as url:
-        engine = open_engine(Weights("tiny"), EngineSettings(backend="openai", url=url))
+        engine = open_engine(Base("tiny"), EngineSettings(backend="openai", url=url))
         prompts, options = CASES[name].prompts(inner.template)
         scores = engine.score([prompt._replace(user=prompt.user or " ") for prompt in prompts], options)
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1)

@@ -13,9 +13,11 @@ from labelwright.bundle.store import predictor_bundle
 from labelwright.data.choices import lettered
 from labelwright.data.task import Label, Task
 from labelwright.decide import log_scores, probabilities
+from labelwright.engines.opening import open_engine
 from labelwright.engines.predictor import PredictorEngine
-from labelwright.engines.protocol import BACKENDS, EngineSettings, Weights, open_engine
+from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.errors import BundleError, DataError, ModelError
+from labelwright.models.weights import Predictor
 from labelwright.predictors import save_predictor
 from labelwright.predictors.prior import Prior
 from labelwright.prompt import Prompt, Template
@@ -158,7 +160,7 @@ def prior(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_predictor_answers_whatever_the_backend(prior, backend):
     settings = EngineSettings(backend=backend, device="cuda:7", thinking_tokens=5)
-    engine = open_engine(Weights("majority", predictor=prior), settings)
+    engine = open_engine(Predictor("majority", prior), settings)
     assert isinstance(engine, PredictorEngine)
     assert engine.name == "majority"
     bundle = predictor_bundle(TASK, "majority", prior, Calibration())
@@ -167,14 +169,14 @@ def test_a_predictor_answers_whatever_the_backend(prior, backend):
 
 def test_a_folder_without_a_predictor_is_refused(tmp_path, prior):
     with pytest.raises(BundleError, match=r"no predictor\.json; expected a folder written by save_predictor"):
-        open_engine(Weights("x", predictor=tmp_path))
+        open_engine(Predictor("x", tmp_path))
     (prior / "predictor.json").write_text('{"kind": "oracle", "labels": ["a"]}')
     with pytest.raises(BundleError, match="kind 'oracle'; this version knows prior, "):
-        open_engine(Weights("x", predictor=prior))
+        open_engine(Predictor("x", prior))
     for damaged in ("{", "[]", '{"kind": "prior"}', '{"kind": ["prior"], "labels": ["a"]}'):
         (prior / "predictor.json").write_text(damaged)
         with pytest.raises(BundleError, match=r"predictor\.json: "):
-            open_engine(Weights("x", predictor=prior))
+            open_engine(Predictor("x", prior))
 
 
 def test_there_is_no_model_to_load_or_merge(prior, tmp_path):
@@ -182,7 +184,7 @@ def test_there_is_no_model_to_load_or_merge(prior, tmp_path):
 
     for load in (load_model, load_tokenizer, saved_merged):
         with pytest.raises(ModelError, match="majority is a small classifier, not a language model"):
-            load(Weights("majority", predictor=prior))
+            load(Predictor("majority", prior))
 
 
 # ------------------------------------------------------------------------------------------------- rows' own choices

@@ -7,8 +7,11 @@ from tiny import tiny_model_folder
 
 from labelwright.data.task import Label
 from labelwright.engines.one_hot import unanswered
-from labelwright.engines.protocol import EngineSettings, Weights, has_probabilities, n_invalid, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import has_probabilities, n_invalid
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
+from labelwright.models.weights import Adapter, Base, Full
 from labelwright.prompt import Prompt
 from programs.coalesce import CoalescingEngine
 
@@ -25,7 +28,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def inner(folder):
-    return open_engine(Weights(str(folder)), EngineSettings(device="cpu", dtype="float32"))
+    return open_engine(Base(str(folder)), EngineSettings(device="cpu", dtype="float32"))
 
 
 @pytest.fixture
@@ -45,11 +48,11 @@ def prompt(inner):
 
 
 def vllm(folder, url, **settings):
-    return open_engine(Weights(str(folder)), EngineSettings(backend="vllm", url=url, **settings))
+    return open_engine(Base(str(folder)), EngineSettings(backend="vllm", url=url, **settings))
 
 
 def chat(name, url, **settings):
-    return open_engine(Weights(str(name)), EngineSettings(backend="openai", url=url, **settings))
+    return open_engine(Base(str(name)), EngineSettings(backend="openai", url=url, **settings))
 
 
 # --- vLLM -------------------------------------------------------------------------------------------------------------
@@ -102,7 +105,7 @@ def test_vllm_that_serves_something_else_is_refused(server, folder):
     with serving(server) as url:
         with pytest.raises(ModelError, match="serves other, not"):
             vllm(folder, url)
-        adapter = Weights("other", adapter=folder)
+        adapter = Adapter("other", folder)
         with pytest.raises(ModelError, match="merge the adapter"):
             open_engine(adapter, EngineSettings(backend="vllm", url=url))
 
@@ -228,4 +231,4 @@ def test_what_an_endpoint_cannot_do_is_said(folder):
     with pytest.raises(ModelError, match="cannot count tokens"):
         chat(folder, "http://127.0.0.1:9/v1", long_rows="head")
     with pytest.raises(ModelError, match="serve the tuned weights"):
-        open_engine(Weights("x", full=folder), EngineSettings(backend="openai", url="http://127.0.0.1:9/v1"))
+        open_engine(Full("x", folder), EngineSettings(backend="openai", url="http://127.0.0.1:9/v1"))

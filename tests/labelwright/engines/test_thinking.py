@@ -3,11 +3,14 @@ import pytest
 import torch
 from tiny import tiny_model_folder, tiny_tokenizer
 
-from labelwright.bundle.store import Bundle, load, save, verify
+from labelwright.bundle.store import load, save, verify
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.thinking import ThinkingEngine
 from labelwright.errors import ModelError
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
 
@@ -23,7 +26,7 @@ def folder(tmp_path_factory):
 
 def opened(folder, thinking_tokens, **settings):
     settings = EngineSettings(device="cpu", dtype="float32", thinking_tokens=thinking_tokens, **settings)
-    return open_engine(Weights(str(folder)), settings)
+    return open_engine(Base(str(folder)), settings)
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +126,7 @@ def test_a_model_without_thoughts_is_refused(tmp_path):
 
 def test_a_bundle_keeps_the_budget(thinking, tmp_path):
     task = Task("t", "Name the topic.", LABELS)
-    bundle = Bundle(task, prompt_of(thinking), Weights(thinking.name), Calibration())
+    bundle = Bundle(task, prompt_of(thinking), Base(thinking.name), Calibration())
     assert bundle.prompt.template.thinking_tokens == BUDGET
     save(bundle, tmp_path / "b")
     assert load(tmp_path / "b").prompt == bundle.prompt
@@ -138,7 +141,7 @@ def test_grpo_refuses_to_train_thoughts(thinking, tmp_path):
     from optimizers.training.loop import Objective, Training
 
     task = Task("t", "Name the topic.", LABELS)
-    bundle = Bundle(task, prompt_of(thinking), Weights(thinking.name), Calibration())
+    bundle = Bundle(task, prompt_of(thinking), Base(thinking.name), Calibration())
     context = StageContext(tmp_path, None, lambda weights: thinking)
     with pytest.raises(ModelError, match="not thoughts"):
         Training.prepare(GrpoStage(steps=1), Objective(), bundle, toy_splits().for_tuning(), context)

@@ -5,8 +5,10 @@ from tiny import tiny_model_folder
 
 from labelwright.data.task import Label
 from labelwright.engines import transformers
-from labelwright.engines.protocol import EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 
@@ -17,7 +19,7 @@ TEXTS = ["the pool is green", "no hot water", "my fence post broke near the gate
 @pytest.fixture(scope="module", params=["llama", "qwen3"])
 def engine(request, tmp_path_factory):
     folder = tiny_model_folder(tmp_path_factory.mktemp(request.param), request.param)
-    return open_engine(Weights(str(folder)), EngineSettings(device="cpu", dtype="float32"))
+    return open_engine(Base(str(folder)), EngineSettings(device="cpu", dtype="float32"))
 
 
 @pytest.fixture
@@ -124,7 +126,7 @@ def test_bfloat16_agrees_with_float32_to_its_own_precision(tmp_path):
     prompt = None
     scores = []
     for dtype in ("float32", "bfloat16"):
-        engine = open_engine(Weights(str(folder)), EngineSettings(device="cpu", dtype=dtype))
+        engine = open_engine(Base(str(folder)), EngineSettings(device="cpu", dtype=dtype))
         prompt = Prompt("Name the topic.", tuple(map(Label, LABELS)), template=engine.template)
         scores.append(engine.score(prompt.render_all(TEXTS), prompt.options))
     assert np.abs(scores[0] - scores[1]).max() < 0.5
@@ -137,19 +139,19 @@ def test_too_long_a_row_is_named(engine, prompt):
 
 def test_unknown_names_are_refused(tmp_path):
     with pytest.raises(ModelError, match="smollm2"):
-        open_engine(Weights("no-such-model"))
+        open_engine(Base("no-such-model"))
     with pytest.raises(ModelError, match=r"config\.json"):
-        open_engine(Weights(str(tmp_path)))
+        open_engine(Base(str(tmp_path)))
     with pytest.raises(ModelError, match="device 'gpu9'"):
-        open_engine(Weights(str(tiny_model_folder(tmp_path / "m"))), EngineSettings(device="gpu9"))
+        open_engine(Base(str(tiny_model_folder(tmp_path / "m"))), EngineSettings(device="gpu9"))
     with pytest.raises(ModelError, match="dtype 'int3'"):
-        open_engine(Weights(str(tmp_path / "m")), EngineSettings(dtype="int3"))
+        open_engine(Base(str(tmp_path / "m")), EngineSettings(dtype="int3"))
 
 
 @pytest.mark.parametrize("how", ["head", "head_tail"])
 def test_long_rows_are_shortened_and_counted(tmp_path, how):
     folder = tiny_model_folder(tmp_path / "m")
-    engine = open_engine(Weights(str(folder)), EngineSettings(device="cpu", dtype="float32", long_rows=how))
+    engine = open_engine(Base(str(folder)), EngineSettings(device="cpu", dtype="float32", long_rows=how))
     prompt = Prompt("Name the topic.", tuple(map(Label, LABELS)), template=engine.template)
     long = "pool " * 300 + "fence " * 300
     scores = engine.score(prompt.render_all(["pool", long, long + " gate"]), prompt.options)
@@ -165,7 +167,7 @@ def test_long_rows_are_shortened_and_counted(tmp_path, how):
 
 def test_a_prompt_without_room_for_rows_is_refused(tmp_path):
     folder = tiny_model_folder(tmp_path / "m")
-    engine = open_engine(Weights(str(folder)), EngineSettings(device="cpu", dtype="float32", long_rows="head"))
+    engine = open_engine(Base(str(folder)), EngineSettings(device="cpu", dtype="float32", long_rows="head"))
     prompt = Prompt("Name the topic. " * 200, tuple(map(Label, LABELS)), template=engine.template)
     with pytest.raises(DataError, match="shorten the instructions"):
         engine.score([prompt.render("pool")], prompt.options)

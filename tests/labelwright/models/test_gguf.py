@@ -5,8 +5,10 @@ import pytest
 from tiny import tiny_model_folder
 
 from labelwright.data.task import Label
-from labelwright.engines.protocol import EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import ModelError
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 
 gguf_file = pytest.importorskip("labelwright.models.gguf", reason="gguf is not installed")
@@ -43,7 +45,7 @@ def test_llama_cpp_reads_what_was_written(arch, tmp_path):
     from labelwright.engines.llamacpp import LlamaCppEngine
 
     folder = tiny_model_folder(tmp_path / arch, arch)
-    inner = open_engine(Weights(str(folder)), EngineSettings(device="cpu", dtype="float32"))
+    inner = open_engine(Base(str(folder)), EngineSettings(device="cpu", dtype="float32"))
     gguf_file.write_gguf(folder, tmp_path / "m.gguf", "f32")
     engine = LlamaCppEngine(tmp_path / "m.gguf", inner.tokenizer, "tiny", exact=True)
     prompt = Prompt("Name it.", tuple(map(Label, ("pool", "fence", "water heater"))), template=inner.template)

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from tiny import tiny_model_folder
 from transformers import AutoModelForCausalLM
 
-from labelwright.engines.protocol import Weights
 from labelwright.errors import ModelError
 from labelwright.models.loading import load_model
+from labelwright.models.weights import Adapter, Base
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def refused(weights, match):
 
 
 def test_a_whole_adapter_is_merged(base, adapter):
-    plain, merged = (load_model(Weights(str(base), adapter=one), "cpu", "float32") for one in (None, adapter))
+    plain, merged = (load_model(one, "cpu", "float32") for one in (Base(str(base)), Adapter(str(base), adapter)))
     tensors = load_file(adapter / "adapter_model.safetensors")
     name = "model.layers.0.mlp.up_proj"
     a, b = (tensors[f"base_model.model.{name}.lora_{part}.weight"] for part in "AB")
@@ -73,14 +73,14 @@ def test_a_whole_adapter_is_merged(base, adapter):
 )
 def test_a_checkpoint_without_some_of_its_tensors(base, how, match):
     change(base / "model.safetensors", how)
-    refused(Weights(str(base)), match)
+    refused(Base(str(base)), match)
 
 
 def test_a_checkpoint_of_another_shape_or_damaged(base):
     change(base / "model.safetensors", lambda t: {k: v[:-1] if "up_proj" in k else v for k, v in t.items()})
-    refused(Weights(str(base)), "cannot be loaded")
+    refused(Base(str(base)), "cannot be loaded")
     (base / "model.safetensors").write_bytes(b"no weights")
-    refused(Weights(str(base)), "cannot be loaded")
+    refused(Base(str(base)), "cannot be loaded")
 
 
 @pytest.mark.parametrize(
@@ -98,11 +98,11 @@ def test_a_checkpoint_of_another_shape_or_damaged(base):
 )
 def test_an_adapter_that_is_not_whole(base, adapter, how, match):
     change(adapter / "adapter_model.safetensors", how)
-    refused(Weights(str(base), adapter=adapter), match)
+    refused(Adapter(str(base), adapter), match)
 
 
 def test_an_adapter_without_its_file(base, adapter):
     (adapter / "adapter_model.safetensors").write_bytes(b"short")
-    refused(Weights(str(base), adapter=adapter), "cannot be read")
+    refused(Adapter(str(base), adapter), "cannot be read")
     (adapter / "adapter_model.safetensors").unlink()
-    refused(Weights(str(base), adapter=adapter), "cannot be read")
+    refused(Adapter(str(base), adapter), "cannot be read")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from labelwright.errors import BundleError
-from labelwright.predictors import KINDS, folder_bytes, kind_and_labels, load_predictor, save_predictor, softmax
+from labelwright.files import folder_bytes
+from labelwright.predictors import KINDS, kind_and_labels, load_predictor, save_predictor, softmax
 from labelwright.predictors.choices import Choices
 from labelwright.predictors.prior import Prior
 

@@ -15,8 +15,8 @@ from tiny import tiny_model_folder
 from training_fakes import SPLITS, Record, open_float32, untuned
 
 from labelwright.decide import log_scores
-from labelwright.engines.protocol import Weights
 from labelwright.errors import ModelError, RecipeError
+from labelwright.models.weights import Base
 from labelwright.statistics.calibration import Calibration
 from optimizers.stage import StageContext
 from optimizers.training.grpo import GrpoStage
@@ -62,7 +62,7 @@ def test_a_better_bundle_comes_out(model, tmp_path, settings):
 def test_where_dev_does_not_improve_the_bundle_stays(model, tmp_path):
     bundle, _ = run(model, tmp_path / "grpo", learning_rate=1e-12)
     if not bundle.history[-1]["improved"]:
-        assert bundle.weights == Weights(str(model))
+        assert bundle.weights == Base(str(model))
         assert bundle.calibration == Calibration(2.0)
     else:
         pytest.fail("a learning rate of 1e-12 cannot have improved anything")

@@ -11,11 +11,11 @@ import pytest
 from tiny import tiny_model_folder
 from training_fakes import SPLITS, Record, open_float32, untuned
 
-from labelwright.bundle.store import Bundle
+from labelwright.bundle.types import Bundle
 from labelwright.data.choices import as_letters
 from labelwright.data.task import Example, Splits, Task
-from labelwright.engines.protocol import Weights
 from labelwright.errors import RecipeError
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 from optimizers.stage import StageContext
@@ -54,7 +54,7 @@ def test_a_better_bundle_comes_out(model, tmp_path, settings):
 def test_where_dev_does_not_improve_the_bundle_stays(model, tmp_path):
     bundle, _ = run(model, tmp_path / "sft", learning_rate=1e-12)
     assert not bundle.history[-1]["improved"]
-    assert (bundle.weights, bundle.calibration) == (Weights(str(model)), Calibration(2.0))
+    assert (bundle.weights, bundle.calibration) == (Base(str(model)), Calibration(2.0))
 
 
 def test_epochs_count_the_train_rows(model, tmp_path):
@@ -77,8 +77,8 @@ def test_rows_that_bring_their_own_choices(tmp_path):
         return tuple(made)
 
     task = Task("choices", "Choose.", max_choices=3)
-    prompt = Prompt.for_task(task, open_float32(Weights(str(folder))).template)
-    bundle = Bundle(task, prompt, Weights(str(folder)), Calibration())
+    prompt = Prompt.for_task(task, open_float32(Base(str(folder))).template)
+    bundle = Bundle(task, prompt, Base(str(folder)), Calibration())
     splits = Splits(rows(0, 24), rows(24, 36), (), ())
     tuned, _ = run(folder, tmp_path / "sft", bundle=bundle, splits=splits, **(LONG | {"label_smoothing": 0.1}))
     curve = tuned.history[-1]["curve"]

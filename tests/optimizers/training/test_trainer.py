@@ -9,7 +9,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from labelwright.data.choices import as_letters
 from labelwright.data.task import Example, Task
-from labelwright.engines.protocol import EngineSettings
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Prompt
 from optimizers.training.grpo import LOSS_TYPES

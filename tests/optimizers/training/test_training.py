@@ -12,8 +12,10 @@ from training_fakes import SPLITS, Record, open_float32, untuned
 
 from labelwright.data.task import Splits
 from labelwright.decide import log_scores
-from labelwright.engines.protocol import EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
+from labelwright.models.weights import Full
 from optimizers.stage import StageContext
 from optimizers.training import loop as training
 from optimizers.training.grpo import GrpoStage
@@ -266,6 +268,6 @@ def test_an_adapter_over_merged_weights_is_merged_in_the_numbers_it_was_measured
     monkeypatch.setattr(training, "better", lambda one, other: True)
     once, _ = run(MODES["sft"], bundle, tmp_path / "one")
     twice, _ = run(MODES["exact"], once, tmp_path / "two")
-    assert twice.weights == Weights(once.weights.base, full=tmp_path / "two" / "merged")
+    assert twice.weights == Full(once.weights.base, tmp_path / "two" / "merged")
     merged = load_file(tmp_path / "two" / "merged" / "model.safetensors")
     assert {tensor.dtype for tensor in merged.values()} == {torch.float32}

@@ -20,9 +20,8 @@ from labelwright.statistics.metrics import Answers, answers_of
 from workbench.compare.board import Entry, Leaderboard
 from workbench.compare.candidate import Candidate, Repeat
 from workbench.compare.differences import against_best, standing
-from workbench.compare.frontier import cheapest, frontier
 from workbench.compare.leaderboard import build
-from workbench.compare.verdict import labels_without_rows
+from workbench.compare.verdict import cheapest, frontier, labels_without_rows
 from workbench.report.verdict_words import caution, words
 
 NAMES = ("a", "b")

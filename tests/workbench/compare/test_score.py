@@ -15,20 +15,20 @@ from labelwright.bundle.store import load, verify
 from labelwright.classifier import Classifier
 from labelwright.data.task import Example
 from labelwright.decide import probabilities
-from labelwright.engines.protocol import open_engine
+from labelwright.engines.opening import open_engine
 from labelwright.errors import BundleError
 from labelwright.statistics.metrics import accuracy
 from workbench.cli import main
 from workbench.compare import score as compare
+from workbench.compare.jobs import open_comparison
+from workbench.compare.measure import free_generation
 from workbench.compare.score import read_test
-from workbench.compare.worker import free_generation
 from workbench.report.html import html
 from workbench.report.markdown import markdown
 from workbench.report.plots.figures import figures
 from workbench.report.report import Report
 from workbench.report.verdict_words import words
 from workbench.run.folder import RunFolder, runs_of
-from workbench.run.session import open_comparison
 
 ROOT = Path(__file__).parents[3]
 CHANCE = BASELINES["chance"]
@@ -155,7 +155,7 @@ def test_training_time_adds_up_over_the_stages(demo_run: Path) -> None:
         one["name"]: one["cost"]["seconds_to_train"] for one in read(demo_run)["candidates"] if one["kind"] == "llm"
     }
     assert cost["untuned"] == 0
-    assert cost["gepa+grpo"] == pytest.approx(sum(seconds.values()) - seconds["0-untuned"])
+    assert cost["gepa+grpo"] == pytest.approx(seconds["1-gepa"] + seconds["2-grpo"])
 
 
 def test_every_candidate_is_calibrated_in_the_same_way(demo_run: Path) -> None:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,17 +26,19 @@ from workbench.compare.board import FORMAT, QUALITY, Suspect
 from workbench.compare.candidate import Candidate
 from workbench.compare.leaderboard import build
 from workbench.progress import Display
-from workbench.report.files import chosen_curves, mlflow_table, rows_jsonl
+from workbench.report.files import mlflow_table, rows_jsonl
 from workbench.report.html import html
 from workbench.report.limits import limits
 from workbench.report.markdown import markdown, markdown_table
 from workbench.report.plots.figures import figures
 from workbench.report.report import Report
+from workbench.report.stages import chosen_curves
 from workbench.report.table import Column, Table, cells
 from workbench.report.tables import TABLES, tables
 from workbench.report.tables.leaderboard import leaderboard
 from workbench.report.terminal import show_leaderboard, terminal_table
 from workbench.report.verdict_words import words
+from workbench.run.folder import append_curve
 
 ROWS = homeowner_rows(90)
 LABELS = sorted({row.label for row in ROWS})
@@ -491,8 +495,16 @@ def test_the_terminal_shows_what_fits_and_nothing_drives_it(report: Report) -> N
 # --- curves ---
 
 
-def test_of_a_stages_curves_the_telling_ones_are_kept_and_what_is_no_number_is_not() -> None:
-    points = [(0, 0.1), (1, float("nan")), (2, 0.3)]
-    found = chosen_curves({"1-grpo": {"loss": points, "reward": points, "dev_accuracy": points, "dev": points[:1]}})
+def test_of_a_stages_curves_the_telling_ones_are_kept_and_what_is_no_number_is_not(tmp_path: Path) -> None:
+    def step_of(**metrics: list[float]) -> Any:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl"
+        for at, values in enumerate(zip(*metrics.values(), strict=True)):
+            append_curve(path, at, dict(zip(metrics, values, strict=True)))
+        return SimpleNamespace(curves=path)
+
+    points = [0.1, float("nan"), 0.3]
+    found = chosen_curves(
+        {"1-grpo": step_of(loss=points, reward=points, dev_accuracy=points), "x": step_of(loss=points)}
+    )
     assert found == {"1-grpo": {"dev_accuracy": ((0, 0.1), (2, 0.3)), "reward": ((0, 0.1), (2, 0.3))}}
-    assert chosen_curves({"x": {"loss": points}}) == {}
+    assert chosen_curves({"short": step_of(dev=[0.5]), "none": SimpleNamespace(curves=tmp_path / "none")}) == {}

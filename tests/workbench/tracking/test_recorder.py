@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 import tiny
 
-from labelwright.bundle.store import Bundle, save
+from labelwright.bundle.store import save
+from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.data.task import Label, Task
-from labelwright.engines.protocol import EngineSettings, Weights, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 
@@ -116,11 +119,9 @@ def test_a_loaded_model_gives_the_same_labels(client: Any, tmp_path: Path) -> No
     from workbench.tracking.log import log_bundle
 
     base = tiny.tiny_model_folder(tmp_path / "model")
-    engine = open_engine(Weights(str(base)), EngineSettings(device="cpu", dtype="float32"))
+    engine = open_engine(Base(str(base)), EngineSettings(device="cpu", dtype="float32"))
     task = Task("tiny", "Name the topic.", (Label("pool"), Label("fence"), Label("hvac")))
-    bundle = Bundle(
-        task, Prompt.for_task(task, engine.template), Weights(str(base)), Calibration(1.3, (0.1, 0.0, -0.1))
-    )
+    bundle = Bundle(task, Prompt.for_task(task, engine.template), Base(str(base)), Calibration(1.3, (0.1, 0.0, -0.1)))
     save(bundle, tmp_path / "bundle")
     mlflow.set_experiment("tiny")
     with mlflow.start_run():

@@ -16,6 +16,8 @@ from typing import Any
 
 import matplotlib
 
+from labelwright.files import replacing
+
 matplotlib.use("Agg")
 
 import numpy as np
@@ -39,10 +41,8 @@ def save(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
     paths = []
     for name, figure in drawn.items():
         path = folder / f"{name}.png"
-        temporary = folder / f".{name}.tmp.png"
-        with _styled():
-            figure.savefig(temporary, dpi=120, bbox_inches="tight")
-        temporary.replace(path)
+        with replacing(path) as part, _styled():
+            figure.savefig(part, dpi=120, bbox_inches="tight")
         paths.append(path)
     for old in folder.glob("*.png"):
         if old not in paths:

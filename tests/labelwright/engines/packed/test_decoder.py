@@ -5,6 +5,7 @@ import torch
 from tiny import tiny_model
 from torch import nn
 
+from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.attention import ATTENTION
 from labelwright.engines.packed.decoder import (
     HubDecoder,
@@ -15,7 +16,6 @@ from labelwright.engines.packed.decoder import (
     pack_linears,
 )
 from labelwright.engines.packed.packing import Row, pack
-from labelwright.engines.tree import OptionTree
 
 TREE = OptionTree.build([[5, 6, 2], [5, 7, 2], [8, 2], [9, 10, 11, 2]])
 ROWS = [Row([3, 4, 5, 6], TREE), Row([7], TREE), Row(list(range(20, 43)), TREE)]

@@ -9,16 +9,18 @@ from transformers import AutoConfig
 
 from labelwright.data.task import Label
 from labelwright.engines import transformers
+from labelwright.engines.opening import open_engine
+from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed import attention
 from labelwright.engines.packed.attention import ATTENTION
 from labelwright.engines.packed.edges import edge_log_probs, tree_log_probs
 from labelwright.engines.packed.heads import PlainHead, open_head
 from labelwright.engines.packed.packing import Row
-from labelwright.engines.protocol import EngineSettings, Weights, open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
-from labelwright.engines.tree import OptionTree
 from labelwright.errors import ModelError
 from labelwright.models.loading import context_length
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 
 from architectures import tiny_of  # isort: skip
@@ -139,7 +141,7 @@ def test_weights_of_nan_are_refused_on_opening(tmp_path):
             weight.fill_(float("nan"))
     model.save_pretrained(folder)
     with pytest.raises(ModelError, match="not finite"):
-        open_engine(Weights(str(folder)), EngineSettings(device="cpu", dtype="float32"))
+        open_engine(Base(str(folder)), EngineSettings(device="cpu", dtype="float32"))
 
 
 # --- precision -------------------------------------------------------------------------------------------------------

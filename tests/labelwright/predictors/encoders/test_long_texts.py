@@ -19,7 +19,8 @@ from baselines.zero_shot import EntailmentClassifier, GliclassClassifier
 from labelwright.bundle.store import predictor_bundle, save
 from labelwright.cli import main
 from labelwright.data.task import texts_and_labels
-from labelwright.engines.protocol import EngineSettings, open_engine
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, RecipeError
 from labelwright.predictors.encoders.long_texts import LongTexts
 from labelwright.prompt import Prompt, Template
@@ -80,7 +81,7 @@ def test_long_rows_are_shortened_and_counted(bundle):
 
 
 def test_the_command_line_says_so(bundle, tmp_path, capsys):
-    folder = str(bundle.weights.predictor.parent)
+    folder = str(bundle.weights.folder.parent)
     assert main(["predict", folder, LONG]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert main(["predict", folder, LONG, "--json", "--long-rows", "head"]) == 0

@@ -19,7 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.engines.tree import ROOT, OptionTree
+from labelwright.engines.options.tree import ROOT, OptionTree
 from labelwright.errors import ModelError
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 

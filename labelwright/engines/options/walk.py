@@ -1,6 +1,6 @@
 """Scoring with engines that are asked place by place: the log-probability of given tokens after a token sequence.
 
-The walk through the option tree and its certified end are those of ``labelwright.engines.expansion``; what is asked of
+The walk through the option tree and its certified end are ``labelwright.engines.options.expansion``'s; what is asked of
 the server is the caller's.
 """
 
@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.engines.expansion import Expansion
+from labelwright.engines.options.expansion import Expansion
+from labelwright.engines.options.tree import ROOT, OptionTree
 from labelwright.engines.tokens import PromptTokens
-from labelwright.engines.tree import ROOT, OptionTree
 from labelwright.prompt import Rendered
 from labelwright.statistics.calibration import Calibration
 

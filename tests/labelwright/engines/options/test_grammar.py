@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from labelwright.engines.grammar import gbnf
+from labelwright.engines.options.grammar import gbnf
 from labelwright.errors import DataError
 
 answers = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20).filter(

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwright.engines.expansion import Expansion
-from labelwright.engines.tree import OptionTree
+from labelwright.engines.options.expansion import Expansion
+from labelwright.engines.options.tree import OptionTree
 from labelwright.errors import ModelError
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 

@@ -1,0 +1,44 @@
+"""The bundle: everything that answers, in one plain value. ``labelwright.bundle.store`` makes files of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from labelwright.data.task import Task
+from labelwright.engines.settings import EngineSettings
+from labelwright.models.weights import Weights
+from labelwright.prompt import Prompt
+from labelwright.statistics.calibration import Calibration
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Everything a row's way needs, and how it came to be. Stages map one bundle to the next.
+
+    Attributes
+    ----------
+    report : mapping
+        Dev metrics of this bundle by name, each in the units of ``labelwright.statistics.metrics``.
+    history : tuple of mapping
+        One entry a stage that ran: its name, what it decided and on which numbers.
+    unexpanded_mass : float
+        In [0, 1): the share of probability that its engine may leave unexpanded, as the recipe had it
+        (``labelwright.engines.settings.EngineSettings``).
+    long_rows : {"refuse", "head", "head_tail"}
+        What is done to a row that the model cannot read whole, as the recipe had it.
+    """
+
+    task: Task
+    prompt: Prompt
+    weights: Weights
+    calibration: Calibration
+    report: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Mapping[str, Any], ...] = ()
+    unexpanded_mass: float = EngineSettings.unexpanded_mass
+    long_rows: str = EngineSettings.long_rows
+
+    def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
+        """The bundle after a stage: changed fields, and one more history entry."""
+        return replace(self, **changes, history=(*self.history, entry))

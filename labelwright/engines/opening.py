@@ -1,0 +1,55 @@
+"""From weights and settings to an engine: the backend is imported here, and the model loaded or its server reached."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import nullcontext
+from importlib import import_module
+
+from labelwright.engines.predictor import PredictorEngine
+from labelwright.engines.protocol import Engine
+from labelwright.engines.settings import BACKENDS, EngineSettings
+from labelwright.engines.thinking import ThinkingEngine
+from labelwright.errors import MissingExtraError, ModelError
+from labelwright.models.weights import Predictor, Weights
+from labelwright.prompt import Template
+from labelwright.reading import no_prompts, opening
+
+
+def open_engine(weights: Weights, settings: EngineSettings | None = None) -> Engine:
+    """Load a model, or reach its server, and return the engine over it.
+
+    A predictor runs in process, whatever the settings say.
+
+    Raises
+    ------
+    ModelError
+        A model that cannot be fetched, loaded or reached.
+    MissingExtraError
+        If what the backend, or the predictor, needs is not installed.
+    BundleError
+        If the predictor's folder is damaged, or written by a newer version.
+    """
+    settings = settings or EngineSettings()
+    # Tuned weights are files that may be damaged; whatever libraries say of that becomes one line.
+    with no_prompts(), warnings.catch_warnings(), opening(weights.folder) if weights.folder else nullcontext():
+        warnings.simplefilter("ignore")
+        return _opened(weights, settings)
+
+
+def _opened(weights: Weights, settings: EngineSettings) -> Engine:
+    if isinstance(weights, Predictor):
+        return PredictorEngine.open(weights, settings)
+    backend = BACKENDS[settings.backend]
+    try:
+        engine = getattr(import_module(backend.module), backend.engine)
+    except ImportError as error:
+        raise MissingExtraError(
+            f'backend "{settings.backend}" is not installed ({error}): pip install "labelwright[{backend.extra}]"'
+        ) from error
+    opened = engine.open(weights, settings)
+    if not settings.thinking_tokens:
+        return opened
+    if not hasattr(opened, "tokenizer"):
+        raise ModelError(f'backend "{settings.backend}" renders its own prompts: thinking_tokens must be 0')
+    return ThinkingEngine(opened, Template.from_tokenizer(opened.tokenizer, thinking=True), settings.thinking_tokens)

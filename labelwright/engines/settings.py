@@ -1,0 +1,90 @@
+"""Which backends there are, and where and how a model runs: what a recipe, a bundle and an engine all speak of.
+
+Loads no library and opens nothing; ``labelwright.engines.opening`` does.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
+
+from labelwright.settings import BELOW_ONE, Choice, Range, Text, check
+
+LONG_ROWS = ("refuse", "head", "head_tail")
+_DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu|hpu|npu|mtia|xla)(:\d{1,3})?")
+
+
+class Backend(NamedTuple):
+    """Where a backend lives, imported when first asked for, and the extra of the package that brings what it needs.
+
+    Attributes
+    ----------
+    dtypes : tuple of str
+        What it may keep the weights in; empty for a server, which decides for itself.
+    """
+
+    module: str
+    engine: str
+    extra: str
+    dtypes: tuple[str, ...] = ()
+
+
+BACKENDS = {
+    "transformers": Backend(
+        "labelwright.engines.transformers",
+        "TransformersEngine",
+        "transformers",
+        ("auto", "float32", "bfloat16", "float16"),
+    ),
+    "vllm": Backend("labelwright.engines.servers.vllm", "VllmEngine", "servers"),
+    "llamacpp": Backend(
+        "labelwright.engines.llamacpp",
+        "LlamaCppEngine",
+        "llamacpp",
+        ("auto", "float32", "float16", "bfloat16", "q8_0"),
+    ),
+    "openai": Backend("labelwright.engines.servers.openai", "OpenAIEngine", "servers"),
+}
+
+
+def device_fault(device: str) -> str:
+    """What was expected of a device's name, or an empty text. Whether the machine has it is found out on opening."""
+    return "" if _DEVICE.fullmatch(device) else '"auto", "cpu", "cuda", "cuda:1" or "mps"'
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Where a model runs and how it is asked; a recipe's ``[model]`` table adds the model's name.
+
+    Attributes
+    ----------
+    backend : str
+        "transformers" (in process), "vllm" (a vLLM server), "llamacpp" (GGUF in process) or "openai" (any
+        OpenAI-compatible endpoint).
+    device : str
+        "auto" takes CUDA where there is one, else MPS, else the CPU; or any torch device name.
+    dtype : str
+        "auto" takes bfloat16 where the hardware multiplies it natively, else float32; or "float32", "bfloat16".
+    url : str
+        Base URL of a server, such as "http://127.0.0.1:8000/v1".
+    long_rows : {"refuse", "head", "head_tail"}
+        What happens to a row that does not fit the model's context: an error that names it, its beginning is kept, or
+        its beginning and its end. Shortened rows are counted in ``Engine.n_shortened``.
+    unexpanded_mass : float
+        In [0, 1). Options of a row are left unexpanded while they cannot hold more than this share of the calibrated
+        probability together (``labelwright.engines.options.expansion``). 0 expands all.
+    thinking_tokens : int
+        0 switches a model's thinking off. Above, the number of tokens after which a thought is closed.
+    """
+
+    backend: Annotated[str, Choice(BACKENDS)] = "transformers"
+    device: Annotated[str, Text()] = "auto"
+    dtype: Annotated[str, Text()] = "auto"
+    url: Annotated[str, Text()] = ""
+    long_rows: Annotated[str, Choice(LONG_ROWS)] = LONG_ROWS[0]
+    unexpanded_mass: Annotated[float, BELOW_ONE] = 1e-4
+    thinking_tokens: Annotated[int, Range(0, 1_000_000)] = 0
+
+    def __post_init__(self) -> None:
+        check(self, "")
