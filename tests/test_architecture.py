@@ -276,15 +276,8 @@ LATE_FOR_NOTHING: dict[str, set[str]] = {
     "optimizers/training/loop.py": {"labelwright.engines.thinking"},
     "workbench/cli.py": {"workbench.progress"},
     "workbench/compare/jobs.py": {"baselines"},
-    "workbench/compare/score.py": {"workbench.compare.verdict", "workbench.report.document"},
     "workbench/recipe/checks.py": {"baselines", "baselines.settings", "rewards"},
     "workbench/recipe/recipe.py": {"workbench.recipe.checks"},
-    "workbench/report/files.py": {
-        "workbench.compare.leaderboard",
-        "workbench.compare.noise",
-        "workbench.report.document",
-    },
-    "workbench/report/plots/candidates.py": {"baselines"},
     "workbench/verbs.py": {
         "workbench.compare.score",
         "workbench.export",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -234,6 +235,15 @@ class Metric:
     def __call__(self, probs: Floats | Answers, gold: Ints, weights: Floats | None = None, **more: Any) -> Any:
         """The metric's values, of shape (...) for weights of shape (..., n_rows)."""
         return self.measure(probs, gold, weights, **more)
+
+
+def elsewhere(module: str, name: str) -> Callable[..., Any]:
+    """A measure in a file of its own, which may read this one; imported when it is first asked for."""
+
+    def measure(probs: Floats | Answers, gold: Ints, weights: Floats | None = None, **more: Any) -> Any:
+        return getattr(import_module(module), name)(probs, gold, weights, **more)
+
+    return measure
 
 
 # A metric is added by one entry: what is evaluated, compared, tested for in free text and shown is read from here.

@@ -7,36 +7,35 @@ the terminal, MLflow) show whatever ``tables`` gives them. No markup is made her
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from workbench.report.report import Report
 from workbench.report.table import Table
-from workbench.report.tables.by_label import by_label
-from workbench.report.tables.confidence import confidence
-from workbench.report.tables.costs import costs
-from workbench.report.tables.leaderboard import leaderboard, left_out
-from workbench.report.tables.made import made
-from workbench.report.tables.paired import paired
-from workbench.report.tables.rows import mistakes, suspects
-from workbench.report.tables.stages import stages
-from workbench.report.tables.trainings import learning, seeds
 
-# In the report's order; those of one section stand together.
-TABLES: tuple[Callable[[Report], Sequence[Table]], ...] = (
-    leaderboard,
-    costs,
-    learning,
-    seeds,
-    paired,
-    by_label,
-    mistakes,
-    suspects,
-    confidence,
-    stages,
-    left_out,
-    made,
+# Files of this folder, each with the function in it that makes its tables; in the report's order, and those of one
+# section together.
+TABLES = (
+    "leaderboard.leaderboard",
+    "costs.costs",
+    "trainings.learning",
+    "trainings.seeds",
+    "paired.paired",
+    "by_label.by_label",
+    "rows.mistakes",
+    "rows.suspects",
+    "confidence.confidence",
+    "stages.stages",
+    "leaderboard.left_out",
+    "made.made",
 )
 
 
 def tables(report: Report) -> list[Table]:
     """Every table of a report; all of its faces show these."""
-    return [table for make in TABLES for table in make(report)]
+    return [table for name in TABLES for table in _maker(name)(report)]
+
+
+def _maker(name: str) -> Callable[[Report], Sequence[Table]]:
+    file, _, function = name.partition(".")
+    maker: Callable[[Report], Sequence[Table]] = getattr(import_module(f"{__name__}.{file}"), function)
+    return maker
