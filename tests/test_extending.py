@@ -19,7 +19,7 @@ import workbench_fakes
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("labelwright", "programs", "rewards", "optimizers", "baselines", "workbench")
 # "`path`:" or "`path`, in `NAME`:", and the block below it.
-_ADDED = re.compile(r"^`(?P<path>[\w./]+)`(?:, in `(?P<into>\w+)`)?:\n\n```python\n(?P<text>.*?)^```$", re.M | re.S)
+_ADDED = re.compile(r"^`(?P<path>[\w./]+)`(?:, in `(?P<into>\w+)`)?:\n\n```\w+\n(?P<text>.*?)^```$", re.M | re.S)
 # The workbench over the engine that reads words, with the stages and baselines that there are.
 _RUN = """
 import sys, workbench_fakes

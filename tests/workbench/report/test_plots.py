@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from labelwright.data.task import Example
 from labelwright.statistics.intervals import Interval
 from workbench.compare.candidate import Candidate
-from workbench.recipe.label_places import place_names, spread_out
 from workbench.report.plots.figures import figures, save, svg
+from workbench.report.plots.label_places import place_names, spread_out
 from workbench.report.plots.style import plain
 from workbench.report.report import Report
 

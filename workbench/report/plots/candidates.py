@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from workbench.recipe.label_places import place_names, spread_out
+from workbench.report.plots.label_places import place_names, spread_out
 from workbench.report.plots.style import (
     DASHES,
     GOOD,
