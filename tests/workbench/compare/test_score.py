@@ -20,6 +20,7 @@ from labelwright.errors import BundleError
 from labelwright.statistics.metrics import accuracy
 from workbench.cli import main
 from workbench.compare import score as compare
+from workbench.compare import worker
 from workbench.compare.jobs import open_comparison
 from workbench.compare.measure import free_generation
 from workbench.compare.score import read_test
@@ -109,7 +110,8 @@ def test_the_first_line_of_the_report_is_the_verdict(demo_run: Path) -> None:
 def test_test_rows_of_one_label_are_said_before_anything_runs_and_in_the_first_lines(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(compare, "read_test", lambda splits: tuple(row for row in splits.test if row.label == "pool"))
+    for module in (compare, worker):
+        monkeypatch.setattr(module, "read_test", lambda splits: tuple(row for row in splits.test if row.label == "pool"))
     assert main(["compare", "toy.toml"]) == 0
     warning, said = 'test rows have the label "pool": accuracy here is', capsys.readouterr().out
     assert 0 <= said.index(warning) < said.index("absent is left out"), said
