@@ -25,8 +25,7 @@ from labelwright.data.task import Label, Task
 from labelwright.engines.settings import LONG_ROWS, EngineSettings
 from labelwright.errors import BundleError
 from labelwright.models.weights import Adapter, Base, Full, Predictor, Weights
-from labelwright.neighbours import Neighbours
-from labelwright.prompt import Prompt, Template
+from labelwright.prompt import Neighbours, Prompt, Template
 from labelwright.reading import check_tensors
 from labelwright.statistics.calibration import Calibration
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from labelwright.bundle.store import load, predictor_bundle, save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, group_keys, texts_and_labels
-from labelwright.decide import log_scores, probabilities
+from labelwright.decide import log_scores, probabilities, render_rows
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine, has_probabilities
 from labelwright.engines.settings import EngineSettings
@@ -297,7 +297,7 @@ def _measure(
     if not isinstance(bundle.weights, Predictor):
         files = folder_bytes(bundle.weights.folder) if bundle.weights.folder else 0
         cost["size_bytes"] = files + base_size_bytes(bundle)
-        cost["prompt_tokens"] = engine.count_tokens(bundle.prompt.render(texts[0]).text)
+        cost["prompt_tokens"] = engine.count_tokens(render_rows(bundle.prompt, texts[:1])[0].text)
     cost |= _remarks(engine, shortened)
     if n_invalid := int((answers(probs) < 0).sum()):
         cost["n_invalid"] = n_invalid
@@ -363,7 +363,7 @@ def _free(comparison: Comparison, job: Job, test: Sequence[Example], engines: En
 def written_answers(engine: Engine, prompt: Prompt, texts: Sequence[str]) -> list[str]:
     """The first line, stripped, of what greedy decoding writes for each text."""
     longest = max(engine.count_tokens(option) for option in prompt.options)
-    said = engine.generate(prompt.render_all(texts), max_new_tokens=longest + 2)
+    said = engine.generate(render_rows(prompt, texts), max_new_tokens=longest + 2)
     return [text.strip().split("\n")[0].strip() for text in said]
 
 
