@@ -35,7 +35,7 @@ from labelwright.engines.thinking import ThinkingEngine
 from labelwright.errors import LabelwrightError
 from labelwright.files import folder_bytes, write_json
 from labelwright.models.weights import Base, Full, Predictor
-from labelwright.predictors import save_predictor
+from labelwright.predictors.store import save_predictor
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration, group_folds
 from labelwright.statistics.metrics import accuracy, answers, log_loss, macro_f1

@@ -10,9 +10,10 @@ import pytest
 
 from labelwright.errors import BundleError
 from labelwright.files import folder_bytes
-from labelwright.predictors import KINDS, kind_and_labels, load_predictor, save_predictor, softmax
 from labelwright.predictors.choices import Choices
 from labelwright.predictors.prior import Prior
+from labelwright.predictors.protocol import softmax
+from labelwright.predictors.store import KINDS, kind_and_labels, load_predictor, save_predictor
 
 PRIOR = Prior(np.array([0.25, 0.75]))
 
