@@ -21,7 +21,7 @@ from labelwright.data.task import group_keys, read_examples, with_labels_of
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, RecipeError
 from labelwright.models.weights import Predictor
-from labelwright.plain_text import printable
+from labelwright.plain_text import printable, printable_line
 
 if TYPE_CHECKING:
     from labelwright.bundle.types import Bundle
@@ -197,7 +197,7 @@ class _Faults:
             if row["label"] is None:
                 self.n_faults += 1
                 if self.n_faults <= _SHOWN_FAULTS:
-                    print("\r" + console.one_line(f"labelwright: {row['error']}"), file=sys.stderr)
+                    print("\r" + printable_line(f"labelwright: {row['error']}"), file=sys.stderr)
             yield row
 
     @property
@@ -282,7 +282,7 @@ def _check(arguments: argparse.Namespace) -> int:
         result = verify(arguments.bundle, _open(arguments)[1])
     if not result.ok:
         problems = "; ".join(result.problems)
-        print(console.one_line(f"labelwright: {arguments.bundle}: {problems}"), file=sys.stderr)
+        print(printable_line(f"labelwright: {arguments.bundle}: {problems}"), file=sys.stderr)
         return 1
     rows = "not scored" if golden else "none in this bundle"
     if result.n_golden:
