@@ -13,8 +13,7 @@ from pathlib import Path
 from bench.timing import Measurement, Side
 from labelwright.errors import LabelwrightError
 from workbench.recipe.recipe import read_recipe
-from workbench.run.folder import RunFolder, runs_of
-from workbench.run.session import RUNS
+from workbench.run.folder import RUNS, RunFolder, runs_of
 
 # Memory follows the batches and the model, not how many steps there are: two steps of GRPO, a glance of GEPA.
 SHORTENED: dict[str, dict[str, int | bool]] = {

@@ -27,9 +27,9 @@ from labelwright.errors import DataError, LabelwrightError
 from labelwright.statistics.proportions import share_interval
 from workbench.progress import silence_libraries
 from workbench.recipe.recipe import read_recipe
-from workbench.recipe.rows import make_splits
+from workbench.recipe.rows import make_splits, read_rows
 from workbench.report.wording import percent
-from workbench.run.session import RUNS, read_rows
+from workbench.run.folder import RUNS
 
 SEED = 0
 # What a row says at its end; {label} is the label that it asks for.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits
@@ -62,7 +62,7 @@ class StageContext:
 class Stage(Protocol):
     """One way to improve a bundle."""
 
-    name: str
+    name: ClassVar[str]
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """Return a new bundle, or the same one (with a history entry) where dev did not improve.

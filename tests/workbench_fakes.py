@@ -169,14 +169,15 @@ def _broken(task: Any, seed: int) -> Any:
     raise ZeroDivisionError("no candidate is so broken")
 
 
-def run_candidate_here(recipe: Path, run: Path, name: str, log: Path, say: Callable[[int, int, str], None]) -> None:
+def run_candidate_here(
+    recipe: Path, run: Path, name: str, log: Path, say: Callable[[int, int, str], None], record: Callable[[Any], Any]
+) -> None:
     """A candidate's jobs in this process, where the fakes are."""
-    from workbench.compare.jobs import CandidateFailedError, is_lasting
+    from workbench.compare.jobs import CandidateFailedError, is_lasting, open_comparison
     from workbench.compare.worker import run_jobs
-    from workbench.run.session import open_comparison
 
     try:
-        run_jobs(open_comparison(recipe, run), name, say)
+        run_jobs(open_comparison(recipe, run), name, say, record)
     except Exception as error:
         raise CandidateFailedError(str(error), is_lasting(error)) from error
 
@@ -188,7 +189,7 @@ def install(set_attribute: Callable[..., None]) -> None:
     from workbench.compare import jobs
     from workbench.recipe import recipe
     from workbench.run import engines
-    from workbench.run import measure as measuring
+    from workbench.run import usage as measuring
 
     set_attribute(measuring, "LOOK_ON_S", 0.0)
     stages = {name: ("workbench_fakes", f"Fake{name.capitalize()}") for name in ("gepa", "grpo", "calibrate", "sft")}
@@ -230,7 +231,7 @@ def without_tracking(set_attribute: Callable[..., None]) -> None:
         def __exit__(self, *arguments: Any) -> None: ...
 
         def __getattr__(self, name: str) -> Any:
-            return (lambda *a, **k: self) if name in ("opened", "stage") else (lambda *a, **k: None)
+            return (lambda *a, **k: self) if name in ("opened", "step") else (lambda *a, **k: None)
 
     set_attribute(run, "open_tracking", Silent)
 

@@ -19,9 +19,11 @@ from labelwright.data.task import Example, by_label
 from labelwright.errors import BundleError, RecipeError
 from labelwright.files import folder_bytes, folder_digest, sha256_of_file
 from labelwright.models.weights import Adapter, Full
-from workbench.compare.jobs import Comparison
+from workbench.compare.jobs import Comparison, comparison_of
+from workbench.recipe.recipe import Pipeline
 from workbench.run.folder import RunFolder
 from workbench.run.session import Session
+from workbench.run.steps import settings_of
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def source_of_export(session: Session) -> Source:
     RecipeError
         If nothing was compared yet, that candidate is not among what was, it failed, or it has changed since.
     """
-    wanted, comparison = session.recipe.export.candidate, session.comparison()
+    wanted = session.recipe.export.candidate
+    comparison = comparison_of(session.recipe, session.folder, session.rows, session.splits)
     report = session.folder.report()
     if not wanted:
         done = session.folder.done_steps()
@@ -144,8 +147,7 @@ def source_of_export(session: Session) -> Source:
             raise RecipeError(
                 "the run has no step of its own to export: name a candidate, as in make export CANDIDATE=ship"
             )
-        own = next(name for name, step in comparison.own_steps.items() if step is done[-1])
-        return _compared(session, comparison, own, "") or Source("", session.folder.bundle_path(done[-1]), None)
+        return _newest(session, comparison) or Source("", session.folder.bundle_path(done[-1]), None)
     if report is None:
         raise RecipeError(f"export of candidate {wanted!r}: nothing is compared yet; run make compare first")
     name = str(report["verdict"][wanted]) if wanted in ("best", "ship") else wanted
@@ -160,6 +162,20 @@ def source_of_export(session: Session) -> Source:
     if found is None:
         raise RecipeError(f"export of candidate {name!r}: what it was made of changed since; run make compare again")
     return found
+
+
+def _newest(session: Session, comparison: Comparison) -> Source | None:
+    """The run's newest step as it was compared; None where what was compared is another tuning or calibration."""
+    last = session.folder.done_steps()[-1]
+    tuning = [step for step in session.folder.done_steps() if step["stage"] not in ("untuned", "calibrate")]
+    name = Pipeline(tuple(step["stage"] for step in tuning)).name
+    if name not in comparison.names:
+        return None
+    steps = comparison.steps(comparison.jobs(name)[0])
+    alike = [step.key for step in steps] == [step["key"] for step in tuning]
+    if last["stage"] == "calibrate":
+        alike &= last["settings"] == settings_of(comparison.calibration())
+    return _compared(session, comparison, name, "") if alike else None
 
 
 def _compared(session: Session, comparison: Comparison, name: str, candidate: str) -> Source | None:

@@ -16,14 +16,17 @@ from labelwright.bundle.store import load
 from labelwright.data.choices import lettered, split_lettered
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.plain_text import shell_word
+from workbench.compare.jobs import comparison_of
 from workbench.progress import Display, duration, silence_libraries
 from workbench.recipe.recipe import Recipe
-from workbench.recipe.rows import split_digest
+from workbench.recipe.rows import read_rows
+from workbench.recipe.splits import split_digest
 from workbench.report.files import write_report
 from workbench.report.terminal import show_leaderboard
-from workbench.run.folder import Clock, RunFolder, find_run, runs_of
-from workbench.run.measure import peak_memory_bytes
-from workbench.run.session import RUNS, VERB_STAGES, Session, choose_run, new_run, read_rows
+from workbench.run.choose import VERB_STAGES, choose_run, new_run
+from workbench.run.folder import RUNS, Clock, RunFolder, find_run, runs_of
+from workbench.run.session import Session
+from workbench.run.usage import peak_memory_bytes
 
 
 @contextmanager
@@ -38,9 +41,11 @@ def session(recipe: Recipe, verb: str, run: str, display: Display) -> Iterator[S
 
 def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
     """Everything: the recipe's stages, the comparison, the bundle."""
-    if force and not run:
+    again = force and not run
+    if again:
         new_run(recipe, read_rows(recipe), display)
     with session(recipe, "demo", run, display) as work:
+        work.drop_stale()
         with Clock(work.folder.path / "clock.json") as clock:
             # The untuned model is step 1, whether done or not; comparison and export are the last two.
             work.n_steps = max(len(work.folder.done_steps()), 1) + len(work.remaining_stages()) + 2
@@ -48,11 +53,13 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
             work.ensure_untuned()
             work.finish_interrupted()
             for name in work.remaining_stages():
-                work.run_stage(name)
+                if again:
+                    work.forget(name)
+                work.extend(name)
             _compare(work, force=False)
             _export(work, force=False)
             work.folder.state["finished"] = True
-            work.folder.state["peak_memory_bytes"] = max(work.peak_memory_bytes, peak_memory_bytes())
+            work.folder.state["peak_memory_bytes"] = max(work.steps.peak_memory_bytes, peak_memory_bytes())
             work.folder.save()
         show_leaderboard(work.folder.path, display)
         _show_outputs(work, clock.seconds)
@@ -61,6 +68,7 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
 def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> None:
     """`optimize`, `train` or `calibrate`: the verb's stage on the newest bundle of the run."""
     with session(recipe, verb, run, display) as work:
+        work.drop_stale()
         work.ensure_untuned()
         work.finish_interrupted()
         work.run_verb_stages(VERB_STAGES[verb], force)
@@ -120,7 +128,7 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     from workbench.run.engines import Engines
 
     bundle = load(where)
-    classifier = Classifier.from_bundle(bundle, engine=Engines(recipe.model)(bundle.weights))
+    classifier = Classifier.from_bundle(bundle, engine=Engines(recipe.model.settings)(bundle.weights))
     names = tuple(map(str, classifier.classes_))
     if bundle.task.by_row:
         question, *choices = (part.strip() for part in text.split("|"))
@@ -160,7 +168,7 @@ def _compare(work: Session, force: bool, candidate: str = "") -> None:
     """Score, compute, write. Done already if nothing that the report depends on has changed."""
     from workbench.compare.score import read_test, score_candidates, signature
 
-    path, comparison = work.folder.path, work.comparison()
+    path, comparison = work.folder.path, comparison_of(work.recipe, work.folder, work.rows, work.splits)
     if candidate and candidate not in comparison.names:
         raise RecipeError(f"no candidate {candidate!r} in this comparison; it has {', '.join(comparison.names)}")
     if force or candidate:
@@ -178,7 +186,7 @@ def _compare(work: Session, force: bool, candidate: str = "") -> None:
         _warn_of_test(work)
         test = read_test(work.splits)
         work.tracking.dataset("test", test, split_digest(work.splits))
-        candidates = score_candidates(comparison, work.display)
+        candidates = score_candidates(comparison, work.display, work.tracking.write)
         if all(candidate.failed for candidate in candidates):
             raise LabelwrightError(f"no candidate could be scored; the first said: {candidates[0].failed}")
         work.display.progress(len(candidates), len(candidates), "statistics and report")

@@ -245,8 +245,7 @@ def test_machine_facts_are_measured():
 
 
 def test_rows_come_from_train_and_dev_only(recipe):
-    from workbench.recipe.rows import make_splits
-    from workbench.run.session import read_rows
+    from workbench.recipe.rows import make_splits, read_rows
 
     read = read_recipe(recipe)
     splits = make_splits(read_rows(read), read.splits, read.seed)

@@ -22,12 +22,13 @@ from labelwright.data.task import Example, Splits
 from labelwright.decide import log_scores
 from optimizers import calibrate
 from workbench.cli import main
-from workbench.compare.jobs import Comparison
+from workbench.compare.jobs import Comparison, open_comparison
 from workbench.compare.score import score_candidates
 from workbench.progress import Display
 from workbench.recipe.recipe import read_recipe
+from workbench.recipe.rows import read_rows
+from workbench.run.choose import new_run
 from workbench.run.folder import runs_of
-from workbench.run.session import new_run, open_comparison, read_rows
 
 
 class Spy(Majority):
@@ -57,17 +58,17 @@ class SpyStage(workbench_fakes.FakeSft):
 
 # Who may touch the test rows besides ``read_test``: what deals, counts and hashes all four sides, and what copies them.
 BOOKKEEPERS = {
-    ("data.py", "split_digest"),
-    ("data.py", "splits_document"),
-    ("data.py", "split_summary"),
-    ("data.py", "<dictcomp>"),
-    ("data.py", "<setcomp>"),
-    ("data.py", "<genexpr>"),
+    ("splits.py", "split_digest"),
+    ("splits.py", "splits_document"),
+    ("splits.py", "split_summary"),
+    ("splits.py", "<dictcomp>"),
+    ("splits.py", "<setcomp>"),
+    ("rows.py", "<genexpr>"),
     # Says which shares came out, and which labels a side lacks.
     ("dealing.py", "dealt_remarks"),
     ("dealing.py", "<dictcomp>"),
     ("dealing.py", "<setcomp>"),
-    ("run.py", "<genexpr>"),
+    ("choose.py", "<genexpr>"),
     ("dataclasses.py", "replace"),
 }
 
@@ -192,8 +193,8 @@ def test_stages_are_given_the_jobs_rows_without_test(watched: Watched) -> None:
 
 def test_one_function_reads_the_test_rows_whatever_the_splits_are_called(watched: Watched) -> None:
     """Seen at run time: by whatever variable, ``getattr`` or loop over the sides they are reached."""
-    assert ("compare.py", "read_test") in watched.readers
-    assert watched.readers - BOOKKEEPERS == {("compare.py", "read_test")}
+    assert ("score.py", "read_test") in watched.readers
+    assert watched.readers - BOOKKEEPERS == {("score.py", "read_test")}
 
 
 def test_the_watch_would_notice_another_reader(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:

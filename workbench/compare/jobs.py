@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -23,24 +22,23 @@ from typing import Any
 import numpy as np
 
 from labelwright.data.task import Example, Splits, Task, by_label
+from labelwright.engines.settings import BACKENDS
 from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
-from labelwright.files import folder_digest, read_json, short_hash, write_json
+from labelwright.files import read_json, short_hash, write_json
+from optimizers.stage import Stage
 from workbench.compare.candidate import Candidate, CurvePoint, Kept, Kind, Repeat
-from workbench.recipe.recipe import Chain, Recipe, read_chain
-from workbench.recipe.rows import load_out_of_scope, make_splits, split_digest
-from workbench.run.folder import RunFolder
-from workbench.run.identity import (
-    ROOT,
-    baseline_code,
-    content_of,
-    environment,
-    handed_down,
-    model_code,
-    settings_content,
-)
-from workbench.run.pipeline import step_key
+from workbench.recipe.recipe import Pipeline, Recipe, read_pipeline, read_recipe
+from workbench.recipe.rows import load_out_of_scope, make_splits, read_rows, task_of
+from workbench.recipe.splits import read_splits, split_digest
+from workbench.run.engines import Engines
+from workbench.run.folder import CANDIDATES, RUNS, RunFolder
+from workbench.run.identity import ROOT, code_version, environment, handed_down, settings_content
+from workbench.run.session import steps_of
+from workbench.run.steps import Asked, Step, settings_of
+from workbench.tracking.journal import Entry
 
 Say = Callable[[int, int, str], None]
+Record = Callable[[Entry], object]
 
 
 class CandidateFailedError(LabelwrightError, RuntimeError):
@@ -92,7 +90,7 @@ class Job:
 
 
 class Comparison:
-    """The candidates of a recipe over one run's rows.
+    """The candidates of a recipe over one run's rows, the pipelines behind them, and what is kept of each.
 
     Parameters
     ----------
@@ -100,13 +98,13 @@ class Comparison:
         All rows, for splits dealt by other seeds.
     """
 
-    def __init__(
-        self, recipe: Recipe, task: Task, folder: RunFolder, rows: Sequence[Example], splits: Splits, root: Path
-    ) -> None:
+    def __init__(self, recipe: Recipe, task: Task, folder: RunFolder, rows: Sequence[Example], splits: Splits) -> None:
         self.recipe = recipe
         self.task = task
         self.folder = folder
-        self.root = root
+        self.root = RUNS / recipe.name / CANDIDATES
+        self.engines = Engines(recipe.model.settings)
+        self.pipelines = steps_of(recipe, task, self.engines)
         self._rows = rows
         self._splits = {recipe.seed: splits}
         self._digests: dict[tuple[int, int, int], str] = {}
@@ -114,29 +112,28 @@ class Comparison:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Candidates in the comparison's order: baselines, then the model's, the recipe's before the run's own."""
-        models = [*self.recipe.models.candidates, *self.own_steps]
-        order = sorted(dict.fromkeys(models), key=lambda name: (name not in self.recipe.models.candidates, 0))
-        untuned = [name for name in order if not read_chain(name).stages]
-        tuned = [name for name in order if read_chain(name).stages]
+        """Candidates in order: baselines, then the model's, the recipe's before those that are steps of the run."""
+        models = list(dict.fromkeys([*self.recipe.models.candidates, *self._of_the_run]))
+        untuned = [name for name in models if not read_pipeline(name).stages]
+        tuned = [name for name in models if read_pipeline(name).stages]
         return (*self.recipe.baselines.names, *untuned, *tuned)
 
     @cached_property
-    def own_steps(self) -> dict[str, dict[str, Any]]:
-        """The run's finished steps by candidate name; a calibration stands in place of the step that it calibrated."""
+    def _of_the_run(self) -> dict[str, str]:
+        """The run's finished steps by the candidate that each is; a calibration, which all candidates get, is none."""
+        found: dict[str, str] = {}
         stages: list[str] = []
-        steps = {}
         for step in self.folder.done_steps():
-            if step["stage"] not in ("untuned", "calibrate"):
-                stages.append(step["stage"])
-            steps[Chain(tuple(stages)).name] = step
-        return steps
+            if step["stage"] != "calibrate":
+                stages += [step["stage"]] if step["stage"] != "untuned" else []
+                found[Pipeline(tuple(stages)).name] = step["folder"]
+        return found
 
     def kind(self, name: str) -> Kind:
         """Of a candidate: "baseline", "llm" or "free"."""
         if name in self.recipe.baselines.names:
             return "baseline"
-        return "free" if read_chain(name).free else "llm"
+        return "free" if read_pipeline(name).free else "llm"
 
     def about(self, name: str) -> str:
         """What a candidate is, in a line."""
@@ -144,11 +141,11 @@ class Comparison:
             from baselines import BASELINES
 
             return str(getattr(BASELINES[name], "about", ""))
-        chain = read_chain(name)
-        style = {"code": "two-letter codes", "name": "label names"}[chain.style or self.recipe.task.style]
-        if chain.free:
+        pipeline = read_pipeline(name)
+        style = {"code": "two-letter codes", "name": "label names"}[pipeline.style or self.recipe.task.style]
+        if pipeline.free:
             return f"{self.recipe.model.name} untuned, writing what it likes, {style}"
-        stages = ", then ".join(chain.stages) or "untuned"
+        stages = ", then ".join(pipeline.stages) or "untuned"
         return f"{self.recipe.model.name}, {stages}, answering with {style}"
 
     def trains(self, name: str) -> bool:
@@ -157,7 +154,7 @@ class Comparison:
             from baselines import BASELINES
 
             return not getattr(BASELINES[name], "zero_shot", False)
-        return any(stage != "prior" for stage in read_chain(name).stages)
+        return any(stage != "prior" for stage in read_pipeline(name).stages)
 
     def jobs(self, name: str) -> list[Job]:
         """The candidate itself first, then other seeds, other splits, and the points of its learning curve."""
@@ -201,23 +198,31 @@ class Comparison:
         if kind != "free" and self.is_main(job):
             parts.append([asdict(row) for row in self.out_of_scope])
         if kind == "baseline":
-            also = [
-                self.baseline_settings(job.candidate),
-                self.looks_for_noise(job.candidate),
-                self._baseline_models(job.candidate),
-            ]
-            also.append(self.recipe.model.long_rows)
-            return [*parts, *also, baseline_code(self._baseline_module(job.candidate))]
-        own = self.own_step(job)
-        chain, rows = read_chain(job.candidate), self.splits_of(job)
-        made_of = (
-            folder_digest(self.folder.bundle_path(own))
-            if own
-            else step_key(chain, self.recipe, self.task, rows, job.seed)
-        )
-        model = self.recipe.model
-        about = [made_of, asdict(model), content_of(model.name, model.backend == "transformers")]
-        return [*parts, *about, self.recipe.compare.generate_rows, model_code(model.backend)]
+            also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]
+            also += [self._baseline_models(job.candidate), self.recipe.model.long_rows]
+            return [*parts, *also, measured_code(self._baseline_module(job.candidate))]
+        steps, about = self.steps(job), [self.pipelines.base(self.asked(job).style), self.recipe.compare.generate_rows]
+        return [
+            *parts,
+            *about,
+            steps[-1].key if steps else "",
+            measured_code(BACKENDS[self.recipe.model.backend].module),
+        ]
+
+    def stages(self, name: str) -> list[Stage]:
+        """The stages of a candidate of the model, with the recipe's settings; none for other candidates."""
+        names = () if self.kind(name) == "baseline" else read_pipeline(name).stages
+        return [self.recipe.stage(stage) for stage in names]
+
+    def asked(self, job: Job) -> Asked:
+        """What the pipeline behind a job runs on."""
+        style = read_pipeline(job.candidate).style or self.recipe.task.style
+        return Asked(self.splits_of(job), job.seed, style)
+
+    def steps(self, job: Job) -> tuple[Step, ...]:
+        """The steps of the pipeline behind a job, done or not; none where no stage tunes it."""
+        stages = self.stages(job.candidate)
+        return self.pipelines.plan(stages, self.asked(job)) if stages else ()
 
     def is_main(self, job: Job) -> bool:
         """Whether a job is the candidate itself, which is measured in full and kept for export."""
@@ -226,12 +231,6 @@ class Comparison:
     def calibration(self) -> Any:
         """The calibrate stage with the recipe's settings, whether or not its ``stages`` list it: every candidate's."""
         return self.recipe.stage("calibrate")
-
-    def is_calibrated(self, job: Job) -> bool:
-        """Whether a job takes a step of the run that was calibrated by the settings of now."""
-        own = self.own_step(job)
-        calibrated = own is not None and own["stage"] == "calibrate"
-        return calibrated and own is not None and own["settings"] == settings_of(self.calibration())
 
     @cached_property
     def out_of_scope(self) -> list[Example]:
@@ -264,11 +263,6 @@ class Comparison:
         with np.load(place.with_suffix(".npz"), allow_pickle=False) as kept:
             return kept["train"]
 
-    def own_step(self, job: Job) -> dict[str, Any] | None:
-        """The run's own step whose bundle a job may take, where it is that job's."""
-        own = (job.seed, job.split_seed, job.per_label) == (self.recipe.seed, self.recipe.seed, 0)
-        return self.own_steps.get(job.candidate) if own else None
-
     def baseline_settings(self, name: str) -> dict[str, Any]:
         """An estimator's parameters from the recipe; a head on the model is one on the recipe's model."""
         given = dict(self.recipe.baselines.settings.get(name, {}))
@@ -297,10 +291,10 @@ class Comparison:
         for job in self.jobs(name):
             # First what makes it count, so that no result is left without what it was made of.
             self.place(job).with_suffix(".json").unlink(missing_ok=True)
-            steps = self.place(job).with_suffix(".steps.json")
-            for folder in map(Path, read_json(steps)[-1:] if steps.is_file() else ()):
-                (folder / "done.json").unlink(missing_ok=True)
-                shutil.rmtree(folder, ignore_errors=True)
+            for step in self.steps(job)[-1:]:
+                # What the run is made of is done again by the run's own verbs.
+                if step.key not in {one["key"] for one in self.folder.steps}:
+                    self.pipelines.drop(step)
 
     def failure(self, name: str) -> str:
         """Why the candidate failed last time as it stands now, for good or for the moment; else empty."""
@@ -320,8 +314,7 @@ class Comparison:
         """A candidate from what its jobs left; one without results of its own has failed."""
         first, *others = self.jobs(name)
         main = self.result(first)
-        own = self.own_step(first)
-        kind, about, step = self.kind(name), self.about(name), own["folder"] if own else None
+        kind, about, step = self.kind(name), self.about(name), self._of_the_run.get(name)
         if main is None:
             why = self.failure(name) or "its process left no result"
             return Candidate(name, kind, about, step, failed=why)
@@ -370,6 +363,24 @@ class Comparison:
         return self.root / name / f"failed-{self.key(self.jobs(name)[0])}.json"
 
 
+def open_comparison(recipe_path: Path, run: Path) -> Comparison:
+    """The comparison of a run, for a process that works on one candidate of it."""
+    recipe = read_recipe(recipe_path)
+    rows = read_rows(recipe)
+    folder = RunFolder(run)
+    return comparison_of(recipe, folder, rows, read_splits(folder.path / "splits.json", rows))
+
+
+def comparison_of(recipe: Recipe, folder: RunFolder, rows: Sequence[Example], splits: Splits) -> Comparison:
+    """The candidates of a recipe over a run's rows; what they leave is kept beside the recipe's runs."""
+    return Comparison(recipe, task_of(recipe, rows), folder, rows, splits)
+
+
+def measured_code(module: str) -> str:
+    """The version of the code that trains and measures a candidate whose own is in ``module``; stages have theirs."""
+    return code_version(("workbench.compare.measure", module))
+
+
 def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Example, ...]:
     """At most so many rows a label, drawn by seed; fewer of them are among more of them."""
     chance = np.random.default_rng(seed)
@@ -379,13 +390,15 @@ def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Exam
     return tuple(row for row in rows if row.id in kept)
 
 
-def run_candidate(recipe: Path, run: Path, name: str, log: Path, say: Say) -> None:
+def run_candidate(recipe: Path, run: Path, name: str, log: Path, say: Say, record: Record) -> None:
     """Run the missing jobs of a candidate in a process of its own.
 
     Parameters
     ----------
     log : Path
         Where its libraries' output goes.
+    record : callable
+        Takes what its stages report, as it comes (``workbench.tracking.entries``).
 
     Raises
     ------
@@ -396,6 +409,7 @@ def run_candidate(recipe: Path, run: Path, name: str, log: Path, say: Say) -> No
     command = [sys.executable, "-m", "workbench.compare.worker", str(recipe), str(run), name]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     error, lasting = "", False
+    at_work: set[str] = set()
     with log.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
             command,
@@ -415,6 +429,11 @@ def run_candidate(recipe: Path, run: Path, name: str, log: Path, say: Say) -> No
                     continue
                 if isinstance(said, dict) and "progress" in said:
                     say(*said["progress"])
+                elif isinstance(said, dict) and "record" in said:
+                    entry = said["record"]
+                    record(entry)
+                    if entry["op"] == "status":
+                        (at_work.add if entry["status"] == "RUNNING" else at_work.discard)(entry["run"])
                 elif isinstance(said, dict) and "error" in said:
                     error, lasting = str(said["error"]), bool(said.get("lasting"))
             status = process.wait()
@@ -422,6 +441,8 @@ def run_candidate(recipe: Path, run: Path, name: str, log: Path, say: Say) -> No
             if process.poll() is None:
                 process.kill()
                 process.wait()
+            for key in at_work:
+                record({"op": "status", "run": key, "status": "FAILED"})
     if status < 0:
         killed = " (out of memory?)" if status == -9 else ""
         raise CandidateFailedError(
@@ -429,12 +450,6 @@ def run_candidate(recipe: Path, run: Path, name: str, log: Path, say: Say) -> No
         )
     if status:
         raise CandidateFailedError(error or f"its process ended with status {status}; its output is in {log}", lasting)
-
-
-def settings_of(stage: Any) -> dict[str, Any]:
-    """A stage's settings as JSON holds them, and as a run records them."""
-    settings: dict[str, Any] = json.loads(json.dumps(asdict(stage), default=str))
-    return settings
 
 
 def _scores(result: dict[str, Any]) -> dict[str, float]:

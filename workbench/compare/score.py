@@ -13,7 +13,7 @@ from labelwright.data.task import Example, Splits
 from labelwright.files import short_hash
 from workbench.compare import jobs
 from workbench.compare.candidate import Candidate
-from workbench.compare.jobs import CandidateFailedError, Comparison
+from workbench.compare.jobs import CandidateFailedError, Comparison, Record
 from workbench.progress import Display
 from workbench.run.folder import locked
 
@@ -31,8 +31,13 @@ def warnings_of_test(splits: Splits, names: Sequence[str]) -> tuple[str, ...]:
     return cautions(np.array([names.index(str(row.label)) for row in rows]), names) if rows else ()
 
 
-def score_candidates(comparison: Comparison, display: Display) -> list[Candidate]:
+def score_candidates(comparison: Comparison, display: Display, record: Record = lambda entry: None) -> list[Candidate]:
     """Every candidate of the comparison, cheapest kind first; those kept from earlier comparisons are read.
+
+    Parameters
+    ----------
+    record : callable
+        Takes what stages report while they run, for the tracking store.
 
     Raises
     ------
@@ -41,10 +46,10 @@ def score_candidates(comparison: Comparison, display: Display) -> list[Candidate
     """
     comparison.root.mkdir(parents=True, exist_ok=True)
     with locked(comparison.root):
-        return _score_candidates(comparison, display)
+        return _score_candidates(comparison, display, record)
 
 
-def _score_candidates(comparison: Comparison, display: Display) -> list[Candidate]:
+def _score_candidates(comparison: Comparison, display: Display, record: Record) -> list[Candidate]:
     names, missing = comparison.names, comparison.unfinished()
     for number, name in enumerate(missing):
 
@@ -56,7 +61,7 @@ def _score_candidates(comparison: Comparison, display: Display) -> list[Candidat
 
         log = comparison.root / name / "log.txt"
         try:
-            jobs.run_candidate(comparison.recipe.path, comparison.folder.path, name, log, say)
+            jobs.run_candidate(comparison.recipe.path, comparison.folder.path, name, log, say, record)
         except CandidateFailedError as error:
             comparison.keep_failure(name, str(error), error.lasting)
             display.say(f"{name} is left out: {error}")

@@ -14,7 +14,7 @@ from labelwright.engines.settings import BACKENDS
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.settings import shown
 from workbench.recipe.fill import unknown_keys
-from workbench.recipe.recipe import Chain, Recipe, own_candidates, read_chain
+from workbench.recipe.recipe import Pipeline, Recipe, own_candidates, read_pipeline
 
 Fault = tuple[str, str]
 # Stages that change weights, which only an engine in this process can.
@@ -41,7 +41,7 @@ def cross_faults(recipe: Recipe, document: Mapping[str, Any], stages: Mapping[st
 
 def check_rewards(recipe: Recipe, task: Task) -> None:
     """Hold the rewards of the recipe's stages to the labels, once these are known. Raises RecipeError."""
-    in_candidates = [stage for candidate in recipe.models.candidates for stage in read_chain(candidate).stages]
+    in_candidates = [stage for candidate in recipe.models.candidates for stage in read_pipeline(candidate).stages]
     for name in dict.fromkeys([*recipe.stages, *in_candidates]):
         if fault := _reward_fault(recipe.stage(name), task.names):
             raise RecipeError(f"{recipe.path}, [{name}]: {fault}")
@@ -79,8 +79,8 @@ def _model_faults(recipe: Recipe) -> Iterator[Fault]:
 
 
 def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
-    chains = {candidate: read_chain(candidate).stages for candidate in recipe.models.candidates}
-    asked = dict.fromkeys([*recipe.stages, *(stage for chain in chains.values() for stage in chain)])
+    pipelines = {candidate: read_pipeline(candidate).stages for candidate in recipe.models.candidates}
+    asked = dict.fromkeys([*recipe.stages, *(stage for pipeline in pipelines.values() for stage in pipeline)])
     for name in TRAINING:
         if name in asked and recipe.model.backend != "transformers":
             yield name, f'trains in this process, which [model] backend = "{recipe.model.backend}" cannot: leave it out'
@@ -144,15 +144,15 @@ def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
 def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
     table = recipe.compare
     known = list(dict.fromkeys([*recipe.baselines.names, *recipe.models.candidates, *own_candidates(recipe)]))
-    seen: dict[Chain, str] = {}
+    seen: dict[Pipeline, str] = {}
     for candidate in recipe.models.candidates:
-        chain = read_chain(candidate)
-        if recipe.data.choices and chain.style == "code":
+        pipeline = read_pipeline(candidate)
+        if recipe.data.choices and pipeline.style == "code":
             yield (
                 "models",
                 f"candidates: {candidate} answers with codes, and rows that bring their own choices have letters",
             )
-        same = Chain(chain.stages, chain.style or recipe.task.style, chain.free)
+        same = Pipeline(pipeline.stages, pipeline.style or recipe.task.style, pipeline.free)
         if same in seen:
             yield "models", f"candidates: {candidate} is {seen[same]} once more, as [task] style says; name one of them"
         seen[same] = candidate
@@ -164,7 +164,7 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
     exportable = [*known, "best", "ship"]
     if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "candidate")), "")):
         yield "export", f"candidate: {fault}"
-    elif wanted and wanted not in ("best", "ship", *recipe.baselines.names) and read_chain(wanted).free:
+    elif wanted and wanted not in ("best", "ship", *recipe.baselines.names) and read_pipeline(wanted).free:
         yield (
             "export",
             f"candidate = {shown(wanted)}: answers in free text, which no bundle does; name another candidate",

@@ -55,7 +55,7 @@ Names = Annotated[tuple[Needed, ...], Items()]
 Share = Annotated[float, Range(0, 1, "()", "a share between 0 and 1, such as 0.15")]
 
 
-class Chain(NamedTuple):
+class Pipeline(NamedTuple):
     """A tuning of the model, as ``[models] candidates`` name it.
 
     Attributes
@@ -72,16 +72,16 @@ class Chain(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What ``read_chain`` reads."""
+        """What ``read_pipeline`` reads."""
         head = "free" if self.free else "+".join(self.stages) or "untuned"
         return f"{head}@{self.style}" if self.style else head
 
 
-def read_chain(candidate: str) -> Chain:
-    """The chain of a candidate's name. Raises RecipeError for a stage or style that there is not.
+def read_pipeline(candidate: str) -> Pipeline:
+    """The pipeline of a candidate's name. Raises RecipeError for a stage or style that there is not.
 
-    >>> read_chain("sft+grpo@code")
-    Chain(stages=('sft', 'grpo'), style='code', free=False)
+    >>> read_pipeline("sft+grpo@code")
+    Pipeline(stages=('sft', 'grpo'), style='code', free=False)
     """
     head, at, style = candidate.partition("@")
     if at and style not in ("name", "code"):
@@ -98,7 +98,7 @@ def read_chain(candidate: str) -> Chain:
                 "+, of "
                 f"{', '.join(usable)}{also}"
             )
-    return Chain(stages, cast("Style | None", style or None), head == "free")
+    return Pipeline(stages, cast("Style | None", style or None), head == "free")
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class ModelsTable:
     candidates: Names = ()
 
     def __post_init__(self) -> None:
-        faults = [fault for candidate in self.candidates if (fault := _chain_fault(candidate))]
+        faults = [fault for candidate in self.candidates if (fault := _pipeline_fault(candidate))]
         if faults:
             raise RecipeError("; ".join(faults))
 
@@ -408,7 +408,7 @@ def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
     stage_tables = {stage: given[stage] for stage in STAGES if stage in given}
     models = read.get("models")
     in_candidates = [
-        stage for candidate in (models.candidates if models else ()) for stage in read_chain(candidate).stages
+        stage for candidate in (models.candidates if models else ()) for stage in read_pipeline(candidate).stages
     ]
     asked = dict.fromkeys([*(head.stages if head else ()), *in_candidates, *stage_tables])
     stages = {stage: faults.read(_stage_class(stage), stage_tables.get(stage, {}), stage) for stage in asked}
@@ -438,7 +438,7 @@ def build_stage(name: str, table: Mapping[str, Any], where: str) -> Any:
 def own_candidates(recipe: Recipe) -> list[str]:
     """Names of the candidates that the run's own steps will be."""
     stages = [stage for stage in recipe.stages if stage != "calibrate"]
-    return [Chain(tuple(stages[:n])).name for n in range(len(stages) + 1)]
+    return [Pipeline(tuple(stages[:n])).name for n in range(len(stages) + 1)]
 
 
 @dataclass(frozen=True)
@@ -462,9 +462,9 @@ def _stage_class(name: str) -> type:
     return cast("type", getattr(importlib.import_module(module), cls))
 
 
-def _chain_fault(candidate: str) -> str:
+def _pipeline_fault(candidate: str) -> str:
     try:
-        stages = read_chain(candidate).stages
+        stages = read_pipeline(candidate).stages
     except RecipeError as error:
         return str(error)
     # A run may go through a stage again ([stages]); a candidate that names one twice is a slip.

@@ -1,18 +1,11 @@
-"""Rows in, splits out: reads a recipe's data, makes its labels one list, and deals the rows to four sides.
-
-The splits of a run are written once (``splits.json``: ids by side and a digest of the rows) and read by every later
-command, so that a changed file is noticed instead of quietly moving rows between train and test.
-"""
+"""Rows in, splits out: reads a recipe's data, makes its labels one list, and deals the rows to four sides."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from labelwright.data.choices import over_letters, read_label_as
@@ -22,6 +15,7 @@ from labelwright.data.spelling import Source, label_key, reconcile, text_key
 from labelwright.data.task import (
     Example,
     Splits,
+    Task,
     check_examples,
     conflicts,
     examples_from_records,
@@ -29,11 +23,11 @@ from labelwright.data.task import (
     read_examples,
 )
 from labelwright.errors import DataError, MissingExtraError
-from labelwright.files import read_json
+from workbench.recipe.checks import check_rewards
 from workbench.recipe.dealing import deal, dealt_remarks, families_of
-from workbench.recipe.recipe import DataTable, SplitTable
+from workbench.recipe.recipe import DataTable, Recipe, SplitTable
+from workbench.recipe.splits import SIDES
 
-SIDES = ("train", "dev", "calib", "test")
 # Rows of a label that ``max_rows`` leaves where it can: one for every side.
 _ROWS_A_LABEL = len(SIDES)
 
@@ -44,6 +38,19 @@ class Rows(list[Example]):
     def __init__(self, rows: Iterable[Example] = (), remarks: Sequence[str] = ()) -> None:
         super().__init__(rows)
         self.remarks = list(remarks)
+
+
+def read_rows(recipe: Recipe) -> Rows:
+    """The recipe's rows, checked against its labels, before anything heavy is imported."""
+    names = [label.name for label in recipe.task.labels] or None
+    rows = load_rows(recipe.data, names, recipe.seed)
+    check_rewards(recipe, task_of(recipe, rows))
+    return rows
+
+
+def task_of(recipe: Recipe, rows: Sequence[Example]) -> Task:
+    """The recipe's task over these rows."""
+    return recipe.task_for(tuple({row.label for row in rows}), max_choices(rows))
 
 
 def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int = 0) -> Rows:
@@ -268,51 +275,6 @@ def split_remarks(splits: Splits, shares: SplitTable) -> list[str]:
 def _shares(shares: SplitTable, given_test: bool) -> dict[str, float]:
     """Of the sides other than train; a test side that is given takes none."""
     return {"dev": shares.dev, "calib": shares.calib} | ({} if given_test else {"test": shares.test})
-
-
-def split_digest(splits: Splits) -> str:
-    """16 hex digits over side, id, text, label and group of every row."""
-    digest = hashlib.sha256()
-    for side in SIDES:
-        for row in getattr(splits, side):
-            line = json.dumps([side, row.id, row.text, row.label, row.choices, row.group], ensure_ascii=False)
-            digest.update(line.encode() + b"\n")
-    return digest.hexdigest()[:16]
-
-
-def split_summary(splits: Splits, remarks: Sequence[str] = ()) -> dict[str, Any]:
-    """Rows by side, labels and digest, and what there is to say of the rows, for reports."""
-    sides = {side: len(getattr(splits, side)) for side in SIDES}
-    labels = {row.label for side in SIDES for row in getattr(splits, side)}
-    return {**sides, "n_labels": len(labels), "digest": split_digest(splits), "remarks": list(remarks)}
-
-
-def splits_document(splits: Splits) -> dict[str, Any]:
-    """What ``splits.json`` holds: ids by side, and the digest."""
-    ids = {side: [row.id for row in getattr(splits, side)] for side in SIDES}
-    return {"digest": split_digest(splits), "ids": ids}
-
-
-def read_splits(path: Path, rows: Sequence[Example]) -> Splits:
-    """The splits written at ``path``, filled with the rows' text.
-
-    Raises
-    ------
-    DataError
-        If the rows are not those that were split.
-    """
-    written = read_json(path)
-    by_id = {row.id: row for row in rows}
-    changed = DataError(
-        f"the data changed since the run began ({path} has digest {written['digest']}): "
-        f"put the rows back, or start a new run with `make demo`"
-    )
-    if sorted(by_id) != sorted(id for side in SIDES for id in written["ids"][side]):
-        raise changed
-    splits = Splits(**{side: tuple(by_id[id] for id in written["ids"][side]) for side in SIDES})
-    if split_digest(splits) != written["digest"]:
-        raise changed
-    return splits
 
 
 def _hub_records(table: DataTable) -> list[dict[str, Any]]:

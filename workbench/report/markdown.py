@@ -11,7 +11,7 @@ from labelwright.statistics.metrics import ece_floor
 from workbench.compare.board import QUALITY, Leaderboard
 from workbench.report import markdown_tables as tables
 from workbench.report.wording import megabytes, milliseconds, percent
-from workbench.run.measure import DISTURBED_CORES
+from workbench.run.usage import DISTURBED_CORES
 
 _LEGEND = """All candidates are calibrated on the same rows (calib); raw is what they say before. In brackets: 95 %
 intervals; of accuracy and other shares Wilson's, of as many independent rows as the groups are worth, of other metrics

@@ -1,4 +1,4 @@
-"""One warm engine at a time, and what a folder of weights weighs."""
+"""One warm engine at a time."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ import gc
 
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.files import folder_digest
 from labelwright.models.weights import Weights
-from workbench.recipe.recipe import ModelTable
 
 
 class Engines:
-    """Opens engines as the recipe says and keeps the last one warm. Weights are told apart by content, not by path."""
+    """Opens engines and keeps the last one warm. Weights are told apart by content, not by path.
 
-    def __init__(self, model: ModelTable) -> None:
-        self._model = model
+    Parameters
+    ----------
+    settings : EngineSettings
+        The recipe's: where and how every model of a run is opened.
+    """
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self._settings = settings
         self._key: tuple[str, str] | None = None
         self._engine: Engine | None = None
 
@@ -25,7 +31,7 @@ class Engines:
         if self._engine is None or key != self._key:
             # The old model goes before the new one comes: two of them may not fit.
             self.close()
-            self._engine = open_engine(weights, self._model.settings)
+            self._engine = open_engine(weights, self._settings)
             self._key = key
         return self._engine
 

@@ -1,8 +1,9 @@
 """The run folder: what is in it, which steps are done, and who is working on it.
 
-Layout, under ``runs/NAME/<stamp>/``: ``recipe.toml``, ``splits.json``, ``state.json``, one folder a step
-(``0-untuned``, ``1-gepa``, …, each with a ``bundle``), ``compare`` and, after export, ``bundle``. Every file is
-written to a temporary name and renamed, so that a killed process leaves either the old file or the new one.
+Layout, under ``runs/NAME/<stamp>/``: ``recipe.toml``, ``splits.json``, ``state.json``, a link a step (``0-untuned``,
+``1-gepa``, …) to the folder under ``runs/NAME/steps`` where it is kept with its ``bundle``, the report's files and,
+after export, ``bundle``. Every file is written to a temporary name and renamed, so that a killed process leaves either
+the old file or the new one.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from typing import Any
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.files import read_json, sha256_of_file, write_json, write_text
 
+# Where recipes' runs are; and beside the runs of a recipe, which share them, its steps and the comparison's results.
+RUNS = Path("runs")
+STEPS, CANDIDATES = "steps", "candidates"
 # What a comparison writes for people and for the export.
 REPORT_FILES = ("report.json", "report.md", "report.html", "rows.jsonl")
 
@@ -57,7 +61,7 @@ class RunFolder:
     """One run on disk. ``state`` is what ``state.json`` holds; ``save`` writes it.
 
     ``state["steps"]`` is a list of records in the order in which they were begun, each with ``folder``, ``stage``,
-    ``settings``, ``done``, ``seconds`` and what tracking wants to remember.
+    ``settings``, ``key`` (of the step, as ``workbench.run.steps`` names it), ``done`` and what it cost.
     """
 
     def __init__(self, path: Path) -> None:
@@ -96,6 +100,11 @@ class RunFolder:
         """Records of the steps begun, done or not."""
         return self.state["steps"]
 
+    @property
+    def is_older(self) -> bool:
+        """Whether an earlier edition made the run, which kept its steps in itself under no key."""
+        return any("key" not in step for step in self.steps)
+
     def done_steps(self) -> list[dict[str, Any]]:
         """Records of the finished steps."""
         return [step for step in self.steps if step["done"]]
@@ -104,30 +113,38 @@ class RunFolder:
         """The step that was interrupted, if any; only the last can be."""
         return next((step for step in self.steps if not step["done"]), None)
 
-    def begin_step(self, stage: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Record a new step and make its folder."""
-        step = {
-            "folder": f"{len(self.steps)}-{stage}",
-            "stage": stage,
-            "settings": dict(settings),
-            "done": False,
-            "seconds": 0.0,
-        }
-        shutil.rmtree(self.path / str(step["folder"]), ignore_errors=True)
-        (self.path / str(step["folder"])).mkdir()
+    def begin_step(self, stage: str, settings: Mapping[str, Any], kept: Path) -> dict[str, Any]:
+        """Record a new step, and link to where it is kept."""
+        folder = f"{len(self.steps)}-{stage}"
+        step = {"folder": folder, "stage": stage, "settings": dict(settings), "key": kept.name, "done": False}
+        self._unlink(folder)
+        (self.path / folder).symlink_to(os.path.relpath(kept, self.path), target_is_directory=True)
         self.steps.append(step)
         self.save()
         return step
 
+    def end_step(self, step: dict[str, Any], cost: Mapping[str, Any]) -> None:
+        """Record that a step is done, and what it cost."""
+        step.update(cost)
+        step["done"] = True
+        self.save()
+
     def drop_from(self, step: Mapping[str, Any]) -> list[str]:
-        """Forget a step and all that were built on it; returns the names of what was dropped."""
+        """Forget a step and all that were built on it; returns the names of what was dropped. What is kept stays."""
         position = self.steps.index(dict(step))
         dropped = self.steps[position:]
         del self.steps[position:]
         self.save()
         for one in dropped:
-            shutil.rmtree(self.path / one["folder"], ignore_errors=True)
+            self._unlink(one["folder"])
         return [one["folder"] for one in dropped]
+
+    def _unlink(self, folder: str) -> None:
+        path = self.path / folder
+        if path.is_symlink():
+            path.unlink()
+        else:
+            shutil.rmtree(path, ignore_errors=True)
 
     def bundle_path(self, step: Mapping[str, Any]) -> Path:
         """Where a step's bundle lies."""

@@ -1,7 +1,8 @@
 """What makes a result stale: hashes of the code that made it, of library versions, of models' files, of settings.
 
-Results of candidates are kept under such hashes, so that whatever changed is done again and nothing else is. Code
-counts as what it does: every module of the house that a candidate can import, without comments and docstrings.
+Steps and results are kept under such hashes, so that whatever changed is done again and nothing else is. Code counts as
+what it does: every module of the house that the work can import, as a syntax tree without comments and docstrings.
+Which modules those are is read from the imports themselves; nobody keeps a list.
 """
 
 from __future__ import annotations
@@ -14,23 +15,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from labelwright.engines.settings import BACKENDS
 from labelwright.files import read_json, sha256_of_file, short_hash, write_json
 from labelwright.models.packaged import cache_dir
 
 ROOT = Path(__file__).resolve().parents[2]
-_HOUSE = ("labelwright", "programs", "rewards", "optimizers", "baselines", "workbench")
-# Imported by what a candidate imports, and without a part in its numbers: nothing of a candidate is recorded or
-# reported from its process, and what a recipe's tables say of each other is refused before there is one.
-_NEVER_RUN = ("workbench.tracking", "workbench.report", "workbench.compare.verdict", "workbench.recipe.checks")
-# Answered by language models; no small classifier runs in these candidates.
-_NOT_IN_MODELS = (*_NEVER_RUN, "baselines", "labelwright.engines.predictor")
-# What libraries themselves stand on and is not imported by name here.
-_UNDER = {"sklearn": ("scipy", "numpy"), "transformers": ("tokenizers", "torch"), "trl": ("accelerate",)}
 # Settings that name a model by folder or id.
 _MODEL_SETTINGS = ("model", "encoder")
 _VARIABLE = "LABELWRIGHT_IDENTITY"
@@ -40,45 +32,18 @@ _LARGE_BYTES = 1 << 20
 _KNOWN: dict[str, dict[str, str]] = {"code": {}, "content": {}}
 
 
-def baseline_code(module: str) -> str:
-    """The version of the code behind a candidate without a language model, whose family lives in ``module``."""
-    return code_version(("workbench.compare.worker", "optimizers.calibrate", module), _NEVER_RUN)
-
-
-def model_code(backend: str) -> str:
-    """The version of the code that measures a candidate of the language model; its stages' is ``step_code``'s."""
-    return code_version(("workbench.compare.worker", "optimizers.calibrate", _backend(backend)), _NOT_IN_MODELS)
-
-
-def step_code(stages: Sequence[str], backend: str) -> str:
-    """The version of the code that runs these stages one after another.
-
-    Of the workbench only the loop itself counts: the rest prepares rows and settings, which are in a step's key as they
-    are.
-    """
-    from workbench.recipe.recipe import STAGES
-
-    modules = tuple(STAGES[stage][0] for stage in stages)
-    return code_version(("workbench.run.pipeline", _backend(backend), *modules), (*_NOT_IN_MODELS, "workbench"))
-
-
-def code_version(entries: tuple[str, ...], left_out: tuple[str, ...] = ()) -> str:
+def code_version(entries: tuple[str, ...]) -> str:
     """A hash of the modules ``entries``, of all that they import of the house, and of the libraries under those.
 
     Imports inside functions count, those for type checkers do not. A process that works for another takes that one's
     word for it (``handed_down``): code that is edited while a comparison runs is the next comparison's.
-
-    Parameters
-    ----------
-    left_out : tuple of str
-        Modules, or packages with all below them, that are not followed.
     """
-    name = " ".join([*entries, "without", *left_out])
+    name = " ".join(entries)
     if name in _told("code"):
         return _told("code")[name]
     seen: dict[str, str] = {}
     libraries: set[str] = set()
-    waiting = list(entries)
+    waiting = [one for entry in entries for one in _with_parents(entry)]
     while waiting:
         module = waiting.pop()
         path = _path_of(module)
@@ -88,14 +53,8 @@ def code_version(entries: tuple[str, ...], left_out: tuple[str, ...] = ()) -> st
         code = _read(path, about.st_mtime_ns, about.st_size)
         seen[module] = code.digest
         libraries |= code.libraries
-        for dotted in code.house:
-            # Importing a.b runs a first.
-            parts = dotted.split(".")
-            names = [".".join(parts[: n + 1]) for n in range(len(parts))]
-            waiting += [name for name in names if not _is_below(name, left_out) or name in entries]
-    under = {name for library in libraries for name in _UNDER.get(library, ())}
-    version = short_hash([sorted(seen.items()), sorted(map(_version, libraries | under))])
-    return _remember("code", name, version)
+        waiting += [one for dotted in code.house for one in _with_parents(dotted)]
+    return _remember("code", name, short_hash([sorted(seen.items()), sorted(_versions(libraries))]))
 
 
 def content_of(model: str, fetch: bool = True) -> str:
@@ -154,7 +113,7 @@ def _read(path: Path, modified_ns: int, n_bytes: int) -> _Code:
     libraries: set[str] = set()
     for dotted in _imports(tree):
         top = dotted.split(".")[0]
-        if top in _HOUSE:
+        if _path_of(top):
             house.add(dotted)
         elif top not in sys.stdlib_module_names:
             libraries.add(top)
@@ -184,18 +143,23 @@ def _imports(node: ast.AST) -> Iterator[str]:
         yield from _imports(inner)
 
 
+def _with_parents(dotted: str) -> list[str]:
+    """Importing a.b runs a first."""
+    parts = dotted.split(".")
+    return [".".join(parts[: n + 1]) for n in range(len(parts))]
+
+
 def _path_of(module: str) -> Path | None:
     """The file of a module of the house, where there is one."""
     below = ROOT.joinpath(*module.split("."))
     return next((path for path in (below.with_suffix(".py"), below / "__init__.py") if path.is_file()), None)
 
 
-def _is_below(module: str, packages: Iterable[str]) -> bool:
-    return any(module == one or module.startswith(one + ".") for one in packages)
-
-
-def _backend(name: str) -> str:
-    return BACKENDS[name].module
+def _versions(libraries: Iterable[str]) -> list[str]:
+    """Imported packages' distributions with their versions, and those that they require: scikit-learn's SciPy."""
+    found = {name for library in libraries for name in _distributions().get(library, ())}
+    required = {name for one in found for name in _required(one)}
+    return [f"{name}=={_version(name) or 'none'}" for name in sorted({*found, *required, *libraries})]
 
 
 @functools.cache
@@ -204,10 +168,18 @@ def _distributions() -> Mapping[str, list[str]]:
 
 
 @functools.cache
-def _version(library: str) -> str:
-    """Of an imported package, its distributions and their versions."""
-    found = [f"{name}=={importlib.metadata.version(name)}" for name in sorted(set(_distributions().get(library, ())))]
-    return f"{library}: {', '.join(found) or 'none'}"
+def _required(distribution: str) -> list[str]:
+    """Names of what a distribution always needs, not of its extras."""
+    lines = [line for line in importlib.metadata.requires(distribution) or () if "extra ==" not in line]
+    return [match[0].lower().replace("_", "-") for line in lines if (match := re.match(r"[\w.-]+", line))]
+
+
+@functools.cache
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _folder_content(folder: Path) -> str:

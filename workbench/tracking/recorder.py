@@ -1,6 +1,6 @@
-"""Where runs are recorded: one MLflow parent run per recipe run, one child per stage.
+"""Where runs are recorded: one MLflow parent run per recipe run, one child per step or candidate, live.
 
-Owns every call to MLflow (with ``tracking_model.py``, which MLflow runs when it loads a logged bundle). Run ids are
+Owns every call to MLflow (with ``model.py``, which MLflow runs when it loads a logged bundle). Run ids are
 kept in the run folder's state, so a continued run writes to the same MLflow runs. A store that fails, is locked or does
 not answer costs a few seconds and one line: from then on what is to be recorded goes to the run folder's journal, and
 the next command on the run records it first.
@@ -8,12 +8,8 @@ the next command on the run records it first.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import math
 import os
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -35,17 +31,18 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
 from labelwright.data.task import Example
-from labelwright.files import read_json
 from workbench.compare.candidate import Candidate
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
-from workbench.run.folder import RunFolder, append_curve, read_curves
+from workbench.run.folder import RunFolder
+from workbench.run.steps import Step
+from workbench.tracking import entries
+from workbench.tracking.entries import PARENT, StepTracker
 from workbench.tracking.journal import Caller, Entry, Journal
 from workbench.tracking.log import log_bundle
 from workbench.tracking.store import TrackingError, absolute, prepare_store, shown_uri, sqlite_path
 
 _BATCH = 100  # what the tracking API takes in one call
-PARENT = "parent"  # the key of a recipe run's own MLflow run; a step's is its folder
 # Seconds for a call to the store, for opening it (which imports half of MLflow), and for a model beside its bytes.
 WAIT_S, OPEN_S, MODEL_S = 10.0, 30.0, 60.0
 _BYTES_PER_S = 5e6
@@ -60,45 +57,11 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", module=r"mlflow\.")
 
 
-class StageRun:
-    """One stage's child run; an ``optimizers.stage.Tracker`` that also moves the progress display."""
-
-    def __init__(self, tracking: Tracking, step: dict[str, Any], curves: Path, display: Display) -> None:
-        self._tracking = tracking
-        self._run = str(step["folder"])
-        self._step = step
-        self._curves = curves
-        self._display = display
-
-    def params(self, values: Mapping[str, Any]) -> None:
-        """Log settings; on a continued run equal ones are already there."""
-        self._tracking.log_params(self._run, values)
-
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
-        """Log numbers, with a step as a curve; curves are also kept in the run folder, for the report."""
-        self._display.metrics(values)
-        if step is not None:
-            append_curve(self._curves, step, values)
-        self._tracking.log_metrics(self._run, values, step)
-
-    def artifact(self, path: Path) -> None:
-        """Log a file or a folder."""
-        self._tracking.log_artifact(self._run, path)
-
-    def prompt(self, role: str, text: str) -> None:
-        """Register a prompt version, once for each role and text, and keep the text with the run."""
-        self._tracking.register_prompt(self._run, self._step, role, text)
-
-    def progress(self, done: int, total: int, message: str = "") -> None:
-        """Move the display."""
-        self._display.progress(done, total, message)
-
-
 class Tracking:
     """The runs of one recipe run. Use ``opened`` as a context; close comes with it.
 
-    Runs are named by keys: ``run_id`` is the parent's, a step's is its folder. Which MLflow run a key stands for is
-    looked up, and the run made, when the store is asked: so everything can be said while the store is away.
+    Runs are named by keys: ``PARENT``, or a step's. Which MLflow run a key stands for is looked up, and the run made,
+    when the store is asked: so everything can be said while the store is away.
     """
 
     def __init__(self, recipe: Recipe, folder: RunFolder, display: Display) -> None:
@@ -112,7 +75,6 @@ class Tracking:
         quiet()
         self._uri = absolute(recipe.tracking.resolved_uri())
         self.uri = shown_uri(self._uri)
-        self.run_id = PARENT
 
     @contextmanager
     def opened(self) -> Iterator[Tracking]:
@@ -130,10 +92,24 @@ class Tracking:
             self._catch_up()
 
     @contextmanager
-    def stage(self, step: dict[str, Any]) -> Iterator[StageRun]:
-        """Begin or continue the child run of a step."""
-        with self._working(step["folder"]):
-            yield StageRun(self, step, self._folder.path / step["folder"] / "curves.jsonl", self._display)
+    def step(self, step: Step) -> Iterator[StepTracker]:
+        """The child run of a step that runs in this process."""
+        tracker = StepTracker(step, self.write, self._display.progress, self._display.metrics)
+        tracker.begin()
+        with self._working(step.key):
+            yield tracker
+
+    def kept(self, step: Step) -> None:
+        """The child run of a step that an earlier run, or a comparison, has done; once."""
+        if step.key not in self._state.setdefault("runs", {}):
+            for entry in entries.kept_step(step):
+                self.write(entry)
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """What the whole run stands on: its settings, its recipe and its splits."""
+        self.write(entries.params(PARENT, settings))
+        for name in ("recipe.toml", "splits.json"):
+            self.write(entries.artifact(PARENT, self._folder.path / name))
 
     def dataset(self, side: str, rows: Sequence[Example], digest: str) -> None:
         """Record one side of the splits as a dataset of the parent run, once."""
@@ -142,36 +118,8 @@ class Tracking:
             return
         source = self._recipe.data.path or f"https://huggingface.co/datasets/{self._recipe.data.hub}"
         columns = {"text": [row.text for row in rows], "label": [row.label for row in rows]}
-        self._write({"op": "dataset", "side": side, "digest": digest, "source": source, "columns": columns})
+        self.write({"op": "dataset", "side": side, "digest": digest, "source": source, "columns": columns})
         logged.append(side)
-        self._folder.save()
-
-    def log_params(self, run: str, values: Mapping[str, Any]) -> None:
-        """Log parameters of a run. MLflow refuses to change one; on a continued run the first value stands."""
-        self._write({"op": "params", "run": run, "values": {str(key): _text(one) for key, one in values.items()}})
-
-    def log_metrics(self, run: str, values: Mapping[str, float], step: int | None = None) -> None:
-        """Log finite numbers of a run."""
-        now = int(time.time() * 1000)
-        numbers = {key: float(value) for key, value in values.items() if isinstance(value, (int, float))}
-        points = [[key, value, now, step or 0] for key, value in numbers.items() if math.isfinite(value)]
-        if points:
-            self._write({"op": "metrics", "run": run, "points": points})
-
-    def log_artifact(self, run: str, path: Path, under: str | None = None) -> None:
-        """Log a file or a folder with a run."""
-        self._write({"op": "artifact", "run": run, "path": str(path.absolute()), "under": under})
-
-    def register_prompt(self, run: str, step: dict[str, Any], role: str, text: str) -> None:
-        """Add a version to the recipe's prompt, unless this step registered the same text in this role."""
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        seen = step.setdefault("prompts", {})
-        if seen.get(role, {}).get("digest") == digest:
-            return
-        tags = {"role": role, "stage": step["stage"], "digest": digest}
-        self._write({"op": "prompt", "run": run, "text": text, "tags": tags, "message": f"{step['folder']}, {role}"})
-        self._write({"op": "text", "run": run, "text": text, "file": f"prompts/{role}.txt"})
-        seen[role] = {"digest": digest}
         self._folder.save()
 
     def comparison(self, table: Mapping[str, Sequence[Any]], report: Mapping[str, Any], files: Sequence[Path]) -> None:
@@ -180,59 +128,36 @@ class Tracking:
         number = self._state["comparisons"] = self._state.get("comparisons", 0) + 1
         name = "leaderboard.json" if number == 1 else f"leaderboard-{number}.json"
         columns = {key: list(values) for key, values in table.items()}
-        self._write({"op": "table", "run": PARENT, "columns": columns, "file": name})
-        steps = {step["folder"] for step in self._folder.steps}
+        self.write({"op": "table", "run": PARENT, "columns": columns, "file": name})
         for candidate in report["candidates"]:
             values = {f"test.{key}": one["value"] for key, one in candidate.get("test", {}).items() if one is not None}
             # The store takes no "+" and no "@" in a metric's name.
-            name = candidate["name"].replace("+", "-").replace("@", ":")
-            self.log_metrics(PARENT, {f"{key}/{name}": value for key, value in values.items()})
-            if candidate.get("step") in steps:
-                self.log_metrics(candidate["step"], values)
+            told = candidate["name"].replace("+", "-").replace("@", ":")
+            for entry in entries.metrics(PARENT, {f"{key}/{told}": value for key, value in values.items()}):
+                self.write(entry)
         for path in files:
-            self.log_artifact(PARENT, path, path.name if path.is_dir() else None)
+            self.write(entries.artifact(PARENT, path, path.name if path.is_dir() else None))
         self._folder.save()
 
-    def candidate(self, candidate: Candidate, folders: Sequence[Path]) -> None:
-        """A child run for a candidate that is no step of the run: what it is, what it costs, how its stages went.
+    def candidate(self, candidate: Candidate, test: Mapping[str, float], step: Step | None) -> None:
+        """What a candidate is, what it costs and how it does on test: with its last step's run, or on one of its own.
 
         Parameters
         ----------
-        folders : sequence of Path
-            Of the stages behind it, in order, as ``workbench.run.pipeline`` leaves them.
+        step : Step, optional
+            The last stage behind it; None for what no stage tuned.
         """
-        known = self._state.setdefault("candidates", {})
-        if candidate.step is not None or candidate.failed or known.get(candidate.name) == candidate.folder:
-            return
-        key = f"candidate {candidate.name} {candidate.folder}"
-        self._write(
-            {
-                "op": "run",
-                "run": key,
-                "name": candidate.name,
-                "tags": {"candidate": candidate.name, "kind": candidate.kind},
-            }
-        )
-        self.log_params(key, {"about": candidate.about, "calibration": candidate.calibration.get("variant", "none")})
-        self.log_metrics(key, {f"cost.{name}": one for name, one in candidate.cost.items() if one is not None})
-        for number, folder in enumerate(folders):
-            self._log_step(key, folder, last=number == len(folders) - 1)
-        self._write({"op": "status", "run": key, "status": "FINISHED"})
-        known[candidate.name] = candidate.folder
-        self._folder.save()
-
-    def _log_step(self, run: str, folder: Path, last: bool) -> None:
-        """A stage's settings, its prompts, and, of the last one, its curves."""
-        stage = folder.name.partition("-")[0]
-        settings = folder / "params.json"
-        if settings.is_file():
-            self.log_params(run, {f"{stage}.{key}": value for key, value in read_json(settings).items()})
-        for prompt in sorted(folder.glob("prompt-*.txt")):
-            self.log_artifact(run, prompt, f"prompts/{stage}")
-        for name, values in read_curves(folder / "curves.jsonl").items() if last else ():
-            now = int(time.time() * 1000)
-            points = [[name, value, now, step] for step, value in values if math.isfinite(value)]
-            self._write({"op": "metrics", "run": run, "points": points})
+        key = step.key if step else f"candidate {candidate.name}"
+        tags = {"candidate": candidate.name, "kind": candidate.kind}
+        if step:
+            self.kept(step)
+        else:
+            self.write(entries.run(key, candidate.name, tags))
+            self.write(entries.params(key, {"about": candidate.about}))
+        costs = {f"cost.{name}": one for name, one in candidate.cost.items() if one is not None}
+        for entry in entries.metrics(key, {**costs, **{f"test.{name}": one for name, one in test.items()}}):
+            self.write(entry)
+        self.write(entries.status(key, "FINISHED"))
 
     def model(self, bundle: Path, example_texts: Sequence[str]) -> str | None:
         """Log the bundle as a model that ``mlflow models serve`` loads; register it under the recipe's name.
@@ -242,7 +167,7 @@ class Tracking:
         str or None
             ``models:/name/version``; None where the store did not take it.
         """
-        uri = self._write({"op": "model", "path": str(bundle.absolute()), "texts": list(example_texts)})
+        uri = self.write({"op": "model", "path": str(bundle.absolute()), "texts": list(example_texts)})
         return None if uri is None else str(uri)
 
     # What is said of the store, and to it.
@@ -255,10 +180,10 @@ class Tracking:
     @contextmanager
     def _working(self, run: str) -> Iterator[None]:
         """A run's status, and what the machine does meanwhile."""
-        self._write({"op": "status", "run": run, "status": "RUNNING"}, keep=False)
+        self.write(entries.status(run, "RUNNING"), keep=False)
         monitor = None
         if self._recipe.tracking.system_metrics and not self._away:
-            monitor = self._write({"op": "watch", "run": run}, keep=False)
+            monitor = self.write({"op": "watch", "run": run}, keep=False)
         status = "FAILED"
         try:
             yield
@@ -266,9 +191,9 @@ class Tracking:
         finally:
             if monitor is not None and not self._away:
                 self._ask(monitor.finish, WAIT_S)
-            self._write({"op": "status", "run": run, "status": status})
+            self.write(entries.status(run, status))
 
-    def _write(self, entry: Entry, keep: bool = True) -> Any:
+    def write(self, entry: Entry, keep: bool = True) -> Any:
         """Have an entry recorded, or keep it for later; returns what the store gave back."""
         if not self._away:
             try:
@@ -341,16 +266,13 @@ class Tracking:
         experiment = self._experiment_id()
         state = self._state
         if state.get("uri") != self.uri or not self._exists(state.get("run_id")):
-            for step in self._folder.steps:
-                step.pop("mlflow_run_id", None)
-            if state.get("run_id"):
-                # What another store, or a run that is gone, was told is not known here.
-                for known in ("datasets", "candidates", "comparisons"):
-                    state.pop(known, None)
+            # What another store, or a run that is gone, was told is not known here.
+            for known in ("datasets", "comparisons") if state.get("run_id") else ():
+                state.pop(known, None)
             tags = {"recipe": str(self._recipe.path), "folder": str(self._folder.path)}
             name = f"{self._recipe.name}-{self._folder.path.name}"
             run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
-            state.update({"uri": self.uri, "experiment_id": experiment, "run_id": run_id, "candidate_runs": {}})
+            state.update({"uri": self.uri, "experiment_id": experiment, "run_id": run_id, "runs": {}})
             self._save()
         # A run can only be entered under its own experiment, whatever was active before.
         mlflow.set_experiment(experiment_id=self._client.get_run(state["run_id"]).info.experiment_id)
@@ -430,22 +352,18 @@ class Tracking:
         return uri
 
     def _run_id(self, key: str, name: str = "", tags: Mapping[str, str] | None = None) -> str | None:
-        """The MLflow run behind a key, made where there is none; None for a step that was dropped since."""
+        """The MLflow run behind a key, made where an entry names it; else None."""
         state = self._state
         if key == PARENT:
             return str(state["run_id"])
-        step = next((step for step in self._folder.steps if step["folder"] == key), None)
-        place = step if step is not None else state.setdefault("candidate_runs", {})
-        where = "mlflow_run_id" if step is not None else key
-        if step is None and where not in place and tags is None:
-            return None
-        if where not in place:
-            tags = {"stage": step["stage"]} if step is not None else dict(tags or {})
-            tags["mlflow.parentRunId"] = state["run_id"]
-            made = self._client.create_run(state["experiment_id"], run_name=name or key, tags=tags)
-            place[where] = made.info.run_id
+        known = state.setdefault("runs", {})
+        if key not in known:
+            if tags is None:
+                return None
+            tags = {**tags, "mlflow.parentRunId": state["run_id"]}
+            known[key] = self._client.create_run(state["experiment_id"], run_name=name, tags=tags).info.run_id
             self._save()
-        return str(place[where])
+        return str(known[key])
 
     def _experiment_id(self) -> str:
         name = self._recipe.tracking.experiment or self._recipe.name
@@ -481,8 +399,3 @@ def _is_refusal(error: Exception) -> bool:
 def prompt_name(recipe: Recipe) -> str:
     """The recipe's prompt in the registry. Models and prompts share one name space there."""
     return f"{recipe.name}-prompt"
-
-
-def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    return text[:6000]  # MLflow's limit for a parameter

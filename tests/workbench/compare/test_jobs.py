@@ -18,14 +18,16 @@ from labelwright.engines.one_hot import one_hot
 from labelwright.errors import RecipeError
 from labelwright.statistics import calibration
 from labelwright.statistics.metrics import answers
-from workbench.compare import comparison as compare
-from workbench.compare.jobs import CandidateFailedError, Comparison, Job, fewer_rows, run_candidate
+from workbench.cli import main
+from workbench.compare import score as compare
+from workbench.compare.jobs import CandidateFailedError, Comparison, Job, fewer_rows, open_comparison, run_candidate
 from workbench.compare.score import score_candidates, signature
 from workbench.compare.worker import run_jobs
 from workbench.progress import Display
-from workbench.recipe.recipe import read_chain, read_recipe
-from workbench.run.folder import RunBusyError, RunFolder, locked
-from workbench.run.session import new_run, open_comparison, read_rows
+from workbench.recipe.recipe import read_pipeline, read_recipe
+from workbench.recipe.rows import read_rows
+from workbench.run.choose import new_run
+from workbench.run.folder import RunBusyError, RunFolder, locked, runs_of
 
 MODELS = """
 [models]
@@ -49,6 +51,10 @@ def run(workspace: Path) -> RunFolder:
 
 def comparison(run: RunFolder) -> Comparison:
     return open_comparison(Path("toy.toml"), run.path)
+
+
+def kept_steps(run: RunFolder) -> list[Path]:
+    return sorted(path.parent for path in comparison(run).pipelines.root.glob("*/done.json"))
 
 
 def scored(run: RunFolder) -> dict[str, object]:
@@ -106,7 +112,7 @@ def test_calibration_keeps_groups_on_one_side_of_every_fold(run: RunFolder, monk
 
     monkeypatch.setattr(calibration, "group_folds", folds)
     found = comparison(run)
-    run_jobs(found, "majority", lambda *progress: None)
+    run_jobs(found, "majority", lambda *progress: None, print)
     calib = found.splits_of(found.jobs("majority")[0]).calib
     assert (len({row.group for row in calib}), len(calib)) in seen
     assert all(n_groups < n_rows for n_groups, n_rows in seen)
@@ -114,7 +120,7 @@ def test_calibration_keeps_groups_on_one_side_of_every_fold(run: RunFolder, monk
 
 def test_stages_before_are_shared_and_what_is_tuned_on_is_what_is_asked(run: RunFolder) -> None:
     candidates = scored(run)
-    steps = sorted(path.name.split("-")[0] for path in (comparison(run).root / "steps").iterdir())
+    steps = sorted(path.name.split("-")[0] for path in kept_steps(run))
     # sft on all rows once for two candidates, on fewer rows twice, with codes once; grpo on top of it once.
     assert steps == ["grpo", "sft", "sft", "sft", "sft"]
     assert np.argmax(candidates["sft"].raw, axis=1).tolist() != np.argmax(candidates["untuned"].raw, axis=1).tolist()
@@ -181,16 +187,16 @@ def test_a_candidate_that_breaks_is_a_row_that_says_so(run: RunFolder) -> None:
 def test_a_forgotten_candidate_runs_again(run: RunFolder) -> None:
     scored(run)
     found = comparison(run)
-    n_steps = len(list((found.root / "steps").iterdir()))
+    n_steps = len(kept_steps(run))
     found.forget("words")
     found.forget("sft+grpo")
     assert len(found.missing("words")) == len(found.jobs("words"))
     assert not found.missing("sft")
     # Its grpo is trained again; the sft before it is another candidate's as well.
-    assert len(list((found.root / "steps").iterdir())) == n_steps - 1
+    assert len(kept_steps(run)) == n_steps - 1
     found.forget("sft")
     # Those of its learning curve, too: old weights under a new result would be no training.
-    assert len(list((found.root / "steps").iterdir())) == n_steps - 1 - len(found.jobs("sft"))
+    assert len(kept_steps(run)) == n_steps - 1 - len(found.jobs("sft"))
 
 
 def test_fewer_rows_are_among_more_rows_and_keep_their_order(run: RunFolder) -> None:
@@ -203,8 +209,8 @@ def test_fewer_rows_are_among_more_rows_and_keep_their_order(run: RunFolder) -> 
 
 
 @pytest.mark.parametrize("name", ["untuned", "free@code", "sft", "gepa+grpo@name"])
-def test_a_chains_name_reads_back(name: str) -> None:
-    assert read_chain(name).name == name
+def test_a_pipelines_name_reads_back(name: str) -> None:
+    assert read_pipeline(name).name == name
 
 
 @pytest.mark.parametrize(
@@ -215,15 +221,15 @@ def test_a_chains_name_reads_back(name: str) -> None:
         ("sft+calibrate", "calibrated by the comparison"),
     ],
 )
-def test_a_chain_that_cannot_be_is_refused(name: str, said: str) -> None:
+def test_a_pipeline_that_cannot_be_is_refused(name: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):
-        read_chain(name)
+        read_pipeline(name)
 
 
 def test_a_process_of_its_own_says_why_it_failed(tmp_path: Path) -> None:
     log = tmp_path / "log" / "log.txt"
     with pytest.raises(CandidateFailedError, match="no such recipe"):
-        run_candidate(tmp_path / "none.toml", tmp_path, "words", log, lambda *_: None)
+        run_candidate(tmp_path / "none.toml", tmp_path, "words", log, lambda *_: None, print)
     assert log.is_file()
 
 
@@ -235,7 +241,7 @@ def test_a_process_that_is_killed_is_said_to_be(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(subprocess, "Popen", killed)
     with pytest.raises(CandidateFailedError, match=r"signal 9 \(out of memory\?\)"):
-        run_candidate(tmp_path, tmp_path, "words", tmp_path / "log.txt", lambda *_: None)
+        run_candidate(tmp_path, tmp_path, "words", tmp_path / "log.txt", lambda *_: None, print)
 
 
 def test_a_real_process_scores_a_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +256,7 @@ def test_a_real_process_scores_a_candidate(tmp_path: Path, monkeypatch: pytest.M
     # What this process holds is none of the candidate's.
     ballast = b"x" * 500_000_000
     run_candidate(
-        recipe.path, folder.path, "sgd-ngrams", tmp_path / "log.txt", lambda done, total, text: said.append(text)
+        recipe.path, folder.path, "sgd-ngrams", tmp_path / "log.txt", lambda done, total, text: said.append(text), print
     )
     candidate = found.candidate("sgd-ngrams")
     assert not candidate.failed
@@ -264,21 +270,52 @@ def test_a_real_process_scores_a_candidate(tmp_path: Path, monkeypatch: pytest.M
     )
 
 
-def test_the_runs_own_steps_are_candidates_under_their_chains(workspace: Path) -> None:
-    from workbench.cli import main
-
+def test_what_a_run_did_its_comparison_finds(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for verb in ("optimize", "train", "calibrate"):
         assert main([verb, "toy.toml"]) == 0
-    (path,) = (one for one in (workspace / "runs" / "toy").iterdir() if (one / "state.json").is_file())
+    (path,) = runs_of(workspace / "runs" / "toy")
     found = comparison(RunFolder(path))
     assert list(found.names) == ["majority", "words", "absent", "untuned", "gepa", "gepa+grpo"]
-    steps = {name: step["folder"] for name, step in found.own_steps.items()}
-    # The calibrated bundle stands for the step that it calibrated.
-    assert steps == {"untuned": "0-untuned", "gepa": "1-gepa", "gepa+grpo": "3-calibrate"}
-    assert {candidate.name: candidate.step for candidate in score_candidates(found, Display())}[
-        "gepa+grpo"
-    ] == "3-calibrate"
-    assert not (found.root / "steps").exists(), "what the run has done is not done again"
+    before = kept_steps(RunFolder(path))
+    monkeypatch.setattr("workbench_fakes.FakeGepa.run", None)
+    monkeypatch.setattr("workbench_fakes.FakeGrpo.run", None)
+    steps = {candidate.name: candidate.step for candidate in score_candidates(found, Display())}
+    assert [steps[name] for name in ("untuned", "gepa", "gepa+grpo")] == ["0-untuned", "1-gepa", "2-grpo"]
+    assert kept_steps(RunFolder(path)) == before, "what the run has done is not done again"
+
+
+def test_what_a_comparison_did_the_run_finds(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change("[compare]\n", '[models]\ncandidates = ["gepa+grpo"]\n[compare]\n')
+    assert main(["compare", "toy.toml"]) == 0
+    (path,) = runs_of(workspace / "runs" / "toy")
+    before = {step: (step / "bundle" / "bundle.json").stat().st_mtime_ns for step in kept_steps(RunFolder(path))}
+    capsys.readouterr()
+    for verb, folder in (("optimize", "1-gepa"), ("train", "2-grpo")):
+        assert main([verb, "toy.toml", f"--run={path.name}"]) == 0
+        assert f"{folder}: done already" in capsys.readouterr().out
+    assert all((step / "bundle" / "bundle.json").stat().st_mtime_ns == when for step, when in before.items())
+    assert {(path / folder).resolve() for folder in ("1-gepa", "2-grpo")} <= {step.resolve() for step in before}
+
+
+def test_two_pipelines_do_not_train_one_step_at_once(run: RunFolder) -> None:
+    found = comparison(run)
+    job = found.jobs("sft")[0]
+    (step,) = found.steps(job)
+    step.folder.mkdir(parents=True)
+    with locked(step.folder), pytest.raises(RunBusyError, match="is in use by process"):
+        run_jobs(found, "sft", lambda *progress: None, print)
+
+
+def test_what_a_stage_reports_comes_while_it_runs(run: RunFolder) -> None:
+    found, heard = comparison(run), []
+    done = found.steps(found.jobs("sft")[0])[0].folder / "done.json"
+    run_jobs(found, "sft", lambda *progress: None, lambda entry: heard.append((entry, done.exists())))
+    entries = [entry for entry, after in heard if not after and entry["run"] == done.parent.name]
+    assert [entry["op"] for entry in entries[:3]] == ["run", "status", "params"]
+    assert entries[0]["name"] == "sft"
+    points = [point for entry in entries if entry["op"] == "metrics" for point in entry["points"]]
+    assert [(value, step) for name, value, _, step in points if name == "reward"] == [(0.1, 1), (0.2, 2)]
+    assert heard[-1][0] == {"op": "status", "run": heard[-1][0]["run"], "status": "FINISHED"}
 
 
 def test_where_its_parent_is_gone_a_candidate_ends(tmp_path: Path) -> None:
@@ -314,7 +351,7 @@ def test_rows_to_which_a_server_says_nothing_usable_are_wrong_and_counted(
     monkeypatch.setattr("workbench.run.engines.open_engine", lambda weights, settings: Mute())
     found = comparison(run)
     job = Job("untuned", 3, 3)
-    workbench_fakes.run_candidate_here(Path("toy.toml"), run.path, "untuned", run.path / "log", lambda *_: None)
+    workbench_fakes.run_candidate_here(Path("toy.toml"), run.path, "untuned", run.path / "log", lambda *_: None, print)
     test = compare.read_test(found.splits_of(job))
     silent = np.array(["broke" in row.text for row in test])
     assert any(row.label == found.task.names[0] for row, one in zip(test, silent, strict=True) if one)

@@ -20,11 +20,11 @@ from labelwright.engines.opening import open_engine
 from labelwright.errors import BundleError
 from labelwright.statistics.metrics import accuracy
 from workbench.cli import main
-from workbench.compare import comparison as compare
+from workbench.compare import score as compare
+from workbench.compare.jobs import open_comparison
+from workbench.compare.measure import free_generation
 from workbench.compare.score import read_test
-from workbench.compare.worker import free_generation
 from workbench.run.folder import runs_of
-from workbench.run.session import open_comparison
 
 ROOT = Path(__file__).parents[3]
 CHANCE = BASELINES["chance"]
@@ -134,7 +134,7 @@ def test_training_time_adds_up_over_the_stages(demo_run: Path) -> None:
         one["name"]: one["cost"]["seconds_to_train"] for one in read(demo_run)["candidates"] if one["kind"] == "llm"
     }
     assert cost["untuned"] == 0
-    assert cost["gepa+grpo"] == pytest.approx(sum(seconds.values()) - seconds["0-untuned"])
+    assert cost["gepa+grpo"] == pytest.approx(seconds["1-gepa"] + seconds["2-grpo"])
 
 
 def test_every_candidate_is_calibrated_in_the_same_way(demo_run: Path) -> None:
@@ -221,7 +221,7 @@ def test_only_one_function_reads_the_test_rows() -> None:
                         node for node in ast.walk(function) if isinstance(node, ast.Attribute) and node.attr == "test"
                     ]
                     readers += [(path.name, function.name) for node in reads if "splits" in ast.unparse(node.value)]
-    assert readers == [("compare.py", "read_test")]
+    assert readers == [("score.py", "read_test")]
 
 
 def test_free_generation_counts_valid_and_right_answers() -> None:

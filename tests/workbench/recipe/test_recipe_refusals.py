@@ -15,7 +15,7 @@ import pytest
 
 from labelwright.errors import RecipeError
 from workbench.cli import main
-from workbench.recipe.recipe import STAGES, TABLES, _stage_class, own_candidates, read_chain, read_recipe
+from workbench.recipe.recipe import STAGES, TABLES, _stage_class, own_candidates, read_pipeline, read_recipe
 
 ROOT = Path(__file__).parents[3]
 DATA = '[data]\npath = "rows.jsonl"\n'
@@ -267,7 +267,7 @@ def test_a_label_twice_is_one_fault_of_its_table(tmp_path: Path) -> None:
 def test_a_run_may_go_through_a_stage_again_where_a_candidate_may_not(tmp_path: Path) -> None:
     recipe = read_recipe(written(tmp_path, 'stages = ["sft", "grpo", "sft"]\n' + GOOD))
     for name in own_candidates(recipe):
-        assert read_chain(name).name == name, "the comparison reads the chain of every step"
+        assert read_pipeline(name).name == name, "the comparison reads the pipeline of every step"
     with pytest.raises(RecipeError, match="stands in it twice"):
         read_recipe(written(tmp_path, GOOD + '[models]\ncandidates = ["sft+grpo+sft"]'))
 

@@ -14,18 +14,15 @@ from rows import find_leaks
 
 from labelwright.data.task import Example
 from labelwright.errors import DataError
-from labelwright.files import write_json
 from workbench.recipe.recipe import DataTable, SplitTable, read_recipe
 from workbench.recipe.rows import (
-    SIDES,
     load_out_of_scope,
     load_rows,
     make_splits,
-    read_splits,
-    split_digest,
     split_remarks,
-    splits_document,
 )
+from workbench.recipe.splits import SIDES, read_splits, split_digest, splits_document
+from workbench.run.folder import write_json
 
 SHARES = SplitTable()
 

@@ -23,7 +23,8 @@ def the_runs(folder: Path) -> list[Path]:
 
 def results(run: Path) -> dict[str, str]:
     """What must be the same however often the run was interrupted: every bundle, the splits, the test rows."""
-    bundles = {str(path.parent.relative_to(run)): folder_digest(path.parent) for path in run.rglob("bundle.json")}
+    kept = [path / "bundle" for path in run.iterdir() if (path / "bundle").is_dir()]
+    bundles = {str(path.relative_to(run)): folder_digest(path) for path in [*kept, run / "bundle"] if path.is_dir()}
     files = {name: (run / name).read_text() for name in ("splits.json", "rows.jsonl")}
     return {**bundles, **files}
 
@@ -54,7 +55,7 @@ def test_a_killed_demo_continues_and_ends_the_same(
     (run,) = the_runs(tmp_path)
     assert results(run) == undisturbed
     for folder, n_steps in [("1-gepa", 3), ("2-grpo", 5)]:
-        steps = (run / folder / "steps-run.txt").read_text().split()
+        steps = (run / folder / "work" / "steps-run.txt").read_text().split()
         assert steps == [str(step + 1) for step in range(n_steps)], "a step was done again, or left out"
 
 
@@ -128,7 +129,52 @@ def test_a_changed_stage_table_begins_the_interrupted_stage_again(tmp_path: Path
     done = command("optimize", "toy.toml")
     assert "the [gepa] table changed since it was interrupted; it begins again" in done.stdout
     (run,) = the_runs(tmp_path)
-    assert (run / "1-gepa" / "steps-run.txt").read_text().split() == ["1", "2", "3"]
+    assert (run / "1-gepa" / "work" / "steps-run.txt").read_text().split() == ["1", "2", "3"]
+
+
+def test_a_step_that_the_recipe_would_not_make_any_more_is_made_again(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("optimize", "train"):
+        assert main([verb, "toy.toml"]) == 0
+    recipe = workspace / "toy.toml"
+    recipe.write_text(recipe.read_text() + "[grpo]\nsteps = 2\n")
+    capsys.readouterr()
+    assert main(["train", "toy.toml"]) == 0
+    said = capsys.readouterr().out
+    assert "2-grpo is made of other settings, models or code now: dropping 2-grpo" in said
+    (run,) = the_runs(workspace)
+    assert [step["settings"] for step in RunFolder(run).steps][2] == {"steps": 2}
+    assert (run / "2-grpo" / "work" / "steps-run.txt").read_text().split() == ["1", "2"]
+
+
+def test_a_new_run_takes_the_steps_that_are_kept(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["optimize", "toy.toml"]) == 0
+    assert main(["optimize", "toy.toml"]) == 0
+    assert "1-gepa: done already" in capsys.readouterr().out
+    first, second = the_runs(workspace)
+    assert (first / "1-gepa").resolve() == (second / "1-gepa").resolve()
+
+
+def test_a_run_of_an_earlier_edition_says_what_to_do(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("optimize", "export"):
+        assert main([verb, "toy.toml"]) == 0
+    (run,) = the_runs(workspace)
+    state = json.loads((run / "state.json").read_text())
+    for step in state["steps"]:
+        kept = (run / step["folder"]).resolve()
+        (run / step["folder"]).unlink()
+        kept.rename(run / step["folder"])
+        del step["key"]
+    write_json(run / "state.json", state)
+    capsys.readouterr()
+    assert main(["train", "toy.toml"]) == 2
+    said = capsys.readouterr().err
+    assert "was made by an earlier edition" in said
+    assert "make demo" in said
+    assert main(["predict", "toy.toml", "--text=the pool is green"]) == 0
+    assert main(["optimize", "toy.toml"]) == 0
+    assert len(the_runs(workspace)) == 2
 
 
 @pytest.mark.parametrize("verb", ["train", "compare", "export"])

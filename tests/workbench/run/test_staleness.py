@@ -16,15 +16,18 @@ from baselines import BASELINES
 from labelwright.data.task import Splits
 from labelwright.errors import BundleError, DataError, LabelwrightError, MissingExtraError, ModelError, RecipeError
 from workbench.cli import main
-from workbench.compare import comparison as compare
+from workbench.compare import score as compare
 from workbench.compare import worker as candidate_process
-from workbench.compare.jobs import CandidateFailedError, Comparison, Job, is_lasting
+from workbench.compare.jobs import CandidateFailedError, Comparison, Job, comparison_of, is_lasting, open_comparison
 from workbench.compare.score import score_candidates
 from workbench.progress import Display
-from workbench.recipe.recipe import read_chain, read_recipe
+from workbench.recipe.recipe import read_pipeline, read_recipe
+from workbench.recipe.rows import read_rows
+from workbench.run.choose import new_run
+from workbench.run.engines import Engines
 from workbench.run.folder import RunFolder
-from workbench.run.pipeline import step_key
-from workbench.run.session import comparison_of, new_run, open_comparison, read_rows
+from workbench.run.session import steps_of
+from workbench.run.steps import Asked
 
 REAL = dict(BASELINES)
 CANDIDATES = ("majority", "words", "untuned", "sft")
@@ -112,14 +115,11 @@ def step(**changes: Any) -> str:
     recipe = read_recipe("toy.toml")
     rows = read_rows(recipe)
     splits = Splits(tuple(rows[:20]), tuple(rows[20:30]), tuple(rows[30:40]), tuple(rows[40:]))
-    given: dict[str, Any] = {
-        "chain": read_chain("sft"),
-        "recipe": recipe,
-        "task": recipe.task_for(()),
-        "splits": splits,
-    }
-    given |= {"seed": 3, **changes}
-    return step_key(given["chain"], given["recipe"], given["task"], given["splits"], given["seed"])
+    given = {"name": "sft", "recipe": recipe, "task": recipe.task_for(()), "splits": splits, "seed": 3, **changes}
+    pipeline, recipe = read_pipeline(given["name"]), given["recipe"]
+    steps = steps_of(recipe, given["task"], Engines(recipe.model.settings))
+    asked = Asked(given["splits"], given["seed"], pipeline.style or recipe.task.style)
+    return steps.plan([recipe.stage(stage) for stage in pipeline.stages], asked)[-1].key
 
 
 def test_a_steps_key_holds_all_that_it_is_made_of(run: RunFolder) -> None:
@@ -132,8 +132,8 @@ def test_a_steps_key_holds_all_that_it_is_made_of(run: RunFolder) -> None:
         "model's dtype": step(recipe=replace(recipe, model=replace(recipe.model, dtype="float32"))),
         "long rows": step(recipe=replace(recipe, model=replace(recipe.model, long_rows="head"))),
         "settings": step(recipe=replace(recipe, stage_tables={"sft": {"steps": 9}})),
-        "style": step(chain=read_chain("sft@code")),
-        "chain": step(chain=read_chain("gepa+sft")),
+        "style": step(name="sft@code"),
+        "what was before": step(name="gepa+sft"),
         "seed": step(seed=4),
         "task": step(task=replace(recipe.task_for(()), instructions="Say it.")),
         "train": step(splits=replace(splits, train=splits.train[1:])),
@@ -222,7 +222,7 @@ def test_a_lasting_failure_is_remembered_until_something_changes(
         patch.setattr("workbench.compare.jobs.environment", lambda: "another package")
         assert "words" in opened(run).unfinished()
     with monkeypatch.context() as patch:
-        patch.setattr("workbench.compare.jobs.baseline_code", lambda module: "other code")
+        patch.setattr("workbench.compare.jobs.measured_code", lambda module: "other code")
         assert "words" in opened(run).unfinished()
     change("latency_rows = 2", "latency_rows = 3")
     assert "words" in opened(run).unfinished()
@@ -237,8 +237,7 @@ def test_a_forgotten_result_does_not_count_even_if_forgetting_is_cut_off(
 ) -> None:
     score_candidates(opened(run), Display())
     found = opened(run)
-    steps = found.place(found.jobs("sft")[0]).with_suffix(".steps.json")
-    (folder,) = map(Path, json.loads(steps.read_text()))
+    (step,) = found.steps(found.jobs("sft")[0])
 
     def cut_off(*given: Any, **settings: Any) -> None:
         raise KeyboardInterrupt
@@ -247,4 +246,4 @@ def test_a_forgotten_result_does_not_count_even_if_forgetting_is_cut_off(
     with pytest.raises(KeyboardInterrupt):
         found.forget("sft")
     assert found.jobs("sft")[0] in opened(run).missing("sft")
-    assert not (folder / "done.json").exists(), "a step that may be half removed is not taken for done"
+    assert not step.is_done, "a step that may be half removed is not taken for done"

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from workbench.compare.board import Leaderboard, Line
 from workbench.recipe.label_places import place_names, spread_out
-from workbench.recipe.recipe import read_chain
+from workbench.recipe.recipe import read_pipeline
 from workbench.report.plots.style import (
     DASHES,
     GOOD,
@@ -170,6 +170,6 @@ def _taught_nothing(board: Leaderboard) -> list[Line]:
         name = line.candidate.name
         if line.candidate.kind == "baseline":
             return bool(getattr(BASELINES.get(name), "zero_shot", False))
-        return all(stage == "prior" for stage in read_chain(name).stages)
+        return all(stage == "prior" for stage in read_pipeline(name).stages)
 
     return [line for line in scored_lines(board) if untaught(line)]

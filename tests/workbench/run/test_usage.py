@@ -11,10 +11,10 @@ import pytest
 import workbench_fakes
 
 from workbench.report.markdown import _remarks
-from workbench.run import measure as measuring
-from workbench.run.measure import Load, forget_peak_memory, most, peak_memory_bytes
+from workbench.run import usage as measuring
+from workbench.run.usage import Load, forget_peak_memory, most, peak_memory_bytes
 
-ASKS = "from workbench.run.measure import peak_memory_bytes as peak; print(peak())"
+ASKS = "from workbench.run.usage import peak_memory_bytes as peak; print(peak())"
 LARGE_PARENT = f"""
 import subprocess, sys
 held = b"x" * 500_000_000

@@ -1,0 +1,278 @@
+"""The one loop behind every tuning: stages over a parent, each step kept in a folder named after all that made it.
+
+A step is one stage, run on the bundle that the step before it left. Its folder is named after a hash of that step, the
+stage and its settings, the rows it may see, the seed, the model and its content, and the code that runs it. Whoever
+asks for the same step gets the same folder: a run, the comparison, the next run. So ``sft`` is trained once for ``sft``
+and for ``sft+grpo``, and ``make optimize`` after ``make compare`` finds the work done.
+
+A step's folder holds ``step.json`` (what it is, written first), ``work`` (the stage's own state, from which a killed
+stage goes on), ``curves.jsonl``, ``bundle``, and ``done.json``, which comes last and makes it count.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from labelwright.bundle.store import load, save
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Splits, Task
+from labelwright.decide import probabilities
+from labelwright.engines.protocol import Engine
+from labelwright.engines.settings import BACKENDS, EngineSettings
+from labelwright.files import read_json, short_hash, write_json
+from labelwright.models.weights import Base, Weights
+from labelwright.prompt import Prompt, Style
+from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.metrics import evaluate
+from optimizers.stage import Stage, StageContext, Tracker
+from workbench.recipe.splits import split_digest
+from workbench.run.folder import Clock, locked
+from workbench.run.identity import code_version, content_of, settings_content
+from workbench.run.usage import Load, forget_peak_memory, most, peak_memory_bytes
+
+
+@dataclass(frozen=True)
+class Untuned:
+    """No tuning: the task as the recipe words it, scored on dev so that what follows can be held against it."""
+
+    name: ClassVar[str] = "untuned"
+
+    def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
+        """The bundle as it is; its dev scores are the loop's work, as after every stage."""
+        context.tracker.progress(0, 1, "scoring dev")
+        return bundle
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a pipeline is run on.
+
+    Attributes
+    ----------
+    splits : Splits
+        Its test side is never looked at: stages get ``for_tuning()``.
+    seed : int
+        What every stage draws from.
+    style : {"name", "code"}
+        How the model answers.
+    """
+
+    splits: Splits
+    seed: int
+    style: Style
+
+    @cached_property
+    def rows(self) -> str:
+        """A digest of the rows that stages see."""
+        return split_digest(self.splits.for_tuning())
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage in its place, and the folder where it is kept.
+
+    Attributes
+    ----------
+    name : str
+        The stages so far, joined by "+": "sft+grpo".
+    parent : str
+        The folder's name of the step before; empty for the first.
+    """
+
+    name: str
+    stage: Stage
+    folder: Path
+    parent: str
+
+    @property
+    def key(self) -> str:
+        """The folder's name, which is unique: stage and hash."""
+        return self.folder.name
+
+    @property
+    def bundle(self) -> Path:
+        """Where its bundle lies once it is done."""
+        return self.folder / "bundle"
+
+    @property
+    def curves(self) -> Path:
+        """The numbers it reported by step."""
+        return self.folder / "curves.jsonl"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was run to its end."""
+        return self._done.is_file()
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """``seconds`` (of all attempts), ``others_busy_cores`` (see ``usage.Load``) and ``peak_memory_bytes``."""
+        cost: dict[str, Any] = read_json(self._done)
+        return cost
+
+    def drop(self) -> None:
+        """Remove it: first what makes it count, so that no half of it is taken for the whole."""
+        self._done.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _done(self) -> Path:
+        return self.folder / "done.json"
+
+
+class Tuned(NamedTuple):
+    """What a pipeline left: the last step's bundle, and the steps in order (none for the untuned model)."""
+
+    bundle: Bundle
+    steps: tuple[Step, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Of all steps, in whatever process they ran."""
+        return sum(float(step.cost["seconds"]) for step in self.steps)
+
+    @property
+    def others_busy_cores(self) -> float | None:
+        """The most of any step."""
+        return most(step.cost.get("others_busy_cores") for step in self.steps)
+
+
+# Who records and shows a step while it runs.
+Open = Callable[[Step], AbstractContextManager[Tracker]]
+
+
+class Steps:
+    """All steps of one task over one model.
+
+    Parameters
+    ----------
+    root : Path
+        Where they are kept, one folder each.
+    model : str
+        The base model's name, as ``labelwright.models`` knows it.
+    engines : callable
+        Weights to an open engine.
+
+    Attributes
+    ----------
+    peak_memory_bytes : int
+        The largest resident size of this process so far. Each step begins to count anew.
+    """
+
+    def __init__(
+        self, root: Path, task: Task, model: str, settings: EngineSettings, engines: Callable[[Weights], Engine]
+    ) -> None:
+        self.root = root
+        self._task = task
+        self._model = model
+        self._settings = settings
+        self._engines = engines
+        self.peak_memory_bytes: float = 0
+
+    def plan(self, stages: Sequence[Stage], asked: Asked) -> tuple[Step, ...]:
+        """The steps of a pipeline, done or not. Nothing is run and no model is loaded."""
+        steps: list[Step] = []
+        parent = self.base(asked.style)
+        for stage in stages:
+            made_of = [parent, stage.name, settings_of(stage), settings_content(asdict(stage)), asked.rows, asked.seed]  # type: ignore[call-overload]
+            key = f"{stage.name}-{short_hash([*made_of, self._code(stage)])}"
+            name = "+".join([*(step.stage.name for step in steps), stage.name])
+            steps.append(Step(name, stage, self.root / key, steps[-1].key if steps else ""))
+            parent = key
+        return tuple(steps)
+
+    def base(self, style: Style) -> str:
+        """A hash of what every pipeline begins with: task, model with its content, how it runs, how it answers."""
+        content = content_of(self._model, self._settings.backend == "transformers")
+        return short_hash([asdict(self._task), self._model, asdict(self._settings), content, style])
+
+    def run(self, stages: Sequence[Stage], asked: Asked, opened: Open) -> Tuned:
+        """Run what is left of a pipeline; steps that are done are taken as they are.
+
+        Parameters
+        ----------
+        opened : callable
+            A step to the context in which it is run, whose tracker the stage reports to. Not called for done steps.
+
+        Raises
+        ------
+        RunBusyError
+            Another process works on one of the steps.
+        """
+        steps, bundle = self.plan(stages, asked), None
+        for step in steps:
+            if not step.is_done:
+                self._run(step, bundle or self._untuned(asked.style), asked, opened)
+            bundle = load(step.bundle)
+        return Tuned(bundle or self._untuned(asked.style), steps)
+
+    def drop(self, step: Step) -> None:
+        """Remove a step with all that was built on it."""
+        dropped = {step.key}
+        waiting = [(path.parent, read_json(path)["parent"]) for path in self.root.glob("*/step.json")]
+        while found := [folder for folder, parent in waiting if parent in dropped and folder.name not in dropped]:
+            for folder in found:
+                replace(step, folder=folder).drop()
+                dropped.add(folder.name)
+        step.drop()
+
+    def _run(self, step: Step, before: Bundle, asked: Asked, opened: Open) -> None:
+        step.folder.mkdir(parents=True, exist_ok=True)
+        with locked(step.folder), opened(step) as tracker:
+            self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory_bytes())
+            # A step's peak is its own where the system can tell: not that of the steps before it in this process.
+            forget_peak_memory()
+            settings = settings_of(step.stage)
+            about = {"name": step.name, "stage": step.stage.name, "settings": settings, "parent": step.parent}
+            write_json(step.folder / "step.json", {**about, "seed": asked.seed, "rows": asked.rows})
+            with Clock(step.folder / "clock.json") as clock, Load(before_s=0) as load:
+                tracker.params(settings)
+                work = step.folder / "work"
+                work.mkdir(exist_ok=True)
+                context = StageContext(work, tracker, self._engines, asked.seed)
+                bundle = step.stage.run(before, asked.splits.for_tuning(), context)
+                # Trainers hold themselves in cycles; without this their weights would stay until a later collection.
+                gc.collect()
+                if not bundle.report or (not _same_classifier(bundle, before) and bundle.report == before.report):
+                    bundle = replace(bundle, report=self._dev_report(bundle, asked.splits))
+                numbers = {f"dev.{key}": one for key, one in bundle.report.items() if isinstance(one, (int, float))}
+                tracker.metrics(numbers)
+                save(bundle, step.bundle)
+            cost: dict[str, float] = {"seconds": round(clock.seconds, 2), "peak_memory_bytes": peak_memory_bytes()}
+            self.peak_memory_bytes = max(self.peak_memory_bytes, cost["peak_memory_bytes"])
+            tracker.metrics(cost)
+            write_json(step.folder / "done.json", {**cost, "others_busy_cores": load.others_busy_cores})
+
+    def _untuned(self, style: Style) -> Bundle:
+        weights = Base(self._model)
+        prompt = Prompt.for_task(self._task, self._engines(weights).template, style)
+        return Bundle(self._task, prompt, weights, Calibration())
+
+    def _dev_report(self, bundle: Bundle, splits: Splits) -> dict[str, float]:
+        names = self._task.names
+        texts = [row.text for row in splits.dev]
+        gold = np.array([names.index(row.label) for row in splits.dev])
+        return evaluate(probabilities(bundle, self._engines(bundle.weights), texts), gold, names)
+
+    def _code(self, stage: Stage) -> str:
+        return code_version((__name__, type(stage).__module__, BACKENDS[self._settings.backend].module))
+
+
+def settings_of(stage: Stage) -> dict[str, Any]:
+    """A stage's settings as JSON holds them."""
+    settings: dict[str, Any] = json.loads(json.dumps(asdict(stage), default=str))  # type: ignore[call-overload]
+    return settings
+
+
+def _same_classifier(one: Bundle, other: Bundle) -> bool:
+    return (one.prompt, one.weights, one.calibration) == (other.prompt, other.weights, other.calibration)
