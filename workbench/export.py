@@ -183,8 +183,9 @@ def _compared(session: Session, comparison: Comparison, name: str, candidate: st
     report = session.folder.report()
     if report is None or name not in comparison.names:
         return None
-    place = comparison.place(comparison.jobs(name)[0])
-    if session.folder.state["compare"]["candidates"].get(name) != place.name:
+    job = comparison.jobs(name)[0]
+    place = comparison.place(job)
+    if session.folder.state["compare"]["candidates"].get(name) != place.name or comparison.result(job) is None:
         return None
     of_candidate = next(one for one in report["candidates"] if one["name"] == name)
     if of_candidate["failed"] or not of_candidate["test"]:
