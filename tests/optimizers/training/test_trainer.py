@@ -13,8 +13,10 @@ from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Prompt
 from optimizers.training.grpo import LOSS_TYPES
-from optimizers.training.loop import Objective
-from optimizers.training.trainer import ABSENT, LabelRows, LabelTreeTrainer, cross_entropy_loss, exact_loss
+from optimizers.training.losses import ABSENT, cross_entropy_loss, exact_loss
+from optimizers.training.rows import LabelRows
+from optimizers.training.settings import Objective
+from optimizers.training.trainer import LabelTreeTrainer
 from rewards.rare_class import RareClass
 
 # Rows of all three labels. The labels are answered as codes, which have equally many tokens: by name, an untrained
