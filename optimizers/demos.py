@@ -86,11 +86,9 @@ def typical_rows(rows: Sequence[Example], encoder: str) -> dict[str, list[Exampl
         vectors = opened.embed([row.text for row in own], remember=True)
         nearness = vectors @ vectors.mean(axis=0)
         order = [own[i] for i in np.argsort(-nearness, kind="stable")]
-        first_of_group: dict[str, Example] = {}
-        for row, key in zip(order, group_keys(order), strict=True):
-            first_of_group.setdefault(key, row)
-        fresh = list(first_of_group.values())
-        ranked[label] = [*fresh, *(row for row in order if row not in fresh)]
+        groups = group_keys(order)
+        again = [group in groups[:place] for place, group in enumerate(groups)]
+        ranked[label] = [order[i] for i in np.argsort(again, kind="stable")]
     return ranked
 
 

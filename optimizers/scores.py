@@ -38,7 +38,7 @@ def kept_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext, 
     rendered = (prompt.text for prompt in bundle.prompt.render_all(texts))
     asked = [
         "to the end",
-        content_of(bundle.weights),
+        weights_fingerprint(bundle.weights),
         str(bundle.calibration.rotations),
         *bundle.prompt.options,
         *rendered,
@@ -58,7 +58,7 @@ def kept_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext, 
     return scores
 
 
-def content_of(weights: Weights) -> str:
+def weights_fingerprint(weights: Weights) -> str:
     """What tells weights apart: the base's name, and what is in the folders, wherever they lie.
 
     A folder whose files were replaced holds other weights; the same files elsewhere are the same.
