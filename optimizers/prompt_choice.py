@@ -43,17 +43,17 @@ class Choice:
 
 def choose_prompt(
     bundle: Bundle,
-    candidates: Iterable[tuple[Mapping[str, Any], Prompt]],
+    prompts: Iterable[tuple[Mapping[str, Any], Prompt]],
     dev: Sequence[Example],
     context: StageContext,
     token_budget: int,
 ) -> Choice:
-    """The candidate that is best on dev, or the bundle's own prompt.
+    """The prompt that is best on dev, which may be the bundle's own.
 
     Parameters
     ----------
-    candidates : iterable of (mapping, Prompt)
-        What to say of each prompt, and the prompt; earlier ones win a tie.
+    prompts : iterable of (mapping, Prompt)
+        What to say of each, and the prompt; earlier ones win a tie, the bundle's own before all.
     token_budget : int
         The most tokens that a prompt may have, row included, on average over dev.
 
@@ -67,7 +67,7 @@ def choose_prompt(
     gold, engine = gold_of(bundle, dev), context.open_engine(bundle.weights)
     tried: list[dict[str, Any]] = []
     best, best_prompt = 0, bundle.prompt
-    for number, (about, prompt) in enumerate([({"k": 0}, bundle.prompt), *candidates]):
+    for number, (about, prompt) in enumerate([({"k": 0}, bundle.prompt), *prompts]):
         tokens = mean_tokens(prompt, dev, engine)
         tried.append({**about, "prompt_tokens": round(tokens)})
         if number and tokens > token_budget:

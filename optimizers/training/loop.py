@@ -23,6 +23,7 @@ from labelwright.data.task import Example, Splits
 from labelwright.decide import option_scores
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
+from labelwright.files import read_json, write_json
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 from labelwright.statistics.metrics import accuracy, log_loss
 from optimizers.stage import StageContext, Tracker
@@ -132,10 +133,10 @@ class Training:
         """Train from the newest whole checkpoint of the same settings and rows, or from the start."""
         about = self.folder / "training.json"
         # Folders of older versions do not say what they were trained on; they are taken at their word.
-        known = _read_json(about) or {"key": self.key}
+        known = _read_if_whole(about) or {"key": self.key}
         if known != {"key": self.key}:
             shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
-        about.write_text(json.dumps({"key": self.key}), encoding="utf-8")
+        write_json(about, {"key": self.key})
         checkpoint = newest_checkpoint(self.folder / "checkpoints")
         if checkpoint is None:
             (self.folder / "dev.jsonl").unlink(missing_ok=True)
@@ -145,7 +146,7 @@ class Training:
 
     def best(self) -> dict[str, Any] | None:
         """Dev metrics of the best step so far, and its number."""
-        return _read_json(self.best_folder / "dev.json")
+        return _read_if_whole(self.best_folder / "dev.json")
 
     def curve(self) -> list[dict[str, float]]:
         """Dev metrics by step; a step evaluated again after a resume counts once."""
@@ -188,7 +189,7 @@ class Training:
         (scratch / "README.md").unlink(missing_ok=True)  # PEFT's empty card
         if self.stage.trains_all:
             self.trainer.processing_class.save_pretrained(scratch)
-        (scratch / "dev.json").write_text(json.dumps(dict(metrics)), encoding="utf-8")
+        write_json(scratch / "dev.json", dict(metrics))
         old = self.folder / ".best-old"
         shutil.rmtree(old, ignore_errors=True)
         if self.best_folder.exists():
@@ -204,7 +205,7 @@ def newest_checkpoint(folder: Path) -> Path | None:
     """
     whole = []
     for checkpoint in folder.glob("checkpoint-*"):
-        if _read_json(checkpoint / "trainer_state.json") is None:
+        if _read_if_whole(checkpoint / "trainer_state.json") is None:
             shutil.rmtree(checkpoint)
         else:
             whole.append((int(checkpoint.name.rsplit("-", 1)[1]), checkpoint))
@@ -245,8 +246,8 @@ def better(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
     return (one["accuracy"], -one["log_loss"]) > (other["accuracy"], -other["log_loss"])
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_if_whole(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
+        return read_json(path)
+    except (OSError, ValueError):
         return None
