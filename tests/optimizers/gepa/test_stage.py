@@ -8,7 +8,6 @@ import textwrap
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +22,7 @@ from labelwright.errors import ModelError, RecipeError
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import answers
 from optimizers.gepa import reflection
-from optimizers.gepa.sampling import EXPECTED_REWARD, ExpectedRewardSelection, StepSampling
+from optimizers.gepa.sampling import EXPECTED_REWARD
 from optimizers.gepa.search import metric_of, one_line
 from optimizers.gepa.stage import GepaStage, hold_back
 from optimizers.stage import StageContext
@@ -198,7 +197,7 @@ def test_killed_and_started_again(tmp_path):
         import os, signal, sys
         from pathlib import Path
         sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests", sys.argv[1] + "/tests/optimizers/gepa"]
-        from test_gepa import RecordingTracker, FakeEngine, hard_splits, run
+        from test_stage import RecordingTracker, FakeEngine, hard_splits, run
 
         class Deadly(FakeEngine):
             def score(self, prompts, options):
@@ -411,48 +410,6 @@ def test_a_group_is_no_row_of_its_name():
     rows = [Example("1", "the liner", "pool"), *(Example(id, "a post", "pool", group="1") for id in "23")]
     parts = [hold_back(rows, 0.5, seed) for seed in range(9)]
     assert {len(out) for _, out in parts} == {1, 2}
-
-
-@settings(max_examples=40, deadline=None)
-@given(counts=st.lists(st.integers(1, 20), min_size=2, max_size=5), size=st.integers(1, 12), seed=st.integers(0, 9))
-def test_minibatches_are_stratified_and_an_epoch_repeats_no_row(counts, size, seed):
-    labels = [str(k) for k, n in enumerate(counts) for _ in range(n)]
-    sampling = StepSampling(labels, size, 1, "pareto", seed, lambda rows: None)
-    size = min(size, len(labels))
-    per_epoch = len(labels) // size
-    epoch = [sampling.minibatch(i) for i in range(per_epoch)]
-    rows = [row for batch in epoch for row in batch]
-    assert len(set(rows)) == len(rows) == per_epoch * size
-    for k, n in enumerate(counts):
-        for batch in epoch:
-            share = sum(labels[row] == str(k) for row in batch)
-            assert abs(share - size * n / len(labels)) < 3
-    assert epoch == [
-        StepSampling(labels, size, 1, "pareto", seed, lambda rows: None).minibatch(i) for i in range(per_epoch)
-    ]
-
-
-def proposal(before, after):
-    """Two rows each: what was scored, and the expected reward beside it."""
-
-    def evaluation(scores, expected):
-        return SimpleNamespace(scores=scores, objective_scores=expected and [{EXPECTED_REWARD: e} for e in expected])
-
-    return SimpleNamespace(eval_before=evaluation(*before), eval_after=evaluation(*after))
-
-
-def test_the_highest_expected_reward_goes_on():
-    before = [0, 1], [0.2, 0.6]
-    luckier, surer = proposal(before, ([1, 1], [0.3, 0.6])), proposal(before, ([0, 1], [0.4, 0.9]))
-    assert ExpectedRewardSelection().select([luckier, surer], None, None) == [surer]
-    worse = proposal(before, ([1, 1], [0.3, 0.4]))
-    assert ExpectedRewardSelection().select([worse], None, None) == []
-
-
-def test_without_probabilities_scores_are_compared():
-    better, same = proposal(([0, 1], None), ([1, 1], None)), proposal(([0, 1], None), ([1, 0], None))
-    assert ExpectedRewardSelection().select([same, better], None, None) == [better]
-    assert ExpectedRewardSelection().select([same], None, None) == []
 
 
 def test_the_metric_scores_the_answer_and_the_distribution():
