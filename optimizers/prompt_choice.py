@@ -17,10 +17,13 @@ from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
-from labelwright.statistics.metrics import Floats, Ints, accuracy, log_loss
+from labelwright.statistics.metrics import Floats, Ints
 from optimizers.prior import prior_bias
-from optimizers.scores import gold_of, kept_scores
+from optimizers.scores import dev_numbers, gold_of, kept_scores, rank
 from optimizers.stage import StageContext
+
+# Ends the names of numbers of probabilities with the prior removed.
+_EVEN = "_prior_removed"
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ def choose_prompt(
         if number and tokens > token_budget:
             continue
         scores = kept_scores(replace(bundle, prompt=prompt), dev, context, f"dev_{number}")
-        tried[-1] |= dev_numbers(scores, gold)
-        if number and _rank(tried[-1]) > _rank(tried[best]):
+        tried[-1] |= numbers_of(scores, gold)
+        if number and rank(tried[-1], _EVEN) > rank(tried[best], _EVEN):
             best, best_prompt = number, prompt
         context.tracker.metrics({f"prompt.{key}": value for key, value in tried[-1].items() if key != "how"}, number)
     return Choice(best_prompt, tuple(tried), best)
@@ -101,15 +104,11 @@ def with_choice(
     return bundle.with_stage(entry, prompt=choice.prompt, calibration=fresh)
 
 
-def dev_numbers(scores: Floats, gold: Ints) -> dict[str, float]:
+def numbers_of(scores: Floats, gold: Ints) -> dict[str, float]:
     """accuracy and log_loss, and both with the prior of these rows removed; scores of shape (n_rows, n_labels)."""
     raw = Calibration().apply(scores)
     even = Calibration(bias=tuple(prior_bias(raw.mean(axis=0)))).apply(scores)
-    return {
-        f"{name}{suffix}": float(metric(probs, gold))
-        for suffix, probs in (("", raw), ("_prior_removed", even))
-        for name, metric in (("accuracy", accuracy), ("log_loss", log_loss))
-    }
+    return dev_numbers(raw, gold) | {f"{name}{_EVEN}": value for name, value in dev_numbers(even, gold).items()}
 
 
 def mean_tokens(prompt: Prompt, rows: Sequence[Example], engine: Engine) -> float:
@@ -117,7 +116,3 @@ def mean_tokens(prompt: Prompt, rows: Sequence[Example], engine: Engine) -> floa
     rendered = prompt.render_all([row.text for row in rows])
     shared = engine.count_tokens("".join(rendered[0].prefix))
     return shared + sum(engine.count_tokens("".join(one[3:])) for one in rendered) / len(rendered)
-
-
-def _rank(numbers: Mapping[str, Any]) -> tuple[float, float]:
-    return numbers["accuracy_prior_removed"], -numbers["log_loss_prior_removed"]

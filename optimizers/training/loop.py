@@ -25,7 +25,7 @@ from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
 from labelwright.files import read_json, write_json
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
-from labelwright.statistics.metrics import accuracy, log_loss
+from optimizers.scores import dev_numbers, gold_of, rank
 from optimizers.stage import StageContext, Tracker
 from optimizers.training.libraries import grpo_config, keep_activations_small, lora_config
 from optimizers.training.settings import Objective, TrainingSettings
@@ -236,14 +236,12 @@ def _dev_metrics(engine: Any, bundle: Bundle, dev: tuple[Example, ...]) -> dict[
     scores = option_scores(bundle.prompt, engine, [example.text for example in dev], UNCALIBRATED)
     if np.isnan(scores).any():
         raise ModelError(f"{engine.name} gives dev rows scores that are no numbers: the weights are broken")
-    probabilities = UNCALIBRATED.apply(scores)
-    gold = np.array([bundle.task.index(example.label) for example in dev])
-    return {"accuracy": float(accuracy(probabilities, gold)), "log_loss": float(log_loss(probabilities, gold))}
+    return dev_numbers(UNCALIBRATED.apply(scores), gold_of(bundle, dev))
 
 
 def better(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
     """More accurate on dev; where equal, the lower log loss."""
-    return (one["accuracy"], -one["log_loss"]) > (other["accuracy"], -other["log_loss"])
+    return rank(one) > rank(other)
 
 
 def _read_if_whole(path: Path) -> dict[str, Any] | None:
