@@ -1,6 +1,6 @@
 """``dspy.GEPA`` as the house uses it: our reward for a metric, our proposers, and nothing on the console.
 
-Which rows and parents a step takes is in ``sampling``, what became of its proposals in ``account``.
+Which rows and parents a step takes is in ``sampling``, what became of its proposals in ``search_log``.
 """
 
 from __future__ import annotations
