@@ -130,7 +130,7 @@ class GepaStage:
             )
         for side in ("train", "dev"):
             if not getattr(splits, side):
-                raise RecipeError(f"gepa needs {side} rows and the split has none: change the recipe's [split] table")
+                raise RecipeError(f"gepa needs {side} rows and the split has none: change the recipe's [splits] table")
 
     def _search(
         self,
