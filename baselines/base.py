@@ -1,7 +1,7 @@
 """What every candidate without a prompt has in common: scikit-learn's contract over a predictor.
 
 A family's estimator stores its settings and says how to train (``_train``); checking, columns, saving and loading are
-here. What is trained is a ``labelwright.predictors.Predictor``, so that what is measured is what ships.
+here. What is trained is a ``labelwright.predictors.protocol.Predictor``, so that what is measured is what ships.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from sklearn.utils.validation import check_is_fitted
 from labelwright.data.arrays import encoded_labels, texts_of
 from labelwright.errors import BundleError, DataError
 from labelwright.files import folder_bytes
-from labelwright.predictors import Predictor, load_predictor, save_predictor
 from labelwright.predictors.encoders.long_texts import LongTexts
+from labelwright.predictors.protocol import Predictor
+from labelwright.predictors.store import load_predictor, save_predictor
 
 _FILE = "estimator.json"
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from labelwright.bundle.store import load
 from labelwright.data.task import Example, Task
+from labelwright.decide import render_rows
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt, Rendered
@@ -40,7 +41,7 @@ class Setting:
 
     def rendered(self, n_rows: int) -> list[Rendered]:
         """The first prompts, at most ``n_rows``."""
-        return self.prompt.render_all([example.text for example in self.examples[:n_rows]])
+        return render_rows(self.prompt, [example.text for example in self.examples[:n_rows]])
 
 
 def tuned_setting(setting: Setting) -> Setting | None:

@@ -16,13 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelwright import console
+from labelwright.data.records import Fault, Row, refusal, scan_jsonl, scan_lines, scan_records
+from labelwright.data.task import group_keys, read_examples, with_labels_of
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, RecipeError
 from labelwright.models.weights import Predictor
-from labelwright.plain_text import printable
+from labelwright.plain_text import printable, printable_line
 
 if TYPE_CHECKING:
     from labelwright.bundle.types import Bundle
-    from labelwright.data.records import Fault, Row
     from labelwright.engines.protocol import Engine
 
 _STDIN = "-"
@@ -149,7 +151,6 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _predict_texts(arguments: argparse.Namespace) -> int:
-    from labelwright.data.records import Row, scan_lines
     from labelwright.labelling import JsonLines, label_rows
 
     typed = (Row(number, {"text": text}) for number, text in enumerate(arguments.texts, start=1))
@@ -170,7 +171,6 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
 
 
 def _predict_rows(arguments: argparse.Namespace) -> int:
-    from labelwright.data.records import scan_jsonl, scan_records
     from labelwright.labelling import JsonLines
 
     source = "stdin" if arguments.input == _STDIN else arguments.input
@@ -197,7 +197,7 @@ class _Faults:
             if row["label"] is None:
                 self.n_faults += 1
                 if self.n_faults <= _SHOWN_FAULTS:
-                    print("\r" + console.one_line(f"labelwright: {row['error']}"), file=sys.stderr)
+                    print("\r" + printable_line(f"labelwright: {row['error']}"), file=sys.stderr)
             yield row
 
     @property
@@ -227,7 +227,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     from labelwright.bundle.store import load
     from labelwright.data.choices import over_letters
-    from labelwright.data.task import group_keys, read_examples, with_labels_of
     from labelwright.statistics.intervals import bootstrap_intervals
     from labelwright.statistics.metrics import answers
 
@@ -261,7 +260,6 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _probabilities(texts: Sequence[str], bundle: Bundle, engine: Engine, source: str) -> Iterator[Any]:
     """Probabilities of one row each, (1, n_labels), scored some rows at a time; then DataError for all that fail."""
-    from labelwright.data.records import Fault, refusal
     from labelwright.labelling import CHUNK_ROWS, score_rows
 
     faults = []
@@ -284,7 +282,7 @@ def _check(arguments: argparse.Namespace) -> int:
         result = verify(arguments.bundle, _open(arguments)[1])
     if not result.ok:
         problems = "; ".join(result.problems)
-        print(console.one_line(f"labelwright: {arguments.bundle}: {problems}"), file=sys.stderr)
+        print(printable_line(f"labelwright: {arguments.bundle}: {problems}"), file=sys.stderr)
         return 1
     rows = "not scored" if golden else "none in this bundle"
     if result.n_golden:
@@ -296,7 +294,6 @@ def _check(arguments: argparse.Namespace) -> int:
 def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
     from labelwright.bundle.store import load
     from labelwright.engines.opening import open_engine
-    from labelwright.engines.settings import EngineSettings
 
     bundle = load(arguments.bundle)
     if isinstance(bundle.weights, Predictor):
@@ -337,8 +334,6 @@ def _first_read(rows: Iterator[Row | Fault]) -> Iterator[Row | Fault]:
 
 
 def _with_choices(row: Row | Fault, choices: Sequence[str]) -> Row | Fault:
-    from labelwright.data.records import Row
-
     return Row(row.number, {**row.record, "choices": choices}) if isinstance(row, Row) else row
 
 

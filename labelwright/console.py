@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from labelwright.errors import LabelwrightError
-from labelwright.plain_text import printable
+from labelwright.plain_text import printable, printable_line
 
 DONE, FOUND_SOMETHING, BAD_INPUT, UNEXPECTED, INTERRUPTED, NO_READER = 0, 1, 2, 3, 130, 141
 
@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and end with status 2."""
-        self.exit(BAD_INPUT, f"{self.prog}: error: {one_line(message)}; see {self.prog} --help\n")
+        self.exit(BAD_INPUT, f"{self.prog}: error: {printable_line(message)}; see {self.prog} --help\n")
 
 
 def run(command: Callable[[], int], name: str, interrupted: str = "") -> int:
@@ -72,12 +72,7 @@ def run(command: Callable[[], int], name: str, interrupted: str = "") -> int:
 
 def complain(name: str, message: str) -> None:
     """One line on stderr."""
-    print(f"{name}: error: {one_line(message)}", file=sys.stderr)
-
-
-def one_line(message: str) -> str:
-    """A message as one line that a terminal shows as it is."""
-    return printable(" ".join(message.split()))
+    print(f"{name}: error: {printable_line(message)}", file=sys.stderr)
 
 
 def _what(error: Exception) -> str:

@@ -16,8 +16,22 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.choices import present, rotations
 from labelwright.engines.one_hot import unanswered
 from labelwright.engines.protocol import Engine, has_probabilities, score_options
-from labelwright.prompt import Prompt
+from labelwright.predictors.encoders.neighbours import nearest
+from labelwright.prompt import Prompt, Rendered
 from labelwright.statistics.calibration import Calibration
+
+
+def render_rows(prompt: Prompt, texts: Sequence[str]) -> list[Rendered]:
+    """The prompts of rows, each with the labelled rows that it is most like, where the prompt shows any.
+
+    Raises
+    ------
+    MissingExtraError, ModelError
+        With neighbours, where their encoder cannot be opened.
+    """
+    if prompt.neighbours is None:
+        return prompt.render_all(texts)
+    return prompt.render_all(texts, nearest(prompt.neighbours, [text.strip() for text in texts]))
 
 
 def option_scores(
@@ -35,7 +49,7 @@ def option_scores(
     """
     # A letter that a row does not use may hold most of what a bound is taken of, so nothing is left to it.
     calibration = None if prompt.by_row else calibration
-    scores = score_options(engine, prompt.render_all(texts), prompt.options, calibration)
+    scores = score_options(engine, render_rows(prompt, texts), prompt.options, calibration)
     if not has_probabilities(engine):
         scores = np.where(unanswered(scores)[:, None], -np.inf, scores)
     return np.where(present(texts, len(prompt.options)), scores, -np.inf) if prompt.by_row else scores

@@ -38,6 +38,11 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(one if one in keep or not _drives(one) else _spelt(one) for one in text)
 
 
+def printable_line(text: str) -> str:
+    """``printable`` text on one line, whatever white space it holds."""
+    return printable(" ".join(text.split()))
+
+
 def printable_json(line: str) -> str:
     r"""A line of JSON in which nothing drives a terminal, and which still says the same.
 
@@ -55,7 +60,7 @@ def escaped(text: str, longest: int = 300) -> str:
     >>> print(escaped("# no heading"), escaped("3. no list"))
     \# no heading 3\. no list
     """
-    text = printable(" ".join(text.split()))
+    text = printable_line(text)
     text = text if len(text) <= longest else text[: longest - 1] + "…"
     text = _MARKUP.sub(lambda found: "\\" + found.group(), text)
     # A digit cannot be escaped, what follows it can.

@@ -6,7 +6,7 @@ and the answer strings. Knows nothing about tokens: engines tokenise the segment
 A rendered prompt is kept as segments because two things depend on where they end. What stands before the row is the
 same for every row, so engines compute it once. And only the template's own segments may contain markup: the system
 text and the row are tokenised as plain text, so a row that says ``<|im_end|>`` cannot end its turn. Examples that are
-the row's own (``labelwright.neighbours``) stand before it in its segment, as plain text too.
+the row's own (``Neighbours``) stand before it in its segment, as plain text too; ``labelwright.decide`` finds them.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import Any, Literal, NamedTuple
 
 from labelwright.data.task import Label, Task
 from labelwright.errors import DataError, ModelError, RecipeError
-from labelwright.neighbours import Demo, Neighbours
 
 Style = Literal["name", "code"]
+# A labelled row that is shown to the model: its text, and the name of its label.
+Demo = tuple[str, str]
 
 # Consonants only, so that no code spells a word; I, O and Q are left out because they read as 1, 0 and O.
 _CODE_LETTERS = "BCDFGHJKLMNPRSTVWXZ"
@@ -147,6 +148,43 @@ class Template:
 
 
 @dataclass(frozen=True)
+class Neighbours:
+    """A pool of labelled rows, and how many of them a row is shown: those that are most like it.
+
+    Parameters
+    ----------
+    pool : tuple of (text, label name)
+    k : int, at least 1
+        Rows shown; fewer where the pool has no more.
+    encoder : str
+        As ``labelwright.predictors.encoders.sentence_encoder.open_encoder`` takes it.
+    groups : tuple of int, optional
+        One a pool row. Where a text is itself in the pool (a training row), its whole group is left out: a paraphrase
+        from the same hand is nearer than anything that a new row will find.
+
+    Raises
+    ------
+    RecipeError
+        k below 1, an empty pool, or groups of another length.
+    """
+
+    pool: tuple[Demo, ...]
+    k: int
+    encoder: str = "minilm"
+    groups: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.k < 1 or not self.pool:
+            raise RecipeError(f"neighbours: k = {self.k} of a pool of {len(self.pool)} rows: expected at least 1 of 1")
+        if self.groups and len(self.groups) != len(self.pool):
+            raise RecipeError(f"neighbours: {len(self.groups)} groups for {len(self.pool)} rows: expected one a row")
+
+    def first(self) -> tuple[Demo, ...]:
+        """As many rows of the pool as a text is shown, whatever the text; no encoder is opened."""
+        return self.pool[: self.k]
+
+
+@dataclass(frozen=True)
 class Prompt:
     """What the model is told: instructions, labels, demonstrations, and how they are written down.
 
@@ -222,29 +260,30 @@ class Prompt:
             parts.append(self._examples(self.demos))
         return "\n\n".join(parts)
 
-    def render(self, text: str) -> Rendered:
+    def render(self, text: str, shown: Sequence[Demo] | None = None) -> Rendered:
         """The prompt for one row; ``render(text).text`` is the string. Space around the row is dropped."""
-        return self.render_all([text])[0]
+        return self.render_all([text], None if shown is None else [shown])[0]
 
-    def render_all(self, texts: Sequence[str]) -> list[Rendered]:
-        """``render`` for many rows; the system text is built once, and rows are looked up together.
+    def render_all(self, texts: Sequence[str], shown: Sequence[Sequence[Demo]] | None = None) -> list[Rendered]:
+        """``render`` for many rows; the system text is built once.
 
-        Raises
-        ------
-        MissingExtraError, ModelError
-            With neighbours, where their encoder cannot be opened.
+        Parameters
+        ----------
+        texts : sequence of str
+        shown : sequence of sequences of Demo, one a text
+            What ``neighbours`` has for each; ``labelwright.decide.render_rows`` looks it up.
         """
+        assert (shown is None) == (self.neighbours is None), "rows that show others are rendered by labelwright.decide"
         texts = [text.strip() for text in texts]
-        if self.neighbours is None:
+        if shown is None:
             return self._rendered(texts)
-        shown = self.neighbours.nearest(texts)
         return self._rendered([self._with_examples(text, demos) for text, demos in zip(texts, shown, strict=True)])
 
     def sketch(self, text: str) -> Rendered:
         """``render`` with the first rows of the pool in place of the nearest, so that no encoder is needed."""
         if self.neighbours is None:
             return self.render(text)
-        return self._rendered([self._with_examples(text.strip(), self.neighbours.first())])[0]
+        return self.render(text, self.neighbours.first())
 
     def with_instructions(self, instructions: str) -> Prompt:
         """The same prompt with other instructions."""

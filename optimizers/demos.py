@@ -15,8 +15,7 @@ import numpy as np
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, by_label, group_keys
 from labelwright.errors import DataError
-from labelwright.neighbours import Demo
-from labelwright.prompt import Prompt
+from labelwright.prompt import Demo, Prompt
 from labelwright.settings import Items, Range, Text, check
 from optimizers.prompt_choice import choose_prompt, with_choice
 from optimizers.stage import StageContext

@@ -1,8 +1,8 @@
 """The neighbours stage: in-context examples that differ by row, the k train rows that are most like it.
 
-How they are found is ``labelwright.neighbours``, how they are written ``labelwright.prompt``; how many is chosen on dev
-under a token budget (kNN prompting of Liu et al. 2022, "What Makes Good In-Context Examples for GPT-3?"). They stand in
-the row's own segment, so a row costs more than one that shares all its examples. Weights stay.
+``labelwright.predictors.encoders.neighbours`` finds them, ``labelwright.prompt`` writes them down; how many is chosen
+on dev under a token budget (kNN prompting of Liu et al. 2022, "What Makes Good In-Context Examples for GPT-3?"). They
+stand in the row's own segment, so a row costs more than one that shares all its examples. Weights stay.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits, group_keys
 from labelwright.errors import DataError, RecipeError
-from labelwright.neighbours import Neighbours
+from labelwright.prompt import Neighbours
 from labelwright.settings import Items, Range, Text, check
 from optimizers.prompt_choice import choose_prompt, with_choice
 from optimizers.stage import StageContext

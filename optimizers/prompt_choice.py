@@ -13,6 +13,7 @@ from typing import Any
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
+from labelwright.decide import render_rows
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt
@@ -113,6 +114,6 @@ def numbers_of(scores: Floats, gold: Ints) -> dict[str, float]:
 
 def mean_tokens(prompt: Prompt, rows: Sequence[Example], engine: Engine) -> float:
     """Tokens of the whole prompt, on average over rows."""
-    rendered = prompt.render_all([row.text for row in rows])
-    shared = engine.count_tokens("".join(rendered[0].prefix))
-    return shared + sum(engine.count_tokens("".join(one[3:])) for one in rendered) / len(rendered)
+    prompts = render_rows(prompt, [row.text for row in rows])
+    shared = engine.count_tokens("".join(prompts[0].prefix))
+    return shared + sum(engine.count_tokens("".join(one[3:])) for one in prompts) / len(prompts)

@@ -14,7 +14,7 @@ import numpy as np
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
-from labelwright.decide import log_scores
+from labelwright.decide import log_scores, render_rows
 from labelwright.files import folder_digest, replacing
 from labelwright.models.weights import Adapter, Full, Predictor, Weights
 from labelwright.statistics.metrics import Floats, Ints, accuracy, log_loss
@@ -39,13 +39,12 @@ def kept_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext, 
     """
     path = context.folder / f"{name}_scores.npz"
     texts = [row.text for row in rows]
-    rendered = (prompt.text for prompt in bundle.prompt.render_all(texts))
     asked = [
         "to the end",
         weights_fingerprint(bundle.weights),
         str(bundle.calibration.rotations),
         *bundle.prompt.options,
-        *rendered,
+        *(one.text for one in render_rows(bundle.prompt, texts)),
     ]
     key = hashlib.sha256("\0".join(asked).encode()).hexdigest()
     known = _read_scores(path, key)

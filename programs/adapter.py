@@ -12,6 +12,7 @@ from typing import Any
 import dspy
 from dspy.utils.exceptions import AdapterParseError
 
+from labelwright.decide import render_rows
 from labelwright.prompt import Prompt
 from programs.convert import prompt_for
 
@@ -36,7 +37,7 @@ class LabelAdapter(dspy.Adapter):
     ) -> list[dict[str, Any]]:
         """The two messages of a request."""
         (text,) = (inputs[name] for name in signature.input_fields)
-        asked = prompt_for(self.prompt, signature.instructions, demos).render(text)
+        (asked,) = render_rows(prompt_for(self.prompt, signature.instructions, demos), [text])
         return [{"role": "system", "content": asked.system}, {"role": "user", "content": asked.user}]
 
     def parse(self, signature: type[dspy.Signature], completion: str) -> dict[str, Any]:

@@ -6,24 +6,13 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from labelwright import predictors
 from labelwright.bundle.types import Bundle
 from labelwright.models.weights import Adapter, Base, Full, Predictor
 from labelwright.plain_text import escaped
+from labelwright.predictors import store as predictors
 
 _HEAD_ROWS = 40
 _MADE_AS = {Base: "a prompt for", Adapter: "a LoRA adapter over", Full: "all weights, tuned from"}
-_PREDICTORS = {
-    "prior": "answers every text with the same probabilities, the shares of the labels among the training rows",
-    "ngrams": "a linear model on n-grams of words or characters",
-    "pipeline": "a scikit-learn pipeline",
-    "embeddings": "a scikit-learn classifier on sentence embeddings",
-    "nearest-label": "the label whose text is nearest to the message, by sentence embeddings",
-    "finetuned": "a fine-tuned transformer with a classification head",
-    "entailment": "a model of natural language inference, asked whether the message is about a label",
-    "gliclass": "a GLiClass model, which reads the message together with the labels",
-    "choices": "picks the choice that is nearest to its question, by sentence embeddings and shared words",
-}
 
 
 def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = None) -> str:
@@ -59,8 +48,7 @@ def _front_matter(bundle: Bundle) -> str:
 def _what(bundle: Bundle) -> str:
     weights, n_labels = bundle.weights, len(bundle.task.names)
     if isinstance(weights, Predictor):
-        kind, _ = predictors.kind_and_labels(weights.folder)
-        what = _PREDICTORS.get(kind, kind)
+        what = _kind(weights).what
         of = f"up to {n_labels} choices of each row" if bundle.task.by_row else f"{n_labels} labels"
         return (
             f"A classifier of texts into {of}, `{weights.base}`: {what}. No language model is asked. "
@@ -88,11 +76,14 @@ def needed_package(bundle: Bundle) -> str:
     """What ``pip install`` takes to answer with a bundle on the command line, quoted for a shell where it must be."""
     extra = "transformers"
     if isinstance(bundle.weights, Predictor):
-        folder = bundle.weights.folder
-        extra = predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0], "")
-        if predictors.external_model(folder).startswith("model2vec:"):
+        extra = _kind(bundle.weights).extra
+        if predictors.external_model(bundle.weights.folder).startswith("model2vec:"):
             extra = "sklearn,model2vec"
     return f'"labelwright[{extra}]"' if extra else "labelwright"
+
+
+def _kind(weights: Predictor) -> predictors.Kind:
+    return predictors.KINDS[predictors.kind_and_labels(weights.folder)[0]]
 
 
 def _labels(bundle: Bundle) -> str:
@@ -155,14 +146,14 @@ def _limits(bundle: Bundle) -> str:
         if calibrated
         else "Probabilities are not calibrated: they rank well, but are not frequencies.",
     ]
-    folder = bundle.weights.folder if isinstance(bundle.weights, Predictor) else None
-    if folder is None or predictors.EXTRAS.get(predictors.kind_and_labels(folder)[0]) in ("transformers", "gliclass"):
+    small = bundle.weights if isinstance(bundle.weights, Predictor) else None
+    if small is None or _kind(small).extra in ("transformers", "gliclass"):
         limits.append(
             "Probabilities can differ by some hundredths between machines and number formats (bfloat16, float32)."
         )
     if isinstance(bundle.weights, Base | Adapter):
         limits.append(f"The base model is not in this folder: `{bundle.weights.base}` is fetched, or found, by name.")
-    if folder is not None and (external := predictors.external_model(folder)):
+    if small is not None and (external := predictors.external_model(small.folder)):
         name = "all-MiniLM-L6-v2" if external == "minilm" else external
         limits.append(f"The model that reads the texts is not in this folder: `{name}` is fetched, or found, by name.")
     return "\n".join(f"- {limit}" for limit in limits)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from labelwright import predictors
 from labelwright.bundle.files import (
     ADAPTER_SUFFIXES,
     MODEL_SUFFIXES,
@@ -25,8 +24,8 @@ from labelwright.data.task import Label, Task
 from labelwright.engines.settings import LONG_ROWS, EngineSettings
 from labelwright.errors import BundleError
 from labelwright.models.weights import Adapter, Base, Full, Predictor, Weights
-from labelwright.neighbours import Neighbours
-from labelwright.prompt import Prompt, Template
+from labelwright.predictors import store as predictors
+from labelwright.prompt import Neighbours, Prompt, Template
 from labelwright.reading import check_tensors
 from labelwright.statistics.calibration import Calibration
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from labelwright import predictors
 from labelwright.bundle import files as bundle_files
 from labelwright.bundle.card import card
 from labelwright.bundle.document import FORMAT, KINDS, VERSION, from_json, to_json, weights_kind
@@ -28,6 +27,7 @@ from labelwright.engines.protocol import Engine
 from labelwright.errors import BundleError
 from labelwright.models import names as model_names
 from labelwright.models.weights import Adapter, Base, Predictor, Weights
+from labelwright.predictors import store as predictors
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
 
@@ -56,8 +56,8 @@ def predictor_bundle(
     name : str
         What to call the classifier: a baseline's name, such as "sgd-ngrams".
     predictor_folder : Path
-        Written by ``labelwright.predictors.save_predictor``, or an estimator of ``baselines``; ``save`` copies it.
-        Labels of the task that it does not know get the probability 0.
+        Written by ``labelwright.predictors.store.save_predictor``, or an estimator of ``baselines``; ``save`` copies
+        it. Labels of the task that it does not know get the probability 0.
     calibration : Calibration
         Fitted on the scores of ``labelwright.engines.predictor``: logarithms of the predictor's probabilities.
 

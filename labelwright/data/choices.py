@@ -75,15 +75,6 @@ def split_lettered(text: str) -> tuple[str, tuple[str, ...]]:
     return "\n".join(lines[: len(lines) - last]), tuple(line[3:] for line in tail)
 
 
-def as_letters(example: Example, where: str = "row") -> Example:
-    """``over_letters`` for one row; ``where`` is what to call it in messages."""
-    lines = _choice_lines(example, where)
-    found = _find(example.label, lines, read_label_as([example], where))
-    if found is None:
-        raise DataError(f"{where}: {_not_found(example.label, lines)}")
-    return _over_letters(example, lines, found)
-
-
 def over_letters(examples: Sequence[Example], source: str = "data", label_as: LabelAs = "auto") -> list[Example]:
     """The same rows over letters: texts with their choices, labels the letters of the right ones.
 

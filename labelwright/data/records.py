@@ -1,8 +1,8 @@
 """Rows of a JSONL, CSV or Parquet file as dictionaries, what is wrong with a row, and the text of one cell.
 
 Knows nothing of tasks. A row that cannot be read is a ``Fault`` that names it, and the rows behind it are read all the
-same: who wants all of a file reports every fault at once (``read_records``), who answers rows goes on with the others
-(``scan_records``). Only what concerns the file as a whole raises while it is read.
+same: who wants all of a file reports every fault at once (``read_rows``, ``refusal``), who answers rows goes on with
+the others (``scan_records``). Only what concerns the file as a whole raises while it is read.
 """
 
 from __future__ import annotations
@@ -70,20 +70,6 @@ class Fault:
         return f"{self.place}: {self.reason}"
 
 
-def read_records(path: Path | str) -> list[dict[str, Any]]:
-    """The rows of a JSONL, CSV or Parquet file as dictionaries.
-
-    Raises
-    ------
-    DataError
-        As ``scan_records`` does; and, in one message, for every row that cannot be read.
-    """
-    rows, faults = read_rows(path)
-    if faults:
-        raise refusal(str(path), faults)
-    return [row.record for row in rows]
-
-
 def read_rows(path: Path | str) -> tuple[list[Row], list[Fault]]:
     """All of ``scan_records``: the rows that can be read, and what is wrong with the others."""
     rows: list[Row] = []
@@ -94,14 +80,6 @@ def read_rows(path: Path | str) -> tuple[list[Row], list[Fault]]:
         else:
             rows.append(found)
     return rows, faults
-
-
-def iterate_records(path: Path | str) -> Iterator[dict[str, Any]]:
-    """``read_records`` one row at a time, for files that should not be held in memory: the first fault raises."""
-    for found in scan_records(path):
-        if isinstance(found, Fault):
-            raise refusal(str(path), [found])
-        yield found.record
 
 
 def scan_records(path: Path | str) -> Iterator[Row | Fault]:
@@ -208,27 +186,14 @@ def listed(items: Iterable[Any], most: int = _SHOWN_ROWS) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def cell(record: Mapping[str, Any], column: str, role: str, where: str) -> str:
-    """The text of one cell, stripped.
-
-    Parameters
-    ----------
-    role : str
-        What the column is for ("text", "label"), and ``where`` the file and row: both for messages.
+def text_of(record: Mapping[str, Any], column: str, role: str) -> str:
+    """The text of one cell, stripped; ``role`` is what the column is for ("text", "label").
 
     Raises
     ------
     DataError
-        If the row has no such column, or the cell is empty or not text.
+        No such column; a cell that is empty or no text. The message is the reason of a ``Fault``: no file, no row.
     """
-    try:
-        return text_of(record, column, role)
-    except DataError as error:
-        raise DataError(f"{where}: {error}") from error
-
-
-def text_of(record: Mapping[str, Any], column: str, role: str) -> str:
-    """``cell``, its message without file and row: the reason of a ``Fault``."""
     text = optional_text(record, column, role)
     if not text:
         raise DataError(f"the {role} is empty; fill it in or remove the row")

@@ -343,19 +343,6 @@ def group_keys(rows: Sequence[Example]) -> list[str]:
     return [f"alone {row.id}" if row.group is None else f"group {row.group}" for row in rows]
 
 
-def find_leaks(splits: Splits) -> list[tuple[str, str]]:
-    """Pairs of ids on two sides of the splits that share one of their ``family_keys``."""
-    owner: dict[tuple[str, ...], tuple[str, str]] = {}
-    leaks: dict[tuple[str, str], None] = {}
-    for side in ("train", "dev", "calib", "test"):
-        for example in getattr(splits, side):
-            for key in family_keys(example):
-                other_side, other_id = owner.setdefault(key, (side, example.id))
-                if other_side != side:
-                    leaks[other_id, example.id] = None
-    return list(leaks)
-
-
 def texts_and_labels(examples: Sequence[Example]) -> tuple[list[str], list[str]]:
     """X and y as scikit-learn wants them."""
     return [example.text for example in examples], [example.label for example in examples]

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import BundleError
 from labelwright.models.weights import Predictor as PredictorWeights
-from labelwright.predictors import Predictor, load_predictor
 from labelwright.predictors.encoders.long_texts import LongTexts
+from labelwright.predictors.protocol import Predictor
+from labelwright.predictors.store import load_predictor
 from labelwright.prompt import Rendered, Template
 from labelwright.reading import opening
 from labelwright.statistics.calibration import Calibration
@@ -27,7 +28,7 @@ _SUM_TOLERANCE = 1e-3
 
 
 class PredictorEngine:
-    """``labelwright.engines.protocol.Engine`` over a ``labelwright.predictors.Predictor``.
+    """``labelwright.engines.protocol.Engine`` over a ``labelwright.predictors.protocol.Predictor``.
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ class Full:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A folder written by ``labelwright.predictors.save_predictor``; the base is then only a name, "sgd-ngrams" say."""
+    """A folder of ``labelwright.predictors.store.save_predictor``; the base is then only a name, "sgd-ngrams" say."""
 
     base: str
     folder: Path

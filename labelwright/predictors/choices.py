@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from labelwright.data.choices import present, split_lettered
 from labelwright.data.task import LETTERS
 from labelwright.errors import BundleError
-from labelwright.predictors import softmax
 from labelwright.predictors.encoders.long_texts import LongTexts
 from labelwright.predictors.encoders.sentence_encoder import DEFAULT, open_encoder
+from labelwright.predictors.protocol import softmax
 from labelwright.reading import AGAIN, read_object
 
 _FILE = "choices.json"

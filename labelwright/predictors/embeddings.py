@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from labelwright.errors import BundleError
-from labelwright.predictors import skops_file, softmax
+from labelwright.predictors import skops_file
 from labelwright.predictors.encoders.long_texts import LongTexts
 from labelwright.predictors.encoders.sentence_encoder import open_encoder
+from labelwright.predictors.protocol import softmax
 from labelwright.reading import AGAIN, read_object, read_tensors
 
 _FILE = "encoder.json"

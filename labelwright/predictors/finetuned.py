@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from labelwright.errors import BundleError
 from labelwright.models.loading import choose_device, choose_dtype
-from labelwright.predictors import softmax
 from labelwright.predictors.encoders.long_texts import LongTexts
 from labelwright.predictors.encoders.sentence_encoder import token_places
+from labelwright.predictors.protocol import softmax
 from labelwright.reading import AGAIN, no_progress_bar, opening, read_object, read_tensors
 
 Pooling = Literal["mean", "first", "last"]

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from labelwright.errors import BundleError, DataError, MissingExtraError, ModelError
 from labelwright.files import folder_bytes
 from labelwright.models.loading import choose_device
-from labelwright.predictors import softmax
 from labelwright.predictors.encoders.long_texts import LongTexts
 from labelwright.predictors.encoders.model_files import find_model
 from labelwright.predictors.encoders.sentence_encoder import token_places
 from labelwright.predictors.finetuned import on_device
+from labelwright.predictors.protocol import softmax
 from labelwright.reading import AGAIN, no_progress_bar, no_prompts, one_line, read_object
 
 _FILE = "zero_shot.json"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.errors import BundleError, DataError, RecipeError
-from labelwright.statistics.metrics import Floats, Ints, checked, log_loss, risk_coverage
+from labelwright.statistics.metrics import Floats, Ints, checked, risk_coverage
 
 # Bounds of 1/T. The lower one keeps the order of labels where the scores are worse than useless.
 _LOWEST_SCALE, _HIGHEST_SCALE = 0.01, 1000.0
@@ -167,30 +167,6 @@ def fit_calibrations(
     return [fitted[l2] for l2 in penalties]
 
 
-def cross_validated_probs(
-    scores: Floats,
-    gold: Ints,
-    groups: Sequence[str] | None = None,
-    *,
-    temperature: bool = True,
-    bias: bool = True,
-    l2: float = 1.0,
-    n_folds: int = 5,
-    seed: int = 0,
-) -> Floats:
-    """Probabilities of shape (n_rows, n_labels), each row by a calibration that was fitted without its group.
-
-    Parameters as in ``fit_calibration``; ``groups`` stay on one side of every fold.
-
-    Raises
-    ------
-    DataError
-        Also if there are fewer than two groups.
-    """
-    settings: dict[str, Any] = {"temperature": temperature, "bias": bias, "n_folds": n_folds, "seed": seed}
-    return cross_validated_paths(scores, gold, groups, (l2,), **settings)[0]
-
-
 def cross_validated_paths(
     scores: Floats,
     gold: Ints,
@@ -202,7 +178,15 @@ def cross_validated_paths(
     n_folds: int = 5,
     seed: int = 0,
 ) -> list[Floats]:
-    """``cross_validated_probs`` for several penalties, in their order, on the same folds."""
+    """Probabilities, (n_rows, n_labels) a penalty, each row by a calibration that was fitted without its group.
+
+    Parameters as in ``fit_calibrations``; ``groups`` stay on one side of every fold, and all penalties share the folds.
+
+    Raises
+    ------
+    DataError
+        Also if there are fewer than two groups.
+    """
     rows = _Rows.checked(scores, gold)
     scores, gold = np.asarray(scores, dtype=np.float64), rows.gold
     folds = group_folds(gold, groups, n_folds, seed)
@@ -213,11 +197,6 @@ def cross_validated_paths(
         for out, calibration in zip(probs, fitted, strict=True):
             out[inside] = calibration.apply(scores[inside])
     return probs
-
-
-def cross_validated_log_loss(scores: Floats, gold: Ints, groups: Sequence[str] | None = None, **settings: Any) -> float:
-    """Log loss in nats of ``cross_validated_probs`` with the same settings."""
-    return float(log_loss(cross_validated_probs(scores, gold, groups, **settings), np.asarray(gold)))
 
 
 def group_folds(gold: Ints, groups: Sequence[str] | None, n_folds: int, seed: int) -> Ints:
@@ -254,7 +233,7 @@ def abstain_threshold(probs: Floats, gold: Ints, target: float) -> float | None:
     """The lowest confidence from which on answers reach a target accuracy; below it, abstain.
 
     Takes the largest coverage whose accuracy on these rows is at least ``target``, so it is as optimistic as the rows
-    are few: give it probabilities that were not fitted on them (``cross_validated_probs``).
+    are few: give it probabilities that were not fitted on them (``cross_validated_paths``).
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from labelwright.data.choices import present
 from labelwright.data.task import Example
+from labelwright.decide import render_rows
 from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import DataError
@@ -71,19 +72,19 @@ class LabelRows:
         if not examples or strange:
             found = f"rows have the labels {', '.join(map(repr, strange))}" if strange else "there are no train rows"
             raise DataError(f"{found}: expected rows of {', '.join(map(repr, names))}; correct the data or the task")
-        rendered = prompt.render_all([example.text for example in examples])
-        later = prompt.render_all([example.text for example in also])
-        prefix = engine.tokens.prefix(rendered[0])
+        prompts = render_rows(prompt, [example.text for example in examples])
+        later = render_rows(prompt, [example.text for example in also])
+        prefix = engine.tokens.prefix(prompts[0])
         tree = engine.tokens.tree(prompt.options)
         # The same room that the engine leaves when it scores.
         reserved = len(prefix) + max(map(len, tree.options))
-        rows = engine.tokens.rows([*rendered, *later], reserved, [example.id for example in (*examples, *also)])
+        rows = engine.tokens.rows([*prompts, *later], reserved, [example.id for example in (*examples, *also)])
         return cls(
             prefix=prefix,
-            rows=tuple(rows[: len(rendered)]),
+            rows=tuple(rows[: len(prompts)]),
             tree=tree,
             gold=np.array([names.index(example.label) for example in examples]),
-            texts=tuple(one.text for one in rendered),
+            texts=tuple(one.text for one in prompts),
             present=present([example.text for example in examples], len(names)) if prompt.by_row else None,
         )
 

@@ -24,7 +24,7 @@ from baselines.base import TextClassifier
 from labelwright.data.choices import lettered
 from labelwright.data.task import Label, Task, texts_and_labels
 from labelwright.errors import BundleError, DataError, RecipeError
-from labelwright.predictors import load_predictor, save_predictor
+from labelwright.predictors.store import load_predictor, save_predictor
 
 SPLITS = toy_splits()
 # The label names have descriptions, so that every candidate can do the task.

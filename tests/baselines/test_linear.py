@@ -43,7 +43,7 @@ def test_loading_and_predicting_import_no_torch(name: str, tmp_path: Path) -> No
     program = f"""
 import sys
 from pathlib import Path
-from labelwright.predictors import load_predictor
+from labelwright.predictors.store import load_predictor
 predictor, labels = load_predictor(Path({str(tmp_path)!r}))
 print(labels[int(predictor.probabilities([{X[0]!r}]).argmax())])
 heavy = {{"torch", "transformers", "sentence_transformers", "sklearn", "skops"}} & set(sys.modules)

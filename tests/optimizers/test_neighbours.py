@@ -16,7 +16,7 @@ from word_encoder import WordEncoder
 from labelwright.bundle.store import load, save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Task
-from labelwright.decide import log_scores
+from labelwright.decide import log_scores, render_rows
 from labelwright.errors import DataError, RecipeError
 from labelwright.statistics.calibration import Calibration
 from optimizers.neighbours import NeighboursStage
@@ -36,11 +36,10 @@ class ReadingEngine(FakeEngine):
 
 @pytest.fixture(autouse=True)
 def encoder(monkeypatch):
-    from labelwright import neighbours
-    from labelwright.predictors.encoders import sentence_encoder
+    from labelwright.predictors.encoders import neighbours
 
     opened = WordEncoder()
-    monkeypatch.setattr(sentence_encoder, "open_encoder", lambda name: opened)
+    monkeypatch.setattr(neighbours, "open_encoder", lambda name: opened)
     neighbours._indexed.cache_clear()
     yield opened
     neighbours._indexed.cache_clear()
@@ -70,8 +69,8 @@ def test_neighbours_that_help_are_kept_and_travel_with_the_bundle(tmp_path: Path
 def test_train_rows_see_neither_themselves_nor_their_paraphrases(tmp_path: Path) -> None:
     prompt = run(tmp_path, ReadingEngine(), k=(2,)).prompt
     text_of = {row.text: row for row in SPLITS.train}
-    for rendered, row in zip(prompt.render_all([row.text for row in SPLITS.train]), SPLITS.train, strict=True):
-        head, *shown, own = rendered.user.split("\n\n")
+    for one, row in zip(render_rows(prompt, [row.text for row in SPLITS.train]), SPLITS.train, strict=True):
+        head, *shown, own = one.user.split("\n\n")
         assert (head, own) == ("Examples:", row.text)
         assert len(shown) == 2
         assert row.group not in {text_of[example.split("\nLabel: ")[0]].group for example in shown}

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle
+from rows import as_letters
 from training_fakes import Record
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.choices import as_letters
 from labelwright.data.task import Example, Splits, Task
 from labelwright.errors import RecipeError
 from labelwright.models.weights import Base

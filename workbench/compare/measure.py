@@ -21,7 +21,7 @@ import baselines
 from labelwright.bundle.store import predictor_bundle
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, Task, group_keys, texts_and_labels
-from labelwright.decide import log_scores, probabilities
+from labelwright.decide import log_scores, probabilities, render_rows
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine, has_probabilities
 from labelwright.engines.settings import EngineSettings
@@ -29,7 +29,7 @@ from labelwright.engines.thinking import ThinkingEngine
 from labelwright.errors import LabelwrightError
 from labelwright.files import folder_bytes
 from labelwright.models.weights import Full, Predictor, Weights
-from labelwright.predictors import save_predictor
+from labelwright.predictors.store import save_predictor
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration, group_folds
 from labelwright.statistics.metrics import accuracy, answers, log_loss, macro_f1
@@ -207,7 +207,7 @@ def price(final: Trained, texts: Sequence[str], latency_rows: int) -> tuple[NDAr
     if not isinstance(bundle.weights, Predictor):
         files = folder_bytes(bundle.weights.folder) if bundle.weights.folder else 0
         cost["size_bytes"] = files + base_size_bytes(bundle)
-        cost["prompt_tokens"] = engine.count_tokens(bundle.prompt.render(texts[0]).text)
+        cost["prompt_tokens"] = engine.count_tokens(render_rows(bundle.prompt, texts[:1])[0].text)
     cost |= _remarks(engine, shortened)
     if n_invalid := int((answers(probs) < 0).sum()):
         cost["n_invalid"] = n_invalid
@@ -272,7 +272,7 @@ def free(
 def written_answers(engine: Engine, prompt: Prompt, texts: Sequence[str]) -> list[str]:
     """The first line, stripped, of what greedy decoding writes for each text."""
     longest = max(engine.count_tokens(option) for option in prompt.options)
-    said = engine.generate(prompt.render_all(texts), max_new_tokens=longest + 2)
+    said = engine.generate(render_rows(prompt, texts), max_new_tokens=longest + 2)
     return [text.strip().split("\n")[0].strip() for text in said]
 
 

@@ -16,7 +16,7 @@ from mlflow.types.schema import ColSpec, DataType, Map, Schema, TensorSpec
 import labelwright
 from labelwright.bundle.store import load
 from labelwright.models.weights import Predictor, Weights
-from labelwright.predictors import EXTRAS, kind_and_labels
+from labelwright.predictors.store import KINDS, kind_and_labels
 
 _SERVING_PACKAGES = ("mlflow", "numpy", "pandas", "safetensors", "scikit-learn", "tokenizers")
 # What each extra of labelwright brings besides.
@@ -57,7 +57,7 @@ def serving_requirements(weights: Weights) -> list[str]:
     """What a served bundle needs, pinned to what is installed here, build suffixes such as ``+cpu`` left off."""
     extra = "transformers"
     if isinstance(weights, Predictor):
-        extra = EXTRAS.get(kind_and_labels(weights.folder)[0], "")
+        extra = KINDS[kind_and_labels(weights.folder)[0]].extra
     pins = []
     for name in (*_SERVING_PACKAGES, *_OF_EXTRA[extra]):
         try:

@@ -182,12 +182,6 @@ class Expansion:
         guess = np.where(open_, reached - np.log(n_below), 0.0) @ self._through.T
         return np.where(np.isnan(scores), np.where(guess <= _NEVER, -np.inf, guess), scores)
 
-    def unexpanded_share(self) -> Floats:
-        """(n_rows,): U / (U + E), the most that options behind open places can hold of the calibrated probability."""
-        mass, known = self._masses(self.open())
-        unknown = mass.sum(axis=1)
-        return unknown / np.maximum(unknown + known, np.finfo(np.float64).tiny)
-
     @cached_property
     def _through(self) -> Floats:
         """(n_options, places): 1 where the option's path leads through the place."""

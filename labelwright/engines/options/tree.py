@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 ROOT = -1
-LEAF = -1
 
 
 @dataclass(frozen=True)
@@ -98,13 +97,6 @@ class OptionTree:
     def n_edges(self) -> int:
         """Log-probabilities to read."""
         return len(self.edge_token)
-
-    @cached_property
-    def edge_child(self) -> NDArray[np.int64]:
-        """(n_edges,): the node that each edge leads to, or ``LEAF`` where an option ends with it."""
-        child = np.full(self.n_edges, LEAF, dtype=np.int64)
-        child[self.node_edge] = np.arange(self.n_nodes)
-        return child
 
     @cached_property
     def node_edge(self) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.errors import MissingExtraError, ModelError
+from labelwright.files import folder_bytes
 from labelwright.models.names import STATIC
 from labelwright.models.packaged import cache_dir, fetch_packaged_file, scratch_beside
 from labelwright.predictors.encoders.long_texts import LongTexts
@@ -79,7 +80,7 @@ class Encoder:
 
     def size_bytes(self) -> int:
         """Bytes of the encoder's files on disk."""
-        return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
+        return folder_bytes(self._folder)
 
     def _places(self, texts: list[str]) -> list[list[tuple[int, int]]]:
         return token_places(self._model.tokenizer, texts)

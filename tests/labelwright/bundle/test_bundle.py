@@ -19,9 +19,10 @@ from safetensors.numpy import save_file
 from labelwright.bundle import files as bundle_files
 from labelwright.bundle.store import GOLDEN_TOLERANCE, load, save, verify
 from labelwright.bundle.types import Bundle
-from labelwright.data.task import Label, Task
+from labelwright.data.task import Example, Label, Task
+from labelwright.engines.opening import open_engine
 from labelwright.errors import BundleError
-from labelwright.models.weights import Adapter, Base, Full
+from labelwright.models.weights import Adapter, Base, Full, Predictor
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.intervals import Interval
@@ -459,3 +460,37 @@ def test_loading_needs_no_write_access(tmp_path):
     finally:
         for path in [tmp_path, tmp_path / "b"]:
             path.chmod(0o755)
+
+
+# ------------------------------------------------------------------------------------ bundles of before November 2026
+
+OLDER = Path(__file__).parent / "older"
+
+
+@pytest.mark.parametrize("name", ["ngrams", "adapter"])
+def test_older_bundles_are_written_as_they_were(tmp_path, name):
+    """Written when weights were one class with three optional folders; every byte but the golden rows is the same."""
+    bundle = load(OLDER / name)
+    test = json.loads((OLDER / name / "bundle.json").read_text()).get("test")
+    engine, golden = None, []
+    if name == "ngrams":
+        engine = open_engine(bundle.weights)
+        rows = [json.loads(line) for line in (OLDER / name / "golden.jsonl").read_text().splitlines()]
+        golden = [Example(row["id"], row["text"], row["gold"]) for row in rows]
+    again = save(bundle, tmp_path / "b", engine=engine, golden=golden, test=test)
+    assert replace(again, weights=bundle.weights) == bundle
+    for path in (path for path in (OLDER / name).rglob("*") if path.is_file()):
+        if path.name not in ("golden.jsonl", "hashes.json"):
+            assert (tmp_path / "b" / path.relative_to(OLDER / name)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_older_bundles_say_and_answer_what_they_did():
+    small, adapter = load(OLDER / "ngrams"), load(OLDER / "adapter")
+    found = verify(OLDER / "ngrams", open_engine(small.weights), tolerance=1e-9)
+    assert (found.ok, found.n_golden) == (True, 3)
+    assert small.weights == Predictor("sgd-ngrams", OLDER / "ngrams" / "predictor")
+    assert small.calibration == Calibration(1.5, (0.1, 0.0, -0.1))
+    assert adapter.weights == Adapter("smollm2", OLDER / "adapter" / "adapter")
+    assert (adapter.unexpanded_mass, adapter.long_rows, len(adapter.history)) == (1e-3, "head", 2)
+    assert adapter.prompt.neighbours is not None
+    assert adapter.prompt.neighbours.groups == (0, 1, 1, 2, 2)

@@ -27,9 +27,9 @@ from labelwright.data.task import Label, Task, texts_and_labels
 from labelwright.engines.opening import open_engine
 from labelwright.errors import BundleError, MissingExtraError
 from labelwright.models.weights import Predictor
-from labelwright.predictors import EXTRAS, KINDS, save_predictor
 from labelwright.predictors.pipeline import TextPipeline
 from labelwright.predictors.prior import Prior
+from labelwright.predictors.store import save_predictor
 from labelwright.statistics.calibration import Calibration
 
 X, Y = texts_and_labels(toy_splits().train)
@@ -218,10 +218,6 @@ def test_the_card_names_what_a_kind_needs(tmp_path, kind, about, install, extern
     assert f"pip install {install}\n" in text
     assert (f"not in this folder: `{external}`" in text) == bool(external)
     assert "base model" not in text
-
-
-def test_every_kind_has_a_line_on_the_card():
-    assert set(card._PREDICTORS) == set(KINDS) >= set(EXTRAS)
 
 
 # ---------------------------------------------------------------------------------------------------- the command line

@@ -26,8 +26,8 @@ from labelwright.engines.settings import EngineSettings
 from labelwright.errors import BundleError
 from labelwright.models import names as model_names
 from labelwright.models.weights import Adapter, Base, Full, Weights
-from labelwright.predictors import save_predictor
 from labelwright.predictors.pipeline import TextPipeline
+from labelwright.predictors.store import save_predictor
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 

@@ -25,10 +25,10 @@ from labelwright.cli import main
 from labelwright.errors import BundleError, LabelwrightError, ModelError
 from labelwright.models import names as model_names
 from labelwright.models.weights import Adapter, Base, Full
-from labelwright.neighbours import Neighbours
-from labelwright.predictors import save_predictor
 from labelwright.predictors.encoders.sentence_encoder import open_encoder
+from labelwright.predictors.store import save_predictor
 from labelwright.predictors.zero_shot import Entailment, open_entailment, open_gliclass
+from labelwright.prompt import Neighbours
 from labelwright.reading import no_prompts
 from labelwright.statistics.calibration import Calibration
 

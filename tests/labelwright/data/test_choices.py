@@ -3,13 +3,14 @@ import pytest
 from fakes import FakeEngine
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import as_letters
 
 from labelwright.bundle.store import load, save, verify
 from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.cli import main
 from labelwright.data.choice_cells import choices_and_marks
-from labelwright.data.choices import as_letters, lettered, over_letters, present, rotations, split_lettered
+from labelwright.data.choices import lettered, over_letters, present, rotations, split_lettered
 from labelwright.data.task import Example, Label, Task, examples_from_records
 from labelwright.decide import log_scores, probabilities
 from labelwright.errors import DataError
@@ -74,8 +75,8 @@ def test_a_row_becomes_a_row_over_letters():
         as_letters(Example("1", "What floats?", "cork", choices=("stone", "wood")))
     with pytest.raises(DataError, match="several of its choices"):
         as_letters(Example("1", "What floats?", "wood", choices=("wood", "wood")))
-    with pytest.raises(DataError, match="row 7 has no choices"):
-        as_letters(Example("1", "What floats?", "cork"), "row 7")
+    with pytest.raises(DataError, match="row 1: the row has no choices"):
+        as_letters(Example("1", "What floats?", "cork"))
 
 
 def test_the_prompt_lists_no_labels_and_the_options_are_letters():

@@ -13,20 +13,19 @@ import pytest
 from fakes import FakeEngine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rows import read_records
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.records import (
     Fault,
     Row,
-    cell,
     is_missing,
-    iterate_records,
-    read_records,
     read_rows,
     refusal,
     scan_jsonl,
     scan_lines,
     scan_records,
+    text_of,
 )
 from labelwright.data.task import Label, Task, read_examples
 from labelwright.errors import DataError
@@ -249,7 +248,7 @@ def test_a_class_number_that_is_none_is_named_with_its_rows(tmp_path: Path) -> N
     assert "rows 2 and 3: the label is -1, which stands for a row without one" in str(caught.value)
     assert "row 4: the label is number 7 of 2 classes" in str(caught.value)
     # Who does not use the column, as when labelling, has no fault to report.
-    assert [cell(record, "text", "text", "") for record in read_records(path)] == list("abcd")
+    assert [text_of(record, "text", "text") for record in read_records(path)] == list("abcd")
 
 
 @pytest.mark.parametrize("metadata", [b"", b"{", b"[]", b'{"info": 3}', b'{"info": {"features": {"label": 3}}}'])
@@ -306,8 +305,8 @@ def test_missing_values_of_pandas() -> None:
 
 @pytest.mark.parametrize("value", ["a\0b", "\ud83d", ["a"], ("a",), {"a": 1}, b"a", np.array(["a"])])
 def test_cells_that_are_no_text(value: object) -> None:
-    with pytest.raises(DataError, match=r"^r\.csv, row 4: the text "):
-        cell({"text": value}, "text", "text", "r.csv, row 4")
+    with pytest.raises(DataError, match=r"^the text "):
+        text_of({"text": value}, "text", "text")
 
 
 def test_a_refusal_says_how_many_it_leaves_out() -> None:
@@ -317,12 +316,11 @@ def test_a_refusal_says_how_many_it_leaves_out() -> None:
     assert str(refusal("f", kinds)).endswith("(9 faults in all)")
 
 
-def test_a_strict_reader_stops_where_a_scanning_one_goes_on(tmp_path: Path) -> None:
+def test_rows_are_read_one_at_a_time_and_a_fault_costs_no_other(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl", '{"text": "a"}\nnot json\n{"text": "c"}\n')
-    rows = iterate_records(path)
-    assert next(rows) == {"text": "a"}
-    with pytest.raises(DataError, match="line 2: not JSON"):
-        next(rows)
+    rows = scan_records(path)
+    assert next(rows) == Row(1, {"text": "a"})
+    assert "not JSON" in str(next(rows))
     assert [type(found) for found in scan_records(path)] == [Row, Fault, Row]
 
 

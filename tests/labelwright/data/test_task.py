@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example as tried_always
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import find_leaks, read_records
 
-from labelwright.data.records import iterate_records, read_records
 from labelwright.data.task import (
     Example,
     Label,
@@ -21,7 +21,6 @@ from labelwright.data.task import (
     by_label,
     check_examples,
     examples_from_records,
-    find_leaks,
     group_keys,
     normalise,
     read_examples,
@@ -97,14 +96,6 @@ def test_choices_are_a_list_or_json(tmp_path):
     bad = jsonl(tmp_path / "bad.jsonl", {"text": "q", "label": "b", "choices": "a or b"})
     with pytest.raises(DataError, match=r"bad.jsonl, row 1: the choices are not a list; expected one such as"):
         read_examples(bad, choices="choices")
-
-
-def test_records_are_read_one_at_a_time(tmp_path):
-    path = write(tmp_path / "r.jsonl", '{"text": "a"}\nnot json\n')
-    rows = iterate_records(path)
-    assert next(rows) == {"text": "a"}
-    with pytest.raises(DataError, match="line 2: not JSON"):
-        next(rows)
 
 
 # ----------------------------------------------------------------------------------------------- files that are bad

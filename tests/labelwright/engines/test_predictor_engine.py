@@ -18,8 +18,8 @@ from labelwright.engines.predictor import PredictorEngine
 from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.errors import BundleError, DataError, ModelError
 from labelwright.models.weights import Predictor
-from labelwright.predictors import save_predictor
 from labelwright.predictors.prior import Prior
+from labelwright.predictors.store import save_predictor
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
 

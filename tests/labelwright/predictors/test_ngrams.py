@@ -17,8 +17,8 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import murmurhash3_32
 
-from labelwright.predictors import load_predictor, save_predictor
 from labelwright.predictors.ngrams import Ngrams, hashed
+from labelwright.predictors.store import load_predictor, save_predictor
 
 X = [example.text for example in toy_examples()]
 GOLD = np.arange(len(X)) // 24
@@ -75,7 +75,7 @@ def test_it_answers_without_scikit_learn(tmp_path: Path):
     ours = Ngrams.of(pipeline("char_wb", (2, 4), 512))
     save_predictor(ours, ["a", "b", "c"], tmp_path)
     program = (
-        "import json, pathlib, sys\nfrom labelwright.predictors import load_predictor\n"
+        "import json, pathlib, sys\nfrom labelwright.predictors.store import load_predictor\n"
         f"found = load_predictor(pathlib.Path({str(tmp_path)!r}))[0].probabilities({X[:2]!r})\n"
         "assert not {'sklearn', 'scipy', 'skops', 'torch'} & set(sys.modules)\nprint(json.dumps(found.tolist()))\n"
     )

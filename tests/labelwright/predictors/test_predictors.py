@@ -10,9 +10,10 @@ import pytest
 
 from labelwright.errors import BundleError
 from labelwright.files import folder_bytes
-from labelwright.predictors import KINDS, kind_and_labels, load_predictor, save_predictor, softmax
 from labelwright.predictors.choices import Choices
 from labelwright.predictors.prior import Prior
+from labelwright.predictors.protocol import softmax
+from labelwright.predictors.store import KINDS, kind_and_labels, load_predictor, save_predictor
 
 PRIOR = Prior(np.array([0.25, 0.75]))
 
@@ -52,8 +53,9 @@ def test_a_folder_that_holds_no_predictor_is_refused(written: str | None, messag
 def test_every_kind_is_where_the_list_says() -> None:
     import importlib
 
-    for kind, (module, name) in KINDS.items():
-        assert getattr(importlib.import_module(module), name).kind == kind
+    for name, kind in KINDS.items():
+        assert getattr(importlib.import_module(kind.module), kind.predictor).kind == name
+        assert kind.what
 
 
 def test_what_a_folder_says_of_itself_and_weighs(tmp_path: Path) -> None:

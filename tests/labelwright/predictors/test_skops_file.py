@@ -17,8 +17,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from labelwright.errors import BundleError, MissingExtraError
-from labelwright.predictors import load_predictor, save_predictor, skops_file
+from labelwright.predictors import skops_file
 from labelwright.predictors.pipeline import TextPipeline
+from labelwright.predictors.store import load_predictor, save_predictor
 
 X, GOLD = np.eye(4), [0, 1, 0, 1]
 

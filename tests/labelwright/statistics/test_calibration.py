@@ -15,9 +15,7 @@ from labelwright.errors import BundleError, DataError, RecipeError
 from labelwright.statistics.calibration import (
     Calibration,
     abstain_threshold,
-    cross_validated_log_loss,
     cross_validated_paths,
-    cross_validated_probs,
     fit_calibration,
     fit_calibrations,
     group_folds,
@@ -120,7 +118,7 @@ def test_what_is_impossible_stays_so_and_teaches_nothing() -> None:
     broken, at = np.vstack([scores, scores[:5]]), np.append(gold, gold[:5])
     broken[np.arange(200, 205), gold[:5]] = -np.inf
     assert fit_calibration(broken, at) == fitted
-    assert (cross_validated_probs(broken, at)[np.arange(200, 205), gold[:5]] == 0).all()
+    assert (cross_validated(broken, at)[np.arange(200, 205), gold[:5]] == 0).all()
     everywhere = np.where(np.eye(4)[gold] == 1, -np.inf, scores)
     assert fit_calibration(everywhere, gold).temperature == 1.0
 
@@ -182,20 +180,25 @@ def test_settings_out_of_range_are_refused() -> None:
         fit_calibration(scores, gold, temperature=False, bias=False)
 
 
+def cross_validated(scores, gold, groups=None, l2=1.0):
+    return cross_validated_paths(scores, gold, groups, (l2,))[0]
+
+
 def test_cross_validation_leaves_a_row_out_of_its_own_fit() -> None:
     """Pure noise: in-sample the fit must look better than it is, by cross-validation it must not."""
     rng = np.random.default_rng(0)
     scores, gold = rng.normal(size=(40, 6)), rng.integers(6, size=40)
     inside = log_loss(fit_calibration(scores, gold, l2=0.01).apply(scores), gold)
-    assert cross_validated_log_loss(scores, gold, l2=0.01) > inside + 0.01
-    assert cross_validated_probs(scores, gold).sum(axis=1) == pytest.approx(np.ones(40))
+    assert log_loss(cross_validated(scores, gold, l2=0.01), gold) > inside + 0.01
+    assert cross_validated(scores, gold).sum(axis=1) == pytest.approx(np.ones(40))
 
 
 def test_copies_in_a_group_do_not_leak_across_folds() -> None:
     rng = np.random.default_rng(1)
     scores, gold = np.repeat(rng.normal(size=(20, 6)), 4, axis=0), np.repeat(rng.integers(6, size=20), 4)
     groups = np.repeat(np.arange(20), 4).astype(str)
-    assert cross_validated_log_loss(scores, gold, groups, l2=0.01) > cross_validated_log_loss(scores, gold, l2=0.01)
+    whole, split = (cross_validated(scores, gold, one, l2=0.01) for one in (groups, None))
+    assert log_loss(whole, gold) > log_loss(split, gold)
 
 
 @given(st.integers(0, 1000), st.integers(2, 60), st.integers(2, 8))

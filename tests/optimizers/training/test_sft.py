@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rows import as_letters
 from tiny import tiny_model_folder
 from training_fakes import SPLITS, Record, open_float32, untuned
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.choices import as_letters
 from labelwright.data.task import Example, Splits, Task
 from labelwright.errors import RecipeError
 from labelwright.models.weights import Base

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from fakes import toy_splits, toy_task
+from rows import as_letters
 from tiny import tiny_model, tiny_tokenizer
 from trl import GRPOConfig, GRPOTrainer
 
-from labelwright.data.choices import as_letters
 from labelwright.data.task import Example, Task
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine

@@ -10,8 +10,9 @@ import pytest
 from fakes import toy_examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rows import find_leaks
 
-from labelwright.data.task import Example, find_leaks
+from labelwright.data.task import Example
 from labelwright.errors import DataError
 from workbench.recipe.recipe import DataTable, SplitTable, read_recipe
 from workbench.recipe.rows import (

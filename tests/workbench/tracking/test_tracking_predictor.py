@@ -17,8 +17,8 @@ from labelwright.bundle.store import load, predictor_bundle, save
 from labelwright.classifier import Classifier
 from labelwright.data.choices import lettered
 from labelwright.data.task import Task, texts_and_labels
-from labelwright.predictors import EXTRAS, save_predictor
 from labelwright.predictors.prior import Prior
+from labelwright.predictors.store import KINDS, save_predictor
 from labelwright.statistics.calibration import Calibration
 from workbench.tracking.log import _OF_EXTRA, log_bundle, serving_requirements
 
@@ -101,4 +101,4 @@ def test_the_pins_are_those_of_the_kind(bundle: Path, kind: str, needed: list[st
 
 
 def test_every_extra_has_its_packages() -> None:
-    assert set(EXTRAS.values()) <= set(_OF_EXTRA)
+    assert {kind.extra for kind in KINDS.values()} <= set(_OF_EXTRA)

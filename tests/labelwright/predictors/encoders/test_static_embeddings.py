@@ -56,7 +56,7 @@ def test_a_classifier_on_it_answers_without_torch(folder: Path, tmp_path: Path) 
     program = f"""
 import sys
 from pathlib import Path
-from labelwright.predictors import load_predictor
+from labelwright.predictors.store import load_predictor
 predictor, labels = load_predictor(Path({str(tmp_path)!r}))
 print(labels[int(predictor.probabilities([{texts[0]!r}]).argmax())])
 assert not {{"torch", "transformers", "sentence_transformers"}} & set(sys.modules)

@@ -14,7 +14,8 @@ from word_encoder import WordEncoder
 from labelwright.bundle import files as bundle_files
 from labelwright.bundle.store import load, save
 from labelwright.errors import BundleError, RecipeError
-from labelwright.neighbours import Neighbours
+from labelwright.predictors.encoders.neighbours import nearest
+from labelwright.prompt import Neighbours
 
 WORDS = ("pool", "fence", "gate", "water", "green", "cold")
 POOL = (
@@ -28,54 +29,53 @@ POOL = (
 
 @pytest.fixture
 def encoder(monkeypatch):
-    from labelwright import neighbours
-    from labelwright.predictors.encoders import sentence_encoder
+    from labelwright.predictors.encoders import neighbours
 
     opened = WordEncoder()
-    monkeypatch.setattr(sentence_encoder, "open_encoder", lambda name: opened)
+    monkeypatch.setattr(neighbours, "open_encoder", lambda name: opened)
     neighbours._indexed.cache_clear()
     yield opened
     neighbours._indexed.cache_clear()
 
 
 def test_the_nearest_come_last_and_rows_keep_their_order(encoder):
-    shown = Neighbours(POOL, 2).nearest(["gate fence gate", "green pool", "cold cold"])
+    shown = nearest(Neighbours(POOL, 2), ["gate fence gate", "green pool", "cold cold"])
     assert shown[0] == (("the fence", "fence"), ("fence gate", "fence"))
     assert [demos[-1][1] for demos in shown] == ["fence", "pool", "hvac"]
-    assert Neighbours(POOL, 2).nearest([]) == []
+    assert nearest(Neighbours(POOL, 2), []) == []
 
 
 def test_a_row_never_finds_itself(encoder):
-    (shown,) = Neighbours(POOL, 5).nearest(["POOL water, green"])
+    (shown,) = nearest(Neighbours(POOL, 5), ["POOL water, green"])
     assert {text for text, _ in shown} == {"cold", "fence gate", "the fence"}
 
 
 def test_nor_its_own_group(encoder):
     grouped = Neighbours(POOL, 5, groups=(0, 1, 1, 2, 3))
-    (shown,) = grouped.nearest(["fence gate"])
+    (shown,) = nearest(grouped, ["fence gate"])
     assert {text for text, _ in shown} == {"pool water green", "Pool, water green!", "cold"}
-    (other,) = grouped.nearest(["a fence"])
+    (other,) = nearest(grouped, ["a fence"])
     assert len(other) == 5, "a text that is not in the pool may see all of it"
 
 
 def test_the_pool_is_embedded_once(encoder):
     for _ in range(3):
-        Neighbours(POOL, 1).nearest(["green"])
-        Neighbours(tuple(POOL), 2).nearest(["cold"])
+        nearest(Neighbours(POOL, 1), ["green"])
+        nearest(Neighbours(tuple(POOL), 2), ["cold"])
     assert sum(asked == [text for text, _ in POOL] for asked in encoder.asked) == 1
 
 
 @given(st.lists(st.sampled_from([*WORDS, "roof", "green water"]), max_size=6), st.integers(1, 7))
 def test_asked_together_or_alone_rows_see_the_same(texts, k):
-    from labelwright import neighbours
+    from labelwright.predictors.encoders import neighbours
 
     patched = pytest.MonkeyPatch()
     with patched.context() as patch:
-        patch.setattr(neighbours, "_embed", lambda texts, encoder, remember=False: WordEncoder().embed(texts))
+        patch.setattr(neighbours, "open_encoder", lambda name: WordEncoder())
         neighbours._indexed.cache_clear()
         pool = Neighbours(POOL, k)
-        together = pool.nearest(texts)
-        assert together == [pool.nearest([text])[0] for text in texts]
+        together = nearest(pool, texts)
+        assert together == [nearest(pool, [text])[0] for text in texts]
         assert all(len(shown) <= k and len(set(shown)) == len(shown) for shown in together)
     neighbours._indexed.cache_clear()
 
