@@ -150,12 +150,8 @@ def source_of_export(session: Session) -> Source:
         return _newest(session, comparison) or Source("", session.folder.bundle_path(done[-1]), None)
     if report is None:
         raise RecipeError(f"export of candidate {wanted!r}: nothing is compared yet; run make compare first")
-    name = str(report["verdict"][wanted]) if wanted in ("best", "ship") else wanted
-    usable = [
-        candidate["name"]
-        for candidate in report["candidates"]
-        if not candidate["failed"] and candidate["kind"] != "free"
-    ]
+    name = {"best": report.verdict.best, "ship": report.verdict.ship}.get(wanted, wanted)
+    usable = [entry.name for entry in report.scored if entry.kind != "free"]
     if name not in usable:
         raise RecipeError(f"export of candidate {name!r}: expected best, ship, or one of {', '.join(usable)}")
     found = _compared(session, comparison, name, name)
@@ -187,10 +183,10 @@ def _compared(session: Session, comparison: Comparison, name: str, candidate: st
     place = comparison.place(job)
     if session.folder.state["compare"]["candidates"].get(name) != place.name or comparison.result(job) is None:
         return None
-    of_candidate = next(one for one in report["candidates"] if one["name"] == name)
-    if of_candidate["failed"] or not of_candidate["test"]:
+    found = report.entry(name)
+    if found.failed:
         return None
-    return Source(candidate, place, {metric: value for metric, value in of_candidate["test"].items() if value})
+    return Source(candidate, place, {metric: value._asdict() for metric, value in found.test.items()})
 
 
 def golden_rows(dev: Sequence[Example], n_rows: int) -> list[Example]:

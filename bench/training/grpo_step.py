@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from transformers import PrinterCallback, TrainerCallback
 
-from bench.labels import BANKING77, banking77_names, with_labels
+from bench.scoring.labels import BANKING77, banking77_names, with_labels
 from bench.scoring.packing import NEW_TOKENS
 from bench.setting import SEED, Setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns

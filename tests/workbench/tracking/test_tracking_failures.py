@@ -14,6 +14,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -295,7 +296,7 @@ def test_everything_that_is_recorded_is_caught_up(
             stage.artifact(workspace / "note.txt")
             stage.prompt("after", "Name it.")
             tracking.dataset("dev", toy_examples()[:3], "digest")
-            tracking.comparison({"candidate": ["a"]}, {"candidates": []}, [])
+            tracking.comparison({"candidate": ["a"]}, SimpleNamespace(candidates=()), [])
         assert tracking._folder.state["mlflow"]["datasets"] == ["dev"]
     work(opened())
     client = MlflowClient(f"sqlite:///{store}", f"sqlite:///{store}")
