@@ -21,6 +21,7 @@ from labelwright.files import folder_bytes, folder_digest, sha256_of_file
 from labelwright.models.weights import Adapter, Full
 from workbench.compare.jobs import Comparison, comparison_of
 from workbench.recipe.recipe import Pipeline
+from workbench.report.report import read_report
 from workbench.run.folder import RunFolder
 from workbench.run.session import Session
 from workbench.run.steps import settings_of
@@ -140,7 +141,7 @@ def source_of_export(session: Session) -> Source:
     """
     wanted = session.recipe.export.candidate
     comparison = comparison_of(session.recipe, session.folder, session.rows, session.splits)
-    report = session.folder.report()
+    report = read_report(session.folder)
     if not wanted:
         done = session.folder.done_steps()
         if not done:
@@ -176,7 +177,7 @@ def _newest(session: Session, comparison: Comparison) -> Source | None:
 
 def _compared(session: Session, comparison: Comparison, name: str, candidate: str) -> Source | None:
     """A candidate as the newest report measured it; None where the report does not speak of it as it is now."""
-    report = session.folder.report()
+    report = read_report(session.folder)
     if report is None or name not in comparison.names:
         return None
     job = comparison.jobs(name)[0]

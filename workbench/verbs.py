@@ -23,6 +23,7 @@ from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import read_rows
 from workbench.recipe.splits import split_digest
 from workbench.report.files import write_report
+from workbench.report.report import read_report
 from workbench.report.terminal import show_leaderboard
 from workbench.report.verdict_words import caution
 from workbench.run.choose import VERB_STAGES, choose_run, new_run
@@ -63,7 +64,7 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
             work.folder.state["finished"] = True
             work.folder.state["peak_memory_bytes"] = max(work.steps.peak_memory_bytes, peak_memory_bytes())
             work.folder.save()
-        if report := work.folder.report():
+        if report := read_report(work.folder):
             show_leaderboard(report, display)
         _show_outputs(work, clock.seconds)
 
@@ -91,7 +92,7 @@ def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: 
             work.ensure_untuned()
         work.finish_interrupted()
         _compare(work, force, candidate)
-        if report := work.folder.report():
+        if report := read_report(work.folder):
             show_leaderboard(report, display)
         display.say(f"report: {work.folder.path / 'report.html'}")
 
@@ -181,7 +182,7 @@ def _compare(work: Session, force: bool, candidate: str = "") -> None:
     made_of = signature(comparison)
     # A report of another version has another signature, and is not read.
     is_same = (work.folder.state.get("compare") or {}).get("signature") == made_of
-    known = is_same and work.folder.report() is not None
+    known = is_same and read_report(work.folder) is not None
     # A candidate that failed for the moment is tried again.
     if not (force or candidate) and known and not comparison.unfinished():
         work.display.say(f"compare is done, its report is {path / 'report.html'}; to do it again: --force")

@@ -1,24 +1,28 @@
-"""What the rows tell of the candidates that matter most: their labels, mistakes, and what their confidence is worth.
+"""What single rows tell: labels, mistakes, what a confidence is worth, and every candidate's answers row by row.
 
 Reads a candidate's probabilities once, and keeps of them what is shown: of a thousand labels and three thousand rows
-that is little. Called by ``workbench.compare.leaderboard`` alone.
+that is little.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from labelwright.data.task import Example
 from labelwright.statistics.metrics import Floats, Ints, answers, confusion, per_label, reliability, risk_coverage
-from workbench.compare.board import Answered, Bin, Confidence, LabelScores, Mistake
+from workbench.compare.board import Answered, Bin, Confidence, LabelScores, Leaderboard, Mistake
 from workbench.compare.candidate import Candidate
 
 # How many mistakes are kept: what a person reads in one sitting.
 N_MISTAKES = 20
 # So many points are a curve to the eye; of more rows a part is kept.
 _MOST_POINTS = 500
+# How many labels of a row get a probability in rows.jsonl: all of 77 would make a comparison's file of 200 MB.
+_N_LIKELIEST = 20
 
 
 def answered(candidate: Candidate, gold: Ints, labels: Sequence[str], test: Sequence[Example]) -> Answered:
@@ -47,6 +51,37 @@ def confidence(candidate: Candidate, gold: Ints) -> Confidence:
     shown = np.unique(np.linspace(0, len(coverage) - 1, min(len(coverage), _MOST_POINTS)).round().astype(int))
     points = zip(coverage[shown].tolist(), risk[shown].tolist(), strict=True)
     return Confidence(_bins(raw, gold) if raw.size else (), _bins(probs, gold), tuple(points))
+
+
+def rows_jsonl(candidates: Sequence[Candidate], board: Leaderboard, test: Sequence[Example]) -> str:
+    """One line a test row: id, text, label, and every candidate's label and calibrated probabilities.
+
+    Where there are more than 20 labels, only the likeliest 20 of a candidate are given, in the order of the labels.
+    Free text has no probabilities, and where it is no label, its label is null.
+    """
+    labels, measured = board.labels, {entry.name for entry in board.scored}
+    told = {one.name: _likeliest(one) for one in candidates if one.name in measured}
+    lines = []
+    for i, row in enumerate(test):
+        given: dict[str, dict[str, Any]] = {}
+        for name, (chosen, shown, values) in told.items():
+            given[name] = {"label": labels[chosen[i]] if 0 <= chosen[i] < len(labels) else None}
+            if shown is not None and values is not None:
+                pairs = zip(shown[i].tolist(), values[i].tolist(), strict=True)
+                given[name]["probabilities"] = {labels[k]: round(value, 6) for k, value in pairs}
+        value = {"id": row.id, "text": row.text, "label": row.label, "group": row.group, "candidates": given}
+        lines.append(json.dumps(value, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+def _likeliest(candidate: Candidate) -> tuple[Any, Any, Any]:
+    """A candidate's answers (n_test,), and its likeliest labels' positions and probabilities, each (n_test, shown)."""
+    probs = candidate.probs
+    chosen = answers(probs)
+    if candidate.kind == "free":
+        return chosen, None, None
+    shown = np.sort(np.argsort(-probs, axis=1, kind="stable")[:, :_N_LIKELIEST], axis=1)
+    return chosen, shown, np.take_along_axis(probs, shown, axis=1)
 
 
 def _bins(probs: Floats, gold: Ints) -> tuple[Bin, ...]:

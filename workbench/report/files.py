@@ -5,20 +5,17 @@ Puts together what the leaderboard, the run's folders and the renderers make; al
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-import numpy as np
-
 from labelwright.data.task import Example
 from labelwright.files import write_json, write_text
-from labelwright.statistics.metrics import answers
 from workbench.compare.board import Leaderboard, Suspect
 from workbench.compare.candidate import Candidate
+from workbench.compare.details import rows_jsonl
 from workbench.compare.jobs import Comparison
 from workbench.compare.leaderboard import build
 from workbench.compare.noise import suspects
@@ -29,9 +26,6 @@ from workbench.report.stages import chosen_curves, stage_records, steps_by_name
 from workbench.report.table import Table
 from workbench.report.tables import tables
 from workbench.run.session import Session
-
-# How many labels of a row get a probability in rows.jsonl: all of 77 would make a comparison's file of 200 MB.
-_N_LIKELIEST = 20
 
 
 def write_report(
@@ -89,49 +83,18 @@ def mlflow_table(table: Table) -> dict[str, list[str]]:
     return shown
 
 
-def rows_jsonl(candidates: Sequence[Candidate], board: Leaderboard, test: Sequence[Example]) -> str:
-    """One line a test row: id, text, label, and every candidate's label and calibrated probabilities.
-
-    Where there are more than 20 labels, only the likeliest 20 of a candidate are given, in the order of the labels.
-    Free text has no probabilities, and where it is no label, its label is null.
-    """
-    labels, measured = board.labels, {entry.name for entry in board.scored}
-    told = {one.name: _likeliest(one) for one in candidates if one.name in measured}
-    lines = []
-    for i, row in enumerate(test):
-        given: dict[str, dict[str, Any]] = {}
-        for name, (chosen, shown, values) in told.items():
-            given[name] = {"label": labels[chosen[i]] if 0 <= chosen[i] < len(labels) else None}
-            if shown is not None and values is not None:
-                pairs = zip(shown[i].tolist(), values[i].tolist(), strict=True)
-                given[name]["probabilities"] = {labels[k]: round(value, 6) for k, value in pairs}
-        value = {"id": row.id, "text": row.text, "label": row.label, "group": row.group, "candidates": given}
-        lines.append(json.dumps(value, ensure_ascii=False) + "\n")
-    return "".join(lines)
-
-
-def _likeliest(candidate: Candidate) -> tuple[Any, Any, Any]:
-    """A candidate's answers (n_test,), and its likeliest labels' positions and probabilities, each (n_test, shown)."""
-    probs = candidate.probs
-    chosen = answers(probs)
-    if candidate.kind == "free":
-        return chosen, None, None
-    shown = np.sort(np.argsort(-probs, axis=1, kind="stable")[:, :_N_LIKELIEST], axis=1)
-    return chosen, shown, np.take_along_axis(probs, shown, axis=1)
-
-
-def machine() -> str:
-    """What ran this: processor, cores, memory, accelerator if there is one."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    system = f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores, {memory:.0f} GiB"
-    text = f"{system}, Python {platform.python_version()}"
-    import torch
-
-    return f"{text}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else text
-
-
 def train_suspects(work: Session, comparison: Comparison) -> tuple[Suspect, ...]:
     """Train rows whose label the baselines of ``[compare] noise`` doubt together, each answering out of fold."""
     answers = {name: comparison.train_probs(name) for name in comparison.names}
     found = {name: probs for name, probs in answers.items() if probs is not None}
     return suspects("train", work.splits.train, found, work.task.names) if len(found) > 1 else ()
+
+
+def machine() -> str:
+    """What ran this: processor, cores, memory, accelerator if there is one."""
+    import torch
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    system = f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    text = f"{system}, Python {platform.python_version()}"
+    return f"{text}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else text

@@ -24,7 +24,7 @@ from workbench.report.report import Report
 from workbench.report.table import LONGEST, metric
 from workbench.report.tables import tables
 from workbench.report.verdict_words import words
-from workbench.report.wording import megabytes, milliseconds
+from workbench.wording import megabytes, milliseconds
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 # No script, no style sheet, no picture, no frame and no font from anywhere: what the page needs is in it.

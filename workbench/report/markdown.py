@@ -11,7 +11,7 @@ from workbench.report.report import Report
 from workbench.report.table import LONGEST, Cell, Column, Table
 from workbench.report.tables import tables
 from workbench.report.verdict_words import words
-from workbench.report.wording import DASH
+from workbench.wording import DASH
 
 # Our own sentences name candidates, files and labels.
 _LONGEST_SENTENCE = 2000

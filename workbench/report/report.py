@@ -16,6 +16,7 @@ from labelwright.errors import DataError
 from labelwright.settings import NAMES, Range, hints_of, read_value, shown, wrong_type
 from workbench.compare.board import FORMAT, Leaderboard
 from workbench.recipe.fill import unknown_keys
+from workbench.run.folder import RunFolder
 
 # Metric to (step, value) pairs.
 Curves = Mapping[str, tuple[tuple[int, float], ...]]
@@ -109,6 +110,18 @@ class Report(Leaderboard):
             more = f"; and {len(faults) - _N_FAULTS} more" if len(faults) > _N_FAULTS else ""
             raise DataError(f"{where}: {'; '.join(faults[:_N_FAULTS])}{more}: run make compare again")
         return report
+
+
+def read_report(folder: RunFolder) -> Report | None:
+    """A run's newest report; None where there is none, or its files are not all of one comparison.
+
+    Raises
+    ------
+    DataError
+        As ``Report.from_json``.
+    """
+    value = folder.report()
+    return None if value is None else Report.from_json(value, str(folder.path / "report.json"))
 
 
 def _plain(value: Any) -> Any:

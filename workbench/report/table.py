@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import METRICS
-from workbench.report.wording import DASH, parts
+from workbench.wording import DASH, parts
 
 # A candidate's name; a number of ours; a word or name, maybe a user's; a text; one that may be long; something to copy.
 Kind = Literal["candidate", "number", "words", "text", "long", "code"]

@@ -11,7 +11,7 @@ from workbench.report.report import Report
 from workbench.report.tables.costs import costs
 from workbench.report.tables.leaderboard import leaderboard
 from workbench.report.verdict_words import words
-from workbench.report.wording import DASH
+from workbench.wording import DASH
 
 # In order, and those left to the report where a line has no room, the least telling first.
 _SHOWN = (

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from labelwright.statistics.intervals import Interval
 from workbench.compare.board import Entry, Leaderboard
 from workbench.compare.differences import TOLD_APART
 from workbench.compare.verdict import EQUAL, is_untuned, speed
-from workbench.report.wording import listed, megabytes, milliseconds, percent, points, quoted, shortened
+from workbench.wording import listed, megabytes, milliseconds, percent, points, quoted, shortened
 
 
-@dataclass(frozen=True)
-class Words:
-    """The verdict's sentences, each empty where there is nothing to say.
-
-    Attributes
-    ----------
-    winner : str
-        Names the best candidate.
-    caution : str
-        What about the test rows makes every number mean less.
-    others : str
-        How the others stand to the best one.
-    advice : str
-        What to ship.
-    remarks : tuple of str
-        What else there is to say, above all whether the tuned model was worth it.
-    """
+class Words(NamedTuple):
+    """The verdict's sentences, each empty where there is nothing to say: who wins, what makes every number mean less,
+    how the others stand, what to ship, and what else there is, above all whether the tuned model was worth it."""
 
     winner: str
     caution: str
@@ -40,7 +26,7 @@ class Words:
     @property
     def text(self) -> str:
         """The report's first line: all sentences in their order."""
-        return " ".join(one for one in (self.winner, self.caution, self.others, self.advice, *self.remarks) if one)
+        return " ".join(one for one in (*self[:4], *self.remarks) if one)
 
 
 def words(board: Leaderboard) -> Words:

@@ -23,7 +23,6 @@ from typing import Any
 
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.files import read_json, sha256_of_file, write_json, write_text
-from workbench.report.report import Report
 
 # Where recipes' runs are; and beside the runs of a recipe, which share them, its steps and the comparison's results.
 RUNS = Path("runs")
@@ -165,19 +164,14 @@ class RunFolder:
         self.state["compare"] = {"signature": signature, "candidates": dict(candidates), "files": written}
         self.save()
 
-    def report(self) -> Report | None:
-        """The newest comparison's report; None where there is none, or one was cut off while its files were written.
-
-        Raises
-        ------
-        DataError
-            If it is of another version.
-        """
+    def report(self) -> dict[str, Any] | None:
+        """The newest comparison's report; None where there is none, or one was cut off while its files were written."""
         known = self.state.get("compare") or {}
         files = known.get("files") or {}
         if not files or files != self._hashes(files):
             return None
-        return Report.from_json(read_json(self.path / "report.json"), str(self.path / "report.json"))
+        report: dict[str, Any] = read_json(self.path / "report.json")
+        return report
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -13,8 +13,8 @@ from comparison_fakes import make_report
 
 from labelwright.data.task import Example
 from workbench.compare.candidate import Candidate, Kept
+from workbench.compare.details import rows_jsonl
 from workbench.compare.leaderboard import build
-from workbench.report.files import rows_jsonl
 from workbench.report.markdown import markdown
 from workbench.report.plots.captions import MOST_LABELS
 from workbench.report.plots.figures import figures

@@ -20,13 +20,14 @@ from labelwright.errors import BundleError
 from labelwright.statistics.metrics import accuracy
 from workbench.cli import main
 from workbench.compare import score as compare
+from workbench.compare import worker
 from workbench.compare.jobs import open_comparison
 from workbench.compare.measure import free_generation
 from workbench.compare.score import read_test
 from workbench.report.html import html
 from workbench.report.markdown import markdown
 from workbench.report.plots.figures import figures
-from workbench.report.report import Report
+from workbench.report.report import Report, read_report
 from workbench.report.verdict_words import words
 from workbench.run.folder import RunFolder, runs_of
 
@@ -44,7 +45,7 @@ def the_run(workspace: Path) -> Path:
 
 
 def test_the_report_is_read_back_and_its_faces_are_made_of_it(demo_run: Path) -> None:
-    report = RunFolder(demo_run).report()
+    report = read_report(RunFolder(demo_run))
     assert report is not None
     assert report.to_json() == read(demo_run)
     assert (demo_run / "report.md").read_text() == markdown(report)
@@ -63,7 +64,7 @@ def test_a_report_of_another_version_is_refused_in_a_line_and_compared_again(
     said = capsys.readouterr()
     assert "only labelwright-report-4 can be read: run make compare again" in said.out + said.err
     assert main(["compare", "toy.toml"]) == 0
-    assert RunFolder(run.path).report() is not None
+    assert read_report(RunFolder(run.path)) is not None
 
 
 def test_every_candidate_is_there_in_their_order(demo_run: Path) -> None:
@@ -109,7 +110,9 @@ def test_the_first_line_of_the_report_is_the_verdict(demo_run: Path) -> None:
 def test_test_rows_of_one_label_are_said_before_anything_runs_and_in_the_first_lines(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(compare, "read_test", lambda splits: tuple(row for row in splits.test if row.label == "pool"))
+    of_one_label = lambda splits: tuple(row for row in splits.test if row.label == "pool")  # noqa: E731
+    monkeypatch.setattr(compare, "read_test", of_one_label)
+    monkeypatch.setattr(worker, "read_test", of_one_label)
     assert main(["compare", "toy.toml"]) == 0
     warning, said = 'test rows have the label "pool": accuracy here is', capsys.readouterr().out
     assert 0 <= said.index(warning) < said.index("absent is left out"), said

@@ -25,9 +25,10 @@ from labelwright.statistics.intervals import wilson
 from labelwright.statistics.metrics import accuracy, confusion
 from workbench.compare.board import FORMAT, QUALITY, Suspect
 from workbench.compare.candidate import Candidate
+from workbench.compare.details import rows_jsonl
 from workbench.compare.leaderboard import build
 from workbench.progress import Display
-from workbench.report.files import mlflow_table, rows_jsonl
+from workbench.report.files import mlflow_table
 from workbench.report.html import html
 from workbench.report.limits import limits
 from workbench.report.markdown import markdown, markdown_table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from workbench.compare.board import QUALITY
 from workbench.report.report import Report
 from workbench.report.table import CANDIDATE, METRICS, Cell, Column, Table, cells, metrics
-from workbench.report.wording import DASH, number
+from workbench.wording import DASH, number
 
 _TITLE = "Confidence"
 

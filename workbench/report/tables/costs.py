@@ -5,7 +5,7 @@ from __future__ import annotations
 from workbench.progress import duration
 from workbench.report.report import Report
 from workbench.report.table import CANDIDATE, Column, Table, cells
-from workbench.report.wording import DASH, listed, megabytes, milliseconds, number
+from workbench.wording import DASH, listed, megabytes, milliseconds, number
 
 _COLUMNS = (
     Column("what it is", "words"), Column("accuracy %"), Column("ms/row, median"), Column("95th percentile"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from workbench.compare.board import QUALITY, Entry
 from workbench.report.report import Report
 from workbench.report.table import CANDIDATE, LEFT_OUT, METRICS, NOTHING, Cell, Column, Table, cells, metric, metrics
-from workbench.report.wording import megabytes, milliseconds, p_value
+from workbench.wording import megabytes, milliseconds, p_value
 
 # Before calibration only what it changes, and accuracy, which it may change.
 _RAW = ("accuracy", "log_loss", "ece")

@@ -6,7 +6,7 @@ from workbench.compare.board import Entry
 from workbench.compare.differences import TESTED
 from workbench.report.report import Report
 from workbench.report.table import CANDIDATE, METRICS, NOTHING, Cell, Column, Table, metric
-from workbench.report.wording import number, p_value
+from workbench.wording import number, p_value
 
 _LEGEND = """Intervals of differences hold for all candidates together with 95 % (Bonferroni). Accuracy: Bonett and
 Price's interval, exact McNemar test, with groups the exact sign-flip test over them. Macro-F1 and log loss: paired

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.report.report import Report
 from workbench.report.table import Cell, Column, Table, cells
-from workbench.report.wording import plural
+from workbench.wording import plural
 
 _LABEL, _CONFIDENCE, _TEXT, _ID = (
     Column("label", "words"), Column("confidence %"), Column("text", "text"), Column("row", "code")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from workbench.progress import duration
 from workbench.report.report import Report, Stage
 from workbench.report.table import Cell, Column, Table, cells
-from workbench.report.wording import megabytes, told
+from workbench.wording import megabytes, told
 
 _TITLE = "Stages"
 

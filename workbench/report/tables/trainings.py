@@ -18,10 +18,7 @@ def learning(report: Report) -> list[Table]:
     # 0 stands for all rows, so it comes last.
     sizes = sorted({point.per_label for entry in entries for point in entry.curve}, key=lambda n: (n == 0, n))
     rows = [
-        [
-            Cell(entry.name),
-            *(_mean([100 * p.accuracy for p in entry.curve if p.per_label == size]) for size in sizes),
-        ]
+        [Cell(entry.name), *(_mean([100 * p.accuracy for p in entry.curve if p.per_label == size]) for size in sizes)]
         for entry in entries
     ]
     return [
