@@ -20,7 +20,7 @@ from workbench import verbs
 from workbench.cli import main
 from workbench.export import exported
 from workbench.progress import Display
-from workbench.recipe.recipe import read_recipe
+from workbench.recipe.read import read_recipe
 from workbench.run.folder import RunFolder, runs_of
 
 

@@ -24,7 +24,7 @@ from optimizers.calibrate import CalibrateStage, calibration_record
 from workbench.cli import main
 from workbench.compare.jobs import Comparison, open_comparison
 from workbench.compare.score import read_test
-from workbench.recipe.recipe import read_recipe
+from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import read_rows
 from workbench.recipe.splits import read_splits
 from workbench.run.folder import RunFolder, runs_of

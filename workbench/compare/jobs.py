@@ -27,7 +27,8 @@ from labelwright.errors import DataError, LabelwrightError, MissingExtraError, R
 from labelwright.files import read_json, short_hash, write_json
 from optimizers.stage import Stage
 from workbench.compare.candidate import Candidate, CurvePoint, Kept, Kind, Repeat
-from workbench.recipe.recipe import Pipeline, Recipe, read_pipeline, read_recipe
+from workbench.recipe.read import read_recipe
+from workbench.recipe.recipe import Pipeline, Recipe, read_pipeline
 from workbench.recipe.rows import load_out_of_scope, make_splits, read_rows, task_of
 from workbench.recipe.splits import read_splits, split_digest
 from workbench.run.engines import Engines

@@ -77,6 +77,14 @@ class Asked:
         return split_digest(self.splits.for_tuning())
 
 
+class Cost(NamedTuple):
+    """What a step took: seconds of all attempts, bytes at most, cores that others kept busy (``usage.Load``)."""
+
+    seconds: float
+    peak_memory_bytes: int
+    others_busy_cores: float | None
+
+
 @dataclass(frozen=True)
 class Step:
     """A stage in its place, and the folder where it is kept.
@@ -115,10 +123,10 @@ class Step:
         return self._done.is_file()
 
     @property
-    def cost(self) -> dict[str, float | None]:
-        """``seconds`` (of all attempts), ``others_busy_cores`` (see ``usage.Load``) and ``peak_memory_bytes``."""
+    def cost(self) -> Cost:
+        """What it took; only of a step that is done."""
         known = read_json(self._done)
-        return {name: known.get(name) for name in ("seconds", "others_busy_cores", "peak_memory_bytes")}
+        return Cost(known["seconds"], known["peak_memory_bytes"], known["others_busy_cores"])
 
     @property
     def left(self) -> str:
@@ -144,12 +152,12 @@ class Tuned(NamedTuple):
     @property
     def seconds(self) -> float:
         """Of all steps, in whatever process they ran."""
-        return sum(step.cost["seconds"] or 0.0 for step in self.steps)
+        return sum(step.cost.seconds for step in self.steps)
 
     @property
     def others_busy_cores(self) -> float | None:
         """The most of any step."""
-        return most(step.cost.get("others_busy_cores") for step in self.steps)
+        return most(step.cost.others_busy_cores for step in self.steps)
 
 
 # Who records and shows a step while it runs.
@@ -182,7 +190,7 @@ class Steps:
         self._model = model
         self._settings = settings
         self._engines = engines
-        self.peak_memory_bytes: float = 0
+        self.peak_memory_bytes = 0
 
     def plan(self, stages: Sequence[Stage], asked: Asked) -> tuple[Step, ...]:
         """The steps of a pipeline, done or not. Nothing is run and no model is loaded."""
@@ -253,11 +261,10 @@ class Steps:
                 numbers = {f"dev.{key}": one for key, one in bundle.report.items() if isinstance(one, (int, float))}
                 tracker.metrics(numbers)
                 save(bundle, step.bundle)
-            cost: dict[str, float] = {"seconds": round(clock.seconds, 2), "peak_memory_bytes": peak_memory_bytes()}
-            self.peak_memory_bytes = max(self.peak_memory_bytes, cost["peak_memory_bytes"])
-            tracker.metrics(cost)
-            about = {**cost, "others_busy_cores": load.others_busy_cores, "bundle": folder_digest(step.bundle)}
-            write_json(step.folder / "done.json", about)
+            cost = Cost(round(clock.seconds, 2), peak_memory_bytes(), load.others_busy_cores)
+            self.peak_memory_bytes = max(self.peak_memory_bytes, cost.peak_memory_bytes)
+            tracker.metrics({"seconds": cost.seconds, "peak_memory_bytes": cost.peak_memory_bytes})
+            write_json(step.folder / "done.json", {**cost._asdict(), "bundle": folder_digest(step.bundle)})
 
     def _untuned(self, style: Style) -> Bundle:
         weights = Base(self._model)

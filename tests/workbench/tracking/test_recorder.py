@@ -164,7 +164,7 @@ def test_a_failing_write_is_told_once_and_does_not_end_the_run(
     from mlflow.exceptions import MlflowException
 
     from workbench.progress import Display
-    from workbench.recipe.recipe import read_recipe
+    from workbench.recipe.read import read_recipe
     from workbench.run.folder import RunFolder
     from workbench.tracking import entries
     from workbench.tracking.entries import PARENT

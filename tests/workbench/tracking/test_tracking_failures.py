@@ -22,7 +22,7 @@ from workbench_fakes import FakeGepa
 
 from workbench.cli import main
 from workbench.progress import Display
-from workbench.recipe.recipe import read_recipe
+from workbench.recipe.read import read_recipe
 from workbench.run.folder import RunFolder
 from workbench.run.steps import Step
 from workbench.tracking import entries
