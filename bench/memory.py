@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.timing import Measurement, Side
 from labelwright.errors import LabelwrightError
-from workbench.recipe.recipe import read_recipe
+from workbench.recipe.read import read_recipe
 from workbench.run.folder import RUNS, RunFolder, runs_of
 
 # Memory follows the batches and the model, not how many steps there are: two steps of GRPO, a glance of GEPA.

@@ -26,7 +26,7 @@ from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError, LabelwrightError
 from labelwright.statistics.proportions import share_interval
 from workbench.progress import silence_libraries
-from workbench.recipe.recipe import read_recipe
+from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import make_splits, read_rows
 from workbench.run.folder import RUNS
 from workbench.wording import percent

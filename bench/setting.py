@@ -13,7 +13,7 @@ from labelwright.decide import render_rows
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt, Rendered
-from workbench.recipe.recipe import read_recipe
+from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import make_splits, read_rows, task_of
 from workbench.run.folder import RUNS, runs_of
 

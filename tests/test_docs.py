@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.recipe.recipe import STAGES, TABLES, read_recipe
+from workbench.recipe.read import read_recipe
+from workbench.recipe.recipe import STAGES, TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "data" / "homeowner" / "README.md"]

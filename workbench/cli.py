@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from workbench.recipe.recipe import read_recipe
+    from workbench.recipe.read import read_recipe
 
     recipe = read_recipe(options.recipe, whole=options.verb != "dashboard")
     from workbench import verbs

@@ -180,8 +180,9 @@ def _compared(session: Session, comparison: Comparison, name: str, candidate: st
     report = read_report(session.folder)
     if report is None or name not in comparison.names:
         return None
-    place = comparison.place(comparison.jobs(name)[0])
-    if session.folder.state["compare"]["candidates"].get(name) != place.name:
+    job = comparison.jobs(name)[0]
+    place = comparison.place(job)
+    if session.folder.state["compare"]["candidates"].get(name) != place.name or comparison.result(job) is None:
         return None
     found = report.entry(name)
     if found.failed:

@@ -8,7 +8,7 @@ import pytest
 
 from bench import memory
 from labelwright.errors import LabelwrightError
-from workbench.recipe.recipe import read_recipe
+from workbench.recipe.read import read_recipe
 
 
 def test_memory_is_read_off_the_newest_finished_run(recipe, tmp_path, monkeypatch):

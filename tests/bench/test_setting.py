@@ -1,7 +1,7 @@
 """What every measurement runs on."""
 
 from bench.setting import open_setting
-from workbench.recipe.recipe import read_recipe
+from workbench.recipe.read import read_recipe
 
 
 def test_rows_come_from_train_and_dev_only(recipe):

@@ -83,7 +83,7 @@ def test_wrong_arguments_are_one_line(capsys):
 def test_both_programs_turn_any_exception_into_one_line(module, tmp_path):
     """A fault planted in what they call, as it would be for a stranger: a program of its own."""
     arguments = {"labelwright.cli": ["check", "nowhere"], "workbench": ["demo", "nowhere.toml"]}[module]
-    planted = {"labelwright.cli": "labelwright.bundle.store", "workbench": "workbench.recipe.recipe"}[module]
+    planted = {"labelwright.cli": "labelwright.bundle.store", "workbench": "workbench.recipe.read"}[module]
     name = {"labelwright.cli": "verify", "workbench": "read_recipe"}[module]
     program = (
         f"import importlib, sys\nplanted = importlib.import_module({planted!r})\n"

@@ -25,7 +25,7 @@ from workbench.cli import main
 from workbench.compare.jobs import Comparison, open_comparison
 from workbench.compare.score import score_candidates
 from workbench.progress import Display
-from workbench.recipe.recipe import read_recipe
+from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import read_rows
 from workbench.run.choose import new_run
 from workbench.run.folder import runs_of

@@ -27,7 +27,8 @@ from labelwright.errors import DataError, LabelwrightError, MissingExtraError, R
 from labelwright.files import read_json, short_hash, write_json
 from optimizers.stage import Stage
 from workbench.compare.candidate import Candidate, CurvePoint, Kept, Kind, Repeat
-from workbench.recipe.recipe import Pipeline, Recipe, read_pipeline, read_recipe
+from workbench.recipe.read import read_recipe
+from workbench.recipe.recipe import Pipeline, Recipe, read_pipeline
 from workbench.recipe.rows import load_out_of_scope, make_splits, read_rows, task_of
 from workbench.recipe.splits import read_splits, split_digest
 from workbench.run.engines import Engines
@@ -273,9 +274,11 @@ class Comparison:
         return self.root / job.candidate / self.key(job)
 
     def result(self, job: Job) -> dict[str, Any] | None:
-        """What a job left, or None."""
+        """What a job left; None where it left nothing, or its last stage was run again since."""
         path = self.place(job).with_suffix(".json")
-        return read_json(path) if path.is_file() else None
+        found: dict[str, Any] | None = read_json(path) if path.is_file() else None
+        again = found and any(step.left not in ("", found["made_from"]) for step in self.steps(job)[-1:])
+        return None if again else found
 
     def missing(self, name: str) -> list[Job]:
         """Jobs of a candidate without a result."""

@@ -63,7 +63,7 @@ def write_report(
     for candidate in candidates:
         if not candidate.failed:
             test_metrics = {name: one.value for name, one in board.entry(candidate.name).test.items()}
-            step = next(reversed(comparison.steps(comparison.jobs(candidate.name)[0])), None)
+            (step,) = comparison.steps(comparison.jobs(candidate.name)[0])[-1:] or [steps.get(candidate.step or "")]
             work.tracking.candidate(candidate, test_metrics, step)
 
 

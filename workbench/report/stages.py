@@ -58,8 +58,8 @@ def stage_records(steps: dict[str, Step]) -> list[Stage]:
             Stage(
                 folder=name,
                 stage=step.stage.name,
-                seconds=cost["seconds"],
-                peak_memory_bytes=cost.get("peak_memory_bytes"),
+                seconds=cost.seconds,
+                peak_memory_bytes=cost.peak_memory_bytes,
                 dev={key: one for key, one in numbers.items() if math.isfinite(one)},
                 decided=decided,
             )

@@ -107,7 +107,7 @@ class Session:
             self.tracking.kept(step)
         else:
             self.steps.run(_tuning(stages), self._asked, self._opened)
-        self.folder.end_step(record, step.cost)
+        self.folder.end_step(record, step.cost._asdict())
 
     def drop_stale(self) -> None:
         """Forget steps that are not what recipe, models and code would make now, and those that were built on them."""

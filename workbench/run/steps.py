@@ -29,7 +29,7 @@ from labelwright.data.task import Splits, Task
 from labelwright.decide import probabilities
 from labelwright.engines.protocol import Engine
 from labelwright.engines.settings import BACKENDS, EngineSettings
-from labelwright.files import read_json, short_hash, write_json
+from labelwright.files import folder_digest, read_json, short_hash, write_json
 from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration
@@ -77,6 +77,14 @@ class Asked:
         return split_digest(self.splits.for_tuning())
 
 
+class Cost(NamedTuple):
+    """What a step took: seconds of all attempts, bytes at most, cores that others kept busy (``usage.Load``)."""
+
+    seconds: float
+    peak_memory_bytes: int
+    others_busy_cores: float | None
+
+
 @dataclass(frozen=True)
 class Step:
     """A stage in its place, and the folder where it is kept.
@@ -115,10 +123,15 @@ class Step:
         return self._done.is_file()
 
     @property
-    def cost(self) -> dict[str, Any]:
-        """``seconds`` (of all attempts), ``others_busy_cores`` (see ``usage.Load``) and ``peak_memory_bytes``."""
-        cost: dict[str, Any] = read_json(self._done)
-        return cost
+    def cost(self) -> Cost:
+        """What it took; only of a step that is done."""
+        known = read_json(self._done)
+        return Cost(known["seconds"], known["peak_memory_bytes"], known["others_busy_cores"])
+
+    @property
+    def left(self) -> str:
+        """A digest of the bundle that it left: run again, a stage that asks a hosted model may leave another."""
+        return str(read_json(self._done)["bundle"]) if self.is_done else ""
 
     def drop(self) -> None:
         """Remove it: first what makes it count, so that no half of it is taken for the whole."""
@@ -139,12 +152,12 @@ class Tuned(NamedTuple):
     @property
     def seconds(self) -> float:
         """Of all steps, in whatever process they ran."""
-        return sum(float(step.cost["seconds"]) for step in self.steps)
+        return sum(step.cost.seconds for step in self.steps)
 
     @property
     def others_busy_cores(self) -> float | None:
         """The most of any step."""
-        return most(step.cost.get("others_busy_cores") for step in self.steps)
+        return most(step.cost.others_busy_cores for step in self.steps)
 
 
 # Who records and shows a step while it runs.
@@ -177,7 +190,7 @@ class Steps:
         self._model = model
         self._settings = settings
         self._engines = engines
-        self.peak_memory_bytes: float = 0
+        self.peak_memory_bytes = 0
 
     def plan(self, stages: Sequence[Stage], asked: Asked) -> tuple[Step, ...]:
         """The steps of a pipeline, done or not. Nothing is run and no model is loaded."""
@@ -233,8 +246,8 @@ class Steps:
             # A step's peak is its own where the system can tell: not that of the steps before it in this process.
             forget_peak_memory()
             settings = settings_of(step.stage)
-            about = {"name": step.name, "stage": step.stage.name, "settings": settings, "parent": step.parent}
-            write_json(step.folder / "step.json", {**about, "seed": asked.seed, "rows": asked.rows})
+            made_of = {"name": step.name, "stage": step.stage.name, "settings": settings, "parent": step.parent}
+            write_json(step.folder / "step.json", {**made_of, "seed": asked.seed, "rows": asked.rows})
             with Clock(step.folder / "clock.json") as clock, Load(before_s=0) as load:
                 tracker.params(settings)
                 work = step.folder / "work"
@@ -248,10 +261,10 @@ class Steps:
                 numbers = {f"dev.{key}": one for key, one in bundle.report.items() if isinstance(one, (int, float))}
                 tracker.metrics(numbers)
                 save(bundle, step.bundle)
-            cost: dict[str, float] = {"seconds": round(clock.seconds, 2), "peak_memory_bytes": peak_memory_bytes()}
-            self.peak_memory_bytes = max(self.peak_memory_bytes, cost["peak_memory_bytes"])
-            tracker.metrics(cost)
-            write_json(step.folder / "done.json", {**cost, "others_busy_cores": load.others_busy_cores})
+            cost = Cost(round(clock.seconds, 2), peak_memory_bytes(), load.others_busy_cores)
+            self.peak_memory_bytes = max(self.peak_memory_bytes, cost.peak_memory_bytes)
+            tracker.metrics({"seconds": cost.seconds, "peak_memory_bytes": cost.peak_memory_bytes})
+            write_json(step.folder / "done.json", {**cost._asdict(), "bundle": folder_digest(step.bundle)})
 
     def _untuned(self, style: Style) -> Bundle:
         weights = Base(self._model)

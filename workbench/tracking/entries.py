@@ -59,7 +59,7 @@ def kept_step(step: Step) -> list[Entry]:
     known = read_json(step.folder / "step.json")
     tags = {"stage": known["stage"], "kept": "true"}
     made = [run(step.key, step.name, tags), params(step.key, known["settings"])]
-    return [*made, *metrics(step.key, {name: one for name, one in step.cost.items() if one is not None})]
+    return [*made, *metrics(step.key, {name: one for name, one in step.cost._asdict().items() if one is not None})]
 
 
 class StepTracker:

@@ -24,7 +24,8 @@ from workbench.compare.jobs import CandidateFailedError, Comparison, Job, fewer_
 from workbench.compare.score import score_candidates, signature
 from workbench.compare.worker import run_jobs
 from workbench.progress import Display
-from workbench.recipe.recipe import read_pipeline, read_recipe
+from workbench.recipe.read import read_recipe
+from workbench.recipe.recipe import read_pipeline
 from workbench.recipe.rows import read_rows
 from workbench.run.choose import new_run
 from workbench.run.folder import RunBusyError, RunFolder, locked, runs_of

@@ -9,7 +9,7 @@ import workbench_fakes
 
 from labelwright.errors import RecipeError
 from workbench.recipe import recipe as recipes
-from workbench.recipe.recipe import read_recipe
+from workbench.recipe.read import read_recipe
 
 ROOT = Path(__file__).parents[3]
 MINIMAL = '[data]\npath = "rows.jsonl"\n[task]\ninstructions = "Name the topic."\n'

@@ -15,7 +15,8 @@ import pytest
 
 from labelwright.errors import RecipeError
 from workbench.cli import main
-from workbench.recipe.recipe import STAGES, TABLES, _stage_class, own_candidates, read_pipeline, read_recipe
+from workbench.recipe.read import read_recipe
+from workbench.recipe.recipe import STAGES, TABLES, own_candidates, read_pipeline, stage_class
 
 ROOT = Path(__file__).parents[3]
 DATA = '[data]\npath = "rows.jsonl"\n'
@@ -36,11 +37,11 @@ WRONG = {
 }  # fmt: skip
 
 TABLE_KEYS = [(table, one.name) for table, cls in TABLES.items() for one in fields(cls)]
-STAGE_KEYS = [(stage, one.name) for stage in STAGES for one in fields(_stage_class(stage))]
+STAGE_KEYS = [(stage, one.name) for stage in STAGES for one in fields(stage_class(stage))]
 
 
 def kind_of(table: str, key: str) -> Any:
-    hint = get_type_hints(TABLES.get(table) or _stage_class(table))[key]
+    hint = get_type_hints(TABLES.get(table) or stage_class(table))[key]
     return next(
         (kind for kind in (bool, int, float, str) if hint is kind), tuple if get_origin(hint) is tuple else None
     ) or (Mapping if "Mapping" in str(hint) else str)

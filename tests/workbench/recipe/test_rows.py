@@ -14,7 +14,8 @@ from rows import find_leaks
 
 from labelwright.data.task import Example
 from labelwright.errors import DataError
-from workbench.recipe.recipe import DataTable, SplitTable, read_recipe
+from workbench.recipe.read import read_recipe
+from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.rows import (
     load_out_of_scope,
     load_rows,

@@ -21,7 +21,8 @@ from workbench.compare import worker as candidate_process
 from workbench.compare.jobs import CandidateFailedError, Comparison, Job, comparison_of, is_lasting, open_comparison
 from workbench.compare.score import score_candidates
 from workbench.progress import Display
-from workbench.recipe.recipe import read_pipeline, read_recipe
+from workbench.recipe.read import read_recipe
+from workbench.recipe.recipe import read_pipeline
 from workbench.recipe.rows import read_rows
 from workbench.run.choose import new_run
 from workbench.run.engines import Engines

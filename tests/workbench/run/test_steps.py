@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import workbench_fakes
 
-from workbench.recipe.recipe import read_recipe
+from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import make_splits, read_rows, task_of
 from workbench.run.engines import Engines
 from workbench.run.folder import RunBusyError, locked
@@ -53,7 +53,7 @@ def test_what_pipelines_share_is_run_once(world: World) -> None:
     one, other = world.run("sft", "grpo"), world.run("sft", "gepa")
     assert world.ran == ["sft", "sft+grpo", "sft+gepa"]
     assert one.steps[0] == other.steps[0]
-    assert one.seconds >= one.steps[0].cost["seconds"]
+    assert one.seconds >= one.steps[0].cost.seconds
     again = World()
     assert again.run("sft", "grpo").bundle == one.bundle
     assert again.ran == [], "another process finds the work done"
