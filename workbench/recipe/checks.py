@@ -113,7 +113,7 @@ def _reward_fault(stage: Any, names: Any) -> str:
 
 
 def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
-    from baselines import BASELINES, OF_CHOICES
+    from baselines import BASELINES, needs
     from baselines.settings import read_settings
 
     table, by_row = recipe.baselines, bool(recipe.data.choices)
@@ -121,10 +121,9 @@ def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
         for fault in unknown_keys(table.names, BASELINES, "baseline"):
             yield "baselines", f"names: {fault}"
         for name in table.names:
-            if name in BASELINES and name != "majority" and (name in OF_CHOICES) != by_row and by_row:
-                yield "baselines", f"names: {name} needs labels that all rows share, and rows bring their own choices"
-            elif name in OF_CHOICES and not by_row:
-                yield "baselines", f"names: {name} needs rows with their own choices, and [data] choices is not set"
+            if name in BASELINES and (missing := needs(name, by_row)):
+                found = "rows bring their own choices" if by_row else "[data] choices is not set"
+                yield "baselines", f"names: {name} needs {missing}, and {found}"
         if "minilm-nearest-description" in table.names and not any(one.description for one in recipe.task.labels):
             yield (
                 "baselines",
