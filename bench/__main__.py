@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.results_page import page, shown
+from bench.timing import Measurement, seconds_of
 from labelwright.errors import LabelwrightError
 from labelwright.files import read_json, write_json
 from workbench.progress import duration, silence_libraries
 
 if TYPE_CHECKING:
     from bench.setting import Setting
-    from bench.timing import Measurement
 
 # Where each part is, in the order in which they run. The one that may start a demo of its own comes before a model is
 # loaded here, and those that start processes before this one has grown.
@@ -34,12 +34,12 @@ PARTS = {
     "score_vs_vllm": "bench.scoring.vllm:score_vs_vllm",
     "flop_share": "bench.scoring.flops:flop_share",
     "latency": "bench.scoring.packing:latency",
-    "labels_77_vs_18": "bench.labels:labels_77_vs_18",
-    "codes_151_vs_18": "bench.labels:codes_151_vs_18",
+    "labels_77_vs_18": "bench.scoring.labels:labels_77_vs_18",
+    "codes_151_vs_18": "bench.scoring.labels:codes_151_vs_18",
     "expansion": "bench.scoring.packing:expansion",
     "expansion_tuned": "bench.scoring.packing:expansion_tuned",
-    "expansion_77": "bench.labels:expansion_77",
-    "expansion_151": "bench.labels:expansion_151",
+    "expansion_77": "bench.scoring.labels:expansion_77",
+    "expansion_151": "bench.scoring.labels:expansion_151",
     "coalescing": "bench.scoring.coalescing:coalescing",
     "grpo_step_vs_trl": "bench.training.grpo_step:grpo_step_vs_trl",
     "grpo_step_growth": "bench.training.grpo_step:grpo_step_growth",
@@ -85,7 +85,6 @@ def run(recipe: Path, parts: Sequence[str], out: Path, *, quick: bool, console: 
         Other parts keep what ``out`` says of them.
     """
     from bench.machine import machine_facts
-    from bench.timing import seconds_of
 
     machine = machine_facts()
     results: dict[str, Any] = {"machine": machine, "recipe": str(recipe), "quick": quick, "measurements": {}}

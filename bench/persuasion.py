@@ -28,8 +28,8 @@ from labelwright.statistics.proportions import share_interval
 from workbench.progress import silence_libraries
 from workbench.recipe.recipe import read_recipe
 from workbench.recipe.rows import make_splits, read_rows
-from workbench.report.wording import percent
 from workbench.run.folder import RUNS
+from workbench.wording import percent
 
 SEED = 0
 # What a row says at its end; {label} is the label that it asks for.

@@ -1,1 +1,6 @@
-"""Loads a bundle and answers. What ships: tuning lives in the folders beside this one and is never imported here."""
+"""Loads a bundle and answers: this folder is what ships, as a wheel.
+
+Owns everything between a row and its label: reading rows, writing prompts, scoring options, calibrated probabilities,
+and the files of a bundle. People reach it through ``labelwright.cli`` and ``labelwright.classifier``; the folders
+beside it import it. It never imports them, nor any library that tunes or tracks (dspy, gepa, trl, mlflow).
+"""

@@ -23,6 +23,9 @@ from labelwright.errors import RecipeError
 LARGEST = 2**31 - 1
 _SHOWN = 60
 
+# Value, annotation, name and faults so far, to the value as it is wanted.
+Reader = Callable[[Any, Any, str, list[str]], Any]
+
 
 @dataclass(frozen=True)
 class Range:
@@ -144,34 +147,41 @@ def hints_of(cls: type) -> Mapping[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 
-def read_value(value: Any, hint: Any, name: str, faults: list[str]) -> Any:
-    """The value as the annotation wants it; what is wrong with it is added to ``faults``, with the name in front."""
+def read_value(value: Any, hint: Any, name: str, faults: list[str], read_plain: Reader | None = None) -> Any:
+    """The value as the annotation wants it; what is wrong with it is added to ``faults``, with the name in front.
+
+    Parameters
+    ----------
+    read_plain : function of the same value, hint, name and faults, optional
+        Reads what is no union, list or table. By default what a setting may be.
+    """
+    plain = read_plain or _read_plain
     origin, arguments = get_origin(hint), get_args(hint)
     before = len(faults)
     if origin is Annotated:
-        value = read_value(value, arguments[0], name, faults)
+        value = read_value(value, arguments[0], name, faults, plain)
         if len(faults) == before and value is not None:
             found = next((said for one in arguments[1:] if (said := one.fault(value))), "")
             if found:
                 faults.append(f"{name} = {shown(value)}: expected {found}")
         return value
     if hint is Any:
-        return _read_any(value, name, faults)
+        return _read_any(value, name, faults, plain)
     if origin is Literal:
         if not (value in arguments and type(value) in {type(one) for one in arguments}):
             faults.append(f"{name} = {shown(value)}: expected one of {', '.join(map(repr, arguments))}")
         return value
     if origin in (Union, types.UnionType):
-        return _read_union(value, arguments, name, faults)
+        return _read_union(value, arguments, name, faults, plain)
     if origin in (tuple, list) or hint in (tuple, list):
-        return _read_sequence(value, hint, name, faults)
+        return _read_sequence(value, hint, name, faults, plain)
     if isinstance(origin or hint, type) and issubclass(origin or hint, Mapping):
         if not isinstance(value, Mapping):
-            faults.append(_wrong_type(name, value, "a table"))
+            faults.append(wrong_type(name, value, "a table"))
             return value
         inner = arguments[1] if len(arguments) == 2 else Any
-        return {key: read_value(one, inner, f"{name}.{key}", faults) for key, one in value.items()}
-    return _read_plain(value, hint, name, faults)
+        return {key: read_value(one, inner, f"{name}.{key}", faults, plain) for key, one in value.items()}
+    return plain(value, hint, name, faults)
 
 
 def shown(value: Any) -> str:
@@ -185,7 +195,7 @@ def _read_plain(value: Any, hint: Any, name: str, faults: list[str]) -> Any:
         value = float(value) if abs(value) <= LARGEST else math.inf
     # TOML's true is also a Python int: a switch is not a number.
     if not (type(value) is hint or (isinstance(value, hint) and not isinstance(value, bool))):
-        faults.append(_wrong_type(name, value, NAMES.get(hint, getattr(hint, "__name__", str(hint)))))
+        faults.append(wrong_type(name, value, NAMES.get(hint, getattr(hint, "__name__", str(hint)))))
     elif hint is float and not math.isfinite(value):
         faults.append(f"{name} = {value}: expected a finite number")
     elif hint is int and abs(value) > LARGEST:
@@ -195,55 +205,56 @@ def _read_plain(value: Any, hint: Any, name: str, faults: list[str]) -> Any:
     return value
 
 
-def _read_any(value: Any, name: str, faults: list[str]) -> Any:
-    """A value whose type is checked elsewhere: held to what no setting may be."""
+def _read_any(value: Any, name: str, faults: list[str], plain: Reader) -> Any:
+    """A value whose type is checked elsewhere: held to what no value may be."""
     if isinstance(value, Mapping):
-        return {key: _read_any(one, f"{name}.{key}", faults) for key, one in value.items()}
+        return {key: _read_any(one, f"{name}.{key}", faults, plain) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_read_any(one, f"{name}[{number}]", faults) for number, one in enumerate(value)]
+        return [_read_any(one, f"{name}[{number}]", faults, plain) for number, one in enumerate(value)]
     for kind in (bool, str, int, float):
         if isinstance(value, kind):
-            return _read_plain(value, kind, name, faults)
+            return plain(value, kind, name, faults)
     if value is not None:
-        faults.append(_wrong_type(name, value, "a text, a number, true or false, a list or a table"))
+        faults.append(wrong_type(name, value, "a text, a number, true or false, a list or a table"))
     return value
 
 
-def _read_union(value: Any, arguments: tuple[Any, ...], name: str, faults: list[str]) -> Any:
+def _read_union(value: Any, arguments: tuple[Any, ...], name: str, faults: list[str], plain: Reader) -> Any:
     kinds = [one for one in arguments if one is not type(None)]
     if value is None and len(kinds) < len(arguments):
         return None
     for kind in kinds:
         own: list[str] = []
-        read = read_value(value, kind, name, own)
+        read = read_value(value, kind, name, own, plain)
         if not own:
             return read
     if len(kinds) == 1:
         faults.extend(own)
     else:
-        faults.append(_wrong_type(name, value, " or ".join(NAMES.get(one, str(one)) for one in kinds)))
+        faults.append(wrong_type(name, value, " or ".join(NAMES.get(one, str(one)) for one in kinds)))
     return value
 
 
-def _read_sequence(value: Any, hint: Any, name: str, faults: list[str]) -> Any:
+def _read_sequence(value: Any, hint: Any, name: str, faults: list[str], plain: Reader) -> Any:
     if not isinstance(value, (list, tuple)):
-        faults.append(_wrong_type(name, value, "a list"))
+        faults.append(wrong_type(name, value, "a list"))
         return value
     arguments, kind = get_args(hint), get_origin(hint) or hint
     if not arguments:
-        return tuple(_read_any(value, name, faults))
+        return tuple(_read_any(value, name, faults, plain))
     if kind is tuple and arguments[-1] is not Ellipsis:
         if len(value) != len(arguments):
-            faults.append(_wrong_type(name, value, f"a list of {len(arguments)} values"))
+            faults.append(wrong_type(name, value, f"a list of {len(arguments)} values"))
             return value
         kinds = list(arguments)
     else:
         kinds = [arguments[0]] * len(value)
-    read = [read_value(one, kinds[number], f"{name}[{number}]", faults) for number, one in enumerate(value)]
+    read = [read_value(one, kinds[number], f"{name}[{number}]", faults, plain) for number, one in enumerate(value)]
     return kind(read)
 
 
-def _wrong_type(name: str, value: Any, expected: str) -> str:
+def wrong_type(name: str, value: Any, expected: str) -> str:
+    """What to say of a value of another type than expected."""
     return f"{name} = {shown(value)}: expected {expected}, found {NAMES.get(type(value), 'something else')}"
 
 

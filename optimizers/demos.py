@@ -28,7 +28,7 @@ class DemosStage:
     Attributes
     ----------
     per_label : tuple of int, each above 0
-        Numbers of examples a label that are tried; none is always among the candidates.
+        Numbers of examples a label that are tried; none is always tried as well.
     draws : int
         Random draws tried of each number, beside the typical rows.
     token_budget : int
@@ -58,13 +58,11 @@ class DemosStage:
         context.tracker.params(asdict(self))
         if not splits.train:
             raise DataError("the train split is empty: there are no rows to take examples from")
-        candidates = self._candidates(bundle.prompt, splits.train, context.seed)
-        choice = choose_prompt(bundle, candidates, splits.dev, context, self.token_budget)
+        prompts = self._prompts(bundle.prompt, splits.train, context.seed)
+        choice = choose_prompt(bundle, prompts, splits.dev, context, self.token_budget)
         return with_choice(bundle, choice, self.name, asdict(self), context)
 
-    def _candidates(
-        self, prompt: Prompt, train: Sequence[Example], seed: int
-    ) -> Iterator[tuple[dict[str, Any], Prompt]]:
+    def _prompts(self, prompt: Prompt, train: Sequence[Example], seed: int) -> Iterator[tuple[dict[str, Any], Prompt]]:
         """Prompts with more and more examples; the typical ones first."""
         typical = typical_rows(train, self.encoder)
         for k in sorted(set(self.per_label)):
@@ -85,11 +83,9 @@ def typical_rows(rows: Sequence[Example], encoder: str) -> dict[str, list[Exampl
         vectors = opened.embed([row.text for row in own], remember=True)
         nearness = vectors @ vectors.mean(axis=0)
         order = [own[i] for i in np.argsort(-nearness, kind="stable")]
-        first_of_group: dict[str, Example] = {}
-        for row, key in zip(order, group_keys(order), strict=True):
-            first_of_group.setdefault(key, row)
-        fresh = list(first_of_group.values())
-        ranked[label] = [*fresh, *(row for row in order if row not in fresh)]
+        groups = group_keys(order)
+        again = [group in groups[:place] for place, group in enumerate(groups)]
+        ranked[label] = [order[i] for i in np.argsort(again, kind="stable")]
     return ranked
 
 

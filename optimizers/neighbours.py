@@ -26,7 +26,7 @@ class NeighboursStage:
     Attributes
     ----------
     k : tuple of int, each above 0
-        Numbers of examples that are tried; none is always among the candidates.
+        Numbers of examples that are tried; none is always tried as well.
     token_budget : int
         The most tokens that a prompt may have, row included, on average over dev.
     encoder : str
@@ -63,9 +63,9 @@ class NeighboursStage:
         pool = tuple((row.text, row.label) for row in splits.train)
         number: dict[str, int] = {}
         groups = tuple(number.setdefault(key, len(number)) for key in group_keys(splits.train))
-        candidates = [
+        prompts = [
             ({"k": k}, replace(bundle.prompt, neighbours=Neighbours(pool, k, self.encoder, groups)))
             for k in sorted(set(self.k))
         ]
-        choice = choose_prompt(bundle, candidates, splits.dev, context, self.token_budget)
+        choice = choose_prompt(bundle, prompts, splits.dev, context, self.token_budget)
         return with_choice(bundle, choice, self.name, asdict(self), context)

@@ -25,8 +25,8 @@ from labelwright.data.task import Example, Splits
 from labelwright.errors import DataError, RecipeError
 from labelwright.settings import Choice, Range, check
 from labelwright.statistics.calibration import Calibration
-from labelwright.statistics.metrics import Floats, accuracy, log_loss
-from optimizers.scores import gold_of, kept_scores
+from labelwright.statistics.metrics import Floats
+from optimizers.scores import dev_numbers, gold_of, kept_scores, rank
 from optimizers.stage import StageContext
 
 SOURCES = ("train", "content_free")
@@ -76,15 +76,15 @@ class PriorStage:
         sources = [source for source in SOURCES if source != "content_free" or not by_row]
         sources = sources if self.source == "dev" else [self.source]
         scores, gold = kept_scores(plain, splits.dev, context, "dev"), gold_of(bundle, splits.dev)
-        dev = {"none": _dev_numbers(bundle.calibration.apply(scores), gold)}
+        dev = {"none": dev_numbers(bundle.calibration.apply(scores), gold)}
         fitted: dict[str, Calibration] = {"none": bundle.calibration}
         for source in sources:
             bias = prior_bias(self._prior(source, plain, splits.train, context))
             fitted[source] = replace(plain.calibration, bias=tuple(bias.tolist()))
-            dev[source] = _dev_numbers(fitted[source].apply(scores), gold)
+            dev[source] = dev_numbers(fitted[source].apply(scores), gold)
             context.tracker.metrics({f"prior.dev_{key}_{source}": value for key, value in dev[source].items()})
         tried = fitted if self.source == "dev" else sources
-        best = max(tried, key=lambda source: (dev[source]["accuracy"], -dev[source]["log_loss"]))
+        best = max(tried, key=lambda source: rank(dev[source]))
         context.tracker.progress(1, 1, f"dev {dev[best]['accuracy']:.3f}")
         entry: dict[str, Any] = {
             "stage": self.name,
@@ -122,7 +122,3 @@ def prior_bias(prior: Floats) -> Floats:
     """
     bias = -np.log(np.maximum(prior, _LEAST_PROBABILITY))
     return bias - bias.mean()
-
-
-def _dev_numbers(probs: Floats, gold: np.ndarray) -> dict[str, float]:
-    return {"accuracy": float(accuracy(probs, gold)), "log_loss": float(log_loss(probs, gold))}

@@ -18,10 +18,13 @@ from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
-from labelwright.statistics.metrics import Floats, Ints, accuracy, log_loss
+from labelwright.statistics.metrics import Floats, Ints
 from optimizers.prior import prior_bias
-from optimizers.scores import gold_of, kept_scores
+from optimizers.scores import dev_numbers, gold_of, kept_scores, rank
 from optimizers.stage import StageContext
+
+# Ends the names of numbers of probabilities with the prior removed.
+_EVEN = "_prior_removed"
 
 
 @dataclass(frozen=True)
@@ -44,17 +47,17 @@ class Choice:
 
 def choose_prompt(
     bundle: Bundle,
-    candidates: Iterable[tuple[Mapping[str, Any], Prompt]],
+    prompts: Iterable[tuple[Mapping[str, Any], Prompt]],
     dev: Sequence[Example],
     context: StageContext,
     token_budget: int,
 ) -> Choice:
-    """The candidate that is best on dev, or the bundle's own prompt.
+    """The prompt that is best on dev, which may be the bundle's own.
 
     Parameters
     ----------
-    candidates : iterable of (mapping, Prompt)
-        What to say of each prompt, and the prompt; earlier ones win a tie.
+    prompts : iterable of (mapping, Prompt)
+        What to say of each, and the prompt; earlier ones win a tie, the bundle's own before all.
     token_budget : int
         The most tokens that a prompt may have, row included, on average over dev.
 
@@ -68,14 +71,14 @@ def choose_prompt(
     gold, engine = gold_of(bundle, dev), context.open_engine(bundle.weights)
     tried: list[dict[str, Any]] = []
     best, best_prompt = 0, bundle.prompt
-    for number, (about, prompt) in enumerate([({"k": 0}, bundle.prompt), *candidates]):
+    for number, (about, prompt) in enumerate([({"k": 0}, bundle.prompt), *prompts]):
         tokens = mean_tokens(prompt, dev, engine)
         tried.append({**about, "prompt_tokens": round(tokens)})
         if number and tokens > token_budget:
             continue
         scores = kept_scores(replace(bundle, prompt=prompt), dev, context, f"dev_{number}")
-        tried[-1] |= dev_numbers(scores, gold)
-        if number and _rank(tried[-1]) > _rank(tried[best]):
+        tried[-1] |= numbers_of(scores, gold)
+        if number and rank(tried[-1], _EVEN) > rank(tried[best], _EVEN):
             best, best_prompt = number, prompt
         context.tracker.metrics({f"prompt.{key}": value for key, value in tried[-1].items() if key != "how"}, number)
     return Choice(best_prompt, tuple(tried), best)
@@ -102,15 +105,11 @@ def with_choice(
     return bundle.with_stage(entry, prompt=choice.prompt, calibration=fresh)
 
 
-def dev_numbers(scores: Floats, gold: Ints) -> dict[str, float]:
+def numbers_of(scores: Floats, gold: Ints) -> dict[str, float]:
     """accuracy and log_loss, and both with the prior of these rows removed; scores of shape (n_rows, n_labels)."""
     raw = Calibration().apply(scores)
     even = Calibration(bias=tuple(prior_bias(raw.mean(axis=0)))).apply(scores)
-    return {
-        f"{name}{suffix}": float(metric(probs, gold))
-        for suffix, probs in (("", raw), ("_prior_removed", even))
-        for name, metric in (("accuracy", accuracy), ("log_loss", log_loss))
-    }
+    return dev_numbers(raw, gold) | {f"{name}{_EVEN}": value for name, value in dev_numbers(even, gold).items()}
 
 
 def mean_tokens(prompt: Prompt, rows: Sequence[Example], engine: Engine) -> float:
@@ -118,7 +117,3 @@ def mean_tokens(prompt: Prompt, rows: Sequence[Example], engine: Engine) -> floa
     prompts = render_rows(prompt, [row.text for row in rows])
     shared = engine.count_tokens("".join(prompts[0].prefix))
     return shared + sum(engine.count_tokens("".join(one[3:])) for one in prompts) / len(prompts)
-
-
-def _rank(numbers: Mapping[str, Any]) -> tuple[float, float]:
-    return numbers["accuracy_prior_removed"], -numbers["log_loss_prior_removed"]

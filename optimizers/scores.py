@@ -1,10 +1,14 @@
-"""Scores of rows under a bundle, kept in a stage's folder: an interrupted stage finds them again."""
+"""Scores of rows under a bundle, kept in a stage's folder for after an interruption; and what they say on dev.
+
+How stages choose on dev is one rule and stands here: by accuracy, and where that is equal by log loss.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +17,7 @@ from labelwright.data.task import Example
 from labelwright.decide import log_scores, render_rows
 from labelwright.files import folder_digest, replacing
 from labelwright.models.weights import Adapter, Full, Predictor, Weights
-from labelwright.statistics.metrics import Floats, Ints
+from labelwright.statistics.metrics import Floats, Ints, accuracy, log_loss
 from optimizers.stage import StageContext
 
 # Rows are scored in slices of this many, only to show progress.
@@ -37,7 +41,7 @@ def kept_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext, 
     texts = [row.text for row in rows]
     asked = [
         "to the end",
-        content_of(bundle.weights),
+        weights_fingerprint(bundle.weights),
         str(bundle.calibration.rotations),
         *bundle.prompt.options,
         *(one.text for one in render_rows(bundle.prompt, texts)),
@@ -57,7 +61,7 @@ def kept_scores(bundle: Bundle, rows: Sequence[Example], context: StageContext, 
     return scores
 
 
-def content_of(weights: Weights) -> str:
+def weights_fingerprint(weights: Weights) -> str:
     """What tells weights apart: the base's name, and what is in the folders, wherever they lie.
 
     A folder whose files were replaced holds other weights; the same files elsewhere are the same.
@@ -72,6 +76,20 @@ def content_of(weights: Weights) -> str:
 def gold_of(bundle: Bundle, rows: Sequence[Example]) -> Ints:
     """Positions of the rows' labels, shape (n_rows,)."""
     return np.array([bundle.task.index(row.label) for row in rows], dtype=np.int64)
+
+
+def dev_numbers(probs: Floats, gold: Ints) -> dict[str, float]:
+    """accuracy and log_loss of probabilities (n_rows, n_labels)."""
+    return {"accuracy": float(accuracy(probs, gold)), "log_loss": float(log_loss(probs, gold))}
+
+
+def rank(numbers: Mapping[str, Any], suffix: str = "") -> tuple[float, float]:
+    """What to choose by, the highest being the best.
+
+    >>> rank({"accuracy": 0.5, "log_loss": 1.0}) > rank({"accuracy": 0.5, "log_loss": 1.2})
+    True
+    """
+    return numbers[f"accuracy{suffix}"], -numbers[f"log_loss{suffix}"]
 
 
 def _read_scores(path: Path, key: str) -> Floats | None:

@@ -38,7 +38,10 @@ class _Unit(NamedTuple):
 
 
 class _UnitEngine(CoalescingEngine):
-    """Several rows in one call are an announced batch: one engine call, with no other rows in it."""
+    """A row that is asked for alone may share its engine call; an announced batch is one call with no other rows in it.
+
+    ``labelwright.decide`` calls ``score`` with all rows of a unit, so their number tells which it is.
+    """
 
     def score(
         self,
@@ -180,6 +183,7 @@ class DecisionClient:
                 return self._memory[unit][texts.index(text)]
             asked = unit in self._in_flight
             answer = self._in_flight.setdefault(unit, Future())
+        # Whoever comes first asks, in its own thread and outside the lock; the others wait for the same future.
         if not asked:
             self._ask(unit, prompt, answer)
         return answer.result()[texts.index(text)]
@@ -203,7 +207,7 @@ class DecisionClient:
         answer.set_result(rows)
 
     def _remember(self, unit: _Unit, rows: Probabilities) -> None:
-        self._memory[unit] = rows
+        self._memory[unit] = rows  # (n_rows, n_labels)
         self._remembered_rows += len(rows)
         while self._remembered_rows > self.memory_rows and len(self._memory) > 1:
             _, oldest = self._memory.popitem(last=False)

@@ -1,4 +1,9 @@
-"""Rewards: pure functions of gold label and outcome. The same one feeds GEPA's feedback and GRPO's advantages."""
+"""Rewards: pure functions of gold label and outcome. The same one feeds GEPA's feedback and GRPO's advantages.
+
+Owns which rewards there are (``REWARDS``) and their settings, one a file. The prompt stage and the weight stages make
+theirs through ``make_reward``, a recipe is held to ``check_reward``. They never ask a model, and their value depends on
+the answered label alone.
+"""
 
 from __future__ import annotations
 

@@ -10,11 +10,24 @@ from pathlib import Path
 import numpy as np
 
 from labelwright.data.task import Example
-from labelwright.statistics.intervals import Interval
-from labelwright.statistics.metrics import METRICS
-from workbench.compare.board import QUALITY, QUALITY_OF_FREE, Difference, Leaderboard, Line, Spread, Suspect, Verdict
+from labelwright.statistics.intervals import Interval, wilson
+from labelwright.statistics.metrics import METRICS, ece_floor
+from workbench.compare.board import (
+    QUALITY,
+    QUALITY_OF_FREE,
+    Difference,
+    Entry,
+    Generation,
+    Leaderboard,
+    Spread,
+    Suspect,
+    TestRows,
+    Verdict,
+)
 from workbench.compare.candidate import Candidate, CurvePoint, Repeat
-from workbench.report.document import report_json
+from workbench.compare.details import answered, confidence
+from workbench.report.files import with_circumstances
+from workbench.report.report import Report, SplitSizes, Stage
 
 # Name, kind, how far the right label's logit is ahead, milliseconds a row, megabytes, seconds to train.
 CANDIDATES = (
@@ -131,86 +144,88 @@ def make_board(candidates: Sequence[Candidate], rows: Sequence[Example], labels:
     ship = min(near, key=lambda candidate: candidate.cost["ms_p50"] or 0)
     tuned = next((candidate.name for candidate in reversed(scored) if candidate.kind == "llm"), None)
     rivals = [candidate.name for candidate in scored if candidate.kind == "baseline"]
-    lines = []
+    entries = []
     for candidate in candidates:
+        entry = _described(candidate)
         if candidate.failed:
-            lines.append(Line(candidate))
+            entries.append(entry)
             continue
         right, best_right = (one.probs.argmax(axis=1) == gold for one in (candidate, best))
-        line = Line(
-            candidate,
-            _intervals(candidate, candidate.probs, gold),
-            {} if candidate.kind == "free" else _intervals(candidate, candidate.raw, gold),
+        entry = replace(
+            entry,
+            test=_intervals(candidate, candidate.probs, gold),
+            raw={} if candidate.kind == "free" else _intervals(candidate, candidate.raw, gold),
         )
         if candidate is not best:
             p = min(1.0, float(np.exp(-60 * abs(value[candidate.name] - value[best.name]))))
             ahead = value[candidate.name] - value[best.name]
             tested = ("accuracy", "macro_f1", "log_loss")
             difference = Difference(Interval(ahead, ahead - 0.03, ahead + 0.03), p, min(1.0, 3 * p))
-            line = replace(
-                line, n_only_this=int((right & ~best_right).sum()), n_only_best=int((~right & best_right).sum()),
+            entry = replace(
+                entry, n_only_this=int((right & ~best_right).sum()), n_only_best=int((~right & best_right).sum()),
                 against_best=dict.fromkeys(tested[: 2 if candidate.kind == "free" else 3], difference),
             )  # fmt: skip
         stands = "as good" if candidate in near else "not told apart" if candidate in perhaps else "worse"
-        line = replace(line, standing="best" if candidate is best else stands)
+        entry = replace(entry, standing="best" if candidate is best else stands)
         if candidate.repeats:
-            line = replace(
-                line, spread={"split fixed": _spread(candidate.repeats), "split varied": _spread(candidate.repeats[1:])}
+            entry = replace(
+                entry,
+                spread={"split fixed": _spread(candidate.repeats), "split varied": _spread(candidate.repeats[1:])},
             )
-        lines.append(line)
+        entries.append(entry)
     rival = max(rivals, key=lambda name: value[name]) if rivals else None
     as_good, unclear = ([candidate.name for candidate in some if candidate is not best] for some in (near, perhaps))
     verdict = Verdict(
-        best.name, *_verdict(best.name, ship.name, as_good, len(rows)), as_good=tuple(as_good), ship=ship.name,
+        best.name, ship.name, "none as good" if ship is best else "cheaper", as_good=tuple(as_good),
         not_told_apart=tuple(unclear), margin=0.02, n_rows_needed=2400, tuned=tuned, best_baseline=rival,
-        difference=Interval(0.012, -0.006, 0.031), p_value=0.23,
+        worth="baseline" if tuned and rival else "no model" if rival else "no baseline", sure="chance",
+        difference=Interval(0.012, -0.006, 0.031) if tuned and rival else None, p_value=0.23,
     )  # fmt: skip
-    return Leaderboard(tuple(lines), verdict, gold, _suspects(rows, labels, near), _frontier(scored, value))
+    told = {one.name: one for one in scored if one.name in (best.name, ship.name, tuned)}
+    sure = {one.name: one for one in scored if one.name in (*told, rival) and one.kind != "free"}
+    return Leaderboard(
+        verdict, tuple(labels), TestRows(len(rows), len(rows)), tuple(entries), _frontier(scored, value),
+        {name: answered(told[name], gold, labels, rows) for name in (ship.name, *told)},
+        {name: confidence(one, gold) for name, one in sure.items()},
+        ece_floor(best.probs) if best.kind != "free" else None, _suspects(rows, labels, near),
+    )  # fmt: skip
 
 
-def _verdict(best: str, ship: str, near: Sequence[str], n_test: int) -> tuple:
-    """Winner, others, advice, cautions and remarks."""
-    return (
-        f"{best} wins: right on 97.2 [95.0, 99.1] % of {n_test} test rows.",
-        f"As good within 2 points: {', '.join(near)}; the others are worse (Holm-corrected p < 0.05).",
-        f"Ship {ship} unless 1.1 points of accuracy, 95 % interval -0.6 to 2.8, matter more than 6.2 ms a row against "
-        f"80 ms (13 times faster), 91 MB against 280 MB.",
-        (),
-        (
-            f"A baseline beats the tuned model (gepa+grpo): {best} 97.2 % against 96.0 % on test, ahead by 1.2 points "
-            f"of accuracy, 95 % interval -0.6 to 3.1; the interval holds 0, which may be chance.",
-        ),
-    )
+def _described(candidate: Candidate) -> Entry:
+    known = candidate.generation
+    n_rows = int(known.get("n_rows", 0))
+    return Entry(
+        candidate.name, candidate.kind, candidate.about, candidate.step, candidate.failed or None,
+        candidate.name in ("minilm-nearest-name", "entailment", "untuned", "free", "prior"),
+        calibration=candidate.calibration, repeats=candidate.repeats, curve=candidate.curve, cost=candidate.cost,
+        generation=Generation(n_rows, *(wilson(known[key], n_rows) for key in ("valid", "right"))) if known else None,
+    )  # fmt: skip
 
 
-def make_report(board: Leaderboard, rows: Sequence[Example], labels: Sequence[str]) -> dict:
+def make_report(board: Leaderboard, rows: Sequence[Example], labels: Sequence[str], **changed: object) -> Report:
     """The report of that board after three stages."""
     n = len(rows)
-    about = {
+    stages = (
+        Stage("0-untuned", "untuned", 3.1, 900_000_000, {"accuracy": 0.41}, {}),
+        Stage("1-gepa", "gepa", 2400.0, 1_300_000_000, {"accuracy": 0.62, "log_loss": 1.31},
+              {"stage": "gepa", "proposals": 41, "kept": 5, "instructions": "Name the trade.\n\npool: water"}),
+        Stage("gepa+grpo", "grpo", 2800.0, None, {}, {"stage": "grpo", "steps": 300, "best_step": 280}),
+    )  # fmt: skip
+    given = {
         "recipe": "homeowner", "run": "20261125-101500", "command": "make compare RECIPE=runs/homeowner.toml",
-        "machine": "x86_64 Linux, 2 cores, 24 GiB, Python 3.11.9",
+        "machine": "x86_64 Linux, 2 cores, 24 GiB, Python 3.11.9", "stages": stages, "curves": make_curves(),
+        "splits": SplitSizes(3 * n, n // 2, n // 2, n, len(labels), "0123456789abcdef"),
     }  # fmt: skip
-    sizes = {"train": 3 * n, "dev": n // 2, "calib": n // 2, "test": n, "n_labels": len(labels)}
-    stages = [
-        {"folder": "0-untuned", "stage": "untuned", "seconds": 3.1, "peak_memory_bytes": 900_000_000,
-         "dev": {"accuracy": 0.41}, "decided": {}},
-        {"folder": "1-gepa", "stage": "gepa", "seconds": 2400.0, "peak_memory_bytes": 1_300_000_000,
-         "dev": {"accuracy": 0.62, "log_loss": 1.31},
-         "decided": {"stage": "gepa", "proposals": 41, "kept": 5, "instructions": "Name the trade.\n\npool: water"}},
-        {"folder": "gepa+grpo", "stage": "grpo", "seconds": 2800.0, "peak_memory_bytes": None, "dev": {},
-         "decided": {"stage": "grpo", "steps": 300, "best_step": 280}},
-    ]  # fmt: skip
-    splits = {**sizes, "digest": "0123456789abcdef"}
-    return report_json(board, run=about, splits=splits, labels=labels, stages=stages, test=rows)
+    return with_circumstances(board, **{**given, **changed})
 
 
 def make_curves() -> dict:
     """Training curves of two stages, as ``chosen_curves`` picks them."""
     steps = range(0, 301, 10)
-    learning = [(step, 0.94 - 0.5 * float(np.exp(-step / 70))) for step in steps]
+    learning = tuple((step, 0.94 - 0.5 * float(np.exp(-step / 70))) for step in steps)
     return {
-        "1-gepa": {"dev_accuracy": [(i, 0.41 + 0.02 * min(i, 9)) for i in range(12)]},
-        "2-grpo": {"dev_accuracy": learning, "reward": [(step, value - 0.04) for step, value in learning]},
+        "1-gepa": {"dev_accuracy": tuple((i, 0.41 + 0.02 * min(i, 9)) for i in range(12))},
+        "2-grpo": {"dev_accuracy": learning, "reward": tuple((step, value - 0.04) for step, value in learning)},
     }
 
 

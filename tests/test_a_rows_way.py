@@ -19,8 +19,9 @@ from labelwright.engines.settings import EngineSettings
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
-from optimizers.training.loop import Objective
-from optimizers.training.trainer import LabelRows, LabelTreeTrainer
+from optimizers.training.rows import LabelRows
+from optimizers.training.settings import Objective
+from optimizers.training.trainer import LabelTreeTrainer
 from programs.classify import Classify
 from programs.convert import program_of
 from programs.decision import DecisionClient

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import sys
+import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ def modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
+ROOMS = (*MAY_IMPORT, "bench")
 ALL = [path for package in MAY_IMPORT for path in modules(package)]
 
 
@@ -36,6 +39,7 @@ def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
@@ -104,7 +108,7 @@ def reads_of_test(node: ast.AST) -> list[int]:
 def test_only_one_function_reads_the_test_split():
     readers = {name(path) for path in ALL if reads_of_test(tree(path))}
     assert readers == {"workbench/compare/score.py"}
-    functions = [node for node in tree(ROOT / "workbench" / "compare" / "comparison.py").body if reads_of_test(node)]
+    functions = [node for node in tree(ROOT / "workbench" / "compare" / "score.py").body if reads_of_test(node)]
     assert len(functions) == 1
     assert isinstance(functions[0], ast.FunctionDef)
 
@@ -167,3 +171,248 @@ def module_level_imports(module: ast.Module) -> Iterator[str]:
         elif isinstance(node, ast.Try):
             for inner in node.body:
                 yield from imports(inner)
+
+
+# --- circles ---------------------------------------------------------------------------------------------------------
+
+WITH_BENCH = [*ALL, *modules("bench")]
+# Groups of files that import each other in a circle, counting imports in functions and for type checkers. It only
+# shrinks: a group that is no more is taken off.
+KNOWN_CIRCLES: list[set[str]] = [
+    {"optimizers.training.grpo", "optimizers.training.loop", "optimizers.training.sft", "optimizers.training.trainer"},
+    {"workbench.recipe.checks", "workbench.recipe.recipe"},
+]
+
+
+def dotted(path: Path) -> str:
+    """The module in a file, as it is imported."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {dotted(path): path for path in WITH_BENCH}
+
+
+def house_module(imported: str) -> str:
+    """The module of the house that an imported name is or is part of; empty for a library's."""
+    while imported and imported not in MODULES:
+        imported = imported.rpartition(".")[0]
+    return imported
+
+
+def imports_of(module: str) -> set[str]:
+    """Modules of the house that one imports anywhere: at its top, in functions, for type checkers."""
+    return {house_module(one) for one in imports(tree(MODULES[module]))} - {"", module}
+
+
+def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
+    """Groups in which every module reaches every other; none where all arrows point one way."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            waiting += (new := arrows.get(waiting.pop(), set()) - seen)
+            seen |= new
+        return seen
+
+    from_each = {module: reached(module) for module in arrows}
+    groups = [{other for other in from_each[one] if one in from_each.get(other, ())} for one in arrows]
+    return [group for number, group in enumerate(groups) if group and group not in groups[:number]]
+
+
+FOUND_CIRCLES = circles({module: imports_of(module) for module in MODULES})
+
+
+def test_a_circle_would_be_noticed():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [{"b", "c"}]
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    assert not [sorted(group) for group in FOUND_CIRCLES if not any(group <= known for known in KNOWN_CIRCLES)]
+
+
+# --- imports inside functions ----------------------------------------------------------------------------------------
+
+# Libraries that a function may import, since whoever does not need them should not wait for them or have them.
+LATE = {
+    "numpy": "a third of a second, which help and a wrong recipe need not wait for",
+    "safetensors": "brings numpy",
+    "tokenizers": "brings huggingface_hub",
+    "torch": "seconds",
+    "transformers": "seconds",
+    "peft": "seconds",
+    "trl": "seconds",
+    "datasets": "seconds; only for rows from a hub",
+    "dspy": "seconds",
+    "gepa": "seconds, with what it brings",
+    "mlflow": "seconds",
+    "alembic": "comes with mlflow, where a store is made",
+    "psutil": "comes with mlflow, where a machine is watched",
+    "sklearn": "a second",
+    "skops": "seconds",
+    "cleanlab": "brings sklearn",
+    "matplotlib": "a second; only where pictures are drawn",
+    "jinja2": "only where a page is written",
+    "sentence_transformers": "seconds, and an extra",
+    "huggingface_hub": "only where files are fetched",
+    "pyarrow": "an extra: rows from Parquet",
+    "gliclass": "an extra",
+    "setfit": "an extra",
+    "model2vec": "an extra",
+    "openai": "an extra",
+    "xllamacpp": "an extra",
+    "gguf": "an extra",
+    "fcntl": "not on Windows",
+}
+# Modules of the house that are imported in functions though no library above comes with them. It only shrinks.
+LATE_FOR_NOTHING: dict[str, set[str]] = {
+    "labelwright/cli.py": {"labelwright.data.records", "labelwright.data.task", "labelwright.engines.settings"},
+    "labelwright/neighbours.py": {"labelwright.predictors.encoders.sentence_encoder"},
+    "labelwright/predictors/encoders/sentence_encoder.py": {"labelwright.predictors.encoders.static_embeddings"},
+    "optimizers/calibrate.py": {"optimizers.reliability_plot"},
+    "optimizers/demos.py": {"labelwright.predictors.encoders.sentence_encoder"},
+    "optimizers/gepa/stage.py": {"optimizers.gepa.proposer"},
+    "optimizers/training/loop.py": {"labelwright.engines.thinking"},
+    "workbench/cli.py": {"workbench.progress"},
+    "workbench/compare/jobs.py": {"baselines"},
+    "workbench/recipe/checks.py": {"baselines", "baselines.settings", "rewards"},
+    "workbench/recipe/recipe.py": {"workbench.recipe.checks"},
+    "workbench/verbs.py": {
+        "workbench.compare.score",
+        "workbench.export",
+        "workbench.run.engines",
+        "workbench.tracking.store",
+    },
+}
+
+
+def function_imports(node: ast.AST, in_function: bool = False) -> Iterator[str]:
+    """Dotted names of everything that functions below a node import, registries aside."""
+    for inner in ast.iter_child_nodes(node):
+        within = in_function or isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if isinstance(inner, ast.Import) and within:
+            yield from (alias.name for alias in inner.names)
+        elif isinstance(inner, ast.ImportFrom) and within:
+            yield from (f"{inner.module}.{alias.name}" for alias in inner.names)
+        yield from function_imports(inner, within)
+
+
+@cache
+def libraries_of(module: str) -> frozenset[str]:
+    """Libraries that come with a module: those that it, and what it imports at its top, imports at the top."""
+    seen: set[str] = set()
+    waiting, found = [module], set()
+    while waiting:
+        if (one := waiting.pop()) in seen:
+            continue
+        seen.add(one)
+        for imported in module_level_imports(tree(MODULES[one])):
+            if top(imported) in ROOMS:
+                waiting += [house] if (house := house_module(imported)) else []
+            else:
+                found.add(top(imported))
+    return frozenset(found)
+
+
+def late_for_nothing(path: Path) -> set[str]:
+    """What a file's functions import that its top could import as well."""
+    found = set()
+    for imported in function_imports(tree(path)):
+        if top(imported) not in ROOMS:
+            found |= set() if top(imported) in LATE else {imported}
+        elif not (libraries_of(house_module(imported)) - libraries_of(dotted(path))) & set(LATE):
+            found.add(house_module(imported))
+    return found
+
+
+def test_an_import_in_a_function_would_be_noticed():
+    module = ast.parse(
+        "import a\ndef f():\n    from b.c import d\n    def g():\n        import e\nclass C:\n    import h\n"
+    )
+    assert list(function_imports(module)) == ["b.c.d", "e"]
+    assert {"numpy"} <= libraries_of("labelwright.statistics.metrics")
+
+
+@pytest.mark.parametrize("path", WITH_BENCH, ids=name)
+def test_functions_import_what_is_heavy_or_optional_and_nothing_else(path):
+    assert late_for_nothing(path) <= LATE_FOR_NOTHING.get(name(path), set())
+
+
+# --- folders ---------------------------------------------------------------------------------------------------------
+
+MOST_FILES = 12
+FOLDERS = sorted(
+    path
+    for top_folder in (*ROOMS, "docs", "servers", "data")
+    for path in (ROOT / top_folder, *(ROOT / top_folder).rglob("*"))
+    if path.is_dir() and path.name != "__pycache__"
+)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=name)
+def test_a_folder_can_be_taken_in_at_a_glance(folder):
+    """Every file beside the others counts, whatever it is (``__init__.py``, templates, results); folders do not."""
+    files = [path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    assert len(files) <= MOST_FILES, f"{len(files)} files beside each other"
+
+
+@pytest.mark.parametrize("folder", [one for one in FOLDERS if any(one.glob("*.py"))], ids=name)
+def test_a_room_says_what_it_owns_who_calls_it_and_what_it_never_does(folder):
+    docstring = ast.get_docstring(tree(folder / "__init__.py")) or ""
+    assert 3 <= len(docstring.splitlines()) <= 8
+
+
+# --- tests -----------------------------------------------------------------------------------------------------------
+
+# Test files that are about no single module, by what they are about. The others lie where their module does, or are
+# named after a room.
+OF_SEVERAL_MODULES = {
+    "tests/baselines/test_contract.py": "what every baseline must do",
+    "tests/labelwright/bundle/test_bundle_predictor.py": "bundles without a language model",
+    "tests/labelwright/bundle/test_damaged_bundles.py": "files that a disk damaged or a stranger wrote",
+    "tests/labelwright/bundle/test_no_code_runs.py": "a bundle is data",
+    "tests/labelwright/engines/test_architectures.py": "transformers' causal architectures",
+    "tests/labelwright/engines/test_conformance.py": "all engines and one reference",
+    "tests/labelwright/engines/test_predictor_engine.py": "predictors behind the protocol",
+    "tests/labelwright/engines/test_transformers_engine.py": "the in-process engine and its packed parts",
+    "tests/optimizers/training/test_chains.py": "stages that train, one after another",
+    "tests/workbench/compare/test_many_labels.py": "memory with many labels",
+    "tests/workbench/recipe/test_recipe_refusals.py": "bad recipes by the hundred",
+    "tests/workbench/report/test_report_html.py": "the page as a reader meets it",
+    "tests/workbench/run/test_staleness.py": "when work is done again",
+    "tests/workbench/test_cut_off.py": "kills before every renaming",
+    "tests/workbench/test_dashboard.py": "MLflow's own UI",
+    "tests/workbench/test_same_numbers.py": "a whole small run, before and after",
+    "tests/workbench/test_what_is_measured_ships.py": "one calibration a candidate",
+    "tests/workbench/test_who_sees_which_rows.py": "the four sides",
+    "tests/workbench/tracking/test_tracking_failures.py": "stores that fail",
+    "tests/workbench/tracking/test_tracking_predictor.py": "MLflow models without a language model",
+}
+TEST_FILES = sorted(path for room in ROOMS for path in (ROOT / "tests" / room).rglob("test_*.py"))
+
+
+@pytest.mark.parametrize("path", TEST_FILES, ids=name)
+def test_tests_lie_where_what_they_test_lies(path):
+    room = path.parent.relative_to(ROOT / "tests")
+    tested = path.stem.removeprefix("test_")
+    mirrored = (f"{tested}.py", f"__{tested}__.py", tested)
+    is_mirror = tested == room.name or any((ROOT / room / one).exists() for one in mirrored)
+    assert is_mirror or name(path) in OF_SEVERAL_MODULES
+
+
+def test_doctests_run_and_types_are_checked_in_every_room():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
+    assert set(ROOMS) <= set(settings["pytest"]["ini_options"]["testpaths"])
+    assert "--doctest-modules" in settings["pytest"]["ini_options"]["addopts"]
+    assert set(ROOMS) == set(settings["mypy"]["files"])
+
+
+def test_no_exception_is_listed_in_vain():
+    """The lists above only shrink: what is mended is taken off them."""
+    assert [known for known in KNOWN_CIRCLES if known not in FOUND_CIRCLES] == []
+    left = {path: late_for_nothing(ROOT / path) if (ROOT / path).is_file() else set() for path in LATE_FOR_NOTHING}
+    assert {path: listed - left[path] for path, listed in LATE_FOR_NOTHING.items() if listed - left[path]} == {}
+    assert set(OF_SEVERAL_MODULES) <= set(map(name, TEST_FILES))
+    heavy = {top(one) for path in WITH_BENCH for one in (*function_imports(tree(path)), *imports(tree(path)))}
+    assert set(LATE) <= heavy

@@ -21,6 +21,7 @@ from labelwright.files import folder_bytes, folder_digest, sha256_of_file
 from labelwright.models.weights import Adapter, Full
 from workbench.compare.jobs import Comparison, comparison_of
 from workbench.recipe.recipe import Pipeline
+from workbench.report.report import read_report
 from workbench.run.folder import RunFolder
 from workbench.run.session import Session
 from workbench.run.steps import settings_of
@@ -140,7 +141,7 @@ def source_of_export(session: Session) -> Source:
     """
     wanted = session.recipe.export.candidate
     comparison = comparison_of(session.recipe, session.folder, session.rows, session.splits)
-    report = session.folder.report()
+    report = read_report(session.folder)
     if not wanted:
         done = session.folder.done_steps()
         if not done:
@@ -150,12 +151,8 @@ def source_of_export(session: Session) -> Source:
         return _newest(session, comparison) or Source("", session.folder.bundle_path(done[-1]), None)
     if report is None:
         raise RecipeError(f"export of candidate {wanted!r}: nothing is compared yet; run make compare first")
-    name = str(report["verdict"][wanted]) if wanted in ("best", "ship") else wanted
-    usable = [
-        candidate["name"]
-        for candidate in report["candidates"]
-        if not candidate["failed"] and candidate["kind"] != "free"
-    ]
+    name = {"best": report.verdict.best, "ship": report.verdict.ship}.get(wanted, wanted)
+    usable = [entry.name for entry in report.scored if entry.kind != "free"]
     if name not in usable:
         raise RecipeError(f"export of candidate {name!r}: expected best, ship, or one of {', '.join(usable)}")
     found = _compared(session, comparison, name, name)
@@ -180,16 +177,17 @@ def _newest(session: Session, comparison: Comparison) -> Source | None:
 
 def _compared(session: Session, comparison: Comparison, name: str, candidate: str) -> Source | None:
     """A candidate as the newest report measured it; None where the report does not speak of it as it is now."""
-    report = session.folder.report()
+    report = read_report(session.folder)
     if report is None or name not in comparison.names:
         return None
-    place = comparison.place(comparison.jobs(name)[0])
-    if session.folder.state["compare"]["candidates"].get(name) != place.name:
+    job = comparison.jobs(name)[0]
+    place = comparison.place(job)
+    if session.folder.state["compare"]["candidates"].get(name) != place.name or comparison.result(job) is None:
         return None
-    of_candidate = next(one for one in report["candidates"] if one["name"] == name)
-    if of_candidate["failed"] or not of_candidate["test"]:
+    found = report.entry(name)
+    if found.failed:
         return None
-    return Source(candidate, place, {metric: value for metric, value in of_candidate["test"].items() if value})
+    return Source(candidate, place, {metric: value._asdict() for metric, value in found.test.items()})
 
 
 def golden_rows(dev: Sequence[Example], n_rows: int) -> list[Example]:

@@ -1,6 +1,6 @@
 """What each verb does: `demo`, `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `dashboard`.
 
-A verb is a short list of steps over a session; which run it works on is decided in ``run.py``.
+A verb is a short list of steps over a session; which run it works on is decided in ``workbench.run``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from labelwright.data.choices import lettered, split_lettered
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.plain_text import shell_word
 from workbench.compare.jobs import comparison_of
+from workbench.compare.verdict import labels_without_rows
 from workbench.progress import Display, duration, silence_libraries
 from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import read_rows
 from workbench.recipe.splits import split_digest
 from workbench.report.files import write_report
+from workbench.report.report import read_report
 from workbench.report.terminal import show_leaderboard
+from workbench.report.verdict_words import caution
 from workbench.run.choose import VERB_STAGES, choose_run, new_run
 from workbench.run.folder import RUNS, Clock, RunFolder, find_run, runs_of
 from workbench.run.session import Session
@@ -61,7 +64,8 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
             work.folder.state["finished"] = True
             work.folder.state["peak_memory_bytes"] = max(work.steps.peak_memory_bytes, peak_memory_bytes())
             work.folder.save()
-        show_leaderboard(work.folder.path, display)
+        if report := read_report(work.folder):
+            show_leaderboard(report, display)
         _show_outputs(work, clock.seconds)
 
 
@@ -88,7 +92,8 @@ def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: 
             work.ensure_untuned()
         work.finish_interrupted()
         _compare(work, force, candidate)
-        show_leaderboard(work.folder.path, display)
+        if report := read_report(work.folder):
+            show_leaderboard(report, display)
         display.say(f"report: {work.folder.path / 'report.html'}")
 
 
@@ -175,7 +180,9 @@ def _compare(work: Session, force: bool, candidate: str = "") -> None:
         for name in [candidate] if candidate else comparison.names:
             comparison.forget(name)
     made_of = signature(comparison)
-    known = work.folder.report() is not None and work.folder.state["compare"]["signature"] == made_of
+    # A report of another version has another signature, and is not read.
+    is_same = (work.folder.state.get("compare") or {}).get("signature") == made_of
+    known = is_same and read_report(work.folder) is not None
     # A candidate that failed for the moment is tried again.
     if not (force or candidate) and known and not comparison.unfinished():
         work.display.say(f"compare is done, its report is {path / 'report.html'}; to do it again: --force")
@@ -196,9 +203,10 @@ def _compare(work: Session, force: bool, candidate: str = "") -> None:
 
 def _warn_of_test(work: Session) -> None:
     """Say what is wrong with the test rows before hours are spent on scoring them."""
-    from workbench.compare.score import warnings_of_test
+    from workbench.compare.score import read_test
 
-    for warning in warnings_of_test(work.splits, work.task.names):
+    test, names = read_test(work.splits), work.task.names
+    if warning := caution(len(test), names, labels_without_rows(test, names)):
         work.display.say(f"warning: {warning}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -66,7 +67,7 @@ class _Counted:
         self.n_calls = self.n_rows = 0
 
     def score(
-        self, prompts: list[Rendered], options: tuple[str, ...], calibration: Calibration | None = None
+        self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
     ) -> NDArray[np.float64]:
         self.n_calls += 1
         self.n_rows += len(prompts)

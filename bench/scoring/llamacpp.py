@@ -7,7 +7,7 @@ import numpy as np
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
 from labelwright.engines.settings import EngineSettings
-from labelwright.models.loading import load_tokenizer
+from labelwright.models.loading import load_tokenizer, saved_merged
 from labelwright.models.weights import Base
 from labelwright.statistics.calibration import UNCALIBRATED
 
@@ -23,7 +23,6 @@ def score_vs_llamacpp(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Me
     """
     from labelwright.engines.llamacpp import LlamaCppEngine
     from labelwright.models.gguf import cached_gguf
-    from labelwright.models.loading import saved_merged
 
     prompts, options, engine = setting.rendered(n_rows), setting.prompt.options, setting.engine
     gguf = cached_gguf(saved_merged(setting.weights), "q8_0")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.scoring.stock import BATCH_ROWS, StockModel
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
-from bench.training.stock import BATCH_ROWS, StockModel
 from labelwright.engines.options.expansion import Expansion
 from labelwright.statistics.calibration import UNCALIBRATED
 
@@ -158,10 +157,10 @@ def count_fed(setting: Setting, n_rows: int) -> float:
     fed = 0
     original = Expansion.feed
 
-    def counting(self: Any, places: NDArray[np.bool_], edges: NDArray[np.float64]) -> None:
+    def counting(self: Expansion, places: NDArray[np.bool_], edge_log_probs: NDArray[np.float64]) -> None:
         nonlocal fed
         fed += int(places[:, 1:].sum())
-        original(self, places, edges)
+        original(self, places, edge_log_probs)
 
     Expansion.feed = counting  # type: ignore[method-assign]
     try:

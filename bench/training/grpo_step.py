@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from transformers import PrinterCallback, TrainerCallback
 
-from bench.labels import BANKING77, banking77_names, with_labels
+from bench.scoring.labels import BANKING77, banking77_names, with_labels
 from bench.scoring.packing import NEW_TOKENS
 from bench.setting import SEED, Setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
 from labelwright.models.loading import load_model
 from optimizers.training.grpo import GrpoStage
-from optimizers.training.loop import Objective, keep_activations_small, lora_config
+from optimizers.training.libraries import keep_activations_small, lora_config
+from optimizers.training.settings import Objective
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 
@@ -58,7 +59,8 @@ def grpo_step_vs_trl(
     """
     from trl import GRPOTrainer
 
-    from optimizers.training.trainer import LabelRows, LabelTreeTrainer
+    from optimizers.training.rows import LabelRows
+    from optimizers.training.trainer import LabelTreeTrainer
 
     setting = with_prefix(setting, prefix_tokens)
     examples = setting.examples[:POOL_ROWS]
@@ -155,7 +157,8 @@ def with_prefix(setting: Setting, n_tokens: int) -> Setting:
 
 def _our_step(setting: Setting, folder: Path, n_rows: int, n_rollouts: int) -> Any:
     """A call that takes one step and returns its seconds: sampled, or exact without rollouts."""
-    from optimizers.training.trainer import LabelRows, LabelTreeTrainer
+    from optimizers.training.rows import LabelRows
+    from optimizers.training.trainer import LabelTreeTrainer
 
     examples = [
         replace(example, label=setting.task.names[i % len(setting.task.names)])

@@ -22,9 +22,11 @@ from labelwright.engines.transformers import TransformersEngine
 from labelwright.models.loading import load_model
 from labelwright.statistics.calibration import UNCALIBRATED
 from labelwright.statistics.metrics import accuracy, log_loss
-from optimizers.training.loop import Objective, keep_activations_small, lora_config
+from optimizers.training.libraries import keep_activations_small, lora_config
+from optimizers.training.rows import LabelRows
+from optimizers.training.settings import Objective
 from optimizers.training.sft import SftStage
-from optimizers.training.trainer import LabelRows, LabelTreeTrainer
+from optimizers.training.trainer import LabelTreeTrainer
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
 

@@ -1,7 +1,7 @@
 """Temperature and per-label bias on the option log-probabilities. Fitted on the calib split only.
 
 Owns the fit, its cross-validation, and the threshold below which to abstain. Which variant is kept is decided by
-``optimizers/calibrate.py``; the numbers are ``labelwright.statistics.metrics``.
+``optimizers/calibration_choice.py``; the numbers are ``labelwright.statistics.metrics``.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,6 @@ from labelwright.errors import DataError
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Metric = Callable[..., Any]
 
 # Naeini et al. 2015 take ten. More bins would leave a small test split a dozen rows each, and mostly noise to average.
 ECE_BINS = 10
@@ -207,13 +207,53 @@ def risk_coverage(probs: Floats, gold: Ints) -> tuple[Floats, Floats, Floats]:
     return _risk_steps(answers_of(probs, gold), gold, _ones(gold))
 
 
+@dataclass(frozen=True)
+class Metric:
+    """A metric, and all that a report has to know to show it. Called, it measures, as all functions of this file do.
+
+    Attributes
+    ----------
+    measure : function of probs, gold and weights
+    title : str
+        Heads its column.
+    is_share : bool
+        In [0, 1], and shown as percent.
+    higher_is_better : bool
+    of_free_text : bool
+        An answer in free text, which has no probabilities, can be measured by it.
+    is_reported : bool
+        It has a column in the comparison's report.
+    """
+
+    measure: Callable[..., Any]
+    title: str
+    is_share: bool = False
+    higher_is_better: bool = False
+    of_free_text: bool = False
+    is_reported: bool = True
+
+    def __call__(self, probs: Floats | Answers, gold: Ints, weights: Floats | None = None, **more: Any) -> Any:
+        """The metric's values, of shape (...) for weights of shape (..., n_rows)."""
+        return self.measure(probs, gold, weights, **more)
+
+
+def elsewhere(module: str, name: str) -> Callable[..., Any]:
+    """A measure in a file of its own, which may read this one; imported when it is first asked for."""
+
+    def measure(probs: Floats | Answers, gold: Ints, weights: Floats | None = None, **more: Any) -> Any:
+        return getattr(import_module(module), name)(probs, gold, weights, **more)
+
+    return measure
+
+
+# A metric is added by one entry: what is evaluated, compared, tested for in free text and shown is read from here.
 METRICS: Mapping[str, Metric] = {
-    "accuracy": accuracy,
-    "macro_f1": macro_f1,
-    "log_loss": log_loss,
-    "brier": brier,
-    "ece": ece,
-    "aurc": aurc,
+    "accuracy": Metric(accuracy, "accuracy %", is_share=True, higher_is_better=True, of_free_text=True),
+    "macro_f1": Metric(macro_f1, "macro-F1 %", is_share=True, higher_is_better=True, of_free_text=True),
+    "log_loss": Metric(log_loss, "log loss"),
+    "brier": Metric(brier, "Brier"),
+    "ece": Metric(ece, "ECE %", is_share=True),
+    "aurc": Metric(aurc, "AURC %", is_share=True, is_reported=False),
 }
 
 

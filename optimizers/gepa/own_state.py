@@ -1,4 +1,4 @@
-"""State that only this user's own processes may have written: files with a keyed hash, checked before they are read.
+"""GEPA's state, of which only what this user's own processes wrote is read back.
 
 GEPA keeps its state as a pickle, and reading a pickle runs whatever it says. A run folder can come from anyone, so what
 is read back is a copy that carries an HMAC (RFC 2104, SHA-256) under a key of this user on this machine.
@@ -10,29 +10,75 @@ import hashlib
 import hmac
 import os
 import secrets
+import shutil
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
+from labelwright.errors import ModelError
 from labelwright.files import write_bytes
 from labelwright.models.packaged import cache_dir
 
 _KEY_BYTES = 32
 _MAC_BYTES = hashlib.sha256().digest_size
+# Where GEPA keeps its state, the copy of it that is read back, and the search that both belong to.
+_STATE, _KEPT, _INPUTS = "gepa_state.bin", "state.kept", "inputs.sha256"
 
 
-def keep(content: bytes, path: Path, about: str) -> None:
-    """Write content with its keyed hash; the file appears whole or not at all.
+@dataclass(frozen=True)
+class StateFolder:
+    """A folder for GEPA's state, with none in it but our own.
 
-    Parameters
+    Attributes
     ----------
-    about : str
-        What the content belongs to; ``kept`` gives it back for that and nothing else.
+    inputs : str
+        A hash of all that the search depends on.
+    stranger : bool
+        Whether there was state that is not our own; it is gone.
     """
-    write_bytes(path, _mac(content, about, _key()) + content)
+
+    folder: Path
+    inputs: str
+    stranger: bool
+
+    @classmethod
+    def open(cls, folder: Path, inputs: str) -> StateFolder:
+        """Make the folder ready for a search: with the state of the same one, where that is ours, and else without any.
+
+        GEPA reads its state from wherever it finds it. So what lies there is replaced by the copy that this user kept
+        of it, and everything is removed where there is none, or it belongs to a search with other inputs.
+
+        Raises
+        ------
+        ModelError
+            State that is not ours and cannot be removed.
+        """
+        marker, state = folder / _INPUTS, folder / _STATE
+        same = marker.is_file() and marker.read_text() == inputs
+        ours = _kept(folder / _KEPT, inputs) if same else None
+        stranger = same and ours is None and os.path.lexists(state)
+        if folder.is_symlink():
+            folder.unlink()  # a link leads to what is not ours
+            stranger = True
+        if ours is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        if ours is None and os.path.lexists(state):
+            raise ModelError(f"{state} is not ours and cannot be removed: delete it, or choose another run")
+        if ours is not None:
+            state.unlink(missing_ok=True)
+            state.write_bytes(ours)
+        marker.write_text(inputs)
+        return cls(folder, inputs, stranger)
+
+    def keep(self) -> None:
+        """Copy what GEPA has just written, with its keyed hash."""
+        content = (self.folder / _STATE).read_bytes()
+        write_bytes(self.folder / _KEPT, _mac(content, self.inputs, _key()) + content)
 
 
-def kept(path: Path, about: str) -> bytes | None:
-    """What ``keep`` wrote; None where there is no such file, or it is another's, another machine's, or altered."""
+def _kept(path: Path, about: str) -> bytes | None:
+    """What ``StateFolder.keep`` wrote; None where there is none, or it is another's, another machine's, or altered."""
     try:
         data = path.read_bytes() if stat.S_ISREG(path.lstat().st_mode) else b""
     except OSError:

@@ -1,18 +1,16 @@
 """The prompt stage: GEPA over the DSPy program, chosen on dev, resumable.
 
-Owns the settings, the split of train, the choice, and the account of what was tried. How GEPA samples and what it
-reports is in ``gepa_search``; instructions come from ``proposer`` (offline) or from a language model.
+Owns the settings, the split of train, the choice between old and new instructions, and the history's entry. The search
+itself is GEPA's, as ``search`` has it run; new instructions come from ``proposer`` (offline) or from a language model
+(``reflection``).
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from labelwright.bundle.types import Bundle
@@ -20,22 +18,18 @@ from labelwright.data.task import Example, Splits, by_label, group_keys
 from labelwright.decide import probabilities
 from labelwright.engines.protocol import Engine
 from labelwright.errors import ModelError, RecipeError
-from labelwright.files import write_json
 from labelwright.prompt import Prompt
 from labelwright.settings import Choice, Range, Text, check
 from labelwright.statistics.metrics import answers
-from optimizers.gepa import own_state
-from optimizers.scores import content_of
+from optimizers.gepa.own_state import StateFolder
+from optimizers.gepa.search_log import SearchLog, write_programs
+from optimizers.scores import weights_fingerprint
 from optimizers.stage import StageContext
-from rewards import REWARDS, make_reward, reward_matrix
+from rewards import REWARDS, make_reward
 from rewards.outcome import Outcome, Reward
 
 if TYPE_CHECKING:
-    from optimizers.gepa.search import Propose, SearchLog
-
-# Where GEPA keeps its state, and the copy of it that is read back.
-_STATE = "gepa_state.bin"
-_KEPT = "state.kept"
+    from optimizers.gepa.search import Propose
 
 
 @dataclass(frozen=True)
@@ -45,7 +39,7 @@ class GepaStage:
     Attributes
     ----------
     max_metric_calls : int
-        Rows scored by the search in all. A candidate costs ``minibatch_size``, and dev once if it is kept.
+        Rows scored by the search in all. A proposal costs ``minibatch_size``, and dev once if it is kept.
     minibatch_size : int
         Train rows on which a proposal is first compared with its parent.
     proposals_per_step : int
@@ -57,7 +51,7 @@ class GepaStage:
     reward, reward_settings
         A name from ``rewards``, and that reward's settings.
     candidate_selection : {"pareto", "current_best"}
-        Which candidate is improved next.
+        Which program is improved next; GEPA calls them candidates.
     reflection_model : str, optional
         A DSPy model name such as "openai/gpt-4.1-mini"; its key is read from the environment. None writes instructions
         from evidence in the train rows, offline.
@@ -102,7 +96,7 @@ class GepaStage:
         best, log = self._search(bundle, rows, splits.dev, reward, engine, context)
         if log.total("tried") and log.total("tried") == log.total("failed"):
             raise ModelError(_nothing_usable(self.reflection_model, log))
-        context.tracker.artifact(_write_candidates(context.folder / "candidates.json", log.state, splits.dev))
+        context.tracker.artifact(write_programs(context.folder / "programs.json", log.state, splits.dev))
         scores = log.state.program_full_scores_val_set
         improved = best != bundle.prompt and max(scores) > scores[0]
         if not improved:
@@ -136,7 +130,7 @@ class GepaStage:
             )
         for side in ("train", "dev"):
             if not getattr(splits, side):
-                raise RecipeError(f"gepa needs {side} rows and the split has none: change the recipe's [split] table")
+                raise RecipeError(f"gepa needs {side} rows and the split has none: change the recipe's [splits] table")
 
     def _search(
         self,
@@ -150,17 +144,19 @@ class GepaStage:
         """Run or continue ``dspy.GEPA``; the best prompt on dev, and what was tried."""
         import dspy
 
-        from optimizers.gepa.search import ExpectedRewardSelection, SearchLog, StepSampling, quiet, usable_proposals
+        from optimizers.gepa.sampling import ExpectedRewardSelection, StepSampling
+        from optimizers.gepa.search import examples_of, metric_of, quiet, usable_proposals
         from programs.convert import program_of, prompt_of
         from programs.decision import DecisionClient
 
-        folder, inputs, stranger = _state_folder(context.folder, asdict(self), bundle, [*rows, *dev], context.seed)
-        if stranger:
+        inputs = _inputs(asdict(self), bundle, [*rows, *dev], context.seed)
+        state = StateFolder.open(context.folder / "gepa", inputs)
+        if state.stranger:
             context.tracker.progress(0, self.max_metric_calls, "state of another machine is not read: begins anew")
         client = DecisionClient(engine, bundle.prompt, bundle.calibration)
         client.together([row.text for row in dev])
-        log = SearchLog(folder / "proposals.json", context.tracker, self.max_metric_calls, lambda: client.error)
-        log.on_state = lambda: own_state.keep((folder / _STATE).read_bytes(), folder / _KEPT, inputs)
+        log = SearchLog(state.folder / "proposals.json", context.tracker, self.max_metric_calls, lambda: client.error)
+        log.on_state = state.keep
         sampling = StepSampling(
             [row.label for row in rows], self.minibatch_size, self.proposals_per_step, self.candidate_selection,
             context.seed, lambda batch: client.together([row.text for row in batch]),
@@ -169,7 +165,7 @@ class GepaStage:
         proposals = usable_proposals(propose, engine.count_tokens, self.token_budget, log, context.seed)
         with quiet(), dspy.context(lm=client):
             optimizer = dspy.GEPA(
-                metric=_metric(reward, bundle.task.names),
+                metric=metric_of(reward, bundle.task.names),
                 max_metric_calls=self.max_metric_calls,
                 reflection_minibatch_size=self.minibatch_size,
                 instruction_proposer=proposals,
@@ -177,7 +173,7 @@ class GepaStage:
                 # One component: there is nothing to merge.
                 use_merge=False,
                 num_threads=self.num_threads,
-                log_dir=str(folder),
+                log_dir=str(state.folder),
                 seed=context.seed,
                 gepa_kwargs={
                     "use_cloudpickle": True,
@@ -188,7 +184,7 @@ class GepaStage:
                 },
             )
             program = optimizer.compile(
-                program_of(bundle.prompt, bundle.task), trainset=_examples(rows), valset=_examples(dev)
+                program_of(bundle.prompt, bundle.task), trainset=examples_of(rows), valset=examples_of(dev)
             )
         if log.error is not None:
             raise log.error
@@ -228,30 +224,6 @@ def hold_back(rows: Sequence[Example], share: float, seed: int) -> tuple[tuple[E
     )
 
 
-def _metric(reward: Reward, names: Sequence[str]) -> Callable[..., Any]:
-    """The reward as DSPy's GEPA calls a metric: a score, its feedback, and the expected reward beside it."""
-    import dspy
-
-    from optimizers.gepa.search import EXPECTED_REWARD
-
-    values = reward_matrix(reward, names)
-
-    def metric(gold: Any, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None) -> Any:
-        score = reward(gold.label, Outcome(pred.label, pred.probabilities, gold.text))
-        p = [pred.probabilities[name] for name in names] if pred.probabilities else []
-        expected = float(values[names.index(gold.label)] @ p) if p else score.value
-        objectives = {EXPECTED_REWARD: expected}
-        return dspy.Prediction(score=score.value, feedback=score.feedback, objective_scores=objectives)
-
-    return metric
-
-
-def _examples(rows: Sequence[Example]) -> list[Any]:
-    import dspy
-
-    return [dspy.Example(text=row.text, label=row.label).with_inputs("text") for row in rows]
-
-
 def _held_back_scores(
     before: Bundle, after: Bundle, rows: Sequence[Example], reward: Reward, engine: Engine, dev_after: float
 ) -> dict[str, float | None]:
@@ -273,57 +245,11 @@ def _mean_reward(bundle: Bundle, rows: Sequence[Example], reward: Reward, engine
     return sum(values) / len(values)
 
 
-def _state_folder(
-    parent: Path, settings: Mapping[str, Any], bundle: Bundle, rows: Sequence[Example], seed: int
-) -> tuple[Path, str, bool]:
-    """The folder of GEPA's state, the hash of the search's inputs, and whether there was state that is not our own.
-
-    GEPA reads its state, a pickle, from wherever it finds it. So what lies there is replaced by the copy that this user
-    kept of it, and everything is removed where there is none, or it belongs to a search with other inputs.
-    """
-    described = [{**settings, "num_threads": None}, bundle.task, bundle.prompt, content_of(bundle.weights)]
+def _inputs(settings: Mapping[str, Any], bundle: Bundle, rows: Sequence[Example], seed: int) -> str:
+    """A hash of all that a search depends on."""
+    described = [{**settings, "num_threads": None}, bundle.task, bundle.prompt, weights_fingerprint(bundle.weights)]
     content = repr([*described, bundle.calibration, [(row.id, row.text, row.label) for row in rows], seed])
-    digest = hashlib.sha256(content.encode()).hexdigest()
-    folder = parent / "gepa"
-    marker = folder / "inputs.sha256"
-    same = marker.is_file() and marker.read_text() == digest
-    state = own_state.kept(folder / _KEPT, digest) if same else None
-    stranger = same and state is None and os.path.lexists(folder / _STATE)
-    if folder.is_symlink():
-        folder.unlink()  # a link leads to what is not ours
-        stranger = True
-    if state is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    if state is None and os.path.lexists(folder / _STATE):
-        raise ModelError(f"{folder / _STATE} is not ours and cannot be removed: delete it, or choose another run")
-    if state is not None:
-        (folder / _STATE).unlink(missing_ok=True)
-        (folder / _STATE).write_bytes(state)
-    marker.write_text(digest)
-    return folder, digest, stranger
-
-
-def _write_candidates(path: Path, state: Any, dev: Sequence[Example]) -> Path:
-    """The table of candidates: text, parents, dev score, and the dev rows on which none is better."""
-    fronts = state.get_pareto_front_mapping()
-    table = []
-    for number, candidate in enumerate(state.program_candidates):
-        subscores = state.prog_candidate_val_subscores[number]
-        best_on = [dev[row].id for row, front in fronts.items() if number in front and subscores[row] > 0]
-        table.append(
-            {
-                "candidate": number,
-                "parents": [parent for parent in state.parent_program_for_candidate[number] if parent is not None],
-                "dev_score": state.program_full_scores_val_set[number],
-                "found_after_metric_calls": state.num_metric_calls_by_discovery[number],
-                "n_best_on": len(best_on),
-                "best_on": best_on,
-                "instructions": next(iter(candidate.values())),
-            }
-        )
-    write_json(path, table)
-    return path
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _nothing_usable(model: str | None, log: SearchLog) -> str:

@@ -14,7 +14,8 @@ from fakes import FakeEngine, toy_bundle, toy_splits
 from labelwright.data.task import Example, Splits, group_keys
 from labelwright.errors import DataError, RecipeError
 from labelwright.statistics.calibration import Calibration
-from optimizers.calibrate import CalibrateStage, best_calibration
+from optimizers.calibrate import CalibrateStage
+from optimizers.calibration_choice import best_calibration
 from optimizers.stage import StageContext
 
 
@@ -92,7 +93,7 @@ def test_bias_stays_small_where_only_the_scale_is_wrong(tmp_path: Path) -> None:
 def test_nothing_is_kept_where_nothing_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, splits = drawn(scale=1.0, first=0.0)
     worse = np.full((240, 3), 1 / 3)
-    monkeypatch.setattr("optimizers.calibrate.cross_validated_paths", lambda *args, **settings: [worse] * 5)
+    monkeypatch.setattr("optimizers.calibration_choice.cross_validated_paths", lambda *args, **settings: [worse] * 5)
     stage_context, tracker = context(tmp_path, engine)
     bundle = CalibrateStage().run(toy_bundle(), splits, stage_context)
     assert bundle.calibration == Calibration()

@@ -17,7 +17,7 @@ from labelwright.data.task import Example, by_label
 from labelwright.errors import DataError, RecipeError
 from labelwright.statistics.calibration import Calibration
 from optimizers.demos import DemosStage, typical_rows
-from optimizers.prompt_choice import dev_numbers
+from optimizers.prompt_choice import numbers_of
 from optimizers.stage import StageContext
 
 SPLITS = toy_splits().for_tuning()
@@ -100,8 +100,8 @@ def test_prompts_are_compared_without_their_lean() -> None:
     rng = np.random.default_rng(0)
     scores = 2 * rng.normal(size=(500, 3))
     gold = (scores + rng.gumbel(size=scores.shape)).argmax(axis=1)
-    leaning = dev_numbers(scores + np.array([4.0, 0, 0]), gold)
-    assert leaning["accuracy"] < dev_numbers(scores, gold)["accuracy"] - 0.1
+    leaning = numbers_of(scores + np.array([4.0, 0, 0]), gold)
+    assert leaning["accuracy"] < numbers_of(scores, gold)["accuracy"] - 0.1
     assert leaning["accuracy_prior_removed"] > leaning["accuracy"] + 0.1
 
 

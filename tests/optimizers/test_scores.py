@@ -12,7 +12,7 @@ from training_fakes import Record
 from labelwright.bundle.types import Bundle
 from labelwright.models.weights import Adapter, Base, Full, Weights
 from labelwright.statistics.calibration import Calibration
-from optimizers.scores import content_of, kept_scores
+from optimizers.scores import kept_scores, weights_fingerprint
 from optimizers.stage import StageContext
 
 ROWS = toy_splits().calib
@@ -73,15 +73,15 @@ def test_weights_are_told_apart_by_content(tmp_path: Path) -> None:
     first = scored(tmp_path / "stage", bundle)
     adapter(tmp_path / "a", 2.0)
     np.testing.assert_allclose(scored(tmp_path / "stage", bundle)[:, 0], first[:, 0] + 1)
-    moved = content_of(adapter(tmp_path / "elsewhere", 2.0))
-    assert moved == content_of(bundle.weights) != content_of(Base("fake"))
+    moved = weights_fingerprint(adapter(tmp_path / "elsewhere", 2.0))
+    assert moved == weights_fingerprint(bundle.weights) != weights_fingerprint(Base("fake"))
     base = tmp_path / "base"
     adapter(base, 1.0)
-    before = content_of(Base(str(base)))
+    before = weights_fingerprint(Base(str(base)))
     adapter(base, 2.0)
-    assert content_of(Base(str(base))) != before
-    assert content_of(Base("fake")) != content_of(Base("other"))
-    assert content_of(Full("x", base)) != content_of(Adapter("x", base))
+    assert weights_fingerprint(Base(str(base))) != before
+    assert weights_fingerprint(Base("fake")) != weights_fingerprint(Base("other"))
+    assert weights_fingerprint(Full("x", base)) != weights_fingerprint(Adapter("x", base))
 
 
 def test_kept_scores_go_to_every_options_end(tmp_path: Path) -> None:

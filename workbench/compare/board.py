@@ -1,27 +1,40 @@
-"""The leaderboard as types: what ``leaderboard.build`` found, for the report, its page and its plots to show.
+"""The leaderboard as types: all that the statistics find of a comparison, for the report and its pictures to show.
 
-Types only. Nothing here computes, reads or writes.
+Types only. Nothing here computes, reads or writes. They hold plain values alone (numbers, texts, tuples, mappings), so
+that a report, which is a leaderboard with its circumstances (``workbench.report.report``), is JSON as it stands.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from labelwright.settings import SHARE, Range
 from labelwright.statistics.intervals import Interval
-from workbench.compare.candidate import Candidate
+from labelwright.statistics.metrics import METRICS
+from workbench.compare.candidate import CurvePoint, Kind, Repeat
 
-# The quality metrics of the table, in its order, with their direction.
-QUALITY = {"accuracy": "higher", "macro_f1": "higher", "log_loss": "lower", "brier": "lower", "ece": "lower"}
-# Those of an answer in free text, which has no probabilities.
-QUALITY_OF_FREE = ("accuracy", "macro_f1")
+# The version of all that is below, in report.json and in what a comparison depends on: another one is computed anew.
+FORMAT = "labelwright-report-4"
+
+# The quality metrics in the tables' order, and those of an answer in free text, which has no probabilities.
+QUALITY = tuple(name for name, metric in METRICS.items() if metric.is_reported)
+QUALITY_OF_FREE = tuple(name for name in QUALITY if METRICS[name].of_free_text)
 
 # How a candidate's accuracy stands to that of the best one; ``workbench.compare.differences.standing`` has the rule.
-Standing = Literal["best", "as good", "not told apart", "worse", ""]
+Standing = Literal["best", "as good", "not told apart", "worse"]
+# Why this candidate ships: it is cheaper and as good; what is cheaper is too little known; nothing as good is cheaper;
+# nothing is as good; or, whatever it is, the test rows have one label alone.
+WhyShip = Literal["cheaper", "too few rows", "none cheaper", "none as good", "one label"]
+# Whether the tuned model was worth it: which of it and the best baseline is ahead on test.
+Worth = Literal["model", "baseline", "equal", "no baseline", "no model"]
+# How sure that is: the test tells them apart; within the margin they are equally good; or it may be chance.
+Sure = Literal["told apart", "as good", "chance"]
+
+Side = Literal["train", "dev", "calib", "test"]
+Share = Annotated[float, SHARE]
+Count = Annotated[int, Range(0)]
 
 
 @dataclass(frozen=True)
@@ -40,8 +53,8 @@ class Difference:
     """
 
     value: Interval
-    p_value: float
-    p_holm: float
+    p_value: Share
+    p_holm: Share
 
 
 @dataclass(frozen=True)
@@ -57,88 +70,113 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One row of the leaderboard.
+class Generation:
+    """Answers in free text: of ``n_rows`` the shares that are a label at all, and that are the right one."""
+
+    n_rows: Annotated[int, Range(1)]
+    valid: Interval
+    right: Interval
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One candidate of the leaderboard: ``workbench.compare.candidate.Candidate``, measured, without its arrays.
 
     Attributes
     ----------
-    test : dict of str to Interval
-        The metrics of ``QUALITY`` on the test rows, calibrated, 95 % intervals; those of ``QUALITY_OF_FREE`` alone for
-        a candidate of kind "free"; empty for a candidate that failed.
-    raw : dict of str to Interval
+    failed : str, optional
+        Why there are no numbers.
+    zero_shot : bool
+        It learns nothing from training rows.
+    test : mapping of str to Interval
+        The metrics of ``QUALITY`` on the test rows, calibrated, 95 % intervals: of a share of rows Wilson's, of as many
+        independent rows as the groups are worth; of others bootstrap. Those of ``QUALITY_OF_FREE`` alone for a
+        candidate of kind "free"; empty for one that failed.
+    raw : mapping of str to Interval
         The same before calibration; empty for kind "free".
     n_only_this, n_only_best : int, optional
         Test rows that only this candidate, only the best one has right; None for the best itself and for failed ones.
-    against_best : dict of str to Difference, optional
+    standing : Standing, optional
+        Of its accuracy to the best one's; None for failed ones.
+    against_best : mapping of str to Difference, optional
         accuracy, macro_f1 and log_loss (no log_loss for kind "free"); None for the best itself and for failed ones.
-    spread : dict of str to Spread
+    spread : mapping of str to Spread
         "split fixed": trainings that differ in their seed alone; "split varied": in what dealt the splits. The
         candidate itself is one of them. A key is absent where there are fewer than two trainings.
-    standing : Standing
-        Of its accuracy to the best one's; empty for failed ones.
     """
 
-    candidate: Candidate
-    test: dict[str, Interval] = field(default_factory=dict)
-    raw: dict[str, Interval] = field(default_factory=dict)
-    n_only_this: int | None = None
-    n_only_best: int | None = None
-    against_best: dict[str, Difference] | None = None
-    spread: dict[str, Spread] = field(default_factory=dict)
-    standing: Standing = ""
+    name: str
+    kind: Kind
+    about: str = ""
+    step: str | None = None
+    failed: str | None = None
+    zero_shot: bool = False
+    test: Mapping[str, Interval] = field(default_factory=dict)
+    raw: Mapping[str, Interval] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    n_only_this: Count | None = None
+    n_only_best: Count | None = None
+    standing: Standing | None = None
+    against_best: Mapping[str, Difference] | None = None
+    spread: Mapping[str, Spread] = field(default_factory=dict)
+    repeats: tuple[Repeat, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
+    cost: Mapping[str, float | None] = field(default_factory=dict)
+    generation: Generation | None = None
+    outside: Mapping[str, float] | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """On test, in percent."""
+        return 100 * self.test["accuracy"].value
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Which candidate wins, which are as good, which to ship, whether tuning was worth it: names, numbers, sentences.
+    """Which candidate wins, which are as good, which to ship and why, whether tuning was worth it. No words.
 
     Attributes
     ----------
     best : str
         The candidate of highest test accuracy; of two equal ones that of lower log loss.
-    winner, others : str
-        The sentences that name it, and say how the others stand to it.
-    advice : str
-        The sentence that says what to ship.
-    cautions : tuple of str
-        What about the test rows makes every number mean less.
-    remarks : tuple of str
-        What else there is to say, above all whether the tuned model was worth it.
-    as_good, not_told_apart : tuple of str
-        Other candidates of that standing, in the comparison's order.
     ship : str
         The cheapest to run of the best candidate and ``as_good``.
+    why_ship : WhyShip
+    as_good, not_told_apart : tuple of str
+        Other candidates of that standing, in the comparison's order.
     margin : float
         Share of accuracy within which a candidate is as good as the best.
     n_rows_needed : int, optional
         About how many test rows would show that the best of the cheaper candidates not told apart is as good, if it is.
+    least_known : str, optional
+        Of ``not_told_apart`` the one whose difference to the best has the widest interval.
+    free_ahead : str, optional
+        Free text that is right more often than the best candidate.
     tuned, best_baseline : str, optional
-        The tuned model, and the best classifier that is no language model.
+        The tuned model, and the best classifier that is no language model; None where either is missing.
+    worth : Worth
     difference : Interval, optional
         Accuracy of ``best_baseline`` minus that of ``tuned``, with the corrected ``p_value`` of the paired test: one
         of the comparisons with the best candidate, or as one more of them.
+    sure : Sure, optional
+        Of the difference.
     """
 
     best: str
-    winner: str
-    others: str = ""
-    advice: str = ""
-    cautions: tuple[str, ...] = ()
-    remarks: tuple[str, ...] = ()
+    ship: str
+    why_ship: WhyShip = "none as good"
     as_good: tuple[str, ...] = ()
     not_told_apart: tuple[str, ...] = ()
-    ship: str = ""
-    margin: float = 0.0
-    n_rows_needed: int | None = None
+    margin: Share = 0.0
+    n_rows_needed: Annotated[int, Range(1)] | None = None
+    least_known: str | None = None
+    free_ahead: str | None = None
     tuned: str | None = None
     best_baseline: str | None = None
+    worth: Worth = "no model"
     difference: Interval | None = None
-    p_value: float | None = None
-
-    @property
-    def text(self) -> str:
-        """The report's first line: all sentences in their order."""
-        return " ".join(one for one in (self.winner, *self.cautions, self.others, self.advice, *self.remarks) if one)
+    p_value: Share | None = None
+    sure: Sure | None = None
 
 
 @dataclass(frozen=True)
@@ -157,33 +195,147 @@ class Suspect:
         Who they are.
     """
 
-    side: str
+    side: Side
     id: str
     text: str
     label: str
     suggested: str
-    confidence: float
+    confidence: Share
     candidates: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Leaderboard:
-    """Lines in the comparison's order, the verdict, and what else the test rows tell.
+class LabelScores:
+    """How a candidate does on one label: ``labelwright.statistics.metrics.per_label``."""
+
+    label: str
+    n_rows: Count
+    n_predicted: Count
+    precision: Share
+    recall: Share
+    f1: Share
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A test row answered wrongly; the answer is a label, "no label" (free text) or "no answer"."""
+
+    id: str
+    text: str
+    label: str
+    answer: str
+    confidence: Share
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A candidate's answers on the test rows.
 
     Attributes
     ----------
-    gold : int64 ndarray of shape (n_test,)
-        Positions of the rows' labels.
+    labels : tuple of LabelScores
+        In the labels' order, with "no label" behind them for a candidate in free text.
+    confusion : tuple of (label, answer, number of rows)
+        Positions in ``labels``, as far as there are such rows, right answers included: of a thousand labels few pairs
+        occur.
+    n_wrong : int
+    mistakes : tuple of Mistake
+        The most confident ones, the surest first.
+    """
+
+    labels: tuple[LabelScores, ...]
+    confusion: tuple[tuple[int, int, int], ...]
+    n_wrong: Count
+    mistakes: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Rows of about the same confidence: ``labelwright.statistics.metrics.reliability``."""
+
+    low: float
+    high: float
+    n_rows: int
+    confidence: Share
+    accuracy: Share
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """What a candidate's confidence is worth.
+
+    Attributes
+    ----------
+    before, after : tuple of Bin
+        Before and after calibration.
+    risk : tuple of (coverage, risk)
+        Answering only the most confident rows: the share answered, and the share of wrong answers among them.
+    """
+
+    before: tuple[Bin, ...]
+    after: tuple[Bin, ...]
+    risk: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class TestRows:
+    """The rows that all of this was measured on.
+
+    Attributes
+    ----------
+    without_rows : tuple of str
+        Labels that none of them has.
+    own_choices : bool
+        Rows bring their own choices; labels are the letters before them.
+    """
+
+    __test__ = False
+
+    n_rows: int
+    n_groups: int
+    without_rows: tuple[str, ...] = ()
+    own_choices: bool = False
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Candidates in the comparison's order, the verdict, and what else the test rows tell.
+
+    Attributes
+    ----------
+    tables : mapping of str to Answered
+        Of the candidates that matter most: the one to ship, the best, the tuned one.
+    confidence : mapping of str to Confidence
+        Of the best, the one to ship, the tuned one and the best baseline, as far as they have probabilities.
+    ece_floor : float, optional
+        The ECE that the best candidate's confidences would show on average if they were exactly right; None where it
+        has none.
     frontier : tuple of str
         Candidates that no other beats in both test accuracy and milliseconds a row, from fast to slow.
     """
 
-    lines: tuple[Line, ...]
     verdict: Verdict
-    gold: NDArray[np.int64]
-    suspects: tuple[Suspect, ...] = ()
+    labels: tuple[str, ...]
+    test_rows: TestRows
+    candidates: tuple[Entry, ...]
     frontier: tuple[str, ...] = ()
+    tables: Mapping[str, Answered] = field(default_factory=dict)
+    confidence: Mapping[str, Confidence] = field(default_factory=dict)
+    ece_floor: float | None = None
+    suspects: tuple[Suspect, ...] = ()
 
-    def line(self, name: str) -> Line:
-        """The line of a candidate."""
-        return next(line for line in self.lines if line.candidate.name == name)
+    def entry(self, name: str | None) -> Entry:
+        """A candidate by its name."""
+        return next(entry for entry in self.candidates if entry.name == name)
+
+    @property
+    def scored(self) -> list[Entry]:
+        """The candidates that have numbers."""
+        return [entry for entry in self.candidates if not entry.failed]
+
+    def roles(self, name: str) -> list[str]:
+        """Which of best, to ship and tuned a candidate is."""
+        of: Iterable[tuple[str, str | None]] = (
+            ("best", self.verdict.best), ("to ship", self.verdict.ship), ("tuned", self.verdict.tuned)
+        )  # fmt: skip
+        return [role for role, one in of if one == name]

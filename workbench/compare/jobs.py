@@ -273,9 +273,11 @@ class Comparison:
         return self.root / job.candidate / self.key(job)
 
     def result(self, job: Job) -> dict[str, Any] | None:
-        """What a job left, or None."""
+        """What a job left; None where it left nothing, or its last stage was run again since."""
         path = self.place(job).with_suffix(".json")
-        return read_json(path) if path.is_file() else None
+        found: dict[str, Any] | None = read_json(path) if path.is_file() else None
+        again = found and any(step.left not in ("", found["made_from"]) for step in self.steps(job)[-1:])
+        return None if again else found
 
     def missing(self, name: str) -> list[Job]:
         """Jobs of a candidate without a result."""

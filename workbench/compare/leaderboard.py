@@ -9,35 +9,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+import baselines
 from labelwright.data.task import Example, group_keys
 from labelwright.errors import DataError
-from labelwright.statistics.intervals import Interval, Resampled, metric_intervals, resample
-from labelwright.statistics.metrics import METRICS, Answers, Ints, answers_of, checked
+from labelwright.statistics.intervals import Interval, Resampled, metric_intervals, resample, wilson
+from labelwright.statistics.metrics import METRICS, Answers, Ints, answers_of, checked, ece_floor, macro_f1
 from workbench.compare.board import (
     QUALITY,
     QUALITY_OF_FREE,
     Difference,
+    Entry,
+    Generation,
     Leaderboard,
-    Line,
     Spread,
-    Standing,
-    Suspect,
-    Verdict,
+    TestRows,
 )
 from workbench.compare.candidate import Candidate, Repeat
+from workbench.compare.details import answered, confidence
 from workbench.compare.differences import TESTED, against_best, between, standing
-from workbench.compare.frontier import frontier
 from workbench.compare.noise import suspects
-from workbench.compare.verdict import judge, rank
+from workbench.compare.verdict import frontier, judge, labels_without_rows, rank
 from workbench.recipe.recipe import CompareTable
-
-__all__ = ["QUALITY", "Difference", "Leaderboard", "Line", "Spread", "Suspect", "Verdict", "build"]
 
 # How many candidates at most must doubt a label: with more, one that is often wrong would acquit too many rows.
 _DOUBTERS = 3
@@ -62,7 +60,7 @@ def build(
     seed: int,
     margin: float = CompareTable.margin,
 ) -> Leaderboard:
-    """Put numbers and words to every candidate.
+    """Put numbers to every candidate, and a verdict to all of them.
 
     The best candidate is that of highest test accuracy, of equal ones that of lower log loss. Free text is best only
     where nothing else was scored: it has no probabilities and cannot be shipped.
@@ -107,26 +105,40 @@ def build(
     best = min(closed or list(scored), key=lambda name: rank(quality[name]))
 
     tested = against_best(best, answers, samples, gold, groups)
-    lines = [
-        _line(candidate, quality, before, tested, best, seed, margin, answers, gold)
-        if not candidate.failed
-        else Line(candidate)
-        for candidate in candidates
+    entries = [
+        _entry(one, quality, before, tested, best, seed, margin, answers, gold) if not one.failed else _described(one)
+        for one in candidates
     ]
 
-    def compare(a: Candidate, b: Candidate) -> Difference:
-        if b.name == best:
-            return tested[a.name]["accuracy"]
-        if a.name == best:
-            return _turned(tested[b.name]["accuracy"])
-        return between(a.name, b.name, len(scored) - 1, answers, samples, gold, groups)
+    def compare(a: str, b: str) -> Difference:
+        if b == best:
+            return tested[a]["accuracy"]
+        if a == best:
+            return _turned(tested[b]["accuracy"])
+        return between(a, b, len(scored) - 1, answers, samples, gold, groups)
 
-    numbered = [line for line in lines if line.test]
-    (first,) = (line for line in numbered if line.candidate.name == best)
-    verdict = judge(numbered, first, gold, names, margin, compare)
-    doubters = {line.candidate.name: line.candidate.probs for line in _doubters(numbered, first)}
-    found = suspects("test", test, doubters, names) if len(doubters) > 1 else ()
-    return Leaderboard(tuple(lines), verdict, gold, found, frontier(lines))
+    numbered = {entry.name: entry for entry in entries if not entry.failed}
+    rows = TestRows(
+        n_rows=len(test),
+        n_groups=len(set(group_keys(test))),
+        without_rows=labels_without_rows(test, names),
+        own_choices=any(row.choices for row in test),
+    )
+    verdict = judge(list(numbered.values()), numbered[best], rows, len(names), margin, compare)
+    doubters = {name: scored[name].candidate.probs for name in _doubters(list(numbered.values()), numbered[best])}
+    told = dict.fromkeys(name for name in (verdict.ship, verdict.best, verdict.tuned) if name)
+    chief = dict.fromkeys(name for name in (best, verdict.ship, verdict.tuned, verdict.best_baseline) if name)
+    return Leaderboard(
+        verdict=verdict,
+        labels=tuple(names),
+        test_rows=rows,
+        candidates=tuple(entries),
+        frontier=frontier(entries),
+        tables={name: answered(scored[name].candidate, gold, names, test) for name in told},
+        confidence={name: confidence(scored[name].candidate, gold) for name in chief if name in closed},
+        ece_floor=ece_floor(scored[best].candidate.probs) if best in closed else None,
+        suspects=suspects("test", test, doubters, names) if len(doubters) > 1 else (),
+    )
 
 
 def _measurable(
@@ -174,7 +186,28 @@ def _read(candidate: Candidate, gold: Ints, n_labels: int) -> tuple[Answers, Ans
     return calibrated, raw
 
 
-def _line(
+def _described(candidate: Candidate, **measured: Any) -> Entry:
+    """A candidate as it is told: what its arrays gave, and what it brings itself, as far as that is a number."""
+    free = candidate.generation
+    n_rows = int(free.get("n_rows", 0))
+    return Entry(
+        name=candidate.name,
+        kind=candidate.kind,
+        about=candidate.about,
+        step=candidate.step,
+        failed=candidate.failed or None,
+        zero_shot=_learns_nothing(candidate),
+        calibration=dict(candidate.calibration),
+        repeats=tuple(replace(one, scores=_finite(one.scores)) for one in candidate.repeats),
+        curve=candidate.curve,
+        cost=dict(candidate.cost),
+        generation=Generation(n_rows, *(wilson(free[key], n_rows) for key in ("valid", "right"))) if free else None,
+        outside=dict(candidate.outside) or None,
+        **measured,
+    )
+
+
+def _entry(
     candidate: Candidate,
     quality: Mapping[str, Any],
     before: Mapping[str, Any],
@@ -184,16 +217,32 @@ def _line(
     margin: float,
     answers: Mapping[str, Answers],
     gold: Ints,
-) -> Line:
+) -> Entry:
     """A candidate with its numbers, and where it is not the best one with its differences to that."""
     name, test = candidate.name, quality[candidate.name]
-    spread, raw = _spread(candidate, test, seed), before.get(name, {})
+    found = {"test": test, "raw": before.get(name, {}), "spread": _spread(candidate, test, seed)}
     if name == best:
-        return Line(candidate, test, raw, spread=spread, standing="best")
+        return _described(candidate, standing="best", **found)
     right, best_right = (answers[one].answer == gold for one in (name, best))
-    stands: Standing = standing(tested[name]["accuracy"], margin)
-    only_this, only_best = int((right & ~best_right).sum()), int((best_right & ~right).sum())
-    return Line(candidate, test, raw, only_this, only_best, tested[name], spread, stands)
+    return _described(
+        candidate,
+        n_only_this=int((right & ~best_right).sum()),
+        n_only_best=int((best_right & ~right).sum()),
+        standing=standing(tested[name]["accuracy"], margin),
+        against_best=tested[name],
+        **found,
+    )
+
+
+def _finite(scores: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in scores.items() if math.isfinite(value)}
+
+
+def _learns_nothing(candidate: Candidate) -> bool:
+    """It looks at no label of a training row."""
+    if candidate.kind == "baseline":
+        return bool(getattr(baselines.BASELINES.get(candidate.name), "zero_shot", False))
+    return set(candidate.name.partition("@")[0].split("+")) <= {"untuned", "free", "prior"}
 
 
 def _turned(one: Difference) -> Difference:
@@ -217,7 +266,7 @@ def _resampled(
     """Every metric of every candidate; of free text those without probabilities, the last column being no label."""
     metrics = {name: METRICS[name] for name in QUALITY}
     of_free = {name: METRICS[name] for name in QUALITY_OF_FREE}
-    of_free["macro_f1"] = partial(METRICS["macro_f1"], n_labels=n_labels)
+    of_free["macro_f1"] = replace(METRICS["macro_f1"], measure=partial(macro_f1, n_labels=n_labels))
     found: Samples = {}
     for is_free, measured in ((False, metrics), (True, of_free)):
         part = {name: one for name, one in answers.items() if (scored[name].candidate.kind == "free") == is_free}
@@ -254,21 +303,21 @@ def _spread(candidate: Candidate, test: Mapping[str, Interval], seed: int) -> di
     return spread
 
 
-def _doubters(lines: Sequence[Line], best: Line) -> list[Line]:
+def _doubters(entries: Sequence[Entry], best: Entry) -> list[str]:
     """Whose word counts on a label: the best candidate and the best of those not known to be worse, one a family.
 
     Where no other family is near it, the best candidate of another family is heard, so that two must agree.
     """
-    near = {line.candidate.name for line in lines if line.standing in ("as good", "not told apart")}
-    heard: dict[str, Line] = {}
-    usable = [line for line in lines if line.candidate.kind != "free"]
-    for line in sorted(usable, key=lambda line: (line is not best, line.candidate.name not in near, *rank(line.test))):
-        counts = line is best or line.candidate.name in near or len(heard) < 2
+    near = {one.name for one in entries if one.standing in ("as good", "not told apart")}
+    heard: dict[str, str] = {}
+    usable = [one for one in entries if one.kind != "free"]
+    for one in sorted(usable, key=lambda one: (one is not best, one.name not in near, *rank(one.test))):
+        counts = one is best or one.name in near or len(heard) < 2
         if counts and len(heard) < _DOUBTERS:
-            heard.setdefault(_family(line.candidate), line)
+            heard.setdefault(_family(one), one.name)
     return list(heard.values())
 
 
-def _family(candidate: Candidate) -> str:
+def _family(entry: Entry) -> str:
     """Candidates that share a base err alike: "minilm" of minilm-logreg, and one for all language models."""
-    return candidate.name.split("-")[0] if candidate.kind == "baseline" else candidate.kind
+    return entry.name.split("-")[0] if entry.kind == "baseline" else entry.kind

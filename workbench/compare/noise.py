@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from labelwright.data.task import Example
 from labelwright.errors import MissingExtraError
 from labelwright.statistics.metrics import answers, checked
-from workbench.compare.board import Suspect
+from workbench.compare.board import Side, Suspect
 
 
 def suspects(
-    side: str,
+    side: Side,
     examples: Sequence[Example],
     probs_by_candidate: Mapping[str, NDArray[np.float64]],
     names: Sequence[str],
@@ -32,7 +32,7 @@ def suspects(
 
     Parameters
     ----------
-    side : str
+    side : Side
         The split that the rows are of, to be told.
     examples : sequence of n_rows Example
     probs_by_candidate : mapping of name to ndarray of shape (n_rows, n_labels)

@@ -5,13 +5,10 @@ The only module that reads ``splits.test``, in one function. A candidate that ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-
 from labelwright.data.task import Example, Splits
 from labelwright.files import short_hash
 from workbench.compare import jobs
+from workbench.compare.board import FORMAT
 from workbench.compare.candidate import Candidate
 from workbench.compare.jobs import CandidateFailedError, Comparison, Record
 from workbench.progress import Display
@@ -21,14 +18,6 @@ from workbench.run.folder import locked
 def read_test(splits: Splits) -> tuple[Example, ...]:
     """The test rows. Nothing else in the house reads them."""
     return splits.test
-
-
-def warnings_of_test(splits: Splits, names: Sequence[str]) -> tuple[str, ...]:
-    """What the report will have to say of the test rows' labels, before anything was run for it."""
-    from workbench.compare.verdict import cautions
-
-    rows = read_test(splits)
-    return cautions(np.array([names.index(str(row.label)) for row in rows]), names) if rows else ()
 
 
 def score_candidates(comparison: Comparison, display: Display, record: Record = lambda entry: None) -> list[Candidate]:
@@ -71,8 +60,6 @@ def _score_candidates(comparison: Comparison, display: Display, record: Record) 
 
 def signature(comparison: Comparison) -> str:
     """A hash of all that the comparison depends on; the same one means that nothing is to be done."""
-    from workbench.report.document import FORMAT
-
     keys = [comparison.key(job) for name in comparison.names for job in comparison.jobs(name)]
     table = comparison.recipe.compare
     return short_hash([FORMAT, keys, table.bootstrap, table.margin])

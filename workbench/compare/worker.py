@@ -28,9 +28,8 @@ from labelwright.errors import LabelwrightError
 from labelwright.files import write_json
 from labelwright.models.weights import Base, Predictor
 from optimizers.stage import Tracker
-from workbench.compare import measure
+from workbench.compare import measure, score
 from workbench.compare.jobs import Comparison, Job, Record, Say, is_lasting, open_comparison
-from workbench.compare.score import read_test
 from workbench.run.steps import Step
 from workbench.tracking import entries
 from workbench.tracking.entries import StepTracker
@@ -70,7 +69,7 @@ def run_jobs(comparison: Comparison, name: str, say: Say, record: Record) -> Non
 
 def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None:
     splits, place = comparison.splits_of(job), comparison.place(job)
-    test, names = read_test(splits), comparison.task.names
+    test, names = score.read_test(splits), comparison.task.names
     place.parent.mkdir(parents=True, exist_ok=True)
     if comparison.kind(job.candidate) == "free":
         _keep(place, *_free(comparison, job, test))
@@ -103,6 +102,7 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     same = final.bundle.calibration == before.bundle.calibration
     raw = probs if same else before.probabilities(texts)
     gold = np.array([names.index(row.label) for row in test])
+    result["made_from"] = next((step.left for step in comparison.steps(job)[-1:]), "")
     result["scores"] = measure.one_training(probs, raw, gold)
     _keep(place, result, {**arrays, "raw": raw, "probs": probs} if comparison.is_main(job) else None)
 

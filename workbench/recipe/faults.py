@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from labelwright.errors import RecipeError
 from workbench.recipe.fill import fill
@@ -40,8 +41,6 @@ def store_fault(uri: str) -> str:
 
 def url_fault(url: str) -> str:
     """What was expected of a server's address, or an empty text."""
-    from urllib.parse import urlsplit
-
     try:
         parts = urlsplit(url)
         whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)

@@ -3,7 +3,7 @@
 Owns the recipe's tables and their defaults. Reading a recipe loads no model and imports no tuning library, and all that
 is wrong with it is told at once: types and ranges are declared at the fields (``labelwright.settings``), the stages'
 tables are checked against the stages' own dataclasses, so a setting has one home, and what tables say of each other is
-in ``recipe_checks.py``.
+in ``workbench.recipe.checks``.
 """
 
 from __future__ import annotations

@@ -1,20 +1,30 @@
 """The files of a comparison in the run folder: report.json, report.md, report.html, rows.jsonl and plots.
 
-Puts together what the leaderboard, the report and the plots make; all of it goes to the tracking store as well.
+Puts together what the leaderboard, the run's folders and the renderers make; all of it goes to the tracking store too.
 """
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields
+from typing import Any
 
 from labelwright.data.task import Example
 from labelwright.files import write_json, write_text
-from workbench.compare.board import Suspect
+from workbench.compare.board import Leaderboard, Suspect
 from workbench.compare.candidate import Candidate
+from workbench.compare.details import rows_jsonl
 from workbench.compare.jobs import Comparison
+from workbench.compare.leaderboard import build
+from workbench.compare.noise import suspects
 from workbench.recipe.splits import split_summary
-from workbench.report.stages import stage_curves, stage_records, steps_by_name
+from workbench.report.markdown import markdown
+from workbench.report.report import Report, SplitSizes
+from workbench.report.stages import chosen_curves, stage_records, steps_by_name
+from workbench.report.table import Table
+from workbench.report.tables import tables
 from workbench.run.session import Session
 
 
@@ -22,43 +32,69 @@ def write_report(
     work: Session, comparison: Comparison, candidates: Sequence[Candidate], test: Sequence[Example], command: str
 ) -> None:
     """Compute the statistics, write every file, record them."""
-    from workbench.compare.leaderboard import build
-    from workbench.report.document import machine, report_json, report_markdown, rows_jsonl, table
-    from workbench.report.html import report_html
-    from workbench.report.plots.figures import chosen_curves, figures, save
+    from workbench.report.html import html
+    from workbench.report.plots.figures import figures, save
 
-    path, names = work.folder.path, work.task.names
-    table_of_recipe = work.recipe.compare
-    board = build(candidates, test, names, table_of_recipe.bootstrap, work.recipe.seed, table_of_recipe.margin)
-    board = replace(board, suspects=(*train_suspects(work, comparison), *board.suspects))
-    steps = steps_by_name(work, comparison)
-    curves = chosen_curves(stage_curves(steps))
-    about = {"recipe": work.recipe.name, "run": path.name, "command": command, "machine": machine()}
-    stages = stage_records(steps)
-    about_rows = split_summary(work.splits, work.data_remarks)
-    report = report_json(board, run=about, splits=about_rows, labels=names, stages=stages, test=test)
-    drawn = figures(board, names, curves)
+    path, names, table = work.folder.path, work.task.names, work.recipe.compare
+    board = build(candidates, test, names, table.bootstrap, work.recipe.seed, table.margin)
+    steps, sizes = steps_by_name(work, comparison), split_summary(work.splits, work.data_remarks)
+    report = with_circumstances(
+        board,
+        suspects=(*train_suspects(work, comparison), *board.suspects),
+        recipe=work.recipe.name,
+        run=path.name,
+        command=command,
+        machine=machine(),
+        splits=SplitSizes(**{**sizes, "remarks": tuple(sizes["remarks"])}),
+        stages=tuple(stage_records(steps)),
+        curves=chosen_curves(steps),
+        prompt=work.newest_bundle().prompt.system if work.folder.done_steps() else None,
+    )
+    drawn = figures(report)
+    # Before the PNGs: a picture is laid out anew for every format, from where the last one left it.
+    page = html(report, drawn)
     save(drawn, path / "plots")
-    bundle = work.newest_bundle() if work.folder.done_steps() else None
-    write_text(path / "rows.jsonl", rows_jsonl(board, test, names))
-    write_json(path / "report.json", report)
-    write_text(path / "report.md", report_markdown(report, board, test, bundle, curves))
-    write_text(path / "report.html", report_html(report, board, test, drawn))
-    columns, cells = table(report)
-    by_column = {column: [row[i] for row in cells] for i, column in enumerate(columns)}
+    write_text(path / "rows.jsonl", rows_jsonl(candidates, report, test))
+    write_json(path / "report.json", report.to_json())
+    write_text(path / "report.md", markdown(report))
+    write_text(path / "report.html", page)
     files = [path / name for name in ("report.html", "report.md", "report.json", "rows.jsonl", "plots")]
-    work.tracking.comparison(by_column, report, files)
+    work.tracking.comparison(mlflow_table(tables(report)[0]), report, files)
     for candidate in candidates:
         if not candidate.failed:
-            test_metrics = {name: one.value for name, one in board.line(candidate.name).test.items()}
-            step = next(reversed(comparison.steps(comparison.jobs(candidate.name)[0])), None)
+            test_metrics = {name: one.value for name, one in board.entry(candidate.name).test.items()}
+            (step,) = comparison.steps(comparison.jobs(candidate.name)[0])[-1:] or [steps.get(candidate.step or "")]
             work.tracking.candidate(candidate, test_metrics, step)
+
+
+def with_circumstances(board: Leaderboard, **circumstances: Any) -> Report:
+    """The report of a leaderboard: its fields, and those of ``Report`` that are given."""
+    return Report(**{**{one.name: getattr(board, one.name) for one in fields(board)}, **circumstances})
+
+
+def mlflow_table(table: Table) -> dict[str, list[str]]:
+    """Columns by name, as MLflow takes a table: intervals in brackets behind their values."""
+    shown = {column.name: table.values(column.name) for column in table.columns}
+    for place, name in enumerate(shown):
+        if table.columns[place].kind == "number":
+            for number, row in enumerate(table.rows):
+                if len(row) == len(table.columns):
+                    shown[name][number] = " ".join(row[place]).rstrip()
+    return shown
 
 
 def train_suspects(work: Session, comparison: Comparison) -> tuple[Suspect, ...]:
     """Train rows whose label the baselines of ``[compare] noise`` doubt together, each answering out of fold."""
-    from workbench.compare.noise import suspects
-
     answers = {name: comparison.train_probs(name) for name in comparison.names}
     found = {name: probs for name, probs in answers.items() if probs is not None}
     return suspects("train", work.splits.train, found, work.task.names) if len(found) > 1 else ()
+
+
+def machine() -> str:
+    """What ran this: processor, cores, memory, accelerator if there is one."""
+    import torch
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    system = f"{platform.machine()} {platform.system()}, {os.cpu_count()} cores, {memory:.0f} GiB"
+    text = f"{system}, Python {platform.python_version()}"
+    return f"{text}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else text

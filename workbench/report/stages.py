@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 from labelwright.bundle.store import load
 from workbench.compare.jobs import Comparison
+from workbench.report.report import Curves, Stage
 from workbench.run.folder import read_curves
 from workbench.run.session import Session
 from workbench.run.steps import Step
+
+# Of a stage's curves those whose names have one of these say whether it learns; so many of them are kept.
+_TELLING = ("dev_accuracy", "reward", "accuracy", "dev")
+_N_CURVES = 3
 
 
 def steps_by_name(work: Session, comparison: Comparison) -> dict[str, Step]:
@@ -24,26 +29,39 @@ def steps_by_name(work: Session, comparison: Comparison) -> dict[str, Step]:
     return found
 
 
-def stage_curves(steps: dict[str, Step]) -> dict[str, Any]:
-    """Curves by name of the step; steps without any are left out."""
-    found = {name: read_curves(step.curves) for name, step in steps.items()}
-    return {name: curves for name, curves in found.items() if curves}
+def chosen_curves(steps: dict[str, Step]) -> dict[str, Curves]:
+    """Of each step's curves the few that say whether it learns, as far as they are numbers."""
+
+    def order(name: str) -> tuple[int, str]:
+        return next(i for i, word in enumerate(_TELLING) if word in name), name
+
+    chosen: dict[str, Curves] = {}
+    for step_name, step in steps.items():
+        curves = {
+            name: tuple((at, value) for at, value in points if math.isfinite(value))
+            for name, points in read_curves(step.curves).items()
+            if any(word in name for word in _TELLING)
+        }
+        if usable := sorted((name for name, points in curves.items() if len(points) > 1), key=order)[:_N_CURVES]:
+            chosen[step_name] = {name: curves[name] for name in usable}
+    return chosen
 
 
-def stage_records(steps: dict[str, Step]) -> list[dict[str, Any]]:
+def stage_records(steps: dict[str, Step]) -> list[Stage]:
     """For every step: its cost, its dev metrics, and what the stage wrote into the bundle's history."""
     records = []
     for name, step in steps.items():
         bundle, cost = load(step.bundle), step.cost
         decided = next((dict(one) for one in reversed(bundle.history) if one.get("stage") == step.stage.name), {})
+        numbers = {key: one for key, one in bundle.report.items() if isinstance(one, (int, float))}
         records.append(
-            {
-                "folder": name,
-                "stage": step.stage.name,
-                "seconds": cost["seconds"],
-                "peak_memory_bytes": cost.get("peak_memory_bytes"),
-                "dev": {key: one for key, one in bundle.report.items() if isinstance(one, (int, float))},
-                "decided": decided,
-            }
+            Stage(
+                folder=name,
+                stage=step.stage.name,
+                seconds=cost["seconds"],
+                peak_memory_bytes=cost.get("peak_memory_bytes"),
+                dev={key: one for key, one in numbers.items() if math.isfinite(one)},
+                decided=decided,
+            )
         )
     return records

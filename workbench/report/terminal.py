@@ -2,69 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from rich.table import Table as RichTable
+from rich.text import Text
 
-from rich.table import Table
+from labelwright.plain_text import printable
+from workbench.progress import Display
+from workbench.report.report import Report
+from workbench.report.tables.costs import costs
+from workbench.report.tables.leaderboard import leaderboard
+from workbench.report.verdict_words import words
+from workbench.wording import DASH
 
-from labelwright.files import read_json
-from labelwright.statistics.intervals import Interval
-from workbench.progress import Display, duration
-from workbench.report.wording import percent
-
-_COLUMNS = (
-    "candidate",
-    "accuracy %",
-    "F1 %",
-    "log loss",
-    "ECE %",
-    "valid %",
-    "ms/row",
-    "rows/s",
-    "trained",
+# In order, and those left to the report where a line has no room, the least telling first.
+_SHOWN = (
+    "accuracy %", "macro-F1 %", "log loss", "ECE %", "valid labels %", "ms/row", "rows/s", "trained",
     "against the best",
-)
-# Left to the report where a line has no room, the least telling first.
-_SPARE = ("rows/s", "trained", "log loss", "valid %", "F1 %")
+)  # fmt: skip
+_SPARE = ("rows/s", "trained", "log loss", "valid labels %", "macro-F1 %")
 
 
-def show_leaderboard(run: Path, display: Display) -> None:
-    """Print the table and the verdict of a run's report.json."""
-    report = read_json(run / "report.json")
-    columns = list(_COLUMNS)
-    rows = [_row(candidate) for candidate in report["candidates"]]
+def show_leaderboard(report: Report, display: Display) -> None:
+    """Print the table and the verdict."""
+    display.console.print(terminal_table(report, display.console.width))
+    display.say(words(report).text)
+
+
+def terminal_table(report: Report, width: int) -> RichTable:
+    """The leaderboard's main columns, as many as there is room for; nothing in it drives the terminal."""
+    found: dict[str, dict[str, str]] = {}
+    for table in (*leaderboard(report), *costs(report)):
+        for column in table.columns:
+            by_name = dict(zip(table.values("candidate"), table.values(column.name), strict=True))
+            found.setdefault(column.name, by_name)
+    for row in (row for table in leaderboard(report) for row in table.rows):
+        found["accuracy %"][row[0].value] = " ".join(row[1]) if len(row) > 2 else row[1].value
+    names = [printable(name) for name in found.pop("candidate")]
+    columns = {one: [by_name.get(name, DASH) for name in found["accuracy %"]] for one, by_name in found.items()}
+    shown = {name: columns[name] for name in _SHOWN}
     for spare in _SPARE:
-        widths = [max(len(row[i]) for row in [columns, *rows]) + 3 for i in range(len(columns))]
-        if sum(widths) < display.console.width:
+        if sum(max(map(len, (title, *values))) + 3 for title, values in [("candidate", names), *shown.items()]) < width:
             break
-        place = columns.index(spare)
-        for row in (columns, *rows):
-            del row[place]
-    title = f"{report['recipe']}, test split ({report['splits']['test']} rows), calibrated"
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="left" if column == "candidate" else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*row)
-    display.console.print(table)
-    display.say(report["verdict"]["text"])
-
-
-def _row(candidate: Mapping[str, Any]) -> list[str]:
-    if candidate["failed"]:
-        return [candidate["name"], "failed", *["–"] * (len(_COLUMNS) - 2)]
-    test, cost, generation = candidate["test"], candidate["cost"], candidate["generation"]
-    ms = cost["ms_p50"]
-    return [
-        candidate["name"],
-        percent(Interval(**test["accuracy"])),
-        f"{100 * test['macro_f1']['value']:.1f}",
-        f"{test['log_loss']['value']:.3f}" if "log_loss" in test else "–",
-        f"{100 * test['ece']['value']:.1f}" if "ece" in test else "–",
-        f"{100 * generation['valid']['value']:.0f}" if generation else "–",
-        f"{ms:.2g}" if ms < 10 else f"{ms:.0f}",
-        f"{cost['rows_per_second']:.0f}",
-        duration(cost["seconds_to_train"]),
-        candidate["standing"],
-    ]
+        del shown[spare]
+    title = Text(printable(f"{report.recipe}, test split ({report.test_rows.n_rows} rows), calibrated"))
+    shown_table = RichTable(title=title, title_justify="left")
+    for name in ("candidate", *shown):
+        shown_table.add_column(name, justify="left" if name == "candidate" else "right", no_wrap=True)
+    for row in zip(names, *shown.values(), strict=True):
+        shown_table.add_row(*map(Text, row))
+    return shown_table

@@ -29,7 +29,7 @@ from labelwright.data.task import Splits, Task
 from labelwright.decide import probabilities
 from labelwright.engines.protocol import Engine
 from labelwright.engines.settings import BACKENDS, EngineSettings
-from labelwright.files import read_json, short_hash, write_json
+from labelwright.files import folder_digest, read_json, short_hash, write_json
 from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration
@@ -115,10 +115,15 @@ class Step:
         return self._done.is_file()
 
     @property
-    def cost(self) -> dict[str, Any]:
+    def cost(self) -> dict[str, float | None]:
         """``seconds`` (of all attempts), ``others_busy_cores`` (see ``usage.Load``) and ``peak_memory_bytes``."""
-        cost: dict[str, Any] = read_json(self._done)
-        return cost
+        known = read_json(self._done)
+        return {name: known.get(name) for name in ("seconds", "others_busy_cores", "peak_memory_bytes")}
+
+    @property
+    def left(self) -> str:
+        """A digest of the bundle that it left: run again, a stage that asks a hosted model may leave another."""
+        return str(read_json(self._done)["bundle"]) if self.is_done else ""
 
     def drop(self) -> None:
         """Remove it: first what makes it count, so that no half of it is taken for the whole."""
@@ -139,7 +144,7 @@ class Tuned(NamedTuple):
     @property
     def seconds(self) -> float:
         """Of all steps, in whatever process they ran."""
-        return sum(float(step.cost["seconds"]) for step in self.steps)
+        return sum(step.cost["seconds"] or 0.0 for step in self.steps)
 
     @property
     def others_busy_cores(self) -> float | None:
@@ -233,8 +238,8 @@ class Steps:
             # A step's peak is its own where the system can tell: not that of the steps before it in this process.
             forget_peak_memory()
             settings = settings_of(step.stage)
-            about = {"name": step.name, "stage": step.stage.name, "settings": settings, "parent": step.parent}
-            write_json(step.folder / "step.json", {**about, "seed": asked.seed, "rows": asked.rows})
+            made_of = {"name": step.name, "stage": step.stage.name, "settings": settings, "parent": step.parent}
+            write_json(step.folder / "step.json", {**made_of, "seed": asked.seed, "rows": asked.rows})
             with Clock(step.folder / "clock.json") as clock, Load(before_s=0) as load:
                 tracker.params(settings)
                 work = step.folder / "work"
@@ -251,7 +256,8 @@ class Steps:
             cost: dict[str, float] = {"seconds": round(clock.seconds, 2), "peak_memory_bytes": peak_memory_bytes()}
             self.peak_memory_bytes = max(self.peak_memory_bytes, cost["peak_memory_bytes"])
             tracker.metrics(cost)
-            write_json(step.folder / "done.json", {**cost, "others_busy_cores": load.others_busy_cores})
+            about = {**cost, "others_busy_cores": load.others_busy_cores, "bundle": folder_digest(step.bundle)}
+            write_json(step.folder / "done.json", about)
 
     def _untuned(self, style: Style) -> Bundle:
         weights = Base(self._model)

@@ -31,6 +31,7 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param
 from mlflow.exceptions import MlflowException
 
 from labelwright.data.task import Example
+from workbench.compare.board import Leaderboard
 from workbench.compare.candidate import Candidate
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
@@ -122,18 +123,18 @@ class Tracking:
         logged.append(side)
         self._folder.save()
 
-    def comparison(self, table: Mapping[str, Sequence[Any]], report: Mapping[str, Any], files: Sequence[Path]) -> None:
+    def comparison(self, table: Mapping[str, Sequence[Any]], report: Leaderboard, files: Sequence[Path]) -> None:
         """The leaderboard as a table, its numbers as metrics, the report's files and plots as artifacts."""
         # log_table appends to a table that is there: a later comparison gets a file of its own.
         number = self._state["comparisons"] = self._state.get("comparisons", 0) + 1
         name = "leaderboard.json" if number == 1 else f"leaderboard-{number}.json"
         columns = {key: list(values) for key, values in table.items()}
         self.write({"op": "table", "run": PARENT, "columns": columns, "file": name})
-        for candidate in report["candidates"]:
-            values = {f"test.{key}": one["value"] for key, one in candidate.get("test", {}).items() if one is not None}
+        for candidate in report.candidates:
             # The store takes no "+" and no "@" in a metric's name.
-            told = candidate["name"].replace("+", "-").replace("@", ":")
-            for entry in entries.metrics(PARENT, {f"{key}/{told}": value for key, value in values.items()}):
+            told = candidate.name.replace("+", "-").replace("@", ":")
+            values = {f"test.{key}/{told}": one.value for key, one in candidate.test.items()}
+            for entry in entries.metrics(PARENT, values):
                 self.write(entry)
         for path in files:
             self.write(entries.artifact(PARENT, path, path.name if path.is_dir() else None))

@@ -138,7 +138,8 @@ def test_grpo_refuses_to_train_thoughts(thinking, tmp_path):
 
     from optimizers.stage import StageContext
     from optimizers.training.grpo import GrpoStage
-    from optimizers.training.loop import Objective, Training
+    from optimizers.training.loop import Training
+    from optimizers.training.settings import Objective
 
     task = Task("t", "Name the topic.", LABELS)
     bundle = Bundle(task, prompt_of(thinking), Base(thinking.name), Calibration())

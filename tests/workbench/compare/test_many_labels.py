@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import time
 import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+from comparison_fakes import make_report
 
 from labelwright.data.task import Example
 from workbench.compare.candidate import Candidate, Kept
+from workbench.compare.details import rows_jsonl
 from workbench.compare.leaderboard import build
-from workbench.report.document import rows_jsonl
-from workbench.report.plots.answers import MOST_LABELS
+from workbench.report.markdown import markdown
+from workbench.report.plots.captions import MOST_LABELS
 from workbench.report.plots.figures import figures
+from workbench.report.report import Report
 
 N_ROWS, N_LABELS, N_CANDIDATES = 400, 400, 12
 
@@ -41,11 +46,11 @@ def test_the_comparison_holds_few_probabilities_at_a_time(tmp_path: Path) -> Non
     candidates, (test, names) = kept_candidates(tmp_path), rows_and_names()
     all_of_them = 2 * N_CANDIDATES * N_ROWS * N_LABELS * 8
     # Imports, and whatever is made once.
-    rows_jsonl(build(candidates[:2], test, names, 100, 0), test, names)
+    rows_jsonl(candidates[:2], build(candidates[:2], test, names, 100, 0), test)
     tracemalloc.start()
     try:
         board = build(candidates, test, names, 100, 0)
-        rows_jsonl(board, test, names)
+        rows_jsonl(candidates, board, test)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -68,7 +73,7 @@ def test_of_very_many_labels_the_most_mistaken_are_drawn(tmp_path: Path) -> None
     wrong = [i for i in range(N_ROWS) if i % N_LABELS == 7]
     probs[wrong] = np.eye(N_LABELS)[390]
     board = build([Candidate("r", "baseline", raw=probs, probs=probs)], test, names, 100, 0)
-    axes = figures(board, names, {})["confusion"].axes[0]
+    axes = figures(make_report(board, test, names))["confusion"].axes[0]
     shown = [tick.get_text() for tick in axes.get_yticklabels()]
     shown = list(dict.fromkeys(shown))
     assert len(shown) == MOST_LABELS
@@ -77,6 +82,19 @@ def test_of_very_many_labels_the_most_mistaken_are_drawn(tmp_path: Path) -> None
     assert f"the {MOST_LABELS} most mistaken of {N_LABELS} labels" in axes.get_title(loc="left")
     width, height = axes.get_figure().get_size_inches()
     assert max(width, height) < 20
+
+
+def test_the_report_of_very_many_labels_is_small_and_quickly_read(tmp_path: Path) -> None:
+    """What it keeps of the answers grows with the rows, not with the pairs of labels."""
+    candidates, (test, names) = kept_candidates(tmp_path, 3), rows_and_names()
+    report = make_report(build(candidates, test, names, 100, 0), test, names)
+    written = json.dumps(report.to_json())
+    assert len(written) < 1_000_000
+    assert all(len(one.confusion) <= N_ROWS for one in report.tables.values())
+    begun = time.process_time()
+    again = Report.from_json(json.loads(written))
+    assert time.process_time() - begun < 2
+    assert markdown(again) == markdown(report)
 
 
 @pytest.mark.parametrize("n_labels", [2, 3, 300])

@@ -1,62 +1,65 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from comparison_fakes import CANDIDATES, draw_candidates, homeowner_rows, make_board, make_curves, many_labels_rows
+from comparison_fakes import CANDIDATES, draw_candidates, homeowner_rows, make_board, make_report, many_labels_rows
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from labelwright.data.task import Example
 from labelwright.statistics.intervals import Interval
-from workbench.compare.board import Leaderboard
-from workbench.recipe.label_places import place_names, spread_out
-from workbench.report.plots.figures import draw, figures, svg
+from workbench.compare.candidate import Candidate
+from workbench.report.plots.figures import figures, save, svg
+from workbench.report.plots.label_places import place_names, spread_out
 from workbench.report.plots.style import plain
+from workbench.report.report import Report
 
 NAMES = (
-    "accuracy", "cost", "learning-curve", "confusion", "confusion-shipped", "reliability", "risk-coverage", "curves",
+    "accuracy", "cost", "learning-curve", "confusion-shipped", "confusion", "reliability", "risk-coverage", "curves",
 )  # fmt: skip
 
 
+def report_of(candidates: Sequence[Candidate], rows: Sequence[Example], labels: Sequence[str], **changed) -> Report:
+    return make_report(make_board(candidates, rows, labels), rows, labels, **{"curves": {}, **changed})
+
+
 @pytest.fixture(scope="module")
-def comparison() -> tuple[Leaderboard, list[str]]:
+def report() -> Report:
     rows = homeowner_rows(180)
     labels = sorted({row.label for row in rows})
-    return make_board(draw_candidates(rows, labels), rows, labels), labels
+    return make_report(make_board(draw_candidates(rows, labels), rows, labels), rows, labels)
 
 
 @pytest.fixture(scope="module")
-def drawn(comparison: tuple[Leaderboard, list[str]]) -> dict[str, Figure]:
-    return figures(*comparison, make_curves())
+def drawn(report: Report) -> dict[str, Figure]:
+    return figures(report)
 
 
 def texts_of(figure: Figure) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def test_every_picture_is_drawn_and_written(comparison: tuple[Leaderboard, list[str]], tmp_path: Path) -> None:
+def test_every_picture_is_drawn_and_written(report: Report, tmp_path: Path) -> None:
     (tmp_path / "of-an-earlier-comparison.png").write_bytes(b"old")
-    paths = draw(*comparison, make_curves(), tmp_path)
+    paths = save(figures(report), tmp_path)
     assert [path.stem for path in paths] == list(NAMES)
     assert sorted(tmp_path.iterdir()) == sorted(paths)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
 
 
-def test_a_candidate_that_failed_is_in_no_picture(
-    drawn: dict[str, Figure], comparison: tuple[Leaderboard, list[str]]
-) -> None:
+def test_a_candidate_that_failed_is_in_no_picture(drawn: dict[str, Figure], report: Report) -> None:
     ticks = [label.get_text() for label in drawn["accuracy"].axes[0].get_yticklabels()]
-    assert [tick.split(" (")[0] for tick in ticks] == [line.candidate.name for line in comparison[0].lines if line.test]
+    assert [tick.split(" (")[0] for tick in ticks] == [entry.name for entry in report.scored]
     assert len(ticks) == len(CANDIDATES) - 2
 
 
-def test_best_and_the_one_to_ship_are_named_so(
-    drawn: dict[str, Figure], comparison: tuple[Leaderboard, list[str]]
-) -> None:
-    verdict = comparison[0].verdict
+def test_best_and_the_one_to_ship_are_named_so(drawn: dict[str, Figure], report: Report) -> None:
+    verdict = report.verdict
     for name in ("accuracy", "cost"):
         axes = drawn[name].axes[0]
         shown = [*texts_of(drawn[name]), *(label.get_text() for label in axes.get_yticklabels())]
@@ -73,7 +76,7 @@ def test_kinds_differ_in_colour_and_in_marker(drawn: dict[str, Figure]) -> None:
 def test_no_name_lies_on_another(n_labels: int) -> None:
     rows = homeowner_rows(180) if n_labels == 18 else many_labels_rows(77, 770)
     labels = sorted({row.label for row in rows})
-    figure = figures(make_board(draw_candidates(rows, labels), rows, labels), labels, {})["cost"]
+    figure = figures(report_of(draw_candidates(rows, labels), rows, labels))["cost"]
     renderer = FigureCanvasAgg(figure).get_renderer()
     boxes = {text.get_text(): text.get_window_extent(renderer) for text in figure.axes[0].texts}
     assert len(boxes) == len(CANDIDATES) - 2
@@ -119,10 +122,9 @@ def test_learning_curves_go_from_one_row_to_all_and_zero_shot_candidates_are_fla
     assert "majority, zero-shot" not in shown
 
 
-def test_without_curves_or_times_there_is_no_such_picture(comparison: tuple[Leaderboard, list[str]]) -> None:
-    board, labels = comparison
-    bare = [replace(line, candidate=replace(line.candidate, curve=(), cost={"ms_p50": None})) for line in board.lines]
-    assert list(figures(replace(board, lines=tuple(bare)), labels, {})) == [
+def test_without_curves_or_times_there_is_no_such_picture(report: Report) -> None:
+    bare = tuple(replace(entry, curve=(), cost={"ms_p50": None}) for entry in report.candidates)
+    assert list(figures(replace(report, candidates=bare, curves={}))) == [
         name for name in NAMES if name not in ("cost", "learning-curve", "curves")
     ]
 
@@ -130,7 +132,7 @@ def test_without_curves_or_times_there_is_no_such_picture(comparison: tuple[Lead
 def test_one_candidate_is_enough() -> None:
     rows = homeowner_rows(36)
     labels = sorted({row.label for row in rows})
-    drawn = figures(make_board(draw_candidates(rows, labels, CANDIDATES[1:2]), rows, labels), labels, {})
+    drawn = figures(report_of(draw_candidates(rows, labels, CANDIDATES[1:2]), rows, labels))
     assert {"accuracy", "cost", "confusion", "reliability", "risk-coverage"} <= set(drawn)
     assert "confusion-shipped" not in drawn
 
@@ -139,7 +141,7 @@ def test_free_text_alone_has_a_column_for_no_label_and_no_confidence() -> None:
     rows = homeowner_rows(36)
     labels = sorted({row.label for row in rows})
     free = next(one for one in CANDIDATES if one[1] == "free")
-    drawn = figures(make_board(draw_candidates(rows, labels, [free]), rows, labels), labels, {})
+    drawn = figures(report_of(draw_candidates(rows, labels, [free]), rows, labels))
     answers = [label.get_text() for label in drawn["confusion"].axes[0].get_xticklabels()]
     assert answers == [*labels, "no label"]
     assert "reliability" not in drawn
@@ -155,7 +157,7 @@ def test_a_single_mistake_is_seen_in_the_confusion(n_labels: int) -> None:
     gold = np.array([labels.index(row.label) for row in rows])
     probs = np.eye(n_labels)[gold]
     probs[0] = np.eye(n_labels)[3]
-    figure = figures(make_board([replace(candidate, probs=probs, raw=probs)], rows, labels), labels, {})["confusion"]
+    figure = figures(report_of([replace(candidate, probs=probs, raw=probs)], rows, labels))["confusion"]
     image = figure.axes[0].get_images()[0].get_array()
     assert (image[0, 5] == 1).all()
     red, green, blue = (float(one) for one in image[0, 3])
@@ -166,7 +168,7 @@ def test_a_single_mistake_is_seen_in_the_confusion(n_labels: int) -> None:
 def test_a_label_is_text_and_no_formula() -> None:
     labels = ["costs $5 or $10", r"$\frac{", "<script>alert(1)</script>", "tab\there", "長い", "x" * 200]
     rows = [replace(row, label=labels[i % 6]) for i, row in enumerate(homeowner_rows(60))]
-    drawn = figures(make_board(draw_candidates(rows, labels, CANDIDATES[:4]), rows, labels), labels, {})
+    drawn = figures(report_of(draw_candidates(rows, labels, CANDIDATES[:4]), rows, labels))
     text = svg(drawn["confusion"], "confusion")
     assert "costs $5 or $10" in text
     assert r"$\frac{" in text
@@ -175,10 +177,8 @@ def test_a_label_is_text_and_no_formula() -> None:
     assert "x" * 40 not in text
 
 
-def test_svg_is_the_same_every_time_and_asks_for_nothing(comparison: tuple[Leaderboard, list[str]]) -> None:
-    once, again = (
-        {name: svg(one, name) for name, one in figures(*comparison, make_curves()).items()} for _ in range(2)
-    )
+def test_svg_is_the_same_every_time_and_asks_for_nothing(report: Report) -> None:
+    once, again = ({name: svg(one, name) for name, one in figures(report).items()} for _ in range(2))
     assert once == again
     for name, text in once.items():
         assert text.startswith("<svg")
@@ -187,14 +187,13 @@ def test_svg_is_the_same_every_time_and_asks_for_nothing(comparison: tuple[Leade
         assert f'id="{name}-' in text
 
 
-def test_intervals_at_the_ends_of_the_scale_are_drawn(comparison: tuple[Leaderboard, list[str]]) -> None:
-    board, labels = comparison
+def test_intervals_at_the_ends_of_the_scale_are_drawn(report: Report) -> None:
     ends = (Interval(1.0, 1.0, 1.0), Interval(0.0, 0.0, 0.0))
-    lines = tuple(
-        replace(line, test={**line.test, "accuracy": ends[i % 2]}) if line.test else line
-        for i, line in enumerate(board.lines)
+    entries = tuple(
+        replace(entry, test={**entry.test, "accuracy": ends[i % 2]}) if entry.test else entry
+        for i, entry in enumerate(report.candidates)
     )
-    for figure in figures(replace(board, lines=lines), labels, {}).values():
+    for figure in figures(replace(report, candidates=entries)).values():
         figure.draw_without_rendering()
 
 

@@ -15,7 +15,6 @@ from comparison_fakes import (
     draw_candidates,
     homeowner_rows,
     make_board,
-    make_curves,
     make_report,
     many_labels_rows,
 )
@@ -23,8 +22,10 @@ from comparison_fakes import (
 from labelwright.data.task import Example
 from workbench.compare.board import Leaderboard
 from workbench.compare.leaderboard import build
-from workbench.report.html import report_html
+from workbench.report.html import html
 from workbench.report.plots.figures import figures
+from workbench.report.report import Report
+from workbench.report.verdict_words import words
 
 SECTIONS = (
     "leaderboard", "cost", "learning", "seeds", "tests", "labels", "mistakes", "suspects", "confidence", "stages",
@@ -79,8 +80,8 @@ class Page(HTMLParser):
         return " ".join("".join(self.texts).split())
 
 
-def page_of(board: Leaderboard, rows: list[Example], labels: list[str]) -> str:
-    return report_html(make_report(board, rows, labels), board, rows, figures(board, labels, make_curves()))
+def page_of(report: Report) -> str:
+    return html(report, figures(report))
 
 
 @cache
@@ -92,7 +93,7 @@ def made(n_labels: int = 18) -> tuple[Leaderboard, list[Example], list[str]]:
 
 @cache
 def page(n_labels: int = 18) -> str:
-    return page_of(*made(n_labels))
+    return page_of(make_report(*made(n_labels)))
 
 
 @cache
@@ -108,12 +109,14 @@ def forged() -> str:
         replace(candidate, failed=EVIL[0] + EVIL[1]) if candidate.failed else replace(candidate, about=EVIL[2])
         for candidate in candidates
     ]
-    board = make_board(candidates, rows, labels)
-    report = make_report(board, rows, labels)
     decided = {EVIL[0]: EVIL[1], "instructions": "\n".join(EVIL), "deep": {"a": [EVIL[0], {"b": EVIL[2]}]}}
-    report["stages"] = [{**stage, "decided": decided, "folder": EVIL[3]} for stage in report["stages"]]
-    report["command"] = report["machine"] = report["recipe"] = EVIL[0]
-    return report_html(report, board, rows, figures(board, labels, {EVIL[0]: {EVIL[2]: [(0, 0.1), (1, 0.2)]}}))
+    report = make_report(make_board(candidates, rows, labels), rows, labels)
+    stages = tuple(replace(stage, decided=decided, folder=EVIL[3]) for stage in report.stages)
+    curves = {EVIL[0]: {EVIL[2]: ((0, 0.1), (1, 0.2))}}
+    report = replace(
+        report, stages=stages, curves=curves, command=EVIL[0], machine=EVIL[0], recipe=EVIL[0], prompt="\n".join(EVIL)
+    )
+    return page_of(report)
 
 
 @pytest.mark.parametrize("text", [page, lambda: page(77), forged], ids=["18 labels", "77 labels", "forged"])
@@ -121,7 +124,7 @@ def test_it_is_one_balanced_document_with_everything_in_order(text) -> None:
     found = Page(text())
     assert text().startswith("<!DOCTYPE html>")
     assert found.all("html") == [{"lang": "en"}]
-    assert [section["id"] for section in found.all("section")] == list(SECTIONS)
+    assert [section["id"] for section in found.all("section") if section["id"] != "prompt"] == list(SECTIONS)
     levels = [int(tag[1]) for tag, _ in found.elements if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
@@ -165,7 +168,7 @@ def test_what_rows_and_labels_hold_is_shown_as_it_is() -> None:
 
 def test_tables_have_headers_that_say_what_they_head() -> None:
     found = Page(page())
-    assert {one.get("scope") for one in found.all("th")} == {"col", "colgroup", "row"}
+    assert {one.get("scope") for one in found.all("th")} == {"col", "row"}
     regions = [one for one in found.all("div") if one.get("class") == "table"]
     assert len(regions) == len(found.all("table"))
     for one in regions:
@@ -175,31 +178,34 @@ def test_tables_have_headers_that_say_what_they_head() -> None:
 
 
 def test_every_picture_is_there_and_told_in_words() -> None:
-    board, _, labels = made()
     plots = [one for one in Page(page()).all("div") if "plot" in (one.get("class") or "").split()]
-    assert len(plots) == len(figures(board, labels, make_curves())) == 8
+    assert len(plots) == len(figures(make_report(*made()))) == 8
     assert all(one["role"] == "img" and len(one["aria-label"] or "") > 40 for one in plots)
 
 
 def test_the_numbers_are_the_boards() -> None:
     board, _, _ = made()
     text = page()
-    for line in board.lines:
-        row = re.search(rf'<span class="name">{re.escape(line.candidate.name)}</span>.*?</tr>', text, re.DOTALL)
+    for entry in board.candidates:
+        row = re.search(rf'<span class="name">{re.escape(entry.name)}</span>.*?</tr>', text, re.DOTALL)
         assert row
-        if line.candidate.failed:
-            assert f"left out: {line.candidate.failed}" in row[0]
+        if entry.failed:
+            assert f"left out: {entry.failed}" in row[0]
         else:
-            for one in line.test["accuracy"]:
-                assert f"{100 * one:.1f}" in row[0], line.candidate.name
+            for one in entry.test["accuracy"]:
+                assert f"{100 * one:.1f}" in row[0], entry.name
 
 
 def test_the_verdict_comes_first_and_the_one_to_ship_is_marked() -> None:
     board, _, _ = made()
     shown = Page(page()).text
     begin = shown.index(f"{board.verdict.best} wins: right on")
-    assert begin < shown.index(f"Ship {board.verdict.ship} unless") < shown.index("Leaderboard")
-    assert f'<span class="name">{board.verdict.ship}</span> <span class="badge ship-this">' in page()
+    assert (
+        begin
+        < shown.index(f"Ship {board.verdict.ship}, as good as {board.verdict.best} within 2 points, unless")
+        < shown.index("Leaderboard")
+    )
+    assert f'<span class="name">{board.verdict.ship}</span> <span class="badge to-ship">' in page()
     for standing, names in (("as good", board.verdict.as_good), ("not told apart", board.verdict.not_told_apart)):
         assert names
         for name in names:
@@ -208,24 +214,25 @@ def test_the_verdict_comes_first_and_the_one_to_ship_is_marked() -> None:
 
 def test_the_surest_mistakes_are_shown_with_their_text() -> None:
     board, rows, labels = made(77)
-    probs = board.line(board.verdict.ship).candidate.probs
-    wrong = np.flatnonzero(probs.argmax(axis=1) != board.gold)
+    (probs,) = (one.probs for one in draw_candidates(rows, labels) if one.name == board.verdict.ship)
+    gold = np.array([labels.index(row.label) for row in rows])
+    wrong = np.flatnonzero(probs.argmax(axis=1) != gold)
     surest = wrong[np.argsort(-probs.max(axis=1)[wrong], kind="stable")]
     shown = Page(page(77)).text
-    assert f"the 20 surest of {len(wrong)} wrong answers" in shown
+    assert f"{board.verdict.ship}, the 20 surest of {len(wrong)} wrong answers" in shown
     for i in surest[:20]:
         assert rows[i].text in shown
-    first = [rows[surest[0]].label, labels[probs[surest[0]].argmax()], f"{100 * probs[surest[0]].max():.1f} %"]
+    first = [rows[surest[0]].label, labels[probs[surest[0]].argmax()], f"{100 * probs[surest[0]].max():.1f}"]
     table = page(77)[page(77).index('<section id="mistakes">') :]
-    assert re.findall(r"<(?:bdi|td data-name=.confidence.)>(.*?)<", table)[:3] == first
+    assert re.findall(r"<(?:bdi|td data-name=.confidence[^>]*)>(.*?)<", table)[:3] == first
 
 
 def test_it_shows_what_the_real_statistics_find() -> None:
     rows = homeowner_rows(90)
     labels = sorted({row.label for row in rows})
     board = build(draw_candidates(rows, labels), rows, labels, 100, 0)
-    shown = Page(page_of(board, rows, labels)).text
-    assert board.verdict.winner in shown
+    shown = Page(page_of(make_report(board, rows, labels))).text
+    assert words(board).winner in shown
     assert f"Ship {board.verdict.ship}" in shown
 
 
@@ -241,8 +248,7 @@ def test_one_candidate_is_enough(kind: str) -> None:
     candidates = draw_candidates(rows, labels, [next(one for one in CANDIDATES if one[1] == kind)])
     candidates = [replace(candidate, curve=(), repeats=(), generation={}, cost={}) for candidate in candidates]
     board = build(candidates, rows, labels, 100, 0)
-    report = {**make_report(board, rows, labels), "stages": []}
-    shown = Page(report_html(report, board, rows, figures(board, labels, {}))).text
+    shown = Page(page_of(make_report(board, rows, labels, stages=(), curves={}))).text
     assert "There is no other candidate to test." in shown
     assert "Every candidate was trained once" in shown
     assert "No model was tuned." in shown

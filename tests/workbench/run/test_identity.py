@@ -104,7 +104,7 @@ def test_words_about_the_code_do_not_count(tree: Path) -> None:
 
 
 def test_a_changed_number_a_changed_default_or_another_import_counts(tree: Path) -> None:
-    path = tree / "optimizers" / "calibrate.py"
+    path = tree / "optimizers" / "calibration_choice.py"
     seen = [versions()["words"]]
     for old, new in [
         ("PENALTIES = (0.3, 1.0", "PENALTIES = (0.2, 1.0"),

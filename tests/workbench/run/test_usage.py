@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import workbench_fakes
 
-from workbench.report.markdown import _remarks
 from workbench.run import usage as measuring
 from workbench.run.usage import Load, forget_peak_memory, most, peak_memory_bytes
 
@@ -83,17 +82,3 @@ def test_a_load_that_is_not_known_is_none(monkeypatch: pytest.MonkeyPatch) -> No
     assert load.others_busy_cores is None
     assert most([None, 0.5, None, 1.5]) == 1.5
     assert most([None]) is None
-
-
-def test_the_report_says_which_times_were_disturbed() -> None:
-    def candidate(name: str, timed: float | None, trained: float | None) -> dict:
-        cost = {"others_busy_cores": timed, "others_busy_cores_training": trained}
-        return {"name": name, "kind": "baseline", "failed": None, "test": {}, "cost": cost}
-
-    said = _remarks(
-        {"candidates": [candidate("a", 1.42, 0.0), candidate("b", 0.05, 0.9), candidate("c", None, None)]}, []
-    )
-    assert [one[one.rindex(":") :] for one in said] == [": a 1.4.", ": b 0.9."]
-    assert "while timed" in said[0]
-    assert "while trained" in said[1]
-    assert not _remarks({"candidates": [candidate("c", 0.1, None)]}, [])

@@ -46,19 +46,19 @@ def parent(client: Any, demo_folder: Path) -> Any:
 def test_one_parent_with_a_child_for_every_step_and_every_other_candidate(
     parent: Any, children: dict[str, Any]
 ) -> None:
-    assert sorted(children) == ["0-untuned", "1-gepa", "2-grpo", "3-calibrate", "majority", "words"]
+    assert sorted(children) == ["gepa", "gepa+grpo", "gepa+grpo+calibrate", "majority", "untuned", "words"]
     assert children["words"].data.metrics["cost.ms_p50"] > 0
     assert children["words"].data.tags["kind"] == "baseline"
     assert {run.info.status for run in [parent, *children.values()]} == {"FINISHED"}
     assert parent.data.params["seed"] == "3"
-    assert children["1-gepa"].data.params["n_words"] == "3"
+    assert children["gepa"].data.params["n_words"] == "3"
 
 
 def test_metrics_have_their_steps(client: Any, children: dict[str, Any]) -> None:
-    history = client.get_metric_history(children["2-grpo"].info.run_id, "reward")
+    history = client.get_metric_history(children["gepa+grpo"].info.run_id, "reward")
     assert [(one.step, one.value) for one in history] == [(k, pytest.approx(0.1 * k)) for k in range(1, 6)]
-    assert "dev.accuracy" in children["1-gepa"].data.metrics
-    assert children["1-gepa"].data.metrics["seconds"] >= 0
+    assert "dev.accuracy" in children["gepa"].data.metrics
+    assert children["gepa"].data.metrics["seconds"] >= 0
 
 
 def test_the_datasets_carry_the_splits_digest(parent: Any, demo_run: Path) -> None:
@@ -84,7 +84,7 @@ def test_the_leaderboard_is_a_table_and_test_metrics_are_on_the_runs(
     report = json.loads((demo_run / "report.json").read_text())
     value = next(one for one in report["candidates"] if one["name"] == "gepa")["test"]["accuracy"]["value"]
     assert parent.data.metrics["test.accuracy/gepa"] == value
-    assert children["1-gepa"].data.metrics["test.accuracy"] == value
+    assert children["gepa"].data.metrics["test.accuracy"] == value
 
 
 def test_files_and_plots_are_artifacts(client: Any, parent: Any) -> None:
@@ -148,13 +148,13 @@ def test_a_continued_run_writes_to_the_same_runs(tmp_path: Path, command: Callab
     assert "alembic" not in again.stderr
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'runs' / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name("toy").experiment_id])
-    assert sorted(run.info.run_name.split("-", 1)[1] for run in runs if "parentRunId" in str(run.data.tags)) == [
+    assert sorted(run.info.run_name for run in runs if "parentRunId" in str(run.data.tags)) == [
         "gepa",
         "untuned",
     ]
     assert len(runs) == 3
     assert {run.info.status for run in runs} == {"FINISHED"}
-    (gepa,) = (run for run in runs if run.info.run_name == "1-gepa")
+    (gepa,) = (run for run in runs if run.info.run_name == "gepa")
     assert [one.step for one in client.get_metric_history(gepa.info.run_id, "reward")] == [1, 2, 3]
 
 
@@ -166,6 +166,8 @@ def test_a_failing_write_is_told_once_and_does_not_end_the_run(
     from workbench.progress import Display
     from workbench.recipe.recipe import read_recipe
     from workbench.run.folder import RunFolder
+    from workbench.tracking import entries
+    from workbench.tracking.entries import PARENT
     from workbench.tracking.recorder import Tracking
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{demo_folder / 'runs' / 'mlflow.db'}")
@@ -176,6 +178,6 @@ def test_a_failing_write_is_told_once_and_does_not_end_the_run(
 
     with Tracking(read_recipe("toy.toml"), folder, Display()).opened() as tracking:
         monkeypatch.setattr(tracking._client, "log_batch", refuse)
-        tracking.log_metrics(tracking.run_id, {"a": 1.0})
-        tracking.log_metrics(tracking.run_id, {"a": 2.0})
+        for value in (1.0, 2.0):
+            tracking.write(*entries.metrics(PARENT, {"a": value}))
     assert capsys.readouterr().out.count("disk full") == 1

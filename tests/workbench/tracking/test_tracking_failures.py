@@ -14,15 +14,20 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from workbench_fakes import FakeGepa
 
 from workbench.cli import main
 from workbench.progress import Display
 from workbench.recipe.recipe import read_recipe
 from workbench.run.folder import RunFolder
+from workbench.run.steps import Step
+from workbench.tracking import entries
 from workbench.tracking import recorder as trackings
+from workbench.tracking.entries import PARENT
 from workbench.tracking.recorder import Tracking
 from workbench.tracking.store import TrackingError, prepare_store, shown_uri
 
@@ -65,11 +70,16 @@ def recorded(store: Path) -> dict[str, list[float]]:
     return found
 
 
+def log(tracking: Tracking, values: dict[str, float], step: int | None = None) -> None:
+    for entry in entries.metrics(PARENT, values, step):
+        tracking.write(entry)
+
+
 def work(tracking: Tracking, *values: float) -> None:
     with tracking.opened():
         for number, value in enumerate(values):
-            tracking.log_metrics(tracking.run_id, {"a": value}, step=number)
-        tracking.log_params(tracking.run_id, {"p": 1})
+            log(tracking, {"a": value}, step=number)
+        tracking.write(entries.params(PARENT, {"p": 1}))
 
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -85,10 +95,10 @@ def test_a_store_that_raises_is_told_once_and_caught_up_by_the_next_command(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch, (first := opened()).opened():
-        first.log_metrics(first.run_id, {"a": 1.0}, step=0)
+        log(first, {"a": 1.0}, step=0)
         patch.setattr(first._client, "log_batch", refuse)
         for step in (1, 2, 3):
-            first.log_metrics(first.run_id, {"a": 1.0 + step}, step=step)
+            log(first, {"a": 1.0 + step}, step=step)
         # At the end of the work the store is asked once more, and refuses again.
     (line,) = lines(capsys)
     assert "No space left on device" in line
@@ -107,8 +117,8 @@ def test_a_store_that_recovers_during_the_work_is_caught_up_at_its_end(
     with (tracking := opened()).opened():
         with monkeypatch.context() as patch:
             patch.setattr(tracking._client, "log_batch", lambda *a, **k: 1 / 0)
-            tracking.log_metrics(tracking.run_id, {"a": 1.0}, step=0)
-        tracking.log_metrics(tracking.run_id, {"a": 2.0}, step=1)
+            log(tracking, {"a": 1.0}, step=0)
+        log(tracking, {"a": 2.0}, step=1)
     assert recorded(store) == {"a": [1.0, 2.0]}
     assert not tracking._journal.path.exists()
 
@@ -117,8 +127,8 @@ def test_a_record_that_is_refused_for_what_it_says_does_not_stop_the_others(
     store: Path, opened: Callable[[], Tracking], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (tracking := opened()).opened():
-        tracking.log_metrics(tracking.run_id, {"no + in a name": 1.0})
-        tracking.log_metrics(tracking.run_id, {"a": 2.0})
+        log(tracking, {"no + in a name": 1.0})
+        log(tracking, {"a": 2.0})
     assert recorded(store) == {"a": [2.0]}
     assert len(lines(capsys)) == 1
 
@@ -131,8 +141,8 @@ def test_what_is_refused_of_the_journal_is_left_out_and_counted(
         with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             with (tracking := opened()).opened():
-                tracking.log_metrics(tracking.run_id, {"no + in a name": 1.0})
-                tracking.log_metrics(tracking.run_id, {"a": 2.0})
+                log(tracking, {"no + in a name": 1.0})
+                log(tracking, {"a": 2.0})
     capsys.readouterr()
     work(opened(), 3.0)
     assert sorted(recorded(store)["a"]) == [2.0, 3.0], "one that is refused stopped the others"
@@ -178,7 +188,7 @@ def test_a_store_that_is_locked_during_the_work_costs_seconds(
             other.execute("BEGIN EXCLUSIVE")
             begun = time.monotonic()
             for step in range(5):
-                tracking.log_metrics(tracking.run_id, {"a": float(step)}, step=step)
+                log(tracking, {"a": float(step)}, step=step)
             assert time.monotonic() - begun < 3
     monkeypatch.setattr(trackings, "WAIT_S", 30.0)
     (line,) = lines(capsys)
@@ -244,8 +254,8 @@ def test_a_disk_so_full_that_nothing_can_be_kept_does_not_end_the_work(
     with (tracking := opened()).opened():
         monkeypatch.setattr(tracking._client, "log_batch", full)
         monkeypatch.setattr(tracking._journal, "add", full)
-        tracking.log_metrics(tracking.run_id, {"a": 1.0})
-        tracking.log_metrics(tracking.run_id, {"a": 2.0})
+        log(tracking, {"a": 1.0})
+        log(tracking, {"a": 2.0})
     assert len(lines(capsys)) == 1
 
 
@@ -262,7 +272,7 @@ def test_a_command_without_a_store_does_its_work(
     (run,) = workspace.glob("runs/toy/*/state.json")
     assert (run.parent / "1-gepa" / "bundle" / "bundle.json").is_file()
     ops = {json.loads(line)["op"] for line in (run.parent / "tracking.jsonl").read_text().splitlines()}
-    assert ops == {"params", "dataset", "artifact", "metrics", "prompt", "text", "status"}
+    assert ops == {"run", "params", "dataset", "artifact", "metrics", "prompt", "text", "status"}
 
 
 def test_everything_that_is_recorded_is_caught_up(
@@ -272,25 +282,26 @@ def test_everything_that_is_recorded_is_caught_up(
     from mlflow import MlflowClient
 
     tracking = opened()
-    step = tracking._folder.begin_step("gepa", {})
+    step = Step("gepa", FakeGepa(), workspace / "steps" / "gepa-1", "")
+    step.folder.mkdir(parents=True)
     (workspace / "note.txt").write_text("kept")
     with monkeypatch.context() as patch:
         patch.setattr(
             "workbench.tracking.recorder.prepare_store", lambda uri: (_ for _ in ()).throw(TrackingError("away"))
         )
         patch.setattr(tracking, "_catch_up", lambda: None)
-        with tracking.opened(), tracking.stage(step) as stage:
+        with tracking.opened(), tracking.step(step) as stage:
             stage.params({"n": 3})
             stage.metrics({"reward": 0.5}, step=2)
             stage.artifact(workspace / "note.txt")
             stage.prompt("after", "Name it.")
             tracking.dataset("dev", toy_examples()[:3], "digest")
-            tracking.comparison({"candidate": ["a"]}, {"candidates": []}, [])
+            tracking.comparison({"candidate": ["a"]}, SimpleNamespace(candidates=()), [])
         assert tracking._folder.state["mlflow"]["datasets"] == ["dev"]
     work(opened())
     client = MlflowClient(f"sqlite:///{store}", f"sqlite:///{store}")
     state = json.loads((tracking._folder.path / "state.json").read_text())
-    parent, child = (client.get_run(one) for one in (state["mlflow"]["run_id"], state["steps"][0]["mlflow_run_id"]))
+    parent, child = (client.get_run(one) for one in (state["mlflow"]["run_id"], state["mlflow"]["runs"]["gepa-1"]))
     assert (child.data.params, child.data.metrics) == ({"n": "3"}, {"reward": 0.5})
     assert client.get_metric_history(child.info.run_id, "reward")[0].step == 2
     assert {one.path for one in client.list_artifacts(child.info.run_id)} == {"note.txt", "prompts"}

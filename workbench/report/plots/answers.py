@@ -12,26 +12,28 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from labelwright.statistics.intervals import wilson
-from labelwright.statistics.metrics import Floats, Ints, reliability, risk_coverage
-from labelwright.statistics.metrics import confusion as confusion_counts
-from workbench.compare.board import Leaderboard, Line
-from workbench.report.plots.style import BAD, DASHES, GOOD, GRID, LINES, chief, named, plain
+from labelwright.statistics.metrics import Floats, Ints
+from workbench.compare.board import Bin
+from workbench.report.plots.captions import MOST_LABELS
+from workbench.report.plots.style import BAD, DASHES, GOOD, GRID, LINES, named, plain
+from workbench.report.report import Report
 
 # From so many labels on, cells are small and only what happens more than once is numbered.
 _MANY_LABELS = 30
-# Of more labels only those most often mistaken are drawn: a thousand would be a picture of 19,000 dots square.
-MOST_LABELS = 80
 # Before and after calibration: colour and marker.
 _VERSIONS = {"before": ("#d55e00", "o"), "after": ("#0072b2", "s")}
 
 
-def confusion(line: Line, gold: Ints, labels: Sequence[str]) -> Figure:
+def confusion(report: Report, name: str) -> Figure:
     """Right answers in green by the label's share, wrong ones in red by their number, so that a single one is seen.
 
     A candidate that answers in free text has a column more, for answers that are no label. Of very many labels those
     are shown that are most often mistaken, or answered by mistake.
     """
-    counts = confusion_counts(line.candidate.probs, gold)[: len(labels)]
+    labels: Sequence[str] = report.labels
+    counts = np.zeros((len(labels), len(report.tables[name].labels)), dtype=np.int64)
+    for i, j, n in report.tables[name].confusion:
+        counts[i, j] = n
     shown = _most_mistaken(counts)
     some = f", the {len(shown)} most mistaken of {len(labels):,} labels" if len(shown) < len(labels) else ""
     counts = counts[shown][:, [*shown, *range(len(labels), counts.shape[1])]]
@@ -54,29 +56,25 @@ def confusion(line: Line, gold: Ints, labels: Sequence[str]) -> Figure:
     axes.tick_params(which="both", length=0, labelsize=size, labelright=many, labeltop=many)
     axes.tick_params(axis="x", rotation=90)
     axes.set(xlabel="answer", ylabel="right label")
-    axes.set_title(f"{plain(line.candidate.name)}: right labels (rows) by answer (columns){some}", loc="left")
+    axes.set_title(f"{plain(name)}: right labels (rows) by answer (columns){some}", loc="left")
     return figure
 
 
-def reliability_before_and_after(board: Leaderboard) -> Figure | None:
-    """Accuracy by confidence, before and after calibration, of the chief candidates; None if none has probabilities."""
-    lines = chief(board)
-    if not lines:
-        return None
-    figure = Figure(figsize=(max(4.5, 3.4 * len(lines)), 3.9))
-    grid = figure.subplots(1, len(lines), squeeze=False, sharey=True)
-    for axes, line in zip(grid[0], lines, strict=True):
+def reliability(report: Report) -> Figure:
+    """Accuracy by confidence, before and after calibration, of the candidates that matter most."""
+    shown = report.confidence
+    figure = Figure(figsize=(max(4.5, 3.4 * len(shown)), 3.9))
+    grid = figure.subplots(1, len(shown), squeeze=False, sharey=True)
+    for axes, (name, found) in zip(grid[0], shown.items(), strict=True):
+        entry = report.entry(name)
         axes.plot([0, 1], [0, 1], color="#818b98", linewidth=0.8)
         errors = []
-        for said, probs, metrics in (
-            ("before", line.candidate.raw, line.raw),
-            ("after", line.candidate.probs, line.test),
-        ):
-            if probs.size:
-                _bins(axes, probs, board.gold, *_VERSIONS[said])
+        for said, bins, metrics in (("before", found.before, entry.raw), ("after", found.after, entry.test)):
+            if bins:
+                _bins(axes, bins, *_VERSIONS[said])
                 errors.append(f"{100 * metrics['ece'].value:.1f} % {said}")
         axes.set(xlabel="mean confidence", xlim=(0, 1.05), ylim=(0, 1.05))
-        axes.set_title(f"{named(board, line.candidate.name)}\nECE {', '.join(errors)}", loc="left", fontsize=8.5)
+        axes.set_title(f"{named(report, name)}\nECE {', '.join(errors)}", loc="left", fontsize=8.5)
         axes.grid()
     handles = [
         Line2D([], [], color=colour, marker=marker, linewidth=0.8, label=f"{said} calibration")
@@ -88,17 +86,13 @@ def reliability_before_and_after(board: Leaderboard) -> Figure | None:
     return figure
 
 
-def risk(board: Leaderboard) -> Figure | None:
-    """Errors among the rows answered if only the most confident ones are; None if no candidate has probabilities."""
-    lines = chief(board)
-    if not lines:
-        return None
+def risk(report: Report) -> Figure:
+    """Errors among the rows answered if only the most confident ones are."""
     figure = Figure(figsize=(7.2, 4))
     axes = figure.subplots()
-    for number, line in enumerate(lines):
-        coverage, wrong, _ = risk_coverage(line.candidate.probs, board.gold)
+    for number, (name, found) in enumerate(report.confidence.items()):
         axes.plot(
-            100 * coverage, 100 * wrong, label=named(board, line.candidate.name), color=LINES[number],
+            *(100 * np.transpose(found.risk)), label=named(report, name), color=LINES[number],
             linestyle=DASHES[number], drawstyle="steps-pre",
         )  # fmt: skip
     axes.set(xlabel="rows answered, most confident first, %", ylabel="wrong among them, %", xlim=(0, 101))
@@ -134,13 +128,13 @@ def _tinted(colour: str, strength: Floats) -> Floats:
     return 1 - strength[:, None] * (1 - np.array(to_rgb(colour)))
 
 
-def _bins(axes: Axes, probs: Floats, gold: Ints, colour: str, marker: str) -> None:
+def _bins(axes: Axes, bins: Sequence[Bin], colour: str, marker: str) -> None:
     """A mark a bin, its area by the bin's rows: a bin of two rows is nearly nothing, and says so by its interval."""
-    bins = reliability(probs, gold)
-    x, y = [one["confidence"] for one in bins], [one["accuracy"] for one in bins]
-    ends = [wilson(one["accuracy"], int(one["n_rows"])) for one in bins]
+    x, y = [one.confidence for one in bins], [one.accuracy for one in bins]
+    ends = [wilson(one.accuracy, one.n_rows) for one in bins]
     reach = [[end.value - end.low for end in ends], [end.high - end.value for end in ends]]
     axes.errorbar(x, y, yerr=reach, fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.45)
     axes.plot(x, y, color=colour, linewidth=0.8, alpha=0.5)
-    sizes = [9 + 160 * one["n_rows"] / len(gold) for one in bins]
+    n_rows = sum(one.n_rows for one in bins)
+    sizes = [9 + 160 * one.n_rows / n_rows for one in bins]
     axes.scatter(x, y, s=sizes, color=colour, marker=marker, alpha=0.75, linewidths=0)

@@ -10,9 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from workbench.compare.board import Leaderboard, Line
-from workbench.recipe.label_places import place_names, spread_out
-from workbench.recipe.recipe import read_pipeline
+from workbench.report.plots.label_places import place_names, spread_out
 from workbench.report.plots.style import (
     DASHES,
     GOOD,
@@ -22,27 +20,26 @@ from workbench.report.plots.style import (
     legend_of_kinds,
     named,
     plain,
-    roles,
     scale_accuracy,
 )
-from workbench.report.plots.style import scored as scored_lines
+from workbench.report.report import Report
 
 # Up to so many learning curves have their seeds' spread as a band; more would hide each other.
 _FEW_LINES = 6
 
 
-def accuracy(board: Leaderboard) -> Figure:
+def accuracy(report: Report) -> Figure:
     """Every candidate's accuracy with its interval, in the comparison's order; the best one's interval shaded."""
-    lines = scored_lines(board)
-    figure = Figure(figsize=(8.6, 1.1 + 0.235 * len(lines)))
+    entries = report.scored
+    figure = Figure(figsize=(8.6, 1.1 + 0.235 * len(entries)))
     axes = figure.subplots()
-    said = scale_accuracy(axes, [100 * one for line in lines for one in line.test["accuracy"]], "x")
-    best = 100 * np.array(board.line(board.verdict.best).test["accuracy"])
+    said = scale_accuracy(axes, [100 * one for entry in entries for one in entry.test["accuracy"]], "x")
+    best = 100 * np.array(report.entry(report.verdict.best).test["accuracy"])
     axes.axvspan(best[1], best[2], color=GOOD, alpha=0.13, linewidth=0)
     axes.axvline(best[0], color=GOOD, linewidth=0.8)
-    for y, line in enumerate(lines):
-        value, low, high = (100 * one for one in line.test["accuracy"])
-        colour, marker, _ = KINDS[line.candidate.kind]
+    for y, entry in enumerate(entries):
+        value, low, high = (100 * one for one in entry.test["accuracy"])
+        colour, marker, _ = KINDS[entry.kind]
         axes.errorbar(
             value, y, xerr=[[value - low], [high - value]], fmt=marker, color=colour, markersize=4.5, capsize=2.5,
             elinewidth=1.3,
@@ -51,89 +48,83 @@ def accuracy(board: Leaderboard) -> Figure:
             f"{value:.1f}  [{low:.1f}, {high:.1f}]", (1.01, y), xycoords=("axes fraction", "data"), va="center",
             fontsize=7.5, annotation_clip=False,
         )  # fmt: skip
-    axes.set_yticks(range(len(lines)), [named(board, line.candidate.name) for line in lines])
-    for tick, line in zip(axes.get_yticklabels(), lines, strict=True):
-        tick.set_color(KINDS[line.candidate.kind][0])
-        tick.set_fontweight("bold" if {"best", "to ship"} & set(roles(board, line.candidate.name)) else "normal")
-    axes.set_ylim(len(lines) - 0.4, -0.6)
+    axes.set_yticks(range(len(entries)), [named(report, entry.name) for entry in entries])
+    for tick, entry in zip(axes.get_yticklabels(), entries, strict=True):
+        tick.set_color(KINDS[entry.kind][0])
+        tick.set_fontweight("bold" if {"best", "to ship"} & set(report.roles(entry.name)) else "normal")
+    axes.set_ylim(len(entries) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(f"test accuracy, %, with 95 % interval; the best candidate's is shaded{said}")
     axes.grid(axis="x")
-    figure.legend(handles=legend_of_kinds(lines), loc="outside upper left", ncols=3)
+    figure.legend(handles=legend_of_kinds(entries), loc="outside upper left", ncols=3)
     figure.set_layout_engine("constrained")
     return figure
 
 
-def cost(board: Leaderboard) -> Figure | None:
-    """Accuracy against milliseconds a row, with the frontier; None if no candidate was timed."""
-    lines = [line for line in scored_lines(board) if (line.candidate.cost.get("ms_p50") or 0) > 0]
-    if not lines:
-        return None
-    points = [(float(line.candidate.cost["ms_p50"] or 0), 100 * line.test["accuracy"].value) for line in lines]
+def cost(report: Report) -> Figure:
+    """Accuracy against milliseconds a row, with the frontier."""
+    entries = [entry for entry in report.scored if (entry.cost.get("ms_p50") or 0) > 0]
+    points = [(float(entry.cost["ms_p50"] or 0), 100 * entry.test["accuracy"].value) for entry in entries]
     figure = Figure(figsize=(8.6, 5.8))
     axes = figure.subplots()
     axes.set_xscale("log")
     axes.set_xlim(min(x for x, _ in points) / 2.2, max(x for x, _ in points) * 2.8)
     said = scale_accuracy(axes, [y for _, y in points], "y")
-    on_frontier = [line for name in board.frontier for line in lines if line.candidate.name == name]
+    on_frontier = [entry for name in report.frontier for entry in entries if entry.name == name]
     if len(on_frontier) > 1:
-        steps = [points[lines.index(line)] for line in on_frontier]
+        steps = [points[entries.index(entry)] for entry in on_frontier]
         axes.step(*np.transpose(steps), where="post", color=GOOD, linewidth=1.4, alpha=0.6, zorder=2)
-    for (x, y), line in zip(points, lines, strict=True):
-        colour, marker, _ = KINDS[line.candidate.kind]
-        inside = colour if line in on_frontier else "white"
+    for (x, y), entry in zip(points, entries, strict=True):
+        colour, marker, _ = KINDS[entry.kind]
+        inside = colour if entry in on_frontier else "white"
         axes.plot(x, y, marker, color=colour, markersize=6, markerfacecolor=inside, zorder=3)
     axes.set(xlabel="milliseconds a row, one row at a time (median)", ylabel=f"test accuracy, %{said}")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid()
     frontier = Line2D([], [], color=GOOD, linewidth=1.4, label="frontier (filled): nothing faster is as good")
-    figure.legend(handles=[*legend_of_kinds(lines), frontier], loc="outside upper left", ncols=2)
+    figure.legend(handles=[*legend_of_kinds(entries), frontier], loc="outside upper left", ncols=2)
     figure.set_layout_engine("constrained")
     figure.draw_without_rendering()
     # The places of names hold for this layout.
     figure.set_layout_engine("none")
-    names = [named(board, line.candidate.name) for line in lines]
-    place_names(
-        axes, points, names, [name != plain(line.candidate.name) for name, line in zip(names, lines, strict=True)]
-    )
+    names = [named(report, entry.name) for entry in entries]
+    place_names(axes, points, names, [name != plain(entry.name) for name, entry in zip(names, entries, strict=True)])
     return figure
 
 
-def learning_curve(board: Leaderboard, n_labels: int) -> Figure | None:
-    """Accuracy against training rows a label, before calibration; None if no candidate was shown part of the rows."""
-    lines = [line for line in scored_lines(board) if any(point.per_label > 0 for point in line.candidate.curve)]
-    if not lines:
-        return None
-    points = [point for line in lines for point in line.candidate.curve]
+def learning_curve(report: Report) -> Figure:
+    """Accuracy against training rows a label, before calibration."""
+    entries = [entry for entry in report.scored if any(point.per_label > 0 for point in entry.curve)]
+    points = [point for entry in entries for point in entry.curve]
     parts = sorted({point.per_label for point in points if point.per_label > 0})
-    whole = [point.n_rows / n_labels for point in points if point.per_label == 0]
+    whole = [point.n_rows / len(report.labels) for point in points if point.per_label == 0]
     # "All" lies where its rows a label lie, if that is clearly to the right of the largest part.
     at_all = max([1.4 * parts[-1], *whole])
     figure = Figure(figsize=(8.6, 5.8))
     axes = figure.subplots()
     axes.set_xscale("log")
     ends, seen = [], []
-    for number, line in enumerate(lines):
+    for number, entry in enumerate(entries):
         colour, dashes = LINES[number % len(LINES)], DASHES[number // len(LINES) % len(DASHES)]
         by_x: dict[float, list[float]] = {}
-        for point in line.candidate.curve:
+        for point in entry.curve:
             by_x.setdefault(point.per_label or at_all, []).append(100 * point.accuracy)
         x = sorted(by_x)
         mean = [float(np.mean(by_x[one])) for one in x]
-        marker = KINDS[line.candidate.kind][1]
+        marker = KINDS[entry.kind][1]
         axes.plot(x, mean, color=colour, linestyle=dashes, marker=marker, markersize=3.5, linewidth=1.3)
         band = [min(by_x[one]) for one in x], [max(by_x[one]) for one in x]
-        if len(lines) <= _FEW_LINES:
+        if len(entries) <= _FEW_LINES:
             axes.fill_between(x, *band, color=colour, alpha=0.12, linewidth=0)
         else:
             axes.vlines(x, *band, color=colour, alpha=0.45, linewidth=0.8)
-        ends.append((mean[-1], named(board, line.candidate.name), colour))
+        ends.append((mean[-1], named(report, entry.name), colour))
         seen += [*band[0], *band[1]]
-    for line in (line for line in _taught_nothing(board) if line not in lines):
-        value = 100 * line.raw.get("accuracy", line.test["accuracy"]).value
+    for entry in (entry for entry in report.scored if entry.zero_shot and entry not in entries):
+        value = 100 * entry.raw.get("accuracy", entry.test["accuracy"]).value
         axes.axhline(value, color=MUTED, linewidth=1, linestyle=(0, (1, 2)))
-        ends.append((value, f"{named(board, line.candidate.name)}, zero-shot", MUTED))
+        ends.append((value, f"{named(report, entry.name)}, zero-shot", MUTED))
         seen.append(value)
     said = scale_accuracy(axes, seen, "y")
     ticks = {float(part): str(part) for part in parts} | ({at_all: "all"} if whole else {})
@@ -160,16 +151,3 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
             arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 0,
                         "relpos": (0, 0.5)},
         )  # fmt: skip
-
-
-def _taught_nothing(board: Leaderboard) -> list[Line]:
-    """Candidates that learn nothing from training rows."""
-    from baselines import BASELINES
-
-    def untaught(line: Line) -> bool:
-        name = line.candidate.name
-        if line.candidate.kind == "baseline":
-            return bool(getattr(BASELINES.get(name), "zero_shot", False))
-        return all(stage == "prior" for stage in read_pipeline(name).stages)
-
-    return [line for line in scored_lines(board) if untaught(line)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,49 +23,16 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib.figure import Figure
 
-from workbench.compare.board import Leaderboard
-from workbench.report.plots import answers as plots_of_answers
-from workbench.report.plots import candidates as plots_of_candidates
+from workbench.report.plots import answers, candidates
+from workbench.report.plots.captions import pictures
 from workbench.report.plots.style import DASHES, LINES, STYLE, plain
+from workbench.report.report import Report
 
-Curves = Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]
 
-
-def figures(board: Leaderboard, labels: Sequence[str], curves: Curves) -> dict[str, Figure]:
-    """Every picture of the comparison by name, in the report's order.
-
-    Parameters
-    ----------
-    labels : sequence of str
-        In the order of the probabilities' columns.
-    curves : mapping of step folder to metric name to (step, value) pairs
-        The curves worth showing, as ``chosen_curves`` picks them.
-
-    Returns
-    -------
-    dict
-        accuracy, cost, learning-curve, confusion (the best candidate), confusion-shipped (where another one is
-        shipped), reliability, risk-coverage, curves; those without anything to show are absent.
-    """
-    best, shipped = board.verdict.best, board.verdict.ship
-    other = shipped if shipped != best else ""
+def figures(report: Report) -> dict[str, Figure]:
+    """Every picture of a report by name, in its order: those of ``workbench.report.plots.captions.pictures``."""
     with _styled():
-        drawn = {
-            "accuracy": plots_of_candidates.accuracy(board),
-            "cost": plots_of_candidates.cost(board),
-            "learning-curve": plots_of_candidates.learning_curve(board, len(labels)),
-            "confusion": plots_of_answers.confusion(board.line(best), board.gold, labels),
-            "confusion-shipped": plots_of_answers.confusion(board.line(other), board.gold, labels) if other else None,
-            "reliability": plots_of_answers.reliability_before_and_after(board),
-            "risk-coverage": plots_of_answers.risk(board),
-            "curves": _stage_curves(curves) if curves else None,
-        }
-    return {name: figure for name, figure in drawn.items() if figure is not None}
-
-
-def draw(board: Leaderboard, labels: Sequence[str], curves: Curves, folder: Path) -> list[Path]:
-    """Make every picture and write it as PNG under ``folder``; returns the paths."""
-    return save(figures(board, labels, curves), folder)
+        return {name: _DRAWN[name](report) for name in pictures(report)}
 
 
 def save(drawn: Mapping[str, Figure], folder: Path) -> list[Path]:
@@ -97,23 +64,6 @@ def svg(figure: Figure, name: str) -> str:
     return text.replace("'DejaVu Sans'", "system-ui, sans-serif")
 
 
-def chosen_curves(curves: Mapping[str, Mapping[str, Any]], at_most: int = 3) -> dict[str, dict[str, Any]]:
-    """Of each step's metrics the few that say whether it learns: dev scores and rewards."""
-    words = ("dev_accuracy", "reward", "accuracy", "dev")
-
-    def order(name: str) -> tuple[int, str]:
-        return next(i for i, word in enumerate(words) if word in name), name
-
-    chosen = {}
-    for step, metrics in curves.items():
-        usable = sorted(
-            (name for name, points in metrics.items() if len(points) > 1 and any(w in name for w in words)), key=order
-        )
-        if usable:
-            chosen[step] = {name: metrics[name] for name in usable[:at_most]}
-    return chosen
-
-
 @contextmanager
 def _styled() -> Iterator[None]:
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
@@ -122,7 +72,8 @@ def _styled() -> Iterator[None]:
         yield
 
 
-def _stage_curves(curves: Curves, at_most_across: int = 3) -> Figure:
+def _stage_curves(report: Report, at_most_across: int = 3) -> Figure:
+    curves = report.curves
     across = min(at_most_across, len(curves))
     down = -(-len(curves) // across)
     figure = Figure(figsize=(max(4.2, 3.3 * across), 2.7 * down))
@@ -138,3 +89,15 @@ def _stage_curves(curves: Curves, at_most_across: int = 3) -> Figure:
         axes.set_axis_off()
     figure.set_layout_engine("constrained")
     return figure
+
+
+_DRAWN: Mapping[str, Callable[[Report], Figure]] = {
+    "accuracy": candidates.accuracy,
+    "cost": candidates.cost,
+    "learning-curve": candidates.learning_curve,
+    "confusion-shipped": lambda report: answers.confusion(report, report.verdict.ship),
+    "confusion": lambda report: answers.confusion(report, report.verdict.best),
+    "reliability": answers.reliability,
+    "risk-coverage": answers.risk,
+    "curves": _stage_curves,
+}

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from workbench.compare.board import Leaderboard, Line
+from workbench.compare.board import Entry, Leaderboard
 
 # Told apart by colour and by marker: colour, marker, what it is.
 KINDS = {
@@ -55,38 +55,15 @@ def plain(text: str, longest: int = 32) -> str:
     return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
-def scored(board: Leaderboard) -> list[Line]:
-    """The candidates that did not fail."""
-    return [line for line in board.lines if not line.candidate.failed]
-
-
-def chief(board: Leaderboard) -> list[Line]:
-    """The candidates worth a curve of their own, if they have probabilities: best, to ship, tuned, best baseline."""
-    verdict = board.verdict
-    names = dict.fromkeys([verdict.best, verdict.ship, verdict.tuned, verdict.best_baseline])
-    lines = {line.candidate.name: line for line in scored(board) if line.candidate.kind != "free"}
-    return [lines[name] for name in names if name in lines]
-
-
-def roles(board: Leaderboard, name: str) -> list[str]:
-    """Which of best, to ship and tuned a candidate is."""
-    verdict = board.verdict
-    return [
-        role
-        for role, one in (("best", verdict.best), ("to ship", verdict.ship), ("tuned", verdict.tuned))
-        if one == name
-    ]
-
-
 def named(board: Leaderboard, name: str) -> str:
     """A candidate's name with its roles behind it."""
-    found = roles(board, name)
+    found = board.roles(name)
     return f"{plain(name)} ({', '.join(found)})" if found else plain(name)
 
 
-def legend_of_kinds(lines: Sequence[Line]) -> list[Line2D]:
+def legend_of_kinds(entries: Sequence[Entry]) -> list[Line2D]:
     """Legend entries for the kinds of candidate that are there."""
-    there = {line.candidate.kind for line in lines}
+    there = {entry.kind for entry in entries}
     return [
         Line2D([], [], color=colour, marker=marker, linestyle="", markersize=5, label=said)
         for kind, (colour, marker, said) in KINDS.items()

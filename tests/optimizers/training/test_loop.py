@@ -19,9 +19,11 @@ from labelwright.models.weights import Full
 from optimizers.stage import StageContext
 from optimizers.training import loop as training
 from optimizers.training.grpo import GrpoStage
-from optimizers.training.loop import Objective, grpo_config
+from optimizers.training.libraries import grpo_config
+from optimizers.training.rows import LabelRows, passes
+from optimizers.training.settings import Objective
 from optimizers.training.sft import SftStage
-from optimizers.training.trainer import LabelRows, LabelTreeTrainer, passes
+from optimizers.training.trainer import LabelTreeTrainer
 
 FEW = Splits(SPLITS.train[::6], SPLITS.dev[::3], (), ())
 SHORT = {"steps": 2, "rows_per_step": 4, "rows_per_forward": 4, "eval_every": 5, "learning_rate": 3e-3, "lora_rank": 4}

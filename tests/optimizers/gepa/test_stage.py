@@ -8,7 +8,6 @@ import textwrap
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,15 +15,15 @@ from fakes import FakeEngine, toy_bundle, toy_examples, toy_splits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwright.data.task import Splits
+from labelwright.data.task import Example, Splits
 from labelwright.decide import probabilities
 from labelwright.engines.one_hot import one_hot
 from labelwright.errors import ModelError, RecipeError
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import answers
 from optimizers.gepa import reflection
-from optimizers.gepa import stage as gepa_module
-from optimizers.gepa.search import EXPECTED_REWARD, ExpectedRewardSelection, StepSampling, one_line
+from optimizers.gepa.sampling import EXPECTED_REWARD
+from optimizers.gepa.search import metric_of, one_line
 from optimizers.gepa.stage import GepaStage, hold_back
 from optimizers.stage import StageContext
 from rewards.label_match import LabelMatch
@@ -128,12 +127,12 @@ def test_counts_add_up(tmp_path):
     bundle, tracker, _ = run(tmp_path, hard_splits())
     entry = bundle.history[-1]
     assert entry["n_tried"] == entry["n_kept"] + entry["n_rejected"] + entry["n_failed"] > 4
-    candidates = json.loads((tmp_path / "candidates.json").read_text())
-    assert len(candidates) == entry["n_kept"] + 1
-    assert max(one["dev_score"] for one in candidates) == entry["dev_after"]
-    assert [step for step, _ in tracker.curves] == list(range(len(candidates)))
+    programs = json.loads((tmp_path / "programs.json").read_text())
+    assert len(programs) == entry["n_kept"] + 1
+    assert max(one["dev_score"] for one in programs) == entry["dev_after"]
+    assert [step for step, _ in tracker.curves] == list(range(len(programs)))
     assert tracker.curves[-1][1]["gepa/best_dev_score"] == entry["dev_after"]
-    assert tracker.artifacts == [tmp_path / "candidates.json"]
+    assert tracker.artifacts == [tmp_path / "programs.json"]
     done, total, message = tracker.seen[-1]
     assert (done, total) == (300, 300)
     assert f"best {entry['dev_after']:.2f}" in message
@@ -184,8 +183,8 @@ def test_a_search_cut_short_ends_as_if_it_had_not_been(tmp_path, n_calls):
         run(tmp_path / "cut", splits, FailingEngine(n_calls))
     again, tracker, engine = run(tmp_path / "cut", splits)
     assert again == whole
-    assert json.loads((tmp_path / "cut/candidates.json").read_text()) == json.loads(
-        (tmp_path / "whole/candidates.json").read_text()
+    assert json.loads((tmp_path / "cut/programs.json").read_text()) == json.loads(
+        (tmp_path / "whole/programs.json").read_text()
     )
     assert tracker.curves == whole_tracker.curves
     if n_calls == 9:
@@ -197,8 +196,8 @@ def test_killed_and_started_again(tmp_path):
         """
         import os, signal, sys
         from pathlib import Path
-        sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests", sys.argv[1] + "/tests/optimizers"]
-        from test_gepa import RecordingTracker, FakeEngine, hard_splits, run
+        sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests", sys.argv[1] + "/tests/optimizers/gepa"]
+        from test_stage import RecordingTracker, FakeEngine, hard_splits, run
 
         class Deadly(FakeEngine):
             def score(self, prompts, options):
@@ -406,52 +405,17 @@ def test_hold_back_keeps_groups_and_labels(share, seed, n_groups):
     assert {row.label for row in out} == ({row.label for row in rows} if share > 0 and n_groups > 1 else set())
 
 
-@settings(max_examples=40, deadline=None)
-@given(counts=st.lists(st.integers(1, 20), min_size=2, max_size=5), size=st.integers(1, 12), seed=st.integers(0, 9))
-def test_minibatches_are_stratified_and_an_epoch_repeats_no_row(counts, size, seed):
-    labels = [str(k) for k, n in enumerate(counts) for _ in range(n)]
-    sampling = StepSampling(labels, size, 1, "pareto", seed, lambda rows: None)
-    size = min(size, len(labels))
-    per_epoch = len(labels) // size
-    epoch = [sampling.minibatch(i) for i in range(per_epoch)]
-    rows = [row for batch in epoch for row in batch]
-    assert len(set(rows)) == len(rows) == per_epoch * size
-    for k, n in enumerate(counts):
-        for batch in epoch:
-            share = sum(labels[row] == str(k) for row in batch)
-            assert abs(share - size * n / len(labels)) < 3
-    assert epoch == [
-        StepSampling(labels, size, 1, "pareto", seed, lambda rows: None).minibatch(i) for i in range(per_epoch)
-    ]
-
-
-def proposal(before, after):
-    """Two rows each: what was scored, and the expected reward beside it."""
-
-    def evaluation(scores, expected):
-        return SimpleNamespace(scores=scores, objective_scores=expected and [{EXPECTED_REWARD: e} for e in expected])
-
-    return SimpleNamespace(eval_before=evaluation(*before), eval_after=evaluation(*after))
-
-
-def test_the_highest_expected_reward_goes_on():
-    before = [0, 1], [0.2, 0.6]
-    luckier, surer = proposal(before, ([1, 1], [0.3, 0.6])), proposal(before, ([0, 1], [0.4, 0.9]))
-    assert ExpectedRewardSelection().select([luckier, surer], None, None) == [surer]
-    worse = proposal(before, ([1, 1], [0.3, 0.4]))
-    assert ExpectedRewardSelection().select([worse], None, None) == []
-
-
-def test_without_probabilities_scores_are_compared():
-    better, same = proposal(([0, 1], None), ([1, 1], None)), proposal(([0, 1], None), ([1, 0], None))
-    assert ExpectedRewardSelection().select([same, better], None, None) == [better]
-    assert ExpectedRewardSelection().select([same], None, None) == []
+def test_a_group_is_no_row_of_its_name():
+    """Row "1" has no group, and the other two are the group "1": two groups, of which one is held back."""
+    rows = [Example("1", "the liner", "pool"), *(Example(id, "a post", "pool", group="1") for id in "23")]
+    parts = [hold_back(rows, 0.5, seed) for seed in range(9)]
+    assert {len(out) for _, out in parts} == {1, 2}
 
 
 def test_the_metric_scores_the_answer_and_the_distribution():
     import dspy
 
-    metric = gepa_module._metric(LabelMatch(), ("pool", "fence"))
+    metric = metric_of(LabelMatch(), ("pool", "fence"))
     gold = dspy.Example(text="liner", label="pool").with_inputs("text")
     sure = metric(gold, dspy.Prediction(label="fence", probabilities={"pool": 0.4, "fence": 0.6}))
     assert (sure.score, sure.objective_scores) == (0.0, {EXPECTED_REWARD: pytest.approx(0.4)})
@@ -466,7 +430,7 @@ def test_the_module_is_light_to_import():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-    assert gepa_module.GepaStage.name == "gepa"
+    assert GepaStage.name == "gepa"
 
 
 def test_the_search_scores_as_the_bundle_will_answer(tmp_path):

@@ -1,6 +1,6 @@
 """Where names go in a picture so that none lies on another: beside their points, or in a column at the right edge.
 
-Measures text as the PNG will show it. Called by ``workbench.report.plots.figures``.
+Measures text as the PNG will show it. Called by ``workbench.report.plots.candidates``.
 """
 
 from __future__ import annotations

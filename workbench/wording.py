@@ -1,33 +1,34 @@
-"""Numbers and lists as people say them: the report, its page, its plots and the command line word them alike."""
+"""Numbers and lists as people say them: every face of the report and the command line word them alike."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from labelwright.statistics.intervals import Interval
 
+DASH = "–"
 
-def percent(interval: Interval, signed: bool = False) -> str:
+
+def parts(interval: Interval, is_share: bool = True, signed: bool = False) -> tuple[str, str]:
+    """A value, as percent where it is a share, and the ends of its interval in brackets.
+
+    >>> parts(Interval(0.8712, 0.81, 0.92)), parts(Interval(0.4, -0.25, 1.0), is_share=False, signed=True)
+    (('87.1', '[81.0, 92.0]'), ('+0.400', '[-0.250, +1.000]'))
+    """
+    # "z": what rounds to nothing is 0.0, not -0.0.
+    form = ("+" if signed else "") + ("z.1f" if is_share else "z.3f")
+    value, low, high = (format(100 * one if is_share else one, form) for one in interval)
+    return value, f"[{low}, {high}]"
+
+
+def percent(interval: Interval) -> str:
     """An interval as percent, its ends in brackets.
 
     >>> percent(Interval(0.8712, 0.81, 0.92))
     '87.1 [81.0, 92.0]'
     """
-    # "z": what rounds to nothing is 0.0, not -0.0.
-    form = "+z.1f" if signed else "z.1f"
-    value, low, high = (format(100 * one, form) for one in interval)
-    return f"{value} [{low}, {high}]"
-
-
-def decimals(interval: Interval, signed: bool = False) -> str:
-    """An interval of something that is no share, its ends in brackets.
-
-    >>> decimals(Interval(0.4, -0.25, 1.0), signed=True)
-    '+0.400 [-0.250, +1.000]'
-    """
-    form = "+z.3f" if signed else "z.3f"
-    value, low, high = (format(one, form) for one in interval)
-    return f"{value} [{low}, {high}]"
+    return " ".join(parts(interval))
 
 
 def points(difference: Interval) -> str:
@@ -56,7 +57,7 @@ def megabytes(n_bytes: float | None) -> str:
     ('1.2 kB', '270 MB', '–')
     """
     if n_bytes is None:
-        return "–"
+        return DASH
     if n_bytes < 1e6:
         return f"{n_bytes / 1e3:.1f} kB"
     return f"{n_bytes / 1e6:.1f} MB" if n_bytes < 1e7 else f"{n_bytes / 1e6:.0f} MB"
@@ -68,7 +69,40 @@ def milliseconds(ms: float | None) -> str:
     >>> milliseconds(0.1234), milliseconds(41.7), milliseconds(None)
     ('0.12', '42', '–')
     """
-    return "–" if ms is None else f"{ms:.2g}" if ms < 10 else f"{ms:.0f}"
+    return DASH if ms is None else f"{ms:.2g}" if ms < 10 else f"{ms:.0f}"
+
+
+def number(value: float | None, form: str = "{:,.0f}") -> str:
+    """A number that may be missing."""
+    return DASH if value is None else form.format(value)
+
+
+def told(value: Any) -> str:
+    """A value from a stage's history as text.
+
+    >>> told(0.123456), told({"a": 1, "b": 0.5}), told(["x", "y"]), told(None)
+    ('0.1235', 'a 1, b 0.5', 'x, y', '–')
+    """
+    if value is None or value == "" or value == [] or value == {}:
+        return DASH
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if not isinstance(value, (Mapping, list, tuple)):
+        return str(value)
+    of = value.values() if isinstance(value, Mapping) else value
+    between = "\n" if any(isinstance(one, (Mapping, list, tuple)) for one in of) else ", "
+    if isinstance(value, Mapping):
+        return between.join(f"{key} {told(one)}" for key, one in value.items())
+    return between.join(map(told, value))
+
+
+def plural(n: int, noun: str) -> str:
+    """A count and what is counted.
+
+    >>> plural(1, "row"), plural(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def quoted(text: str, longest: int = 40) -> str:

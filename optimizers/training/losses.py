@@ -1,0 +1,157 @@
+"""The losses over a closed answer space: pure functions of tensors, each differentiable in the scores.
+
+Written once for all of them: n rows of a forward pass, K labels; ``scores`` (n, K) are s_k, the options'
+log-probabilities under the whole vocabulary; P = softmax_k(s_k) is the classifier that answers. Every loss is a mean
+over rows. Who scores the rows is ``trainer``; how rewards become a matrix is ``rewards``.
+
+The vocabulary also holds what is no label. softmax_k does not see it, so a loss of P alone leaves unbounded how much
+the model would say besides under free decoding. The validity term, -c * logsumexp_k(s_k), pays for that mass.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from optimizers.training.settings import Scale
+
+# Keeps the exact advantage finite where the model is already certain; TRL uses the same value for its groups.
+ADVANTAGE_EPSILON = 1e-4
+# The score of a letter that a row does not use: probability 0, and still a number. Not -inf, for zero times minus
+# infinity is none.
+ABSENT = -1e4
+
+
+def cross_entropy_loss(
+    scores: Tensor, gold: Tensor, *, label_smoothing: float = 0.0, validity: float = 0.0
+) -> tuple[Tensor, dict[str, float]]:
+    """-ln softmax_k(s_k)[gold]: the log-probability of the gold label among the labels.
+
+    Parameters
+    ----------
+    scores : tensor (n, K)
+        ``ABSENT`` for a letter that a row does not use.
+    gold : int64 tensor (n,)
+    label_smoothing : float in [0, 1)
+        Share of the target that is spread evenly over the labels that a row has (Szegedy et al. 2016, section 7).
+    validity : float
+        Weight c of the validity term.
+
+    Returns
+    -------
+    loss : scalar tensor
+    metrics : dict
+        train_accuracy and train_log_loss (before the update), entropy (nats), valid_mass (exp of logsumexp).
+
+    Examples
+    --------
+    >>> loss, metrics = cross_entropy_loss(torch.tensor([[0.0, 0.0]]), torch.tensor([1]))
+    >>> round(loss.item(), 3), metrics["valid_mass"]
+    (0.693, 2.0)
+    """
+    log_probs = torch.log_softmax(scores, dim=-1)  # (n, K)
+    loss = -log_probs.gather(-1, gold[:, None]).mean()
+    with torch.no_grad():
+        metrics = {
+            "train_accuracy": (scores.argmax(-1) == gold).float().mean().item(),
+            "train_log_loss": loss.item(),
+            **_spread(scores, log_probs),
+        }
+    if label_smoothing:
+        has = scores > ABSENT
+        even = (log_probs.masked_fill(~has, 0.0).sum(-1) / has.sum(-1)).mean()
+        loss = (1 - label_smoothing) * loss - label_smoothing * even
+    return _with_validity(loss, scores, validity), metrics
+
+
+def exact_loss(
+    scores: Tensor,
+    rewards: Tensor,
+    *,
+    beta: float = 0.0,
+    reference: Tensor | None = None,
+    validity: float = 0.0,
+    scale_rewards: Scale = "group",
+    deviation: Tensor | None = None,
+) -> tuple[Tensor, dict[str, float]]:
+    """GRPO's loss (Shao et al. 2024, equation 3) with the whole answer space as the group, each label weighted by P.
+
+    A_k = (r_k - sum_j P_j r_j) / scale, and loss = -sum_k P_k A_k with the advantages held fixed. A group of drawn
+    labels estimates these sums; here nothing is drawn, so nothing is left to chance.
+
+    Parameters
+    ----------
+    scores : tensor (n, K)
+    rewards : tensor (n, K)
+        r_k for each row's gold label.
+    beta : float
+        Weight of KL(P || P_reference), summed over the labels.
+    reference : tensor (n, K), optional
+        s_k under the starting weights; needed where beta is above 0.
+    validity : float
+        Weight c of the validity term.
+    scale_rewards : {"group", "batch", "none"}
+        The scale: the deviation of each row's rewards under its P, that of all rows' rewards together, or 1. With a
+        reward of 1 for gold and 0 else, "group" ascends 2 arcsin sqrt(P_gold), which treats all rows alike; "none"
+        ascends P_gold.
+    deviation : scalar tensor, optional
+        "batch": the deviation to take, where the rows are only a part of the step's.
+
+    Returns
+    -------
+    loss : scalar tensor
+    metrics : dict
+        reward (expected), frac_reward_zero_std, entropy (nats), valid_mass (exp of logsumexp), kl.
+
+    Examples
+    --------
+    >>> scores = torch.zeros(1, 2, requires_grad=True)
+    >>> loss, metrics = exact_loss(scores, torch.tensor([[1.0, 0.0]]), scale_rewards="none")
+    >>> loss.backward()
+    >>> metrics["reward"], scores.grad.tolist()  # dP_1/ds_1 = P_1 (1 - P_1)
+    (0.5, [[-0.25, 0.25]])
+    """
+    log_probs = torch.log_softmax(scores, dim=-1)  # (n, K)
+    probs = log_probs.exp()
+    with torch.no_grad():
+        mean = (probs * rewards).sum(-1, keepdim=True)  # (n, 1)
+        spread = (probs * (rewards - mean) ** 2).sum(-1, keepdim=True).sqrt()  # (n, 1)
+        advantages = rewards - mean  # (n, K)
+        if scale_rewards == "group":
+            advantages = advantages / (spread + ADVANTAGE_EPSILON)
+        elif scale_rewards == "batch":
+            whole = reward_deviation(scores, rewards) if deviation is None else deviation
+            advantages = advantages / (whole + ADVANTAGE_EPSILON)
+        metrics = {
+            "reward": mean.mean().item(),
+            "frac_reward_zero_std": (spread < ADVANTAGE_EPSILON).float().mean().item(),
+            **_spread(scores, log_probs),
+        }
+    loss = -(probs * advantages).sum(-1).mean()
+    if beta:
+        if reference is None:
+            raise ValueError("beta > 0 needs the reference log-probabilities")
+        divergence = (probs * (log_probs - torch.log_softmax(reference, dim=-1))).sum(-1).mean()
+        loss = loss + beta * divergence
+        metrics["kl"] = divergence.item()
+    return _with_validity(loss, scores, validity), metrics
+
+
+@torch.no_grad()
+def reward_deviation(scores: Tensor, rewards: Tensor) -> Tensor:
+    """Standard deviation of the reward of a label drawn from P for a row taken at random, a scalar; both (n, K)."""
+    probs = torch.softmax(scores, dim=-1)
+    mean = (probs * rewards).sum(-1).mean()
+    return (probs * (rewards - mean) ** 2).sum(-1).mean().sqrt()
+
+
+def _with_validity(loss: Tensor, scores: Tensor, weight: float) -> Tensor:
+    return loss - weight * scores.logsumexp(-1).mean() if weight else loss
+
+
+def _spread(scores: Tensor, log_probs: Tensor) -> dict[str, float]:
+    """How sure the classifier is, and how much of the vocabulary's probability is on labels at all."""
+    return {
+        "entropy": -(log_probs.exp() * log_probs).sum(-1).mean().item(),
+        "valid_mass": scores.logsumexp(-1).exp().mean().item(),
+    }

@@ -1,0 +1,129 @@
+"""The training rows: as tokens, in the order in which a training meets them, and as the first weights answered them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from labelwright.data.choices import present
+from labelwright.data.task import Example
+from labelwright.decide import render_rows
+from labelwright.engines.options.tree import OptionTree
+from labelwright.engines.transformers import TransformersEngine
+from labelwright.errors import DataError
+from labelwright.prompt import Prompt
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """The training rows as tokens.
+
+    Attributes
+    ----------
+    prefix : tuple of int
+        Tokens before every row.
+    rows : tuple of tuple of int
+        Tokens of each row up to the answer, shortened to fit the model's context where the engine's settings say so.
+    tree : OptionTree
+        Over all labels, in label order.
+    gold : int64 array (n_rows,)
+    texts : tuple of str
+        Rendered prompts, for TRL's logs.
+    present : bool array (n_rows, n_labels), optional
+        Where rows bring their own choices: the letters that each row uses. None where all do.
+    """
+
+    prefix: tuple[int, ...]
+    rows: tuple[tuple[int, ...], ...]
+    tree: OptionTree
+    gold: NDArray[np.int64]
+    texts: tuple[str, ...]
+    present: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def from_examples(
+        cls,
+        examples: Sequence[Example],
+        prompt: Prompt,
+        engine: TransformersEngine,
+        also: Sequence[Example] = (),
+    ) -> LabelRows:
+        """Tokenise with the engine's own segments, so that training sees the bytes that serving will.
+
+        Parameters
+        ----------
+        also : sequence of Example
+            Rows that the model will be asked later on: those of them that do not fit are refused now.
+
+        Raises
+        ------
+        DataError
+            No examples; a label that the prompt does not have; rows, named by id, that do not fit the model's context
+            where the engine may not shorten them.
+        """
+        names = [label.name for label in prompt.labels]
+        strange = sorted({example.label for example in (*examples, *also)} - set(names))
+        if not examples or strange:
+            found = f"rows have the labels {', '.join(map(repr, strange))}" if strange else "there are no train rows"
+            raise DataError(f"{found}: expected rows of {', '.join(map(repr, names))}; correct the data or the task")
+        prompts = render_rows(prompt, [example.text for example in examples])
+        later = render_rows(prompt, [example.text for example in also])
+        prefix = engine.tokens.prefix(prompts[0])
+        tree = engine.tokens.tree(prompt.options)
+        # The same room that the engine leaves when it scores.
+        reserved = len(prefix) + max(map(len, tree.options))
+        rows = engine.tokens.rows([*prompts, *later], reserved, [example.id for example in (*examples, *also)])
+        return cls(
+            prefix=prefix,
+            rows=tuple(rows[: len(prompts)]),
+            tree=tree,
+            gold=np.array([names.index(example.label) for example in examples]),
+            texts=tuple(one.text for one in prompts),
+            present=present([example.text for example in examples], len(names)) if prompt.by_row else None,
+        )
+
+    def contents(self) -> list[Any]:
+        """All that is trained on, in plain types."""
+        present = None if self.present is None else self.present.tolist()
+        return [self.prefix, self.rows, self.tree.options, self.gold.tolist(), present]
+
+    def dataset(self) -> Any:
+        """A datasets.Dataset with one line a row: its prompt as text, and its number."""
+        from datasets import Dataset
+
+        return Dataset.from_dict({"prompt": list(self.texts), "row": list(range(len(self.rows)))})
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """What the weights said before the first step: the reference of the KL divergence.
+
+    A closed answer space can be written down whole, so no second copy of the model has to stay in memory.
+
+    Attributes
+    ----------
+    edges : float32 tensor (n_rows, n_edges)
+        Log-probabilities of the tree's edges, of the rows that the training will meet.
+    place : mapping of row number to line of ``edges``
+    """
+
+    edges: Tensor
+    place: Mapping[int, int]
+
+    def of(self, rows: Sequence[int]) -> Tensor:
+        """Edges of training rows, (n_rows, n_edges)."""
+        return self.edges[[self.place[row] for row in rows]]
+
+
+def passes(n_rows: int, n_visits: int, seed: int) -> list[int]:
+    """Row numbers in the order in which training meets them: every pass in a new order, cut after ``n_visits``."""
+    order: list[int] = []
+    for number in range(-(-n_visits // n_rows)):
+        order += torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed + number)).tolist()
+    return order[:n_visits]

@@ -1,0 +1,111 @@
+"""What a training is told: the settings that every weight stage has, and the objective that tells the stages apart.
+
+Fields, defaults and ranges stand here once; ``sft`` and ``grpo`` extend them by their own. Plain types: reading a
+recipe imports this, and must not wait for torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwright.errors import RecipeError
+from labelwright.settings import ABOVE_ZERO, BELOW_ONE, Range, check
+
+Mode = Literal["sampled", "exact", "cross_entropy"]
+Scale = Literal["group", "batch", "none"]
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of a stage that trains weights; the stage gives ``name``, which is its table in the recipe.
+
+    Attributes
+    ----------
+    steps : int
+        Optimizer steps.
+    rows_per_step : int
+        Training rows a step.
+    rows_per_forward : int
+        Most rows whose activations are in memory at once; divides ``rows_per_step`` where that is larger. Gradients add
+        up over the step, and the prefix is read once a pass: fewer passes are faster.
+    learning_rate : float
+        Peak of a linear schedule with warm-up.
+    warmup_share : float
+        Share of the steps spent warming up.
+    lora_rank : int
+        Rank of the LoRA update of every linear layer; 0 trains the full weights.
+    lora_alpha : int
+        LoRA's scale is alpha / rank.
+    lora_dropout : float
+        Share of the adapter's inputs dropped while training.
+    validity : float
+        Weight of the term that keeps probability on the labels under free decoding; 0 is off.
+    max_grad_norm : float
+        Gradient clipping.
+    eval_every : int
+        Steps between two looks at dev; also between checkpoints.
+    """
+
+    name: ClassVar[str]
+
+    steps: Annotated[int, Range(1)] = 80
+    rows_per_step: Annotated[int, Range(1)] = 16
+    rows_per_forward: Annotated[int, Range(1)] = 16
+    learning_rate: Annotated[float, ABOVE_ZERO] = 1e-3
+    warmup_share: Annotated[float, BELOW_ONE] = 0.1
+    lora_rank: Annotated[int, Range(0, 4096)] = 16
+    lora_alpha: Annotated[int, ABOVE_ZERO] = 32
+    lora_dropout: Annotated[float, BELOW_ONE] = 0.0
+    validity: Annotated[float, Range(0)] = 0.0
+    max_grad_norm: Annotated[float, ABOVE_ZERO] = 1.0
+    eval_every: Annotated[int, Range(1)] = 20
+
+    def __post_init__(self) -> None:
+        check(self, f"[{self.name}] ")
+        if self.rows_per_step % self.rows_at_once:
+            raise RecipeError(
+                f"[{self.name}] rows_per_forward = {self.rows_per_forward}: expected a divisor of "
+                f"rows_per_step = {self.rows_per_step}"
+            )
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of one forward pass."""
+        return min(self.rows_per_forward, self.rows_per_step)
+
+    @property
+    def trains_all(self) -> bool:
+        """Whether the full weights are trained, and not an adapter on top of them."""
+        return self.lora_rank == 0
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What the weights are trained for.
+
+    Attributes
+    ----------
+    mode : {"sampled", "exact", "cross_entropy"}
+        GRPO over drawn labels, GRPO over all labels, or the log-probability of the gold label among all.
+    validity : float
+        Weight c of the term -c * logsumexp_k(s_k); 0 is off.
+    rewards : ndarray of shape (n_labels, n_labels), optional
+        Reward of answering column k where row g is gold; GRPO's.
+    n_rollouts, beta, loss_type, scale_rewards
+        GRPO's; see ``optimizers.training.grpo.GrpoStage``.
+    label_smoothing : float in [0, 1)
+        Share of the cross-entropy's target that is spread over all labels.
+    """
+
+    mode: Mode = "cross_entropy"
+    validity: float = 0.0
+    rewards: NDArray[np.float64] | None = None
+    n_rollouts: int = 1
+    beta: float = 0.0
+    loss_type: str = "dapo"
+    scale_rewards: Scale = "group"
+    label_smoothing: float = 0.0

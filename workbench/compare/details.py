@@ -1,0 +1,89 @@
+"""What single rows tell: labels, mistakes, what a confidence is worth, and every candidate's answers row by row.
+
+Reads a candidate's probabilities once, and keeps of them what is shown: of a thousand labels and three thousand rows
+that is little.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from labelwright.data.task import Example
+from labelwright.statistics.metrics import Floats, Ints, answers, confusion, per_label, reliability, risk_coverage
+from workbench.compare.board import Answered, Bin, Confidence, LabelScores, Leaderboard, Mistake
+from workbench.compare.candidate import Candidate
+
+# How many mistakes are kept: what a person reads in one sitting.
+N_MISTAKES = 20
+# So many points are a curve to the eye; of more rows a part is kept.
+_MOST_POINTS = 500
+# How many labels of a row get a probability in rows.jsonl: all of 77 would make a comparison's file of 200 MB.
+_N_LIKELIEST = 20
+
+
+def answered(candidate: Candidate, gold: Ints, labels: Sequence[str], test: Sequence[Example]) -> Answered:
+    """Scores of every label, the confusion counts, and the mistakes made with most confidence."""
+    probs = candidate.probs
+    # An answer in free text may be no label; the last name is for rows without an answer, whose position is -1.
+    names = [*labels, *["no label"] * (probs.shape[1] - len(labels))]
+    said, confidence, counts = answers(probs), probs.max(axis=1), confusion(probs, gold)
+    wrong = np.flatnonzero(said != gold)
+    surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:N_MISTAKES]
+    return Answered(
+        labels=tuple(LabelScores(**one) for one in per_label(probs, gold, names)),
+        confusion=tuple((i, j, int(counts[i, j])) for i, j in np.argwhere(counts).tolist()),
+        n_wrong=len(wrong),
+        mistakes=tuple(
+            Mistake(test[i].id, test[i].text, labels[gold[i]], [*names, "no answer"][said[i]], float(confidence[i]))
+            for i in surest.tolist()
+        ),
+    )
+
+
+def confidence(candidate: Candidate, gold: Ints) -> Confidence:
+    """Reliability before and after calibration, and the risk-coverage curve."""
+    raw, probs = candidate.raw, candidate.probs
+    coverage, risk, _ = risk_coverage(probs, gold)
+    shown = np.unique(np.linspace(0, len(coverage) - 1, min(len(coverage), _MOST_POINTS)).round().astype(int))
+    points = zip(coverage[shown].tolist(), risk[shown].tolist(), strict=True)
+    return Confidence(_bins(raw, gold) if raw.size else (), _bins(probs, gold), tuple(points))
+
+
+def rows_jsonl(candidates: Sequence[Candidate], board: Leaderboard, test: Sequence[Example]) -> str:
+    """One line a test row: id, text, label, and every candidate's label and calibrated probabilities.
+
+    Where there are more than 20 labels, only the likeliest 20 of a candidate are given, in the order of the labels.
+    Free text has no probabilities, and where it is no label, its label is null.
+    """
+    labels, measured = board.labels, {entry.name for entry in board.scored}
+    told = {one.name: _likeliest(one) for one in candidates if one.name in measured}
+    lines = []
+    for i, row in enumerate(test):
+        given: dict[str, dict[str, Any]] = {}
+        for name, (chosen, shown, values) in told.items():
+            given[name] = {"label": labels[chosen[i]] if 0 <= chosen[i] < len(labels) else None}
+            if shown is not None and values is not None:
+                pairs = zip(shown[i].tolist(), values[i].tolist(), strict=True)
+                given[name]["probabilities"] = {labels[k]: round(value, 6) for k, value in pairs}
+        value = {"id": row.id, "text": row.text, "label": row.label, "group": row.group, "candidates": given}
+        lines.append(json.dumps(value, ensure_ascii=False) + "\n")
+    return "".join(lines)
+
+
+def _likeliest(candidate: Candidate) -> tuple[Any, Any, Any]:
+    """A candidate's answers (n_test,), and its likeliest labels' positions and probabilities, each (n_test, shown)."""
+    probs = candidate.probs
+    chosen = answers(probs)
+    if candidate.kind == "free":
+        return chosen, None, None
+    shown = np.sort(np.argsort(-probs, axis=1, kind="stable")[:, :_N_LIKELIEST], axis=1)
+    return chosen, shown, np.take_along_axis(probs, shown, axis=1)
+
+
+def _bins(probs: Floats, gold: Ints) -> tuple[Bin, ...]:
+    found = reliability(probs, gold)
+    return tuple(Bin(one["low"], one["high"], int(one["n_rows"]), one["confidence"], one["accuracy"]) for one in found)

@@ -1,0 +1,60 @@
+"""How good every candidate is, and which ones could not be measured."""
+
+from __future__ import annotations
+
+from workbench.compare.board import QUALITY, Entry
+from workbench.report.report import Report
+from workbench.report.table import CANDIDATE, LEFT_OUT, METRICS, NOTHING, Cell, Column, Table, cells, metric, metrics
+from workbench.wording import megabytes, milliseconds, p_value
+
+# Before calibration only what it changes, and accuracy, which it may change.
+_RAW = ("accuracy", "log_loss", "ece")
+_LEGEND = """In brackets: 95 % intervals; of accuracy and other shares Wilson's, of as many independent rows as the
+groups are worth, of other metrics a bootstrap that draws whole groups of rows. All candidates are calibrated in the
+same way on rows of their own (calib); raw is what they say before. Against the best, by accuracy: as good is a
+candidate that loses at most {margin:.3g} points, its whole interval over; worse is one told apart by the paired test, p
+corrected for the number of candidates (Holm); of the others the test rows are too few to tell, which says nothing for
+them. Valid labels: share of answers that are a label when the model may write anything. Size counts the base model or
+encoder. {lower}: lower is better."""
+
+
+def leaderboard(report: Report) -> list[Table]:
+    """Quality after and before calibration, what a row costs, and how each stands to the best."""
+    columns = [CANDIDATE, *(Column(METRICS[name].title) for name in QUALITY)]
+    columns += [Column(f"raw {METRICS[name].title}") for name in _RAW]
+    columns += [Column(name) for name in ("valid labels %", "ms/row", "size", "against the best")]
+    lower = ", ".join(METRICS[name].title.removesuffix(" %") for name in QUALITY if not METRICS[name].higher_is_better)
+    return [
+        Table(
+            "leaderboard",
+            "Leaderboard",
+            columns,
+            [_row(entry) for entry in report.candidates],
+            about="Measured on the test split, which took no part in training or choosing.",
+            remarks=[" ".join(_LEGEND.format(margin=100 * report.verdict.margin, lower=lower).split())],
+            plots=["accuracy"],
+        )
+    ]
+
+
+def left_out(report: Report) -> list[Table]:
+    """The candidates without numbers, and why."""
+    rows = [cells(entry.name, entry.failed) for entry in report.candidates if entry.failed]
+    columns = [CANDIDATE, Column("why", "long")]
+    return [Table("failed", "Left out", columns, rows, nothing="Nothing: every candidate ran.")]
+
+
+def _row(entry: Entry) -> list[Cell]:
+    name = Cell(entry.name, entry.about)
+    if entry.failed:
+        return [name, Cell(LEFT_OUT, entry.failed)]
+    tested = f"p {p_value(entry.against_best['accuracy'].p_holm)}" if entry.against_best else ""
+    return [
+        name,
+        *metrics(QUALITY, entry.test),
+        *metrics(_RAW, entry.raw),
+        metric("accuracy", entry.generation.valid) if entry.generation else NOTHING,
+        Cell(milliseconds(entry.cost.get("ms_p50"))),
+        Cell(megabytes(entry.cost.get("size_bytes"))),
+        Cell(entry.standing or "", tested),
+    ]

@@ -1,0 +1,43 @@
+"""Every candidate against the best one, on the same rows."""
+
+from __future__ import annotations
+
+from workbench.compare.board import Entry
+from workbench.compare.differences import TESTED
+from workbench.report.report import Report
+from workbench.report.table import CANDIDATE, METRICS, NOTHING, Cell, Column, Table, metric
+from workbench.wording import number, p_value
+
+_LEGEND = """Intervals of differences hold for all candidates together with 95 % (Bonferroni). Accuracy: Bonett and
+Price's interval, exact McNemar test, with groups the exact sign-flip test over them. Macro-F1 and log loss: paired
+bootstrap, which cannot say less than 2 in its number of resamples, before Holm's correction over the candidates. Whole
+groups of rows go together. Where interval and corrected test differ, the interval's end is put on 0, so that both say
+the same."""
+
+
+def paired(report: Report) -> list[Table]:
+    """Differences with their intervals and p-values, and the rows that one of the two alone has right."""
+    best = report.verdict.best
+    columns = [CANDIDATE, Column("only it right"), Column(f"only {best} right")]
+    for title in (METRICS[name].title.removesuffix(" %") for name in TESTED):
+        columns += [Column(one) for one in (f"{title} minus {best}'s", f"{title}: p", f"{title}: p, Holm")]
+    return [
+        Table(
+            "tests",
+            "Paired tests against the best candidate",
+            columns,
+            [_row(entry) for entry in report.scored if entry.against_best],
+            about=f"Every candidate minus {best}, on the same rows.",
+            remarks=[" ".join(_LEGEND.split())],
+            nothing="There is no other candidate to test.",
+        )
+    ]
+
+
+def _row(entry: Entry) -> list[Cell]:
+    row = [Cell(entry.name), Cell(number(entry.n_only_this)), Cell(number(entry.n_only_best))]
+    for name in TESTED:
+        found = (entry.against_best or {}).get(name)
+        row.append(metric(name, found.value if found else None, signed=True))
+        row += [Cell(p_value(one)) for one in (found.p_value, found.p_holm)] if found else [NOTHING] * 2
+    return row

@@ -1,0 +1,198 @@
+"""The verdict in words: the only place where its sentences are made. They are made anew each time, and never kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from labelwright.statistics.intervals import Interval
+from workbench.compare.board import Entry, Leaderboard
+from workbench.compare.differences import TOLD_APART
+from workbench.compare.verdict import EQUAL, is_untuned, speed
+from workbench.wording import listed, megabytes, milliseconds, percent, points, quoted, shortened
+
+
+class Words(NamedTuple):
+    """The verdict's sentences, each empty where there is nothing to say: who wins, what makes every number mean less,
+    how the others stand, what to ship, and what else there is, above all whether the tuned model was worth it."""
+
+    winner: str
+    caution: str
+    others: str
+    advice: str
+    remarks: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The report's first line: all sentences in their order."""
+        return " ".join(one for one in (*self[:4], *self.remarks) if one)
+
+
+def words(board: Leaderboard) -> Words:
+    """The verdict of a leaderboard, or of a report, in words."""
+    best, n_test = board.entry(board.verdict.best), board.test_rows.n_rows
+    how = "is the only candidate that could be scored:" if len(board.scored) == 1 else "wins:"
+    remarks = (_free_text(board), _least_known(board), _unanswered(board), _worth(board))
+    return Words(
+        winner=f"{best.name} {how} right on {percent(best.test['accuracy'])} % of {_rows(n_test)}.",
+        caution=caution(n_test, board.labels, board.test_rows.without_rows),
+        others=_others(board),
+        advice=_advice(board),
+        remarks=tuple(one for one in remarks if one),
+    )
+
+
+def caution(n_test: int, labels: Sequence[str], missing: Sequence[str]) -> str:
+    """What about the test rows' labels a reader must know before any number: one label alone, labels without rows.
+
+    Parameters
+    ----------
+    missing : sequence of str
+        The labels that no test row has.
+    """
+    if not missing or len(missing) == len(labels):
+        return ""
+    if len(missing) == len(labels) - 1:
+        (only,) = (quoted(label) for label in labels if label not in missing)
+        others = "the other label" if len(missing) == 1 else f"the other {len(missing)} labels"
+        return (
+            f"All {n_test} test rows have the label {only}: accuracy here is how often a candidate answers {only}, and "
+            f"says nothing of {others}."
+        )
+    have = f"{len(missing)} of {len(labels)} labels {'have' if len(missing) > 1 else 'has'}"
+    return f"{have} no test row, so nothing here speaks of {shortened([quoted(label) for label in missing])}."
+
+
+def margin_words(margin: float) -> str:
+    """Of accuracy, in points.
+
+    >>> margin_words(0.02), margin_words(0.01), margin_words(0.025)
+    ('2 points', '1 point', '2.5 points')
+    """
+    return f"{100 * margin:.3g} point{'' if math.isclose(margin, 0.01) else 's'}"
+
+
+def _rows(n_test: int) -> str:
+    return f"{n_test} test row{'s' if n_test > 1 else ''}"
+
+
+def _others(board: Leaderboard) -> str:
+    """How the others stand to the best one."""
+    verdict, said = board.verdict, []
+    if verdict.as_good:
+        said.append(f"as good within {margin_words(verdict.margin)}: {listed(verdict.as_good)}")
+    if verdict.not_told_apart:
+        said.append(f"too few rows to tell from it: {shortened(verdict.not_told_apart)}")
+    if len(verdict.as_good) + len(verdict.not_told_apart) < len(board.scored) - 1:
+        others = "the others are" if said else "every other candidate is"
+        said.append(f"{others} worse (Holm-corrected p < {TOLD_APART:.2g})")
+    sentence = "; ".join(said)
+    return f"{sentence[0].upper()}{sentence[1:]}." if said else ""
+
+
+def _advice(board: Leaderboard) -> str:
+    verdict, n_test = board.verdict, board.test_rows.n_rows
+    within, needed = f"within {margin_words(verdict.margin)}", verdict.n_rows_needed
+    if verdict.why_ship == "one label":
+        return "Ship nothing on the strength of these rows: test on rows of the other labels as well."
+    if verdict.why_ship == "cheaper":
+        ship, best = board.entry(verdict.ship), board.entry(verdict.best)
+        assert ship.against_best is not None
+        lost, price = _turned(ship.against_best["accuracy"].value), _price(ship, best)
+        said = f"Ship {ship.name}, as good as {best.name} {within},"
+        if lost.value > 0:
+            return f"{said} unless {points(lost)}, matter more than {price}."
+        return f"{said} with {price}: it loses {points(lost)}."
+    if verdict.why_ship == "too few rows":
+        would = f"; about {needed:,} would be needed" if needed and needed > n_test else ""
+        return (
+            f"Ship {verdict.ship}: of the cheaper ones none is shown to be as good, which {_rows(n_test)} "
+            f"{'are' if n_test > 1 else 'is'} too few to tell {within}{would}."
+        )
+    none_cheaper = verdict.why_ship == "none cheaper"
+    return f"Ship {verdict.ship}" + (": nothing as good answers clearly faster." if none_cheaper else ".")
+
+
+def _price(ship: Entry, best: Entry) -> str:
+    """What the shipped candidate saves: "0.1 ms a row against 40 ms (400 times faster), 1.2 MB against 540 MB"."""
+    mine, theirs = speed(ship), speed(best)
+    found = []
+    if math.isfinite(mine) and math.isfinite(theirs):
+        ratio = theirs / mine if mine > 0 else 0
+        times = f" ({ratio:.{int(ratio < 10)}f} times faster)" if ratio > EQUAL else ""
+        found.append(f"{milliseconds(mine)} ms a row against {milliseconds(theirs)} ms{times}")
+    elif math.isfinite(mine):
+        found.append(f"{milliseconds(mine)} ms a row")
+    sizes = [one.cost.get("size_bytes") for one in (ship, best)]
+    if None not in sizes:
+        found.append(f"{megabytes(sizes[0])} against {megabytes(sizes[1])}")
+    return ", ".join(found) or "a simpler candidate"
+
+
+def _free_text(board: Leaderboard) -> str:
+    """Said where answers in free text are right more often than the best closed answer."""
+    name = board.verdict.free_ahead
+    if not name:
+        return ""
+    return (
+        f"Free text ({name}) is right on {percent(board.entry(name).test['accuracy'])} %, but answers what it likes "
+        "and has no probabilities, so it is not ranked."
+    )
+
+
+def _least_known(board: Leaderboard) -> str:
+    """How little is known of the candidate that is known least."""
+    name = board.verdict.least_known
+    found = board.entry(name).against_best if name else None
+    if not found:
+        return ""
+    _, low, high = found["accuracy"].value
+    return (
+        f"Caution: with {_rows(board.test_rows.n_rows)}, the accuracy of {name} minus that of {board.verdict.best} may "
+        f"be anything from {100 * low:+z.1f} to {100 * high:+z.1f} points."
+    )
+
+
+def _unanswered(board: Leaderboard) -> str:
+    """Said where a server's answers were none of the labels."""
+    silent = [f"{one.name} on {n:.0f}" for one in board.scored if (n := one.cost.get("n_invalid") or 0)]
+    rows = _rows(board.test_rows.n_rows)
+    return f"Without a usable answer of {rows}, counted as wrong: {listed(silent)}." if silent else ""
+
+
+def _worth(board: Leaderboard) -> str:
+    """Whether the tuned model is worth it: the best baseline against it."""
+    verdict, difference = board.verdict, board.verdict.difference
+    if difference is None:
+        missing = "No baseline ran" if verdict.worth == "no baseline" else "No model ran"
+        return f"{missing}, so nothing can be said about whether a tuned model is worth it."
+    tuned, rival = board.entry(verdict.tuned), board.entry(verdict.best_baseline)
+    model = "the untuned model" if is_untuned(tuned) else f"the tuned model ({tuned.name})"
+    capital = model[0].upper() + model[1:]
+    if verdict.worth == "equal":
+        cheaper, unknown = "take the cheaper one", "which of them is better, these rows cannot tell"
+        return (
+            f"{capital} and the baseline {rival.name} are equally often right on test, {tuned.accuracy:.1f} % each "
+            f"(difference {points(difference)}): {cheaper if verdict.sure == 'as good' else unknown}."
+        )
+    touches = difference.low <= 0 <= difference.high
+    sure = {
+        "told apart": "the test tells them apart" if touches else "the interval leaves out 0",
+        "as good": f"within {margin_words(verdict.margin)} they are as good as each other",
+        "chance": "the interval holds 0, so this may be chance",
+    }[verdict.sure or "chance"]
+    if verdict.worth == "baseline":
+        return (
+            f"A baseline beats {model}: {rival.name} {rival.accuracy:.1f} % against {tuned.accuracy:.1f} % on test, "
+            f"ahead by {points(difference)}; {sure}."
+        )
+    return (
+        f"{capital} beats every baseline: {tuned.accuracy:.1f} % against {rival.accuracy:.1f} % of {rival.name} on "
+        f"test, ahead by {points(_turned(difference))}; {sure}."
+    )
+
+
+def _turned(difference: Interval) -> Interval:
+    """b minus a from a minus b."""
+    return Interval(-difference.value, -difference.high, -difference.low)
