@@ -267,9 +267,6 @@ LATE = {
 }
 # Modules of the house that are imported in functions though no library above comes with them. It only shrinks.
 LATE_FOR_NOTHING: dict[str, set[str]] = {
-    "labelwright/cli.py": {"labelwright.data.records", "labelwright.data.task", "labelwright.engines.settings"},
-    "labelwright/neighbours.py": {"labelwright.predictors.encoders.sentence_encoder"},
-    "labelwright/predictors/encoders/sentence_encoder.py": {"labelwright.predictors.encoders.static_embeddings"},
     "optimizers/calibrate.py": {"optimizers.reliability_plot"},
     "optimizers/demos.py": {"labelwright.predictors.encoders.sentence_encoder"},
     "optimizers/gepa/stage.py": {"optimizers.gepa.proposer"},
