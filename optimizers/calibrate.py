@@ -22,6 +22,7 @@ from labelwright.settings import ABOVE_ZERO, Items, Range, check
 from labelwright.statistics.calibration import Calibration, abstain_threshold
 from labelwright.statistics.metrics import Floats, Ints, accuracy, ece, log_loss
 from optimizers.calibration_choice import N_FOLDS, PENALTIES, Chosen, Tried, best_calibration
+from optimizers.reliability_plot import draw_reliability
 from optimizers.scores import gold_of, kept_scores
 from optimizers.stage import StageContext
 
@@ -244,7 +245,6 @@ def _decision(best: Tried, raw_log_loss: float, kept: bool) -> str:
 
 
 def _plot(folder: Path, raw: Floats, best: Tried, gold: Ints) -> Path:
-    from optimizers.reliability_plot import draw_reliability
 
     path = folder / "reliability.png"
     with replacing(path) as part:

@@ -15,6 +15,7 @@ import numpy as np
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, by_label, group_keys
 from labelwright.errors import DataError
+from labelwright.predictors.encoders.sentence_encoder import open_encoder
 from labelwright.prompt import Demo, Prompt
 from labelwright.settings import Items, Range, Text, check
 from optimizers.prompt_choice import choose_prompt, with_choice
@@ -75,8 +76,6 @@ class DemosStage:
 
 def typical_rows(rows: Sequence[Example], encoder: str) -> dict[str, list[Example]]:
     """Each label's rows, the most typical first, and those of a group that was already shown last."""
-    from labelwright.predictors.encoders.sentence_encoder import open_encoder
-
     opened = open_encoder(encoder)
     ranked = {}
     for label, own in by_label(rows).items():

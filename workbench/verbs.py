@@ -17,7 +17,9 @@ from labelwright.data.choices import lettered, split_lettered
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.plain_text import shell_word
 from workbench.compare.jobs import comparison_of
+from workbench.compare.score import read_test, score_candidates, signature
 from workbench.compare.verdict import labels_without_rows
+from workbench.export import export_bundle, export_settings, exported, newest_step, source_of_export
 from workbench.progress import Display, duration, silence_libraries
 from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import read_rows
@@ -27,9 +29,11 @@ from workbench.report.report import read_report
 from workbench.report.terminal import show_leaderboard
 from workbench.report.verdict_words import caution
 from workbench.run.choose import VERB_STAGES, choose_run, new_run
+from workbench.run.engines import Engines
 from workbench.run.folder import RUNS, Clock, RunFolder, find_run, runs_of
 from workbench.run.session import Session
 from workbench.run.usage import peak_memory_bytes
+from workbench.tracking.store import prepare_store, shown_uri, sqlite_path
 
 
 @contextmanager
@@ -118,8 +122,6 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     known = runs_of(parent)
     if not run and not known:
         raise RecipeError(f"no run of {recipe.name} under {parent} yet: begin one with `make demo`")
-    from workbench.export import exported
-
     folder = find_run(parent, run) if run else RunFolder(known[-1])
     done = folder.done_steps()
     ready = exported(folder)
@@ -130,7 +132,6 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     where = folder.path / "bundle" if current else folder.bundle_path(done[-1])
     silence_libraries()
     from labelwright.classifier import Classifier
-    from workbench.run.engines import Engines
 
     bundle = load(where)
     classifier = Classifier.from_bundle(bundle, engine=Engines(recipe.model.settings)(bundle.weights))
@@ -150,8 +151,6 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
 
 def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     """Become MLflow's own UI on the recipe's store, so that whatever stops this process stops it."""
-    from workbench.tracking.store import prepare_store, shown_uri, sqlite_path
-
     uri = recipe.tracking.resolved_uri()
     if uri.startswith(("http://", "https://", "databricks")):
         display.say(f"the store is a server with a UI of its own: {shown_uri(uri)}")
@@ -171,8 +170,6 @@ def dashboard(recipe: Recipe, port: int, display: Display) -> None:
 
 def _compare(work: Session, force: bool, candidate: str = "") -> None:
     """Score, compute, write. Done already if nothing that the report depends on has changed."""
-    from workbench.compare.score import read_test, score_candidates, signature
-
     path, comparison = work.folder.path, comparison_of(work.recipe, work.folder, work.rows, work.splits)
     if candidate and candidate not in comparison.names:
         raise RecipeError(f"no candidate {candidate!r} in this comparison; it has {', '.join(comparison.names)}")
@@ -203,16 +200,12 @@ def _compare(work: Session, force: bool, candidate: str = "") -> None:
 
 def _warn_of_test(work: Session) -> None:
     """Say what is wrong with the test rows before hours are spent on scoring them."""
-    from workbench.compare.score import read_test
-
     test, names = read_test(work.splits), work.task.names
     if warning := caution(len(test), names, labels_without_rows(test, names)):
         work.display.say(f"warning: {warning}")
 
 
 def _export(work: Session, force: bool) -> None:
-    from workbench.export import export_bundle, export_settings, exported, newest_step, source_of_export
-
     target, known = work.folder.path / "bundle", exported(work.folder)
     same = known is not None and not force and known["step"] == newest_step(work)
     if same and known is not None and known["settings"] == export_settings(work, source_of_export(work)):

@@ -20,6 +20,7 @@ from bench.timing import Measurement, Side, pairwise, ratio, take_turns
 from labelwright.models.loading import load_model
 from optimizers.training.grpo import GrpoStage
 from optimizers.training.libraries import keep_activations_small, lora_config
+from optimizers.training.rows import LabelRows
 from optimizers.training.settings import Objective
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
@@ -59,7 +60,6 @@ def grpo_step_vs_trl(
     """
     from trl import GRPOTrainer
 
-    from optimizers.training.rows import LabelRows
     from optimizers.training.trainer import LabelTreeTrainer
 
     setting = with_prefix(setting, prefix_tokens)
@@ -157,7 +157,6 @@ def with_prefix(setting: Setting, n_tokens: int) -> Setting:
 
 def _our_step(setting: Setting, folder: Path, n_rows: int, n_rollouts: int) -> Any:
     """A call that takes one step and returns its seconds: sampled, or exact without rollouts."""
-    from optimizers.training.rows import LabelRows
     from optimizers.training.trainer import LabelTreeTrainer
 
     examples = [

@@ -22,6 +22,7 @@ from labelwright.prompt import Prompt
 from labelwright.settings import Choice, Range, Text, check
 from labelwright.statistics.metrics import answers
 from optimizers.gepa.own_state import StateFolder
+from optimizers.gepa.proposer import EvidenceProposer
 from optimizers.gepa.search_log import SearchLog, write_programs
 from optimizers.scores import weights_fingerprint
 from optimizers.stage import StageContext
@@ -192,8 +193,6 @@ class GepaStage:
 
     def _proposer(self, prompt: Prompt, rows: Sequence[Example], engine: Engine) -> Propose:
         if self.reflection_model is None:
-            from optimizers.gepa.proposer import EvidenceProposer
-
             return EvidenceProposer(rows, prompt, engine.count_tokens, self.token_budget)
         from optimizers.gepa.reflection import Reflection
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from labelwright.engines.protocol import Engine
+from labelwright.engines.thinking import ThinkingEngine
 from labelwright.errors import ModelError
 from labelwright.models.weights import Adapter, Full, Weights
 
 
 def trainable(engine: Engine, stage: str) -> Any:
     """The engine as one of this process; ModelError where it is none that can be trained on."""
-    from labelwright.engines.thinking import ThinkingEngine
     from labelwright.engines.transformers import TransformersEngine
 
     if isinstance(engine, ThinkingEngine):

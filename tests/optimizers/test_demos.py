@@ -16,6 +16,7 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, by_label
 from labelwright.errors import DataError, RecipeError
 from labelwright.statistics.calibration import Calibration
+from optimizers import demos
 from optimizers.demos import DemosStage, typical_rows
 from optimizers.prompt_choice import numbers_of
 from optimizers.stage import StageContext
@@ -38,9 +39,7 @@ class ReadingEngine(FakeEngine):
 
 @pytest.fixture(autouse=True)
 def encoder(monkeypatch):
-    from labelwright.predictors.encoders import sentence_encoder
-
-    monkeypatch.setattr(sentence_encoder, "open_encoder", lambda name: WordEncoder())
+    monkeypatch.setattr(demos, "open_encoder", lambda name: WordEncoder())
 
 
 def run(folder: Path, engine: FakeEngine | None = None, **settings: Any) -> Bundle:

@@ -18,6 +18,7 @@ from labelwright.decide import probabilities
 from labelwright.engines.opening import open_engine
 from labelwright.errors import BundleError
 from labelwright.statistics.metrics import accuracy
+from workbench import verbs
 from workbench.cli import main
 from workbench.compare import score as compare
 from workbench.compare import worker
@@ -113,6 +114,7 @@ def test_test_rows_of_one_label_are_said_before_anything_runs_and_in_the_first_l
     of_one_label = lambda splits: tuple(row for row in splits.test if row.label == "pool")  # noqa: E731
     monkeypatch.setattr(compare, "read_test", of_one_label)
     monkeypatch.setattr(worker, "read_test", of_one_label)
+    monkeypatch.setattr(verbs, "read_test", of_one_label)
     assert main(["compare", "toy.toml"]) == 0
     warning, said = 'test rows have the label "pool": accuracy here is', capsys.readouterr().out
     assert 0 <= said.index(warning) < said.index("absent is left out"), said
