@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from baselines import settings as may_set
 from labelwright.data.task import Task
@@ -22,8 +22,16 @@ if TYPE_CHECKING:
 class Baseline(NamedTuple):
     """Where a candidate's factory lives, and what the candidate is, in a line for reports.
 
-    ``heavy`` says that it trains a transformer, ``zero_shot`` that it learns nothing from the rows but their labels,
-    ``settings`` what a recipe may set of it.
+    Attributes
+    ----------
+    heavy : bool
+        It trains a transformer: the comparison takes fewer seeds.
+    zero_shot : bool
+        It learns nothing from the rows but their labels.
+    settings : mapping
+        What a recipe may set of it.
+    rows : {"labels", "choices", "any"}
+        Whether it needs labels that all rows share, or rows that bring their own choices.
     """
 
     module: str
@@ -32,6 +40,7 @@ class Baseline(NamedTuple):
     heavy: bool = False
     zero_shot: bool = False
     settings: may_set.Settings = may_set.NONE
+    rows: Literal["labels", "choices", "any"] = "labels"
 
     def __call__(self, task: Task, seed: int) -> TextClassifier:
         """An unfitted estimator. Raises LabelwrightError where the task does not allow it."""
@@ -48,8 +57,14 @@ def _finetuned(factory: str, about: str, settings: may_set.Settings = may_set.FI
     return Baseline("baselines.finetuned", factory, about, heavy=True, settings=settings)
 
 
+def _choices(
+    factory: str, about: str, settings: may_set.Settings = may_set.OF_CHOICES, zero_shot: bool = False
+) -> Baseline:
+    return Baseline("baselines.choices", factory, about, zero_shot=zero_shot, settings=settings, rows="choices")
+
+
 BASELINES: Mapping[str, Baseline] = {
-    "majority": Baseline("baselines.majority", "majority", "label shares of train"),
+    "majority": Baseline("baselines.majority", "majority", "label shares of train", rows="any"),
     "sgd-ngrams": Baseline(
         "baselines.linear", "sgd_ngrams", "linear, words and pairs of words", settings=may_set.LINEAR
     ),
@@ -81,20 +96,10 @@ BASELINES: Mapping[str, Baseline] = {
     "gliclass": Baseline(
         "baselines.zero_shot", "gliclass", "zero-shot, GLiClass", zero_shot=True, settings=may_set.GLICLASS
     ),
-    "chance": Baseline("baselines.choices", "chance", "every choice alike", zero_shot=True),
-    "minilm-nearest-choice": Baseline(
-        "baselines.choices",
-        "minilm_nearest_choice",
-        "choice nearest to the question",
-        zero_shot=True,
-        settings=may_set.OF_CHOICES,
-    ),
-    "pair-logreg": Baseline(
-        "baselines.choices", "pair_logreg", "logistic regression on question and choice", settings=may_set.OF_CHOICES
-    ),
+    "chance": _choices("chance", "every choice alike", may_set.NONE, zero_shot=True),
+    "minilm-nearest-choice": _choices("minilm_nearest_choice", "choice nearest to the question", zero_shot=True),
+    "pair-logreg": _choices("pair_logreg", "logistic regression on question and choice"),
 }
-# What makes sense where every row brings its own choices, and only there.
-OF_CHOICES = ("chance", "minilm-nearest-choice", "pair-logreg")
 # Not recipes' to set.
 _GIVEN = ("labels", "random_state")
 
@@ -114,9 +119,8 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
     """
     if name not in BASELINES:
         raise RecipeError(f"there is no baseline {name!r}: expected one of {', '.join(BASELINES)}")
-    if name != "majority" and (name in OF_CHOICES) != task.by_row:
-        needs = "rows with their own choices" if name in OF_CHOICES else "labels that all rows share"
-        raise DataError(f"{name} needs {needs}: take it off the recipe")
+    if missing := needs(name, task.by_row):
+        raise DataError(f"{name} needs {missing}: take it off the recipe")
     estimator = BASELINES[name](task, seed)
     known = {key: value for key, value in estimator.get_params(deep=False).items() if key not in _GIVEN}
     for key, value in (settings or {}).items():
@@ -129,9 +133,17 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
         raise RecipeError(f"{name}: {'; '.join(faults)}")
     # Lists, as the estimator has them again when it is loaded from JSON.
     estimator.set_params(**{key: list(value) if isinstance(value, tuple) else value for key, value in read.items()})
-    if BASELINES[name].zero_shot or name in OF_CHOICES:
+    if BASELINES[name].zero_shot or BASELINES[name].rows == "choices":
         estimator.set_params(labels=list(task.names))
     return estimator
+
+
+def needs(name: str, by_row: bool) -> str:
+    """What a candidate needs of the rows that they have not; empty where it can answer them."""
+    rows = getattr(BASELINES[name], "rows", "labels")
+    if rows == "choices":
+        return "" if by_row else "rows with their own choices"
+    return "labels that all rows share" if rows == "labels" and by_row else ""
 
 
 def _check_type(what: str, value: Any, default: Any) -> None:

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,8 +71,6 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         Texts that were shortened in training, for the encoder reads only so many tokens.
     """
 
-    # What it costs to train, for the comparison's number of seeds: whether a transformer is trained.
-    heavy: ClassVar[bool] = False
     # What happens to texts of more tokens than an encoder reads, as in ``labelwright.engines.settings.EngineSettings``.
     # No parameter: it changes no row that fits, and is said by the recipe for the language model as well.
     long_rows: str = "head"

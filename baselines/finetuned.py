@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,8 +77,6 @@ class FineTunedClassifier(TextClassifier):
         In which the transformer is run in training, as in ``labelwright.models.loading.choose_dtype``; weights are
         float32.
     """
-
-    heavy: ClassVar[bool] = True
 
     def __init__(
         self,

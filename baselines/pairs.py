@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -39,8 +39,6 @@ class PairsClassifier(TextClassifier):
     device, dtype : str
         As in ``FineTunedClassifier``.
     """
-
-    heavy: ClassVar[bool] = True
 
     def __init__(
         self,

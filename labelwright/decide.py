@@ -1,4 +1,6 @@
-"""A row's way: render, score, calibrate. Every stage, the classifier, the export and the server go through here.
+"""A row's way: look up what it is shown with, render, score, calibrate. Everything that answers goes through here.
+
+Stages, the classifier, the export and the server ask the same functions, so that what was measured is what answers.
 
 Who ends with probabilities says which calibration makes them, so that the engine knows which options can matter. Who
 keeps scores, or fits something on them, gets every option's score to its end.

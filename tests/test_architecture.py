@@ -176,9 +176,6 @@ def module_level_imports(module: ast.Module) -> Iterator[str]:
 # --- circles ---------------------------------------------------------------------------------------------------------
 
 WITH_BENCH = [*ALL, *modules("bench")]
-# Groups of files that import each other in a circle, counting imports in functions and for type checkers. It only
-# shrinks: a group that is no more is taken off.
-KNOWN_CIRCLES: list[set[str]] = []
 
 
 def dotted(path: Path) -> str:
@@ -217,16 +214,14 @@ def circles(arrows: dict[str, set[str]]) -> list[set[str]]:
     return [group for number, group in enumerate(groups) if group and group not in groups[:number]]
 
 
-FOUND_CIRCLES = circles({module: imports_of(module) for module in MODULES})
-
-
 def test_a_circle_would_be_noticed():
     assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [{"b", "c"}]
 
 
 def test_no_file_imports_itself_by_way_of_others():
-    assert not [sorted(group) for group in FOUND_CIRCLES if not any(group <= known for known in KNOWN_CIRCLES)]
+    """Imports in functions and for type checkers count: they hide a circle from Python and from nobody who reads."""
+    assert circles({module: imports_of(module) for module in MODULES}) == []
 
 
 # --- imports inside functions ----------------------------------------------------------------------------------------
@@ -262,22 +257,6 @@ LATE = {
     "xllamacpp": "an extra",
     "gguf": "an extra",
     "fcntl": "not on Windows",
-}
-# Modules of the house that are imported in functions though no library above comes with them. It only shrinks.
-LATE_FOR_NOTHING: dict[str, set[str]] = {
-    "labelwright/predictors/encoders/sentence_encoder.py": {"labelwright.predictors.encoders.static_embeddings"},
-    "optimizers/calibrate.py": {"optimizers.reliability_plot"},
-    "optimizers/demos.py": {"labelwright.predictors.encoders.sentence_encoder"},
-    "optimizers/gepa/stage.py": {"optimizers.gepa.proposer"},
-    "workbench/cli.py": {"workbench.progress"},
-    "workbench/compare/jobs.py": {"baselines"},
-    "workbench/recipe/checks.py": {"baselines", "baselines.settings", "rewards"},
-    "workbench/verbs.py": {
-        "workbench.compare.score",
-        "workbench.export",
-        "workbench.run.engines",
-        "workbench.tracking.store",
-    },
 }
 
 
@@ -330,7 +309,7 @@ def test_an_import_in_a_function_would_be_noticed():
 
 @pytest.mark.parametrize("path", WITH_BENCH, ids=name)
 def test_functions_import_what_is_heavy_or_optional_and_nothing_else(path):
-    assert late_for_nothing(path) <= LATE_FOR_NOTHING.get(name(path), set())
+    assert late_for_nothing(path) == set()
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -403,10 +382,5 @@ def test_doctests_run_and_types_are_checked_in_every_room():
 
 
 def test_no_exception_is_listed_in_vain():
-    """The lists above only shrink: what is mended is taken off them."""
-    assert [known for known in KNOWN_CIRCLES if known not in FOUND_CIRCLES] == []
-    left = {path: late_for_nothing(ROOT / path) if (ROOT / path).is_file() else set() for path in LATE_FOR_NOTHING}
-    assert {path: listed - left[path] for path, listed in LATE_FOR_NOTHING.items() if listed - left[path]} == {}
     assert set(OF_SEVERAL_MODULES) <= set(map(name, TEST_FILES))
-    heavy = {top(one) for path in WITH_BENCH for one in (*function_imports(tree(path)), *imports(tree(path)))}
-    assert set(LATE) <= heavy
+    assert set(LATE) <= {top(one) for path in WITH_BENCH for one in imports(tree(path))}

@@ -1,7 +1,8 @@
 """A classifier as files: task, prompt, weights, calibration, golden rows, hashes.
 
-Owns the format on disk. ``save`` and ``load`` are exact inverses; ``load`` compares the hashes, ``verify`` does and
-re-scores the golden rows. Safetensors, JSON and skops only: loading a bundle runs no code from it.
+Owns the format on disk; the value itself is ``labelwright.bundle.types.Bundle``. ``save`` and ``load`` are exact
+inverses; ``load`` compares the hashes, ``verify`` does and re-scores the golden rows, because equal files may still
+answer otherwise under another library or machine. Safetensors, JSON and skops only: loading a bundle runs no code.
 
 A bundle folder holds ``bundle.json``, ``README.md`` (the card), ``hashes.json``, and where they apply ``adapter/``,
 ``model/`` or ``predictor/`` and ``golden.jsonl``. Nothing in it depends on the time or the machine, so equal bundles

@@ -1,4 +1,8 @@
-"""The bundle: everything that answers, in one plain value. ``labelwright.bundle.store`` makes files of it."""
+"""The bundle: everything that answers, in one plain value.
+
+Stages take one and return one, so that their order is free and the untuned model is just the first.
+``labelwright.bundle.store`` makes files of it, ``labelwright.decide`` answers with it.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""What a backend must be able to do.
+"""What a backend must be able to do: one call, from rendered prompts and options to log-probabilities.
 
-Programs, optimizers, calibration and serving talk to this protocol; none of them knows which backend answers.
+The answer space is closed, so a model never has to write an answer, and whatever the house does (predict, calibrate,
+tune, distil, serve) is made of that call. Who calls it does not know which backend answers; what a backend may leave
+out, and how it says so, stands here.
 """
 
 from __future__ import annotations

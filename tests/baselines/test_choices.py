@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from baselines import OF_CHOICES, make
+from baselines import BASELINES, make
 from baselines.choices import Chance, NearestChoice, PairLogistic
 from labelwright.data.choices import lettered
 from labelwright.data.task import Label, Task
@@ -26,7 +26,7 @@ X = [lettered(text, choices) for text, choices, _ in ROWS]
 Y = [label for *_, label in ROWS]
 
 
-@pytest.mark.parametrize("name", OF_CHOICES)
+@pytest.mark.parametrize("name", [name for name in BASELINES if BASELINES[name].rows == "choices"])
 def test_probabilities_are_over_the_rows_own_choices(name: str, settings_for: Callable[[str], dict[str, Any]]) -> None:
     fitted = make(name, TASK, 0, settings_for(name)).fit(X, Y)
     probs = fitted.predict_proba(X)

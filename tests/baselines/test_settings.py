@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from baselines import BASELINES, OF_CHOICES, make
+from baselines import BASELINES, make
 from baselines.settings import LENGTHS, read_settings
 from labelwright.data.task import Label, Task
 from labelwright.engines.settings import BACKENDS
@@ -23,7 +23,7 @@ QUIZ = Task("quiz", "Answer.", (), 4)
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_what_may_be_set_is_what_the_estimator_has_and_its_defaults_are_allowed(name: str) -> None:
-    estimator = make(name, QUIZ if name in OF_CHOICES else TASK, 0)
+    estimator = make(name, QUIZ if BASELINES[name].rows == "choices" else TASK, 0)
     own = {key: value for key, value in estimator.get_params().items() if key not in ("labels", "random_state")}
     assert set(own) == set(BASELINES[name].settings)
     faults: list[str] = []

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+import baselines
 from labelwright.data.task import Example, Splits, Task, by_label
 from labelwright.engines.settings import BACKENDS
 from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
@@ -139,9 +140,7 @@ class Comparison:
     def about(self, name: str) -> str:
         """What a candidate is, in a line."""
         if self.kind(name) == "baseline":
-            from baselines import BASELINES
-
-            return str(getattr(BASELINES[name], "about", ""))
+            return str(getattr(baselines.BASELINES[name], "about", ""))
         pipeline = read_pipeline(name)
         style = {"code": "two-letter codes", "name": "label names"}[pipeline.style or self.recipe.task.style]
         if pipeline.free:
@@ -152,9 +151,7 @@ class Comparison:
     def trains(self, name: str) -> bool:
         """Whether a candidate learns from training rows: without that, neither seeds nor fewer rows change it."""
         if self.kind(name) == "baseline":
-            from baselines import BASELINES
-
-            return not getattr(BASELINES[name], "zero_shot", False)
+            return not getattr(baselines.BASELINES[name], "zero_shot", False)
         return any(stage != "prior" for stage in read_pipeline(name).stages)
 
     def jobs(self, name: str) -> list[Job]:
@@ -239,14 +236,10 @@ class Comparison:
         return load_out_of_scope(self.recipe.data)
 
     def _baseline_module(self, name: str) -> str:
-        from baselines import BASELINES
-
-        return str(getattr(BASELINES[name], "module", "baselines"))
+        return str(getattr(baselines.BASELINES[name], "module", "baselines"))
 
     def _baseline_models(self, name: str) -> list[str]:
         """Contents of the models that a baseline stands on, by its own defaults or the recipe's settings."""
-        import baselines
-
         settings = self.baseline_settings(name)
         with suppress(Exception):  # a candidate that cannot be made says so itself, in its own process
             settings = baselines.make(name, self.task, 0, settings).get_params(deep=False)
@@ -357,9 +350,7 @@ class Comparison:
 
     def _heavy(self, name: str) -> bool:
         if self.kind(name) == "baseline":
-            from baselines import BASELINES
-
-            return bool(getattr(BASELINES[name], "heavy", False))
+            return bool(getattr(baselines.BASELINES[name], "heavy", False))
         return True
 
     def _failure(self, name: str) -> Path:

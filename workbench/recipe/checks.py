@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import baselines
+from baselines.settings import read_settings
 from labelwright.data.task import LETTERS, Task
 from labelwright.engines.settings import BACKENDS
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.settings import shown
+from rewards import check_reward
 from workbench.recipe.fill import unknown_keys
 from workbench.recipe.recipe import Pipeline, Recipe, own_candidates, read_pipeline
 
@@ -101,8 +104,6 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _reward_fault(stage: Any, names: Any) -> str:
-    from rewards import check_reward
-
     if not hasattr(stage, "reward_settings"):
         return ""
     try:
@@ -113,18 +114,14 @@ def _reward_fault(stage: Any, names: Any) -> str:
 
 
 def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
-    from baselines import BASELINES, OF_CHOICES
-    from baselines.settings import read_settings
-
     table, by_row = recipe.baselines, bool(recipe.data.choices)
     if written:
-        for fault in unknown_keys(table.names, BASELINES, "baseline"):
+        for fault in unknown_keys(table.names, baselines.BASELINES, "baseline"):
             yield "baselines", f"names: {fault}"
         for name in table.names:
-            if name in BASELINES and name != "majority" and (name in OF_CHOICES) != by_row and by_row:
-                yield "baselines", f"names: {name} needs labels that all rows share, and rows bring their own choices"
-            elif name in OF_CHOICES and not by_row:
-                yield "baselines", f"names: {name} needs rows with their own choices, and [data] choices is not set"
+            if name in baselines.BASELINES and (missing := baselines.needs(name, by_row)):
+                found = "rows bring their own choices" if by_row else "[data] choices is not set"
+                yield "baselines", f"names: {name} needs {missing}, and {found}"
         if "minilm-nearest-description" in table.names and not any(one.description for one in recipe.task.labels):
             yield (
                 "baselines",
@@ -136,7 +133,7 @@ def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
             yield "baselines.settings", f"{near[0]}; only those in names can be set"
             continue
         faults: list[str] = []
-        read_settings(name, getattr(BASELINES.get(name), "settings", {}), given, faults)
+        read_settings(name, getattr(baselines.BASELINES.get(name), "settings", {}), given, faults)
         for fault in faults:
             yield f"baselines.settings.{name}", fault
 

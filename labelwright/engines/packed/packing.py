@@ -3,7 +3,9 @@
 Every linear layer then sees only real tokens. Attention, which must keep rows apart, is the one place where the packed
 tokens are laid out as a padded block a row: each row's tokens attend to the prefix, to the row itself, and, for tree
 nodes, to their ancestors. Here the sequence and its layout are made; ``labelwright.engines.packed.attention`` follows
-it.
+it. Two rows, of three tokens and of two, with a tree of two nodes after each:
+
+    prefix (cached, or leading the sequence) | t t t n n | t t n n | filler up to a multiple of 64
 
 The same code serves the scorer (prefix cached, no gradient) and GRPO's packed forward (prefix part of the sequence,
 gradients through everything).
@@ -163,6 +165,7 @@ def pack(
     n_lead = len(prefix_tokens)
     n_prefix = prefix[0][0].shape[1] if prefix else n_lead
     n_past = past[0][0].shape[1] if past else 0
+    # Axes as in Layout: (B, n_block) queries, (B, n_keys) keys, (B, n_block, n_keys) who looks at whom.
     n_block = max(row.n_new for row in rows)
     n_keys = max(row.n_new + len(row.past_tokens) + len(row.past_nodes) for row in rows)
     query = np.zeros((len(rows), n_block), dtype=np.int64)

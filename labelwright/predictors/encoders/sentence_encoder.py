@@ -20,6 +20,7 @@ from labelwright.files import folder_bytes
 from labelwright.models.names import STATIC
 from labelwright.models.packaged import cache_dir, fetch_packaged_file, scratch_beside
 from labelwright.predictors.encoders.long_texts import LongTexts
+from labelwright.predictors.encoders.static_embeddings import open_static
 from labelwright.reading import no_progress_bar, no_prompts, one_line
 
 logger = logging.getLogger(__name__)
@@ -130,8 +131,6 @@ def open_encoder(name: str = DEFAULT) -> Encoder:
         The model cannot be fetched or its files cannot be loaded.
     """
     if name.startswith(STATIC):
-        from labelwright.predictors.encoders.static_embeddings import open_static
-
         return Encoder(*open_static(name.removeprefix(STATIC)))
     try:
         from sentence_transformers import SentenceTransformer
