@@ -21,7 +21,6 @@ from labelwright.statistics.metrics import accuracy
 from workbench import verbs
 from workbench.cli import main
 from workbench.compare import score as compare
-from workbench.compare import worker
 from workbench.compare.jobs import open_comparison
 from workbench.compare.measure import free_generation
 from workbench.compare.score import read_test
@@ -113,7 +112,6 @@ def test_test_rows_of_one_label_are_said_before_anything_runs_and_in_the_first_l
 ) -> None:
     of_one_label = lambda splits: tuple(row for row in splits.test if row.label == "pool")  # noqa: E731
     monkeypatch.setattr(compare, "read_test", of_one_label)
-    monkeypatch.setattr(worker, "read_test", of_one_label)
     monkeypatch.setattr(verbs, "read_test", of_one_label)
     assert main(["compare", "toy.toml"]) == 0
     warning, said = 'test rows have the label "pool": accuracy here is', capsys.readouterr().out
