@@ -76,9 +76,11 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
 def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> None:
     """`optimize`, `train` or `calibrate`: the verb's stage on the newest bundle of the run."""
     with session(recipe, verb, run, display) as work:
-        work.drop_stale()
+        stale = work.drop_stale()
         work.ensure_untuned()
         work.finish_interrupted()
+        for name in stale:
+            work.extend(name)
         work.run_verb_stages(VERB_STAGES[verb], force)
         step = work.folder.done_steps()[-1]
         report = load(work.folder.bundle_path(step)).report

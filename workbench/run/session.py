@@ -109,15 +109,23 @@ class Session:
             self.steps.run(_tuning(stages), self._asked, self._opened)
         self.folder.end_step(record, step.cost._asdict())
 
-    def drop_stale(self) -> None:
-        """Forget steps that are not what recipe, models and code would make now, and those that were built on them."""
+    def drop_stale(self) -> list[str]:
+        """Forget steps that are not what recipe, models and code would make now, and those that were built on them.
+
+        Returns
+        -------
+        list of str
+            Their stages, step 0 aside, for who goes on from them.
+        """
         for number, record in enumerate(self.folder.done_steps(), start=1):
             (step,) = self._plan(self._done_stages()[:number])[-1:]
             if record["key"] == step.key and step.is_done:
                 continue
             why = "is gone" if record["key"] == step.key else "is made of other settings, models or code now"
+            stages = [one["stage"] for one in self.folder.steps[number - 1 :] if one["stage"] != "untuned"]
             self.display.say(f"{record['folder']} {why}: dropping {', '.join(self.folder.drop_from(record))}")
-            return
+            return stages
+        return []
 
     def finish_interrupted(self) -> None:
         """Finish the step that a kill left open."""

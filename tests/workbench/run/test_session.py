@@ -148,6 +148,18 @@ def test_a_step_that_the_recipe_would_not_make_any_more_is_made_again(
     assert (run / "2-grpo" / "work" / "steps-run.txt").read_text().split() == ["1", "2"]
 
 
+def test_what_stood_before_a_stage_is_made_again_before_it(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("optimize", "train", "calibrate"):
+        assert main([verb, "toy.toml"]) == 0
+    recipe = workspace / "toy.toml"
+    recipe.write_text(recipe.read_text() + "[gepa]\nn_words = 2\n")
+    assert main(["train", "toy.toml"]) == 0
+    assert "1-gepa is made of other settings" in capsys.readouterr().out
+    (run,) = the_runs(workspace)
+    assert [step["folder"] for step in RunFolder(run).done_steps()] == ["0-untuned", "1-gepa", "2-grpo", "3-calibrate"]
+    assert RunFolder(run).steps[1]["settings"]["n_words"] == 2
+
+
 def test_a_new_run_takes_the_steps_that_are_kept(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["optimize", "toy.toml"]) == 0
     assert main(["optimize", "toy.toml"]) == 0
