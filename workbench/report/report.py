@@ -26,7 +26,7 @@ _N_FAULTS = 3
 
 @dataclass(frozen=True)
 class SplitSizes:
-    """Rows by side, and what was done to the rows on the way: ``workbench.recipe.rows.split_summary``."""
+    """Rows by side, and what was done to the rows on the way: ``workbench.recipe.splits.split_summary``."""
 
     train: int
     dev: int
@@ -58,7 +58,7 @@ class Report(Leaderboard):
     run : str
         The run folder's stamp.
     curves : mapping of stage folder or candidate to Curves
-        Those worth showing, as ``workbench.report.files.chosen_curves`` picks them.
+        Those worth showing, as ``workbench.report.stages.chosen_curves`` picks them.
     prompt : str, optional
         The instructions of the run's newest bundle.
     """
