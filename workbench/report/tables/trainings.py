@@ -9,7 +9,7 @@ from workbench.compare.differences import TESTED
 from workbench.report.report import Report
 from workbench.report.table import CANDIDATE, METRICS, NOTHING, Cell, Column, Table
 
-_DIFFERS = {"split fixed": "seed of training", "split varied": "split and seed"}
+_DIFFERS = {"split fixed": "seed of training", "split varied": "split"}
 
 
 def learning(report: Report) -> list[Table]:
