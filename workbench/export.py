@@ -86,7 +86,7 @@ def export_bundle(session: Session) -> Path:
     uri = session.tracking.model(target, [row.text for row in golden[:2]])
     session.folder.state["export"] = {
         "candidate": source.candidate,
-        "step": newest_step(session),
+        "step": session.folder.newest_step,
         "settings": settings,
         "bundle": bundle_identity(target),
         "model_uri": uri,
@@ -123,12 +123,6 @@ def bundle_identity(folder: Path) -> str:
     """A hash of a bundle's table of hashes; empty where there is no bundle."""
     path = folder / HASHES
     return sha256_of_file(path) if path.is_file() else ""
-
-
-def newest_step(session: Session) -> str:
-    """The folder of the run's last finished step; empty where it has none."""
-    done = session.folder.done_steps()
-    return str(done[-1]["folder"]) if done else ""
 
 
 def source_of_export(session: Session) -> Source:

@@ -19,7 +19,7 @@ from labelwright.plain_text import shell_word
 from workbench.compare.jobs import comparison_of
 from workbench.compare.score import read_test, score_candidates, signature
 from workbench.compare.verdict import labels_without_rows
-from workbench.export import export_bundle, export_settings, exported, newest_step, source_of_export
+from workbench.export import export_bundle, export_settings, exported, source_of_export
 from workbench.progress import Display, duration, silence_libraries
 from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import read_rows
@@ -59,6 +59,7 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
             _warn_of_test(work)
             work.ensure_untuned()
             work.finish_interrupted()
+            work.make_again()
             for name in work.remaining_stages():
                 if again:
                     work.forget(name)
@@ -76,11 +77,10 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
 def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> None:
     """`optimize`, `train` or `calibrate`: the verb's stage on the newest bundle of the run."""
     with session(recipe, verb, run, display) as work:
-        stale = work.drop_stale()
+        work.drop_stale()
         work.ensure_untuned()
         work.finish_interrupted()
-        for name in stale:
-            work.extend(name)
+        work.make_again(VERB_STAGES[verb] if force else ())
         work.run_verb_stages(VERB_STAGES[verb], force)
         step = work.folder.done_steps()[-1]
         report = load(work.folder.bundle_path(step)).report
@@ -130,7 +130,7 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     if not done and not ready:
         raise RecipeError(f"run {folder.path} has no finished step yet: continue it with `make demo`")
     # A candidate that was exported by name stays what is asked; a step gives way to a later one.
-    current = ready is not None and (ready.get("candidate") or ready["step"] == done[-1]["folder"])
+    current = ready is not None and (ready.get("candidate") or not done or ready["step"] == folder.newest_step)
     where = folder.path / "bundle" if current else folder.bundle_path(done[-1])
     silence_libraries()
     from labelwright.classifier import Classifier
@@ -175,15 +175,13 @@ def _compare(work: Session, force: bool, candidate: str = "") -> None:
     path, comparison = work.folder.path, comparison_of(work.recipe, work.folder, work.rows, work.splits)
     if candidate and candidate not in comparison.names:
         raise RecipeError(f"no candidate {candidate!r} in this comparison; it has {', '.join(comparison.names)}")
-    if force or candidate:
-        for name in [candidate] if candidate else comparison.names:
-            comparison.forget(name)
+    forget = [candidate] if candidate else [*comparison.names] if force else []
     made_of = signature(comparison)
     # A report of another version has another signature, and is not read.
     is_same = (work.folder.state.get("compare") or {}).get("signature") == made_of
     known = is_same and read_report(work.folder) is not None
     # A candidate that failed for the moment is tried again.
-    if not (force or candidate) and known and not comparison.unfinished():
+    if not forget and known and not comparison.unfinished():
         work.display.say(f"compare is done, its report is {path / 'report.html'}; to do it again: --force")
         return
     with work.display.step("compare", work.n_steps - 1 if work.n_steps else 0, work.n_steps):
@@ -192,7 +190,7 @@ def _compare(work: Session, force: bool, candidate: str = "") -> None:
         _warn_of_test(work)
         test = read_test(work.splits)
         work.tracking.dataset("test", test, split_digest(work.splits))
-        candidates = score_candidates(comparison, work.display, work.tracking.write)
+        candidates = score_candidates(comparison, work.display, work.tracking.write, forget)
         if all(candidate.failed for candidate in candidates):
             raise LabelwrightError(f"no candidate could be scored; the first said: {candidates[0].failed}")
         work.display.progress(len(candidates), len(candidates), "statistics and report")
@@ -209,7 +207,7 @@ def _warn_of_test(work: Session) -> None:
 
 def _export(work: Session, force: bool) -> None:
     target, known = work.folder.path / "bundle", exported(work.folder)
-    same = known is not None and not force and known["step"] == newest_step(work)
+    same = known is not None and not force and known["step"] == work.folder.newest_step
     if same and known is not None and known["settings"] == export_settings(work, source_of_export(work)):
         work.display.say(f"export is done, the bundle is {target}; to do it again: --force")
         return

@@ -33,7 +33,7 @@ from workbench.recipe.recipe import Pipeline, Recipe, read_pipeline
 from workbench.recipe.rows import load_out_of_scope, make_splits, read_rows, task_of
 from workbench.recipe.splits import read_splits, split_digest
 from workbench.run.engines import Engines
-from workbench.run.folder import CANDIDATES, RUNS, RunFolder
+from workbench.run.folder import CANDIDATES, RUNS, RunFolder, runs_of
 from workbench.run.identity import ROOT, code_version, environment, handed_down, settings_content
 from workbench.run.session import steps_of
 from workbench.run.steps import Asked, Step, settings_of
@@ -267,11 +267,14 @@ class Comparison:
         return self.root / job.candidate / self.key(job)
 
     def result(self, job: Job) -> dict[str, Any] | None:
-        """What a job left; None where it left nothing, or its last stage was run again since."""
+        """What a job left; None where it left nothing, or a stage behind it was run again since and left another."""
         path = self.place(job).with_suffix(".json")
         found: dict[str, Any] | None = read_json(path) if path.is_file() else None
-        again = found and any(step.left not in ("", found["made_from"]) for step in self.steps(job)[-1:])
-        return None if again else found
+        if found is None:
+            return None
+        # A step that is gone says nothing against what was measured of it.
+        same = [step.left in ("", left) for step, left in zip(self.steps(job), found["made_from"], strict=True)]
+        return found if all(same) else None
 
     def missing(self, name: str) -> list[Job]:
         """Jobs of a candidate without a result."""
@@ -288,9 +291,13 @@ class Comparison:
             # First what makes it count, so that no result is left without what it was made of.
             self.place(job).with_suffix(".json").unlink(missing_ok=True)
             for step in self.steps(job)[-1:]:
-                # What the run is made of is done again by the run's own verbs.
-                if step.key not in {one["key"] for one in self.folder.steps}:
+                # What runs are made of is done again by their own verbs.
+                if step.key not in self._of_runs():
                     self.pipelines.drop(step)
+
+    def _of_runs(self) -> set[str]:
+        """Keys of the steps that any run of the recipe is made of."""
+        return {step.get("key", "") for path in runs_of(RUNS / self.recipe.name) for step in RunFolder(path).steps}
 
     def failure(self, name: str) -> str:
         """Why the candidate failed last time as it stands now, for good or for the moment; else empty."""

@@ -260,6 +260,7 @@ def free(
     }
     result = {
         "n_train": 0,
+        "made_from": [],
         "cost": cost,
         "calibration": {},
         "generation": {"n_rows": len(texts), "valid": valid, "right": right},

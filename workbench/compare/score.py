@@ -5,6 +5,8 @@ The only module that reads ``splits.test``, in one function. A candidate that ca
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from labelwright.data.task import Example, Splits
 from labelwright.files import short_hash
 from workbench.compare import jobs
@@ -20,13 +22,20 @@ def read_test(splits: Splits) -> tuple[Example, ...]:
     return splits.test
 
 
-def score_candidates(comparison: Comparison, display: Display, record: Record = lambda entry: None) -> list[Candidate]:
+def score_candidates(
+    comparison: Comparison,
+    display: Display,
+    record: Record = lambda entry: None,
+    forget: Sequence[str] = (),
+) -> list[Candidate]:
     """Every candidate of the comparison, cheapest kind first; those kept from earlier comparisons are read.
 
     Parameters
     ----------
     record : callable
         Takes what stages report while they run, for the tracking store.
+    forget : sequence of str
+        Candidates that are done again, though their results are kept.
 
     Raises
     ------
@@ -35,6 +44,9 @@ def score_candidates(comparison: Comparison, display: Display, record: Record = 
     """
     comparison.root.mkdir(parents=True, exist_ok=True)
     with locked(comparison.root):
+        # Not before: who is refused has forgotten nothing of the comparison that is at work.
+        for name in forget:
+            comparison.forget(name)
         return _score_candidates(comparison, display, record)
 
 

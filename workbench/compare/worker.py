@@ -74,13 +74,14 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     if comparison.kind(job.candidate) == "free":
         _keep(place, *_free(comparison, job, test))
         return
+    made_from: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         if comparison.kind(job.candidate) == "baseline":
             trained = measure.train_baseline(_baseline(comparison, job), splits, Path(scratch))
         else:
-            trained = _train_model(comparison, job, say, record)
+            trained, made_from = _train_model(comparison, job, say, record)
         before = measure.before_calibration(trained)
-        result: dict[str, Any] = {"n_train": len(splits.train)}
+        result: dict[str, Any] = {"n_train": len(splits.train), "made_from": made_from}
         # A learning curve is drawn uncalibrated: the calib rows would be labels that the candidate was not shown.
         final = before
         if not job.per_label:
@@ -102,7 +103,6 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     same = final.bundle.calibration == before.bundle.calibration
     raw = probs if same else before.probabilities(texts)
     gold = np.array([names.index(row.label) for row in test])
-    result["made_from"] = next((step.left for step in comparison.steps(job)[-1:]), "")
     result["scores"] = measure.one_training(probs, raw, gold)
     _keep(place, result, {**arrays, "raw": raw, "probs": probs} if comparison.is_main(job) else None)
 
@@ -112,8 +112,8 @@ def _baseline(comparison: Comparison, job: Job) -> measure.BaselineJob:
     return measure.BaselineJob(job.candidate, comparison.task, settings, job.seed, long_rows)
 
 
-def _train_model(comparison: Comparison, job: Job, say: Say, record: Record) -> measure.Trained:
-    """The model as its pipeline leaves it; steps that are kept, whoever ran them, are not run again."""
+def _train_model(comparison: Comparison, job: Job, say: Say, record: Record) -> tuple[measure.Trained, list[str]]:
+    """The model as its pipeline leaves it, and what each step left; steps that are kept are not run again."""
 
     @contextmanager
     def opened(step: Step) -> Iterator[Tracker]:
@@ -131,7 +131,8 @@ def _train_model(comparison: Comparison, job: Job, say: Say, record: Record) -> 
     stages = comparison.stages(job.candidate)
     tuned = comparison.pipelines.run(stages, comparison.asked(job), opened)
     engine = comparison.engines(tuned.bundle.weights)
-    return measure.Trained(tuned.bundle, engine, tuned.seconds, tuned.others_busy_cores)
+    trained = measure.Trained(tuned.bundle, engine, tuned.seconds, tuned.others_busy_cores)
+    return trained, [step.left for step in tuned.steps]
 
 
 def _of_the_candidate(

@@ -38,6 +38,7 @@ def write_report(
     path, names, table = work.folder.path, work.task.names, work.recipe.compare
     board = build(candidates, test, names, table.bootstrap, work.recipe.seed, table.margin)
     steps, sizes = steps_by_name(work, comparison), split_summary(work.splits, work.data_remarks)
+    newest = work.newest_bundle()
     report = with_circumstances(
         board,
         suspects=(*train_suspects(work, comparison), *board.suspects),
@@ -48,7 +49,7 @@ def write_report(
         splits=SplitSizes(**{**sizes, "remarks": tuple(sizes["remarks"])}),
         stages=tuple(stage_records(steps)),
         curves=chosen_curves(steps),
-        prompt=work.newest_bundle().prompt.system if work.folder.done_steps() else None,
+        prompt=newest.prompt.system if newest else None,
     )
     drawn = figures(report)
     # Before the PNGs: a picture is laid out anew for every format, from where the last one left it.

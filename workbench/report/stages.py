@@ -18,7 +18,7 @@ _N_CURVES = 3
 
 def steps_by_name(work: Session, comparison: Comparison) -> dict[str, Step]:
     """Every finished step once: the run's by their folders ("1-gepa"), then other candidates' ("sft+grpo")."""
-    found = {record["folder"]: step for record, step in work.recorded_steps()}
+    found = {record["folder"]: step for record, step in work.recorded_steps() if step.is_done}
     seen = {step.key for step in found.values()}
     for name in comparison.names:
         _, at, style = name.partition("@")

@@ -67,6 +67,11 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.state: dict[str, Any] = read_json(path / "state.json")
+        # A run folder may be a stranger's: what its records name is a folder in it, and nothing further away.
+        for step in self.steps:
+            names = (step["folder"], step.get("key", "0-0"))
+            if not all(isinstance(name, str) and re.fullmatch(r"[\w-]+", name) for name in names):
+                raise RecipeError(f"{path / 'state.json'}: {names} name no step; the file was changed by hand")
 
     @classmethod
     def create(
@@ -98,7 +103,8 @@ class RunFolder:
     @property
     def steps(self) -> list[dict[str, Any]]:
         """Records of the steps begun, done or not."""
-        return self.state["steps"]
+        steps: list[dict[str, Any]] = self.state["steps"]
+        return steps
 
     @property
     def is_older(self) -> bool:
@@ -118,7 +124,7 @@ class RunFolder:
         folder = f"{len(self.steps)}-{stage}"
         step = {"folder": folder, "stage": stage, "settings": dict(settings), "key": kept.name, "done": False}
         self._unlink(folder)
-        (self.path / folder).symlink_to(os.path.relpath(kept, self.path), target_is_directory=True)
+        (self.path / folder).symlink_to(os.path.relpath(kept.resolve(), self.path.resolve()), target_is_directory=True)
         self.steps.append(step)
         self.save()
         return step
@@ -127,7 +133,23 @@ class RunFolder:
         """Record that a step is done, and what it cost."""
         step.update(cost)
         step["done"] = True
+        if self.again[:1] == [step["stage"]]:
+            del self.again[0]
         self.save()
+
+    @property
+    def again(self) -> list[str]:
+        """Stages that were dropped because what they were made of changed, and that are still to be made again."""
+        again: list[str] = self.state.setdefault("again", [])
+        return again
+
+    @property
+    def newest_step(self) -> str:
+        """Names the last finished step and what it left; empty where there is none."""
+        for step in reversed(self.done_steps()):
+            about = self.path / step["folder"] / "done.json"
+            return f"{step['folder']} {read_json(about)['bundle']}" if about.is_file() else str(step["folder"])
+        return ""
 
     def drop_from(self, step: Mapping[str, Any]) -> list[str]:
         """Forget a step and all that were built on it; returns the names of what was dropped. What is kept stays."""
@@ -204,6 +226,8 @@ def locked(folder: Path) -> Iterator[None]:
             raise RunBusyError(
                 f"{folder} is in use by process {file.read().strip() or '?'}: wait for it to end, or stop it"
             ) from error
+        if not (folder / "lock").is_file() or (folder / "lock").stat().st_ino != os.fstat(file.fileno()).st_ino:
+            raise RunBusyError(f"{folder} was dropped by another process just now: give the command again")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

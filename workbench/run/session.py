@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Task
+from labelwright.errors import RecipeError
 from optimizers.stage import Stage, Tracker
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
@@ -72,9 +73,10 @@ class Session:
         """What there is to say of the rows and of how they were dealt, a sentence each."""
         return [*self.rows.remarks, *split_remarks(self.splits, self.recipe.splits)]
 
-    def newest_bundle(self) -> Bundle:
-        """The bundle of the last finished step."""
-        return load(self.folder.bundle_path(self.folder.done_steps()[-1]))
+    def newest_bundle(self) -> Bundle | None:
+        """The bundle of the last finished step; None where there is none, or it is gone."""
+        path = self.folder.bundle_path(self.folder.done_steps()[-1]) if self.folder.done_steps() else None
+        return load(path) if path and path.is_dir() else None
 
     def recorded_steps(self) -> list[tuple[dict[str, Any], Step]]:
         """The run's finished steps, each with its record."""
@@ -109,29 +111,45 @@ class Session:
             self.steps.run(_tuning(stages), self._asked, self._opened)
         self.folder.end_step(record, step.cost._asdict())
 
-    def drop_stale(self) -> list[str]:
+    def drop_stale(self) -> None:
         """Forget steps that are not what recipe, models and code would make now, and those that were built on them.
 
-        Returns
-        -------
-        list of str
-            Their stages, step 0 aside, for who goes on from them.
+        Their stages are noted in the run, for ``make_again``.
         """
+        stale = self._stale()
+        if stale:
+            record, why = stale
+            after = self.folder.steps[self.folder.steps.index(record) :]
+            # Noted and dropped in one write: a kill leaves both or neither.
+            self.folder.again[:0] = [one["stage"] for one in after if one["stage"] != "untuned" and one["done"]]
+            self.display.say(f"{record['folder']} {why}: dropping {', '.join(self.folder.drop_from(record))}")
+
+    def make_again(self, before: tuple[str, ...] = ()) -> None:
+        """Make again what ``drop_stale`` dropped, up to a stage that is forced and would drop what follows it."""
+        while self.folder.again and self.folder.again[0] not in before:
+            self.extend(self.folder.again[0])
+        self.folder.again.clear()
+
+    def _stale(self) -> tuple[dict[str, Any], str] | None:
+        """The first finished step that is not what would be made now, and why; None where all stand."""
         for number, record in enumerate(self.folder.done_steps(), start=1):
             (step,) = self._plan(self._done_stages()[:number])[-1:]
-            if record["key"] == step.key and step.is_done:
-                continue
-            why = "is gone" if record["key"] == step.key else "is made of other settings, models or code now"
-            stages = [one["stage"] for one in self.folder.steps[number - 1 :] if one["stage"] != "untuned"]
-            self.display.say(f"{record['folder']} {why}: dropping {', '.join(self.folder.drop_from(record))}")
-            return stages
-        return []
+            if record["key"] != step.key:
+                return record, "is made of other settings, models or code now"
+            if not step.is_done:
+                return record, "is gone"
+        return None
 
     def finish_interrupted(self) -> None:
         """Finish the step that a kill left open."""
         record = self.folder.unfinished_step()
         if record is None or record["stage"] == "untuned":
             return
+        if stale := self._stale():
+            raise RecipeError(
+                f"run {self.folder.path.name}: {record['folder']} was interrupted, and {stale[0]['folder']} before it "
+                f"{stale[1]}; put that back, or make both again with `make optimize` or `make demo`"
+            )
         self.display.say(f"continuing {self.folder.path / record['folder']}, which was interrupted")
         self.extend(record["stage"])
 

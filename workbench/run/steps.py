@@ -15,7 +15,7 @@ import gc
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -133,11 +133,6 @@ class Step:
         """A digest of the bundle that it left: run again, a stage that asks a hosted model may leave another."""
         return str(read_json(self._done)["bundle"]) if self.is_done else ""
 
-    def drop(self) -> None:
-        """Remove it: first what makes it count, so that no half of it is taken for the whole."""
-        self._done.unlink(missing_ok=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
-
     @property
     def _done(self) -> Path:
         return self.folder / "done.json"
@@ -230,18 +225,43 @@ class Steps:
         return Tuned(bundle or self._untuned(asked.style), steps)
 
     def drop(self, step: Step) -> None:
-        """Remove a step with all that was built on it."""
-        dropped = {step.key}
-        waiting = [(path.parent, read_json(path)["parent"]) for path in self.root.glob("*/step.json")]
-        while found := [folder for folder, parent in waiting if parent in dropped and folder.name not in dropped]:
-            for folder in found:
-                replace(step, folder=folder).drop()
-                dropped.add(folder.name)
-        step.drop()
+        """Put a step aside with all that was built on it, so that it is run again.
+
+        What is put aside lies under ``dropped`` beside the steps until it was run again: a kill in between costs the
+        other runs that link to it no more than a name.
+
+        Raises
+        ------
+        RunBusyError
+            A process works on one of them; then nothing is dropped.
+        """
+        known = [(path.parent, read_json(path)["parent"]) for path in self.root.glob("*/step.json")]
+        folders = [step.folder] if step.folder.is_dir() else []
+        names = {step.key}
+        while found := [folder for folder, parent in known if parent in names and folder.name not in names]:
+            folders += found
+            names |= {folder.name for folder in found}
+        with ExitStack() as held:
+            for folder in folders:
+                held.enter_context(locked(folder))
+            for folder in reversed(folders):
+                aside = self._aside(folder.name)
+                shutil.rmtree(aside, ignore_errors=True)
+                aside.parent.mkdir(exist_ok=True)
+                folder.rename(aside)
+
+    def _aside(self, key: str) -> Path:
+        return self.root.with_name("dropped") / key
 
     def _run(self, step: Step, before: Bundle, asked: Asked, opened: Open) -> None:
         step.folder.mkdir(parents=True, exist_ok=True)
-        with locked(step.folder), opened(step) as tracker:
+        with locked(step.folder):
+            # Another process may have done it while this one waited or loaded the model.
+            if not step.is_done:
+                self._run_held(step, before, asked, opened)
+
+    def _run_held(self, step: Step, before: Bundle, asked: Asked, opened: Open) -> None:
+        with opened(step) as tracker:
             self.peak_memory_bytes = max(self.peak_memory_bytes, peak_memory_bytes())
             # A step's peak is its own where the system can tell: not that of the steps before it in this process.
             forget_peak_memory()
@@ -265,6 +285,7 @@ class Steps:
             self.peak_memory_bytes = max(self.peak_memory_bytes, cost.peak_memory_bytes)
             tracker.metrics({"seconds": cost.seconds, "peak_memory_bytes": cost.peak_memory_bytes})
             write_json(step.folder / "done.json", {**cost._asdict(), "bundle": folder_digest(step.bundle)})
+            shutil.rmtree(self._aside(step.key), ignore_errors=True)
 
     def _untuned(self, style: Style) -> Bundle:
         weights = Base(self._model)

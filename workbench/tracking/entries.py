@@ -15,9 +15,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from labelwright.bundle.store import load
 from labelwright.files import read_json, write_json
 from workbench.run.folder import append_curve
-from workbench.run.steps import Step
+from workbench.run.steps import Step, settings_of
 from workbench.tracking.journal import Entry
 
 Write = Callable[[Entry], Any]
@@ -56,10 +57,12 @@ def artifact(key: str, path: Path, under: str | None = None) -> Entry:
 
 def kept_step(step: Step) -> list[Entry]:
     """A step that was run before, for another run or another comparison: what it is, and what came out."""
-    known = read_json(step.folder / "step.json")
-    tags = {"stage": known["stage"], "kept": "true"}
-    made = [run(step.key, step.name, tags), params(step.key, known["settings"])]
-    return [*made, *metrics(step.key, {name: one for name, one in step.cost._asdict().items() if one is not None})]
+    told = [run(step.key, step.name, {"stage": step.stage.name, "kept": "true"})]
+    if step.is_done:
+        dev = {f"dev.{name}": one for name, one in load(step.bundle).report.items()}
+        cost = {name: one for name, one in step.cost._asdict().items() if one is not None}
+        told += [params(step.key, settings_of(step.stage)), *metrics(step.key, {**dev, **cost})]
+    return [*told, status(step.key, "FINISHED")]
 
 
 class StepTracker:

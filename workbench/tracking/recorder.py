@@ -35,7 +35,7 @@ from workbench.compare.board import Leaderboard
 from workbench.compare.candidate import Candidate
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
-from workbench.run.folder import RunFolder
+from workbench.run.folder import RUNS, RunFolder
 from workbench.run.steps import Step
 from workbench.tracking import entries
 from workbench.tracking.entries import PARENT, StepTracker
@@ -102,9 +102,14 @@ class Tracking:
 
     def kept(self, step: Step) -> None:
         """The child run of a step that an earlier run, or a comparison, has done; once."""
-        if step.key not in self._state.setdefault("runs", {}):
-            for entry in entries.kept_step(step):
+        told = self._state.setdefault("kept", [])
+        if step.key not in told:
+            # Run by this run, of which a kill left the record open; or by another, and not known here.
+            is_known = step.key in self._state.get("runs", {})
+            for entry in [entries.status(step.key, "FINISHED")] if is_known else entries.kept_step(step):
                 self.write(entry)
+            told.append(step.key)
+            self._folder.save()
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """What the whole run stands on: its settings, its recipe and its splits."""
@@ -217,8 +222,10 @@ class Tracking:
 
     def _catch_up(self) -> None:
         """Record what is in the journal, in order, as far as the store takes it."""
-        left = self._journal.entries()
-        n_entries, n_refused = len(left), 0
+        # A run folder may be a stranger's: of the files that its journal names only those of runs are recorded.
+        found = self._journal.entries()
+        left = [entry for entry in found if "path" not in entry or self._is_of_runs(Path(entry["path"]))]
+        n_entries, n_refused = len(found), len(found) - len(left)
         self._away = False
         while left:
             try:
@@ -236,6 +243,10 @@ class Tracking:
                 refused = f", and {n_refused} that it refuses are left out" if n_refused else ""
                 n_taken = n_entries - n_refused
                 self._display.say(f"tracking: {n_taken} records that {self.uri} had not taken are there now{refused}")
+
+    def _is_of_runs(self, path: Path) -> bool:
+        places = (self._folder.path, RUNS / self._recipe.name)
+        return any(path.resolve().is_relative_to(place.resolve()) for place in places)
 
     def _lose(self, error: Exception) -> None:
         self._away = True
@@ -268,7 +279,7 @@ class Tracking:
         state = self._state
         if state.get("uri") != self.uri or not self._exists(state.get("run_id")):
             # What another store, or a run that is gone, was told is not known here.
-            for known in ("datasets", "comparisons") if state.get("run_id") else ():
+            for known in ("datasets", "comparisons", "kept") if state.get("run_id") else ():
                 state.pop(known, None)
             tags = {"recipe": str(self._recipe.path), "folder": str(self._folder.path)}
             name = f"{self._recipe.name}-{self._folder.path.name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from fakes import FakeEngine
 from labelwright.data.task import by_label
 from labelwright.engines.one_hot import one_hot
 from labelwright.errors import RecipeError
+from labelwright.files import write_json
 from labelwright.statistics import calibration
 from labelwright.statistics.metrics import answers
 from workbench.cli import main
@@ -296,6 +298,26 @@ def test_what_a_comparison_did_the_run_finds(workspace: Path, capsys: pytest.Cap
         assert f"{folder}: done already" in capsys.readouterr().out
     assert all((step / "bundle" / "bundle.json").stat().st_mtime_ns == when for step, when in before.items())
     assert {(path / folder).resolve() for folder in ("1-gepa", "2-grpo")} <= {step.resolve() for step in before}
+
+
+def test_what_was_measured_of_another_bundle_is_measured_again(run: RunFolder) -> None:
+    scored(run)
+    found = comparison(run)
+    (sft,) = found.steps(found.jobs("sft")[0])
+    done = sft.folder / "done.json"
+    # As a stage that is run again and asks a hosted model may leave it; what was built on it is dropped with it.
+    write_json(done, {**json.loads(done.read_text()), "bundle": "another"})
+    assert {name for name in found.names if found.missing(name)} == {"absent", "sft", "sft+grpo"}
+    shutil.rmtree(found.pipelines.root)
+    assert not found.missing("sft"), "a step that is gone says nothing against what was measured"
+
+
+def test_who_is_refused_forgets_nothing(run: RunFolder) -> None:
+    scored(run)
+    found = comparison(run)
+    with locked(found.root), pytest.raises(RunBusyError):
+        score_candidates(found, Display(), forget=found.names)
+    assert not found.missing("words")
 
 
 def test_two_pipelines_do_not_train_one_step_at_once(run: RunFolder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Callable
@@ -158,6 +159,75 @@ def test_what_stood_before_a_stage_is_made_again_before_it(workspace: Path, caps
     (run,) = the_runs(workspace)
     assert [step["folder"] for step in RunFolder(run).done_steps()] == ["0-untuned", "1-gepa", "2-grpo", "3-calibrate"]
     assert RunFolder(run).steps[1]["settings"]["n_words"] == 2
+
+
+def test_a_kill_while_stale_steps_are_made_again_loses_none(tmp_path: Path, command: Command) -> None:
+    for verb in ("optimize", "train"):
+        assert command(verb, "toy.toml").returncode == 0
+    recipe = tmp_path / "toy.toml"
+    recipe.write_text(recipe.read_text() + "[gepa]\nn_words = 2\n")
+    assert command("calibrate", "toy.toml", kill="gepa:2").returncode == 9
+    again = command("calibrate", "toy.toml")
+    assert again.returncode == 0, again.stderr
+    (run,) = the_runs(tmp_path)
+    done = [step["folder"] for step in RunFolder(run).done_steps()]
+    assert done == ["0-untuned", "1-gepa", "2-grpo", "3-calibrate"]
+
+
+def test_a_stage_that_is_forced_is_run_once(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("optimize", "train"):
+        assert main([verb, "toy.toml"]) == 0
+    recipe = workspace / "toy.toml"
+    recipe.write_text(recipe.read_text() + "[grpo]\nsteps = 2\n")
+    capsys.readouterr()
+    assert main(["train", "toy.toml", "--force"]) == 0
+    assert capsys.readouterr().out.count("grpo …") == 1
+
+
+def test_an_interrupted_step_is_not_finished_on_what_was_changed(tmp_path: Path, command: Command) -> None:
+    assert command("optimize", "toy.toml").returncode == 0
+    assert command("train", "toy.toml", kill="grpo:2").returncode == 9
+    recipe = tmp_path / "toy.toml"
+    recipe.write_text(recipe.read_text() + "[gepa]\nn_words = 2\n")
+    refused = command("export", "toy.toml")
+    assert refused.returncode == 2
+    assert "2-grpo was interrupted, and 1-gepa before it is made of other settings" in refused.stderr
+    assert command("train", "toy.toml").returncode == 0
+    (run,) = the_runs(tmp_path)
+    assert [step["folder"] for step in RunFolder(run).done_steps()] == ["0-untuned", "1-gepa", "2-grpo"]
+
+
+def test_a_record_that_names_a_place_outside_is_refused(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["optimize", "toy.toml"]) == 0
+    (run,) = the_runs(workspace)
+    precious = workspace / "precious"
+    precious.mkdir()
+    state = json.loads((run / "state.json").read_text())
+    for folder in (str(precious), "../../../precious"):
+        state["steps"][1] |= {"folder": folder, "key": "gepa-0000000000000000"}
+        write_json(run / "state.json", state)
+        capsys.readouterr()
+        assert main(["train", "toy.toml"]) == 2
+        assert "name no step" in capsys.readouterr().err
+        assert precious.is_dir()
+
+
+def test_a_run_may_be_given_by_a_link(workspace: Path) -> None:
+    assert main(["optimize", "toy.toml"]) == 0
+    (run,) = the_runs(workspace)
+    (workspace / "latest").symlink_to(run)
+    assert main(["train", "toy.toml", "--run=latest"]) == 0
+    assert (run / "2-grpo" / "bundle" / "bundle.json").is_file()
+
+
+def test_a_comparison_without_the_steps_folder_still_reports(workspace: Path) -> None:
+    for verb in ("optimize", "compare"):
+        assert main([verb, "toy.toml"]) == 0
+    shutil.rmtree(workspace / "runs" / "toy" / "steps")
+    (run,) = the_runs(workspace)
+    (run / "report.md").unlink()
+    assert main(["compare", "toy.toml"]) == 0
+    assert (run / "report.md").is_file()
 
 
 def test_a_new_run_takes_the_steps_that_are_kept(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,3 +117,20 @@ def test_a_step_says_what_it_is(world: World) -> None:
     about = json.loads((step.folder / "step.json").read_text())
     assert (about["name"], about["stage"], about["settings"]) == ("sft+grpo", "grpo", {"steps": 5})
     assert about["parent"].startswith("sft-")
+
+
+def test_what_a_process_works_on_is_not_dropped(world: World) -> None:
+    _, grpo = world.run("sft", "grpo").steps
+    (sft,) = world.steps.plan([world.recipe.stage("sft")], world.asked)
+    with locked(grpo.folder), pytest.raises(RunBusyError, match="is in use by process"):
+        world.steps.drop(sft)
+    assert sft.is_done
+    assert grpo.is_done
+
+
+def test_what_is_dropped_lies_aside_until_it_was_run_again(world: World) -> None:
+    (sft,) = world.run("sft").steps
+    world.steps.drop(sft)
+    assert (world.steps.root.parent / "dropped" / sft.key / "bundle").is_dir()
+    world.run("sft")
+    assert not (world.steps.root.parent / "dropped" / sft.key).exists()
