@@ -18,7 +18,7 @@ from baselines import Baseline
 from baselines.majority import Majority
 from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
-from labelwright.data.task import Example, Splits
+from labelwright.data.task import Example, Splits, group_keys
 from labelwright.decide import log_scores
 from optimizers import calibrate
 from workbench.cli import main
@@ -150,7 +150,7 @@ def test_baselines_learn_from_train_and_choose_on_dev(watched: Watched) -> None:
         splits = watched.comparison.splits_of(job)
         assert shown["X"] == texts(splits.train)
         assert shown["y"] == [row.label for row in splits.train]
-        assert shown["groups"] == [row.group for row in splits.train]
+        assert shown["groups"] == group_keys(splits.train)
         assert shown["eval_set"] == (texts(splits.dev), [row.label for row in splits.dev])
 
 

@@ -16,10 +16,11 @@ from labelwright.data.task import Label
 from labelwright.errors import RecipeError
 from labelwright.models import names as model_names
 from labelwright.settings import Items, Range, shown
+from workbench.recipe import recipe as tables
 from workbench.recipe.checks import cross_faults
 from workbench.recipe.faults import Faults, name_fault
 from workbench.recipe.fill import fill, unknown_keys
-from workbench.recipe.recipe import DEFAULT_STAGES, STAGES, TABLES, Name, Recipe, read_pipeline, stage_class
+from workbench.recipe.recipe import DEFAULT_STAGES, Name, Recipe, read_pipeline, stage_class
 
 _LARGEST_FILE = 2**20
 
@@ -42,7 +43,7 @@ def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
     document = _read_toml(path)
     faults = Faults()
     plain = {"name", "seed", "stages"}
-    known = (*TABLES, *STAGES)
+    known = (*tables.TABLES, *tables.STAGES)
     faults.add("", unknown_keys(document, [*sorted(plain), *known]))
     given = {name: document[name] for name in known if isinstance(document.get(name), dict)}
     for name in known:
@@ -57,10 +58,10 @@ def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
         given["task"] = {**given["task"], **_labels(given["task"], faults)}
     read = {
         table: faults.read(cls, given.get(table, {}), table)
-        for table, cls in TABLES.items()
+        for table, cls in tables.TABLES.items()
         if table in given or (table not in document and table not in ("data", "task"))
     }
-    stage_tables = {stage: given[stage] for stage in STAGES if stage in given}
+    stage_tables = {stage: given[stage] for stage in tables.STAGES if stage in given}
     models = read.get("models")
     in_candidates = [
         stage for candidate in (models.candidates if models else ()) for stage in read_pipeline(candidate).stages
@@ -96,9 +97,9 @@ class _Head:
     def __post_init__(self) -> None:
         if self.name and (fault := name_fault(self.name)):
             raise RecipeError(f"name = {shown(self.name)}: {fault}")
-        unknown = [shown(stage) for stage in self.stages if stage not in STAGES]
+        unknown = [shown(stage) for stage in self.stages if stage not in tables.STAGES]
         if unknown:
-            raise RecipeError(f"stages: no stage {', '.join(unknown)}; known stages are {', '.join(STAGES)}")
+            raise RecipeError(f"stages: no stage {', '.join(unknown)}; known stages are {', '.join(tables.STAGES)}")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

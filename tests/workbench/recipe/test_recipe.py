@@ -120,7 +120,7 @@ def test_a_stages_own_refusal_names_its_table_once(tmp_path: Path, monkeypatch: 
     path = written(tmp_path, MINIMAL + "[grpo]\nsteps = 0\n")
     with pytest.raises(RecipeError) as error:
         read_recipe(path)
-    assert str(error.value) == f"{path}, [grpo]: steps = 0: expected at least 1"
+    assert str(error.value) == f"{path}, [grpo]: steps = 0: expected 1 or more"
 
 
 @pytest.mark.parametrize("name", ["homeowner", "homeowner-qwen3"])
@@ -141,7 +141,7 @@ def test_shipped_recipes_describe_one_task(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_reading_a_recipe_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from workbench.recipe.recipe import read_recipe; read_recipe('runs/homeowner.toml'); "
+        "import sys; from workbench.recipe.read import read_recipe; read_recipe('runs/homeowner.toml'); "
         "print([name for name in ('torch', 'dspy', 'trl', 'mlflow', 'transformers') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -153,13 +153,11 @@ def test_what_is_refused_of_the_journal_is_left_out_and_counted(
 def test_another_store_is_told_everything_anew(store: Path, opened: Callable[[], Tracking]) -> None:
     work(first := opened(), 1.0)
     state = first._folder.state["mlflow"]
-    state.update(
-        {"datasets": ["test"], "candidates": {"words": "known"}, "comparisons": 1, "uri": "sqlite:///elsewhere.db"}
-    )
+    state.update({"datasets": ["test"], "kept": ["sft-1"], "comparisons": 1, "uri": "sqlite:///elsewhere.db"})
     first._folder.save()
     work(second := opened(), 2.0)
     known = second._folder.state["mlflow"]
-    assert not {"datasets", "candidates", "comparisons"} & set(known)
+    assert not {"datasets", "kept", "comparisons"} & set(known)
     assert str(store) in known["uri"]
 
 
@@ -284,7 +282,9 @@ def test_everything_that_is_recorded_is_caught_up(
     tracking = opened()
     step = Step("gepa", FakeGepa(), workspace / "steps" / "gepa-1", "")
     step.folder.mkdir(parents=True)
-    (workspace / "note.txt").write_text("kept")
+    note, secret = tracking._folder.path / "note.txt", workspace / "secret.txt"
+    note.write_text("kept")
+    secret.write_text("no part of a run")
     with monkeypatch.context() as patch:
         patch.setattr(
             "workbench.tracking.recorder.prepare_store", lambda uri: (_ for _ in ()).throw(TrackingError("away"))
@@ -293,7 +293,8 @@ def test_everything_that_is_recorded_is_caught_up(
         with tracking.opened(), tracking.step(step) as stage:
             stage.params({"n": 3})
             stage.metrics({"reward": 0.5}, step=2)
-            stage.artifact(workspace / "note.txt")
+            stage.artifact(note)
+            stage.artifact(secret)
             stage.prompt("after", "Name it.")
             tracking.dataset("dev", toy_examples()[:3], "digest")
             tracking.comparison({"candidate": ["a"]}, SimpleNamespace(candidates=()), [])
@@ -304,7 +305,10 @@ def test_everything_that_is_recorded_is_caught_up(
     parent, child = (client.get_run(one) for one in (state["mlflow"]["run_id"], state["mlflow"]["runs"]["gepa-1"]))
     assert (child.data.params, child.data.metrics) == ({"n": "3"}, {"reward": 0.5})
     assert client.get_metric_history(child.info.run_id, "reward")[0].step == 2
-    assert {one.path for one in client.list_artifacts(child.info.run_id)} == {"note.txt", "prompts"}
+    found = {one.path for one in client.list_artifacts(child.info.run_id)}
+    assert found == {"note.txt", "prompts"}, (
+        "a journal may be a stranger's: what lies elsewhere is not sent to the store"
+    )
     assert client.load_prompt("toy-prompt", 1).template == "Name it."
     assert [one.dataset.name for one in parent.inputs.dataset_inputs] == ["toy.dev"]
     assert {one.path for one in client.list_artifacts(parent.info.run_id)} == {"leaderboard.json"}
