@@ -162,6 +162,7 @@ class Comparison:
         n_seeds = table.heavy_seeds if heavy else table.seeds
         if self.kind(name) == "free":
             return [main]
+        # One thing differs at a time, so that the two spreads can be told apart: rows or training, never both.
         others = range(seed + 1, seed + n_seeds)
         jobs = [main, *(Job(name, seed, other) for other in others)]
         if self.trains(name):
@@ -189,11 +190,14 @@ class Comparison:
         place = (job.split_seed, job.per_label, job.seed if job.per_label else 0)
         if place not in self._digests:
             self._digests[place] = split_digest(self.splits_of(job))
+        # What every candidate's numbers hang on comes first; then what only some are asked, or are made of. Whatever is
+        # named here makes its results stale when it changes, and nothing else does.
         kind = self.kind(job.candidate)
         parts = [asdict(job), self._digests[place], asdict(self.task), self.recipe.compare.latency_rows]
         if kind != "free" and not job.per_label:
             parts.append(settings_of(self.calibration()))
         if kind != "free" and self.is_main(job):
+            # By value: they are read from a file that may change while the rows of the splits stay.
             parts.append([asdict(row) for row in self.out_of_scope])
         if kind == "baseline":
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]

@@ -74,6 +74,7 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     if comparison.kind(job.candidate) == "free":
         _keep(place, *_free(comparison, job, test))
         return
+    # What a baseline learnt lies in no step; what a model's steps left is noted before it is measured.
     made_from: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         if comparison.kind(job.candidate) == "baseline":
@@ -100,6 +101,7 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
             arrays["train"] = measure.out_of_fold(_baseline(comparison, job), splits)
     else:
         probs = final.probabilities(texts)
+    # Raw scores cost a pass over the test rows: where calibrating changed nothing, they are the same numbers.
     same = final.bundle.calibration == before.bundle.calibration
     raw = probs if same else before.probabilities(texts)
     gold = np.array([names.index(row.label) for row in test])

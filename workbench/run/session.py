@@ -103,6 +103,7 @@ class Session:
             self.display.say(f"{record['folder']}: {changed} changed since it was interrupted; it begins again")
             self.folder.drop_from(record)
             record = None
+        # Recorded before it is run, so that a kill leaves a run that knows what it was doing.
         record = record or self.folder.begin_step(name, settings_of(step.stage), step.folder)
         if step.is_done:
             self.display.say(f"{record['folder']}: done already, as {self.folder.path / record['folder']}")

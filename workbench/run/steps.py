@@ -192,6 +192,8 @@ class Steps:
         steps: list[Step] = []
         parent = self.base(asked.style)
         for stage in stages:
+            # Keys are a chain: one that holds its parent's holds all that the parent was made of. A digest of the
+            # parent's bundle would say as much, and only once it is there; what is left to do must be known before.
             made_of = [parent, stage.name, settings_of(stage), settings_content(asdict(stage)), asked.rows, asked.seed]  # type: ignore[call-overload]
             key = f"{stage.name}-{short_hash([*made_of, self._code(stage)])}"
             name = "+".join([*(step.stage.name for step in steps), stage.name])
@@ -235,6 +237,7 @@ class Steps:
         RunBusyError
             A process works on one of them; then nothing is dropped.
         """
+        # What was built on it keeps its key when the step is run again and may leave another bundle: it has to go, too.
         known = [(path.parent, read_json(path)["parent"]) for path in self.root.glob("*/step.json")]
         folders = [step.folder] if step.folder.is_dir() else []
         names = {step.key}
@@ -276,11 +279,13 @@ class Steps:
                 bundle = step.stage.run(before, asked.splits.for_tuning(), context)
                 # Trainers hold themselves in cycles; without this their weights would stay until a later collection.
                 gc.collect()
+                # A stage that looked at dev itself has said so in the report; the others are scored here, all alike.
                 if not bundle.report or (not _same_classifier(bundle, before) and bundle.report == before.report):
                     bundle = replace(bundle, report=self._dev_report(bundle, asked.splits))
                 numbers = {f"dev.{key}": one for key, one in bundle.report.items() if isinstance(one, (int, float))}
                 tracker.metrics(numbers)
                 save(bundle, step.bundle)
+            # From here on a kill loses nothing but this file, and the stage finds its own end in ``work``.
             cost = Cost(round(clock.seconds, 2), peak_memory_bytes(), load.others_busy_cores)
             self.peak_memory_bytes = max(self.peak_memory_bytes, cost.peak_memory_bytes)
             tracker.metrics({"seconds": cost.seconds, "peak_memory_bytes": cost.peak_memory_bytes})
