@@ -111,6 +111,7 @@ class Comparison:
         self._splits = {recipe.seed: splits}
         self._digests: dict[tuple[int, int, int], str] = {}
         self._keys: dict[Job, str] = {}
+        self._steps: dict[Job, tuple[Step, ...]] = {}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -223,8 +224,10 @@ class Comparison:
 
     def steps(self, job: Job) -> tuple[Step, ...]:
         """The steps of the pipeline behind a job, done or not; none where no stage tunes it."""
-        stages = self.stages(job.candidate)
-        return self.pipelines.plan(stages, self.asked(job)) if stages else ()
+        if job not in self._steps:
+            stages = self.stages(job.candidate)
+            self._steps[job] = self.pipelines.plan(stages, self.asked(job)) if stages else ()
+        return self._steps[job]
 
     def is_main(self, job: Job) -> bool:
         """Whether a job is the candidate itself, which is measured in full and kept for export."""

@@ -186,6 +186,7 @@ class Steps:
         self._settings = settings
         self._engines = engines
         self.peak_memory_bytes = 0
+        self._codes: dict[str, str] = {}
 
     def plan(self, stages: Sequence[Stage], asked: Asked) -> tuple[Step, ...]:
         """The steps of a pipeline, done or not. Nothing is run and no model is loaded."""
@@ -304,7 +305,11 @@ class Steps:
         return evaluate(probabilities(bundle, self._engines(bundle.weights), texts), gold, names)
 
     def _code(self, stage: Stage) -> str:
-        return code_version((__name__, type(stage).__module__, BACKENDS[self._settings.backend].module))
+        # Looked at once: code that is edited meanwhile is the next command's.
+        module = type(stage).__module__
+        if module not in self._codes:
+            self._codes[module] = code_version((__name__, module, BACKENDS[self._settings.backend].module))
+        return self._codes[module]
 
 
 def settings_of(stage: Stage) -> dict[str, Any]:
