@@ -306,4 +306,4 @@ class Clock:
     def _write(self) -> None:
         # A stage that cleared its own folder took the clock with it; that is no reason to fail.
         if self._path.parent.is_dir():
-            write_json(self._path, {"seconds": round(self.seconds, 3)})
+            write_json(self._path, {"seconds": self.seconds})
