@@ -212,6 +212,32 @@ def test_a_record_that_names_a_place_outside_is_refused(workspace: Path, capsys:
         assert precious.is_dir()
 
 
+def test_predict_asks_what_was_exported_where_no_step_is_left(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("optimize", "export"):
+        assert main([verb, "toy.toml"]) == 0
+    (run,) = the_runs(workspace)
+    folder = RunFolder(run)
+    folder.drop_from(folder.steps[0])
+    capsys.readouterr()
+    assert main(["predict", "toy.toml", "--text=the pool is green"]) == 0
+    assert str(run.relative_to(workspace) / "bundle") in capsys.readouterr().out
+
+
+def test_a_step_that_was_run_again_is_asked_in_place_of_its_older_export(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("optimize", "export"):
+        assert main([verb, "toy.toml"]) == 0
+    (run,) = the_runs(workspace)
+    done = run / "1-gepa" / "done.json"
+    write_json(done, {**json.loads(done.read_text()), "bundle": "another"})
+    capsys.readouterr()
+    assert main(["predict", "toy.toml", "--text=the pool is green"]) == 0
+    assert "1-gepa/bundle" in capsys.readouterr().out
+
+
 def test_a_run_may_be_given_by_a_link(workspace: Path) -> None:
     assert main(["optimize", "toy.toml"]) == 0
     (run,) = the_runs(workspace)

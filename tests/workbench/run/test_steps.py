@@ -137,3 +137,20 @@ def test_what_is_dropped_lies_aside_until_it_was_run_again(world: World) -> None
     assert (world.steps.root.parent / "dropped" / sft.key / "bundle").is_dir()
     world.run("sft")
     assert not (world.steps.root.parent / "dropped" / sft.key).exists()
+
+
+def test_a_folder_that_is_dropped_while_it_is_locked_is_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fcntl
+
+    (tmp_path / "step").mkdir()
+    real = fcntl.flock
+
+    def late(*given: Any) -> None:
+        (tmp_path / "step").rename(tmp_path / "aside")
+        real(*given)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(RunBusyError, match="was dropped by another process"), locked(tmp_path / "step"):
+        pytest.fail("a lock in a folder that is elsewhere holds nothing")

@@ -13,6 +13,7 @@ import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -408,3 +409,27 @@ def test_a_broken_store_is_named_with_the_remedy_and_left_alone(
 )
 def test_addresses_are_shown_without_who_asks(text: str, shown: str) -> None:
     assert shown_uri(text) == shown
+
+
+def test_a_step_that_is_kept_is_recorded_once_with_what_came_out(
+    store: Path, opened: Callable[[], Tracking], workspace: Path
+) -> None:
+    from fakes import toy_bundle
+    from mlflow import MlflowClient
+
+    from labelwright.bundle.store import save
+
+    step = Step("sft+gepa", FakeGepa(), workspace / "steps" / "gepa-1", "sft-1")
+    step.folder.mkdir(parents=True)
+    save(replace(toy_bundle(), report={"accuracy": 0.75}), step.bundle)
+    done = {"seconds": 3.0, "peak_memory_bytes": 5, "others_busy_cores": None, "bundle": ""}
+    (step.folder / "done.json").write_text(json.dumps(done))
+    for _ in range(2):
+        tracking = opened()
+        with tracking.opened():
+            tracking.kept(step)
+    client = MlflowClient(f"sqlite:///{store}", f"sqlite:///{store}")
+    parent = client.get_run(tracking._folder.state["mlflow"]["run_id"])
+    (child,) = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
+    assert (child.info.run_name, child.info.status, child.data.tags["kept"]) == ("sft+gepa", "FINISHED", "true")
+    assert child.data.metrics == {"dev.accuracy": 0.75, "seconds": 3.0, "peak_memory_bytes": 5.0}
