@@ -112,6 +112,7 @@ class Comparison:
         self._digests: dict[tuple[int, int, int], str] = {}
         self._keys: dict[Job, str] = {}
         self._steps: dict[Job, tuple[Step, ...]] = {}
+        self._codes: dict[str, str] = {}
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -203,14 +204,19 @@ class Comparison:
         if kind == "baseline":
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]
             also += [self._baseline_models(job.candidate), self.recipe.model.long_rows]
-            return [*parts, *also, measured_code(self._baseline_module(job.candidate))]
+            return [*parts, *also, self._code(self._baseline_module(job.candidate))]
         steps, about = self.steps(job), [self.pipelines.base(self.asked(job).style), self.recipe.compare.generate_rows]
         return [
             *parts,
             *about,
             steps[-1].key if steps else "",
-            measured_code(BACKENDS[self.recipe.model.backend].module),
+            self._code(BACKENDS[self.recipe.model.backend].module),
         ]
+
+    def _code(self, module: str) -> str:
+        if module not in self._codes:
+            self._codes[module] = measured_code(module)
+        return self._codes[module]
 
     def stages(self, name: str) -> list[Stage]:
         """The stages of a candidate of the model, with the recipe's settings; none for other candidates."""

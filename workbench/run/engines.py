@@ -37,5 +37,6 @@ class Engines:
 
     def close(self) -> None:
         """Let the open engine go."""
-        self._engine = self._key = None
-        gc.collect()
+        if self._engine is not None:
+            self._engine = self._key = None
+            gc.collect()

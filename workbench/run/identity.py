@@ -44,10 +44,14 @@ def code_version(entries: tuple[str, ...]) -> str:
     seen: dict[str, str] = {}
     libraries: set[str] = set()
     waiting = [one for entry in entries for one in _with_parents(entry)]
+    looked_at: set[str] = set()
     while waiting:
         module = waiting.pop()
+        if module in looked_at:
+            continue
+        looked_at.add(module)
         path = _path_of(module)
-        if module in seen or path is None:
+        if path is None:
             continue
         about = path.stat()
         code = _read(path, about.st_mtime_ns, about.st_size)
