@@ -253,6 +253,7 @@ LATE = {
     "sentence_transformers": "seconds, and an extra",
     "huggingface_hub": "only where files are fetched",
     "pyarrow": "an extra: rows from Parquet",
+    "python_calamine": "an extra: rows from workbooks",
     "gliclass": "an extra",
     "setfit": "an extra",
     "model2vec": "an extra",
