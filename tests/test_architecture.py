@@ -247,6 +247,7 @@ LATE = {
     "sklearn": "a second",
     "skops": "seconds",
     "cleanlab": "brings sklearn",
+    "py3langid": "brings numpy and unpacks its model",
     "matplotlib": "a second; only where pictures are drawn",
     "rich": "as long as Python itself, which help need not wait for",
     "jinja2": "only where a page is written",

@@ -77,7 +77,7 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
     """
     source, given = table.source, table.test_source
     remarks: list[str] = []
-    files = _read(table, remarks)
+    files = read_files(table, remarks)
     if table.choices:
         files = {name: _in_scope(rows, table) for name, rows in files.items()}
         label_as = table.choice_label
@@ -110,11 +110,11 @@ def load_out_of_scope(table: DataTable) -> list[Example]:
     """Rows of the label that is none, of the test split where one is given; nothing where the recipe names none."""
     if not table.out_of_scope:
         return []
-    rows = _read(table, [])[table.test_source or table.source]
+    rows = read_files(table, [])[table.test_source or table.source]
     return [row for row in rows if _is_out_of_scope(row.label, table)]
 
 
-def _read(table: DataTable, remarks: list[str]) -> dict[str, list[Example]]:
+def read_files(table: DataTable, remarks: list[str]) -> dict[str, list[Example]]:
     """The rows by where they come from: ``source``, and ``test_source`` where a test split is given."""
     parts = source_parts(table)
     taught = [part for part in parts if not table.test_split or part.split != table.test_split]
@@ -125,10 +125,16 @@ def _read(table: DataTable, remarks: list[str]) -> dict[str, list[Example]]:
     return files
 
 
-def source_parts(table: DataTable) -> list[Part]:
-    """What ``path`` or ``hub`` holds, by split; where a column says the split, its values part the rows."""
+def source_parts(table: DataTable, all_columns: bool = False) -> list[Part]:
+    """What ``path`` or ``hub`` holds, by split; where a column says the split, its values part the rows.
+
+    Parameters
+    ----------
+    all_columns : bool
+        Whether rows of a dataset have the columns that the table does not name as well.
+    """
     if not table.path:
-        return chosen(_hub_parts(table), table.read_splits, f"dataset {table.hub!r}")
+        return chosen(_hub_parts(table, all_columns), table.read_splits, f"dataset {table.hub!r}")
     parts = parts_of(table.path, table.dialect)
     if table.split:
         parts = [one for part in parts for one in parted_by(part, table.split)]
@@ -346,7 +352,7 @@ def _shares(shares: SplitTable, given_test: bool) -> dict[str, float]:
     return {"dev": shares.dev, "calib": shares.calib} | ({} if given_test else {"test": shares.test})
 
 
-def _hub_parts(table: DataTable) -> list[Part]:
+def _hub_parts(table: DataTable, all_columns: bool) -> list[Part]:
     """The splits of a Hugging Face dataset."""
     try:
         import datasets
@@ -359,7 +365,8 @@ def _hub_parts(table: DataTable) -> list[Part]:
         raise DataError(
             f"dataset {table.hub!r} cannot be read: {reason}; check the id, or download it and set path"
         ) from error
-    used = [column for column in (table.text, table.label, table.group, table.id, table.choices) if column]
+    named = [column for column in (table.text, table.label, table.group, table.id, table.choices) if column]
+    used = [] if all_columns else named
     return [
         Part(f"{table.hub} ({split})", str(split), lambda part=part: _hub_rows(part, used))  # type: ignore[misc]
         for split, part in loaded.items()
@@ -370,7 +377,7 @@ def _hub_rows(part: Any, used: Sequence[str]) -> Iterator[Row]:
     """A split's rows, class numbers turned into names."""
     features = dict(part.features)
     # Other columns may hold what Python has no type for, such as dates after the year 9999.
-    if hasattr(part, "select_columns") and set(used) <= set(features):
+    if used and hasattr(part, "select_columns") and set(used) <= set(features):
         part = part.select_columns(used)
     classes = {column: feature for column, feature in features.items() if hasattr(feature, "int2str")}
     for number, record in enumerate(part, start=1):

@@ -20,7 +20,8 @@ from labelwright.data.formats.dialect import PLAIN, Dialect
 from labelwright.data.formats.text_lines import holds_undecoded
 from labelwright.errors import DataError
 
-_DELIMITERS = (",", ";", "\t", "|")
+# Of those that fit equally well the first one: prose has commas, and no tabs.
+_DELIMITERS = ("\t", "|", ";", ",")
 # Lines read to see which delimiter parts the cells.
 _SAMPLE_LINES = 50
 # The longest cell; Python's own limit, 131,072, is below that of long documents.

@@ -1,0 +1,300 @@
+"""Which column is what: text, label, group, id and split, from what the cells hold and what the columns are called.
+
+A name alone decides nothing: a column called "label" whose cells are all different is none. Where two columns fit
+about as well, both are named, and whoever asked for the recipe says which.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from labelwright.data.choice_cells import choices_cell
+from labelwright.data.formats.arrow_rows import Unusable
+from labelwright.data.records import is_empty, listed
+from labelwright.data.sources import split_word
+from labelwright.errors import DataError
+
+# What columns are called, by what they are for.
+_NAMES: Mapping[str, list[str]] = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
+_MOST_LABELS = 2000
+# A text is longer than a word; a label is not.
+_LONG_LABEL = 60
+_SHOWN = 6
+# How far apart two columns' scores must be for the better one to be taken unasked.
+_CLOSE = 0.5
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the cells of one column are like.
+
+    Attributes
+    ----------
+    n_filled, n_distinct : int
+        Cells that hold something, and how many of them differ.
+    n_words, n_characters : float
+        Of a cell, on average.
+    kind : "text", "number", "fraction", "truth", "list" or "other"
+        What most cells are; a fraction is a number that is not whole.
+    n_dates : int
+        Cells that read like dates, times or addresses of the web.
+    """
+
+    name: str
+    n_rows: int
+    n_filled: int
+    n_distinct: int
+    n_words: float
+    n_characters: float
+    kind: str
+    n_dates: int = 0
+    values: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
+
+    @property
+    def share_distinct(self) -> float:
+        """Of the filled cells, in [0, 1]."""
+        return self.n_distinct / max(self.n_filled, 1)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Names of columns; empty where there is none. ``others`` holds what might have been meant, by role."""
+
+    text: str
+    label: str
+    group: str = ""
+    id: str = ""
+    split: str = ""
+    choices: str = ""
+    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def describe(records: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
+    """Every column that any row has, in the order in which they come."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: _describe(name, records) for name in names}
+
+
+def find_roles(columns: Mapping[str, Column], given: Mapping[str, str]) -> Roles:
+    """What each column is taken for.
+
+    Parameters
+    ----------
+    given : mapping of role to str
+        Columns that were named: taken as they are, if they can be what they are named for.
+
+    Raises
+    ------
+    DataError
+        No column for text or label, with what was found in each; a column that was named and is not there, or cannot
+        be that.
+    """
+    for role, name in given.items():
+        if name not in columns:
+            raise DataError(f"no column {name!r} for {role}; the columns are {_named(columns)}")
+    others: dict[str, tuple[str, ...]] = {}
+    split = given.get("split") or next((one.name for one in columns.values() if _says_split(one)), "")
+    choices = next((one.name for one in columns.values() if _is_choices(one)), "")
+    free = {name: one for name, one in columns.items() if name not in (split, choices)}
+    taken = set(given.values())
+    label = given.get("label", "")
+    text = given.get("text", "")
+    if text and (fault := _no_text(columns[text])):
+        raise DataError(f"column {text!r} cannot be the text: {fault}")
+    if label and not choices and (fault := _no_label(columns[label])):
+        raise DataError(f"column {label!r} cannot be the label: {fault}")
+    if not text:
+        text, others["text"] = _best({n: _text_score(c) for n, c in free.items() if n not in taken and not _no_text(c)})
+        if not text:
+            raise DataError(f"no column holds texts; found {_told(columns)}; name it with TEXT=")
+        taken.add(text)
+    if not label:
+        rest = {name: one for name, one in free.items() if name not in taken}
+        fits = {n: _label_score(c, n == list(columns)[-1]) for n, c in rest.items() if choices or not _no_label(c)}
+        fits = {name: score for name, score in fits.items() if score > 0}
+        label, others["label"] = _best(fits)
+        if not label:
+            raise DataError(
+                f"no column holds labels, which come again in other rows; found {_told(rest)}; name it with LABEL="
+            )
+    left = {name: one for name, one in free.items() if name not in (text, label)}
+    group = given.get("group") or next((n for n, c in left.items() if _says_group(c, columns[label])), "")
+    id = given.get("id") or next((n for n, c in left.items() if n != group and _says_id(c)), "")
+    return Roles(text, label, group, id, split, choices, {role: names for role, names in others.items() if names})
+
+
+def same_thing(records: Sequence[Mapping[str, Any]], one: str, other: str) -> bool:
+    """Whether two columns say the same of every row, each in its way: a class's number and its name."""
+    pairs = {(str(row.get(one)), str(row.get(other))) for row in records}
+    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def header_is_a_row(columns: Mapping[str, Column]) -> bool:
+    """Whether the names of a CSV file's columns are cells of a first row, and so no names.
+
+    A name that is also a value of its own column's other rows, and no word that columns are called by; or a name that
+    is a sentence or a number.
+    """
+    own = [_score_of_name(name, "text") + _score_of_name(name, "label") for name in columns]
+    if any(own) or len(columns) < 2:
+        return False
+    again = [name for name, one in columns.items() if one.values.get(name.strip(), 0) >= 2]
+    sentences = [name for name in columns if len(name.split()) > 5]
+    numbers = [name for name in columns if re.fullmatch(r"-?\d+([.,]\d+)?", name.strip())]
+    return bool(again or sentences or len(numbers) == len(columns))
+
+
+def _describe(name: str, records: Sequence[Mapping[str, Any]]) -> Column:
+    cells = [record.get(name) for record in records]
+    filled = [one for one in cells if not is_empty(one)]
+    kinds = Counter(map(_kind, filled))
+    written = [str(one).strip() for one in filled]
+    values = Counter(written)
+    n = max(len(filled), 1)
+    n_words = sum(_n_words(one) for one in written) / n
+    n_dates = sum(bool(re.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?|https?://\S+", one)) for one in written)
+    kind = kinds.most_common(1)[0][0] if kinds else "other"
+    # One fraction among whole numbers makes all of them measurements.
+    kind = "fraction" if kind == "number" and kinds["fraction"] else kind
+    n_characters = sum(map(len, written)) / n
+    return Column(name, len(records), len(filled), len(values), n_words, n_characters, kind, n_dates, values)
+
+
+def _kind(cell: Any) -> str:
+    if isinstance(cell, bool):
+        return "truth"
+    if isinstance(cell, int):
+        return "number"
+    if isinstance(cell, float):
+        return "number" if cell.is_integer() else "fraction"
+    if isinstance(cell, Unusable):
+        return "number"
+    if isinstance(cell, list | tuple | dict | set) or hasattr(cell, "tolist"):
+        return "list"
+    if not isinstance(cell, str):
+        return "other"
+    plain = cell.strip()
+    if re.fullmatch(r"[+-]?\d{1,15}", plain):
+        return "number"
+    return "fraction" if re.fullmatch(r"[+-]?\d*[.,]\d+(e[+-]?\d+)?", plain, re.IGNORECASE) else "text"
+
+
+def _n_words(text: str) -> int:
+    """Words; signs of scripts that put no space between words count as one each."""
+    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
+    return max(len(text.split()), wide)
+
+
+def _score_of_name(name: str, role: str) -> float:
+    """1.5 to 2 for a name that is known, less further down the list; 1 for one that has a known word in it; else 0."""
+    known = _NAMES[role]
+    plain = unicodedata.normalize("NFC", name).casefold().strip()
+    words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold())
+    if plain in known:
+        return 2.0 - known.index(plain) / len(known) / 2
+    # A sentence is no name.
+    return 1.0 if len(words) <= 4 and any(word in known for word in words) else 0.0
+
+
+def _no_text(column: Column) -> str:
+    if column.kind in ("list", "other", "truth") or not column.n_filled:
+        return f"it holds {_holds(column)}"
+    if column.kind in ("number", "fraction"):
+        return "it holds numbers"
+    return "it holds dates or addresses" if column.n_dates * 2 > column.n_filled else ""
+
+
+def _no_label(column: Column) -> str:
+    if column.kind in ("list", "other") or not column.n_filled:
+        return f"it holds {_holds(column)}; a row has one label"
+    if column.n_distinct < 2:
+        return f"all its {column.n_filled} cells hold {next(iter(column.values))!r}; two labels are needed"
+    if column.n_distinct * 2 > column.n_filled:
+        return f"it has {column.n_distinct} different values in {column.n_filled} rows; labels come again"
+    if column.n_distinct > _MOST_LABELS:
+        return f"it has {column.n_distinct} different values, more than the {_MOST_LABELS} that can be told apart"
+    if column.kind == "fraction" and column.n_distinct > 20:
+        return f"it holds measurements ({column.n_distinct} different numbers)"
+    return ""
+
+
+def _text_score(column: Column) -> float:
+    score = min(column.n_words, 12) / 4 + column.share_distinct + 1.5 * _score_of_name(column.name, "text")
+    is_code = column.n_words <= 1.05 and (_score_of_name(column.name, "id") or column.n_distinct == column.n_filled)
+    return score - (4 if is_code and not _score_of_name(column.name, "text") else 0) - _emptiness(column)
+
+
+def _label_score(column: Column, is_last: bool) -> float:
+    """How like a label: above 0 where it may be one."""
+    named = _score_of_name(column.name, "label")
+    against = max(_score_of_name(column.name, role) for role in ("other", "id", "group"))
+    score = 1.0 + 1.5 * named - (1.5 * against if not named else 0) - _emptiness(column)
+    score += 0.3 * (column.kind == "text") - 0.5 * (column.kind == "fraction") + 0.2 * is_last
+    score -= column.share_distinct + (column.n_characters > _LONG_LABEL)
+    return score - (column.n_dates * 2 > column.n_filled)
+
+
+def _emptiness(column: Column) -> float:
+    return 2 * (1 - column.n_filled / max(column.n_rows, 1))
+
+
+def _best(scores: Mapping[str, float]) -> tuple[str, tuple[str, ...]]:
+    """The name with the highest score, and those that are about as good."""
+    ranked = sorted(scores, key=lambda name: -scores[name])
+    if not ranked:
+        return "", ()
+    return ranked[0], tuple(name for name in ranked[1:] if scores[ranked[0]] - scores[name] < _CLOSE)
+
+
+def _says_split(column: Column) -> bool:
+    splits = {split_word(value) for value in column.values}
+    return column.n_distinct <= 6 and "" not in splits and {"train", "test"} <= splits
+
+
+def _is_choices(column: Column) -> bool:
+    if column.name.casefold() not in _NAMES["choices"] or column.kind not in ("list", "text"):
+        return False
+    try:
+        return all(len(choices_cell(value) or ()) > 1 for value in list(column.values)[:20])
+    except DataError:
+        return False
+
+
+def _says_group(column: Column, label: Column) -> bool:
+    """Called like a group, and its rows come several together in many groups: otherwise nothing could be dealt."""
+    named = _score_of_name(column.name, "group")
+    return named > 0 and column.kind != "list" and max(20, 3 * label.n_distinct) <= column.n_distinct < column.n_filled
+
+
+def _says_id(column: Column) -> bool:
+    unique = column.n_distinct == column.n_filled == column.n_rows
+    return unique and column.n_words <= 1.05 and _score_of_name(column.name, "id") > 0 and column.kind != "list"
+
+
+def _holds(column: Column) -> str:
+    if not column.n_filled:
+        return "nothing"
+    return {"list": "lists", "other": "values that are no text", "truth": "true and false"}.get(
+        column.kind, column.kind
+    )
+
+
+def _named(columns: Mapping[str, Column]) -> str:
+    return listed([repr(name) for name in columns], 20)
+
+
+def _told(columns: Mapping[str, Column]) -> str:
+    """Columns with what is in them, for a refusal."""
+    told = [
+        f"{one.name!r} ({one.n_distinct} different values in {one.n_filled} rows"
+        + (f", {one.n_words:.0f} words each)" if one.n_words >= 2 else f", {one.kind})")
+        for one in columns.values()
+    ]
+    return listed(told, _SHOWN) or "no other column"
