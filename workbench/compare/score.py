@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 from labelwright.data.task import Example, Splits
 from labelwright.files import short_hash
-from workbench.compare import jobs
 from workbench.compare.board import FORMAT
 from workbench.compare.candidate import Candidate
-from workbench.compare.jobs import CandidateFailedError, Comparison, Record
+from workbench.compare.jobs import Comparison
+from workbench.compare.processes.pool import CandidateFailedError, Processes, Record
 from workbench.progress import Display
 from workbench.run.folder import locked
 
@@ -52,20 +52,21 @@ def score_candidates(
 
 def _score_candidates(comparison: Comparison, display: Display, record: Record) -> list[Candidate]:
     names, missing = comparison.names, comparison.unfinished()
-    for number, name in enumerate(missing):
+    with Processes(comparison.recipe.path, comparison.folder.path) as processes:
+        for number, name in enumerate(missing):
 
-        def say(done: int, total: int, message: str, number: int = number, name: str = name) -> None:
-            share = done / total if total else 0.0
-            display.progress(
-                round(100 * (number + share)), 100 * len(missing), f"{name}: {message}" if message else name
-            )
+            def say(done: int, total: int, message: str, number: int = number, name: str = name) -> None:
+                share = done / total if total else 0.0
+                display.progress(
+                    round(100 * (number + share)), 100 * len(missing), f"{name}: {message}" if message else name
+                )
 
-        log = comparison.root / name / "log.txt"
-        try:
-            jobs.run_candidate(comparison.recipe.path, comparison.folder.path, name, log, say, record)
-        except CandidateFailedError as error:
-            comparison.keep_failure(name, str(error), error.lasting)
-            display.say(f"{name} is left out: {error}")
+            log = comparison.root / name / "log.txt"
+            try:
+                processes.run(name, comparison.family(name), log, say, record)
+            except CandidateFailedError as error:
+                comparison.keep_failure(name, str(error), error.lasting)
+                display.say(f"{name} is left out: {error}")
     display.progress(len(names), len(names), f"{len(names)} candidates, {len(missing)} of them run now")
     return [comparison.candidate(name) for name in names]
 
