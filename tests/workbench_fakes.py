@@ -169,14 +169,14 @@ def _broken(task: Any, seed: int) -> Any:
     raise ZeroDivisionError("no candidate is so broken")
 
 
-def run_candidate_here(self: Any, name: str, family: str, log: Path, say: Any, record: Callable[[Any], Any]) -> None:
+def run_candidate_here(self: Any, jobs: Any, family: str, log: Path, say: Any, record: Callable[[Any], Any]) -> None:
     """A candidate's jobs in this process, where the fakes are, in place of ``Processes.run``."""
     from workbench.compare.jobs import open_comparison
     from workbench.compare.processes.pool import CandidateFailedError
     from workbench.compare.processes.worker import is_lasting, run_jobs
 
     try:
-        run_jobs(open_comparison(self.recipe, self.folder), name, say, record)
+        run_jobs(open_comparison(self.recipe, self.folder), jobs, say, record)
     except Exception as error:
         raise CandidateFailedError(str(error), is_lasting(error)) from error
 

@@ -63,7 +63,7 @@ def _score_candidates(comparison: Comparison, display: Display, record: Record) 
 
             log = comparison.root / name / "log.txt"
             try:
-                processes.run(name, comparison.family(name), log, say, record)
+                processes.run(comparison.missing(name), comparison.family(name), log, say, record)
             except CandidateFailedError as error:
                 comparison.keep_failure(name, str(error), error.lasting)
                 display.say(f"{name} is left out: {error}")

@@ -113,7 +113,7 @@ def test_calibration_keeps_groups_on_one_side_of_every_fold(run: RunFolder, monk
 
     monkeypatch.setattr(calibration, "group_folds", folds)
     found = comparison(run)
-    run_jobs(found, "majority", lambda *progress: None, print)
+    run_jobs(found, found.missing("majority"), lambda *progress: None, print)
     calib = found.splits_of(found.jobs("majority")[0]).calib
     assert (len({row.group for row in calib}), len(calib)) in seen
     assert all(n_groups < n_rows for n_groups, n_rows in seen)
@@ -141,7 +141,7 @@ def test_one_more_candidate_is_one_more_process(run: RunFolder, monkeypatch: pyt
     real = workbench_fakes.run_candidate_here
     monkeypatch.setattr(
         "workbench.compare.processes.pool.Processes.run",
-        lambda self, name, *rest: begun.append(name) or real(self, name, *rest),
+        lambda self, jobs, *rest: begun.append(jobs[0].candidate) or real(self, jobs, *rest),
     )
     scored(run)
     assert begun == list(comparison(run).names)
@@ -280,13 +280,13 @@ def test_two_pipelines_do_not_train_one_step_at_once(run: RunFolder) -> None:
     (step,) = found.steps(job)
     step.folder.mkdir(parents=True)
     with locked(step.folder), pytest.raises(RunBusyError, match="is in use by process"):
-        run_jobs(found, "sft", lambda *progress: None, print)
+        run_jobs(found, found.missing("sft"), lambda *progress: None, print)
 
 
 def test_what_a_stage_reports_comes_while_it_runs(run: RunFolder) -> None:
     found, heard = comparison(run), []
     done = found.steps(found.jobs("sft")[0])[0].folder / "done.json"
-    run_jobs(found, "sft", lambda *progress: None, lambda entry: heard.append((entry, done.exists())))
+    run_jobs(found, found.missing("sft"), lambda *progress: None, lambda entry: heard.append((entry, done.exists())))
     entries = [entry for entry, after in heard if not after and entry["run"] == done.parent.name]
     assert [entry["op"] for entry in entries[:3]] == ["run", "status", "params"]
     assert entries[0]["name"] == "sft"
@@ -318,7 +318,7 @@ def test_rows_to_which_a_server_says_nothing_usable_are_wrong_and_counted(
     found = comparison(run)
     job = Job("untuned", 3, 3)
     processes = Processes(Path("toy.toml"), run.path)
-    workbench_fakes.run_candidate_here(processes, "untuned", "", run.path / "log", lambda *_: None, print)
+    workbench_fakes.run_candidate_here(processes, [job], "", run.path / "log", lambda *_: None, print)
     test = compare.read_test(found.splits_of(job))
     silent = np.array(["broke" in row.text for row in test])
     assert any(row.label == found.task.names[0] for row, one in zip(test, silent, strict=True) if one)

@@ -158,7 +158,7 @@ def outcome(error: BaseException) -> list[dict[str, Any]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker, "open_comparison", fail)
-        assert attempt(Path("recipe"), Path("run"), "candidate", said.append) in (1, 2)
+        assert attempt(Path("recipe"), Path("run"), [], said.append) in (1, 2)
     return said
 
 
@@ -194,11 +194,11 @@ def test_what_was_killed_is_tried_again(run: RunFolder, monkeypatch: pytest.Monk
     begun: list[str] = []
     real = workbench_fakes.run_candidate_here
 
-    def killed(self: Any, name: str, *rest: Any) -> None:
-        begun.append(name)
-        if name == "words":
+    def killed(self: Any, jobs: Any, *rest: Any) -> None:
+        begun.append(jobs[0].candidate)
+        if begun[-1] == "words":
             raise CandidateFailedError("its process was ended by signal 9 (out of memory?)", lasting=False)
-        real(self, name, *rest)
+        real(self, jobs, *rest)
 
     workbench_fakes.without_plots(monkeypatch.setattr)
     monkeypatch.setattr("workbench.compare.processes.pool.Processes.run", killed)
@@ -208,7 +208,8 @@ def test_what_was_killed_is_tried_again(run: RunFolder, monkeypatch: pytest.Monk
     assert failed == {"words": "its process was ended by signal 9 (out of memory?)"}
     begun.clear()
     monkeypatch.setattr(
-        "workbench.compare.processes.pool.Processes.run", lambda *given: begun.append(given[1]) or real(*given)
+        "workbench.compare.processes.pool.Processes.run",
+        lambda *given: begun.append(given[1][0].candidate) or real(*given),
     )
     assert main(["compare", "toy.toml"]) == 0
     assert begun == ["words"]

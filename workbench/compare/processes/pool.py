@@ -13,13 +13,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
 from labelwright.errors import LabelwrightError
+from workbench.compare.jobs import Job
 from workbench.run.identity import ROOT, handed_down
 from workbench.tracking.journal import Entry
 
@@ -68,8 +70,8 @@ class Processes:
     ) -> None:
         self._close()
 
-    def run(self, name: str, family: str, log: Path, say: Say, record: Record) -> None:
-        """Run the missing jobs of a candidate.
+    def run(self, jobs: Sequence[Job], family: str, log: Path, say: Say, record: Record) -> None:
+        """Run jobs of one candidate, each kept when done.
 
         Parameters
         ----------
@@ -90,7 +92,11 @@ class Processes:
         # Candidate and process write to it in turn, each behind what is there.
         with log.open("a", encoding="utf-8") as errors:
             process = self._opened(family, errors)
-            asked = {"candidate": name, "log": str(log.absolute()), "modules": self._modules.get(family, [])}
+            asked = {
+                "jobs": [asdict(job) for job in jobs],
+                "log": str(log.absolute()),
+                "modules": self._modules.get(family, []),
+            }
             at_work: set[str] = set()
             error, lasting, status = "", False, None
             try:

@@ -75,17 +75,17 @@ def _work(recipe: Path, run: Path, asked: Mapping[str, Any], say: Tell) -> int:
             os.dup2(log.fileno(), stream)
     _end_with_the_parent()
     before = set(sys.modules)
-    status = attempt(recipe, run, asked["candidate"], say)
+    status = attempt(recipe, run, [Job(**job) for job in asked["jobs"]], say)
     sys.stderr.flush()
     say({"modules": [*asked["modules"], *(name for name in list(sys.modules) if name not in before)]})
     return status
 
 
-def attempt(recipe: Path, run: Path, name: str, say: Tell) -> int:
-    """Run a candidate and say what happens; returns the exit status."""
+def attempt(recipe: Path, run: Path, jobs: Sequence[Job], say: Tell) -> int:
+    """Run a candidate's jobs and say what happens; returns the exit status."""
     try:
         comparison = open_comparison(recipe, run)
-        run_jobs(comparison, name, lambda *progress: say({"progress": progress}), lambda entry: say({"record": entry}))
+        run_jobs(comparison, jobs, lambda *progress: say({"progress": progress}), lambda entry: say({"record": entry}))
     except LabelwrightError as error:
         say({"error": str(error), "lasting": is_lasting(error)})
         return 2
@@ -112,9 +112,8 @@ def is_lasting(error: BaseException) -> bool:
     return isinstance(error, RecipeError | DataError | MissingExtraError)
 
 
-def run_jobs(comparison: Comparison, name: str, say: Say, record: Record) -> None:
-    """Train, score and keep every missing job of a candidate. Raises whatever the candidate does."""
-    jobs = comparison.missing(name)
+def run_jobs(comparison: Comparison, jobs: Sequence[Job], say: Say, record: Record) -> None:
+    """Train, score and keep a candidate's jobs. Raises whatever the candidate does."""
     for number, job in enumerate(jobs):
         where = f"job {number + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
 

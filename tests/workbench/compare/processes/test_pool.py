@@ -16,7 +16,7 @@ import pytest
 import workbench_fakes
 
 import baselines
-from workbench.compare.jobs import Comparison, open_comparison
+from workbench.compare.jobs import Comparison, Job, open_comparison
 from workbench.compare.processes.pool import CandidateFailedError, Processes
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
@@ -52,7 +52,9 @@ def run(processes: Processes, found: Comparison, name: str) -> list[str]:
     """Runs a candidate; returns what it said of its progress."""
     said: list[str] = []
     log = Path(f"{name}.log")
-    processes.run(name, found.family(name), log, lambda done, total, text: said.append(text), lambda entry: None)
+    processes.run(
+        found.missing(name), found.family(name), log, lambda done, total, text: said.append(text), lambda entry: None
+    )
     return said
 
 
@@ -73,7 +75,7 @@ def test_one_process_takes_several_candidates_and_outlives_one_that_dies(found: 
         with pytest.raises(
             CandidateFailedError, match=r"signal 9 \(out of memory\?\); its output is in dies.log"
         ) as told:
-            processes.run("dies", "baselines.linear", Path("dies.log"), lambda *_: None, lambda entry: None)
+            processes.run(found.missing("dies"), "baselines.linear", Path("dies.log"), lambda *_: None, print)
         assert not told.value.lasting
         run(processes, found, "sgd-chars")
         assert processes._process is first, "a candidate that dies takes no other with it"
@@ -106,7 +108,7 @@ def test_it_says_why_it_failed(tmp_path: Path) -> None:
         Processes(tmp_path / "none.toml", tmp_path) as processes,
         pytest.raises(CandidateFailedError, match="no such recipe"),
     ):
-        processes.run("words", "linear", log, lambda *_: None, print)
+        processes.run([Job("words", 0, 0)], "linear", log, lambda *_: None, print)
     assert log.is_file()
 
 
@@ -121,7 +123,7 @@ def test_a_process_that_is_killed_is_said_to_be(tmp_path: Path, monkeypatch: pyt
         Processes(tmp_path, tmp_path) as processes,
         pytest.raises(CandidateFailedError, match=r"signal 9 \(out of memory\?\)"),
     ):
-        processes.run("words", "linear", tmp_path / "log.txt", lambda *_: None, print)
+        processes.run([Job("words", 0, 0)], "linear", tmp_path / "log.txt", lambda *_: None, print)
 
 
 def test_where_a_process_takes_only_one_the_next_gets_another(
@@ -150,7 +152,7 @@ def test_interrupted_it_leaves_no_process(found: Comparison) -> None:
         raise KeyboardInterrupt
 
     with processes, pytest.raises(KeyboardInterrupt):
-        processes.run("sgd-ngrams", "linear", Path("log.txt"), interrupt, lambda entry: None)
+        processes.run(found.missing("sgd-ngrams"), "linear", Path("log.txt"), interrupt, lambda entry: None)
     for _ in range(100):  # a child of a child is taken away by the system, in its own time
         try:
             os.killpg(begun[0], 0)
