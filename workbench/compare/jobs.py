@@ -128,7 +128,7 @@ class Comparison:
         """The candidate itself first, then other seeds, other splits, and the points of its learning curve."""
         seed, table = self.recipe.seed, self.recipe.compare
         main = Job(name, seed, seed)
-        heavy = self._heavy(name)
+        heavy = self.is_heavy(name)
         n_seeds = table.heavy_seeds if heavy else table.seeds
         if self.kind(name) == "free":
             return [main]
@@ -336,7 +336,8 @@ class Comparison:
             folder=main["bundle"],
         )
 
-    def _heavy(self, name: str) -> bool:
+    def is_heavy(self, name: str) -> bool:
+        """Whether a candidate trains or asks a transformer of its own: it is trained with fewer seeds."""
         if self.kind(name) == "baseline":
             return bool(getattr(baselines.BASELINES[name], "heavy", False))
         return True
@@ -356,6 +357,18 @@ def open_comparison(recipe_path: Path, run: Path) -> Comparison:
 def comparison_of(recipe: Recipe, folder: RunFolder, rows: Sequence[Example], splits: Splits) -> Comparison:
     """The candidates of a recipe over a run's rows; what they leave is kept beside the recipe's runs."""
     return Comparison(recipe, task_of(recipe, rows), folder, rows, splits)
+
+
+def shortened(recipe: Recipe) -> Recipe:
+    """What `make demo` compares: the candidates of ``[demo]``, trained once each. Their results count for all."""
+    light = [name for name in recipe.baselines.names if not getattr(baselines.BASELINES[name], "heavy", False)]
+    chosen = recipe.demo.candidates or light
+    return replace(
+        recipe,
+        baselines=replace(recipe.baselines, names=tuple(name for name in recipe.baselines.names if name in chosen)),
+        models=replace(recipe.models, candidates=tuple(one for one in recipe.models.candidates if one in chosen)),
+        compare=replace(recipe.compare, seeds=1, heavy_seeds=1, curves=()),
+    )
 
 
 def measured_code(module: str) -> str:
