@@ -1,8 +1,10 @@
 # RECIPE=… chooses the recipe, RUN=… one of its runs (default: the newest), FORCE=1 does a finished step again,
-# CANDIDATE=… names a candidate: compare does it again, export exports it ("best" and "ship" are the verdict's).
+# CANDIDATE=… names a candidate: compare does it again, export exports it ("best" and "ship" are the verdict's);
+# MINUTES=… leaves out of the demo what does not fit.
 RECIPE ?= runs/homeowner.toml
 RUN ?=
 CANDIDATE ?=
+MINUTES ?=
 ifdef RUNG
 $(error RUNG is called CANDIDATE now: make … CANDIDATE=…)
 endif
@@ -21,7 +23,7 @@ option = $(if $(call said,$1),--$2=$(call typed,$1))
 REDO = $(if $(FORCE),--force)
 ONE = $(if $(value CANDIDATE),--candidate=$(call typed,CANDIDATE))
 # Through the environment, since a text may have several lines; exported under its own name it would be expanded.
-unexport TEXT RECIPE RUN CANDIDATE FORCE PORT MODEL DTYPE DATA TEST NAME LABEL GROUP CONFIG
+unexport TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE DATA TEST NAME LABEL GROUP CONFIG
 export LABELWRIGHT_TEXT := $(value TEXT)
 
 .DEFAULT_GOAL := help
@@ -29,8 +31,8 @@ export LABELWRIGHT_TEXT := $(value TEXT)
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 new: $(READY) ## a first recipe for your rows: make new DATA=tickets.csv [TEST= NAME= TEXT= LABEL= GROUP= CONFIG=]
 	@$(PY) -m workbench new $(call typed,DATA) $(call option,TEST,test) $(call option,NAME,name) $(call option,LABEL,label) $(call option,GROUP,group) $(call option,CONFIG,config) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
-demo: $(READY) ## everything: prompt, weights, probabilities, leaderboard, bundle
-	@$(WORK) $(REDO)
+demo: $(READY) ## some minutes: a first table, prompt, weights, probabilities, leaderboard, bundle
+	@$(WORK) $(REDO) $(if $(value MINUTES),--minutes=$(call typed,MINUTES))
 test: $(READY) ## the tests, in as many processes as there are cores (four at most)
 	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
 check: $(READY) ## lint, format and types
