@@ -7,6 +7,7 @@ other language is said in the recipe, where it can be put back.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from workbench.new.findings import Findings
@@ -14,6 +15,7 @@ from workbench.new.language import is_english
 from workbench.new.text import Line
 from workbench.recipe.recipe import BaselineTable, SplitTable
 
+_SHARES = asdict(SplitTable())
 Tables = dict[str, list[Line]]
 
 # Rows that a person waits for: where there are more, a twentieth is enough to choose by and to calibrate on.
@@ -40,7 +42,7 @@ def propose(found: Findings, by_row: bool = False) -> Tables:
         Whether rows bring their own choices.
     """
     n_used = min(found.n_rows, _MOST_ROWS)
-    n_test = found.n_test or round(n_used * SplitTable.test)
+    n_test = found.n_test or round(n_used * _SHARES["test"])
     tokens = max(found.n_tokens, 1)
     english = not found.languages or is_english(dict(found.languages))
     with_encoder = english and (n_used + n_test) * tokens <= _ENCODER_TOKENS

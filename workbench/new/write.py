@@ -13,7 +13,7 @@ from labelwright.data.sources import split_of
 from labelwright.data.task import Example
 from labelwright.errors import DataError, RecipeError
 from labelwright.files import write_text
-from labelwright.plain_text import shell_word
+from labelwright.plain_text import printable_line, shell_word
 from workbench.new.dialect import Ask
 from workbench.new.findings import Findings, conflicts_csv, look, sentences
 from workbench.new.proposal import propose
@@ -203,8 +203,6 @@ def _name_of(data: str) -> str:
 
 def ask_on_terminal(question: str, answers: Sequence[str]) -> str:
     """Ask a person which of several; Enter takes the first."""
-    from labelwright.plain_text import printable_line
-
     print(question)
     for number, answer in enumerate(answers, start=1):
         print(f"  {number}  {printable_line(answer)}")

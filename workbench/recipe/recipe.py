@@ -255,7 +255,10 @@ class BaselineTable:
         ``[baselines.settings.NAME]``: parameters of that estimator other than its defaults.
     """
 
-    names: Names = ("majority", "sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
+    names: Names = (
+        *("majority", "sgd-ngrams", "sgd-chars", "minilm-nearest-name"),
+        *("minilm-logreg", "minilm-svm", "minilm-mlp", "minilm-knn"),
+    )
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -291,7 +294,8 @@ class CompareTable:
     heavy_seeds : int
         The same for candidates that train a transformer.
     curves : tuple of str
-        Candidates whose learning curve is drawn: test accuracy against training rows a label.
+        Candidates whose learning curve is drawn: test accuracy against training rows a label. Where a recipe does not
+        say, those of the default that stand in it; ``noise`` likewise.
     curve_rows : tuple of int
         Training rows a label, each 1 or more; all there are is always one more point.
     noise : tuple of str
@@ -310,9 +314,9 @@ class CompareTable:
 
     seeds: Annotated[int, Range(1, 1000)] = 3
     heavy_seeds: Annotated[int, Range(1, 1000)] = 1
-    curves: Names = ()
-    curve_rows: Annotated[tuple[Annotated[int, Range(1)], ...], Items()] = (1, 2, 4, 8, 16, 32)
-    noise: Names = ()
+    curves: Names = ("sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
+    curve_rows: Annotated[tuple[Annotated[int, Range(1)], ...], Items()] = (1, 2, 4, 8, 16)
+    noise: Names = ("sgd-chars", "minilm-logreg")
     generate_rows: Annotated[int, Range(0)] = 64
     latency_rows: Annotated[int, Range(1)] = 40
     bootstrap: Annotated[int, Range(100, 100_000)] = 2000
