@@ -186,6 +186,7 @@ def warn_of_test(work: Session) -> None:
 
 
 def export_step(work: Session, force: bool) -> None:
+    """Write, verify and register the bundle, unless it is there and made of the same."""
     target, known = work.folder.path / "bundle", exported(work.folder)
     same = known is not None and not force and known["step"] == work.folder.newest_step
     if same and known is not None and known["settings"] == export_settings(work, source_of_export(work)):
