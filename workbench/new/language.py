@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 _SAMPLE = 300
 # A language that fewer texts are taken for is more likely a mistake than a language.
@@ -29,6 +29,6 @@ def languages(texts: Sequence[str]) -> dict[str, float]:
     return shares
 
 
-def is_english(shares: dict[str, float]) -> bool:
+def is_english(shares: Mapping[str, float]) -> bool:
     """Whether nothing else than English was found worth a word."""
     return list(shares) == ["en"]

@@ -1,36 +1,40 @@
-"""What a first recipe proposes for so many rows, labels and tokens: shares, candidates, budgets.
+"""What a first recipe proposes for so many rows, labels and tokens: shares, candidates, a budget of minutes.
 
-The measure is a first comparison within minutes on two cores. What is left out for its price or because it reads no
-other language is said in the recipe, where it can be put back.
+The measure is a first comparison within minutes on two cores. What is left out for its price, or because it reads no
+other language, is said in the recipe, where it can be put back. Prices are those of the README's runs on two cores:
+MiniLM reads about 3,000 tokens a second, and learns all its weights from 250; the untuned language model answers five
+rows a second, or two.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
 from workbench.new.findings import Findings
 from workbench.new.language import is_english
 from workbench.new.text import Line
 from workbench.recipe.recipe import BaselineTable, SplitTable
 
-_SHARES = asdict(SplitTable())
 Tables = dict[str, list[Line]]
 
-# Rows that a person waits for: where there are more, a twentieth is enough to choose by and to calibrate on.
-_MANY_ROWS = 5_000
-# Tokens that encoders read in the minutes that there are: MiniLM reads about 1,500 a second on two cores.
-_ENCODER_TOKENS = 600_000
-# Rows times tokens that an encoder is trained on in about a minute.
-_TRAINED_TOKENS = 40_000
-# A language model's price grows with labels, tokens of a row and test rows; beyond these it takes hours, not minutes.
-_MODEL_LABELS, _MODEL_TOKENS, _MODEL_TEST_ROWS, _MODEL_ROWS = 40, 120, 1_000, 10_000
+_MINUTES = 10
 # Rows that character n-grams learn from in minutes.
 _MOST_ROWS = 50_000
-# Encoders read 256 tokens, and the count of tokens is rough.
-_READ_WHOLE = 150
+# Of more rows a twentieth is enough to choose by, and to fit probabilities on.
+_MANY_ROWS = 5_000
+_FEW_SHARE = 0.05
 _WORDS = ("majority", "sgd-ngrams", "sgd-chars")
+# Tokens that are read by so many heads on MiniLM, each by itself, in about ten minutes.
+_HEADS = ((360_000, 5), (900_000, 2), (1_800_000, 1))
+# The heads that stand in for all, the more useful one first.
+_FEW_HEADS = ("minilm-logreg", "minilm-nearest-name")
+# Tokens that MiniLM learns all its weights from in two minutes.
+_TRAINED_TOKENS = 30_000
+# What an untuned language model answers in some minutes: rows of dev and test, labels, tokens of a row.
+_MODEL_ROWS, _MODEL_LABELS, _MODEL_TOKENS = 1_000, 40, 150
+# Encoders read 256 tokens; that many as they are counted here are certainly fewer.
+_READ_WHOLE = 150
 
 
 def propose(found: Findings, by_row: bool = False) -> Tables:
@@ -42,92 +46,73 @@ def propose(found: Findings, by_row: bool = False) -> Tables:
         Whether rows bring their own choices.
     """
     n_used = min(found.n_rows, _MOST_ROWS)
-    n_test = found.n_test or round(n_used * _SHARES["test"])
-    tokens = max(found.n_tokens, 1)
-    english = not found.languages or is_english(dict(found.languages))
-    with_encoder = english and (n_used + n_test) * tokens <= _ENCODER_TOKENS
-    with_model = english and not by_row and _model_fits(found, n_test)
-    tables: Tables = {"": [], "data": [], "splits": [], "model": [], "gepa": [], "sft": [], "grpo": []}
-    tables |= {"baselines": [], "models": [], "compare": [], "export": []}
-    if found.n_rows > _MOST_ROWS:
-        tables["data"].append(Line("max_rows", _MOST_ROWS, f"of {found.n_rows}, so that it takes minutes; 0 takes all"))
-    if found.n_rows > _MANY_ROWS:
+    shares = asdict(SplitTable())
+    tables: Tables = {
+        name: [] for name in ("", "data", "splits", "model", "baselines", "models", "compare", "demo", "export")
+    }
+    if n_used < found.n_rows:
+        tables["data"].append(Line("max_rows", n_used, f"of {found.n_rows}, so that it takes minutes; 0 takes all"))
+    if n_used > _MANY_ROWS:
+        shares |= {"dev": _FEW_SHARE, "calib": _FEW_SHARE}
         tables["splits"] += [
-            Line("dev", 0.05, "enough of so many rows to choose by"),
-            Line("calib", 0.05, "and to fit probabilities on"),
+            Line("dev", _FEW_SHARE, "enough of so many rows to choose by"),
+            Line("calib", _FEW_SHARE, "and to fit probabilities on"),
         ]
+        tables["compare"].append(Line("seeds", 1, "more say how much chance there is, and cost a training each"))
     if found.longest > _READ_WHOLE:
-        tables["model"].append(
-            Line("long_rows", "head_tail", f"the longest text has about {found.longest} tokens; encoders read 256")
-        )
-    if by_row:
-        of_choices = ["chance", "minilm-nearest-choice", "pair-logreg"]
-        tables["baselines"].append(Line("names", of_choices, "rows bring their own choices"))
-    elif names := _baselines(found, n_used, tokens, english, with_encoder):
-        tables["baselines"].append(names)
-    if with_model or by_row:
-        tables["gepa"].append(Line("max_metric_calls", 1200, "rows scored while instructions are tried"))
-        tables["sft"].append(Line("steps", 50, "of 16 rows"))
-        tables["grpo"].append(Line("steps", 50, "of 16 rows"))
-        tables["models"].append(
-            Line("candidates", ["untuned", "prior", "sft"], "tunings of the model, each from the untuned one")
-        )
-    else:
-        why = _why_no_model(found, n_test, english)
-        tables[""].append(Line("stages", [], f"no tuning of a language model: {why}"))
+        why = f"the longest text has about {found.longest} tokens; encoders read 256"
+        tables["model"].append(Line("long_rows", "head_tail", why))
+    n_test = found.n_test or round(n_used * shares["test"])
+    tables["baselines"] += _baselines(found, n_used, n_test, by_row)
+    if reason := _against_model(found, round(n_used * shares["dev"]) + n_test, by_row):
+        tables[""].append(Line("stages", [], f"no language model is tuned: {reason}"))
         tables["export"].append(Line("candidate", "ship", "what the comparison says to ship"))
-    if found.n_rows > _MANY_ROWS:
-        tables["compare"].append(
-            Line("seeds", 1, "more seeds say how much chance there is, at the price of a training each")
+    else:
+        tables["models"].append(
+            Line("candidates", ["untuned", "prior", "sft"], "tunings of the model, beside the run's own")
         )
-    if not with_encoder and not by_row:
-        tables["compare"] += _of_words(found)
+    tables["demo"].append(Line("minutes", _MINUTES, "what `make demo` may take; `make compare` adds the rest"))
     return tables
 
 
-def _baselines(found: Findings, n_used: int, tokens: int, english: bool, with_encoder: bool) -> Line | None:
+def _baselines(found: Findings, n_used: int, n_test: int, by_row: bool) -> list[Line]:
     """The names of baselines, where they differ from the default."""
-    if not english:
-        named = ", ".join(found.languages) or "unknown"
-        return Line("names", list(_WORDS), f"language: {named}; the shipped MiniLM reads English, characters carry any")
-    if not with_encoder:
-        return Line(
-            "names",
-            list(_WORDS),
-            f"MiniLM would read {(n_used + found.n_test) * tokens:,} tokens: too long for a first look",
-        )
-    names = [name for name in BaselineTable.names if not (found.numbered and name == "minilm-nearest-name")]
-    if n_used * tokens <= _TRAINED_TOKENS:
+    if by_row:
+        return [_names(["chance", "minilm-nearest-choice", "pair-logreg"], "rows bring their own choices")]
+    if not _reads(found):
+        languages = ", ".join(found.languages)
+        return [_names(_WORDS, f"language: {languages}; the shipped MiniLM reads English, characters carry any")]
+    n_read = (n_used + n_test) * max(found.n_tokens, 1)
+    n_heads = next((heads for most, heads in _HEADS if n_read <= most), 0)
+    names = list(BaselineTable.names) if n_heads == _HEADS[0][1] else [*_WORDS, *_FEW_HEADS[:n_heads]]
+    why = f"MiniLM would read {n_read:,} tokens for each head on it" if names != list(BaselineTable.names) else ""
+    if n_used * found.n_tokens <= _TRAINED_TOKENS:
         names.append("encoder-ce")
-    if names == list(BaselineTable.names):
-        return None
-    why = (
-        "labels are numbers, whose names say nothing"
-        if found.numbered
-        else "few rows: an encoder is trained within a minute"
-    )
-    return Line("names", names, why)
+        why = "so few rows that an encoder learns from them within two minutes"
+    if found.numbered and "minilm-nearest-name" in names:
+        names.remove("minilm-nearest-name")
+        why = "labels are numbers: their names say nothing"
+    return [_names(names, why)] if why else []
 
 
-def _of_words(found: Findings) -> list[Line]:
-    """What the comparison draws and doubts by, where nothing of the default stands in it but n-grams."""
-    return [Line("curves", ["sgd-ngrams", "sgd-chars"]), Line("noise", ["sgd-ngrams", "sgd-chars"])]
+def _names(names: Sequence[str], why: str) -> Line:
+    return Line("names", list(names), why)
 
 
-def _model_fits(found: Findings, n_test: int) -> bool:
-    small = len(found.counts) <= _MODEL_LABELS and n_test <= _MODEL_TEST_ROWS and found.n_rows <= _MODEL_ROWS
-    return small and found.n_tokens <= _MODEL_TOKENS and not found.numbered
+def _reads(found: Findings) -> bool:
+    """Whether the shipped models read the language of the rows, as far as it is known."""
+    return not found.languages or is_english(found.languages)
 
 
-def _why_no_model(found: Findings, n_test: int, english: bool) -> str:
-    """The first reason, with what would have to be otherwise."""
-    limits: Mapping[str, Any] = {
-        "the shipped one reads English": not english,
-        f"{len(found.counts)} labels": len(found.counts) > _MODEL_LABELS,
-        f"{n_test} test rows": n_test > _MODEL_TEST_ROWS,
-        f"{found.n_rows} rows": found.n_rows > _MODEL_ROWS,
-        f"{found.n_tokens} tokens a text": found.n_tokens > _MODEL_TOKENS,
-        "labels that are numbers": found.numbered,
-    }
-    said = next((reason for reason, holds in limits.items() if holds), "")
-    return said if not english else f"{said} would take it long on two cores" if "numbers" not in said else said
+def _against_model(found: Findings, n_scored: int, by_row: bool) -> str:
+    """What speaks against a language model on two cores; nothing where it answers within minutes."""
+    if not _reads(found):
+        return "the shipped one reads English"
+    if found.numbered and not by_row:
+        return "labels are numbers, which say nothing to it; name them and take this line out"
+    limits = [
+        (n_scored, _MODEL_ROWS, "rows of dev and test"),
+        (0 if by_row else len(found.counts), _MODEL_LABELS, "labels"),
+        (found.n_tokens, _MODEL_TOKENS, "tokens a text"),
+    ]
+    return "; ".join(f"{n} {what} take it longer than minutes on two cores" for n, most, what in limits if n > most)

@@ -19,8 +19,8 @@ from labelwright.data.sources import parted_by, parts_of, split_of, split_word
 from labelwright.errors import DataError
 from workbench.new.columns import Column, Roles, describe, find_roles, same_thing
 from workbench.new.dialect import Ask, find_dialect, find_encoding
+from workbench.recipe.files import source_parts
 from workbench.recipe.recipe import DataTable
-from workbench.recipe.rows import source_parts
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # Of a split's rows; where fewer have text and label it was given without answers.
@@ -89,7 +89,7 @@ def find_source(named: Named, ask: Ask | None = None) -> Found:
         table = replace(table, test_path=named.test, test_split="")
     elif table.path and not table.test_split:
         table = _with_sibling(table, remarks)
-    return Found(_with_id(table), roles, remarks)
+    return Found(_shared(table, rows, remarks), roles, remarks)
 
 
 def _begin(named: Named, remarks: list[str], ask: Ask | None) -> DataTable:
@@ -227,18 +227,18 @@ def _with_sibling(table: DataTable, remarks: list[str]) -> DataTable:
     return table
 
 
-def _with_id(table: DataTable) -> DataTable:
-    """Without a column of ids that the test file does not have, or has again."""
-    if not (table.id and table.test_path):
+def _shared(table: DataTable, rows: Mapping[str, Sequence[Row]], remarks: list[str]) -> DataTable:
+    """Without a column of ids or groups that the test rows do not have, and without ids that they have twice."""
+    if table.test_path:
+        read = [row for part in parts_of(table.test_path, table.dialect) for row in part.scan()]
+        test = [row.record for row in read if isinstance(row, Row)]
+    else:
+        test = [row.record for row in rows.get(table.test_split, ())]
+    if not test:
         return table
-    try:
-        ids = [
-            str(row.record[table.id])
-            for path in (table.path, table.test_path)
-            for part in parts_of(path, table.dialect)
-            for row in part.scan()
-            if isinstance(row, Row)
-        ]
-    except (KeyError, DataError):
-        return replace(table, id="")
-    return table if len(ids) == len(set(ids)) else replace(table, id="")
+    known = set.intersection(*(set(record) for record in test))
+    if table.group and table.group not in known:
+        remarks.append(f"test rows have no column {table.group!r}, so rows are not grouped by it")
+        table = replace(table, group="")
+    is_unique = table.id in known and len({str(record[table.id]) for record in test}) == len(test)
+    return table if is_unique else replace(table, id="")

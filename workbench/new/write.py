@@ -11,7 +11,7 @@ from pathlib import Path
 from labelwright.data.records import listed
 from labelwright.data.sources import split_of
 from labelwright.data.task import Example
-from labelwright.errors import DataError, RecipeError
+from labelwright.errors import DataError, LabelwrightError, RecipeError
 from labelwright.files import write_text
 from labelwright.plain_text import printable_line, shell_word
 from workbench.new.dialect import Ask
@@ -21,9 +21,10 @@ from workbench.new.source import Found, Named, find_source, kind_of_name
 from workbench.new.text import Line, recipe_text
 from workbench.progress import Display
 from workbench.recipe.faults import name_fault
+from workbench.recipe.files import read_files
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import DataTable, LeftOut
-from workbench.recipe.rows import load_rows, make_splits, read_files, read_rows, split_remarks
+from workbench.recipe.rows import load_rows, make_splits, read_rows, split_remarks
 from workbench.recipe.splits import SIDES
 from workbench.run.folder import RUNS
 
@@ -89,10 +90,14 @@ def new_recipe(named: Named, force: bool, display: Display, ask: Ask | None = No
     tables["data"] = [*_data_lines(table, why), *tables["data"]]
     tables = {**tables, "task": [_question(found)]}
     order = ["", "data", "splits", "task", *(one for one in tables if one not in ("", "data", "splits", "task"))]
-    head = [f"{seen.n_rows} rows of {named.data}. `make demo RECIPE={target}` runs this recipe.", *_lead(seen)]
+    head = [
+        f"{seen.n_rows} rows of {named.data}. `make demo RECIPE={target}` runs this recipe.",
+        "Only what differs from the defaults stands here; docs/recipe.md has every setting with its default.",
+    ]
     text = recipe_text(head, {one: tables[one] for one in order})
-    remarks = _tried(text, name)
-    for line in [*found.remarks, *(sentences(seen, table.test_source) if not by_row else []), *remarks]:
+    for line in [*found.remarks, *(sentences(seen, table.test_source) if not by_row else [])]:
+        display.say(f"  {line}")
+    for line in _tried(text, target):
         display.say(f"  {line}")
     target.parent.mkdir(parents=True, exist_ok=True)
     if seen.conflicting and not by_row:
@@ -168,18 +173,18 @@ def _question(found: Found) -> Line:
     return Line("instructions", what, "say in your own words what is asked; tuning begins here")
 
 
-def _lead(seen: Findings) -> list[str]:
-    return ["Only what differs from the defaults stands here; README.md says where the others are."]
-
-
-def _tried(text: str, name: str) -> list[str]:
+def _tried(text: str, target: Path) -> list[str]:
     """What an ordinary run says of the rows. Raises what it would raise, before anything is written."""
     with tempfile.TemporaryDirectory(prefix="labelwright-") as folder:
-        path = Path(folder) / f"{name}.toml"
+        path = Path(folder) / target.name
         path.write_text(text, encoding="utf-8")
-        recipe = read_recipe(path)
-        rows = read_rows(recipe)
-        splits = make_splits(rows, recipe.splits, recipe.seed)
+        try:
+            recipe = read_recipe(path)
+            rows = read_rows(recipe)
+            splits = make_splits(rows, recipe.splits, recipe.seed)
+        except LabelwrightError as error:
+            said = str(error).replace(str(path), str(target))
+            raise DataError(f"no recipe can be written that would run: {said}") from error
     sides = ", ".join(f"{side} {len(getattr(splits, side))}" for side in SIDES)
     return [*rows.remarks, *split_remarks(splits, recipe.splits), f"rows by split: {sides}"]
 
@@ -207,7 +212,10 @@ def ask_on_terminal(question: str, answers: Sequence[str]) -> str:
     for number, answer in enumerate(answers, start=1):
         print(f"  {number}  {printable_line(answer)}")
     while True:
-        said = input(f"1 to {len(answers)} [1]: ").strip()
+        try:
+            said = input(f"1 to {len(answers)} [1]: ").strip()
+        except EOFError:
+            said = ""
         if not said:
             return answers[0]
         if said.isdecimal() and 1 <= int(said) <= len(answers):

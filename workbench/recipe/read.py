@@ -90,12 +90,12 @@ def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
 def _with_fitting_defaults(recipe: Recipe, written: Mapping[str, Any]) -> Recipe:
     """Of the curves and the noise that nobody asked for, what the recipe's candidates can give."""
     names = [*recipe.baselines.names, *recipe.models.candidates, *own_candidates(recipe)]
-    fitting = {
-        key: tuple(name for name in getattr(recipe.compare, key) if name in names)
-        for key in ("curves", "noise")
-        if key not in written
-    }
-    return replace(recipe, compare=replace(recipe.compare, **fitting))
+    compare = recipe.compare
+    if "curves" not in written:
+        compare = replace(compare, curves=tuple(name for name in compare.curves if name in names))
+    if "noise" not in written:
+        compare = replace(compare, noise=tuple(name for name in compare.noise if name in recipe.baselines.names))
+    return replace(recipe, compare=compare)
 
 
 @dataclass(frozen=True)
