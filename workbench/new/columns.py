@@ -27,6 +27,8 @@ _MOST_LABELS = 2000
 # A text is longer than a word; a label is not.
 _LONG_LABEL = 60
 _SHOWN = 6
+# Of a column's cells: where fewer differ, they are no texts.
+_LEAST_DISTINCT = 0.2
 # How far apart two columns' scores must be for the better one to be taken unasked.
 _CLOSE = 0.5
 
@@ -111,15 +113,17 @@ def find_roles(columns: Mapping[str, Column], given: Mapping[str, str]) -> Roles
     if label and not choices and (fault := _no_label(columns[label])):
         raise DataError(f"column {label!r} cannot be the label: {fault}")
     if not text:
-        text, others["text"] = _best({n: _text_score(c) for n, c in free.items() if n not in taken and not _no_text(c)})
+        fits = {n: _text_score(c) for n, c in free.items() if n not in taken and not _no_text(c) and not _repeats(c)}
+        text = _best(fits)[0]
+        others["text"] = tuple(name for name in fits if name != text and _is_prose(free[name]))
         if not text:
             raise DataError(f"no column holds texts; found {_told(columns)}; name it with TEXT=")
         taken.add(text)
     if not label:
         rest = {name: one for name, one in free.items() if name not in taken}
-        fits = {n: _label_score(c, n == list(columns)[-1]) for n, c in rest.items() if choices or not _no_label(c)}
-        fits = {name: score for name, score in fits.items() if score > 0}
-        label, others["label"] = _best(fits)
+        likely = {n: _label_score(c, n == list(columns)[-1]) for n, c in rest.items() if choices or not _no_label(c)}
+        likely = {name: score for name, score in likely.items() if score > 0}
+        label, others["label"] = _best(likely)
         if not label:
             raise DataError(
                 f"no column holds labels, which come again in other rows; found {_told(rest)}; name it with LABEL="
@@ -223,6 +227,14 @@ def _no_label(column: Column) -> str:
     if column.kind == "fraction" and column.n_distinct > 20:
         return f"it holds measurements ({column.n_distinct} different numbers)"
     return ""
+
+
+def _repeats(column: Column) -> bool:
+    return column.share_distinct <= _LEAST_DISTINCT
+
+
+def _is_prose(column: Column) -> bool:
+    return column.n_words >= 3 and column.share_distinct >= 0.5
 
 
 def _text_score(column: Column) -> float:

@@ -146,13 +146,20 @@ def sentences(found: Findings, given_test: str = "") -> list[str]:
 
 
 def conflicts_csv(rows: Sequence[Example], found: Findings) -> str:
-    """All rows whose text has several labels, one text after the other, to be mended by hand."""
+    """All rows whose text has several labels, one text after the other, to be mended by hand.
+
+    What a spreadsheet would take for a formula has an apostrophe before it, as spreadsheets themselves mark texts.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["text_number", "row", "text", "label"])
     for number, same in enumerate(found.conflicting, start=1):
-        writer.writerows([number, rows[i].id, rows[i].text, rows[i].label] for i in same)
+        writer.writerows([number, *map(_plain, (rows[i].id, rows[i].text, rows[i].label))] for i in same)
     return out.getvalue()
+
+
+def _plain(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _labels(found: Findings) -> str:

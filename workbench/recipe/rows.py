@@ -117,7 +117,8 @@ def _without_conflicts(rows: list[Example], table: DataTable, remarks: list[str]
     if not conflicting:
         return rows
     out = {i for same in conflicting for i in same}
-    remarks.append(f"{len(out)} rows of {table.source} are left out: {len(conflicting)} texts have several labels")
+    n = len(conflicting)
+    remarks.append(f"{len(out)} rows of {table.source} are left out: texts with several labels, {n} of them")
     return [row for i, row in enumerate(rows) if i not in out]
 
 
@@ -130,7 +131,7 @@ def _without_rare(
     counts = Counter(row.label for row in rows)
     rare = sorted({row.label for row in (*rows, *test) if counts[row.label] < least_rows})
     if rare:
-        remarks.append(f"rows of {len(rare)} labels are left out, too few to learn: {listed(map(repr, rare), 8)}")
+        remarks.append(f"rows of labels with too few rows to learn are left out: {listed(map(repr, rare), 8)}")
     return [row for row in rows if row.label not in rare], [row for row in test if row.label not in rare]
 
 
