@@ -9,60 +9,27 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from labelwright.data.choice_cells import choices_cell
-from labelwright.data.formats.arrow_rows import Unusable
-from labelwright.data.records import is_empty, listed
+from labelwright.data.records import listed
 from labelwright.data.sources import split_word
 from labelwright.errors import DataError
+from workbench.new.cells import Column
 
 # What columns are called, by what they are for.
 _NAMES: Mapping[str, list[str]] = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
 _MOST_LABELS = 2000
 # A text is longer than a word; a label is not.
 _LONG_LABEL = 60
+_LABEL_WORDS = 4
 _SHOWN = 6
 # Of a column's cells: where fewer differ, they are no texts.
 _LEAST_DISTINCT = 0.2
 # How far apart two columns' scores must be for the better one to be taken unasked.
 _CLOSE = 0.5
-
-
-@dataclass(frozen=True)
-class Column:
-    """What the cells of one column are like.
-
-    Attributes
-    ----------
-    n_filled, n_distinct : int
-        Cells that hold something, and how many of them differ.
-    n_words, n_characters : float
-        Of a cell, on average.
-    kind : "text", "number", "fraction", "truth", "list" or "other"
-        What most cells are; a fraction is a number that is not whole.
-    n_dates : int
-        Cells that read like dates, times or addresses of the web.
-    """
-
-    name: str
-    n_rows: int
-    n_filled: int
-    n_distinct: int
-    n_words: float
-    n_characters: float
-    kind: str
-    n_dates: int = 0
-    values: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
-
-    @property
-    def share_distinct(self) -> float:
-        """Of the filled cells, in [0, 1]."""
-        return self.n_distinct / max(self.n_filled, 1)
 
 
 @dataclass(frozen=True)
@@ -76,12 +43,6 @@ class Roles:
     split: str = ""
     choices: str = ""
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def describe(records: Sequence[Mapping[str, Any]]) -> dict[str, Column]:
-    """Every column that any row has, in the order in which they come."""
-    names = dict.fromkeys(name for record in records for name in record)
-    return {name: _describe(name, records) for name in names}
 
 
 def find_roles(columns: Mapping[str, Column], given: Mapping[str, str]) -> Roles:
@@ -121,23 +82,21 @@ def find_roles(columns: Mapping[str, Column], given: Mapping[str, str]) -> Roles
         taken.add(text)
     if not label:
         rest = {name: one for name, one in free.items() if name not in taken}
-        likely = {n: _label_score(c, n == list(columns)[-1]) for n, c in rest.items() if choices or not _no_label(c)}
+        likely = {
+            n: _label_score(c, n == list(columns)[-1])
+            for n, c in rest.items()
+            if choices or not (_no_label(c) or _reads_like_text(c))
+        }
         likely = {name: score for name, score in likely.items() if score > 0}
         label, others["label"] = _best(likely)
         if not label:
             raise DataError(
-                f"no column holds labels, which come again in other rows; found {_told(rest)}; name it with LABEL="
+                f"no column holds labels, which come again in other rows; found {_told(columns)}; name it with LABEL="
             )
     left = {name: one for name, one in free.items() if name not in (text, label)}
     group = given.get("group") or next((n for n, c in left.items() if _says_group(c, columns[label])), "")
     id = given.get("id") or next((n for n, c in left.items() if n != group and _says_id(c)), "")
     return Roles(text, label, group, id, split, choices, {role: names for role, names in others.items() if names})
-
-
-def same_thing(records: Sequence[Mapping[str, Any]], one: str, other: str) -> bool:
-    """Whether two columns say the same of every row, each in its way: a class's number and its name."""
-    pairs = {(str(row.get(one)), str(row.get(other))) for row in records}
-    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
 def header_is_a_row(columns: Mapping[str, Column]) -> bool:
@@ -155,47 +114,6 @@ def header_is_a_row(columns: Mapping[str, Column]) -> bool:
     return bool(again or sentences or len(numbers) == len(columns))
 
 
-def _describe(name: str, records: Sequence[Mapping[str, Any]]) -> Column:
-    cells = [record.get(name) for record in records]
-    filled = [one for one in cells if not is_empty(one)]
-    kinds = Counter(map(_kind, filled))
-    written = [str(one).strip() for one in filled]
-    values = Counter(written)
-    n = max(len(filled), 1)
-    n_words = sum(_n_words(one) for one in written) / n
-    n_dates = sum(bool(re.fullmatch(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ].*)?|https?://\S+", one)) for one in written)
-    kind = kinds.most_common(1)[0][0] if kinds else "other"
-    # One fraction among whole numbers makes all of them measurements.
-    kind = "fraction" if kind == "number" and kinds["fraction"] else kind
-    n_characters = sum(map(len, written)) / n
-    return Column(name, len(records), len(filled), len(values), n_words, n_characters, kind, n_dates, values)
-
-
-def _kind(cell: Any) -> str:
-    if isinstance(cell, bool):
-        return "truth"
-    if isinstance(cell, int):
-        return "number"
-    if isinstance(cell, float):
-        return "number" if cell.is_integer() else "fraction"
-    if isinstance(cell, Unusable):
-        return "number"
-    if isinstance(cell, list | tuple | dict | set) or hasattr(cell, "tolist"):
-        return "list"
-    if not isinstance(cell, str):
-        return "other"
-    plain = cell.strip()
-    if re.fullmatch(r"[+-]?\d{1,15}", plain):
-        return "number"
-    return "fraction" if re.fullmatch(r"[+-]?\d*[.,]\d+(e[+-]?\d+)?", plain, re.IGNORECASE) else "text"
-
-
-def _n_words(text: str) -> int:
-    """Words; signs of scripts that put no space between words count as one each."""
-    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in text)
-    return max(len(text.split()), wide)
-
-
 def _score_of_name(name: str, role: str) -> float:
     """1.5 to 2 for a name that is known, less further down the list; 1 for one that has a known word in it; else 0."""
     known = _NAMES[role]
@@ -209,7 +127,7 @@ def _score_of_name(name: str, role: str) -> float:
 
 def _no_text(column: Column) -> str:
     if column.kind in ("list", "other", "truth") or not column.n_filled:
-        return f"it holds {_holds(column)}"
+        return f"it holds {column.holds}"
     if column.kind in ("number", "fraction"):
         return "it holds numbers"
     return "it holds dates or addresses" if column.n_dates * 2 > column.n_filled else ""
@@ -217,7 +135,7 @@ def _no_text(column: Column) -> str:
 
 def _no_label(column: Column) -> str:
     if column.kind in ("list", "other") or not column.n_filled:
-        return f"it holds {_holds(column)}; a row has one label"
+        return f"it holds {column.holds}; a row has one label"
     if column.n_distinct < 2:
         return f"all its {column.n_filled} cells hold {next(iter(column.values))!r}; two labels are needed"
     if column.n_distinct * 2 > column.n_filled:
@@ -241,6 +159,11 @@ def _text_score(column: Column) -> float:
     score = min(column.n_words, 12) / 4 + column.share_distinct + 1.5 * _score_of_name(column.name, "text")
     is_code = column.n_words <= 1.05 and (_score_of_name(column.name, "id") or column.n_distinct == column.n_filled)
     return score - (4 if is_code and not _score_of_name(column.name, "text") else 0) - _emptiness(column)
+
+
+def _reads_like_text(column: Column) -> bool:
+    """Whether the values are sentences that happen to come again, which nobody would call a label unasked."""
+    return column.n_words > _LABEL_WORDS and column.n_distinct * 10 > column.n_filled
 
 
 def _label_score(column: Column, is_last: bool) -> float:
@@ -290,14 +213,6 @@ def _says_id(column: Column) -> bool:
     return unique and column.n_words <= 1.05 and _score_of_name(column.name, "id") > 0 and column.kind != "list"
 
 
-def _holds(column: Column) -> str:
-    if not column.n_filled:
-        return "nothing"
-    return {"list": "lists", "other": "values that are no text", "truth": "true and false"}.get(
-        column.kind, column.kind
-    )
-
-
 def _named(columns: Mapping[str, Column]) -> str:
     return listed([repr(name) for name in columns], 20)
 
@@ -306,7 +221,7 @@ def _told(columns: Mapping[str, Column]) -> str:
     """Columns with what is in them, for a refusal."""
     told = [
         f"{one.name!r} ({one.n_distinct} different values in {one.n_filled} rows"
-        + (f", {one.n_words:.0f} words each)" if one.n_words >= 2 else f", {one.kind})")
+        + (f", {one.n_words:.0f} words each)" if one.n_words >= 2 and one.kind == "text" else f", {one.holds})")
         for one in columns.values()
     ]
     return listed(told, _SHOWN) or "no other column"

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
+from unicodedata import normalize
 
 from labelwright.data.records import listed
 from labelwright.data.spelling import Source, label_key, reconcile
@@ -119,12 +120,14 @@ def sentences(found: Findings, given_test: str = "") -> list[str]:
     if found.n_groups:
         said.append(f"{found.n_groups} groups, none of which is parted by the splits")
     if found.n_near:
-        said.append(f"{found.n_near} rows say much the same as another one: they stay on its side of every split")
+        said.append(f"rows that say much the same as another one, and stay on its side of every split: {found.n_near}")
     if found.conflicting:
         n = sum(map(len, found.conflicting))
-        said.append(f"{len(found.conflicting)} texts have several labels ({n} rows)")
+        said.append(f"texts with several labels: {len(found.conflicting)}, in {n} rows")
     for labels in found.spellings[:_SHOWN]:
-        said.append(f"labels that differ only in how they are written: {listed(map(repr, labels))}")
+        # Two Unicode forms of a letter look the same.
+        show = repr if len({normalize("NFC", label) for label in labels}) == len(labels) else ascii
+        said.append(f"labels that differ only in how they are written: {listed(map(show, labels))}")
     if len(found.spellings) > _SHOWN:
         said.append(f"so do {len(found.spellings) - _SHOWN} more")
     if rare := found.rare:
@@ -132,12 +135,12 @@ def sentences(found: Findings, given_test: str = "") -> list[str]:
         lacking = sum(sides - found.families[label] for label in rare)
         named = listed((f"{label!r} ({found.families[label]})" for label in rare), _SHOWN)
         said.append(
-            f"{len(rare)} labels have fewer than {sides} independent rows, one a side: {named}; add {lacking} rows "
-            f"in all, or join these labels with others"
+            f"labels with fewer than {sides} independent rows, one a side: {named}; add {lacking} rows in all, or join "
+            f"these labels with others"
         )
     if found.untaught:
         named = listed((f"{label!r} ({n})" for label, n in found.untaught.items()), _SHOWN)
-        said.append(f"only {given_test} has rows of {len(found.untaught)} labels: {named}")
+        said.append(f"labels that only {given_test} has rows of: {named}")
     said.append(f"a text has about {found.n_tokens} tokens, the longest {found.longest}")
     if found.languages:
         named = ", ".join(f"{code} {share:.0%}" for code, share in found.languages.items())

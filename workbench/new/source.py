@@ -17,7 +17,8 @@ from labelwright.data.formats.packed import kind_of
 from labelwright.data.records import Fault, Row, is_empty, listed, refusal
 from labelwright.data.sources import parted_by, parts_of, split_of, split_word
 from labelwright.errors import DataError
-from workbench.new.columns import Column, Roles, describe, find_roles, same_thing
+from workbench.new.cells import Column, describe, one_hot, same_thing
+from workbench.new.columns import Roles, find_roles
 from workbench.new.dialect import Ask, find_dialect, find_encoding
 from workbench.recipe.files import source_parts
 from workbench.recipe.recipe import DataTable
@@ -144,6 +145,8 @@ def _roles(
     """The columns' roles; of several that fit, the one that a person says, or the best, the others named."""
     given = named.columns
     roles = find_roles(columns, given)
+    if not (named.label or columns[roles.label].kind == "text") and (fault := one_hot(records, columns)):
+        raise DataError(fault)
     for role in ("text", "label"):
         best = getattr(roles, role)
         others = [one for one in roles.others.get(role, ()) if one != roles.choices]

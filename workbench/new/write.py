@@ -127,7 +127,7 @@ def _mended(table: DataTable, seen: Findings, n_empty: int, conflicts: Path) -> 
     if n_empty:
         out.append("empty")
     if table.choices:
-        return replace(table, leave_out=tuple(out)), {"leave_out": f"{n_empty} rows have no text or no label"}
+        return replace(table, leave_out=tuple(out)), {"leave_out": f"rows without text or label: {n_empty}"}
     if seen.spellings:
         table = replace(table, similar_labels="merge")
         why["similar_labels"] = f'{listed(map(repr, seen.spellings[0]))} are one label; "keep" if they are not'
@@ -141,8 +141,8 @@ def _mended(table: DataTable, seen: Findings, n_empty: int, conflicts: Path) -> 
     if set(seen.untaught) - set(nobody[:1]) or any(n < least + 1 for n in seen.counts.values()):
         out.append("rare")
     kinds: dict[LeftOut, str] = {
-        "empty": f"{n_empty} rows have no text or no label",
-        "conflicting": f"{len(seen.conflicting)} texts have several labels: {conflicts}",
+        "empty": f"rows without text or label: {n_empty}",
+        "conflicting": f"texts with several labels: {len(seen.conflicting)}, all in {conflicts}",
         "rare": "labels of one row cannot be learnt and measured",
     }
     why["leave_out"] = "; ".join(kinds[one] for one in out)

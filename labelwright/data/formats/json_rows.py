@@ -50,6 +50,9 @@ def _rows(document: Any, source: str) -> Iterator[dict[str, Any]] | None:
         if len(lists) > 1:
             named = ", ".join(repr(key) for key, value in document.items() if value in lists)
             raise DataError(f"{source}: holds several lists of rows ({named}); write each to a file of its own")
+        objects = list(document.values())
+        if _are_objects(objects) and all(key.isdecimal() for key in document):  # rows by number
+            return iter(objects)
         if columns := _columns(document):
             return (dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True))
         return None  # one line of JSON lines is a document, too
@@ -65,6 +68,11 @@ def _are_objects(value: list[Any]) -> bool:
 def _columns(document: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Cells by column, of a document that is written by columns; nothing where it is not."""
     values = list(document.values())
+    if set(document) in ({"columns", "data"}, {"columns", "index", "data"}):  # a data frame's parts
+        try:
+            return {str(name): [row[i] for row in document["data"]] for i, name in enumerate(document["columns"])}
+        except (TypeError, LookupError):
+            return {}
     if values and all(isinstance(one, list) for one in values) and len({len(one) for one in values}) == 1:
         return dict(document)
     if len(values) > 1 and all(isinstance(one, dict) for one in values) and len({tuple(one) for one in values}) == 1:

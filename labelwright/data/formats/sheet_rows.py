@@ -43,6 +43,11 @@ def sheet_rows(path: Path, dialect: Dialect) -> Iterator[dict[str, Any]]:
         repeated = [name for name, n in Counter(names).items() if name and n > 1]
         if repeated:
             raise DataError(f"{path}: the header has the column {repeated[0]!r} twice; rename or drop one")
+        if width > 1 and sum(map(bool, names)) < 2:
+            raise DataError(
+                f"{path}: the first row, which names the columns, has one cell of {width} "
+                f"({next(filter(None, names))!r}); remove what stands above the names"
+            )
         header = names + [""] * (width - len(names))
     for row in rows:
         cells = [None if cell == "" else cell for cell in row] + [None] * (width - len(row))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from labelwright.errors import DataError
-from workbench.new.columns import Roles, describe, find_roles, header_is_a_row, same_thing
+from workbench.new.cells import describe
+from workbench.new.columns import Roles, find_roles, header_is_a_row
 
 N = 60
 
@@ -91,7 +92,8 @@ def test_groups_ids_and_splits() -> None:
     ("records", "given", "said"),
     [
         (rows(a=prose), {}, "no column holds labels"),
-        (rows(a=prose, b=lambda i: ["x", "y"]), {"label": "b"}, "it holds lists; a row has one label"),
+        (rows(a=prose, b=lambda i: ["x", "y"]), {"label": "b"}, "it holds lists or tables; a row has one label"),
+        (rows(a=prose, b=lambda i: f"this sentence comes twice {i // 2}"), {}, "no column holds labels"),
         (rows(a=prose, b=lambda i: "x"), {"label": "b"}, "all its 60 cells hold 'x'"),
         (rows(a=prose, b=lambda i: i / N), {"label": "b"}, "it has 60 different values in 60 rows"),
         (rows(a=prose, b=lambda i: i // 2 / 7), {"label": "b"}, "measurements"),
@@ -103,12 +105,6 @@ def test_columns_that_cannot_be(records: list[dict[str, Any]], given: dict[str, 
     with pytest.raises(DataError) as caught:
         roles(records, **given)
     assert said in str(caught.value)
-
-
-def test_a_number_and_its_name_say_the_same() -> None:
-    records = rows(label=lambda i: i % 3, label_text=lambda i: "xyz"[i % 3], other=lambda i: i % 2)
-    assert same_thing(records, "label", "label_text")
-    assert not same_thing(records, "label", "other")
 
 
 @pytest.mark.parametrize(

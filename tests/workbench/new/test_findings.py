@@ -34,7 +34,7 @@ def test_independent_rows_are_counted_by_label() -> None:
     assert found.rare[0] == "car"
     (said,) = (one for one in sentences(found) if "fewer than" in one)
     assert said.startswith(
-        "3 labels have fewer than 4 independent rows, one a side: 'car' (1), 'pool' (1) and 'hvac' (3)"
+        "labels with fewer than 4 independent rows, one a side: 'car' (1), 'pool' (1) and 'hvac' (3)"
     )
     assert "add 7 rows in all" in said
 
@@ -42,7 +42,7 @@ def test_independent_rows_are_counted_by_label() -> None:
 def test_labels_that_only_the_test_has() -> None:
     found = look(ROWS, examples(("x", "POOL"), ("y", "roof")))
     assert found.untaught == {"roof": 1}
-    assert "only the test has rows of 1 labels: 'roof' (1)" in sentences(found, "the test")
+    assert "labels that only the test has rows of: 'roof' (1)" in sentences(found, "the test")
 
 
 def test_tokens_are_counted_roughly_in_any_script() -> None:

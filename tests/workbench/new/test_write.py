@@ -331,7 +331,7 @@ def test_too_few_rows_say_which_labels_need_how_many(here: Path) -> None:
     console = Console(width=2000, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     with pytest.raises(DataError, match=r"no recipe can be written that would run: .*leave \w+ empty: add rows"):
         new_recipe(Named("d.csv"), False, Display(console))
-    assert "2 labels have fewer than 4 independent rows, one a side: 'a' (2) and 'b' (2); add 4 rows in all" in (
+    assert "labels with fewer than 4 independent rows, one a side: 'a' (2) and 'b' (2); add 4 rows in all" in (
         console.export_text()
     )
     assert not (here / "runs").exists()

@@ -21,6 +21,8 @@ ROWS = [{"text": "a", "label": 1}, {"text": "b", "label": 2}]
         json.dumps({"version": "1", "data": ROWS}),
         json.dumps({"text": ["a", "b"], "label": [1, 2]}),
         json.dumps({"text": {"0": "a", "1": "b"}, "label": {"0": 1, "1": 2}}),
+        json.dumps({"0": ROWS[0], "1": ROWS[1]}),
+        json.dumps({"columns": ["text", "label"], "index": [0, 1], "data": [["a", 1], ["b", 2]]}),
         "\n".join(map(json.dumps, ROWS)),
         "\ufeff" + json.dumps(ROWS),
     ],

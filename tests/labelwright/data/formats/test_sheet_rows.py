@@ -36,6 +36,12 @@ def test_without_a_header_columns_have_numbers(tmp_path: Path) -> None:
     assert rows == [{"1": "no heat", "2": 1}, {"1": "green pool", "2": 2}]
 
 
+def test_a_title_above_the_header_is_named(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "rows.xlsx", {"one": [["Report of 2025"], *TABLE]})
+    with pytest.raises(DataError, match=r"has one cell of 2 \('Report of 2025'\); remove what stands above the names"):
+        read_records(path)
+
+
 def test_what_is_no_workbook_is_refused(tmp_path: Path) -> None:
     (tmp_path / "rows.xlsx").write_text("text,label\n")
     with pytest.raises(DataError, match="not a workbook that can be read"):
