@@ -26,6 +26,8 @@ from workbench.new.columns import header_is_a_row
 # Bytes of a file that its encoding is guessed from.
 _LOOKED_AT_BYTES = 2**20
 _SAMPLE_ROWS = 200
+# Rows in which quotes that open no cells would have shown.
+_QUOTED_ROWS = 20_000
 # What spreadsheets and databases write besides Windows-1252.
 _ENCODINGS = [
     "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r", "iso8859_2",
@@ -124,7 +126,7 @@ def _quotes(path: Path, dialect: Dialect, remarks: list[str]) -> Dialect:
     unquoted = replace(dialect, quotes=False)
 
     def n_faults(tried: Dialect) -> int:
-        return sum(isinstance(row, Fault) for row in scan_records(path, tried))
+        return sum(isinstance(row, Fault) for row in islice(scan_records(path, tried), _QUOTED_ROWS))
 
     try:
         n_quoted = n_faults(dialect)

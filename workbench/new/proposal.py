@@ -25,6 +25,8 @@ _MOST_ROWS = 50_000
 _MANY_ROWS = 5_000
 _FEW_SHARE = 0.05
 _WORDS = ("majority", "sgd-ngrams", "sgd-chars")
+# What a first look compares: nothing learnt, words or characters, an encoder.
+_DEMO = ("majority", "sgd-ngrams", "sgd-chars", "minilm-logreg", "chance", "minilm-nearest-choice", "pair-logreg")
 # Tokens that are read by so many heads on MiniLM, each by itself, in about ten minutes.
 _HEADS = ((360_000, 5), (900_000, 2), (1_800_000, 1))
 # The heads that stand in for all, the more useful one first.
@@ -66,13 +68,22 @@ def propose(found: Findings, by_row: bool = False) -> Tables:
     tables["baselines"] += _baselines(found, n_used, n_test, by_row)
     if reason := _against_model(found, round(n_used * shares["dev"]) + n_test, by_row):
         tables[""].append(Line("stages", [], f"no language model is tuned: {reason}"))
-        tables["export"].append(Line("candidate", "ship", "what the comparison says to ship"))
     else:
         tables["models"].append(
             Line("candidates", ["untuned", "prior", "sft"], "tunings of the model, beside the run's own")
         )
-    tables["demo"].append(Line("minutes", _MINUTES, "what `make demo` may take; `make compare` adds the rest"))
+    stand_in = [name for name in _DEMO if name in _names_of(tables)]
+    tables["demo"] += [
+        Line("candidates", stand_in, "beside the run's own steps; `make compare` adds the rest"),
+        Line("minutes", _MINUTES, "a budget: what is not expected to fit is left out, by name"),
+    ]
+    tables["export"].append(Line("candidate", "ship", "what the comparison says to ship, language model or not"))
     return tables
+
+
+def _names_of(tables: Tables) -> Sequence[str]:
+    """The baselines that stand in the comparison."""
+    return next((line.value for line in tables["baselines"]), BaselineTable.names)
 
 
 def _baselines(found: Findings, n_used: int, n_test: int, by_row: bool) -> list[Line]:

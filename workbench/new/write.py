@@ -83,6 +83,7 @@ def new_recipe(named: Named, force: bool, display: Display, ask: Ask | None = No
     rows, test, n_empty = _read(found.table)
     if not rows:
         raise DataError(f"{named.data}: no row has both a text and a label")
+    display.say(f"looking at {len(rows) + len(test):,} rows …")
     seen = look(rows, test)
     table, why = _mended(found.table, seen, n_empty, conflicts)
     by_row = bool(table.choices)

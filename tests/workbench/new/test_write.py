@@ -28,6 +28,7 @@ from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import Rows, make_splits, read_rows
 from workbench.recipe.splits import SIDES
+from workbench.run.folder import RunFolder
 
 WORDS = {
     "billing": ["invoice", "refund", "charge", "card", "payment", "receipt"],
@@ -468,3 +469,4 @@ def test_what_is_written_runs_to_a_bundle(
     assert main(["demo", str(made.path)]) == 0
     (bundle,) = (here / "runs" / "d").glob("*/bundle/bundle.json")
     assert "sgd" in bundle.read_text(encoding="utf-8")
+    assert RunFolder(bundle.parents[1]).done_steps() == []
