@@ -74,7 +74,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
     predict = _command(commands, "predict", _predict, "label texts, from the command line, stdin or a file")
     predict.add_argument("texts", nargs="*", metavar="TEXT", help="texts to label; - reads one a line from stdin")
-    predict.add_argument("--input", metavar="FILE", help="rows to label: .jsonl, .csv or .parquet; - is JSONL on stdin")
+    predict.add_argument(
+        "--input", metavar="FILE", help="rows to label: JSON, CSV, Parquet or a workbook; - is JSONL on stdin"
+    )
     predict.add_argument("--output", metavar="FILE", help="where labelled rows go, as .jsonl (default: stdout)")
     predict.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
     predict.add_argument(
@@ -86,7 +88,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     predict.add_argument("--json", action="store_true", help="one JSON object a text, with every probability")
 
     evaluate = _command(commands, "evaluate", _evaluate, "measure on labelled rows, with the interval of each number")
-    evaluate.add_argument("--input", required=True, metavar="FILE", help="labelled rows: .jsonl, .csv or .parquet")
+    evaluate.add_argument(
+        "--input", required=True, metavar="FILE", help="labelled rows: JSON, CSV, Parquet or a workbook"
+    )
     evaluate.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
     evaluate.add_argument(
         "--label-column", default="label", metavar="NAME", help="column of the label (default: label)"

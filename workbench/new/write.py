@@ -76,8 +76,9 @@ def new_recipe(named: Named, force: bool, display: Display, ask: Ask | None = No
     if fault := name_fault(name):
         raise RecipeError(f"NAME={name}: {fault}")
     target, conflicts = RUNS / f"{name}.toml", RUNS / f"{name}-conflicts.csv"
-    if target.exists() and not force:
-        raise RecipeError(f"{target} is there already: give another NAME=, or FORCE=1 to write it anew")
+    taken = [str(path) for path in (target, conflicts) if path.exists()]
+    if taken and not force:
+        raise RecipeError(f"{listed(taken)} is there already: give another NAME=, or FORCE=1 to write it anew")
     display.say(f"reading {named.data} …")
     found = find_source(named, ask)
     rows, test, n_empty = _read(found.table)
@@ -112,13 +113,11 @@ def new_recipe(named: Named, force: bool, display: Display, ask: Ask | None = No
 def _read(table: DataTable) -> tuple[list[Example], list[Example], int]:
     """Rows to deal, test rows, and how many more have no text or no label."""
     table = replace(table, leave_out=("empty",))
-    remarks: list[str] = []
-    files = read_files(table, remarks)
-    n_empty = sum(int(remark.split()[0]) for remark in remarks)
+    files, n_empty = read_files(table)
     if table.choices:
         read = load_rows(table)
-        return [row for row in read if row.side is None], [row for row in read if row.side], n_empty
-    return files[table.source], files.get(table.test_source, []), n_empty
+        return [row for row in read if row.side is None], [row for row in read if row.side], sum(n_empty.values())
+    return files[table.source], files.get(table.test_source, []), sum(n_empty.values())
 
 
 def _mended(table: DataTable, seen: Findings, n_empty: int, conflicts: Path) -> tuple[DataTable, dict[str, str]]:
@@ -209,7 +208,7 @@ def _name_of(data: str) -> str:
 
 def ask_on_terminal(question: str, answers: Sequence[str]) -> str:
     """Ask a person which of several; Enter takes the first."""
-    print(question)
+    print(printable_line(question))
     for number, answer in enumerate(answers, start=1):
         print(f"  {number}  {printable_line(answer)}")
     while True:

@@ -4,25 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from labelwright.data.formats.arrow_rows import class_name
-from labelwright.data.records import Fault, Row, is_empty, listed
+from labelwright.data.records import Fault, Row, is_empty
 from labelwright.data.sources import Part, chosen, parted_by, parts_of
 from labelwright.data.task import Example, examples_from_rows
 from labelwright.errors import DataError, MissingExtraError
 from workbench.recipe.recipe import DataTable
 
 
-def read_files(table: DataTable, remarks: list[str]) -> dict[str, list[Example]]:
-    """The rows by where they come from: ``source``, and ``test_source`` where a test split is given."""
+class Files(NamedTuple):
+    """What was read, by where it comes from: the table's ``source``, and ``test_source`` where a test split is given.
+
+    Attributes
+    ----------
+    n_empty : dict of str to int
+        How many rows have no text or no label and are left out.
+    """
+
+    rows: dict[str, list[Example]]
+    n_empty: dict[str, int]
+
+
+def read_files(table: DataTable) -> Files:
+    """The rows of ``path`` or ``hub``, and of the test split where one is given.
+
+    Raises
+    ------
+    DataError
+        Rows that cannot be read or lack text or label, all in one message; splits that there are not.
+    """
     parts = source_parts(table)
     taught = [part for part in parts if not table.test_split or part.split != table.test_split]
-    files = {table.source: _of_parts(table, taught, remarks)}
+    of = {table.source: taught}
     if table.test_source:
         held = parts_of(table.test_path, table.dialect) if table.test_path else [p for p in parts if p not in taught]
-        files[table.test_source] = _of_parts(table, held, remarks)
-    return files
+        of[table.test_source] = held
+    read = {name: _examples(table, own) for name, own in of.items()}
+    return Files({name: rows for name, (rows, _) in read.items()}, {name: n for name, (_, n) in read.items()})
 
 
 def source_parts(table: DataTable, all_columns: bool = False) -> list[Part]:
@@ -43,8 +63,8 @@ def source_parts(table: DataTable, all_columns: bool = False) -> list[Part]:
     return chosen(parts, table.read_splits, table.path)
 
 
-def _of_parts(table: DataTable, parts: Sequence[Part], remarks: list[str]) -> list[Example]:
-    """Examples of the parts together. Without a column of ids, rows of a second file are numbered on."""
+def _examples(table: DataTable, parts: Sequence[Part]) -> tuple[list[Example], int]:
+    """Examples of the parts together, and how many rows are left out. Rows of a second file are numbered on."""
     columns = {role: getattr(table, role) or None for role in ("text", "label", "group", "id", "choices")}
     examples: list[Example] = []
     name, before, last, n_empty = "", 0, 0, 0
@@ -59,10 +79,7 @@ def _of_parts(table: DataTable, parts: Sequence[Part], remarks: list[str]) -> li
         if before and not table.id:
             read = [replace(row, id=str(before + int(row.id))) for row in read]
         examples += read
-    if n_empty:
-        where = listed(dict.fromkeys(part.name for part in parts), 3)
-        remarks.append(f"{n_empty} rows of {where} are left out: no text or no label")
-    return examples
+    return examples, n_empty
 
 
 def _is_empty(row: Row | Fault, table: DataTable) -> bool:
@@ -81,7 +98,10 @@ def _hub_parts(table: DataTable, all_columns: bool) -> list[Part]:
     try:
         loaded = datasets.load_dataset(table.hub, table.config or None, revision=table.revision or None)
     except Exception as error:  # what a hub can answer has no common base class
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        # Of a dataset with several configurations the next line names them.
+        which = [line for line in lines[1:] if "available configs" in line]
+        reason = " ".join([lines[0], *which])
         raise DataError(
             f"dataset {table.hub!r} cannot be read: {reason}; check the id, or download it and set path"
         ) from error

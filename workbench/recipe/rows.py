@@ -74,7 +74,8 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
     """
     source, given = table.source, table.test_source
     remarks: list[str] = []
-    files = read_files(table, remarks)
+    files, n_empty = read_files(table)
+    remarks += [f"{n} rows of {name} are left out: no text or no label" for name, n in n_empty.items() if n]
     if table.choices:
         files = {name: _in_scope(rows, table) for name, rows in files.items()}
         label_as = table.choice_label
@@ -107,7 +108,7 @@ def load_out_of_scope(table: DataTable) -> list[Example]:
     """Rows of the label that is none, of the test split where one is given; nothing where the recipe names none."""
     if not table.out_of_scope:
         return []
-    rows = read_files(table, [])[table.test_source or table.source]
+    rows = read_files(table).rows[table.test_source or table.source]
     return [row for row in rows if _is_out_of_scope(row.label, table)]
 
 

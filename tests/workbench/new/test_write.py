@@ -406,6 +406,17 @@ def test_a_recipe_that_is_there_is_not_replaced_unasked(here: Path) -> None:
     assert Made("d.csv", text="title", force=True).data.text == "title"
 
 
+def test_conflicts_that_somebody_may_be_mending_stay(here: Path) -> None:
+    messy(here)
+    made = Made("d.csv")
+    mended = here / "runs" / "d-conflicts.csv"
+    mended.write_text("half mended")
+    made.path.unlink()
+    with pytest.raises(RecipeError, match=r"runs/d-conflicts.csv is there already"):
+        Made("d.csv")
+    assert mended.read_text() == "half mended"
+
+
 def test_rows_that_cannot_be_read_are_all_named(here: Path) -> None:
     (here / "d.jsonl").write_text('{"text": "a", "label": "b"}\nno json\n{"text": "a", "label": "b"}\n{\n')
     with pytest.raises(DataError, match=r"d\.jsonl, line 2: not JSON .*; line 4: not JSON"):

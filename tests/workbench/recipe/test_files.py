@@ -62,6 +62,18 @@ def test_so_does_a_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Counter((row.side, row.text.split()[0]) for row in read) == {(None, "train"): 20, ("test", "test"): 4}
 
 
+def test_a_dataset_of_several_configurations_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    def refuse(*arguments: object, **settings: object) -> None:
+        raise ValueError("Config name is missing.\nPlease pick one among the available configs: ['de', 'en']\nExample")
+
+    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    with pytest.raises(DataError, match=r"Config name is missing. Please pick one .*\['de', 'en'\]; check") as error:
+        load_rows(DataTable(hub="owner/name"))
+    assert "\n" not in str(error.value)
+
+
 def test_out_of_scope_rows_are_those_of_the_test_split(tmp_path: Path) -> None:
     outside = [{"text": "what", "label": "none", "set": "test"}, {"text": "eh", "label": "none", "set": "train"}]
     path = write(tmp_path / "r.jsonl", [*rows(20, "train", set="train"), *rows(4, "test", set="test"), *outside])
