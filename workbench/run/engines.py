@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+from contextlib import suppress
 
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
@@ -39,4 +41,11 @@ class Engines:
         """Let the open engine go."""
         if self._engine is not None:
             self._engine = self._key = None
-            gc.collect()
+            give_back_memory()
+
+
+def give_back_memory() -> None:
+    """Collect what is held in cycles, and have the C library return what is free: glibc keeps it for later."""
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
