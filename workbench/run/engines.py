@@ -39,4 +39,12 @@ class Engines:
         """Let the open engine go."""
         if self._engine is not None:
             self._engine = self._key = None
-            gc.collect()
+            let_go()
+
+
+def let_go() -> None:
+    """Give back the memory of models that nothing holds any more but their own cycles, as trainers and modules have.
+
+    Python would see to it at some later time; the next model may need the room now.
+    """
+    gc.collect()
