@@ -24,8 +24,9 @@ from labelwright.engines.options.walk import Question, score_by_places
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.tokens import PromptTokens
 from labelwright.errors import ModelError
+from labelwright.models.folders import model_folder
 from labelwright.models.gguf import cached_gguf
-from labelwright.models.loading import load_tokenizer, model_folder, saved_merged
+from labelwright.models.loading import load_tokenizer, saved_merged
 from labelwright.models.weights import Weights
 from labelwright.prompt import Rendered, Template
 from labelwright.statistics.calibration import Calibration
