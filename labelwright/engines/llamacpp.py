@@ -109,8 +109,6 @@ class LlamaCppEngine:
         ``settings.dtype`` names the file's number format: "float32", "float16", "bfloat16" (as "auto") or "q8_0".
         """
         settings = settings or EngineSettings(backend="llamacpp")
-        if settings.dtype not in KIND_OF_DTYPE:
-            raise ModelError(f"dtype {settings.dtype!r}: expected one of {', '.join(map(repr, KIND_OF_DTYPE))}")
         if weights.base.endswith(".gguf"):
             raise ModelError(
                 f"{weights.base}: expected the Hugging Face folder it was made of, whose tokenizer is needed"
