@@ -243,6 +243,7 @@ if __name__ == "__main__":
     install(setattr)
     if os.environ.get("TRACKING") == "off":
         without_tracking(setattr)
+    without_plots(setattr)
     from workbench.cli import main
 
     sys.exit(main())

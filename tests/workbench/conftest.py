@@ -52,19 +52,20 @@ def demo_run(demo_folder: Path) -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A fresh folder with rows and a recipe, fakes installed, tracking off; the current folder."""
+    """A fresh folder with rows and a recipe, fakes installed, neither tracked nor drawn; the current folder."""
     workbench_fakes.write_workspace(tmp_path)
     monkeypatch.chdir(tmp_path)
     # MLflow writes the store that was set last into the environment.
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     workbench_fakes.install(monkeypatch.setattr)
     workbench_fakes.without_tracking(monkeypatch.setattr)
+    workbench_fakes.without_plots(monkeypatch.setattr)
     return tmp_path
 
 
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line over the fakes in a process of its own, in ``tmp_path``."""
+    """Run the command line over the fakes in a process of its own, in ``tmp_path``; it draws nothing."""
     workbench_fakes.write_workspace(tmp_path)
 
     def run(*arguments: str, kill: str = "", tracking: bool = False) -> subprocess.CompletedProcess[str]:
