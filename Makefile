@@ -28,8 +28,10 @@ export LABELWRIGHT_TEXT := $(value TEXT)
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 demo: $(READY) ## some minutes: a first table, prompt, weights, probabilities, leaderboard, bundle
 	@$(WORK) $(REDO) $(if $(value MINUTES),--minutes=$(call typed,MINUTES))
+# In the order in which they are found: doctests, which take moments, come last and fill up what the processes have left.
+# By number of tests, as xdist would have it, the files that take a minute for one test come last, and a core waits.
 test: $(READY) ## the tests, in as many processes as there are cores (four at most)
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 check: $(READY) ## lint, format and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 optimize: $(READY) ## tune the prompt (GEPA)

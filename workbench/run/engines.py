@@ -41,11 +41,15 @@ class Engines:
         """Let the open engine go."""
         if self._engine is not None:
             self._engine = self._key = None
-            give_back_memory()
+            let_go()
 
 
-def give_back_memory() -> None:
-    """Collect what is held in cycles, and have the C library return what is free: glibc keeps it for later."""
+def let_go() -> None:
+    """Give back the memory of models that nothing holds any more but their own cycles, as trainers and modules have.
+
+    Python would see to it at some later time; the next model may need the room now.
+    """
     gc.collect()
     with suppress(OSError, AttributeError):
+        # What is free goes back to the system: glibc would keep it for later.
         ctypes.CDLL(None).malloc_trim(0)

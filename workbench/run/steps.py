@@ -34,7 +34,7 @@ from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import evaluate
 from optimizers.stage import Stage, StageContext, Tracker
 from workbench.recipe.splits import split_digest
-from workbench.run.engines import Engines, give_back_memory
+from workbench.run.engines import Engines, let_go
 from workbench.run.folder import Clock, locked
 from workbench.run.identity import code_version, content_of, settings_content
 from workbench.run.usage import Load, forget_peak_memory, most, peak_memory_bytes
@@ -275,8 +275,7 @@ class Steps:
                 work.mkdir(exist_ok=True)
                 context = StageContext(work, tracker, self._engines, asked.seed, self._engines.close)
                 bundle = step.stage.run(before, asked.splits.for_tuning(), context)
-                # Trainers hold themselves in cycles; without this their weights would stay until a later collection.
-                give_back_memory()
+                let_go()
                 # A stage that looked at dev itself has said so in the report; the others are scored here, all alike.
                 if not bundle.report or (not _same_classifier(bundle, before) and bundle.report == before.report):
                     bundle = replace(bundle, report=self._dev_report(bundle, asked.splits))
