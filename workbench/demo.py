@@ -57,9 +57,12 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display, minutes: float
             budget = Budget(minutes or recipe.demo.minutes, clock)
             warn_of_test(work)
             _first_table(work, budget)
+            # Where nothing is tuned and a candidate is exported, nobody asks the untuned model, which may take long.
+            asks_model = bool(recipe.stages) or not recipe.export.candidate
             # The untuned model is step 1, whether done or not; comparison and export are the last two.
-            work.n_steps = max(len(work.folder.done_steps()), 1) + len(work.remaining_stages()) + 2
-            work.ensure_untuned()
+            work.n_steps = max(len(work.folder.done_steps()), int(asks_model)) + len(work.remaining_stages()) + 2
+            if asks_model:
+                work.ensure_untuned()
             work.finish_interrupted()
             work.make_again()
             expected = _expected_of_stages(work, budget)
