@@ -33,8 +33,10 @@ new: $(READY) ## a first recipe for your rows: make new DATA=tickets.csv [TEST= 
 	@$(PY) -m workbench new $(call typed,DATA) $(call option,TEST,test) $(call option,NAME,name) $(call option,LABEL,label) $(call option,GROUP,group) $(call option,CONFIG,config) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
 demo: $(READY) ## some minutes: a first table, prompt, weights, probabilities, leaderboard, bundle
 	@$(WORK) $(REDO) $(if $(value MINUTES),--minutes=$(call typed,MINUTES))
+# In the order in which they are found: doctests, which take moments, come last and fill up what the processes have left.
+# By number of tests, as xdist would have it, the files that take a minute for one test come last, and a core waits.
 test: $(READY) ## the tests, in as many processes as there are cores (four at most)
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 check: $(READY) ## lint, format and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 optimize: $(READY) ## tune the prompt (GEPA)

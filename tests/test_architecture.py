@@ -352,12 +352,8 @@ OF_SEVERAL_MODULES = {
     "tests/labelwright/bundle/test_no_code_runs.py": "a bundle is data",
     "tests/labelwright/engines/test_architectures.py": "transformers' causal architectures",
     "tests/labelwright/engines/test_conformance.py": "all engines and one reference",
-    "tests/labelwright/engines/test_predictor_engine.py": "predictors behind the protocol",
-    "tests/labelwright/engines/test_transformers_engine.py": "the in-process engine and its packed parts",
     "tests/optimizers/training/test_pipelines.py": "stages that train, one after another",
     "tests/workbench/compare/test_many_labels.py": "memory with many labels",
-    "tests/workbench/recipe/test_recipe_refusals.py": "bad recipes by the hundred",
-    "tests/workbench/report/test_report_html.py": "the page as a reader meets it",
     "tests/workbench/run/test_staleness.py": "when work is done again",
     "tests/workbench/test_cut_off.py": "kills before every renaming",
     "tests/workbench/test_dashboard.py": "MLflow's own UI",
@@ -365,7 +361,6 @@ OF_SEVERAL_MODULES = {
     "tests/workbench/test_what_is_measured_ships.py": "one calibration a candidate",
     "tests/workbench/test_who_sees_which_rows.py": "the four sides",
     "tests/workbench/tracking/test_tracking_failures.py": "stores that fail",
-    "tests/workbench/tracking/test_tracking_predictor.py": "MLflow models without a language model",
 }
 TEST_FILES = sorted(path for room in ROOMS for path in (ROOT / "tests" / room).rglob("test_*.py"))
 

@@ -40,22 +40,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from workbench.recipe.read import read_recipe
 
-    recipe = read_recipe(options.recipe, whole=options.verb != "dashboard")
-    from workbench import demo, verbs
-    from workbench.progress import Display
+    if options.verb in ("dashboard", "predict"):
+        recipe = read_recipe(options.recipe, whole=options.verb == "predict")
+        from workbench import verbs
+        from workbench.progress import Display
 
-    display = Display()
-    if options.verb == "dashboard":
-        verbs.dashboard(recipe, options.port, display)
-    elif options.verb == "predict":
-        verbs.predict(recipe, options.run, options.text, display)
-    elif options.verb in ("optimize", "train", "calibrate"):
-        verbs.tune(recipe, options.verb, options.run, options.force, display)
-    elif options.verb == "demo":
-        demo.demo(recipe, options.run, options.force, display, options.minutes)
-    else:
-        work = {"compare": verbs.compare, "export": verbs.export}[options.verb]
-        work(recipe, options.run, options.force, display, options.candidate)
+        if options.verb == "dashboard":
+            verbs.dashboard(recipe, options.port, Display())
+        else:
+            verbs.predict(recipe, options.run, options.text, Display())
+        return 0
+    read_recipe(options.recipe)  # before anything heavy is imported
+    from workbench.api import Run
+
+    given = {name: getattr(options, name) for name in ("force", "minutes", "candidate") if hasattr(options, name)}
+    getattr(Run(options.recipe, options.run), options.verb)(**given)
     return 0
 
 

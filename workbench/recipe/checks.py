@@ -13,7 +13,6 @@ import baselines
 from baselines.settings import read_settings
 from labelwright.data.formats.dialect import PLAIN
 from labelwright.data.task import LETTERS, Task
-from labelwright.engines.settings import BACKENDS
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.settings import shown
 from rewards import check_reward
@@ -74,16 +73,8 @@ def _task_faults(recipe: Recipe) -> Iterator[Fault]:
 
 
 def _model_faults(recipe: Recipe) -> Iterator[Fault]:
-    model = recipe.model
-    dtypes = BACKENDS[model.backend].dtypes
-    if dtypes and model.dtype not in dtypes:
-        yield "model", f"dtype = {shown(model.dtype)}: expected one of {', '.join(map(repr, dtypes))}"
-    if model.backend == "openai" and not model.url:
-        yield "model", 'backend = "openai" needs the server\'s url, such as url = "http://127.0.0.1:11434/v1"'
-    if model.backend == "openai" and model.long_rows != "refuse":
-        yield "model", 'backend = "openai" cannot count tokens: long_rows must be "refuse", the server decides'
-    if model.backend == "openai" and model.thinking_tokens:
-        yield "model", 'backend = "openai" renders its own prompts: thinking_tokens must be 0'
+    for fault in recipe.model.faults():
+        yield "model", fault
 
 
 def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
