@@ -17,7 +17,7 @@ from statistics import median
 from unicodedata import normalize
 
 from labelwright.data.records import listed
-from labelwright.data.spelling import Source, label_key, reconcile
+from labelwright.data.spelling import Source, label_key, reconcile, text_key
 from labelwright.data.task import Example, conflicting_rows
 from workbench.new.language import languages
 from workbench.recipe.dealing import families_of
@@ -46,6 +46,9 @@ class Findings:
         Labels that differ only in how they are written, together.
     untaught : mapping of str to int
         Test rows of labels that no other row has.
+    unlearnable : tuple of str
+        Labels with too few rows to be learnt and measured, without rows whose text has several labels, or that a test
+        split has as well.
     n_tokens, longest : int
         Of a text, roughly: the median and the most.
     languages : mapping of str to float
@@ -60,6 +63,7 @@ class Findings:
     conflicting: tuple[tuple[int, ...], ...] = ()
     spellings: tuple[tuple[str, ...], ...] = ()
     untaught: Mapping[str, int] = field(default_factory=dict)
+    unlearnable: tuple[str, ...] = ()
     n_tokens: int = 0
     longest: int = 0
     languages: Mapping[str, float] = field(default_factory=dict)
@@ -91,6 +95,10 @@ def look(rows: Sequence[Example], test: Sequence[Example] = ()) -> Findings:
     rows = [replace(row, label=merged[row.label]) for row in rows]
     counts = Counter(row.label for row in rows)
     families = families_of(rows)
+    conflicting = conflicting_rows(rows)
+    lost = {i for same in conflicting for i in same}
+    in_test = {text_key(row.text) for row in test}
+    left = Counter(row.label for i, row in enumerate(rows) if i not in lost and text_key(row.text) not in in_test)
     lengths = [n_tokens(row.text) for row in rows]
     return Findings(
         n_rows=len(rows),
@@ -99,9 +107,10 @@ def look(rows: Sequence[Example], test: Sequence[Example] = ()) -> Findings:
         families=Counter(label for family in families for label in {rows[i].label for i in family}),
         n_groups=len({row.group for row in rows} - {None}),
         n_near=len(rows) - len(families_of([replace(row, group=None) for row in rows])),
-        conflicting=tuple(map(tuple, conflicting_rows(rows))),
+        conflicting=tuple(map(tuple, conflicting)),
         spellings=tuple(tuple(labels) for labels in spelt.values() if len(labels) > 1),
         untaught=Counter(merged[row.label] for row in test if merged[row.label] not in counts),
+        unlearnable=tuple(label for label in counts if left[label] < (1 if test else 2)),
         n_tokens=round(median(lengths)) if lengths else 0,
         longest=max((*lengths, *(n_tokens(row.text) for row in test)), default=0),
         languages=languages([row.text for row in rows]),

@@ -66,8 +66,8 @@ def find_source(named: Named, ask: Ask | None = None) -> Found:
     remarks: list[str] = []
     table = _begin(named, remarks, ask)
     rows = _rows_by_split(table)
-    taught = [row for split, own in rows.items() if split_word(split, within=True) != "test" for row in own]
-    records = [row.record for row in taught or [row for own in rows.values() for row in own]]
+    known = [split for split in rows if split_word(split, within=True) in ("train", "validation")]
+    records = [row.record for split in known or rows for row in rows[split]]
     columns = describe(records)
     try:
         roles = _roles(named, columns, records, remarks, ask)
@@ -189,7 +189,7 @@ def _with_splits(table: DataTable, rows: Mapping[str, Sequence[Row]], has_test: 
     if not read:
         raise DataError(f"{table.source}: no split has texts with labels; found {listed(map(repr, splits))}")
     if left := [split for split in splits if split not in read]:
-        remarks.append(f"not read, for want of labels: the splits {listed(map(repr, left))}")
+        remarks.append(f"not read, for want of texts with labels or of a split's name: {listed(map(repr, left))}")
     tests = [split for split in read if split_word(split, within=True) == "test"]
     test = tests[0] if tests and len(read) > 1 and not has_test else ""
     if test:

@@ -32,6 +32,7 @@ from workbench.run.folder import RUNS
 _NO_LABEL = re.compile(r"(?i).*(none|no[_ -]|oos|out[_ -]?of[_ -]?(scope|domain)|unknown|undefined|other).*")
 # Columns whose name says what is asked; of others the question speaks of a label.
 _ASKED = re.compile(r"[^\W\d_]{3,}([ _-][^\W\d_]+)?")
+_SAYS_NOTHING = ("label", "labels", "class", "target", "output", "gold")
 _WHY = {
     "path": "",
     "hub": "a dataset's id; it is fetched once",
@@ -137,13 +138,12 @@ def _mended(table: DataTable, seen: Findings, n_empty: int, conflicts: Path) -> 
     if len(nobody) == 1:
         table = replace(table, out_of_scope=nobody[0])
         why["out_of_scope"] = "only test rows have it: rows that no label is right for"
-    least = 1 if table.test_source else 2
-    if set(seen.untaught) - set(nobody[:1]) or any(n < least + 1 for n in seen.counts.values()):
+    if set(seen.untaught) - set(nobody[:1]) or seen.unlearnable:
         out.append("rare")
     kinds: dict[LeftOut, str] = {
         "empty": f"rows without text or label: {n_empty}",
         "conflicting": f"texts with several labels: {len(seen.conflicting)}, all in {conflicts}",
-        "rare": "labels of one row cannot be learnt and measured",
+        "rare": "labels with too few rows to be learnt and measured",
     }
     why["leave_out"] = "; ".join(kinds[one] for one in out)
     return replace(table, leave_out=tuple(out)), why
@@ -161,14 +161,7 @@ def _data_lines(table: DataTable, why: dict[str, str]) -> list[Line]:
 
 def _question(found: Found) -> Line:
     asked = found.table.label.replace("_", " ").lower()
-    plain = _ASKED.fullmatch(found.table.label) and asked not in (
-        "label",
-        "labels",
-        "class",
-        "target",
-        "output",
-        "gold",
-    )
+    plain = _ASKED.fullmatch(found.table.label) and asked not in _SAYS_NOTHING
     what = "Answer the question." if found.table.choices else f"What is the {asked if plain else 'label'} of this text?"
     return Line("instructions", what, "say in your own words what is asked; tuning begins here")
 

@@ -39,6 +39,12 @@ def test_independent_rows_are_counted_by_label() -> None:
     assert "add 7 rows in all" in said
 
 
+def test_rows_that_will_be_left_out_teach_nothing() -> None:
+    rows = examples(("a", "x"), ("b", "x"), ("c", "y"), ("d", "y"), ("C", "z"), ("e", "z"), ("f", "z"))
+    assert look(rows).unlearnable == ("y",)
+    assert look(rows, examples(("A", "x"), ("b", "x"))).unlearnable == ("x",)
+
+
 def test_labels_that_only_the_test_has() -> None:
     found = look(ROWS, examples(("x", "POOL"), ("y", "roof")))
     assert found.untaught == {"roof": 1}

@@ -251,6 +251,7 @@ def test_an_official_test_split_is_kept_whole(here: Path) -> None:
 def test_a_test_file_without_labels_is_none(here: Path) -> None:
     write_csv(here / "train.csv", ["text", "label"], [list(row) for row in messages()])
     write_csv(here / "test.csv", ["text"], [[f"test: {text}"] for text, _ in messages(9)])
+    write_csv(here / "sample_submission.csv", ["id", "label"], [[i, "billing"] for i in range(90)])
     assert Made("train.csv").data.test_path == ""
     folder = Made(".", name="all")
     assert (folder.data.read_splits, folder.data.test_split) == (("train",), "")
@@ -285,7 +286,7 @@ def test_a_dataset_with_hidden_test_labels(monkeypatch: pytest.MonkeyPatch) -> N
     assert (made.path.name, made.data.hub, made.data.config) == ("tickets.toml", "owner/tickets", "en")
     assert (made.data.read_splits, made.data.test_split) == (("train", "validation"), "")
     assert {row.label for row in made.rows} == set(WORDS)
-    assert "not read, for want of labels: the splits 'test'" in made.said
+    assert "not read, for want of texts with labels or of a split's name: 'test'" in made.said
 
 
 # ----------------------------------------------------------------------------------------------- what is to be mended
