@@ -8,6 +8,7 @@ are parts: some rows, and the name of their split. Nothing is read before a part
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,10 @@ _SPLIT_WORD = re.compile(rf"(?<![a-z])({'|'.join(sorted(_SPLIT_NAMES, key=len, r
 _NO_ROWS = re.compile(r"(readme|license|licence|notice|dataset_infos?|dataset_dict|state|metadata|requirements)\..*")
 # Endings of files that are one text each: none at all, a number, and these.
 _TEXT = re.compile(r"|\.(txt|text|md|eml|\d+)")
+# Share of a folder's files that are texts in folders of their labels, where it is a folder of texts.
+_MOST_TEXTS = 0.8
+# Folders of texts that nobody has labelled.
+_UNLABELLED = re.compile(r"unsup(ervised)?|unlabell?ed", re.IGNORECASE)
 # The columns of a folder of texts.
 TEXT, LABEL, ID = "text", "label", "id"
 
@@ -177,7 +182,7 @@ def _told(path: Path, key: str) -> list[Any]:
         raise DataError(f"{path}: not as `datasets` writes it; save the dataset again") from error
 
 
-def _texts_by_folder(path: Path, files: Iterable[Path]) -> list[tuple[Path, str, list[Path]]]:
+def _texts_by_folder(path: Path, files: Sequence[Path]) -> list[tuple[Path, str, list[Path]]]:
     """Folders of texts with their splits and files; nothing where the folder is something else.
 
     Texts lie in the folder of their label, ``pos/1.txt``; above it there may be one for the split, ``train/pos/1.txt``.
@@ -191,16 +196,21 @@ def _texts_by_folder(path: Path, files: Iterable[Path]) -> list[tuple[Path, str,
         for folder, own in by_parent.items()
         if sum(bool(_TEXT.fullmatch(one.suffix.lower())) for one in own) * 2 > len(own)
     }
-    depths = {len(folder.relative_to(path).parts) for folder in labels}
-    if len(labels) < 2 or len(depths) != 1:
+    n_files = Counter(dict.fromkeys((1, 2), 0))
+    for folder, own in labels.items():
+        n_files[len(folder.relative_to(path).parts)] += len(own)
+    (depth, most), *_ = n_files.most_common()
+    labels = {folder: own for folder, own in labels.items() if len(folder.relative_to(path).parts) == depth}
+    # Beside thousands of texts lie lists and the like, which are none.
+    if len(labels) < 2 or depth > 2 or most < _MOST_TEXTS * len(files):
         return []
     roots: dict[Path, list[Path]] = {}
     for folder, own in labels.items():
         roots.setdefault(folder.parent, []).extend(own)
-    if depths == {1}:
+    if depth == 1:
         return [(path, "", roots[path])]
     splits = {root: split_of(root.relative_to(path)) or root.name for root in roots}
-    return [(root, splits[root], own) for root, own in roots.items()] if depths == {2} else []
+    return [(root, splits[root], own) for root, own in roots.items()]
 
 
 def _scan_texts(folder: Path, files: Sequence[Path], dialect: Dialect) -> Iterator[Row | Fault]:
@@ -217,4 +227,5 @@ def _scan_texts(folder: Path, files: Sequence[Path], dialect: Dialect) -> Iterat
             reason = f"{place} is not {dialect.encoding or 'UTF-8'}; save it as UTF-8, or say its encoding"
             yield Fault(number, reason, "file")
         else:
-            yield Row(number, {TEXT: text, LABEL: file.parent.name, ID: place})
+            label = None if _UNLABELLED.fullmatch(file.parent.name) else file.parent.name
+            yield Row(number, {TEXT: text, LABEL: label, ID: place})

@@ -208,11 +208,12 @@ def _labelled(rows: Sequence[Row | Fault], table: DataTable) -> float:
 
 
 def _with_sibling(table: DataTable, remarks: list[str]) -> DataTable:
-    """``test.csv`` beside ``train.csv``, where it has the same columns."""
+    """``test.csv`` beside ``train.csv``, or a folder ``test`` beside ``train``, where it has the same columns."""
     path = Path(table.path)
-    if path.is_dir() or split_of(Path(path.name)) != "train":
+    if split_of(Path(path.name)) != "train":
         return table
-    beside = sorted(one for one in path.parent.iterdir() if one.is_file() and one.suffix == path.suffix)
+    alike = (one for one in path.parent.iterdir() if one.is_dir() == path.is_dir() and one.suffix == path.suffix)
+    beside = sorted(alike)
     tests = [one for one in beside if split_of(Path(one.name)) == "test"]
     others = [one.name for one in beside if split_of(Path(one.name)) == "validation"]
     if others:

@@ -63,6 +63,23 @@ def test_texts_in_folders_of_their_labels(tmp_path: Path, above: str) -> None:
     ]
 
 
+def test_texts_with_lists_beside_them_and_folders_that_nobody_labelled(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for label in ("pos", "neg", "unsup"):
+            (tmp_path / split / label).mkdir(parents=True)
+            for i in range(9):
+                (tmp_path / split / label / f"{i}.txt").write_text(f"{split} {label} {i}")
+        (tmp_path / split / "urls_pos.txt").write_text("http://example.org\n")
+    (tmp_path / "README").write_text("about it")
+    parts = {part.split: [row.record for row in part.scan() if isinstance(row, Row)] for part in parts_of(tmp_path)}
+    assert set(parts) == {"train", "test"}
+    assert {(row["text"].split()[1], row["label"]) for row in parts["train"]} == {
+        ("pos", "pos"),
+        ("neg", "neg"),
+        ("unsup", None),
+    }
+
+
 def test_a_text_in_another_encoding_is_named(tmp_path: Path) -> None:
     for label in ("pos", "neg"):
         (tmp_path / label).mkdir()
