@@ -62,41 +62,46 @@ def find_roles(columns: Mapping[str, Column], given: Mapping[str, str]) -> Roles
     for role, name in given.items():
         if name not in columns:
             raise DataError(f"no column {name!r} for {role}; the columns are {_named(columns)}")
-    others: dict[str, tuple[str, ...]] = {}
-    split = given.get("split") or next((one.name for one in columns.values() if _says_split(one)), "")
+    split = next((one.name for one in columns.values() if _says_split(one)), "")
     choices = next((one.name for one in columns.values() if _is_choices(one)), "")
-    free = {name: one for name, one in columns.items() if name not in (split, choices)}
-    taken = set(given.values())
-    label = given.get("label", "")
-    text = given.get("text", "")
-    if text and (fault := _no_text(columns[text])):
-        raise DataError(f"column {text!r} cannot be the text: {fault}")
-    if label and not choices and (fault := _no_label(columns[label])):
-        raise DataError(f"column {label!r} cannot be the label: {fault}")
+    for role, fault in (("text", _no_text), ("label", (lambda column: "") if choices else _no_label)):
+        if role in given and (why := fault(columns[given[role]])):
+            raise DataError(f"column {given[role]!r} cannot be the {role}: {why}")
+    free = {name: one for name, one in columns.items() if name not in (split, choices, *given.values())}
+    others: dict[str, tuple[str, ...]] = {}
+    text, label = given.get("text", ""), given.get("label", "")
     if not text:
-        fits = {n: _text_score(c) for n, c in free.items() if n not in taken and not _no_text(c) and not _repeats(c)}
-        text = _best(fits)[0]
-        others["text"] = tuple(name for name in fits if name != text and _is_prose(free[name]))
+        text, others["text"] = _likely_text(free)
         if not text:
             raise DataError(f"no column holds texts; found {_told(columns)}; name it with TEXT=")
-        taken.add(text)
     if not label:
-        rest = {name: one for name, one in free.items() if name not in taken}
-        likely = {
-            n: _label_score(c, n == list(columns)[-1])
-            for n, c in rest.items()
-            if choices or not (_no_label(c) or _reads_like_text(c))
-        }
-        likely = {name: score for name, score in likely.items() if score > 0}
-        label, others["label"] = _best(likely)
+        rest = {name: one for name, one in free.items() if name != text}
+        label, others["label"] = _likely_label(rest, list(columns)[-1], any_values=bool(choices))
         if not label:
             raise DataError(
                 f"no column holds labels, which come again in other rows; found {_told(columns)}; name it with LABEL="
             )
     left = {name: one for name, one in free.items() if name not in (text, label)}
     group = given.get("group") or next((n for n, c in left.items() if _says_group(c, columns[label])), "")
-    id = given.get("id") or next((n for n, c in left.items() if n != group and _says_id(c)), "")
+    id = next((n for n, c in left.items() if n != group and _says_id(c)), "")
     return Roles(text, label, group, id, split, choices, {role: names for role, names in others.items() if names})
+
+
+def _likely_text(columns: Mapping[str, Column]) -> tuple[str, tuple[str, ...]]:
+    """The column that is most like texts, and others that hold some."""
+    fits = {name: _text_score(one) for name, one in columns.items() if not _no_text(one) and not _repeats(one)}
+    text = _best(fits)[0]
+    return text, tuple(name for name in fits if name != text and _is_prose(columns[name]))
+
+
+def _likely_label(columns: Mapping[str, Column], last: str, any_values: bool) -> tuple[str, tuple[str, ...]]:
+    """The column that is most like labels, and others about as much; with ``any_values`` they need not come again."""
+    scores = {
+        name: _label_score(one, name == last)
+        for name, one in columns.items()
+        if any_values or not (_no_label(one) or _reads_like_text(one))
+    }
+    return _best({name: score for name, score in scores.items() if score > 0})
 
 
 def header_is_a_row(columns: Mapping[str, Column]) -> bool:
