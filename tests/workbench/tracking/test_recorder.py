@@ -116,7 +116,7 @@ def test_a_loaded_model_gives_the_same_labels(client: Any, tmp_path: Path) -> No
     """A real, tiny model through MLflow's own loading, against the classifier itself."""
     import mlflow
 
-    from workbench.tracking.log import log_bundle
+    from workbench.tracking.writes.models import log_bundle
 
     base = tiny.tiny_model_folder(tmp_path / "model")
     engine = open_engine(Base(str(base)), EngineSettings(device="cpu", dtype="float32"))
@@ -177,7 +177,7 @@ def test_a_failing_write_is_told_once_and_does_not_end_the_run(
         raise MlflowException("disk full")
 
     with Tracking(read_recipe("toy.toml"), folder, Display()).opened() as tracking:
-        monkeypatch.setattr(tracking._client, "log_batch", refuse)
+        monkeypatch.setattr(tracking.delivery.store.client, "log_batch", refuse)
         for value in (1.0, 2.0):
             tracking.write(*entries.metrics(PARENT, {"a": value}))
     assert capsys.readouterr().out.count("disk full") == 1

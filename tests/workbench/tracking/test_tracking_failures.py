@@ -26,10 +26,9 @@ from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.run.folder import RunFolder
 from workbench.run.steps import Step
-from workbench.tracking import entries
-from workbench.tracking import recorder as trackings
+from workbench.tracking import delivery, entries
 from workbench.tracking.entries import PARENT
-from workbench.tracking.recorder import Tracking
+from workbench.tracking.recorder import Tracking, quiet
 from workbench.tracking.store import TrackingError, prepare_store, shown_uri
 
 # How often a start is killed; LABELWRIGHT_KILLS=10 asks for more.
@@ -40,7 +39,7 @@ N_KILLS = int(os.environ.get("LABELWRIGHT_KILLS", "1"))
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole store, to copy; its folder holds the seconds that making it took."""
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    trackings.quiet()
+    quiet()
     begun = time.monotonic()
     prepare_store(f"sqlite:///{path}")
     (path.parent / "seconds").write_text(str(time.monotonic() - begun))
@@ -97,7 +96,7 @@ def test_a_store_that_raises_is_told_once_and_caught_up_by_the_next_command(
 
     with monkeypatch.context() as patch, (first := opened()).opened():
         log(first, {"a": 1.0}, step=0)
-        patch.setattr(first._client, "log_batch", refuse)
+        patch.setattr(first.delivery.store.client, "log_batch", refuse)
         for step in (1, 2, 3):
             log(first, {"a": 1.0 + step}, step=step)
         # At the end of the work the store is asked once more, and refuses again.
@@ -117,11 +116,11 @@ def test_a_store_that_recovers_during_the_work_is_caught_up_at_its_end(
 ) -> None:
     with (tracking := opened()).opened():
         with monkeypatch.context() as patch:
-            patch.setattr(tracking._client, "log_batch", lambda *a, **k: 1 / 0)
+            patch.setattr(tracking.delivery.store.client, "log_batch", lambda *a, **k: 1 / 0)
             log(tracking, {"a": 1.0}, step=0)
         log(tracking, {"a": 2.0}, step=1)
     assert recorded(store) == {"a": [1.0, 2.0]}
-    assert not tracking._journal.path.exists()
+    assert not tracking.delivery.journal.path.exists()
 
 
 def test_a_record_that_is_refused_for_what_it_says_does_not_stop_the_others(
@@ -182,14 +181,14 @@ def test_a_store_that_is_locked_during_the_work_costs_seconds(
     store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (tracking := opened()).opened():
-        monkeypatch.setattr(trackings, "WAIT_S", 0.5)
+        monkeypatch.setattr(delivery, "WAIT_S", 0.5)
         with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             begun = time.monotonic()
             for step in range(5):
                 log(tracking, {"a": float(step)}, step=step)
             assert time.monotonic() - begun < 3
-    monkeypatch.setattr(trackings, "WAIT_S", 30.0)
+    monkeypatch.setattr(delivery, "WAIT_S", 30.0)
     (line,) = lines(capsys)
     assert "no answer within" in line
     work(opened())
@@ -215,7 +214,7 @@ def test_a_server_that_never_answers_costs_seconds_and_shows_no_password(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2@127.0.0.1:{silent}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setattr(trackings, "OPEN_S", 2.0)
+    monkeypatch.setattr(delivery, "OPEN_S", 2.0)
     begun = time.monotonic()
     away = opened()
     work(away, 1.0, 2.0)
@@ -251,8 +250,8 @@ def test_a_disk_so_full_that_nothing_can_be_kept_does_not_end_the_work(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with (tracking := opened()).opened():
-        monkeypatch.setattr(tracking._client, "log_batch", full)
-        monkeypatch.setattr(tracking._journal, "add", full)
+        monkeypatch.setattr(tracking.delivery.store.client, "log_batch", full)
+        monkeypatch.setattr(tracking.delivery.journal, "add", full)
         log(tracking, {"a": 1.0})
         log(tracking, {"a": 2.0})
     assert len(lines(capsys)) == 1
@@ -288,9 +287,9 @@ def test_everything_that_is_recorded_is_caught_up(
     secret.write_text("no part of a run")
     with monkeypatch.context() as patch:
         patch.setattr(
-            "workbench.tracking.recorder.prepare_store", lambda uri: (_ for _ in ()).throw(TrackingError("away"))
+            "workbench.tracking.delivery.prepare_store", lambda uri: (_ for _ in ()).throw(TrackingError("away"))
         )
-        patch.setattr(tracking, "_catch_up", lambda: None)
+        patch.setattr(tracking.delivery, "catch_up", lambda: None)
         with tracking.opened(), tracking.step(step) as stage:
             stage.params({"n": 3})
             stage.metrics({"reward": 0.5}, step=2)

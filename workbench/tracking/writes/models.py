@@ -17,6 +17,8 @@ import labelwright
 from labelwright.bundle.store import load
 from labelwright.models.weights import Predictor, Weights
 from labelwright.predictors.store import KINDS, kind_and_labels
+from workbench.tracking.journal import Entry
+from workbench.tracking.writes.opened_store import OpenedStore
 
 _SERVING_PACKAGES = ("mlflow", "numpy", "pandas", "safetensors", "scikit-learn", "tokenizers")
 # What each extra of labelwright brings besides.
@@ -27,6 +29,23 @@ _OF_EXTRA = {
     "transformers": ("torch", "transformers", "peft", "gguf", "accelerate"),
     "gliclass": ("gliclass", "torch", "transformers"),
 }
+
+
+def model(store: OpenedStore, entry: Entry) -> str | None:
+    """The exported bundle; returns its address in the registry, None where the bundle is gone."""
+    bundle, run_id = Path(entry["path"]), store.state["run_id"]
+    if not bundle.is_dir():
+        return None
+    with mlflow.start_run(run_id=run_id, log_system_metrics=False):
+        version = log_bundle(store.recipe.name, bundle, entry["texts"])
+    # Leaving the run has ended it, and it goes on.
+    store.client.update_run(run_id, status="RUNNING")
+    uri = f"models:/{store.recipe.name}/{version}"
+    exported = store.folder.state.get("export")
+    if exported and not exported.get("model_uri"):
+        exported["model_uri"] = uri
+        store.save()
+    return uri
 
 
 def log_bundle(name: str, bundle: Path, example_texts: Sequence[str]) -> int:
@@ -42,7 +61,7 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str]) -> int:
     with redirect_stderr(io.StringIO()):
         info = mlflow.pyfunc.log_model(
             name="bundle",
-            python_model=str(Path(__file__).with_name("model.py")),
+            python_model=str(Path(__file__).with_name("served_model.py")),
             artifacts={"bundle": str(bundle)},
             code_paths=[str(package)],
             pip_requirements=serving_requirements(load(bundle).weights),
