@@ -15,14 +15,14 @@ from labelwright.data.task import Example
 from labelwright.files import write_json, write_text
 from workbench.compare.board import Leaderboard, Suspect
 from workbench.compare.candidate import Candidate
-from workbench.compare.details import rows_jsonl
+from workbench.compare.details import doubted_rows, rows_jsonl
 from workbench.compare.jobs import Comparison
 from workbench.compare.leaderboard import build
 from workbench.compare.noise import suspects
 from workbench.recipe.splits import split_summary
 from workbench.report.markdown import markdown
 from workbench.report.report import Report, SplitSizes
-from workbench.report.stages import chosen_curves, stage_records, steps_by_name
+from workbench.report.stages import abstain_threshold, chosen_curves, stage_records, steps_by_name
 from workbench.report.table import Table
 from workbench.report.tables import tables
 from workbench.run.session import Session
@@ -66,6 +66,13 @@ def write_report(
             test_metrics = {name: one.value for name, one in board.entry(candidate.name).test.items()}
             (step,) = comparison.steps(comparison.jobs(candidate.name)[0])[-1:] or [steps.get(candidate.step or "")]
             work.tracking.candidate(candidate, test_metrics, step)
+    work.tracking.evaluation(candidates, report, test)
+    # Where rows bring their own choices, no label is one for another row.
+    if not work.task.by_row:
+        ships = next(one for one in candidates if one.name == report.verdict.ship)
+        most = work.recipe.tracking.review_rows
+        doubted = doubted_rows(report.suspects, ships, abstain_threshold(ships), report.labels, test, most)
+        work.tracking.review(doubted, report.labels)
 
 
 def with_circumstances(board: Leaderboard, **circumstances: Any) -> Report:

@@ -19,7 +19,7 @@ from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RUNS, RunFolder
 from workbench.tracking.journal import Caller, Entry, Journal
 from workbench.tracking.store import TrackingError, absolute, prepare_store, shown_uri
-from workbench.tracking.writes import datasets, models, prompts, runs
+from workbench.tracking.writes import datasets, evaluations, models, prompts, reviews, runs
 from workbench.tracking.writes.opened_store import OpenedStore
 
 # What is done with an entry, by its ``op``.
@@ -35,6 +35,10 @@ WRITES: Mapping[str, Callable[[OpenedStore, Entry], Any]] = {
     "dataset": datasets.dataset,
     "prompt": prompts.prompt,
     "model": models.model,
+    "evaluation_dataset": evaluations.evaluation_dataset,
+    "evaluated": evaluations.evaluated,
+    "answers": evaluations.answers,
+    "review": reviews.review,
 }
 # Seconds for a call to the store, for opening it (which imports half of MLflow), and for a model beside its bytes.
 WAIT_S, OPEN_S, MODEL_S = 10.0, 30.0, 60.0

@@ -16,11 +16,12 @@ from typing import Any
 from labelwright.data.task import Example
 from workbench.compare.board import Leaderboard
 from workbench.compare.candidate import Candidate
+from workbench.compare.details import DoubtedRow, telling_rows
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
-from workbench.run.folder import RunFolder
+from workbench.run.folder import ASKED, RunFolder
 from workbench.run.steps import Step
-from workbench.tracking import entries
+from workbench.tracking import entries, rows
 from workbench.tracking.delivery import Delivery
 from workbench.tracking.entries import PARENT, StepTracker
 from workbench.tracking.journal import Entry
@@ -136,6 +137,35 @@ class Tracking:
         for entry in entries.metrics(key, {**costs, **{f"test.{name}": one for name, one in test.items()}}):
             self.write(entry)
         self.write(entries.status(key, "FINISHED"))
+
+    def evaluation(self, candidates: Sequence[Candidate], report: Leaderboard, test: Sequence[Example]) -> None:
+        """What the candidates that matter answered to the test rows that tell most, side by side; once."""
+        verdict, most = report.verdict, self._recipe.tracking.evaluation_rows
+        names = [verdict.ship, verdict.best, verdict.tuned, verdict.best_baseline]
+        of_name = {one.name: one for one in candidates}
+        chosen = [of_name[name] for name in dict.fromkeys(names) if name]
+        telling = telling_rows(chosen, report.labels, test, most)
+        digest = rows.evaluation_digest(telling)
+        if not telling or self._state.get("evaluation") == digest:
+            return
+        numbers = {
+            one.name: {f"test.{key}": value.value for key, value in report.entry(one.name).test.items()}
+            for one in chosen
+        }
+        for entry in rows.evaluation(telling, numbers, digest, f"{self._recipe.name}.test"):
+            self.write(entry)
+        self._state["evaluation"] = digest
+        self._folder.save()
+
+    def review(self, doubted: Sequence[DoubtedRow], labels: Sequence[str]) -> None:
+        """Rows that people are asked about, each once."""
+        rows.keep_asked(self._folder.path / ASKED, doubted)
+        told = self._state.setdefault("asked", [])
+        new = [row for row in doubted if [row.id, row.label] not in told]
+        for entry in rows.review(new, f"{self._recipe.name}: rows in doubt, run {self._folder.path.name}", labels):
+            self.write(entry)
+        told += [[row.id, row.label] for row in new]
+        self._folder.save()
 
     def model(self, bundle: Path, example_texts: Sequence[str]) -> str | None:
         """Log the bundle as a model that ``mlflow models serve`` loads; register it under the recipe's name.

@@ -17,7 +17,7 @@ from workbench.tracking.entries import PARENT
 from workbench.tracking.store import TrackingError, shown_uri, sqlite_path
 
 # What the run folder's state knows of one store, and another store is to be told anew.
-_TOLD = ("datasets", "comparisons", "kept")
+_TOLD = ("datasets", "comparisons", "kept", "evaluation", "asked")
 
 
 class OpenedStore:
