@@ -22,7 +22,7 @@ unexport TEXT RECIPE RUN CANDIDATE FORCE PORT MODEL DTYPE
 export LABELWRIGHT_TEXT := $(value TEXT)
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test check optimize train calibrate compare export predict dashboard mutants bench vllm-server clean help
+.PHONY: setup demo test check optimize train calibrate compare export predict review dashboard mutants bench vllm-server clean help
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 demo: $(READY) ## everything: prompt, weights, probabilities, leaderboard, bundle
 	@$(WORK) $(REDO)
@@ -42,6 +42,8 @@ export: $(READY) ## write the bundle, check it, register it (CANDIDATE=ship: wha
 	@$(WORK) $(REDO) $(ONE)
 predict: $(READY) ## ask the bundle: make predict TEXT='the pool is green'
 	@$(WORK) --text="$$LABELWRIGHT_TEXT"
+review: $(READY) ## what people answered to rows in doubt, as a corrected data file
+	@$(WORK)
 dashboard: $(READY) ## MLflow's UI on the runs (PORT=5000)
 	@$(PY) -m workbench dashboard $(call typed,RECIPE) --port=$(call typed,PORT)
 mutants: $(READY) ## plant deliberate faults: the tests must notice each (some minutes)

@@ -19,6 +19,7 @@ VERBS = {
     "compare": "score every candidate on test, write the report",
     "export": "write, verify and register the bundle",
     "predict": "ask the run's bundle",
+    "review": "what people answered to rows in doubt, as corrected data",
     "dashboard": "MLflow's UI on the store",
 }
 
@@ -44,6 +45,8 @@ def _run(options: argparse.Namespace) -> int:
         verbs.dashboard(recipe, options.port, display)
     elif options.verb == "predict":
         verbs.predict(recipe, options.run, options.text, display)
+    elif options.verb == "review":
+        verbs.review(recipe, options.run, display)
     elif options.verb in ("optimize", "train", "calibrate"):
         verbs.tune(recipe, options.verb, options.run, options.force, display)
     elif options.verb == "demo":
@@ -66,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--run", default="", help="a run's stamp or folder (default: the newest)")
         if name == "predict":
             verb.add_argument("--text", required=True, help="what to classify")
-        else:
+        elif name != "review":
             verb.add_argument("--force", action="store_true", help="do it again though it is done")
         if name == "compare":
             verb.add_argument(

@@ -46,7 +46,7 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
             repeated = [name for name, n in Counter(names).items() if n > 1]
             if repeated:
                 raise DataError(f"{path}: column {repeated[0]!r} is there twice; keep one")
-            classes = _class_names(file.schema_arrow.metadata)
+            classes = class_names(file.schema_arrow.metadata)
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                 columns = [
                     [class_name(value, classes[name]) for value in values] if name in classes else values
@@ -70,7 +70,7 @@ def class_name(value: Any, names: Sequence[str]) -> Any:
     return Unusable(str(value), f"is number {value} of {len(names)} classes")
 
 
-def _class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
+def class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
     """Names of classes by column, where ``datasets`` has left them in the file."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]

@@ -75,9 +75,7 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
         dataset id that cannot be read.
     """
     source = table.path or table.hub
-    files = {source: _read(table, table.path)}
-    if table.test_path:
-        files[table.test_path] = _read(table, table.test_path)
+    files = read_files(table)
     remarks: list[str] = []
     if table.choices:
         files = {name: _in_scope(rows, table) for name, rows in files.items()}
@@ -94,13 +92,21 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
         test = files[table.test_path]
         check_examples(test, labels, table.test_path, least_rows=0)
         remarks += _test_remarks(test, table.test_path)
-        test = _as_test(test, {row.id for row in rows})
+        test = as_test(test, {row.id for row in rows})
         rows = _apart(rows, test, table, remarks)
     if table.max_rows:
         rows = _drawn(rows, table.max_rows, seed)
     if not table.choices:
         _refuse_untaught(rows, test, table)
     return Rows([*rows, *test], remarks)
+
+
+def read_files(table: DataTable) -> dict[str, list[Example]]:
+    """The rows of every file, or of the dataset, as they stand in it: by its name, that of ``test_path`` last."""
+    files = {table.path or table.hub: _read(table, table.path)}
+    if table.test_path:
+        files[table.test_path] = _read(table, table.test_path)
+    return files
 
 
 def load_out_of_scope(table: DataTable) -> list[Example]:
@@ -164,7 +170,7 @@ def _test_remarks(test: Sequence[Example], path: str) -> list[str]:
     return remarks
 
 
-def _as_test(test: Sequence[Example], taken: set[str]) -> list[Example]:
+def as_test(test: Sequence[Example], taken: set[str]) -> list[Example]:
     """The test file's rows, marked, with ids that no other row has: without a column both files number their rows."""
     prefix = "test:"
     while any(f"{prefix}{row.id}" in taken for row in test):
