@@ -21,8 +21,8 @@ from workbench.compare.details import AnsweredRow, DoubtedRow
 from workbench.tracking import entries
 from workbench.tracking.journal import Entry
 
-# Rows of one entry: a store that takes longer for them than an entry may take is away.
-CHUNK = 50
+# Rows of one entry: few enough that a store which takes an entry's patience for them is as good as away.
+CHUNK = 20
 # What a person is asked about a row, and may answer. MLflow takes ten options at most, of 64 characters, so labels can
 # be none of them.
 DECISION = "decision"

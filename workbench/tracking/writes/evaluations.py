@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import mlflow.genai.datasets
@@ -21,9 +22,11 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from workbench.tracking.journal import Entry
 from workbench.tracking.rows import preview, trace_id
+from workbench.tracking.store import sqlite_path
 from workbench.tracking.writes.opened_store import OpenedStore
 
 _LINKS = 100  # what the tracking API takes in one call
+_AT_ONCE = 4
 _NS_PER_MS = 1_000_000
 
 
@@ -140,8 +143,9 @@ def write_traces(store: OpenedStore, run_id: str, traces: Sequence[Trace]) -> No
     """Write traces of a run; those that are there already stay as they are, with what people have said of them."""
     experiment_id = store.state["experiment_id"]
     client = TracingClient(store.uri)
-    for trace in traces:
-        client.start_trace(trace.info(experiment_id, run_id))
+    # A file is written by one at a time; a server, which may be far away, is asked for several rows at once.
+    with ThreadPoolExecutor(1 if sqlite_path(store.uri) else _AT_ONCE) as pool:
+        list(pool.map(lambda trace: client.start_trace(trace.info(experiment_id, run_id)), traces))
     client.log_spans(experiment_id, [trace.span() for trace in traces])
     ids = [trace.id for trace in traces]
     for start in range(0, len(ids), _LINKS):
