@@ -35,8 +35,9 @@ from workbench.run.choose import VERB_STAGES, choose_run
 from workbench.run.engines import Engines
 from workbench.run.folder import ASKED, RUNS, RunFolder, find_run, runs_of
 from workbench.run.session import Session
+from workbench.tracking.pages import newest_run
 from workbench.tracking.rows import read_asked
-from workbench.tracking.store import prepare_store, shown_uri, sqlite_path
+from workbench.tracking.store import absolute, prepare_store, shown_uri, sqlite_path
 
 
 @contextmanager
@@ -164,19 +165,33 @@ def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     """Become MLflow's own UI on the recipe's store, so that whatever stops this process stops it."""
     uri = recipe.tracking.resolved_uri()
     if uri.startswith(("http://", "https://", "databricks")):
-        display.say(f"the store is a server with a UI of its own: {shown_uri(uri)}")
+        page = newest_run(experiment) if (experiment := _experiment_of(recipe, uri)) else ""
+        display.say(f"the store is a server with a UI of its own: {shown_uri(uri).rstrip('/')}/{page}")
         return
     path = sqlite_path(uri)
     if path is not None and not (path.is_file() and path.stat().st_size):
         raise RecipeError(f"{path}: nothing is recorded yet; run `make demo` first")
     silence_libraries()
     prepare_store(uri)
-    display.say(f"MLflow on http://127.0.0.1:{port} (store {shown_uri(uri)}); Ctrl-C stops it")
+    at = f"http://127.0.0.1:{port}/"
+    display.say(f"MLflow on {at} (store {shown_uri(uri)}); Ctrl-C stops it")
+    if experiment := _experiment_of(recipe, uri):
+        display.say(f"the newest run, best first: {at}{newest_run(experiment)}")
     # An address may hold a password, which has no place in the list of processes.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
-    command = ["ui", "--host", "127.0.0.1", "--port", str(port)]
+    # One person looks: every worker more is a second of starting and 300 MB.
+    command = ["ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *command])
+
+
+def _experiment_of(recipe: Recipe, uri: str) -> str:
+    """The experiment of the recipe's newest run that the store knows; empty where none does."""
+    for path in reversed(runs_of(RUNS / recipe.name)):
+        known = RunFolder(path).state.get("mlflow") or {}
+        if known.get("uri") == shown_uri(absolute(uri)) and known.get("experiment_id"):
+            return str(known["experiment_id"])
+    return ""
 
 
 def compare_step(

@@ -20,7 +20,8 @@ from workbench.compare.jobs import Comparison
 from workbench.compare.leaderboard import build
 from workbench.compare.noise import suspects
 from workbench.recipe.splits import split_summary
-from workbench.report.markdown import markdown
+from workbench.report.markdown import markdown, verdict_markdown
+from workbench.report.notes import candidate_note, run_note
 from workbench.report.report import Report, SplitSizes
 from workbench.report.stages import abstain_threshold, chosen_curves, stage_records, steps_by_name
 from workbench.report.table import Table
@@ -45,13 +46,14 @@ def write_report(
     write_text(path / "report.md", markdown(report))
     write_text(path / "report.html", page)
     files = [path / name for name in ("report.html", "report.md", "report.json", "rows.jsonl", "plots")]
-    work.tracking.comparison(mlflow_table(tables(report)[0]), report, files)
     steps = steps_by_name(work, comparison)
-    for candidate in candidates:
-        if not candidate.failed:
-            test_metrics = {name: one.value for name, one in report.entry(candidate.name).test.items()}
-            (step,) = comparison.steps(comparison.jobs(candidate.name)[0])[-1:] or [steps.get(candidate.step or "")]
-            work.tracking.candidate(candidate, test_metrics, step)
+    # The worst first: MLflow's page of models has the newest on top.
+    scored = {entry.name: entry for entry in sorted(report.scored, key=lambda entry: entry.accuracy)}
+    by_name = {candidate.name: candidate for candidate in candidates}
+    for name, entry in scored.items():
+        (step,) = comparison.steps(comparison.jobs(name)[0])[-1:] or [steps.get(by_name[name].step or "")]
+        work.tracking.candidate(by_name[name], entry, candidate_note(entry), step)
+    work.tracking.comparison(mlflow_table(tables(report)[0]), report, run_note(report), verdict_markdown(report), files)
     work.tracking.evaluation(candidates, report, test)
     # Where rows bring their own choices, no label is one for another row.
     if not work.task.by_row:

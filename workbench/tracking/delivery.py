@@ -6,6 +6,7 @@ goes to the journal, and the next command on the run records it first.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -18,8 +19,8 @@ from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RUNS, RunFolder
 from workbench.tracking.journal import Caller, Entry, Journal
-from workbench.tracking.store import TrackingError, absolute, prepare_store, shown_uri
-from workbench.tracking.writes import datasets, evaluations, models, prompts, reviews, runs
+from workbench.tracking.store import TrackingError, absolute, prepare_store, shown_uri, sqlite_path
+from workbench.tracking.writes import candidates, datasets, evaluations, models, notes, prompts, reviews, runs
 from workbench.tracking.writes.opened_store import OpenedStore
 
 # What is done with an entry, by its ``op``.
@@ -29,19 +30,26 @@ WRITES: Mapping[str, Callable[[OpenedStore, Entry], Any]] = {
     "watch": runs.watch,
     "params": runs.params,
     "metrics": runs.metrics,
+    "tags": runs.tags,
+    "note": notes.note,
+    "overview": notes.overview,
     "artifact": runs.artifact,
     "text": runs.text,
     "table": runs.table,
     "dataset": datasets.dataset,
     "prompt": prompts.prompt,
+    "candidate": candidates.candidate,
     "model": models.model,
     "evaluation_dataset": evaluations.evaluation_dataset,
     "evaluated": evaluations.evaluated,
     "answers": evaluations.answers,
     "review": reviews.review,
 }
-# Seconds for a call to the store, for opening it (which imports half of MLflow), and for a model beside its bytes.
-WAIT_S, OPEN_S, MODEL_S = 10.0, 30.0, 60.0
+# Seconds for a call to the store, for opening one in a file (which imports half of MLflow), and for a model beside its
+# bytes.
+WAIT_S, OPEN_S, MODEL_S = 9.0, 30.0, 60.0
+# A server's call that takes longer than this is slow: such calls cost a command ``WAIT_S`` in all, and no more.
+SLOW_S = 1.0
 _BYTES_PER_S = 5e6
 # Refused for what they say: asking again changes nothing.
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
@@ -66,6 +74,7 @@ class Delivery:
         self.journal = Journal(folder.path / "tracking.jsonl")
         self.is_away = False
         self._told = False
+        self._lost_s = 0.0
         self._uri = absolute(recipe.tracking.resolved_uri())
         self.uri = shown_uri(self._uri)
         self.store: OpenedStore
@@ -74,7 +83,7 @@ class Delivery:
         """Open the store, and record first what an earlier command could not."""
         try:
             prepare_store(self._uri)
-            self._caller.call(self._open, OPEN_S)
+            self._call(self._open, OPEN_S if sqlite_path(self._uri) else WAIT_S)
         except Exception as error:
             self._lose(error)
         else:
@@ -82,14 +91,14 @@ class Delivery:
 
     def close(self) -> None:
         """Ask a store that failed once more."""
-        if self.is_away and not self._caller.stuck:
+        if self.is_away and not self._caller.stuck and self._lost_s < WAIT_S:
             self.catch_up()
 
     def write(self, entry: Entry, keep: bool = True) -> Any:
         """Have an entry recorded, or keep it for later; returns what the store gave back."""
         if not self.is_away:
             try:
-                return self._caller.call(partial(self._do, entry), _patience(entry))
+                return self._call(partial(self._do, entry), _patience(entry))
             except Exception as error:
                 if _is_refusal(error):
                     self._tell(error, "is left out")
@@ -104,7 +113,7 @@ class Delivery:
         """Call something of MLflow's that may hang."""
         if not self.is_away:
             try:
-                self._caller.call(function, WAIT_S)
+                self._call(function, WAIT_S)
             except Exception as error:
                 self._lose(error)
 
@@ -117,9 +126,9 @@ class Delivery:
         left = [entry for entry in known if "path" not in entry or self._is_of_runs(Path(entry["path"]))]
         n_entries, n_refused = len(found), len(found) - len(left)
         self.is_away = False
-        while left:
+        while left and not self.is_away:
             try:
-                self._caller.call(partial(self._do, left[0]), _patience(left[0]))
+                self._call(partial(self._do, left[0]), _patience(left[0]))
             except Exception as error:
                 if not _is_refusal(error):
                     self._lose(error)
@@ -133,6 +142,20 @@ class Delivery:
                 refused = f", and {n_refused} that it refuses are left out" if n_refused else ""
                 n_taken = n_entries - n_refused
                 self._display.say(f"tracking: {n_taken} records that {self.uri} had not taken are there now{refused}")
+
+    def _call(self, function: Callable[[], Any], within_s: float) -> Any:
+        """Ask the store, as long as it may take; a server whose answers were slow too often is away from now on."""
+        begun = time.monotonic()
+        try:
+            # What takes longer by its size has its own time.
+            spare = max(WAIT_S - self._lost_s, SLOW_S) if within_s == WAIT_S else within_s
+            return self._caller.call(function, spare)
+        finally:
+            took = time.monotonic() - begun
+            if sqlite_path(self._uri) is None and took > max(SLOW_S, within_s - WAIT_S):
+                self._lost_s += took
+                if self._lost_s >= WAIT_S and not self.is_away:
+                    self._lose(TimeoutError(f"it answers slowly, {self._lost_s:.0f} s were lost"))
 
     def _open(self) -> None:
         self.store = OpenedStore(self._uri, self._recipe, self._folder, lambda: self._caller.stuck)

@@ -13,7 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from labelwright.bundle.store import load
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
+from labelwright.files import read_json
+from workbench.compare import board
 from workbench.compare.board import Leaderboard
 from workbench.compare.candidate import Candidate
 from workbench.compare.details import DoubtedRow, telling_rows
@@ -21,10 +25,13 @@ from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import ASKED, RunFolder
 from workbench.run.steps import Step
-from workbench.tracking import entries, rows
+from workbench.tracking import entries
+from workbench.tracking import rows as single_rows
 from workbench.tracking.delivery import Delivery
-from workbench.tracking.entries import PARENT, StepTracker
+from workbench.tracking.entries import PARENT, Rows, StepTracker
 from workbench.tracking.journal import Entry
+from workbench.tracking.notes import step_note, what_it_is
+from workbench.wording import percent
 
 
 def quiet() -> None:
@@ -47,6 +54,8 @@ class Tracking:
         self._display = display
         quiet()
         self.delivery = Delivery(recipe, folder, display)
+        # The test rows' name and digest.
+        self._test = ("", "")
 
     @property
     def uri(self) -> str:
@@ -72,6 +81,7 @@ class Tracking:
         tracker.begin()
         with self._working(step.key):
             yield tracker
+        self.came_out(step)
 
     def kept(self, step: Step) -> None:
         """The child run of a step that an earlier run, or a comparison, has done; once."""
@@ -83,12 +93,46 @@ class Tracking:
                 self.write(entry)
             told.append(step.key)
             self._folder.save()
+        self.came_out(step)
+
+    def came_out(self, step: Step) -> None:
+        """What a finished step did, in a note, and the prompt that it left; once."""
+        told = self._state.setdefault("came_out", {})
+        if not step.is_done or told.get(step.key) == step.left:
+            return
+        last = load(step.bundle)
+        first = self._before(step, last)
+        self.write(entries.tags(step.key, {"what it is": what_it_is(step)}))
+        if step.stage.name == "untuned":
+            self.write(entries.prompt(step.key, last.prompt.shown, "seed", "untuned", step.name, alias="seed"))
+        elif first is not None and first.prompt != last.prompt:
+            self.write(entries.prompt(step.key, last.prompt.shown, "after", step.stage.name, step.name))
+        # Behind the prompt, to which it links.
+        self.write(entries.note(step.key, step_note(step, first, last)))
+        told[step.key] = step.left
+        self._folder.save()
+
+    def _before(self, step: Step, after: Bundle) -> Bundle | None:
+        """What a step began with, scored; None where that is not known. A first stage began with the untuned model."""
+        about = step.folder / "step.json"
+        parent = read_json(about)["parent"] if about.is_file() else step.parent
+        if parent:
+            place = step.folder.with_name(parent) / "bundle"
+        else:
+            done = self._folder.done_steps()
+            if step.stage.name == "untuned" or not done or done[0]["stage"] != "untuned":
+                return None
+            place = self._folder.bundle_path(done[0])
+        before = load(place) if place.is_dir() else None
+        return before if before and before.prompt.style == after.prompt.style else None
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """What the whole run stands on: its settings, its recipe and its splits."""
+        self._test = (entries.dataset_name(self._recipe.name, "test"), str(settings.get("split_digest", "")))
         self.write(entries.params(PARENT, settings))
         for name in ("recipe.toml", "splits.json"):
             self.write(entries.artifact(PARENT, self._folder.path / name))
+        self.write(entries.overview())
 
     def dataset(self, side: str, rows: Sequence[Example], digest: str) -> None:
         """Record one side of the splits as a dataset of the parent run, once."""
@@ -101,9 +145,16 @@ class Tracking:
         logged.append(side)
         self._folder.save()
 
-    def comparison(self, table: Mapping[str, Sequence[Any]], report: Leaderboard, files: Sequence[Path]) -> None:
-        """The leaderboard as a table, its numbers as metrics, the report's files and plots as artifacts."""
-        # log_table appends to a table that is there: a later comparison gets a file of its own.
+    def comparison(
+        self, table: Mapping[str, Sequence[Any]], report: Leaderboard, note: str, verdict: str, files: Sequence[Path]
+    ) -> None:
+        """The leaderboard as a table, its numbers as metrics, the report's files and plots as artifacts.
+
+        Parameters
+        ----------
+        note, verdict : str
+            Markdown: what stands beside the run, and beside the experiment.
+        """
         number = self._state["comparisons"] = self._state.get("comparisons", 0) + 1
         name = "leaderboard.json" if number == 1 else f"leaderboard-{number}.json"
         columns = {key: list(values) for key, values in table.items()}
@@ -116,26 +167,46 @@ class Tracking:
                 self.write(entry)
         for path in files:
             self.write(entries.artifact(PARENT, path, path.name if path.is_dir() else None))
+        ship = report.entry(report.verdict.ship)
+        for entry in entries.metrics(PARENT, {f"test.{key}": one.value for key, one in ship.test.items()}):
+            self.write(entry)
+        interval = percent(ship.test["accuracy"])
+        self.write(entries.tags(PARENT, {"what it is": f"the whole run; ships {ship.name}", "test interval": interval}))
+        best = self._state.get("candidates", {}).get(report.verdict.best, "")
+        self.write(entries.note(PARENT, note) | {"best": best})
+        self.write(entries.overview(verdict, best))
         self._folder.save()
 
-    def candidate(self, candidate: Candidate, test: Mapping[str, float], step: Step | None) -> None:
+    def candidate(self, candidate: Candidate, entry: board.Entry, note: str, step: Step | None) -> None:
         """What a candidate is, what it costs and how it does on test: with its last step's run, or on one of its own.
 
         Parameters
         ----------
+        entry : workbench.compare.board.Entry
+            The candidate as it was measured.
+        note : str
+            Markdown: what stands beside a run of its own.
         step : Step, optional
             The last stage behind it; None for what no stage tuned.
         """
         key = step.key if step else f"candidate {candidate.name}"
+        self._state.setdefault("candidates", {})[candidate.name] = key
         tags = {"candidate": candidate.name, "kind": candidate.kind}
         if step:
             self.kept(step)
         else:
             self.write(entries.run(key, candidate.name, tags))
             self.write(entries.params(key, {"about": candidate.about}))
+            self.write(entries.note(key, note))
+        self.write(entries.tags(key, {**tags, "test interval": percent(entry.test["accuracy"])}))
+        if not step:
+            self.write(entries.tags(key, {"what it is": candidate.about}))
         costs = {f"cost.{name}": one for name, one in candidate.cost.items() if one is not None}
-        for entry in entries.metrics(key, {**costs, **{f"test.{name}": one for name, one in test.items()}}):
-            self.write(entry)
+        if not step and "cost.seconds_to_train" in costs:
+            costs["seconds"] = costs["cost.seconds_to_train"]
+        for one in entries.metrics(key, costs):
+            self.write(one)
+        self.write(entries.candidate(key, entry, self._test))
         self.write(entries.status(key, "FINISHED"))
 
     def evaluation(self, candidates: Sequence[Candidate], report: Leaderboard, test: Sequence[Example]) -> None:
@@ -145,37 +216,47 @@ class Tracking:
         of_name = {one.name: one for one in candidates}
         chosen = [of_name[name] for name in dict.fromkeys(names) if name]
         telling = telling_rows(chosen, report.labels, test, most)
-        digest = rows.evaluation_digest(telling)
+        digest = single_rows.evaluation_digest(telling)
         if not telling or self._state.get("evaluation") == digest:
             return
         numbers = {
             one.name: {f"test.{key}": value.value for key, value in report.entry(one.name).test.items()}
             for one in chosen
         }
-        for entry in rows.evaluation(telling, numbers, digest, f"{self._recipe.name}.test"):
+        for entry in single_rows.evaluation(telling, numbers, digest, self._test[0]):
             self.write(entry)
         self._state["evaluation"] = digest
         self._folder.save()
 
     def review(self, doubted: Sequence[DoubtedRow], labels: Sequence[str]) -> None:
         """Rows that people are asked about, each once."""
-        rows.keep_asked(self._folder.path / ASKED, doubted)
+        single_rows.keep_asked(self._folder.path / ASKED, doubted)
         told = self._state.setdefault("asked", [])
         new = [row for row in doubted if [row.id, row.label] not in told]
-        for entry in rows.review(new, f"{self._recipe.name}: rows in doubt, run {self._folder.path.name}", labels):
+        queue = f"{self._recipe.name}: rows in doubt, run {self._folder.path.name}"
+        for entry in single_rows.review(new, queue, labels):
             self.write(entry)
         told += [[row.id, row.label] for row in new]
         self._folder.save()
 
-    def model(self, bundle: Path, example_texts: Sequence[str]) -> str | None:
+    def model(
+        self, bundle: Path, example_texts: Sequence[str], measured: board.Entry | None = None, rows: Rows = ()
+    ) -> str | None:
         """Log the bundle as a model that ``mlflow models serve`` loads; register it under the recipe's name.
+
+        Parameters
+        ----------
+        measured : workbench.compare.board.Entry, optional
+            The candidate whose bundle it is, as it was measured.
+        rows : sequence of (id, right, group)
+            Its answers on the test rows: whether they tell it apart from the registry's champion decides who is that.
 
         Returns
         -------
         str or None
             ``models:/name/version``; None where the store did not take it.
         """
-        uri = self.write({"op": "model", "path": str(bundle.absolute()), "texts": list(example_texts)})
+        uri = self.write(entries.model(bundle, example_texts, measured, self._test, rows))
         return None if uri is None else str(uri)
 
     @property

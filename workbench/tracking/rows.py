@@ -55,7 +55,7 @@ def evaluation(
     for name, metrics in numbers.items():
         key = f"evaluation {name} {digest}"
         told.append(entries.run(key, f"{name}, rows", {"candidate": name, "mlflow.runType": "genai_evaluate"}))
-        told.append({"op": "evaluated", "run": key, "dataset": dataset})
+        told.append({"op": "evaluated", "run": key, "candidate": name, "dataset": dataset})
         told += entries.metrics(key, metrics)
         for number, part in enumerate(_chunks(rows)):
             answers = [[row.id, row.text, row.label, *row.answers[name]] for row in part]

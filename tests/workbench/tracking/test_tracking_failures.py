@@ -15,13 +15,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from workbench_fakes import FakeGepa
 
+from labelwright.statistics.intervals import Interval
 from workbench.cli import main
+from workbench.compare.board import Entry as Measured
+from workbench.compare.board import Leaderboard, Verdict
+from workbench.compare.board import TestRows as BoardRows
+from workbench.compare.candidate import Candidate
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.run.folder import RunFolder
@@ -214,7 +218,6 @@ def test_a_server_that_never_answers_costs_seconds_and_shows_no_password(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2@127.0.0.1:{silent}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setattr(delivery, "OPEN_S", 2.0)
     begun = time.monotonic()
     away = opened()
     work(away, 1.0, 2.0)
@@ -227,6 +230,30 @@ def test_a_server_that_never_answers_costs_seconds_and_shows_no_password(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     work(opened(), 3.0)
     assert recorded(store)["a"] == [1.0, 3.0, 2.0]
+
+
+def test_a_server_that_is_slow_costs_seconds_and_is_caught_up(
+    store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (tracking := opened()).opened(), monkeypatch.context() as patch:
+        # A store in a file in a server's place, a tenth of the seconds.
+        patch.setattr(delivery, "sqlite_path", lambda uri: None)
+        patch.setattr(delivery, "SLOW_S", 0.1)
+        patch.setattr(delivery, "WAIT_S", 0.9)
+        answer = tracking.delivery.store.client.log_batch
+
+        def slowly(*arguments: Any, **settings: Any) -> Any:
+            time.sleep(0.3)
+            return answer(*arguments, **settings)
+
+        patch.setattr(tracking.delivery.store.client, "log_batch", slowly)
+        begun = time.monotonic()
+        for step in range(30):
+            log(tracking, {"a": float(step)}, step=step)
+        assert time.monotonic() - begun < 3, "every record waited for the server"
+    assert "answers slowly" in lines(capsys)[0]
+    work(opened())
+    assert recorded(store)["a"] == [float(step) for step in range(30)]
 
 
 @pytest.mark.parametrize(
@@ -270,7 +297,8 @@ def test_a_command_without_a_store_does_its_work(
     (run,) = workspace.glob("runs/toy/*/state.json")
     assert (run.parent / "1-gepa" / "bundle" / "bundle.json").is_file()
     ops = {json.loads(line)["op"] for line in (run.parent / "tracking.jsonl").read_text().splitlines()}
-    assert ops == {"run", "params", "dataset", "artifact", "metrics", "prompt", "text", "status"}
+    told = {"run", "params", "dataset", "artifact", "metrics", "prompt", "text", "status"}
+    assert ops == told | {"table", "tags", "note", "overview"}
 
 
 def test_everything_that_is_recorded_is_caught_up(
@@ -284,6 +312,8 @@ def test_everything_that_is_recorded_is_caught_up(
     step.folder.mkdir(parents=True)
     note, secret = tracking._folder.path / "note.txt", workspace / "secret.txt"
     note.write_text("kept")
+    measured = Measured("a", "baseline", "a thing", test={"accuracy": Interval(0.5, 0.25, 0.75)}, standing="best")
+    board = Leaderboard(Verdict("a", "a"), ("x",), BoardRows(4, 4), (measured,))
     secret.write_text("no part of a run")
     with monkeypatch.context() as patch:
         patch.setattr(
@@ -296,8 +326,10 @@ def test_everything_that_is_recorded_is_caught_up(
             stage.artifact(note)
             stage.artifact(secret)
             stage.prompt("after", "Name it.")
+            tracking.begin({"split_digest": "digest"})
             tracking.dataset("dev", toy_examples()[:3], "digest")
-            tracking.comparison({"candidate": ["a"]}, SimpleNamespace(candidates=()), [])
+            tracking.candidate(Candidate("a", "baseline", "a thing"), measured, "**a**", None)
+            tracking.comparison({"candidate": ["a"]}, board, "the note", "the verdict", [])
         assert tracking._folder.state["mlflow"]["datasets"] == ["dev"]
     work(opened())
     client = MlflowClient(f"sqlite:///{store}", f"sqlite:///{store}")
@@ -312,6 +344,13 @@ def test_everything_that_is_recorded_is_caught_up(
     assert client.load_prompt("toy-prompt", 1).template == "Name it."
     assert [one.dataset.name for one in parent.inputs.dataset_inputs] == ["toy.dev"]
     assert {one.path for one in client.list_artifacts(parent.info.run_id)} == {"leaderboard.json"}
+    assert parent.data.tags["mlflow.note.content"].startswith("the note\n\n[all runs, best first](#/experiments/")
+    experiment = client.get_experiment(parent.info.experiment_id)
+    assert experiment.tags["mlflow.note.content"].startswith("the verdict\n\n[all runs")
+    (model,) = client.search_logged_models([parent.info.experiment_id])
+    assert (model.name, model.source_run_id) == ("a", state["mlflow"]["runs"]["candidate a"])
+    found = {one.key: (one.value, one.dataset_name) for one in model.metrics}
+    assert found["test.accuracy.low"] == (0.25, "toy.test")
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
 
 

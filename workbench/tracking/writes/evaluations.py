@@ -12,7 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import mlflow.genai.datasets
-from mlflow.entities import AssessmentSource, DatasetInput, Expectation, Feedback, Span, TraceInfo, TraceLocation
+from mlflow.entities import (
+    AssessmentSource,
+    DatasetInput,
+    Expectation,
+    Feedback,
+    LoggedModelInput,
+    Span,
+    TraceInfo,
+    TraceLocation,
+)
 from mlflow.entities.assessment import Assessment
 from mlflow.entities.trace_state import TraceState
 from mlflow.tracing.client import TracingClient
@@ -40,10 +49,12 @@ def evaluation_dataset(store: OpenedStore, entry: Entry) -> None:
 
 
 def evaluated(store: OpenedStore, entry: Entry) -> None:
-    """What a run was evaluated on."""
+    """What a run was evaluated on, and which of the candidates' models."""
     if run_id := store.run_id(entry["run"]):
         dataset = _dataset(store, entry["dataset"])
-        store.client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity())])
+        model = store.state.get("models", {}).get(store.state.get("candidates", {}).get(entry["candidate"]))
+        models = [LoggedModelInput(model)] if model else []
+        store.client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity())], models)
 
 
 def answers(store: OpenedStore, entry: Entry) -> None:

@@ -17,7 +17,9 @@ from workbench.tracking.entries import PARENT
 from workbench.tracking.store import TrackingError, shown_uri, sqlite_path
 
 # What the run folder's state knows of one store, and another store is to be told anew.
-_TOLD = ("datasets", "comparisons", "kept", "evaluation", "asked")
+_TOLD = ("datasets", "comparisons", "kept", "models", "prompts", "prompts_of", "seed", "evaluation", "asked")
+# The tag of all MLflow runs of one recipe run: the name of its folder.
+RECIPE_RUN = "recipe_run"
 
 
 class OpenedStore:
@@ -49,7 +51,7 @@ class OpenedStore:
             # What another store, or a run that is gone, was told is not known here.
             for told in _TOLD if state.get("run_id") else ():
                 state.pop(told, None)
-            tags = {"recipe": str(recipe.path), "folder": str(folder.path)}
+            tags = {"recipe": str(recipe.path), "folder": str(folder.path), RECIPE_RUN: folder.path.name}
             name = f"{recipe.name}-{folder.path.name}"
             run_id = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
             state.update({"uri": shown, "experiment_id": experiment, "run_id": run_id, "runs": {}})
@@ -78,7 +80,9 @@ class OpenedStore:
         if key not in known:
             if tags is None:
                 return None
-            tags = {**tags, "mlflow.parentRunId": state["run_id"]}
+            # What shows single rows of a candidate is no second candidate in the table of runs.
+            of_table = {} if "mlflow.runType" in tags else {RECIPE_RUN: self.folder.path.name}
+            tags = {**tags, **of_table, "mlflow.parentRunId": state["run_id"]}
             known[key] = self.client.create_run(state["experiment_id"], run_name=name, tags=tags).info.run_id
             self.save()
         return str(known[key])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from workbench.tracking.journal import Entry
 from workbench.tracking.writes.opened_store import OpenedStore
@@ -55,6 +57,12 @@ def metrics(store: OpenedStore, entry: Entry) -> None:
             store.client.log_batch(run_id, metrics=points[start : start + _BATCH])
 
 
+def tags(store: OpenedStore, entry: Entry) -> None:
+    """Short texts."""
+    if run_id := store.run_id(entry["run"]):
+        store.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in entry["values"].items()])
+
+
 def artifact(store: OpenedStore, entry: Entry) -> None:
     """A file or a folder; what was replaced since is recorded by who replaced it."""
     path = Path(entry["path"])
@@ -70,6 +78,14 @@ def text(store: OpenedStore, entry: Entry) -> None:
 
 
 def table(store: OpenedStore, entry: Entry) -> None:
-    """Columns as a file that MLflow shows as a table."""
+    """Columns as a file that MLflow shows as a table.
+
+    ``client.log_table`` adds to a table that is there, so that one written twice would have every row twice.
+    """
     if run_id := store.run_id(entry["run"]):
-        store.client.log_table(run_id, entry["columns"], entry["file"])
+        rows = list(zip(*entry["columns"].values(), strict=True))
+        store.client.log_dict(run_id, {"columns": list(entry["columns"]), "data": rows}, entry["file"])
+        known = json.loads(store.client.get_run(run_id).data.tags.get(MLFLOW_LOGGED_ARTIFACTS, "[]"))
+        this = {"path": entry["file"], "type": "table"}
+        if this not in known:
+            store.client.set_tag(run_id, MLFLOW_LOGGED_ARTIFACTS, json.dumps([*known, this]))
