@@ -22,6 +22,7 @@ VERBS = {
     "compare": "score every candidate on test, write the report",
     "export": "write, verify and register the bundle",
     "predict": "ask the run's bundle",
+    "review": "what people answered to rows in doubt, as corrected data",
     "dashboard": "MLflow's UI on the store",
 }
 
@@ -83,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--run", default="", help="a run's stamp or folder (default: the newest)")
         if name == "predict":
             verb.add_argument("--text", required=True, help="what to classify")
-        else:
+        elif name != "review":
             verb.add_argument("--force", action="store_true", help="do it again though it is done")
         if name == "demo":
             verb.add_argument(

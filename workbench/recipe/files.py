@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,18 @@ from workbench.recipe.recipe import DataTable
 
 def read_files(table: DataTable, remarks: list[str]) -> dict[str, list[Example]]:
     """The rows by where they come from: ``source``, and ``test_source`` where a test split is given."""
-    parts = source_parts(table)
+    return {name: [row for row, _ in rows] for name, rows in _read(table, False, remarks).items()}
+
+
+def read_records(table: DataTable) -> dict[str, list[tuple[Example, Mapping[str, Any]]]]:
+    """The same, each row with all that the file or dataset says of it, by column."""
+    return _read(table, True, [])
+
+
+def _read(
+    table: DataTable, all_columns: bool, remarks: list[str]
+) -> dict[str, list[tuple[Example, Mapping[str, Any]]]]:
+    parts = source_parts(table, all_columns)
     taught = [part for part in parts if not table.test_split or part.split != table.test_split]
     files = {table.source: _of_parts(table, taught, remarks)}
     if table.test_source:
@@ -43,10 +54,10 @@ def source_parts(table: DataTable, all_columns: bool = False) -> list[Part]:
     return chosen(parts, table.read_splits, table.path)
 
 
-def _of_parts(table: DataTable, parts: Sequence[Part], remarks: list[str]) -> list[Example]:
+def _of_parts(table: DataTable, parts: Sequence[Part], remarks: list[str]) -> list[tuple[Example, Mapping[str, Any]]]:
     """Examples of the parts together. Without a column of ids, rows of a second file are numbered on."""
     columns = {role: getattr(table, role) or None for role in ("text", "label", "group", "id", "choices")}
-    examples: list[Example] = []
+    examples: list[tuple[Example, Mapping[str, Any]]] = []
     name, before, last, n_empty = "", 0, 0, 0
     for part in parts:
         rows = list(part.scan())
@@ -58,7 +69,8 @@ def _of_parts(table: DataTable, parts: Sequence[Part], remarks: list[str]) -> li
         read = examples_from_rows(filled, columns, part.name)
         if before and not table.id:
             read = [replace(row, id=str(before + int(row.id))) for row in read]
-        examples += read
+        # A row that is a fault was refused just now.
+        examples += zip(read, (row.record for row in filled if isinstance(row, Row)), strict=True)
     if n_empty:
         where = listed(dict.fromkeys(part.name for part in parts), 3)
         remarks.append(f"{n_empty} rows of {where} are left out: no text or no label")

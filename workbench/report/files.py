@@ -15,7 +15,7 @@ from labelwright.data.task import Example
 from labelwright.files import write_json, write_text
 from workbench.compare.board import Leaderboard, Suspect
 from workbench.compare.candidate import Candidate
-from workbench.compare.details import rows_jsonl
+from workbench.compare.details import doubted_rows, rows_jsonl
 from workbench.compare.jobs import Comparison
 from workbench.compare.leaderboard import build
 from workbench.compare.noise import suspects
@@ -23,7 +23,7 @@ from workbench.recipe.splits import split_summary
 from workbench.report.markdown import markdown, verdict_markdown
 from workbench.report.notes import candidate_note, run_note
 from workbench.report.report import Report, SplitSizes
-from workbench.report.stages import chosen_curves, stage_records, steps_by_name
+from workbench.report.stages import abstain_threshold, chosen_curves, stage_records, steps_by_name
 from workbench.report.table import Table
 from workbench.report.tables import tables
 from workbench.run.session import Session
@@ -53,6 +53,13 @@ def write_report(
         (step,) = comparison.steps(comparison.jobs(name)[0])[-1:] or [steps.get(by_name[name].step or "")]
         work.tracking.candidate(by_name[name], entry, candidate_note(entry), step)
     work.tracking.comparison(mlflow_table(tables(report)[0]), report, run_note(report), verdict_markdown(report), files)
+    work.tracking.evaluation(candidates, report, test)
+    # Where rows bring their own choices, no label is one for another row.
+    if not work.task.by_row:
+        ships = next(one for one in candidates if one.name == report.verdict.ship)
+        most = work.recipe.tracking.review_rows
+        doubted = doubted_rows(report.suspects, ships, abstain_threshold(ships), report.labels, test, most)
+        work.tracking.review(doubted, report.labels)
 
 
 def make_report(

@@ -136,7 +136,8 @@ def test_counts_add_up(tmp_path):
     assert max(one["dev_score"] for one in programs) == entry["dev_after"]
     assert [step for step, _ in tracker.curves] == list(range(len(programs)))
     assert tracker.curves[-1][1]["gepa/best_dev_score"] == entry["dev_after"]
-    assert tracker.artifacts == [tmp_path / "programs.json", tmp_path / "programs-tree.png"]
+    names = ("programs.json", "programs-tree.png", "pareto-front.png")
+    assert tracker.artifacts == [tmp_path / name for name in names]
     done, total, message = tracker.seen[-1]
     assert (done, total) == (300, 300)
     assert f"best {entry['dev_after']:.2f}" in message
