@@ -1,8 +1,10 @@
 # RECIPE=… chooses the recipe, RUN=… one of its runs (default: the newest), FORCE=1 does a finished step again,
-# CANDIDATE=… names a candidate: compare does it again, export exports it ("best" and "ship" are the verdict's).
+# CANDIDATE=… names a candidate: compare does it again, export exports it ("best" and "ship" are the verdict's);
+# MINUTES=… leaves out of the demo what does not fit.
 RECIPE ?= runs/homeowner.toml
 RUN ?=
 CANDIDATE ?=
+MINUTES ?=
 ifdef RUNG
 $(error RUNG is called CANDIDATE now: make … CANDIDATE=…)
 endif
@@ -18,14 +20,14 @@ WORK = $(PY) -m workbench $@ $(call typed,RECIPE) $(if $(value RUN),--run=$(call
 REDO = $(if $(FORCE),--force)
 ONE = $(if $(value CANDIDATE),--candidate=$(call typed,CANDIDATE))
 # Through the environment, since a text may have several lines; exported under its own name it would be expanded.
-unexport TEXT RECIPE RUN CANDIDATE FORCE PORT MODEL DTYPE
+unexport TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE
 export LABELWRIGHT_TEXT := $(value TEXT)
 
 .DEFAULT_GOAL := help
 .PHONY: setup demo test check optimize train calibrate compare export predict dashboard mutants bench vllm-server clean help
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
-demo: $(READY) ## everything: prompt, weights, probabilities, leaderboard, bundle
-	@$(WORK) $(REDO)
+demo: $(READY) ## some minutes: a first table, prompt, weights, probabilities, leaderboard, bundle
+	@$(WORK) $(REDO) $(if $(value MINUTES),--minutes=$(call typed,MINUTES))
 # In the order in which they are found: doctests, which take moments, come last and fill up what the processes have left.
 # By number of tests, as xdist would have it, the files that take a minute for one test come last, and a core waits.
 test: $(READY) ## the tests, in as many processes as there are cores (four at most)

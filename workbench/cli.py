@@ -36,7 +36,7 @@ def _run(options: argparse.Namespace) -> int:
     from workbench.recipe.read import read_recipe
 
     recipe = read_recipe(options.recipe, whole=options.verb != "dashboard")
-    from workbench import verbs
+    from workbench import demo, verbs
     from workbench.progress import Display
 
     display = Display()
@@ -47,7 +47,7 @@ def _run(options: argparse.Namespace) -> int:
     elif options.verb in ("optimize", "train", "calibrate"):
         verbs.tune(recipe, options.verb, options.run, options.force, display)
     elif options.verb == "demo":
-        verbs.demo(recipe, options.run, options.force, display)
+        demo.demo(recipe, options.run, options.force, display, options.minutes)
     else:
         work = {"compare": verbs.compare, "export": verbs.export}[options.verb]
         work(recipe, options.run, options.force, display, options.candidate)
@@ -68,6 +68,10 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--text", required=True, help="what to classify")
         else:
             verb.add_argument("--force", action="store_true", help="do it again though it is done")
+        if name == "demo":
+            verb.add_argument(
+                "--minutes", type=float, default=0, help="leave out what does not fit (default: the recipe's)"
+            )
         if name == "compare":
             verb.add_argument(
                 "--candidate", default="", help="do this candidate again, and leave the others as they are"

@@ -148,6 +148,8 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
         yield "compare", f"noise: {fault}"
     for fault in unknown_keys(table.curves, known, "candidate"):
         yield "compare", f"curves: {fault}"
+    for fault in unknown_keys(recipe.demo.candidates, known, "candidate"):
+        yield "demo", f"candidates: {fault}; those of [baselines] names and [models] candidates can stand here"
     wanted = recipe.export.candidate
     exportable = [*known, "best", "ship"]
     if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "candidate")), "")):

@@ -266,6 +266,23 @@ class CompareTable:
 
 
 @dataclass(frozen=True)
+class DemoTable:
+    """``[demo]``: what `make demo` compares, and how long it may take; `make compare` adds the rest.
+
+    Attributes
+    ----------
+    candidates : tuple of str
+        Of those in ``[baselines]`` and ``[models]``, beside the run's own steps; left out, all baselines that train no
+        transformer.
+    minutes : float
+        A budget: stages and candidates that are not expected to fit in it are left out, by name. 0 is none.
+    """
+
+    candidates: Names = ()
+    minutes: Annotated[float, Range(0, 100_000, expected="a number of minutes, or 0 for no limit")] = 0
+
+
+@dataclass(frozen=True)
 class ExportTable:
     """``[export]``: ``merge`` writes whole weights instead of an adapter; ``golden_rows`` come from dev.
 
@@ -316,6 +333,7 @@ class Recipe:
     baselines: BaselineTable = field(default_factory=BaselineTable)
     models: ModelsTable = field(default_factory=ModelsTable)
     compare: CompareTable = field(default_factory=CompareTable)
+    demo: DemoTable = field(default_factory=DemoTable)
     export: ExportTable = field(default_factory=ExportTable)
     tracking: TrackingTable = field(default_factory=TrackingTable)
     stage_tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -356,6 +374,7 @@ TABLES: Mapping[str, type] = {
     "baselines": BaselineTable,
     "models": ModelsTable,
     "compare": CompareTable,
+    "demo": DemoTable,
     "export": ExportTable,
     "tracking": TrackingTable,
 }

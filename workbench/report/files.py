@@ -35,11 +35,34 @@ def write_report(
     from workbench.report.html import html
     from workbench.report.plots.figures import figures, save
 
+    path, report = work.folder.path, make_report(work, comparison, candidates, test, command)
+    drawn = figures(report)
+    # Before the PNGs: a picture is laid out anew for every format, from where the last one left it.
+    page = html(report, drawn)
+    save(drawn, path / "plots")
+    write_text(path / "rows.jsonl", rows_jsonl(candidates, report, test))
+    write_json(path / "report.json", report.to_json())
+    write_text(path / "report.md", markdown(report))
+    write_text(path / "report.html", page)
+    files = [path / name for name in ("report.html", "report.md", "report.json", "rows.jsonl", "plots")]
+    work.tracking.comparison(mlflow_table(tables(report)[0]), report, files)
+    steps = steps_by_name(work, comparison)
+    for candidate in candidates:
+        if not candidate.failed:
+            test_metrics = {name: one.value for name, one in report.entry(candidate.name).test.items()}
+            (step,) = comparison.steps(comparison.jobs(candidate.name)[0])[-1:] or [steps.get(candidate.step or "")]
+            work.tracking.candidate(candidate, test_metrics, step)
+
+
+def make_report(
+    work: Session, comparison: Comparison, candidates: Sequence[Candidate], test: Sequence[Example], command: str
+) -> Report:
+    """The statistics of what was scored, and its circumstances."""
     path, names, table = work.folder.path, work.task.names, work.recipe.compare
     board = build(candidates, test, names, table.bootstrap, work.recipe.seed, table.margin)
-    steps, sizes = steps_by_name(work, comparison), split_summary(work.splits, work.data_remarks)
-    newest = work.newest_bundle()
-    report = with_circumstances(
+    sizes, newest = split_summary(work.splits, work.data_remarks), work.newest_bundle()
+    steps = steps_by_name(work, comparison)
+    return with_circumstances(
         board,
         suspects=(*train_suspects(work, comparison), *board.suspects),
         recipe=work.recipe.name,
@@ -51,21 +74,6 @@ def write_report(
         curves=chosen_curves(steps),
         prompt=newest.prompt.system if newest else None,
     )
-    drawn = figures(report)
-    # Before the PNGs: a picture is laid out anew for every format, from where the last one left it.
-    page = html(report, drawn)
-    save(drawn, path / "plots")
-    write_text(path / "rows.jsonl", rows_jsonl(candidates, report, test))
-    write_json(path / "report.json", report.to_json())
-    write_text(path / "report.md", markdown(report))
-    write_text(path / "report.html", page)
-    files = [path / name for name in ("report.html", "report.md", "report.json", "rows.jsonl", "plots")]
-    work.tracking.comparison(mlflow_table(tables(report)[0]), report, files)
-    for candidate in candidates:
-        if not candidate.failed:
-            test_metrics = {name: one.value for name, one in board.entry(candidate.name).test.items()}
-            (step,) = comparison.steps(comparison.jobs(candidate.name)[0])[-1:] or [steps.get(candidate.step or "")]
-            work.tracking.candidate(candidate, test_metrics, step)
 
 
 def with_circumstances(board: Leaderboard, **circumstances: Any) -> Report:
