@@ -1,6 +1,6 @@
-"""What each verb does: `demo`, `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `dashboard`.
+"""What each verb does: `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `dashboard`.
 
-A verb is a short list of steps over a session; which run it works on is decided in ``workbench.run``.
+A verb is a short list of steps over a session; which run it works on is decided in ``workbench.run``, and returned.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def session(recipe: Recipe, verb: str, run: str, display: Display) -> Iterator[S
         yield opened
 
 
-def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> None:
+def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> RunFolder:
     """`optimize`, `train` or `calibrate`: the verb's stage on the newest bundle of the run."""
     with session(recipe, verb, run, display) as work:
         work.drop_stale()
@@ -61,9 +61,10 @@ def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> 
         display.say(f"bundle: {work.folder.bundle_path(step)}")
         following = {"optimize": "train", "train": "calibrate", "calibrate": "compare"}[verb]
         display.say(f"next: {make_command(following, recipe, work.folder.path)}")
+        return work.folder
 
 
-def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> None:
+def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> RunFolder:
     """Score every candidate on test and write the report; with ``force`` again, with ``candidate`` that one."""
     with session(recipe, "compare", run, display) as work:
         if work.recipe.stages and not work.recipe.models.candidates:
@@ -73,9 +74,10 @@ def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: 
         if report := read_report(work.folder):
             show_leaderboard(report, display)
         display.say(f"report: {work.folder.path / 'report.html'}")
+        return work.folder
 
 
-def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> None:
+def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> RunFolder:
     """Write, verify and register a bundle: the run's newest step, or what the recipe or ``candidate`` names."""
     if candidate:
         recipe = replace(recipe, export=replace(recipe.export, candidate=candidate))
@@ -86,6 +88,7 @@ def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: s
         export_step(work, force)
         display.say(f"bundle: {work.folder.path / 'bundle'}")
         display.say(f"try it: {try_it(work.folder.path / 'bundle', work.splits.dev[0].text)}")
+        return work.folder
 
 
 def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:

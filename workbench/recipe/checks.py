@@ -11,6 +11,7 @@ from typing import Any
 
 import baselines
 from baselines.settings import read_settings
+from labelwright.data.formats.dialect import PLAIN
 from labelwright.data.task import LETTERS, Task
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.settings import shown
@@ -63,8 +64,12 @@ def _task_faults(recipe: Recipe) -> Iterator[Fault]:
             yield "task", str(error).removeprefix(f"task {recipe.name!r} ")
         if data.out_of_scope and data.out_of_scope in [label.name for label in task.labels]:
             yield "data", f"out_of_scope = {shown(data.out_of_scope)}: is one of [task] labels, leave it out there"
-    if data.path and (data.config or data.hub_splits or data.revision):
-        yield "data", "config, hub_splits and revision go with hub, and path was given: take them out"
+    if data.path and (data.config or data.revision):
+        yield "data", "config and revision go with hub, and path was given: take them out"
+    if data.hub and data.dialect != PLAIN:
+        yield "data", "delimiter, encoding, header, quotes and sheet go with path, and hub was given: take them out"
+    if data.choices and "conflicting" in data.leave_out:
+        yield "data", 'leave_out = ["conflicting"]: rows bring their own choices, and may have several labels'
 
 
 def _model_faults(recipe: Recipe) -> Iterator[Fault]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+from contextlib import suppress
 
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
@@ -48,3 +50,6 @@ def let_go() -> None:
     Python would see to it at some later time; the next model may need the room now.
     """
     gc.collect()
+    with suppress(OSError, AttributeError):
+        # What is free goes back to the system: glibc would keep it for later.
+        ctypes.CDLL(None).malloc_trim(0)
