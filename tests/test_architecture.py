@@ -243,6 +243,7 @@ LATE = {
     "gepa": "seconds, with what it brings",
     "mlflow": "seconds",
     "alembic": "comes with mlflow, where a store is made",
+    "pandas": "a second; only where a notebook shows a table",
     "psutil": "comes with mlflow, where a machine is watched",
     "sklearn": "a second",
     "skops": "seconds",
