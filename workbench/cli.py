@@ -60,8 +60,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _new(options: argparse.Namespace) -> int:
-    from workbench.new.source import Named
-    from workbench.new.write import ask_on_terminal, new_recipe
+    from workbench.first.source import Named
+    from workbench.first.write import ask_on_terminal, new_recipe
     from workbench.progress import Display
 
     named = Named(**{one.name: getattr(options, one.name) for one in fields(Named)})
