@@ -186,15 +186,14 @@ def _broken(task: Any, seed: int) -> Any:
     raise ZeroDivisionError("no candidate is so broken")
 
 
-def run_candidate_here(
-    recipe: Path, run: Path, name: str, log: Path, say: Callable[[int, int, str], None], record: Callable[[Any], Any]
-) -> None:
-    """A candidate's jobs in this process, where the fakes are."""
-    from workbench.compare.jobs import CandidateFailedError, is_lasting, open_comparison
-    from workbench.compare.worker import run_jobs
+def run_candidate_here(self: Any, jobs: Any, family: str, log: Path, say: Any, record: Callable[[Any], Any]) -> None:
+    """A candidate's jobs in this process, where the fakes are, in place of ``Processes.run``."""
+    from workbench.compare.jobs import open_comparison
+    from workbench.compare.processes.pool import CandidateFailedError
+    from workbench.compare.processes.worker import is_lasting, run_jobs
 
     try:
-        run_jobs(open_comparison(recipe, run), name, say, record)
+        run_jobs(open_comparison(self.recipe, self.folder), jobs, say, record)
     except Exception as error:
         raise CandidateFailedError(str(error), is_lasting(error)) from error
 
@@ -203,19 +202,22 @@ def install(set_attribute: Callable[..., None]) -> None:
     """Put the fakes in place; ``set_attribute`` is ``monkeypatch.setattr`` or ``setattr``."""
     import baselines
     from workbench import export
-    from workbench.compare import jobs
+    from workbench.compare.processes.pool import Processes
     from workbench.recipe import recipe
-    from workbench.run import engines
+    from workbench.run import engines, steps
     from workbench.run import usage as measuring
 
     set_attribute(measuring, "LOOK_ON_S", 0.0)
     stages = {name: ("workbench_fakes", f"Fake{name.capitalize()}") for name in ("gepa", "grpo", "calibrate", "sft")}
     set_attribute(recipe, "STAGES", stages)
     set_attribute(engines, "open_engine", _open_fake)
+    # A fake holds no memory, and to look through all that a test process has imported takes half a second.
+    for user in (engines, steps):
+        set_attribute(user, "let_go", lambda: None)
     known = baselines.BASELINES
     candidates = {"majority": known["majority"], "words": known["sgd-ngrams"], "absent": _absent, "broken": _broken}
     set_attribute(baselines, "BASELINES", candidates)
-    set_attribute(jobs, "run_candidate", run_candidate_here)
+    set_attribute(Processes, "run", run_candidate_here)
     if os.environ.get("KILL") == "bundle":
         verify = export.verify
 
@@ -257,6 +259,7 @@ if __name__ == "__main__":
     install(setattr)
     if os.environ.get("TRACKING") == "off":
         without_tracking(setattr)
+    without_plots(setattr)
     from workbench.cli import main
 
     sys.exit(main())

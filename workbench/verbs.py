@@ -1,39 +1,43 @@
-"""What each verb does: `demo`, `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `dashboard`.
+"""What each verb does: `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `review`, `dashboard`.
 
-A verb is a short list of steps over a session; which run it works on is decided in ``workbench.run``.
+A verb is a short list of steps over a session; which run it works on is decided in ``workbench.run``, and returned.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from labelwright.bundle.store import load
 from labelwright.data.choices import lettered, split_lettered
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.plain_text import shell_word
-from workbench.compare.jobs import comparison_of
+from workbench.compare.jobs import Comparison, comparison_of
 from workbench.compare.score import read_test, score_candidates, signature
 from workbench.compare.verdict import labels_without_rows
 from workbench.export import export_bundle, export_settings, exported, source_of_export
-from workbench.progress import Display, duration, silence_libraries
-from workbench.recipe.recipe import Recipe
-from workbench.recipe.rows import read_rows
+from workbench.progress import Display, silence_libraries
+from workbench.recipe.files import read_records
+from workbench.recipe.recipe import DataTable, Recipe
+from workbench.recipe.rows import read_rows, task_of
 from workbench.recipe.splits import split_digest
 from workbench.report.files import write_report
 from workbench.report.report import read_report
 from workbench.report.terminal import show_leaderboard
 from workbench.report.verdict_words import caution
-from workbench.run.choose import VERB_STAGES, choose_run, new_run
+from workbench.review import OF_FILES, decided, is_plain, summary, write_review
+from workbench.run.choose import VERB_STAGES, choose_run
 from workbench.run.engines import Engines
-from workbench.run.folder import RUNS, Clock, RunFolder, find_run, runs_of
+from workbench.run.folder import ASKED, RUNS, RunFolder, find_run, runs_of
 from workbench.run.session import Session
-from workbench.run.usage import peak_memory_bytes
 from workbench.tracking.pages import newest_run
+from workbench.tracking.rows import read_asked
 from workbench.tracking.store import absolute, prepare_store, shown_uri, sqlite_path
 
 
@@ -47,35 +51,7 @@ def session(recipe: Recipe, verb: str, run: str, display: Display) -> Iterator[S
         yield opened
 
 
-def demo(recipe: Recipe, run: str, force: bool, display: Display) -> None:
-    """Everything: the recipe's stages, the comparison, the bundle."""
-    again = force and not run
-    if again:
-        new_run(recipe, read_rows(recipe), display)
-    with session(recipe, "demo", run, display) as work:
-        work.drop_stale()
-        with Clock(work.folder.path / "clock.json") as clock:
-            # The untuned model is step 1, whether done or not; comparison and export are the last two.
-            work.n_steps = max(len(work.folder.done_steps()), 1) + len(work.remaining_stages()) + 2
-            _warn_of_test(work)
-            work.ensure_untuned()
-            work.finish_interrupted()
-            work.make_again()
-            for name in work.remaining_stages():
-                if again:
-                    work.forget(name)
-                work.extend(name)
-            _compare(work, force=False)
-            _export(work, force=False)
-            work.folder.state["finished"] = True
-            work.folder.state["peak_memory_bytes"] = max(work.steps.peak_memory_bytes, peak_memory_bytes())
-            work.folder.save()
-        if report := read_report(work.folder):
-            show_leaderboard(report, display)
-        _show_outputs(work, clock.seconds)
-
-
-def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> None:
+def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> RunFolder:
     """`optimize`, `train` or `calibrate`: the verb's stage on the newest bundle of the run."""
     with session(recipe, verb, run, display) as work:
         work.drop_stale()
@@ -89,22 +65,24 @@ def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> 
         display.say(f"{step['folder']}: dev {numbers}")
         display.say(f"bundle: {work.folder.bundle_path(step)}")
         following = {"optimize": "train", "train": "calibrate", "calibrate": "compare"}[verb]
-        display.say(f"next: {_make(following, recipe, work.folder.path)}")
+        display.say(f"next: {make_command(following, recipe, work.folder.path)}")
+        return work.folder
 
 
-def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> None:
+def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> RunFolder:
     """Score every candidate on test and write the report; with ``force`` again, with ``candidate`` that one."""
     with session(recipe, "compare", run, display) as work:
         if work.recipe.stages and not work.recipe.models.candidates:
             work.ensure_untuned()
         work.finish_interrupted()
-        _compare(work, force, candidate)
+        compare_step(work, comparison_of(work.recipe, work.folder, work.rows, work.splits), force, candidate)
         if report := read_report(work.folder):
             show_leaderboard(report, display)
         display.say(f"report: {work.folder.path / 'report.html'}")
+        return work.folder
 
 
-def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> None:
+def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> RunFolder:
     """Write, verify and register a bundle: the run's newest step, or what the recipe or ``candidate`` names."""
     if candidate:
         recipe = replace(recipe, export=replace(recipe.export, candidate=candidate))
@@ -112,20 +90,17 @@ def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: s
         if not recipe.export.candidate:
             work.ensure_untuned()
         work.finish_interrupted()
-        _export(work, force)
+        export_step(work, force)
         display.say(f"bundle: {work.folder.path / 'bundle'}")
         display.say(f"try it: {try_it(work.folder.path / 'bundle', work.splits.dev[0].text)}")
+        return work.folder
 
 
 def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     """Ask the run's bundle: the exported one, else the newest step's."""
     if not text.strip():
         raise RecipeError('predict needs a text: make predict TEXT="the pool is green"')
-    parent = RUNS / recipe.name
-    known = runs_of(parent)
-    if not run and not known:
-        raise RecipeError(f"no run of {recipe.name} under {parent} yet: begin one with `make demo`")
-    folder = find_run(parent, run) if run else RunFolder(known[-1])
+    folder = _known_run(recipe, run)
     done = folder.done_steps()
     ready = exported(folder)
     if not done and not ready:
@@ -150,6 +125,47 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     for p, name in ranked[:3]:
         display.say(f"{p:6.1%}  {name}")
     display.say(f"({where})")
+
+
+def review(recipe: Recipe, run: str, display: Display) -> None:
+    """What people answered to the run's rows in doubt, as a corrected data file; the data itself stays."""
+    folder = _known_run(recipe, run)
+    place = folder.path / ASKED
+    asked = read_asked(place)
+    if not asked:
+        display.say(
+            f"run {folder.path.name} has no rows in doubt, or no comparison: {make_command('compare', recipe)} asks"
+        )
+        return
+    rows = read_rows(recipe)
+    silence_libraries()
+    from workbench.tracking.answers import read_said
+
+    changes, unanswered = decided(asked, read_said(recipe, folder, asked), task_of(recipe, rows).names)
+    display.say(summary(changes, unanswered))
+    if not changes:
+        display.say(
+            f"nothing is answered yet: {make_command('dashboard', recipe)}, then Review in the experiment's menu"
+        )
+        return
+    written = write_review(changes, asked, recipe.data, read_records(recipe.data), recipe.name, place.parent)
+    display.say(f"log of changes: {place.parent / f'{recipe.name}-changes.jsonl'}")
+    for key, path in written:
+        display.say(f"corrected: {path}; to use it, set in {recipe.path}, [data]: {key} = {json.dumps(str(path))}")
+    told = [one for one in OF_FILES if getattr(recipe.data, one) != getattr(DataTable, one)]
+    if written and told and not is_plain(recipe.data):
+        display.say(f"and take out, as they say how the old one is read: {', '.join(told)}")
+    if not written:
+        display.say("no label changes and no row goes, so the data is right as it is")
+
+
+def _known_run(recipe: Recipe, run: str) -> RunFolder:
+    """The run that is named, or the newest. Raises RecipeError where there is none."""
+    parent = RUNS / recipe.name
+    known = runs_of(parent)
+    if not run and not known:
+        raise RecipeError(f"no run of {recipe.name} under {parent} yet: begin one with `make demo`")
+    return find_run(parent, run) if run else RunFolder(known[-1])
 
 
 def dashboard(recipe: Recipe, port: int, display: Display) -> None:
@@ -185,42 +201,51 @@ def _experiment_of(recipe: Recipe, uri: str) -> str:
     return ""
 
 
-def _compare(work: Session, force: bool, candidate: str = "") -> None:
+def compare_step(
+    work: Session,
+    comparison: Comparison,
+    force: bool = False,
+    candidate: str = "",
+    verb: str = "compare",
+    left_out: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Score, compute, write. Done already if nothing that the report depends on has changed."""
-    path, comparison = work.folder.path, comparison_of(work.recipe, work.folder, work.rows, work.splits)
+    path = work.folder.path
     if candidate and candidate not in comparison.names:
         raise RecipeError(f"no candidate {candidate!r} in this comparison; it has {', '.join(comparison.names)}")
     forget = [candidate] if candidate else [*comparison.names] if force else []
-    made_of = signature(comparison)
+    made_of = signature(comparison, left_out)
     # A report of another version has another signature, and is not read.
     is_same = (work.folder.state.get("compare") or {}).get("signature") == made_of
     known = is_same and read_report(work.folder) is not None
     # A candidate that failed for the moment is tried again.
-    if not forget and known and not comparison.unfinished():
+    if not forget and known and not set(comparison.unfinished()) - set(left_out):
         work.display.say(f"compare is done, its report is {path / 'report.html'}; to do it again: --force")
         return
     with work.display.step("compare", work.n_steps - 1 if work.n_steps else 0, work.n_steps):
         # A candidate's process needs the memory.
         work.engines.close()
-        _warn_of_test(work)
+        if verb == "compare":
+            warn_of_test(work)
         test = read_test(work.splits)
         work.tracking.dataset("test", test, split_digest(work.splits))
-        candidates = score_candidates(comparison, work.display, work.tracking.write, forget)
+        candidates = score_candidates(comparison, work.display, work.tracking.write, forget, left_out=left_out)
         if all(candidate.failed for candidate in candidates):
             raise LabelwrightError(f"no candidate could be scored; the first said: {candidates[0].failed}")
         work.display.progress(len(candidates), len(candidates), "statistics and report")
-        write_report(work, comparison, candidates, test, _make("compare", work.recipe, path))
+        write_report(work, comparison, candidates, test, make_command(verb, work.recipe, path))
         work.folder.keep_report(made_of, {name: comparison.key(comparison.jobs(name)[0]) for name in comparison.names})
 
 
-def _warn_of_test(work: Session) -> None:
+def warn_of_test(work: Session) -> None:
     """Say what is wrong with the test rows before hours are spent on scoring them."""
     test, names = read_test(work.splits), work.task.names
     if warning := caution(len(test), names, labels_without_rows(test, names)):
         work.display.say(f"warning: {warning}")
 
 
-def _export(work: Session, force: bool) -> None:
+def export_step(work: Session, force: bool) -> None:
+    """Write, verify and register the bundle, unless it is there and made of the same."""
     target, known = work.folder.path / "bundle", exported(work.folder)
     same = known is not None and not force and known["step"] == work.folder.newest_step
     if same and known is not None and known["settings"] == export_settings(work, source_of_export(work)):
@@ -230,26 +255,12 @@ def _export(work: Session, force: bool) -> None:
         export_bundle(work)
 
 
-def _show_outputs(work: Session, seconds: float) -> None:
-    path, recipe = work.folder.path, work.recipe
-    uri = (work.folder.state.get("export") or {}).get("model_uri")
-    say = work.display.say
-    say(f"\nfinished in {duration(seconds)}")
-    say(f"bundle:  {path / 'bundle'}" + (f"  (MLflow: {uri})" if uri else ""))
-    say(f"report:  {path / 'report.html'}")
-    say(f"MLflow:  {work.tracking.uri}")
-    say("next:")
-    say(f"  {_make('predict', recipe)} TEXT={shell_word(work.splits.dev[0].text[:60])}")
-    say(f"  {_make('dashboard', recipe)}")
-    say(f"  .venv/bin/labelwright check {shell_word(str(path / 'bundle'))}")
-
-
 def try_it(bundle: Path, text: str) -> str:
     """The command that asks a bundle about a row, to copy: whatever the row holds, it is one word and runs nothing."""
     return f".venv/bin/labelwright predict {shell_word(str(bundle))} {shell_word(text)}"
 
 
-def _make(verb: str, recipe: Recipe, run: Path | None = None) -> str:
+def make_command(verb: str, recipe: Recipe, run: Path | None = None) -> str:
     """The command a person types."""
     given = "" if recipe.path == Path("runs/homeowner.toml") else f" RECIPE={shell_word(str(recipe.path))}"
     return f"make {verb}{given}" + (f" RUN={run.name}" if run else "")

@@ -18,10 +18,12 @@ from labelwright.data.task import Example, Splits, by_label, group_keys
 from labelwright.decide import probabilities
 from labelwright.engines.protocol import Engine
 from labelwright.errors import ModelError, RecipeError
+from labelwright.files import read_json
 from labelwright.prompt import Prompt
 from labelwright.settings import Choice, Range, Text, check
 from labelwright.statistics.metrics import answers
 from optimizers.gepa.own_state import StateFolder
+from optimizers.gepa.pareto_front import draw_front
 from optimizers.gepa.programs import show_programs, write_programs
 from optimizers.gepa.proposer import EvidenceProposer
 from optimizers.gepa.search_log import SearchLog
@@ -64,7 +66,7 @@ class GepaStage:
 
     name: ClassVar[str] = "gepa"
 
-    max_metric_calls: Annotated[int, Range(1)] = 2200
+    max_metric_calls: Annotated[int, Range(1)] = 1800
     minibatch_size: Annotated[int, Range(1)] = 24
     proposals_per_step: Annotated[int, Range(1, 1000)] = 3
     token_budget: Annotated[int, Range(1)] = 320
@@ -98,7 +100,11 @@ class GepaStage:
         best, log = self._search(bundle, rows, splits.dev, reward, engine, context)
         if log.total("tried") and log.total("tried") == log.total("failed"):
             raise ModelError(_nothing_usable(self.reflection_model, log))
-        show_programs(write_programs(context.folder / "programs.json", log.state, splits.dev), context.tracker)
+        programs = write_programs(context.folder / "programs.json", log.state, splits.dev)
+        show_programs(programs, context.tracker)
+        front = context.folder / "pareto-front.png"
+        draw_front(read_json(programs), [row.id for row in splits.dev], front)
+        context.tracker.artifact(front)
         scores = log.state.program_full_scores_val_set
         improved = best != bundle.prompt and max(scores) > scores[0]
         if not improved:

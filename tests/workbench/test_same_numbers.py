@@ -156,7 +156,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         # Every candidate in this process, and no looking on before what is timed: seconds for each of them.
-        patch.setattr("workbench.compare.jobs.run_candidate", workbench_fakes.run_candidate_here)
+        patch.setattr("workbench.compare.processes.pool.Processes.run", workbench_fakes.run_candidate_here)
         patch.setattr("workbench.run.usage.LOOK_ON_S", 0.0)
         workbench_fakes.without_tracking(patch.setattr)
         workbench_fakes.without_plots(patch.setattr)

@@ -3,16 +3,12 @@
 A job is one training and its test scores: the candidate itself, the same with another seed or another split, or with
 fewer training rows. Results lie under ``runs/NAME/candidates/CANDIDATE/`` in files named after a hash of all that made
 them (rows, settings, code, library versions), so that adding one candidate runs one candidate. The jobs of a candidate
-run in a process of their own (``workbench.compare.worker``): what fails there, or dies, is one row of the report.
+run in a process of their own (``workbench.compare.processes``).
 """
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -24,53 +20,18 @@ import numpy as np
 import baselines
 from labelwright.data.task import Example, Splits, Task, by_label
 from labelwright.engines.settings import BACKENDS
-from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
 from labelwright.files import read_json, short_hash, write_json
 from optimizers.stage import Stage
 from workbench.compare.candidate import Candidate, CurvePoint, Kept, Kind, Repeat
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import Pipeline, Recipe, read_pipeline
+from workbench.recipe.recipe import STAGES, Pipeline, Recipe, read_pipeline
 from workbench.recipe.rows import load_out_of_scope, make_splits, read_rows, task_of
 from workbench.recipe.splits import read_splits, split_digest
 from workbench.run.engines import Engines
 from workbench.run.folder import CANDIDATES, RUNS, RunFolder, runs_of
-from workbench.run.identity import ROOT, code_version, environment, handed_down, settings_content
+from workbench.run.identity import code_version, environment, settings_content
 from workbench.run.session import steps_of
 from workbench.run.steps import Asked, Step, settings_of
-from workbench.tracking.journal import Entry
-
-Say = Callable[[int, int, str], None]
-Record = Callable[[Entry], object]
-
-
-class CandidateFailedError(LabelwrightError, RuntimeError):
-    """The process of a candidate ended without its results.
-
-    Parameters
-    ----------
-    lasting : bool
-        Whether the candidate would fail again, as long as packages, code, rows and settings stay: see ``is_lasting``.
-        What was killed, had no memory or no space, or waited in vain is tried again by the next comparison.
-    """
-
-    def __init__(self, message: str, lasting: bool = True) -> None:
-        super().__init__(message)
-        self.lasting = lasting
-
-
-def is_lasting(error: BaseException) -> bool:
-    """Whether an error says that the candidate cannot be, not that something was missing at the moment.
-
-    A recipe, rows or packages that do not allow it; not a model that could not be fetched, a server that did not
-    answer, or anything behind which the system refused memory, a file or time.
-    """
-    behind, seen = error, set()
-    while id(behind) not in seen:
-        seen.add(id(behind))
-        if isinstance(behind, OSError | MemoryError):
-            return False
-        behind = behind.__cause__ or behind.__context__ or behind
-    return isinstance(error, RecipeError | DataError | MissingExtraError)
 
 
 @dataclass(frozen=True)
@@ -150,6 +111,13 @@ class Comparison:
         stages = ", then ".join(pipeline.stages) or "untuned"
         return f"{self.recipe.model.name}, {stages}, answering with {style}"
 
+    def family(self, name: str) -> str:
+        """Candidates of one family import the same libraries: the module of a baseline, the room of a last stage."""
+        if self.kind(name) == "baseline":
+            return self._baseline_module(name)
+        modules = [STAGES[stage][0] for stage in read_pipeline(name).stages]
+        return modules[-1].rpartition(".")[0] if modules else BACKENDS[self.recipe.model.backend].module
+
     def trains(self, name: str) -> bool:
         """Whether a candidate learns from training rows: without that, neither seeds nor fewer rows change it."""
         if self.kind(name) == "baseline":
@@ -160,7 +128,7 @@ class Comparison:
         """The candidate itself first, then other seeds, other splits, and the points of its learning curve."""
         seed, table = self.recipe.seed, self.recipe.compare
         main = Job(name, seed, seed)
-        heavy = self._heavy(name)
+        heavy = self.is_heavy(name)
         n_seeds = table.heavy_seeds if heavy else table.seeds
         if self.kind(name) == "free":
             return [main]
@@ -368,7 +336,8 @@ class Comparison:
             folder=main["bundle"],
         )
 
-    def _heavy(self, name: str) -> bool:
+    def is_heavy(self, name: str) -> bool:
+        """Whether a candidate trains or asks a transformer of its own: it is trained with fewer seeds."""
         if self.kind(name) == "baseline":
             return bool(getattr(baselines.BASELINES[name], "heavy", False))
         return True
@@ -390,6 +359,18 @@ def comparison_of(recipe: Recipe, folder: RunFolder, rows: Sequence[Example], sp
     return Comparison(recipe, task_of(recipe, rows), folder, rows, splits)
 
 
+def shortened(recipe: Recipe) -> Recipe:
+    """What `make demo` compares: the candidates of ``[demo]``, trained once each. Their results count for all."""
+    light = [name for name in recipe.baselines.names if not getattr(baselines.BASELINES[name], "heavy", False)]
+    chosen = recipe.demo.candidates or light
+    return replace(
+        recipe,
+        baselines=replace(recipe.baselines, names=tuple(name for name in recipe.baselines.names if name in chosen)),
+        models=replace(recipe.models, candidates=tuple(one for one in recipe.models.candidates if one in chosen)),
+        compare=replace(recipe.compare, seeds=1, heavy_seeds=1, curves=()),
+    )
+
+
 def measured_code(module: str) -> str:
     """The version of the code that trains and measures a candidate whose own is in ``module``; stages have theirs."""
     return code_version(("workbench.compare.measure", module))
@@ -402,68 +383,6 @@ def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Exam
     for _, same in sorted(by_label(rows).items()):
         kept |= {same[i].id for i in chance.permutation(len(same))[:per_label]}
     return tuple(row for row in rows if row.id in kept)
-
-
-def run_candidate(recipe: Path, run: Path, name: str, log: Path, say: Say, record: Record) -> None:
-    """Run the missing jobs of a candidate in a process of its own.
-
-    Parameters
-    ----------
-    log : Path
-        Where its libraries' output goes.
-    record : callable
-        Takes what its stages report, as it comes (``workbench.tracking.entries``).
-
-    Raises
-    ------
-    CandidateFailedError
-        With the candidate's own words where it had any.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "workbench.compare.worker", str(recipe), str(run), name]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    error, lasting = "", False
-    at_work: set[str] = set()
-    with log.open("w", encoding="utf-8") as errors:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,  # it ends when this end is closed, so no candidate outlives a killed comparison
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env={**os.environ, **handed_down(), "PYTHONPATH": path},
-        )
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                try:
-                    said = json.loads(line)
-                except json.JSONDecodeError:
-                    errors.write(line)
-                    continue
-                if isinstance(said, dict) and "progress" in said:
-                    say(*said["progress"])
-                elif isinstance(said, dict) and "record" in said:
-                    entry = said["record"]
-                    record(entry)
-                    if entry["op"] == "status":
-                        (at_work.add if entry["status"] == "RUNNING" else at_work.discard)(entry["run"])
-                elif isinstance(said, dict) and "error" in said:
-                    error, lasting = str(said["error"]), bool(said.get("lasting"))
-            status = process.wait()
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-            for key in at_work:
-                record({"op": "status", "run": key, "status": "FAILED"})
-    if status < 0:
-        killed = " (out of memory?)" if status == -9 else ""
-        raise CandidateFailedError(
-            f"its process was ended by signal {-status}{killed}; its output is in {log}", lasting=False
-        )
-    if status:
-        raise CandidateFailedError(error or f"its process ended with status {status}; its output is in {log}", lasting)
 
 
 def _scores(result: dict[str, Any]) -> dict[str, float]:

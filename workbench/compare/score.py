@@ -5,15 +5,20 @@ The only module that reads ``splits.test``, in one function. A candidate that ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 
 from labelwright.data.task import Example, Splits
 from labelwright.files import short_hash
-from workbench.compare import jobs
+from workbench.budget import about
 from workbench.compare.board import FORMAT
 from workbench.compare.candidate import Candidate
-from workbench.compare.jobs import CandidateFailedError, Comparison, Record
-from workbench.progress import Display
+from workbench.compare.expected import Expected
+from workbench.compare.jobs import Comparison
+from workbench.compare.processes.pool import CandidateFailedError, Processes, Record
+from workbench.progress import Display, duration
 from workbench.run.folder import locked
 
 
@@ -27,6 +32,8 @@ def score_candidates(
     display: Display,
     record: Record = lambda entry: None,
     forget: Sequence[str] = (),
+    names: Sequence[str] | None = None,
+    left_out: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Candidate]:
     """Every candidate of the comparison, cheapest kind first; those kept from earlier comparisons are read.
 
@@ -36,6 +43,10 @@ def score_candidates(
         Takes what stages report while they run, for the tracking store.
     forget : sequence of str
         Candidates that are done again, though their results are kept.
+    names : sequence of str, optional
+        These candidates alone.
+    left_out : mapping of str to str
+        Candidates that are not run now, and why; one whose results are kept is read nevertheless.
 
     Raises
     ------
@@ -47,31 +58,47 @@ def score_candidates(
         # Not before: who is refused has forgotten nothing of the comparison that is at work.
         for name in forget:
             comparison.forget(name)
-        return _score_candidates(comparison, display, record)
+        names = comparison.names if names is None else names
+        missing = [name for name in comparison.unfinished() if name in names and name not in left_out]
+        _run(comparison, missing, display, record)
+        display.progress(len(names), len(names), f"{len(names)} candidates, {len(missing)} of them run now")
+        found = [comparison.candidate(name) for name in names]
+    return [replace(one, failed=left_out[one.name]) if one.failed and one.name in left_out else one for one in found]
 
 
-def _score_candidates(comparison: Comparison, display: Display, record: Record) -> list[Candidate]:
-    names, missing = comparison.names, comparison.unfinished()
-    for number, name in enumerate(missing):
+def _run(comparison: Comparison, missing: Sequence[str], display: Display, record: Record) -> None:
+    expected, took = Expected(comparison), {}
+    with Processes(comparison.recipe.path, comparison.folder.path) as processes:
+        for number, name in enumerate(missing):
 
-        def say(done: int, total: int, message: str, number: int = number, name: str = name) -> None:
-            share = done / total if total else 0.0
-            display.progress(
-                round(100 * (number + share)), 100 * len(missing), f"{name}: {message}" if message else name
-            )
+            def say(done: int, total: int, message: str, number: int = number, name: str = name) -> None:
+                share = done / total if total else 0.0
+                display.progress(
+                    round(100 * (number + share)), 100 * len(missing), f"{name}: {message}" if message else name
+                )
 
-        log = comparison.root / name / "log.txt"
-        try:
-            jobs.run_candidate(comparison.recipe.path, comparison.folder.path, name, log, say, record)
-        except CandidateFailedError as error:
-            comparison.keep_failure(name, str(error), error.lasting)
-            display.say(f"{name} is left out: {error}")
-    display.progress(len(names), len(names), f"{len(names)} candidates, {len(missing)} of them run now")
-    return [comparison.candidate(name) for name in names]
+            display.say(f"  {name}: {about(expected.candidate(name))}")
+            log, begun = comparison.root / name / "log.txt", time.monotonic()
+            try:
+                processes.run(comparison.missing(name), comparison.family(name), log, say, record)
+            except CandidateFailedError as error:
+                comparison.keep_failure(name, str(error), error.lasting)
+                display.say(f"{name} is left out: {error}")
+            took[name] = time.monotonic() - begun
+    if len(took) > 1:
+        most = sorted(took, key=took.__getitem__, reverse=True)
+        spent = ", ".join(f"{name} {duration(took[name])}" for name in most)
+        display.say(f"  {len(took)} candidates took {duration(sum(took.values()))}: {spent}")
 
 
-def signature(comparison: Comparison) -> str:
-    """A hash of all that the comparison depends on; the same one means that nothing is to be done."""
+def signature(comparison: Comparison, left_out: Iterable[str] = ()) -> str:
+    """A hash of all that the comparison depends on; the same one means that nothing is to be done.
+
+    Parameters
+    ----------
+    left_out : iterable of str
+        Candidates that are not run.
+    """
     keys = [comparison.key(job) for name in comparison.names for job in comparison.jobs(name)]
     table = comparison.recipe.compare
-    return short_hash([FORMAT, keys, table.bootstrap, table.margin])
+    return short_hash([FORMAT, keys, table.bootstrap, table.margin, *sorted(left_out)])

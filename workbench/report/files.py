@@ -15,7 +15,7 @@ from labelwright.data.task import Example
 from labelwright.files import write_json, write_text
 from workbench.compare.board import Leaderboard, Suspect
 from workbench.compare.candidate import Candidate
-from workbench.compare.details import rows_jsonl
+from workbench.compare.details import doubted_rows, rows_jsonl
 from workbench.compare.jobs import Comparison
 from workbench.compare.leaderboard import build
 from workbench.compare.noise import suspects
@@ -23,7 +23,7 @@ from workbench.recipe.splits import split_summary
 from workbench.report.markdown import markdown, verdict_markdown
 from workbench.report.notes import candidate_note, run_note
 from workbench.report.report import Report, SplitSizes
-from workbench.report.stages import chosen_curves, stage_records, steps_by_name
+from workbench.report.stages import abstain_threshold, chosen_curves, stage_records, steps_by_name
 from workbench.report.table import Table
 from workbench.report.tables import tables
 from workbench.run.session import Session
@@ -36,22 +36,7 @@ def write_report(
     from workbench.report.html import html
     from workbench.report.plots.figures import figures, save
 
-    path, names, table = work.folder.path, work.task.names, work.recipe.compare
-    board = build(candidates, test, names, table.bootstrap, work.recipe.seed, table.margin)
-    steps, sizes = steps_by_name(work, comparison), split_summary(work.splits, work.data_remarks)
-    newest = work.newest_bundle()
-    report = with_circumstances(
-        board,
-        suspects=(*train_suspects(work, comparison), *board.suspects),
-        recipe=work.recipe.name,
-        run=path.name,
-        command=command,
-        machine=machine(),
-        splits=SplitSizes(**{**sizes, "remarks": tuple(sizes["remarks"])}),
-        stages=tuple(stage_records(steps)),
-        curves=chosen_curves(steps),
-        prompt=newest.prompt.system if newest else None,
-    )
+    path, report = work.folder.path, make_report(work, comparison, candidates, test, command)
     drawn = figures(report)
     # Before the PNGs: a picture is laid out anew for every format, from where the last one left it.
     page = html(report, drawn)
@@ -63,11 +48,40 @@ def write_report(
     files = [path / name for name in ("report.html", "report.md", "report.json", "rows.jsonl", "plots")]
     # The worst first: MLflow's page of models has the newest on top.
     scored = {entry.name: entry for entry in sorted(report.scored, key=lambda entry: entry.accuracy)}
-    by_name = {candidate.name: candidate for candidate in candidates}
+    by_name, steps = {candidate.name: candidate for candidate in candidates}, steps_by_name(work, comparison)
     for name, entry in scored.items():
         (step,) = comparison.steps(comparison.jobs(name)[0])[-1:] or [steps.get(by_name[name].step or "")]
         work.tracking.candidate(by_name[name], entry, candidate_note(entry), step)
     work.tracking.comparison(mlflow_table(tables(report)[0]), report, run_note(report), verdict_markdown(report), files)
+    work.tracking.evaluation(candidates, report, test)
+    # Where rows bring their own choices, no label is one for another row.
+    if not work.task.by_row:
+        ships = next(one for one in candidates if one.name == report.verdict.ship)
+        most = work.recipe.tracking.review_rows
+        doubted = doubted_rows(report.suspects, ships, abstain_threshold(ships), report.labels, test, most)
+        work.tracking.review(doubted, report.labels)
+
+
+def make_report(
+    work: Session, comparison: Comparison, candidates: Sequence[Candidate], test: Sequence[Example], command: str
+) -> Report:
+    """The statistics of what was scored, and its circumstances."""
+    path, names, table = work.folder.path, work.task.names, work.recipe.compare
+    board = build(candidates, test, names, table.bootstrap, work.recipe.seed, table.margin)
+    sizes, newest = split_summary(work.splits, work.data_remarks), work.newest_bundle()
+    steps = steps_by_name(work, comparison)
+    return with_circumstances(
+        board,
+        suspects=(*train_suspects(work, comparison), *board.suspects),
+        recipe=work.recipe.name,
+        run=path.name,
+        command=command,
+        machine=machine(),
+        splits=SplitSizes(**{**sizes, "remarks": tuple(sizes["remarks"])}),
+        stages=tuple(stage_records(steps)),
+        curves=chosen_curves(steps),
+        prompt=newest.prompt.system if newest else None,
+    )
 
 
 def with_circumstances(board: Leaderboard, **circumstances: Any) -> Report:

@@ -20,7 +20,7 @@ from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RUNS, RunFolder
 from workbench.tracking.journal import Caller, Entry, Journal
 from workbench.tracking.store import TrackingError, absolute, prepare_store, shown_uri, sqlite_path
-from workbench.tracking.writes import candidates, datasets, models, notes, prompts, runs
+from workbench.tracking.writes import candidates, datasets, evaluations, models, notes, prompts, reviews, runs
 from workbench.tracking.writes.opened_store import OpenedStore
 
 # What is done with an entry, by its ``op``.
@@ -40,6 +40,10 @@ WRITES: Mapping[str, Callable[[OpenedStore, Entry], Any]] = {
     "prompt": prompts.prompt,
     "candidate": candidates.candidate,
     "model": models.model,
+    "evaluation_dataset": evaluations.evaluation_dataset,
+    "evaluated": evaluations.evaluated,
+    "answers": evaluations.answers,
+    "review": reviews.review,
 }
 # Seconds for a call to the store, for opening one in a file (which imports half of MLflow), and for a model beside its
 # bytes.

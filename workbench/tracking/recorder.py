@@ -20,11 +20,13 @@ from labelwright.files import read_json
 from workbench.compare import board
 from workbench.compare.board import Leaderboard
 from workbench.compare.candidate import Candidate
+from workbench.compare.details import DoubtedRow, telling_rows
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
-from workbench.run.folder import RunFolder
+from workbench.run.folder import ASKED, RunFolder
 from workbench.run.steps import Step
 from workbench.tracking import entries
+from workbench.tracking import rows as single_rows
 from workbench.tracking.delivery import Delivery
 from workbench.tracking.entries import PARENT, Rows, StepTracker
 from workbench.tracking.journal import Entry
@@ -211,6 +213,36 @@ class Tracking:
             self.write(one)
         self.write(entries.candidate(key, entry, self._test))
         self.write(entries.status(key, "FINISHED"))
+
+    def evaluation(self, candidates: Sequence[Candidate], report: Leaderboard, test: Sequence[Example]) -> None:
+        """What the candidates that matter answered to the test rows that tell most, side by side; once."""
+        verdict, most = report.verdict, self._recipe.tracking.evaluation_rows
+        names = [verdict.ship, verdict.best, verdict.tuned, verdict.best_baseline]
+        of_name = {one.name: one for one in candidates}
+        chosen = [of_name[name] for name in dict.fromkeys(names) if name]
+        telling = telling_rows(chosen, report.labels, test, most)
+        digest = single_rows.evaluation_digest(telling)
+        if not telling or self._state.get("evaluation") == digest:
+            return
+        numbers = {
+            one.name: {f"test.{key}": value.value for key, value in report.entry(one.name).test.items()}
+            for one in chosen
+        }
+        for entry in single_rows.evaluation(telling, numbers, digest, self._test[0]):
+            self.write(entry)
+        self._state["evaluation"] = digest
+        self._folder.save()
+
+    def review(self, doubted: Sequence[DoubtedRow], labels: Sequence[str]) -> None:
+        """Rows that people are asked about, each once."""
+        single_rows.keep_asked(self._folder.path / ASKED, doubted)
+        told = self._state.setdefault("asked", [])
+        new = [row for row in doubted if [row.id, row.label] not in told]
+        queue = f"{self._recipe.name}: rows in doubt, run {self._folder.path.name}"
+        for entry in single_rows.review(new, queue, labels):
+            self.write(entry)
+        told += [[row.id, row.label] for row in new]
+        self._folder.save()
 
     def model(
         self, bundle: Path, example_texts: Sequence[str], measured: board.Entry | None = None, rows: Rows = ()

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +19,10 @@ from labelwright.statistics import calibration
 from labelwright.statistics.metrics import answers
 from workbench.cli import main
 from workbench.compare import score as compare
-from workbench.compare.jobs import CandidateFailedError, Comparison, Job, fewer_rows, open_comparison, run_candidate
+from workbench.compare.jobs import Comparison, Job, fewer_rows, open_comparison
+from workbench.compare.processes.pool import Processes
+from workbench.compare.processes.worker import run_jobs
 from workbench.compare.score import score_candidates, signature
-from workbench.compare.worker import run_jobs
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import read_pipeline
@@ -115,7 +113,7 @@ def test_calibration_keeps_groups_on_one_side_of_every_fold(run: RunFolder, monk
 
     monkeypatch.setattr(calibration, "group_folds", folds)
     found = comparison(run)
-    run_jobs(found, "majority", lambda *progress: None, print)
+    run_jobs(found, found.missing("majority"), lambda *progress: None, print)
     calib = found.splits_of(found.jobs("majority")[0]).calib
     assert (len({row.group for row in calib}), len(calib)) in seen
     assert all(n_groups < n_rows for n_groups, n_rows in seen)
@@ -142,8 +140,8 @@ def test_one_more_candidate_is_one_more_process(run: RunFolder, monkeypatch: pyt
     begun: list[str] = []
     real = workbench_fakes.run_candidate_here
     monkeypatch.setattr(
-        "workbench.compare.jobs.run_candidate",
-        lambda recipe, run, name, *rest: begun.append(name) or real(recipe, run, name, *rest),
+        "workbench.compare.processes.pool.Processes.run",
+        lambda self, jobs, *rest: begun.append(jobs[0].candidate) or real(self, jobs, *rest),
     )
     scored(run)
     assert begun == list(comparison(run).names)
@@ -229,50 +227,6 @@ def test_a_pipeline_that_cannot_be_is_refused(name: str, said: str) -> None:
         read_pipeline(name)
 
 
-def test_a_process_of_its_own_says_why_it_failed(tmp_path: Path) -> None:
-    log = tmp_path / "log" / "log.txt"
-    with pytest.raises(CandidateFailedError, match="no such recipe"):
-        run_candidate(tmp_path / "none.toml", tmp_path, "words", log, lambda *_: None, print)
-    assert log.is_file()
-
-
-def test_a_process_that_is_killed_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = subprocess.Popen
-
-    def killed(command: list[str], **settings: object) -> object:
-        return real([sys.executable, "-c", f"import os; os.kill(os.getpid(), {int(signal.SIGKILL)})"], **settings)
-
-    monkeypatch.setattr(subprocess, "Popen", killed)
-    with pytest.raises(CandidateFailedError, match=r"signal 9 \(out of memory\?\)"):
-        run_candidate(tmp_path, tmp_path, "words", tmp_path / "log.txt", lambda *_: None, print)
-
-
-def test_a_real_process_scores_a_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No fakes: the toy rows, a real baseline, in a process of its own."""
-    workbench_fakes.write_workspace(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    change('"words", "absent"]', '"sgd-ngrams"]')
-    recipe = read_recipe("toy.toml")
-    folder = new_run(recipe, read_rows(recipe), Display())
-    said: list[str] = []
-    found = comparison(folder)
-    # What this process holds is none of the candidate's.
-    ballast = b"x" * 500_000_000
-    run_candidate(
-        recipe.path, folder.path, "sgd-ngrams", tmp_path / "log.txt", lambda done, total, text: said.append(text), print
-    )
-    candidate = found.candidate("sgd-ngrams")
-    assert not candidate.failed
-    assert 50e6 < candidate.cost["peak_memory_bytes"] < len(ballast)
-    assert candidate.cost["others_busy_cores"] >= 0
-    assert candidate.cost["others_busy_cores_training"] >= 0
-    assert len(candidate.repeats) == 4
-    assert said[0].startswith("job 1 of 5")
-    assert json.loads((found.place(found.jobs("sgd-ngrams")[0]).with_suffix(".json")).read_text())["n_train"] == len(
-        found.splits_of(found.jobs("sgd-ngrams")[0]).train
-    )
-
-
 def test_what_a_run_did_its_comparison_finds(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for verb in ("optimize", "train", "calibrate"):
         assert main([verb, "toy.toml"]) == 0
@@ -326,30 +280,19 @@ def test_two_pipelines_do_not_train_one_step_at_once(run: RunFolder) -> None:
     (step,) = found.steps(job)
     step.folder.mkdir(parents=True)
     with locked(step.folder), pytest.raises(RunBusyError, match="is in use by process"):
-        run_jobs(found, "sft", lambda *progress: None, print)
+        run_jobs(found, found.missing("sft"), lambda *progress: None, print)
 
 
 def test_what_a_stage_reports_comes_while_it_runs(run: RunFolder) -> None:
     found, heard = comparison(run), []
     done = found.steps(found.jobs("sft")[0])[0].folder / "done.json"
-    run_jobs(found, "sft", lambda *progress: None, lambda entry: heard.append((entry, done.exists())))
+    run_jobs(found, found.missing("sft"), lambda *progress: None, lambda entry: heard.append((entry, done.exists())))
     entries = [entry for entry, after in heard if not after and entry["run"] == done.parent.name]
     assert [entry["op"] for entry in entries[:3]] == ["run", "status", "params"]
     assert entries[0]["name"] == "sft"
     points = [point for entry in entries if entry["op"] == "metrics" for point in entry["points"]]
     assert [(value, step) for name, value, _, step in points if name == "reward"] == [(0.1, 1), (0.2, 2)]
     assert heard[-1][0] == {"op": "status", "run": heard[-1][0]["run"], "status": "FINISHED"}
-
-
-def test_where_its_parent_is_gone_a_candidate_ends(tmp_path: Path) -> None:
-    script = (
-        "import sys, time; from workbench.compare.worker import _end_with_the_parent as watch; watch(); time.sleep(60)"
-    )
-    environment = workbench_fakes.environment()
-    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, env=environment)
-    assert process.stdin is not None
-    process.stdin.close()
-    assert process.wait(timeout=30) == 1
 
 
 def test_two_comparisons_do_not_work_on_the_same_candidates(run: RunFolder) -> None:
@@ -374,7 +317,8 @@ def test_rows_to_which_a_server_says_nothing_usable_are_wrong_and_counted(
     monkeypatch.setattr("workbench.run.engines.open_engine", lambda weights, settings: Mute())
     found = comparison(run)
     job = Job("untuned", 3, 3)
-    workbench_fakes.run_candidate_here(Path("toy.toml"), run.path, "untuned", run.path / "log", lambda *_: None, print)
+    processes = Processes(Path("toy.toml"), run.path)
+    workbench_fakes.run_candidate_here(processes, [job], "", run.path / "log", lambda *_: None, print)
     test = compare.read_test(found.splits_of(job))
     silent = np.array(["broke" in row.text for row in test])
     assert any(row.label == found.task.names[0] for row, one in zip(test, silent, strict=True) if one)

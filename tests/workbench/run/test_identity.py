@@ -77,7 +77,7 @@ BASELINES, MODELS, STEPS = {"words", "minilm"}, {"model"}, {"sft", "gepa"}
         # Rows and settings are in the keys as they are, whoever read them.
         ("workbench/recipe/rows.py", set()),
         ("workbench/recipe/recipe.py", set()),
-        ("workbench/compare/worker.py", set()),
+        ("workbench/compare/processes/worker.py", set()),
         ("workbench/compare/jobs.py", set()),
         ("workbench/report/document.py", set()),
         ("workbench/compare/leaderboard.py", set()),

@@ -18,8 +18,10 @@ from labelwright.data.task import Splits
 from labelwright.errors import BundleError, DataError, LabelwrightError, MissingExtraError, ModelError, RecipeError
 from workbench.cli import main
 from workbench.compare import score as compare
-from workbench.compare import worker as candidate_process
-from workbench.compare.jobs import CandidateFailedError, Comparison, Job, comparison_of, is_lasting, open_comparison
+from workbench.compare.jobs import Comparison, Job, comparison_of, open_comparison
+from workbench.compare.processes import worker
+from workbench.compare.processes.pool import CandidateFailedError
+from workbench.compare.processes.worker import attempt, is_lasting
 from workbench.compare.score import score_candidates
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
@@ -155,9 +157,8 @@ def outcome(error: BaseException) -> list[dict[str, Any]]:
         raise error
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(candidate_process, "_sayer", lambda: said.append)
-        patch.setattr(candidate_process, "open_comparison", fail)
-        assert candidate_process.main(["recipe", "run", "candidate"]) in (1, 2)
+        patch.setattr(worker, "open_comparison", fail)
+        assert attempt(Path("recipe"), Path("run"), [], said.append) in (1, 2)
     return said
 
 
@@ -193,20 +194,22 @@ def test_what_was_killed_is_tried_again(run: RunFolder, monkeypatch: pytest.Monk
     begun: list[str] = []
     real = workbench_fakes.run_candidate_here
 
-    def killed(recipe: Path, run: Path, name: str, *rest: Any) -> None:
-        begun.append(name)
-        if name == "words":
+    def killed(self: Any, jobs: Any, *rest: Any) -> None:
+        begun.append(jobs[0].candidate)
+        if begun[-1] == "words":
             raise CandidateFailedError("its process was ended by signal 9 (out of memory?)", lasting=False)
-        real(recipe, run, name, *rest)
+        real(self, jobs, *rest)
 
-    workbench_fakes.without_plots(monkeypatch.setattr)
-    monkeypatch.setattr("workbench.compare.jobs.run_candidate", killed)
+    monkeypatch.setattr("workbench.compare.processes.pool.Processes.run", killed)
     assert main(["compare", "toy.toml"]) == 0
     report = json.loads((run.path / "report.json").read_text())
     failed = {one["name"]: one["failed"] for one in report["candidates"] if one["failed"]}
     assert failed == {"words": "its process was ended by signal 9 (out of memory?)"}
     begun.clear()
-    monkeypatch.setattr("workbench.compare.jobs.run_candidate", lambda *given: begun.append(given[2]) or real(*given))
+    monkeypatch.setattr(
+        "workbench.compare.processes.pool.Processes.run",
+        lambda *given: begun.append(given[1][0].candidate) or real(*given),
+    )
     assert main(["compare", "toy.toml"]) == 0
     assert begun == ["words"]
     report = json.loads((run.path / "report.json").read_text())

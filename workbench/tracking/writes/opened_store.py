@@ -19,7 +19,7 @@ from workbench.tracking.store import TrackingError, shown_uri, sqlite_path
 # What the run folder's state knows of one store, and another store is to be told anew.
 _TOLD = (
     "datasets", "comparisons", "kept", "came_out", "candidates", "models", "prompts", "prompts_of", "seed", "champion",
-    "registered",
+    "registered", "evaluation", "asked",
 )  # fmt: skip
 # The tag of all MLflow runs of one recipe run: the name of its folder.
 RECIPE_RUN = "recipe_run"
@@ -83,7 +83,9 @@ class OpenedStore:
         if key not in known:
             if tags is None:
                 return None
-            tags = {**tags, RECIPE_RUN: self.folder.path.name, "mlflow.parentRunId": state["run_id"]}
+            # What shows single rows of a candidate is no second candidate in the table of runs.
+            of_table = {} if "mlflow.runType" in tags else {RECIPE_RUN: self.folder.path.name}
+            tags = {**tags, **of_table, "mlflow.parentRunId": state["run_id"]}
             known[key] = self.client.create_run(state["experiment_id"], run_name=name, tags=tags).info.run_id
             self.save()
         return str(known[key])

@@ -1,20 +1,22 @@
-"""`python -m workbench.compare.worker RECIPE RUN CANDIDATE`: one candidate's missing jobs, each kept when done.
+"""`python -m workbench.compare.processes.worker RECIPE RUN`: candidates' missing jobs, each kept when done.
 
-Started by ``workbench.compare.jobs.run_candidate``, whose process reads what is said here: lines of JSON, progress,
-what stages report for the tracking store, or the error. Trains on train, calibrates on calib, scores test through
-``score.read_test``; the numbers are made in ``measure.py``.
+Started by ``pool``, whose process asks by lines of JSON and reads what is said here, lines of JSON as well: progress,
+what stages report for the tracking store, the error, the end. Every candidate is worked on in a child, which has what
+this process has imported and nothing of the candidates before. Trains on train, calibrates on calib, scores test
+through ``score.read_test``; the numbers are made in ``measure.py``.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,28 +26,70 @@ from numpy.typing import NDArray
 
 from labelwright.bundle.store import save
 from labelwright.data.task import Example, texts_and_labels
-from labelwright.errors import LabelwrightError
+from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
 from labelwright.files import write_json
 from labelwright.models.weights import Base, Predictor
 from optimizers.stage import Tracker
 from workbench.compare import measure, score
-from workbench.compare.jobs import Comparison, Job, Record, Say, is_lasting, open_comparison
+from workbench.compare.jobs import Comparison, Job, open_comparison
+from workbench.compare.processes.pool import Record, Say
 from workbench.run.steps import Step
 from workbench.tracking import entries
 from workbench.tracking.entries import StepTracker
 
+Tell = Callable[[dict[str, Any]], None]
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the candidate and say what happens on stdout; returns the exit status."""
-    recipe, run, name = arguments
+
+def serve(recipe: Path, run: Path) -> int:
+    """Run the candidates that stdin names, a line each, until it ends; returns the exit status."""
     say = _sayer()
+    for line in sys.stdin:
+        asked = json.loads(line)
+        for module in asked["modules"]:
+            # What fails to import now fails in the candidate's own process, and is told there.
+            with suppress(Exception):
+                importlib.import_module(module)
+        if not _can_fork():
+            status = _work(recipe, run, asked, say)
+            say({"ended": status, "is_last": True})
+            return status
+        child = os.fork()
+        if child == 0:
+            os._exit(_work(recipe, run, asked, say))
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        say({"ended": status, "is_last": False})
+    return 0
+
+
+def _can_fork() -> bool:
+    """Only Linux's libraries are made for it; and neither another thread nor a GPU in use comes through a fork."""
+    torch: Any = sys.modules.get("torch")
+    is_gpu_used = torch is not None and torch.cuda.is_initialized()
+    return sys.platform == "linux" and threading.active_count() == 1 and not is_gpu_used
+
+
+def _work(recipe: Path, run: Path, asked: Mapping[str, Any], say: Tell) -> int:
+    """One candidate, with its output in its log; returns the exit status."""
+    with open(asked["log"], "a", encoding="utf-8") as log:
+        for stream in (1, 2):
+            os.dup2(log.fileno(), stream)
+    _end_with_the_parent()
+    before = set(sys.modules)
+    status = attempt(recipe, run, [Job(**job) for job in asked["jobs"]], say)
+    sys.stderr.flush()
+    say({"modules": [*asked["modules"], *(name for name in list(sys.modules) if name not in before)]})
+    return status
+
+
+def attempt(recipe: Path, run: Path, jobs: Sequence[Job], say: Tell) -> int:
+    """Run a candidate's jobs and say what happens; returns the exit status."""
     try:
-        comparison = open_comparison(Path(recipe), Path(run))
-        run_jobs(comparison, name, lambda *progress: say({"progress": progress}), lambda entry: say({"record": entry}))
+        comparison = open_comparison(recipe, run)
+        run_jobs(comparison, jobs, lambda *progress: say({"progress": progress}), lambda entry: say({"record": entry}))
     except LabelwrightError as error:
         say({"error": str(error), "lasting": is_lasting(error)})
         return 2
-    except Exception as error:  # whatever a library raises is this candidate's failure, and no other's
+    except BaseException as error:  # whatever a library raises is this candidate's failure, and no other's
         traceback.print_exc()
         first = (str(error).strip() or "no message").splitlines()[0]
         say({"error": f"{type(error).__name__}: {first}"})
@@ -53,9 +97,23 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def run_jobs(comparison: Comparison, name: str, say: Say, record: Record) -> None:
-    """Train, score and keep every missing job of a candidate. Raises whatever the candidate does."""
-    jobs = comparison.missing(name)
+def is_lasting(error: BaseException) -> bool:
+    """Whether an error says that the candidate cannot be, not that something was missing at the moment.
+
+    A recipe, rows or packages that do not allow it; not a model that could not be fetched, a server that did not
+    answer, or anything behind which the system refused memory, a file or time.
+    """
+    behind, seen = error, set()
+    while id(behind) not in seen:
+        seen.add(id(behind))
+        if isinstance(behind, OSError | MemoryError):
+            return False
+        behind = behind.__cause__ or behind.__context__ or behind
+    return isinstance(error, RecipeError | DataError | MissingExtraError)
+
+
+def run_jobs(comparison: Comparison, jobs: Sequence[Job], say: Say, record: Record) -> None:
+    """Train, score and keep a candidate's jobs. Raises whatever the candidate does."""
     for number, job in enumerate(jobs):
         where = f"job {number + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
 
@@ -173,7 +231,7 @@ def _what(job: Job, comparison: Comparison) -> str:
     return f"seed {job.seed}" if job.seed != seed else "training and scoring"
 
 
-def _sayer() -> Callable[[dict[str, Any]], None]:
+def _sayer() -> Tell:
     """Says things to the parent as JSON lines; whatever libraries print goes to stderr, hence to the log."""
     parent = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -200,6 +258,5 @@ def _end_with_the_parent() -> None:
 if __name__ == "__main__":
     from workbench.progress import silence_libraries
 
-    _end_with_the_parent()
     silence_libraries()
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(serve(Path(sys.argv[1]), Path(sys.argv[2])))

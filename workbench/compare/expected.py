@@ -1,0 +1,145 @@
+"""About how long a stage or a candidate will take: what it took last time here, else by a rule of thumb.
+
+Good to a factor of two, which is enough to say "about three minutes" before it starts, and to leave out what no budget
+of minutes can hold. Nothing that is measured or shipped depends on it. The rules count passes of a row through the
+model, whose time on this machine is measured, or training rows of a baseline, whose seconds on one machine are scaled
+by how fast this one multiplies matrices.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelwright.data.task import Example, Splits
+from labelwright.files import read_json
+from optimizers.stage import Stage
+from workbench.compare.jobs import Comparison
+from workbench.run.steps import settings_of
+
+# Passes of a row that a stage makes, from its settings (without defaults of ours) and the splits. A training pass is
+# forward, backward and, with checkpoints, forward again; GEPA's prompts grow under its hands.
+_PASSES: Mapping[str, Callable[[Any, Splits], float]] = {
+    "untuned": lambda stage, splits: len(splits.dev),
+    "prior": lambda stage, splits: len(splits.dev) + stage.rows,
+    "demos": lambda stage, splits: 6 * len(stage.per_label) * (stage.draws + 1) * len(splits.dev),
+    "neighbours": lambda stage, splits: 6 * len(stage.k) * len(splits.dev),
+    "gepa": lambda stage, splits: 1.5 * stage.max_metric_calls + 2 * stage.holdout_share * len(splits.train),
+    "sft": lambda stage, splits: _training(stage, splits),
+    "grpo": lambda stage, splits: _training(stage, splits),
+    "calibrate": lambda stage, splits: len(splits.dev) + len(splits.calib),
+}
+# Seconds to begin and seconds a training row, by a baseline's module; measured on two cores that multiply matrices of
+# 1024 x 1024 float32 at _REFERENCE_FLOPS.
+_SECONDS = {
+    "baselines.majority": (1.0, 0.0),
+    "baselines.linear": (3.0, 0.002),
+    "baselines.embeddings": (8.0, 0.02),
+    "baselines.choices": (8.0, 0.06),
+    "baselines.finetuned": (10.0, 0.07),
+    "baselines.zero_shot": (15.0, 0.3),
+}
+_REFERENCE_FLOPS = 100e9
+# A stage's engine, its libraries and its checkpoints.
+_BEGINNING_S = 6.0
+
+
+class Expected:
+    """Expected seconds of what a comparison has not done yet.
+
+    Attributes
+    ----------
+    seconds_per_row : float or None
+        Of the untuned model scoring many rows; None until ``look_at`` measured it.
+    """
+
+    def __init__(self, comparison: Comparison) -> None:
+        self._comparison = comparison
+        self.seconds_per_row: float | None = None
+
+    def look_at(self, score: Callable[[list[str]], object], rows: Sequence[Example]) -> None:
+        """Measure what a row costs the model, on some of these rows; the first look warms up."""
+        texts = [row.text for row in rows[:32]]
+        score(texts[:4])
+        begun = time.perf_counter()
+        score(texts)
+        self.seconds_per_row = (time.perf_counter() - begun) / len(texts)
+
+    def stage(self, stage: Stage, splits: Splits) -> float | None:
+        """Of one stage; None where nothing is known of it."""
+        settings, found = settings_of(stage), list(self._comparison.pipelines.root.glob(f"{stage.name}-*/done.json"))
+        for done in sorted(found, key=_modified, reverse=True):
+            if (done.parent / "step.json").is_file() and read_json(done.parent / "step.json")["settings"] == settings:
+                return float(read_json(done)["seconds"])
+        if stage.name not in _PASSES or self.seconds_per_row is None:
+            return None
+        try:
+            n_passes = _PASSES[stage.name](stage, splits)
+        except AttributeError:  # another's stage of that name has other settings
+            return None
+        return _BEGINNING_S + self.seconds_per_row * n_passes
+
+    def candidate(self, name: str) -> float | None:
+        """Of a candidate's jobs that are not done; None where nothing is known of it."""
+        comparison = self._comparison
+        missing = comparison.missing(name)
+        if not missing:
+            return 0.0
+        kept = sorted((comparison.root / name).glob("*.json"), key=_modified, reverse=True)
+        for path in kept:
+            if cost := read_json(path).get("cost"):
+                scoring = len(comparison.splits_of(missing[0]).calib) * 2 / cost["rows_per_second"]
+                once = cost["seconds_to_train"] if comparison.kind(name) == "baseline" else 0.0
+                again = once + scoring + comparison.recipe.compare.latency_rows * cost["ms_p50"] / 1000
+                return again * len(missing) + self._stages(name)
+        if comparison.kind(name) == "baseline":
+            begin, per_row = _SECONDS.get(comparison.family(name), _SECONDS["baselines.finetuned"])
+            scale = _REFERENCE_FLOPS / flops()
+            n_rows = [len(comparison.splits_of(job).train) for job in missing]
+            return scale * (begin + per_row * sum(n_rows))
+        scoring = self.scoring()
+        return None if scoring is None else scoring * len(missing) + self._stages(name)
+
+    def scoring(self) -> float | None:
+        """Of the model, as some stages left it: calibrated, its test rows scored, priced, asked to write freely."""
+        if self.seconds_per_row is None:
+            return None
+        table, shares = self._comparison.recipe.compare, self._comparison.recipe.splits
+        main = self._comparison.jobs(self._comparison.names[-1])[0]
+        calib = len(self._comparison.splits_of(main).calib)
+        # One by one a row costs three times as much, written freely six times.
+        n_passes = calib * (1 + shares.test / shares.calib) + 3 * table.latency_rows + 6 * table.generate_rows
+        return _BEGINNING_S + self.seconds_per_row * n_passes
+
+    def _stages(self, name: str) -> float:
+        """Of the stages behind a candidate that are not done."""
+        steps = [step for job in self._comparison.missing(name) for step in self._comparison.steps(job)]
+        left = [step for step in steps if not step.is_done]
+        splits = self._comparison.splits_of(self._comparison.jobs(name)[0])
+        return sum(self.stage(step.stage, splits) or 0.0 for step in left)
+
+
+@cache
+def flops() -> float:
+    """Multiplications and additions a second of two float32 matrices, 1024 x 1024, the best of three."""
+    one = np.random.default_rng(0).random((1024, 1024), dtype=np.float32)
+    seconds = []
+    for _ in range(4):
+        begun = time.perf_counter()
+        one @ one
+        seconds.append(time.perf_counter() - begun)
+    return float(2 * 1024**3 / min(seconds))
+
+
+def _training(stage: Any, splits: Splits) -> float:
+    looks = 1 + stage.steps // stage.eval_every
+    return 4.0 * stage.steps * stage.rows_per_step + looks * len(splits.dev)
+
+
+def _modified(path: Path) -> float:
+    return path.stat().st_mtime
