@@ -332,7 +332,8 @@ def test_everything_that_is_recorded_is_caught_up(
     )
     assert client.load_prompt("toy-prompt", 1).template == "Name it."
     assert [one.dataset.name for one in parent.inputs.dataset_inputs] == ["toy.dev"]
-    assert {one.path for one in client.list_artifacts(parent.info.run_id)} == {"leaderboard.json"}
+    whole = {one.path for one in client.list_artifacts(parent.info.run_id)}
+    assert whole == {"leaderboard.json", "recipe.toml", "splits.json"}
     assert parent.data.tags["mlflow.note.content"].startswith("the note\n\n[all runs, best first](#/experiments/")
     experiment = client.get_experiment(parent.info.experiment_id)
     assert experiment.tags["mlflow.note.content"].startswith("the verdict\n\n[all runs")
@@ -453,3 +454,33 @@ def test_a_step_that_is_kept_is_recorded_once_with_what_came_out(
     (child,) = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
     assert (child.info.run_name, child.info.status, child.data.tags["kept"]) == ("sft+gepa", "FINISHED", "true")
     assert child.data.metrics == {"dev.accuracy": 0.75, "seconds": 3.0, "peak_memory_bytes": 5.0}
+
+
+def test_the_state_and_the_journal_of_an_earlier_version_still_open(
+    store: Path, opened: Callable[[], Tracking], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As they were before notes, views and models: a run with its children, and records that were not taken."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{store}", f"sqlite:///{store}")
+    experiment = client.create_experiment("toy")
+    run_id = client.create_run(experiment, run_name="toy-earlier", tags={"recipe": "toy.toml"}).info.run_id
+    tracking = opened()
+    known = {"uri": f"sqlite:///{store}", "experiment_id": experiment, "run_id": run_id, "runs": {}}
+    tracking._folder.state["mlflow"] = {**known, "datasets": ["dev"], "kept": [], "comparisons": 1}
+    tracking._folder.save()
+    prompt = {"role": "after", "stage": "gepa", "digest": "0123"}
+    for entry in (
+        {"op": "run", "run": "gepa-1", "name": "gepa", "tags": {"stage": "gepa"}},
+        {"op": "prompt", "run": "gepa-1", "text": "Name it.", "tags": prompt, "message": "gepa, after"},
+        {"op": "model", "path": str(tracking._folder.path / "gone"), "texts": ["a"]},
+        {"op": "of a later version", "run": "gepa-1"},
+    ):
+        tracking.delivery.journal.add(entry)
+    with (again := opened()).opened():
+        again.begin({"split_digest": "d"})
+    assert again._folder.state["mlflow"]["run_id"] == run_id
+    assert client.load_prompt("toy-prompt", 1).template == "Name it."
+    assert "has compared nothing yet" in client.get_experiment(experiment).tags["mlflow.note.content"]
+    assert "3 records" in (said := lines(capsys)[0])
+    assert "1 that it refuses" in said
