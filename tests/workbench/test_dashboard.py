@@ -19,8 +19,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import workbench_fakes
 from browser import Browser, BrowserError, find_browser
+from fakes import toy_examples
 from workbench_fakes import environment
+
+from workbench.cli import main
+from workbench.compare.details import DoubtedRow
+from workbench.progress import Display
+from workbench.recipe.read import read_recipe
+from workbench.run.folder import RunFolder, runs_of
+from workbench.tracking.recorder import Tracking
+from workbench.tracking.rows import DROP, TAKE, review_trace
 
 _SCREENSHOTS = os.environ.get("LABELWRIGHT_SCREENSHOTS", "")
 # MLflow opens an assistant beside the first page that is ever shown.
@@ -183,3 +193,85 @@ def test_the_exported_bundle_is_registered_under_its_card(browser: Browser, dash
     text = open_at(browser, dashboard, "#/models/toy", "champion", "A classifier of texts into 3 labels")
     assert "95 % interval" in text
     picture(browser, "registered")
+
+
+def test_two_candidates_answers_stand_side_by_side(
+    browser: Browser, dashboard: Dashboard, demo_run: Path, known: dict[str, str]
+) -> None:
+    state = json.loads((demo_run / "state.json").read_text())["mlflow"]
+    runs = {key.split()[1]: run for key, run in state["runs"].items() if key.startswith("evaluation ")}
+    best, other = runs["gepa"], runs["words"]
+    page = f"#/experiments/{known['experiment']}/evaluation-runs"
+    browser.open(f"{dashboard.address}{page}?selectedRunUuid={best}&compareToRunUuid={other}", 2000, 800)
+    wrong = next(
+        row
+        for row in map(json.loads, (demo_run / "rows.jsonl").read_text().splitlines())
+        if row["candidates"]["words"]["label"] != row["label"]
+    )
+    text = browser.wait_for("Comparing", "12 of 12", "gold", "confidence", "toy.test", wrong["text"])
+    first = next(line for line in text.splitlines() if line.startswith("{") and '"text"' in line)
+    assert wrong["text"] in first, "the row that one of them has wrong is not the first"
+    answers = [wrong["candidates"][name]["label"] for name in ("gepa", "words")]
+    assert re.search(r"\n".join(answers), text), "both answers to it, one above the other"
+    picture(browser, "evaluation")
+
+
+MARKUP = "![pool](http://127.0.0.1:9/tracked.png) **pool** <img src=http://127.0.0.1:9/x.png>"
+
+
+@pytest.fixture(scope="module")
+def asked(demo_folder: Path) -> list[DoubtedRow]:
+    """Rows that the demo's run asks people about; the first is none of the data's and full of markup."""
+    rows = toy_examples()
+    found = [DoubtedRow("train", "markup", MARKUP, "pool", "fence", 0.9, "majority and words agree on another label")]
+    found += [DoubtedRow("train", row.id, row.text, row.label, "hvac", 0.8, "words doubts it") for row in rows[:3]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(demo_folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        workbench_fakes.install(patch.setattr)
+        (folder,) = runs_of(demo_folder / "runs" / "toy")
+        with Tracking(read_recipe("toy.toml"), RunFolder(folder), Display()).opened() as tracking:
+            tracking.review(found, ["pool", "fence", "hvac"])
+    return found
+
+
+def test_what_a_person_answers_in_the_browser_comes_back(
+    browser: Browser,
+    dashboard: Dashboard,
+    asked: list[DoubtedRow],
+    demo_folder: Path,
+    demo_run: Path,
+    known: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    queue = f"toy: rows in doubt, run {demo_run.name}"
+    open_at(browser, dashboard, f"#/experiments/{known['experiment']}/review-queue", queue)
+    browser.click(queue)
+    browser.wait_for("Start review", "Needs review (4)")
+    here = browser.evaluate("location.href").replace(dashboard.address, "")
+    for number, (row, word) in enumerate(zip(asked, (None, TAKE, DROP), strict=False)):
+        trace = review_trace(known["run"], {"id": row.id, "label": row.label})
+        text = open_at(browser, dashboard, f"{here}&selectedItemId={trace}", row.why, "Select an option", "Submit")
+        assert {"decision", "other label of toy"} <= set(text.splitlines())
+        if word is None:
+            assert "![pool](http://127.0.0.1:9/tracked.png)" in text, "a row is shown as it is"
+            assert not [one for one in browser.requests if ":9/" in one], "a row has loaded something from elsewhere"
+            continue
+        if number == 1:
+            picture(browser, "review")
+        browser.click("Select an option")
+        browser.click(word)
+        browser.click("Submit")
+        browser.wait_for(f"{number} of 4 reviewed")
+    monkeypatch.chdir(demo_folder)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    workbench_fakes.install(monkeypatch.setattr)
+    capsys.readouterr()
+    assert main(["review", "toy.toml"]) == 0
+    said = capsys.readouterr().out
+    assert "4 rows asked: 0 confirmed, 1 relabelled, 1 dropped, 2 unanswered" in said
+    log = [json.loads(line) for line in (demo_run / "review" / "toy-changes.jsonl").read_text().splitlines()]
+    assert [(one["row"], one["new"], one["who"]) for one in log] == [
+        (asked[1].id, "hvac", "default"), (asked[2].id, None, "default"),
+    ]  # fmt: skip

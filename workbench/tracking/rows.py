@@ -70,10 +70,10 @@ def evaluation_digest(rows: Sequence[AnsweredRow]) -> str:
 
 
 def review(rows: Sequence[DoubtedRow], queue: str, labels: Sequence[str]) -> list[Entry]:
-    """The rows as a queue of MLflow's, for people to answer."""
+    """The rows as a queue of MLflow's, for people to answer; it shows first what came last, so the first come last."""
     return [
         {"op": "review", "queue": queue, "labels": list(labels), "rows": [asdict(row) for row in part]}
-        for part in _chunks(rows)
+        for part in reversed(_chunks(rows))
     ]
 
 
