@@ -285,6 +285,12 @@ class Prompt:
             return self.render(text)
         return self.render(text, self.neighbours.first())
 
+    @property
+    def shown(self) -> str:
+        """System text and a row, ``{{text}}`` in its place, without the model's own markers: for people to compare."""
+        sketch = self.sketch("{{text}}")
+        return f"{sketch.system}\n\n{sketch.user}"
+
     def with_instructions(self, instructions: str) -> Prompt:
         """The same prompt with other instructions."""
         return replace(self, instructions=instructions)

@@ -88,8 +88,8 @@ def with_choice(
     bundle: Bundle, choice: Choice, stage: str, settings: Mapping[str, Any], context: StageContext
 ) -> Bundle:
     """The bundle after the stage: the chosen prompt, without the calibration that belonged to the other."""
-    context.tracker.prompt("before", bundle.prompt.sketch("{text}").text)
-    context.tracker.prompt("after", choice.prompt.sketch("{text}").text)
+    context.tracker.prompt("before", bundle.prompt.shown)
+    context.tracker.prompt("after", choice.prompt.shown)
     entry = {
         "stage": stage,
         "kept": choice.best > 0,

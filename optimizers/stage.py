@@ -5,7 +5,7 @@ Stages are imported by name from the workbench; each keeps its state under ``con
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -29,6 +29,10 @@ class Tracker(Protocol):
 
     def artifact(self, path: Path) -> None:
         """A file worth keeping with the run."""
+        ...
+
+    def table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """A table worth reading, its columns of the same length."""
         ...
 
     def prompt(self, role: str, text: str) -> None:

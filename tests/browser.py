@@ -12,6 +12,7 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -74,15 +75,20 @@ class Browser:
         self._process.terminate()
         self._process.wait(timeout=20)
 
-    def open(self, page: Path, width: int, height: int, *, dark: bool = False, mobile: bool = False) -> None:
-        """Show a file in a window of that size, loaded entirely."""
+    def open(self, page: Path | str, width: int, height: int, *, dark: bool = False, mobile: bool = False) -> None:
+        """Show a file or an address in a window of that size, loaded entirely."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=mobile)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.requests.clear()
         self.complaints.clear()
         self._loaded = False
-        self.call("Page.navigate", url=page.resolve().as_uri())
+        # Else another place in the same page, which is all that an address behind "#" is, would load nothing.
+        self.call("Page.navigate", url="about:blank")
+        while not self._loaded:
+            self._receive()
+        self._loaded = False
+        self.call("Page.navigate", url=page.resolve().as_uri() if isinstance(page, Path) else page)
         deadline = time.monotonic() + _PATIENCE_S
         while not self._loaded:
             assert time.monotonic() < deadline, f"{page} does not load"
@@ -95,6 +101,46 @@ class Browser:
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
+
+    def wait_for(self, *texts: str) -> str:
+        """The page's text, once it shows all of these: what a page fetches comes after it has loaded."""
+        return self._until(lambda: self._with(texts), f"{texts} do not come to be shown")
+
+    def click(self, text: str) -> None:
+        """Click on what shows exactly this text, once it is there: the innermost such element, as a mouse would."""
+        find = self._find("body *", text)
+        self.evaluate(f"{find}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
+        place = self.evaluate(
+            f"(one => [one.x + one.width / 2, one.y + one.height / 2])({find}.getBoundingClientRect())"
+        )
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            at = {"x": place[0], "y": place[1], "button": "left", "clickCount": 1}
+            self.call("Input.dispatchMouseEvent", type=kind, **at)
+
+    def link(self, text: str) -> str:
+        """Where the link goes that shows exactly this text, once it is there."""
+        return str(self.evaluate(f"{self._find('a', text)}.href"))
+
+    def _find(self, selector: str, text: str) -> str:
+        """The last element, in JavaScript, that shows exactly this text, once there is one."""
+        find = f"""[...document.querySelectorAll("{selector}")].filter(
+            one => one.innerText?.trim() === {json.dumps(text)} && one.getClientRects().length).at(-1)"""
+        self._until(lambda: self.evaluate(f"Boolean({find})"), f"nothing shows {text!r}")
+        return find
+
+    def _shown(self) -> str:
+        return str(self.evaluate("document.body.innerText"))
+
+    def _with(self, texts: Sequence[str]) -> str:
+        shown = self._shown()
+        return shown if all(text in shown for text in texts) else ""
+
+    def _until(self, look: Callable[[], Any], otherwise: str) -> Any:
+        deadline = time.monotonic() + _PATIENCE_S / 2
+        while not (found := look()):
+            assert time.monotonic() < deadline, f"{otherwise}; the page says: {self._shown()}"
+            time.sleep(0.1)
+        return found
 
     def screenshot(self, path: Path, *, full: bool = False) -> None:
         """A PNG of the window, or of the whole page."""

@@ -27,6 +27,7 @@ from labelwright.engines.settings import EngineSettings
 from labelwright.errors import MissingExtraError, RecipeError
 from labelwright.models.weights import Adapter, Predictor, Weights
 from optimizers.calibrate import CalibrateStage
+from optimizers.gepa.programs import show_programs
 from optimizers.stage import StageContext
 
 RECIPE = """
@@ -74,7 +75,7 @@ def write_workspace(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class FakeGepa:
-    """Writes the labels' words into the instructions, which helps the fake engine."""
+    """Writes the labels' words into the instructions, which helps the fake engine; tells a search of three programs."""
 
     name: ClassVar[str] = "gepa"
     n_words: int = 3
@@ -87,13 +88,29 @@ class FakeGepa:
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         assert splits.test == (), "a stage was given the test rows"
-        context.tracker.prompt("before", bundle.prompt.instructions)
+        context.tracker.prompt("before", bundle.prompt.shown)
         _count_to(3, self.name, context)
         lines = [f"{label}: {', '.join(words[: self.n_words])}" for label, words in WORDS.items()]
         instructions = "\n".join([bundle.task.instructions, *lines])
-        context.tracker.prompt("after", instructions)
+        prompt = bundle.prompt.with_instructions(instructions)
+        context.tracker.prompt("after", prompt.shown)
+        _show_programs(bundle.prompt.instructions, instructions, context)
         entry = {"stage": self.name, "proposals": 3, "kept": 1, "dev_before": 0.3}
-        return bundle.with_stage(entry, prompt=bundle.prompt.with_instructions(instructions))
+        return bundle.with_stage(entry, prompt=prompt)
+
+
+def _show_programs(first: str, last: str, context: StageContext) -> None:
+    texts, scores = (first, first + " Be brief.", last), (0.3, 0.4, 0.9)
+    table = [
+        {
+            "program": n, "parents": [n - 1] if n else [], "dev_score": scores[n], "found_after_metric_calls": 9 * n,
+            "n_best_on": n, "best_on": [], "instructions": text,
+        }
+        for n, text in enumerate(texts)
+    ]  # fmt: skip
+    path = context.folder / "programs.json"
+    path.write_text(json.dumps(table), encoding="utf-8")
+    show_programs(path, context.tracker)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ folders, the same steps kept, the same MLflow store. What a method returns shows
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +15,12 @@ from typing import TYPE_CHECKING, Any
 from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
 from labelwright.errors import RecipeError
+from labelwright.files import write_text
 from workbench import demo, verbs
+from workbench.first.source import Named
+from workbench.first.write import new_recipe
 from workbench.progress import Display
+from workbench.recipe.faults import name_fault
 from workbench.recipe.read import read_recipe
 from workbench.report.report import Report, read_report
 from workbench.report.table import Table
@@ -27,6 +31,48 @@ from workbench.run.folder import RUNS, RunFolder, find_run
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+
+def new(
+    rows: pd.DataFrame | str | Path, *, text: str = "", label: str = "", group: str = "", test: str = "",
+    name: str = "", force: bool = False, display: Display | None = None,
+) -> Run:  # fmt: skip
+    """Write a recipe for your rows, as `make new` does, and give its run.
+
+    Parameters
+    ----------
+    rows : DataFrame or path
+        A frame is kept as runs/NAME/rows.jsonl, from where the recipe reads it.
+    text, label, group : str
+        Columns, where they are not to be found out.
+    test : path
+        A file or folder whose rows are the test split.
+    name : str
+        Of the recipe, runs/NAME.toml; left out, the file's, or "notebook".
+    force : bool
+        Write the recipe anew, though there is one. With the same rows it is taken as it is.
+
+    Raises
+    ------
+    LabelwrightError
+        As ``workbench.first.write.new_recipe``.
+    """
+    shown = display or Display()
+    if isinstance(rows, (str, Path)):
+        return Run(new_recipe(Named(str(rows), str(test), name, text, label, group), force, shown), display=shown)
+    name = name or "notebook"
+    if fault := name_fault(name):
+        raise RecipeError(f"name = {name!r}: {fault}")
+    content = str(rows.to_json(orient="records", lines=True, force_ascii=False, date_format="iso"))
+    kept, recipe = RUNS / name / "rows.jsonl", RUNS / f"{name}.toml"
+    if recipe.is_file() and not force:
+        if kept.is_file() and kept.read_text(encoding="utf-8") == content:
+            shown.say(f"the same rows as before; their recipe is {recipe}")
+            return Run(recipe, display=shown)
+        raise RecipeError(f"{recipe} is there already, for other rows: give another name, or force=True")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_text(kept, content)
+    return Run(new_recipe(Named(str(kept), str(test), name, text, label, group), True, shown), display=shown)
 
 
 class Run:
@@ -84,6 +130,10 @@ class Run:
         """Write, verify and register the bundle: the newest step's, or a candidate's ("best", "ship": the verdict)."""
         folder = self._at(verbs.export(self.recipe, self._run, force, self._display, candidate))
         return Exported(folder.path / "bundle")
+
+    def review(self) -> None:
+        """What people answered to rows in doubt, as a corrected data file beside the run."""
+        verbs.review(self.recipe, self._run, self._display)
 
     def result(self) -> Result:
         """The newest comparison's report.
@@ -169,20 +219,12 @@ class Result:
         """All tables of the report that have rows, by title."""
         return {table.full_title: _frame(table) for table in tables(self.report) if table.rows}
 
-    def plot(self, name: str) -> Figure:
-        """One of the report's pictures.
-
-        Raises
-        ------
-        RecipeError
-            There is no such picture; the message names those that there are.
-        """
+    @property
+    def plots(self) -> Mapping[str, Figure]:
+        """The report's pictures, by name."""
         from workbench.report.plots.figures import figures
 
-        drawn = figures(self.report)
-        if name not in drawn:
-            raise RecipeError(f"no picture {name!r}: expected one of {', '.join(drawn)}")
-        return drawn[name]
+        return figures(self.report)
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self.verdict)}</p>{self.leaderboard.to_html(escape=True)}"

@@ -22,6 +22,7 @@ VERBS = {
     "compare": "score every candidate on test, write the report",
     "export": "write, verify and register the bundle",
     "predict": "ask the run's bundle",
+    "review": "what people answered to rows in doubt, as corrected data",
     "dashboard": "MLflow's UI on the store",
 }
 
@@ -59,8 +60,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _new(options: argparse.Namespace) -> int:
-    from workbench.new.source import Named
-    from workbench.new.write import ask_on_terminal, new_recipe
+    from workbench.first.source import Named
+    from workbench.first.write import ask_on_terminal, new_recipe
     from workbench.progress import Display
 
     named = Named(**{one.name: getattr(options, one.name) for one in fields(Named)})
@@ -83,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--run", default="", help="a run's stamp or folder (default: the newest)")
         if name == "predict":
             verb.add_argument("--text", required=True, help="what to classify")
-        else:
+        elif name != "review":
             verb.add_argument("--force", action="store_true", help="do it again though it is done")
         if name == "demo":
             verb.add_argument(

@@ -7,18 +7,20 @@ is fitted here.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from labelwright.bundle.files import HASHES, recover
+from labelwright.bundle.files import bundle_identity, recover
 from labelwright.bundle.store import load, save, verify
 from labelwright.data.task import Example, by_label
 from labelwright.errors import BundleError, RecipeError
-from labelwright.files import folder_bytes, folder_digest, sha256_of_file
+from labelwright.files import folder_bytes, folder_digest
 from labelwright.models.weights import Adapter, Full
+from workbench.compare.board import Entry
 from workbench.compare.jobs import Comparison, comparison_of
 from workbench.recipe.recipe import Pipeline
 from workbench.report.report import read_report
@@ -37,13 +39,18 @@ class Source:
         As the recipe wants it; empty for the run's newest step.
     folder : Path
         Of the bundle: the one that was compared, else the step's own.
-    test : mapping, optional
-        The report's test metrics of that very bundle; None where it was not compared.
+    measured : Entry, optional
+        What the report has of that very bundle; None where it was not compared.
     """
 
     candidate: str
     folder: Path
-    test: Mapping[str, Any] | None
+    measured: Entry | None = None
+
+    @property
+    def test(self) -> Mapping[str, Any] | None:
+        """Its test metrics as JSON has them."""
+        return None if self.measured is None else {key: one._asdict() for key, one in self.measured.test.items()}
 
 
 def export_bundle(session: Session) -> Path:
@@ -83,7 +90,8 @@ def export_bundle(session: Session) -> Path:
     if not found.ok:
         raise BundleError(f"{target}: the bundle does not give back what was recorded: {found.problems[0]}")
     display.progress(2, 3, "registering it in MLflow")
-    uri = session.tracking.model(target, [row.text for row in golden[:2]])
+    rows = test_rows_of(session, source.measured)
+    uri = session.tracking.model(target, [row.text for row in golden[:2]], source.measured, rows)
     session.folder.state["export"] = {
         "candidate": source.candidate,
         "step": session.folder.newest_step,
@@ -119,12 +127,6 @@ def exported(folder: RunFolder) -> dict[str, Any] | None:
     return record if record.get("bundle") in (None, bundle_identity(target)) else None
 
 
-def bundle_identity(folder: Path) -> str:
-    """A hash of a bundle's table of hashes; empty where there is no bundle."""
-    path = folder / HASHES
-    return sha256_of_file(path) if path.is_file() else ""
-
-
 def source_of_export(session: Session) -> Source:
     """The bundle that the recipe wants exported, and its numbers.
 
@@ -142,7 +144,7 @@ def source_of_export(session: Session) -> Source:
             raise RecipeError(
                 "the run has no step of its own to export: name a candidate, as in make export CANDIDATE=ship"
             )
-        return _newest(session, comparison) or Source("", session.folder.bundle_path(done[-1]), None)
+        return _newest(session, comparison) or Source("", session.folder.bundle_path(done[-1]))
     if report is None:
         raise RecipeError(f"export of candidate {wanted!r}: nothing is compared yet; run make compare first")
     name = {"best": report.verdict.best, "ship": report.verdict.ship}.get(wanted, wanted)
@@ -181,7 +183,16 @@ def _compared(session: Session, comparison: Comparison, name: str, candidate: st
     found = report.entry(name)
     if found.failed:
         return None
-    return Source(candidate, place, {metric: value._asdict() for metric, value in found.test.items()})
+    return Source(candidate, place, found)
+
+
+def test_rows_of(session: Session, measured: Entry | None) -> list[tuple[str, bool, str | None]]:
+    """Every test row's id, whether the bundle was right on it, and its group; none where it was not compared."""
+    if measured is None:
+        return []
+    lines = (session.folder.path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = map(json.loads, lines)
+    return [(row["id"], row["candidates"][measured.name]["label"] == row["label"], row["group"]) for row in rows]
 
 
 def golden_rows(dev: Sequence[Example], n_rows: int) -> list[Example]:

@@ -1,10 +1,11 @@
-"""What each verb does: `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `dashboard`.
+"""What each verb does: `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `review`, `dashboard`.
 
 A verb is a short list of steps over a session; which run it works on is decided in ``workbench.run``, and returned.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,18 +23,22 @@ from workbench.compare.score import read_test, score_candidates, signature
 from workbench.compare.verdict import labels_without_rows
 from workbench.export import export_bundle, export_settings, exported, source_of_export
 from workbench.progress import Display, silence_libraries
-from workbench.recipe.recipe import Recipe
-from workbench.recipe.rows import read_rows
+from workbench.recipe.files import read_records
+from workbench.recipe.recipe import DataTable, Recipe
+from workbench.recipe.rows import read_rows, task_of
 from workbench.recipe.splits import split_digest
 from workbench.report.files import write_report
 from workbench.report.report import read_report
 from workbench.report.terminal import show_leaderboard
 from workbench.report.verdict_words import caution
+from workbench.review import OF_FILES, decided, is_plain, summary, write_review
 from workbench.run.choose import VERB_STAGES, choose_run
 from workbench.run.engines import Engines
-from workbench.run.folder import RUNS, RunFolder, find_run, runs_of
+from workbench.run.folder import ASKED, RUNS, RunFolder, find_run, runs_of
 from workbench.run.session import Session
-from workbench.tracking.store import prepare_store, shown_uri, sqlite_path
+from workbench.tracking.pages import newest_run
+from workbench.tracking.rows import read_asked
+from workbench.tracking.store import absolute, prepare_store, shown_uri, sqlite_path
 
 
 @contextmanager
@@ -95,11 +100,7 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     """Ask the run's bundle: the exported one, else the newest step's."""
     if not text.strip():
         raise RecipeError('predict needs a text: make predict TEXT="the pool is green"')
-    parent = RUNS / recipe.name
-    known = runs_of(parent)
-    if not run and not known:
-        raise RecipeError(f"no run of {recipe.name} under {parent} yet: begin one with `make demo`")
-    folder = find_run(parent, run) if run else RunFolder(known[-1])
+    folder = _known_run(recipe, run)
     done = folder.done_steps()
     ready = exported(folder)
     if not done and not ready:
@@ -126,23 +127,78 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     display.say(f"({where})")
 
 
+def review(recipe: Recipe, run: str, display: Display) -> None:
+    """What people answered to the run's rows in doubt, as a corrected data file; the data itself stays."""
+    folder = _known_run(recipe, run)
+    place = folder.path / ASKED
+    asked = read_asked(place)
+    if not asked:
+        display.say(
+            f"run {folder.path.name} has no rows in doubt, or no comparison: {make_command('compare', recipe)} asks"
+        )
+        return
+    rows = read_rows(recipe)
+    silence_libraries()
+    from workbench.tracking.answers import read_said
+
+    changes, unanswered = decided(asked, read_said(recipe, folder, asked), task_of(recipe, rows).names)
+    display.say(summary(changes, unanswered))
+    if not changes:
+        display.say(
+            f"nothing is answered yet: {make_command('dashboard', recipe)}, then Review in the experiment's menu"
+        )
+        return
+    written = write_review(changes, asked, recipe.data, read_records(recipe.data), recipe.name, place.parent)
+    display.say(f"log of changes: {place.parent / f'{recipe.name}-changes.jsonl'}")
+    for key, path in written:
+        display.say(f"corrected: {path}; to use it, set in {recipe.path}, [data]: {key} = {json.dumps(str(path))}")
+    told = [one for one in OF_FILES if getattr(recipe.data, one) != getattr(DataTable, one)]
+    if written and told and not is_plain(recipe.data):
+        display.say(f"and take out, as they say how the old one is read: {', '.join(told)}")
+    if not written:
+        display.say("no label changes and no row goes, so the data is right as it is")
+
+
+def _known_run(recipe: Recipe, run: str) -> RunFolder:
+    """The run that is named, or the newest. Raises RecipeError where there is none."""
+    parent = RUNS / recipe.name
+    known = runs_of(parent)
+    if not run and not known:
+        raise RecipeError(f"no run of {recipe.name} under {parent} yet: begin one with `make demo`")
+    return find_run(parent, run) if run else RunFolder(known[-1])
+
+
 def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     """Become MLflow's own UI on the recipe's store, so that whatever stops this process stops it."""
     uri = recipe.tracking.resolved_uri()
     if uri.startswith(("http://", "https://", "databricks")):
-        display.say(f"the store is a server with a UI of its own: {shown_uri(uri)}")
+        page = newest_run(experiment) if (experiment := _experiment_of(recipe, uri)) else ""
+        display.say(f"the store is a server with a UI of its own: {shown_uri(uri).rstrip('/')}/{page}")
         return
     path = sqlite_path(uri)
     if path is not None and not (path.is_file() and path.stat().st_size):
         raise RecipeError(f"{path}: nothing is recorded yet; run `make demo` first")
     silence_libraries()
     prepare_store(uri)
-    display.say(f"MLflow on http://127.0.0.1:{port} (store {shown_uri(uri)}); Ctrl-C stops it")
+    at = f"http://127.0.0.1:{port}/"
+    display.say(f"MLflow on {at} (store {shown_uri(uri)}); Ctrl-C stops it")
+    if experiment := _experiment_of(recipe, uri):
+        display.say(f"the newest run, best first: {at}{newest_run(experiment)}")
     # An address may hold a password, which has no place in the list of processes.
     os.environ["MLFLOW_BACKEND_STORE_URI"] = uri
-    command = ["ui", "--host", "127.0.0.1", "--port", str(port)]
+    # One person looks: every worker more is a second of starting and 300 MB.
+    command = ["ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *command])
+
+
+def _experiment_of(recipe: Recipe, uri: str) -> str:
+    """The experiment of the recipe's newest run that the store knows; empty where none does."""
+    for path in reversed(runs_of(RUNS / recipe.name)):
+        known = RunFolder(path).state.get("mlflow") or {}
+        if known.get("uri") == shown_uri(absolute(uri)) and known.get("experiment_id"):
+            return str(known["experiment_id"])
+    return ""
 
 
 def compare_step(

@@ -258,3 +258,9 @@ def _names(folder: Path) -> list[str]:
             else:
                 names.append(path.relative_to(folder).as_posix())
     return sorted(name for name in names if name != HASHES)
+
+
+def bundle_identity(folder: Path) -> str:
+    """A hash of a bundle's table of hashes; empty where there is no bundle."""
+    path = folder / HASHES
+    return sha256_of_file(path) if path.is_file() else ""

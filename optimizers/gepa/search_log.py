@@ -1,17 +1,16 @@
-"""The account of a search: what became of every proposal, progress while it runs, a table of programs at its end.
+"""The account of a search: what became of every proposal, and progress while it runs.
 
 GEPA says "candidate" for a program, that is, for instructions; its callbacks and its state have that in their names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from labelwright.data.task import Example
 from labelwright.files import read_json, write_json
 from optimizers.stage import Tracker
 
@@ -163,25 +162,3 @@ class SearchLog:
     def _progress(self, n_calls: int) -> None:
         message = f"dev {self._last:.2f} best {self._best:.2f}"
         self.tracker.progress(min(n_calls, self.max_metric_calls), self.max_metric_calls, message)
-
-
-def write_programs(path: Path, state: Any, dev: Sequence[Example]) -> Path:
-    """The table of programs: text, parents, dev score, and the dev rows on which none is better."""
-    fronts = state.get_pareto_front_mapping()
-    table = []
-    for number, program in enumerate(state.program_candidates):
-        subscores = state.prog_candidate_val_subscores[number]
-        best_on = [dev[row].id for row, front in fronts.items() if number in front and subscores[row] > 0]
-        table.append(
-            {
-                "program": number,
-                "parents": [parent for parent in state.parent_program_for_candidate[number] if parent is not None],
-                "dev_score": state.program_full_scores_val_set[number],
-                "found_after_metric_calls": state.num_metric_calls_by_discovery[number],
-                "n_best_on": len(best_on),
-                "best_on": best_on,
-                "instructions": next(iter(program.values())),
-            }
-        )
-    write_json(path, table)
-    return path

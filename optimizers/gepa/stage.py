@@ -18,12 +18,15 @@ from labelwright.data.task import Example, Splits, by_label, group_keys
 from labelwright.decide import probabilities
 from labelwright.engines.protocol import Engine
 from labelwright.errors import ModelError, RecipeError
+from labelwright.files import read_json
 from labelwright.prompt import Prompt
 from labelwright.settings import Choice, Range, Text, check
 from labelwright.statistics.metrics import answers
 from optimizers.gepa.own_state import StateFolder
+from optimizers.gepa.pareto_front import draw_front
+from optimizers.gepa.programs import show_programs, write_programs
 from optimizers.gepa.proposer import EvidenceProposer
-from optimizers.gepa.search_log import SearchLog, write_programs
+from optimizers.gepa.search_log import SearchLog
 from optimizers.scores import weights_fingerprint
 from optimizers.stage import StageContext
 from rewards import REWARDS, make_reward
@@ -93,11 +96,15 @@ class GepaStage:
         reward = make_reward(self.reward, bundle.task, splits.train, self.reward_settings)
         rows, held_back = hold_back(splits.train, self.holdout_share, context.seed)
         context.tracker.params({**asdict(self), "n_train": len(rows), "n_held_back": len(held_back)})
-        context.tracker.prompt("before", bundle.prompt.system)
+        context.tracker.prompt("before", bundle.prompt.shown)
         best, log = self._search(bundle, rows, splits.dev, reward, engine, context)
         if log.total("tried") and log.total("tried") == log.total("failed"):
             raise ModelError(_nothing_usable(self.reflection_model, log))
-        context.tracker.artifact(write_programs(context.folder / "programs.json", log.state, splits.dev))
+        programs = write_programs(context.folder / "programs.json", log.state, splits.dev)
+        show_programs(programs, context.tracker)
+        front = context.folder / "pareto-front.png"
+        draw_front(read_json(programs), [row.id for row in splits.dev], front)
+        context.tracker.artifact(front)
         scores = log.state.program_full_scores_val_set
         improved = best != bundle.prompt and max(scores) > scores[0]
         if not improved:
@@ -119,7 +126,7 @@ class GepaStage:
         }
         numbers = {f"gepa/{key}": float(value) for key, value in entry.items() if isinstance(value, int | float)}
         context.tracker.metrics(numbers)
-        context.tracker.prompt("after", best.system)
+        context.tracker.prompt("after", best.shown)
         return changed.with_stage(entry)
 
     def _check(self, prompt: Prompt, splits: Splits, engine: Engine) -> None:

@@ -145,6 +145,23 @@ def reward_deviation(scores: Tensor, rewards: Tensor) -> Tensor:
     return (probs * (rewards - mean) ** 2).sum(-1).mean().sqrt()
 
 
+@torch.no_grad()
+def gold_rank(scores: Tensor, gold: Tensor) -> float:
+    """Mean place of the gold label among a row's labels by score, 1 for the best; of equal scores the worst place.
+
+    Parameters
+    ----------
+    scores : tensor (n, K)
+    gold : int64 tensor (n,)
+
+    Examples
+    --------
+    >>> gold_rank(torch.tensor([[0.5, 0.1, 0.3], [0.5, 0.1, 0.3]]), torch.tensor([0, 1]))
+    2.0
+    """
+    return (scores >= scores.gather(-1, gold[:, None])).sum(-1).float().mean().item()
+
+
 def _with_validity(loss: Tensor, scores: Tensor, weight: float) -> Tensor:
     return loss - weight * scores.logsumexp(-1).mean() if weight else loss
 

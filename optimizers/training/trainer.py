@@ -25,7 +25,7 @@ from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.edges import tree_log_probs
 from labelwright.engines.packed.packing import Row
 from labelwright.errors import ModelError
-from optimizers.training.losses import ABSENT, cross_entropy_loss, exact_loss, reward_deviation
+from optimizers.training.losses import ABSENT, cross_entropy_loss, exact_loss, gold_rank, reward_deviation
 from optimizers.training.rollouts import answers_by_prompt, draw_labels, token_edges, unpadded
 from optimizers.training.rows import LabelRows, StartingPoint, passes
 from optimizers.training.settings import Objective
@@ -121,6 +121,7 @@ class LabelTreeTrainer(GRPOTrainer):
         scores = self.label_scores(list(dict.fromkeys(rows)))
         if not scores.isfinite().all():
             raise diverged("scores of train rows are no numbers", self.state.global_step + 1, self.args)
+        self._log_gold_rank(list(dict.fromkeys(rows)), scores)
         return draw_labels(self._rows, rows, scores)
 
     def label_reward(
@@ -219,7 +220,12 @@ class LabelTreeTrainer(GRPOTrainer):
             )
         for name, value in metrics.items():
             self._metrics["train"][name].append(value)
+        self._log_gold_rank(rows, scores)
         return loss / self.current_gradient_accumulation_steps
+
+    def _log_gold_rank(self, rows: Sequence[int], scores: Tensor) -> None:
+        gold = torch.as_tensor(self._rows.gold[list(rows)], device=scores.device)
+        self._metrics["train"]["gold_rank"].append(gold_rank(scores, gold))
 
     @torch.no_grad()
     def _step_deviation(self) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""What single rows tell: labels, mistakes, what a confidence is worth, and every candidate's answers row by row.
+"""What single rows tell: labels, mistakes, what a confidence is worth, every candidate's answers, rows to look at.
 
 Reads a candidate's probabilities once, and keeps of them what is shown: of a thousand labels and three thousand rows
 that is little.
@@ -7,15 +7,17 @@ that is little.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from labelwright.data.task import Example
 from labelwright.statistics.metrics import Floats, Ints, answers, confusion, per_label, reliability, risk_coverage
-from workbench.compare.board import Answered, Bin, Confidence, LabelScores, Leaderboard, Mistake
+from workbench.compare.board import Answered, Bin, Confidence, LabelScores, Leaderboard, Mistake, Side, Suspect
 from workbench.compare.candidate import Candidate
+from workbench.wording import listed
 
 # How many mistakes are kept: what a person reads in one sitting.
 N_MISTAKES = 20
@@ -23,13 +25,50 @@ N_MISTAKES = 20
 _MOST_POINTS = 500
 # How many labels of a row get a probability in rows.jsonl: all of 77 would make a comparison's file of 200 MB.
 _N_LIKELIEST = 20
+# What stands for an answer in free text that is no label, and for a row that was not answered.
+NO_LABEL, NO_ANSWER = "no label", "no answer"
+
+
+@dataclass(frozen=True)
+class AnsweredRow:
+    """A test row, and what each candidate answered to it: its label, and the probability that it gave that."""
+
+    id: str
+    text: str
+    label: str
+    answers: Mapping[str, tuple[str, float]]
+
+
+@dataclass(frozen=True)
+class DoubtedRow:
+    """A row that a person should look at.
+
+    Attributes
+    ----------
+    side : str
+        The split it is in.
+    suggested : str
+        The label that candidates, or the one that ships, give it instead; it may be the row's own.
+    confidence : float
+        Their probability of it.
+    why : str
+        Who doubts it, in a sentence.
+    """
+
+    side: Side
+    id: str
+    text: str
+    label: str
+    suggested: str
+    confidence: float
+    why: str
 
 
 def answered(candidate: Candidate, gold: Ints, labels: Sequence[str], test: Sequence[Example]) -> Answered:
     """Scores of every label, the confusion counts, and the mistakes made with most confidence."""
     probs = candidate.probs
     # An answer in free text may be no label; the last name is for rows without an answer, whose position is -1.
-    names = [*labels, *["no label"] * (probs.shape[1] - len(labels))]
+    names = [*labels, *[NO_LABEL] * (probs.shape[1] - len(labels))]
     said, confidence, counts = answers(probs), probs.max(axis=1), confusion(probs, gold)
     wrong = np.flatnonzero(said != gold)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:N_MISTAKES]
@@ -38,7 +77,7 @@ def answered(candidate: Candidate, gold: Ints, labels: Sequence[str], test: Sequ
         confusion=tuple((i, j, int(counts[i, j])) for i, j in np.argwhere(counts).tolist()),
         n_wrong=len(wrong),
         mistakes=tuple(
-            Mistake(test[i].id, test[i].text, labels[gold[i]], [*names, "no answer"][said[i]], float(confidence[i]))
+            Mistake(test[i].id, test[i].text, labels[gold[i]], [*names, NO_ANSWER][said[i]], float(confidence[i]))
             for i in surest.tolist()
         ),
     )
@@ -72,6 +111,73 @@ def rows_jsonl(candidates: Sequence[Candidate], board: Leaderboard, test: Sequen
         value = {"id": row.id, "text": row.text, "label": row.label, "group": row.group, "candidates": given}
         lines.append(json.dumps(value, ensure_ascii=False) + "\n")
     return "".join(lines)
+
+
+def telling_rows(
+    candidates: Sequence[Candidate], labels: Sequence[str], test: Sequence[Example], most: int
+) -> list[AnsweredRow]:
+    """The test rows that tell most of these candidates: those that one of them has wrong, then the least sure ones.
+
+    Within both, rows come first to whose label the candidates give least on average.
+
+    Parameters
+    ----------
+    most : int
+        So many rows.
+    """
+    gold, each = np.array([labels.index(str(row.label)) for row in test]), np.arange(len(test))
+    said, sure, right, of_gold = {}, {}, np.ones(len(test), dtype=bool), np.zeros(len(test))
+    for one in candidates:
+        probs = one.probs
+        said[one.name], sure[one.name] = answers(probs), probs.max(axis=1)
+        right &= said[one.name] == gold
+        of_gold += probs[each, gold]
+    names = [*labels, NO_LABEL, NO_ANSWER]  # an answer of -1 is none
+    return [
+        AnsweredRow(
+            test[i].id,
+            test[i].text,
+            labels[gold[i]],
+            {name: (names[k[i]], float(sure[name][i])) for name, k in said.items()},
+        )
+        for i in np.lexsort((of_gold, right))[:most].tolist()
+    ]
+
+
+def doubted_rows(
+    suspects: Sequence[Suspect],
+    ships: Candidate,
+    threshold: float | None,
+    labels: Sequence[str],
+    test: Sequence[Example],
+    most: int,
+) -> list[DoubtedRow]:
+    """Rows whose label is doubted, then test rows to which the candidate that ships gives no answer, each row once.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        The confidence below which that candidate abstains; None where none is known.
+    most : int
+        So many rows.
+    """
+    found = {
+        one.id: DoubtedRow(
+            one.side, one.id, one.text, one.label, one.suggested, one.confidence,
+            f"{listed(one.candidates)} agree on another label",
+        )
+        for one in suspects
+    }  # fmt: skip
+    probs = ships.probs
+    said, sure = answers(probs), probs.max(axis=1)
+    for i in np.argsort(sure, kind="stable").tolist():
+        if threshold is None or sure[i] >= threshold:
+            break
+        if 0 <= said[i] < len(labels) and test[i].id not in found:
+            why = f"{ships.name} abstains: its confidence is below {threshold:.2f}"
+            row = test[i]
+            found[row.id] = DoubtedRow("test", row.id, row.text, row.label, labels[said[i]], float(sure[i]), why)
+    return list(found.values())[:most]
 
 
 def _likeliest(candidate: Candidate) -> tuple[Any, Any, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -35,14 +35,25 @@ def read_files(table: DataTable) -> Files:
     DataError
         Rows that cannot be read or lack text or label, all in one message; splits that there are not.
     """
-    parts = source_parts(table)
+    read = _read(table, all_columns=False)
+    rows = {name: [row for row, _ in found] for name, (found, _) in read.items()}
+    return Files(rows, {name: n_empty for name, (_, n_empty) in read.items()})
+
+
+def read_records(table: DataTable) -> dict[str, list[tuple[Example, Mapping[str, Any]]]]:
+    """The rows, each with all that the file or dataset says of it, by column. Raises as ``read_files`` does."""
+    return {name: found for name, (found, _) in _read(table, all_columns=True).items()}
+
+
+def _read(table: DataTable, all_columns: bool) -> dict[str, tuple[list[tuple[Example, Mapping[str, Any]]], int]]:
+    """Rows with their records, and how many are left out, by where they come from."""
+    parts = source_parts(table, all_columns)
     taught = [part for part in parts if not table.test_split or part.split != table.test_split]
     of = {table.source: taught}
     if table.test_source:
         held = parts_of(table.test_path, table.dialect) if table.test_path else [p for p in parts if p not in taught]
         of[table.test_source] = held
-    read = {name: _examples(table, own) for name, own in of.items()}
-    return Files({name: rows for name, (rows, _) in read.items()}, {name: n for name, (_, n) in read.items()})
+    return {name: _examples(table, own) for name, own in of.items()}
 
 
 def source_parts(table: DataTable, all_columns: bool = False) -> list[Part]:
@@ -63,10 +74,10 @@ def source_parts(table: DataTable, all_columns: bool = False) -> list[Part]:
     return chosen(parts, table.read_splits, table.path)
 
 
-def _examples(table: DataTable, parts: Sequence[Part]) -> tuple[list[Example], int]:
+def _examples(table: DataTable, parts: Sequence[Part]) -> tuple[list[tuple[Example, Mapping[str, Any]]], int]:
     """Examples of the parts together, and how many rows are left out. Rows of a second file are numbered on."""
     columns = {role: getattr(table, role) or None for role in ("text", "label", "group", "id", "choices")}
-    examples: list[Example] = []
+    examples: list[tuple[Example, Mapping[str, Any]]] = []
     name, before, last, n_empty = "", 0, 0, 0
     for part in parts:
         rows = list(part.scan())
@@ -78,7 +89,8 @@ def _examples(table: DataTable, parts: Sequence[Part]) -> tuple[list[Example], i
         read = examples_from_rows(filled, columns, part.name)
         if before and not table.id:
             read = [replace(row, id=str(before + int(row.id))) for row in read]
-        examples += read
+        # A row that is a fault was refused just now.
+        examples += zip(read, (row.record for row in filled if isinstance(row, Row)), strict=True)
     return examples, n_empty
 
 

@@ -357,11 +357,21 @@ class ExportTable:
 
 @dataclass(frozen=True)
 class TrackingTable:
-    """``[tracking]``: MLflow's store and experiment. The environment's MLFLOW_TRACKING_URI goes before ``uri``."""
+    """``[tracking]``: MLflow's store and experiment. The environment's MLFLOW_TRACKING_URI goes before ``uri``.
+
+    Attributes
+    ----------
+    evaluation_rows : int
+        Test rows that are recorded one by one with what the chief candidates answered, wrong and unsure ones first.
+    review_rows : int
+        Rows in doubt that people are asked about.
+    """
 
     uri: Annotated[str, Text(), Check(store_fault)] = ""
     experiment: Annotated[str, Text(most=400)] = ""
     system_metrics: bool = True
+    evaluation_rows: Annotated[int, Range(0, 10_000)] = 200
+    review_rows: Annotated[int, Range(0, 10_000)] = 100
 
     def __post_init__(self) -> None:
         if re.search("://[^@]*:[^@]*@", self.uri):

@@ -94,7 +94,7 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
             raise DataError(f"{given}: no rows; a test split needs some")
         check_examples(test, labels, given, least_rows=0)
         remarks += _test_remarks(test, given)
-        test = _as_test(test, {row.id for row in rows})
+        test = as_test(test, {row.id for row in rows})
         rows = _apart(rows, test, table, remarks)
     if table.max_rows:
         rows = _drawn(rows, table.max_rows, seed)
@@ -180,7 +180,7 @@ def _test_remarks(test: Sequence[Example], path: str) -> list[str]:
     return remarks
 
 
-def _as_test(test: Sequence[Example], taken: set[str]) -> list[Example]:
+def as_test(test: Sequence[Example], taken: set[str]) -> list[Example]:
     """The test file's rows, marked, with ids that no other row has: without a column both files number their rows."""
     prefix = "test:"
     while any(f"{prefix}{row.id}" in taken for row in test):

@@ -20,8 +20,7 @@ _LONGEST_SENTENCE = 2000
 def markdown(report: Report) -> str:
     """The report as Markdown."""
     drawn = pictures(report)
-    # Labels are quoted in the verdict: markup in one stays text.
-    parts = [re.sub(r'"[^"]*"', lambda found: escaped(found.group()), words(report).text)]
+    parts = [verdict_markdown(report)]
     parts.append(f"# {escaped(report.recipe)}, run {escaped(report.run)}")
     for table in tables(report):
         if table.rows:
@@ -32,6 +31,11 @@ def markdown(report: Report) -> str:
         parts += ["## The prompt", _fenced(report.prompt)]
     parts += ["## Limits", "\n".join(f"- {_sentence(one)}" for one in limits(report))]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def verdict_markdown(report: Report) -> str:
+    """The verdict in words; labels are quoted in it, and markup in one stays text."""
+    return re.sub(r'"[^"]*"', lambda found: escaped(found.group()), words(report).text)
 
 
 def markdown_table(table: Table) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 from labelwright.bundle.store import load
+from workbench.compare.candidate import Candidate
 from workbench.compare.jobs import Comparison
 from workbench.report.report import Curves, Stage
 from workbench.run.folder import read_curves
@@ -45,6 +47,13 @@ def chosen_curves(steps: dict[str, Step]) -> dict[str, Curves]:
         if usable := sorted((name for name, points in curves.items() if len(points) > 1), key=order)[:_N_CURVES]:
             chosen[step_name] = {name: curves[name] for name in usable}
     return chosen
+
+
+def abstain_threshold(candidate: Candidate) -> float | None:
+    """The confidence below which a candidate abstains, as its calibration found it; None where it did not."""
+    history = load(Path(candidate.folder)).history if candidate.folder else ()
+    made = next((one for one in reversed(history) if one.get("stage") == "calibrate"), None)
+    return None if made is None else made.get("calib.abstain_threshold")
 
 
 def stage_records(steps: dict[str, Step]) -> list[Stage]:

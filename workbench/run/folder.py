@@ -1,9 +1,9 @@
 """The run folder: what is in it, which steps are done, and who is working on it.
 
 Layout, under ``runs/NAME/<stamp>/``: ``recipe.toml``, ``splits.json``, ``state.json``, a link a step (``0-untuned``,
-``1-gepa``, …) to the folder under ``runs/NAME/steps`` where it is kept with its ``bundle``, the report's files and,
-after export, ``bundle``. Every file is written to a temporary name and renamed, so that a killed process leaves either
-the old file or the new one.
+``1-gepa``, …) to the folder under ``runs/NAME/steps`` where it is kept with its ``bundle``, the report's files,
+``review`` with what people are asked and, after export, ``bundle``. Every file is written to a temporary name and
+renamed, so that a killed process leaves either the old file or the new one.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ RUNS = Path("runs")
 STEPS, CANDIDATES = "steps", "candidates"
 # What a comparison writes for people and for the export.
 REPORT_FILES = ("report.json", "report.md", "report.html", "rows.jsonl")
+# The rows that people are asked about; beside it lies what they answered.
+ASKED = "review/asked.json"
 
 _STAMP = re.compile(r"\d{8}-\d{6}(-\d+)?")
 

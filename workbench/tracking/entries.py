@@ -11,18 +11,24 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from labelwright.bundle.files import bundle_identity
 from labelwright.bundle.store import load
 from labelwright.files import read_json, write_json
+from labelwright.models.weights import Predictor
+from workbench.compare.board import Entry as Measured
 from workbench.run.folder import append_curve
 from workbench.run.steps import Step, settings_of
 from workbench.tracking.journal import Entry
+from workbench.tracking.succession import bits
 
 Write = Callable[[Entry], Any]
 Progress = Callable[[int, int, str], None]
+# Of every test row: its id, whether a bundle was right on it, and its group.
+Rows = Sequence[tuple[str, bool, str | None]]
 # The run of the whole recipe run; every other key is a step's or a candidate's.
 PARENT = "parent"
 
@@ -53,6 +59,88 @@ def metrics(key: str, values: Mapping[str, float], step: int | None = None) -> l
 def artifact(key: str, path: Path, under: str | None = None) -> Entry:
     """A file or a folder."""
     return {"op": "artifact", "run": key, "path": str(path.absolute()), "under": under}
+
+
+def tags(key: str, values: Mapping[str, str]) -> Entry:
+    """Short texts beside a run, each a column of the experiment's table; a later value replaces an earlier one."""
+    return {"op": "tags", "run": key, "values": dict(values)}
+
+
+def note(key: str, text: str) -> Entry:
+    """A run's description, as Markdown in which every text of other people is escaped."""
+    return {"op": "note", "run": key, "text": text}
+
+
+def prompt(key: str, text: str, role: str, stage: str, name: str, alias: str = "") -> Entry:
+    """A version of the recipe's prompt, linked to a run; ``alias`` names it from now on."""
+    about = {"role": role, "stage": stage, "digest": digest_of(text)}
+    return {"op": "prompt", "run": key, "text": text, "tags": about, "message": f"{name}, {role}", "alias": alias}
+
+
+def overview(text: str = "", best: str = "") -> Entry:
+    """The experiment's description, and the columns with which it opens.
+
+    Parameters
+    ----------
+    text : str
+        Markdown; where there is none, a description that is there stays.
+    best : str
+        The key of the best candidate's run.
+    """
+    return {"op": "overview", "run": PARENT, "text": text, "best": best}
+
+
+def dataset_name(recipe: str, side: str) -> str:
+    """What one side of the splits is called in the store."""
+    return f"{recipe}.{side}"
+
+
+def numbers_of(measured: Measured, test: tuple[str, str]) -> dict[str, Any]:
+    """A candidate's numbers: those on test, with that dataset's name and digest, and its costs."""
+    now = int(time.time() * 1000)
+    on_test: dict[str, float] = {}
+    for name, one in measured.test.items():
+        on_test[f"test.{name}"] = one.value
+        if name == "accuracy":
+            on_test |= {f"test.{name}.low": one.low, f"test.{name}.high": one.high}
+    costs = {name: measured.cost.get(name) for name in ("ms_p50", "size_bytes", "seconds_to_train")}
+    return {
+        "dataset": list(test),
+        "test": [[name, one, now, 0] for name, one in on_test.items() if math.isfinite(one)],
+        "costs": [[f"cost.{name}", one, now, 0] for name, one in costs.items() if one is not None],
+    }
+
+
+def candidate(key: str, measured: Measured, test: tuple[str, str]) -> Entry:
+    """A candidate as a model with its numbers."""
+    about = {"kind": measured.kind, "what it is": measured.about, "against the best": measured.standing or ""}
+    params = {name: _text(one) for name, one in about.items()}
+    numbers = numbers_of(measured, test)
+    return {"op": "candidate", "run": key, "name": measured.name, "params": params, "numbers": numbers}
+
+
+def model(bundle: Path, texts: Sequence[str], measured: Measured | None, test: tuple[str, str], rows: Rows) -> Entry:
+    """The exported bundle, to be registered, with what is known of it on test."""
+    shown = load(bundle)
+    entry: Entry = {"op": "model", "path": str(bundle.absolute()), "texts": list(texts)}
+    entry["identity"] = bundle_identity(bundle)
+    if not isinstance(shown.weights, Predictor):
+        entry["prompt"] = digest_of(shown.prompt.shown)
+    if measured is not None:
+        groups = [group for _, _, group in rows]
+        entry |= {
+            "candidate": measured.name,
+            "numbers": numbers_of(measured, test),
+            "test_rows": digest_of("\n".join(name for name, _, _ in rows)),
+            "right": bits([right for _, right, _ in rows]),
+            "groups": None if None in groups else groups,
+        }
+    return entry
+
+
+def digest_of(text: str) -> str:
+    """What tells one prompt from another."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def kept_step(step: Step) -> list[Entry]:
@@ -105,16 +193,19 @@ class StepTracker:
         """A file or a folder."""
         self._write(artifact(self._step.key, path))
 
+    def table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """A table that MLflow shows as one."""
+        values = {key: list(column) for key, column in columns.items()}
+        self._write({"op": "table", "run": self._step.key, "columns": values, "file": f"{name}.json"})
+
     def prompt(self, role: str, text: str) -> None:
         """A prompt version, once for each role and text, and the text with the run."""
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        digest = digest_of(text)
         place = self._step.folder / "prompts.json"
         seen = read_json(place) if place.is_file() else {}
         if seen.get(role) == digest:
             return
-        tags = {"role": role, "stage": self._step.stage.name, "digest": digest}
-        about = {"text": text, "tags": tags, "message": f"{self._step.name}, {role}"}
-        self._write({"op": "prompt", "run": self._step.key, **about})
+        self._write(prompt(self._step.key, text, role, self._step.stage.name, self._step.name))
         self._write({"op": "text", "run": self._step.key, "text": text, "file": f"prompts/{role}.txt"})
         write_json(place, {**seen, role: digest})
 

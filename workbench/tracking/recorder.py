@@ -1,54 +1,37 @@
-"""Where runs are recorded: one MLflow parent run per recipe run, one child per step or candidate, live.
+"""What a recipe's run has to say: one MLflow parent run, one child a step or candidate, live.
 
-Owns every call to MLflow (with ``model.py``, which MLflow runs when it loads a logged bundle). Run ids are
-kept in the run folder's state, so a continued run writes to the same MLflow runs. A store that fails, is locked or does
-not answer costs a few seconds and one line: from then on what is to be recorded goes to the run folder's journal, and
-the next command on the run records it first.
+The session, the comparison and the export speak here; what they say becomes entries, and ``delivery`` brings those to
+the store, now or later. ``Tracking`` is all that they know of tracking.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-# Set before MLflow is imported: it reads them then.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
-
-import mlflow
-import mlflow.data.pandas_dataset
-import pandas as pd
-from mlflow.entities import DatasetInput, InputTag, Metric, Param
-from mlflow.exceptions import MlflowException
-
+from labelwright.bundle.store import load
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
+from labelwright.files import read_json
+from workbench.compare import board
 from workbench.compare.board import Leaderboard
 from workbench.compare.candidate import Candidate
+from workbench.compare.details import DoubtedRow, telling_rows
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
-from workbench.run.folder import RUNS, RunFolder
+from workbench.run.folder import ASKED, RunFolder
 from workbench.run.steps import Step
 from workbench.tracking import entries
-from workbench.tracking.entries import PARENT, StepTracker
-from workbench.tracking.journal import Caller, Entry, Journal
-from workbench.tracking.log import log_bundle
-from workbench.tracking.store import TrackingError, absolute, prepare_store, shown_uri, sqlite_path
-
-_BATCH = 100  # what the tracking API takes in one call
-# Seconds for a call to the store, for opening it (which imports half of MLflow), and for a model beside its bytes.
-WAIT_S, OPEN_S, MODEL_S = 10.0, 30.0, 60.0
-_BYTES_PER_S = 5e6
-# Refused for what they say: asking again changes nothing.
-_REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
+from workbench.tracking import rows as single_rows
+from workbench.tracking.delivery import Delivery
+from workbench.tracking.entries import PARENT, Rows, StepTracker
+from workbench.tracking.journal import Entry
+from workbench.tracking.notes import step_note, what_it_is
+from workbench.wording import percent
 
 
 def quiet() -> None:
@@ -69,28 +52,27 @@ class Tracking:
         self._recipe = recipe
         self._folder = folder
         self._display = display
-        self._caller = Caller()
-        self._journal = Journal(folder.path / "tracking.jsonl")
-        self._away = False
-        self._told = False
         quiet()
-        self._uri = absolute(recipe.tracking.resolved_uri())
-        self.uri = shown_uri(self._uri)
+        self.delivery = Delivery(recipe, folder, display)
+        # The test rows' name and digest.
+        self._test = ("", "")
+
+    @property
+    def uri(self) -> str:
+        """The store's address, to be shown."""
+        return self.delivery.uri
+
+    def write(self, entry: Entry, keep: bool = True) -> Any:
+        """Have an entry recorded, or keep it for later; returns what the store gave back."""
+        return self.delivery.write(entry, keep)
 
     @contextmanager
     def opened(self) -> Iterator[Tracking]:
         """Begin or continue the parent run, recording first what an earlier command could not."""
-        try:
-            prepare_store(self._uri)
-            self._caller.call(self._open, OPEN_S)
-        except Exception as error:
-            self._lose(error)
-        else:
-            self._catch_up()
+        self.delivery.open()
         with self._working(PARENT):
             yield self
-        if self._away and not self._caller.stuck:
-            self._catch_up()
+        self.delivery.close()
 
     @contextmanager
     def step(self, step: Step) -> Iterator[StepTracker]:
@@ -99,6 +81,7 @@ class Tracking:
         tracker.begin()
         with self._working(step.key):
             yield tracker
+        self.came_out(step)
 
     def kept(self, step: Step) -> None:
         """The child run of a step that an earlier run, or a comparison, has done; once."""
@@ -110,12 +93,46 @@ class Tracking:
                 self.write(entry)
             told.append(step.key)
             self._folder.save()
+        self.came_out(step)
+
+    def came_out(self, step: Step) -> None:
+        """What a finished step did, in a note, and the prompt that it left; once."""
+        told = self._state.setdefault("came_out", {})
+        if not step.is_done or told.get(step.key) == step.left:
+            return
+        last = load(step.bundle)
+        first = self._before(step, last)
+        self.write(entries.tags(step.key, {"what it is": what_it_is(step)}))
+        if step.stage.name == "untuned":
+            self.write(entries.prompt(step.key, last.prompt.shown, "seed", "untuned", step.name, alias="seed"))
+        elif first is not None and first.prompt != last.prompt:
+            self.write(entries.prompt(step.key, last.prompt.shown, "after", step.stage.name, step.name))
+        # Behind the prompt, to which it links.
+        self.write(entries.note(step.key, step_note(step, first, last)))
+        told[step.key] = step.left
+        self._folder.save()
+
+    def _before(self, step: Step, after: Bundle) -> Bundle | None:
+        """What a step began with, scored; None where that is not known. A first stage began with the untuned model."""
+        about = step.folder / "step.json"
+        parent = read_json(about)["parent"] if about.is_file() else step.parent
+        if parent:
+            place = step.folder.with_name(parent) / "bundle"
+        else:
+            done = self._folder.done_steps()
+            if step.stage.name == "untuned" or not done or done[0]["stage"] != "untuned":
+                return None
+            place = self._folder.bundle_path(done[0])
+        before = load(place) if place.is_dir() else None
+        return before if before and before.prompt.style == after.prompt.style else None
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """What the whole run stands on: its settings, its recipe and its splits."""
+        self._test = (entries.dataset_name(self._recipe.name, "test"), str(settings.get("split_digest", "")))
         self.write(entries.params(PARENT, settings))
         for name in ("recipe.toml", "splits.json"):
             self.write(entries.artifact(PARENT, self._folder.path / name))
+        self.write(entries.overview())
 
     def dataset(self, side: str, rows: Sequence[Example], digest: str) -> None:
         """Record one side of the splits as a dataset of the parent run, once."""
@@ -128,9 +145,16 @@ class Tracking:
         logged.append(side)
         self._folder.save()
 
-    def comparison(self, table: Mapping[str, Sequence[Any]], report: Leaderboard, files: Sequence[Path]) -> None:
-        """The leaderboard as a table, its numbers as metrics, the report's files and plots as artifacts."""
-        # log_table appends to a table that is there: a later comparison gets a file of its own.
+    def comparison(
+        self, table: Mapping[str, Sequence[Any]], report: Leaderboard, note: str, verdict: str, files: Sequence[Path]
+    ) -> None:
+        """The leaderboard as a table, its numbers as metrics, the report's files and plots as artifacts.
+
+        Parameters
+        ----------
+        note, verdict : str
+            Markdown: what stands beside the run, and beside the experiment.
+        """
         number = self._state["comparisons"] = self._state.get("comparisons", 0) + 1
         name = "leaderboard.json" if number == 1 else f"leaderboard-{number}.json"
         columns = {key: list(values) for key, values in table.items()}
@@ -143,40 +167,103 @@ class Tracking:
                 self.write(entry)
         for path in files:
             self.write(entries.artifact(PARENT, path, path.name if path.is_dir() else None))
+        ship = report.entry(report.verdict.ship)
+        for entry in entries.metrics(PARENT, {f"test.{key}": one.value for key, one in ship.test.items()}):
+            self.write(entry)
+        interval = percent(ship.test["accuracy"])
+        self.write(entries.tags(PARENT, {"what it is": f"the whole run; ships {ship.name}", "test interval": interval}))
+        best = self._state.get("candidates", {}).get(report.verdict.best, "")
+        self._state["said"] = [entries.note(PARENT, note) | {"best": best}, entries.overview(verdict, best)]
         self._folder.save()
+        self._say_again()
 
-    def candidate(self, candidate: Candidate, test: Mapping[str, float], step: Step | None) -> None:
+    def _say_again(self) -> None:
+        """The notes on the whole, with links to what is there by now."""
+        for entry in self._state.get("said", ()):
+            self.write(entry)
+
+    def candidate(self, candidate: Candidate, entry: board.Entry, note: str, step: Step | None) -> None:
         """What a candidate is, what it costs and how it does on test: with its last step's run, or on one of its own.
 
         Parameters
         ----------
+        entry : workbench.compare.board.Entry
+            The candidate as it was measured.
+        note : str
+            Markdown: what stands beside a run of its own.
         step : Step, optional
             The last stage behind it; None for what no stage tuned.
         """
         key = step.key if step else f"candidate {candidate.name}"
+        self._state.setdefault("candidates", {})[candidate.name] = key
         tags = {"candidate": candidate.name, "kind": candidate.kind}
         if step:
             self.kept(step)
         else:
             self.write(entries.run(key, candidate.name, tags))
             self.write(entries.params(key, {"about": candidate.about}))
+            self.write(entries.note(key, note))
+        self.write(entries.tags(key, {**tags, "test interval": percent(entry.test["accuracy"])}))
+        if not step:
+            self.write(entries.tags(key, {"what it is": candidate.about}))
         costs = {f"cost.{name}": one for name, one in candidate.cost.items() if one is not None}
-        for entry in entries.metrics(key, {**costs, **{f"test.{name}": one for name, one in test.items()}}):
-            self.write(entry)
+        if not step and "cost.seconds_to_train" in costs:
+            costs["seconds"] = costs["cost.seconds_to_train"]
+        for one in entries.metrics(key, costs):
+            self.write(one)
+        self.write(entries.candidate(key, entry, self._test))
         self.write(entries.status(key, "FINISHED"))
 
-    def model(self, bundle: Path, example_texts: Sequence[str]) -> str | None:
+    def evaluation(self, candidates: Sequence[Candidate], report: Leaderboard, test: Sequence[Example]) -> None:
+        """What the candidates that matter answered to the test rows that tell most, side by side; once."""
+        verdict, most = report.verdict, self._recipe.tracking.evaluation_rows
+        names = [verdict.ship, verdict.best, verdict.tuned, verdict.best_baseline]
+        of_name = {one.name: one for one in candidates}
+        chosen = [of_name[name] for name in dict.fromkeys(names) if name]
+        telling = telling_rows(chosen, report.labels, test, most)
+        digest = single_rows.evaluation_digest(telling)
+        if not telling or self._state.get("evaluation") == digest:
+            return
+        numbers = {
+            one.name: {f"test.{key}": value.value for key, value in report.entry(one.name).test.items()}
+            for one in chosen
+        }
+        for entry in single_rows.evaluation(telling, numbers, digest, self._test[0]):
+            self.write(entry)
+        self._state["evaluation"] = digest
+        self._folder.save()
+
+    def review(self, doubted: Sequence[DoubtedRow], labels: Sequence[str]) -> None:
+        """Rows that people are asked about, each once."""
+        single_rows.keep_asked(self._folder.path / ASKED, doubted)
+        told = self._state.setdefault("asked", [])
+        new = [row for row in doubted if [row.id, row.label] not in told]
+        queue = f"{self._recipe.name}: rows in doubt, run {self._folder.path.name}"
+        for entry in single_rows.review(new, queue, labels):
+            self.write(entry)
+        told += [[row.id, row.label] for row in new]
+        self._folder.save()
+
+    def model(
+        self, bundle: Path, example_texts: Sequence[str], measured: board.Entry | None = None, rows: Rows = ()
+    ) -> str | None:
         """Log the bundle as a model that ``mlflow models serve`` loads; register it under the recipe's name.
+
+        Parameters
+        ----------
+        measured : workbench.compare.board.Entry, optional
+            The candidate whose bundle it is, as it was measured.
+        rows : sequence of (id, right, group)
+            Its answers on the test rows: whether they tell it apart from the registry's champion decides who is that.
 
         Returns
         -------
         str or None
             ``models:/name/version``; None where the store did not take it.
         """
-        uri = self.write({"op": "model", "path": str(bundle.absolute()), "texts": list(example_texts)})
+        uri = self.write(entries.model(bundle, example_texts, measured, self._test, rows))
+        self._say_again()
         return None if uri is None else str(uri)
-
-    # What is said of the store, and to it.
 
     @property
     def _state(self) -> dict[str, Any]:
@@ -188,226 +275,13 @@ class Tracking:
         """A run's status, and what the machine does meanwhile."""
         self.write(entries.status(run, "RUNNING"), keep=False)
         monitor = None
-        if self._recipe.tracking.system_metrics and not self._away:
+        if self._recipe.tracking.system_metrics and not self.delivery.is_away:
             monitor = self.write({"op": "watch", "run": run}, keep=False)
         status = "FAILED"
         try:
             yield
             status = "FINISHED"
         finally:
-            if monitor is not None and not self._away:
-                self._ask(monitor.finish, WAIT_S)
+            if monitor is not None:
+                self.delivery.ask(monitor.finish)
             self.write(entries.status(run, status))
-
-    def write(self, entry: Entry, keep: bool = True) -> Any:
-        """Have an entry recorded, or keep it for later; returns what the store gave back."""
-        if not self._away:
-            try:
-                return self._caller.call(partial(self._do, entry), self._patience(entry))
-            except Exception as error:
-                if _is_refusal(error):
-                    self._tell(error, "is left out")
-                    return None
-                self._lose(error)
-        if keep:
-            with suppress(OSError):  # a disk so full that nothing is recorded has been told already
-                self._journal.add(entry)
-        return None
-
-    def _ask(self, function: Callable[[], Any], within_s: float) -> None:
-        try:
-            self._caller.call(function, within_s)
-        except Exception as error:
-            self._lose(error)
-
-    def _catch_up(self) -> None:
-        """Record what is in the journal, in order, as far as the store takes it."""
-        # A run folder may be a stranger's: of the files that its journal names only those of runs are recorded.
-        found = self._journal.entries()
-        left = [entry for entry in found if "path" not in entry or self._is_of_runs(Path(entry["path"]))]
-        n_entries, n_refused = len(found), len(found) - len(left)
-        self._away = False
-        while left:
-            try:
-                self._caller.call(partial(self._do, left[0]), self._patience(left[0]))
-            except Exception as error:
-                if not _is_refusal(error):
-                    self._lose(error)
-                    break
-                n_refused += 1
-            del left[0]
-        if n_entries:
-            with suppress(OSError):
-                self._journal.keep(left)
-            if not left:
-                refused = f", and {n_refused} that it refuses are left out" if n_refused else ""
-                n_taken = n_entries - n_refused
-                self._display.say(f"tracking: {n_taken} records that {self.uri} had not taken are there now{refused}")
-
-    def _is_of_runs(self, path: Path) -> bool:
-        places = (self._folder.path, RUNS / self._recipe.name)
-        return any(path.resolve().is_relative_to(place.resolve()) for place in places)
-
-    def _lose(self, error: Exception) -> None:
-        self._away = True
-        self._tell(error, "the work goes on, and what is not recorded now is by the next command on this run")
-
-    def _tell(self, error: Exception, remedy: str) -> None:
-        """The first failure, in one line."""
-        if not self._told:
-            self._told = True
-            first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-            where = "" if isinstance(error, TrackingError) else f"{self.uri} failed: "
-            self._display.say(f"tracking: {where}{shown_uri(first)[:300]}; {remedy}")
-
-    def _patience(self, entry: Entry) -> float:
-        """Seconds that an entry may take."""
-        if entry["op"] not in ("artifact", "model"):
-            return WAIT_S
-        path = Path(entry["path"])
-        files = path.rglob("*") if path.is_dir() else [path]
-        n_bytes = sum(one.stat().st_size for one in files if one.is_file())
-        return (MODEL_S if entry["op"] == "model" else WAIT_S) + n_bytes / _BYTES_PER_S
-
-    # All below runs in the caller's thread.
-
-    def _open(self) -> None:
-        mlflow.set_tracking_uri(self._uri)
-        mlflow.set_registry_uri(self._uri)
-        self._client = mlflow.MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
-        experiment = self._experiment_id()
-        state = self._state
-        if state.get("uri") != self.uri or not self._exists(state.get("run_id")):
-            # What another store, or a run that is gone, was told is not known here.
-            for known in ("datasets", "comparisons", "kept") if state.get("run_id") else ():
-                state.pop(known, None)
-            tags = {"recipe": str(self._recipe.path), "folder": str(self._folder.path)}
-            name = f"{self._recipe.name}-{self._folder.path.name}"
-            run_id = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
-            state.update({"uri": self.uri, "experiment_id": experiment, "run_id": run_id, "runs": {}})
-            self._save()
-        # A run can only be entered under its own experiment, whatever was active before.
-        mlflow.set_experiment(experiment_id=self._client.get_run(state["run_id"]).info.experiment_id)
-
-    def _save(self) -> None:
-        if self._caller.stuck:
-            raise TimeoutError("nobody waits for this call any more, and the state is written by others")
-        self._folder.save()
-
-    def _do(self, entry: Entry) -> Any:
-        """Write one entry."""
-        op = entry["op"]
-        if op == "run":
-            return self._run_id(entry["run"], entry["name"], entry["tags"])
-        if op == "dataset":
-            return self._do_dataset(entry)
-        if op == "model":
-            return self._do_model(entry)
-        run_id = self._run_id(entry["run"])
-        if run_id is None:
-            return None
-        if op == "status":
-            if entry["status"] == "RUNNING":
-                self._client.update_run(run_id, status="RUNNING")
-            else:
-                self._client.set_terminated(run_id, entry["status"])
-        elif op == "watch":
-            return _watch(run_id, self._uri)
-        elif op == "params":
-            have = self._client.get_run(run_id).data.params
-            params = [Param(key, value) for key, value in entry["values"].items() if key not in have]
-            for start in range(0, len(params), _BATCH):
-                self._client.log_batch(run_id, params=params[start : start + _BATCH])
-        elif op == "metrics":
-            metrics = [Metric(*point) for point in entry["points"]]
-            for start in range(0, len(metrics), _BATCH):
-                self._client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
-        elif op == "artifact":
-            path = Path(entry["path"])
-            if path.exists():  # what was replaced since is recorded by who replaced it
-                log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-                log(run_id, str(path), entry["under"])
-        elif op == "text":
-            self._client.log_text(run_id, entry["text"], entry["file"])
-        elif op == "table":
-            self._client.log_table(run_id, entry["columns"], entry["file"])
-        elif op == "prompt":
-            mlflow.genai.register_prompt(
-                name=prompt_name(self._recipe),
-                template=entry["text"],
-                commit_message=entry["message"],
-                tags={**entry["tags"], "run_id": run_id},
-            )
-        return None
-
-    def _do_dataset(self, entry: Entry) -> None:
-        dataset = mlflow.data.pandas_dataset.from_pandas(
-            pd.DataFrame(entry["columns"]), source=entry["source"], targets="label",
-            name=f"{self._recipe.name}.{entry['side']}", digest=entry["digest"],
-        )  # fmt: skip
-        context = [InputTag("mlflow.data.context", entry["side"])]
-        self._client.log_inputs(self._state["run_id"], [DatasetInput(dataset._to_mlflow_entity(), context)])
-
-    def _do_model(self, entry: Entry) -> str | None:
-        bundle, run_id = Path(entry["path"]), self._state["run_id"]
-        if not bundle.is_dir():
-            return None
-        with mlflow.start_run(run_id=run_id, log_system_metrics=False):
-            version = log_bundle(self._recipe.name, bundle, entry["texts"])
-        # Leaving the run has ended it, and it goes on.
-        self._client.update_run(run_id, status="RUNNING")
-        uri = f"models:/{self._recipe.name}/{version}"
-        exported = self._folder.state.get("export")
-        if exported and not exported.get("model_uri"):
-            exported["model_uri"] = uri
-            self._save()
-        return uri
-
-    def _run_id(self, key: str, name: str = "", tags: Mapping[str, str] | None = None) -> str | None:
-        """The MLflow run behind a key, made where an entry names it; else None."""
-        state = self._state
-        if key == PARENT:
-            return str(state["run_id"])
-        known = state.setdefault("runs", {})
-        if key not in known:
-            if tags is None:
-                return None
-            tags = {**tags, "mlflow.parentRunId": state["run_id"]}
-            known[key] = self._client.create_run(state["experiment_id"], run_name=name, tags=tags).info.run_id
-            self._save()
-        return str(known[key])
-
-    def _experiment_id(self) -> str:
-        name = self._recipe.tracking.experiment or self._recipe.name
-        store = sqlite_path(self._uri)
-        artifacts = (store.parent / "mlartifacts").as_uri() if store else None
-        experiment = self._client.get_experiment_by_name(name)
-        if experiment is not None and experiment.lifecycle_stage == "deleted":
-            raise TrackingError(f"experiment {name!r} was deleted; restore it, or set another in [tracking]")
-        return str(experiment.experiment_id if experiment else self._client.create_experiment(name, artifacts))
-
-    def _exists(self, run_id: str | None) -> bool:
-        try:
-            return run_id is not None and self._client.get_run(run_id).info.lifecycle_stage == "active"
-        except MlflowException as error:
-            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-                return False
-            raise
-
-
-def _watch(run_id: str, uri: str) -> Any:
-    """Record the machine's load along a run, from a thread of MLflow's own."""
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=uri)
-    monitor.start()
-    return monitor
-
-
-def _is_refusal(error: Exception) -> bool:
-    return isinstance(error, MlflowException) and error.error_code in _REFUSALS
-
-
-def prompt_name(recipe: Recipe) -> str:
-    """The recipe's prompt in the registry. Models and prompts share one name space there."""
-    return f"{recipe.name}-prompt"

@@ -80,7 +80,7 @@ def _rows(batches: Iterable[Any], schema: Any, path: Path) -> Iterator[dict[str,
     repeated = [name for name, n in Counter(names).items() if n > 1]
     if repeated:
         raise DataError(f"{path}: column {repeated[0]!r} is there twice; keep one")
-    classes = _class_names(schema.metadata)
+    classes = class_names(schema.metadata)
     for batch in batches:
         columns = [
             [class_name(value, classes[name]) for value in values] if name in classes else values
@@ -102,7 +102,7 @@ def class_name(value: Any, names: Sequence[str]) -> Any:
     return Unusable(str(value), f"is number {value} of {len(names)} classes")
 
 
-def _class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
+def class_names(metadata: dict[bytes, bytes] | None) -> dict[str, list[str]]:
     """Names of classes by column, where ``datasets`` has left them in the file."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]

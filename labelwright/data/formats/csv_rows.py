@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
@@ -105,6 +105,11 @@ def parse_csv(reopen: Callable[[], Lines], source: str, dialect: Dialect = PLAIN
         elif cells:
             missing: list[str | None] = [None] * (len(header) - len(cells))
             yield Parsed(dict(zip(header, [*cells, *missing], strict=True)), undecoded_line=undecoded)
+
+
+def delimiter_of(lines: Iterable[str]) -> str:
+    """What parts the cells of a CSV file, by its first lines."""
+    return find_delimiter(_Lines(iter(lines)))
 
 
 class _Lines:

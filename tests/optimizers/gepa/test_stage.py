@@ -38,6 +38,7 @@ class RecordingTracker:
 
     def __init__(self):
         self.prompts, self.curves, self.values, self.artifacts, self.seen = {}, [], {}, [], []
+        self.tables = {}
 
     def params(self, values):
         self.values |= values
@@ -50,6 +51,9 @@ class RecordingTracker:
 
     def artifact(self, path):
         self.artifacts.append(path)
+
+    def table(self, name, columns):
+        self.tables[name] = columns
 
     def prompt(self, role, text):
         self.prompts[role] = text
@@ -112,7 +116,7 @@ def test_dev_improves_and_the_history_says_by_how_much(tmp_path):
     assert entry["held_back_after"] > entry["held_back_before"]
     assert entry["overfitting"] == pytest.approx(entry["dev_after"] - entry["held_back_after"])
     assert entry["prompt_tokens_after"] == engine.count_tokens(bundle.prompt.system) > entry["prompt_tokens_before"]
-    assert tracker.prompts == {"before": toy_bundle().prompt.system, "after": bundle.prompt.system}
+    assert tracker.prompts == {"before": toy_bundle().prompt.shown, "after": bundle.prompt.shown}
     json.dumps(entry)
 
 
@@ -132,7 +136,8 @@ def test_counts_add_up(tmp_path):
     assert max(one["dev_score"] for one in programs) == entry["dev_after"]
     assert [step for step, _ in tracker.curves] == list(range(len(programs)))
     assert tracker.curves[-1][1]["gepa/best_dev_score"] == entry["dev_after"]
-    assert tracker.artifacts == [tmp_path / "programs.json"]
+    names = ("programs.json", "programs-tree.png", "pareto-front.png")
+    assert tracker.artifacts == [tmp_path / name for name in names]
     done, total, message = tracker.seen[-1]
     assert (done, total) == (300, 300)
     assert f"best {entry['dev_after']:.2f}" in message

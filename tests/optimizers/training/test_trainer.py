@@ -174,6 +174,9 @@ def test_training_raises_the_reward(tmp_path, mode, beta):
     before = third_label_probability(trainer)
     trainer.train()
     assert third_label_probability(trainer) > before + 0.2
+    logged = [one for one in trainer.state.log_history if "reward" in one]
+    assert all({"entropy", "gold_rank"} <= set(one) for one in logged), "the curves that show a run that learns nothing"
+    assert all(1 <= one["gold_rank"] <= 3 for one in logged)
 
 
 def third_label_probability(trainer):

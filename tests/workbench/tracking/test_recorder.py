@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ def client(demo_folder: Path) -> Any:
 @pytest.fixture(scope="module")
 def children(client: Any, parent: Any) -> dict[str, Any]:
     runs = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
-    return {run.info.run_name: run for run in runs}
+    # Answers to single rows are runs of their own: test_rows.py.
+    return {run.info.run_name: run for run in runs if "mlflow.runType" not in run.data.tags}
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +71,72 @@ def test_the_datasets_carry_the_splits_digest(parent: Any, demo_run: Path) -> No
     assert {tag.value for tag in inputs["toy.dev"].tags if tag.key == "mlflow.data.context"} == {"dev"}
 
 
-def test_the_prompt_before_and_after_are_versions(client: Any) -> None:
-    before, after = (client.load_prompt("toy-prompt", version) for version in (1, 2))
-    assert before.template == "Name the topic of the message."
-    assert "chlorine" in after.template
-    assert (before.tags["role"], after.tags["role"]) == ("before", "after")
+def test_a_prompt_is_a_version_once_linked_to_who_made_it_and_to_who_uses_it(
+    client: Any, parent: Any, children: dict[str, Any]
+) -> None:
+    first, last = (client.load_prompt("toy-prompt", version) for version in (1, 2))
+    assert first.template.startswith("Name the topic of the message.")
+    assert first.template.endswith("\n\n{{text}}")
+    assert "chlorine" in last.template
+    assert (first.tags["role"], last.tags["role"]) == ("seed", "after")
+    aliases = {alias: client.load_prompt(f"prompts:/toy-prompt@{alias}").version for alias in ("seed", "champion")}
+    assert aliases == {"seed": 1, "champion": 2}
+    # One version a text, however many stages and processes speak of it.
+    assert client.load_prompt("prompts:/toy-prompt@latest").version == 2
+    linked = {name: _linked(run.data.tags) for name, run in {**children, "whole": parent}.items()}
+    assert linked["untuned"] == [("toy-prompt", "1")]
+    assert linked["gepa"] == linked["whole"] == [("toy-prompt", "1"), ("toy-prompt", "2")]
+    models = {one.name: _linked(one.tags) for one in client.search_logged_models([parent.info.experiment_id])}
+    assert models["bundle of gepa+grpo"] == [("toy-prompt", "2")]
+    assert models["words"] == []
+
+
+def _linked(tags: Mapping[str, str]) -> list[tuple[str, str]]:
+    return sorted((one["name"], one["version"]) for one in json.loads(tags.get("mlflow.linkedPrompts", "[]")))
+
+
+def test_every_candidate_is_a_model_with_its_numbers_on_the_test_rows(
+    client: Any, parent: Any, demo_run: Path, children: dict[str, Any]
+) -> None:
+    models = {one.name: one for one in client.search_logged_models([parent.info.experiment_id])}
+    report = json.loads((demo_run / "report.json").read_text())
+    scored = {one["name"]: one for one in report["candidates"] if not one["failed"]}
+    assert set(models) == {*scored, "bundle of gepa+grpo"}
+    digest = json.loads((demo_run / "splits.json").read_text())["digest"]
+    for name, entry in scored.items():
+        found = {one.key: one for one in models[name].metrics}
+        low = found["test.accuracy.low"]
+        assert low.value == entry["test"]["accuracy"]["low"]
+        assert (low.dataset_name, low.dataset_digest) == ("toy.test", digest)
+        assert found["cost.ms_p50"].dataset_name is None
+        assert models[name].params["against the best"] == entry["standing"]
+    assert models["words"].source_run_id == children["words"].info.run_id
+
+
+def test_the_notes_say_what_was_found(client: Any, parent: Any, children: dict[str, Any], demo_run: Path) -> None:
+    note = parent.data.tags["mlflow.note.content"]
+    verdict = (demo_run / "report.md").read_text().splitlines()[0]
+    assert note.startswith(verdict)
+    assert "| candidate | accuracy % | log loss |" in note
+    assert f"runs/{parent.info.run_id}/artifacts/report.html" in note
+    assert client.get_experiment(parent.info.experiment_id).tags["mlflow.note.content"].startswith(verdict)
+    what, dev, decided = children["gepa"].data.tags["mlflow.note.content"].split("\n\n")[0].split("  \n")
+    assert what.startswith("**gepa**: Writes the labels' words into the instructions")
+    untuned, tuned = (children[name].data.metrics["dev.accuracy"] for name in ("untuned", "gepa"))
+    assert dev.startswith(f"Dev: accuracy {100 * untuned:.1f} % → {100 * tuned:.1f} %, macro-F1")
+    assert "proposals 3" in decided
+    assert children["words"].data.tags["mlflow.note.content"].startswith("**words**: ")
+    assert children["words"].data.tags["what it is"]
+
+
+def test_programs_are_a_table_and_a_tree(client: Any, children: dict[str, Any]) -> None:
+    gepa = children["gepa"]
+    assert json.loads(gepa.data.tags["mlflow.loggedArtifacts"]) == [{"path": "programs-table.json", "type": "table"}]
+    names = {one.path for one in client.list_artifacts(gepa.info.run_id)}
+    assert {"programs.json", "programs-table.json", "programs-tree.png"} <= names
+    table = client.load_table(gepa.info.experiment_id, "programs-table.json", [gepa.info.run_id])
+    assert list(table["parents"]) == ["", "0", "1"]
+    assert list(table["dev_score"]) == pytest.approx([0.3, 0.4, 0.9])
 
 
 def test_the_leaderboard_is_a_table_and_test_metrics_are_on_the_runs(
@@ -103,6 +165,10 @@ def test_the_bundle_is_a_registered_model_without_pickle(client: Any, demo_run: 
     import mlflow
 
     (version,) = client.search_model_versions("name = 'toy'")
+    assert client.get_registered_model("toy").aliases == {"champion": version.version}
+    card = (demo_run / "bundle" / "README.md").read_text()
+    assert card.endswith(version.description) or version.description == card.partition("\n---\n")[2].lstrip()[:5000]
+    assert version.tags["candidate"] == "gepa+grpo"
     assert json.loads((demo_run / "state.json").read_text())["export"]["model_uri"] == f"models:/toy/{version.version}"
     folder = Path(mlflow.artifacts.download_artifacts(f"models:/toy/{version.version}", dst_path=str(tmp_path)))
     names = [path.name for path in folder.rglob("*") if path.is_file()]
@@ -117,7 +183,7 @@ def test_a_loaded_model_gives_the_same_labels(client: Any, tmp_path: Path) -> No
     """A real, tiny model through MLflow's own loading, against the classifier itself."""
     import mlflow
 
-    from workbench.tracking.log import log_bundle
+    from workbench.tracking.writes.models import log_bundle
 
     base = tiny.tiny_model_folder(tmp_path / "model")
     engine = open_engine(Base(str(base)), EngineSettings(device="cpu", dtype="float32"))
@@ -180,7 +246,7 @@ def test_a_failing_write_is_told_once_and_does_not_end_the_run(
         raise MlflowException("disk full")
 
     with Tracking(read_recipe("toy.toml"), folder, Display()).opened() as tracking:
-        monkeypatch.setattr(tracking._client, "log_batch", refuse)
+        monkeypatch.setattr(tracking.delivery.store.client, "log_batch", refuse)
         for value in (1.0, 2.0):
             tracking.write(*entries.metrics(PARENT, {"a": value}))
     assert capsys.readouterr().out.count("disk full") == 1

@@ -14,20 +14,23 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from store_maker import begin_to_make
 from workbench_fakes import FakeGepa
 
+from labelwright.statistics.intervals import Interval
 from workbench.cli import main
+from workbench.compare.board import Entry as Measured
+from workbench.compare.board import Leaderboard, Verdict
+from workbench.compare.board import TestRows as BoardRows
+from workbench.compare.candidate import Candidate
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.run.folder import RunFolder
 from workbench.run.steps import Step
-from workbench.tracking import entries
-from workbench.tracking import recorder as trackings
+from workbench.tracking import delivery, entries
 from workbench.tracking.entries import PARENT
 from workbench.tracking.recorder import Tracking
 from workbench.tracking.store import TrackingError, prepare_store, shown_uri
@@ -86,7 +89,7 @@ def test_a_store_that_raises_is_told_once_and_caught_up_by_the_next_command(
 
     with monkeypatch.context() as patch, (first := opened()).opened():
         log(first, {"a": 1.0}, step=0)
-        patch.setattr(first._client, "log_batch", refuse)
+        patch.setattr(first.delivery.store.client, "log_batch", refuse)
         for step in (1, 2, 3):
             log(first, {"a": 1.0 + step}, step=step)
         # At the end of the work the store is asked once more, and refuses again.
@@ -106,11 +109,11 @@ def test_a_store_that_recovers_during_the_work_is_caught_up_at_its_end(
 ) -> None:
     with (tracking := opened()).opened():
         with monkeypatch.context() as patch:
-            patch.setattr(tracking._client, "log_batch", lambda *a, **k: 1 / 0)
+            patch.setattr(tracking.delivery.store.client, "log_batch", lambda *a, **k: 1 / 0)
             log(tracking, {"a": 1.0}, step=0)
         log(tracking, {"a": 2.0}, step=1)
     assert recorded(store) == {"a": [1.0, 2.0]}
-    assert not tracking._journal.path.exists()
+    assert not tracking.delivery.journal.path.exists()
 
 
 def test_a_record_that_is_refused_for_what_it_says_does_not_stop_the_others(
@@ -171,14 +174,14 @@ def test_a_store_that_is_locked_during_the_work_costs_seconds(
     store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (tracking := opened()).opened():
-        monkeypatch.setattr(trackings, "WAIT_S", 0.5)
+        monkeypatch.setattr(delivery, "WAIT_S", 0.5)
         with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             begun = time.monotonic()
             for step in range(5):
                 log(tracking, {"a": float(step)}, step=step)
             assert time.monotonic() - begun < 3
-    monkeypatch.setattr(trackings, "WAIT_S", 30.0)
+    monkeypatch.setattr(delivery, "WAIT_S", 30.0)
     (line,) = lines(capsys)
     assert "no answer within" in line
     work(opened())
@@ -204,7 +207,6 @@ def test_a_server_that_never_answers_costs_seconds_and_shows_no_password(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:hunter2@127.0.0.1:{silent}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
-    monkeypatch.setattr(trackings, "OPEN_S", 2.0)
     begun = time.monotonic()
     away = opened()
     work(away, 1.0, 2.0)
@@ -217,6 +219,30 @@ def test_a_server_that_never_answers_costs_seconds_and_shows_no_password(
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     work(opened(), 3.0)
     assert recorded(store)["a"] == [1.0, 3.0, 2.0]
+
+
+def test_a_server_that_is_slow_costs_seconds_and_is_caught_up(
+    store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (tracking := opened()).opened(), monkeypatch.context() as patch:
+        # A store in a file in a server's place, a tenth of the seconds.
+        patch.setattr(delivery, "sqlite_path", lambda uri: None)
+        patch.setattr(delivery, "SLOW_S", 0.1)
+        patch.setattr(delivery, "WAIT_S", 0.9)
+        answer = tracking.delivery.store.client.log_batch
+
+        def slowly(*arguments: Any, **settings: Any) -> Any:
+            time.sleep(0.3)
+            return answer(*arguments, **settings)
+
+        patch.setattr(tracking.delivery.store.client, "log_batch", slowly)
+        begun = time.monotonic()
+        for step in range(30):
+            log(tracking, {"a": float(step)}, step=step)
+        assert time.monotonic() - begun < 3, "every record waited for the server"
+    assert "answers slowly" in lines(capsys)[0]
+    work(opened())
+    assert recorded(store)["a"] == [float(step) for step in range(30)]
 
 
 @pytest.mark.parametrize(
@@ -240,8 +266,8 @@ def test_a_disk_so_full_that_nothing_can_be_kept_does_not_end_the_work(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with (tracking := opened()).opened():
-        monkeypatch.setattr(tracking._client, "log_batch", full)
-        monkeypatch.setattr(tracking._journal, "add", full)
+        monkeypatch.setattr(tracking.delivery.store.client, "log_batch", full)
+        monkeypatch.setattr(tracking.delivery.journal, "add", full)
         log(tracking, {"a": 1.0})
         log(tracking, {"a": 2.0})
     assert len(lines(capsys)) == 1
@@ -260,7 +286,8 @@ def test_a_command_without_a_store_does_its_work(
     (run,) = workspace.glob("runs/toy/*/state.json")
     assert (run.parent / "1-gepa" / "bundle" / "bundle.json").is_file()
     ops = {json.loads(line)["op"] for line in (run.parent / "tracking.jsonl").read_text().splitlines()}
-    assert ops == {"run", "params", "dataset", "artifact", "metrics", "prompt", "text", "status"}
+    told = {"run", "params", "dataset", "artifact", "metrics", "prompt", "text", "status"}
+    assert ops == told | {"table", "tags", "note", "overview"}
 
 
 def test_everything_that_is_recorded_is_caught_up(
@@ -274,20 +301,24 @@ def test_everything_that_is_recorded_is_caught_up(
     step.folder.mkdir(parents=True)
     note, secret = tracking._folder.path / "note.txt", workspace / "secret.txt"
     note.write_text("kept")
+    measured = Measured("a", "baseline", "a thing", test={"accuracy": Interval(0.5, 0.25, 0.75)}, standing="best")
+    board = Leaderboard(Verdict("a", "a"), ("x",), BoardRows(4, 4), (measured,))
     secret.write_text("no part of a run")
     with monkeypatch.context() as patch:
         patch.setattr(
-            "workbench.tracking.recorder.prepare_store", lambda uri: (_ for _ in ()).throw(TrackingError("away"))
+            "workbench.tracking.delivery.prepare_store", lambda uri: (_ for _ in ()).throw(TrackingError("away"))
         )
-        patch.setattr(tracking, "_catch_up", lambda: None)
+        patch.setattr(tracking.delivery, "catch_up", lambda: None)
         with tracking.opened(), tracking.step(step) as stage:
             stage.params({"n": 3})
             stage.metrics({"reward": 0.5}, step=2)
             stage.artifact(note)
             stage.artifact(secret)
             stage.prompt("after", "Name it.")
+            tracking.begin({"split_digest": "digest"})
             tracking.dataset("dev", toy_examples()[:3], "digest")
-            tracking.comparison({"candidate": ["a"]}, SimpleNamespace(candidates=()), [])
+            tracking.candidate(Candidate("a", "baseline", "a thing"), measured, "**a**", None)
+            tracking.comparison({"candidate": ["a"]}, board, "the note", "the verdict", [])
         assert tracking._folder.state["mlflow"]["datasets"] == ["dev"]
     work(opened())
     client = MlflowClient(f"sqlite:///{store}", f"sqlite:///{store}")
@@ -301,7 +332,15 @@ def test_everything_that_is_recorded_is_caught_up(
     )
     assert client.load_prompt("toy-prompt", 1).template == "Name it."
     assert [one.dataset.name for one in parent.inputs.dataset_inputs] == ["toy.dev"]
-    assert {one.path for one in client.list_artifacts(parent.info.run_id)} == {"leaderboard.json"}
+    whole = {one.path for one in client.list_artifacts(parent.info.run_id)}
+    assert whole == {"leaderboard.json", "recipe.toml", "splits.json"}
+    assert parent.data.tags["mlflow.note.content"].startswith("the note\n\n[all runs, best first](#/experiments/")
+    experiment = client.get_experiment(parent.info.experiment_id)
+    assert experiment.tags["mlflow.note.content"].startswith("the verdict\n\n[all runs")
+    (model,) = client.search_logged_models([parent.info.experiment_id])
+    assert (model.name, model.source_run_id) == ("a", state["mlflow"]["runs"]["candidate a"])
+    found = {one.key: (one.value, one.dataset_name) for one in model.metrics}
+    assert found["test.accuracy.low"] == (0.25, "toy.test")
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
 
 
@@ -415,3 +454,33 @@ def test_a_step_that_is_kept_is_recorded_once_with_what_came_out(
     (child,) = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
     assert (child.info.run_name, child.info.status, child.data.tags["kept"]) == ("sft+gepa", "FINISHED", "true")
     assert child.data.metrics == {"dev.accuracy": 0.75, "seconds": 3.0, "peak_memory_bytes": 5.0}
+
+
+def test_the_state_and_the_journal_of_an_earlier_version_still_open(
+    store: Path, opened: Callable[[], Tracking], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As they were before notes, views and models: a run with its children, and records that were not taken."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{store}", f"sqlite:///{store}")
+    experiment = client.create_experiment("toy")
+    run_id = client.create_run(experiment, run_name="toy-earlier", tags={"recipe": "toy.toml"}).info.run_id
+    tracking = opened()
+    known = {"uri": f"sqlite:///{store}", "experiment_id": experiment, "run_id": run_id, "runs": {}}
+    tracking._folder.state["mlflow"] = {**known, "datasets": ["dev"], "kept": [], "comparisons": 1}
+    tracking._folder.save()
+    prompt = {"role": "after", "stage": "gepa", "digest": "0123"}
+    for entry in (
+        {"op": "run", "run": "gepa-1", "name": "gepa", "tags": {"stage": "gepa"}},
+        {"op": "prompt", "run": "gepa-1", "text": "Name it.", "tags": prompt, "message": "gepa, after"},
+        {"op": "model", "path": str(tracking._folder.path / "gone"), "texts": ["a"]},
+        {"op": "of a later version", "run": "gepa-1"},
+    ):
+        tracking.delivery.journal.add(entry)
+    with (again := opened()).opened():
+        again.begin({"split_digest": "d"})
+    assert again._folder.state["mlflow"]["run_id"] == run_id
+    assert client.load_prompt("toy-prompt", 1).template == "Name it."
+    assert "has compared nothing yet" in client.get_experiment(experiment).tags["mlflow.note.content"]
+    assert "3 records" in (said := lines(capsys)[0])
+    assert "1 that it refuses" in said

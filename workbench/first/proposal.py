@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from workbench.new.findings import Findings
-from workbench.new.language import is_english
-from workbench.new.text import Line
+from workbench.first.findings import Findings
+from workbench.first.language import is_english
+from workbench.first.text import Line
 from workbench.recipe.recipe import BaselineTable, SplitTable
 
 Tables = dict[str, list[Line]]

@@ -17,9 +17,9 @@ from labelwright.data.formats.packed import kind_of
 from labelwright.data.records import Fault, Row, is_empty, listed, refusal
 from labelwright.data.sources import parted_by, parts_of, split_of, split_word
 from labelwright.errors import DataError
-from workbench.new.cells import Column, describe, one_hot, same_thing
-from workbench.new.columns import Roles, find_roles
-from workbench.new.dialect import Ask, find_dialect, find_encoding
+from workbench.first.cells import Column, describe, one_hot, same_thing
+from workbench.first.columns import Roles, find_roles
+from workbench.first.dialect import Ask, find_dialect, find_encoding
 from workbench.recipe.files import source_parts
 from workbench.recipe.recipe import DataTable
 

@@ -8,7 +8,7 @@ import pytest
 from rows import workbook
 
 from labelwright.data.formats.dialect import Dialect
-from workbench.new.dialect import find_dialect
+from workbench.first.dialect import find_dialect
 
 TEXTS = {
     "cp1252": [

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from labelwright.plain_text import printable
-from workbench.new.text import Line, recipe_text, toml_value
+from workbench.first.text import Line, recipe_text, toml_value
 from workbench.recipe.read import read_recipe
 
 # Whatever UTF-8 can hold: quotes, backslashes, line ends, controls, text that looks like TOML.

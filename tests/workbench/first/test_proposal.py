@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from workbench.new.findings import Findings
-from workbench.new.proposal import propose
+from workbench.first.findings import Findings
+from workbench.first.proposal import propose
 from workbench.recipe.recipe import BaselineTable
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from labelwright.data.task import Example
-from workbench.new.findings import look, n_tokens, sentences
-from workbench.new.language import is_english, languages
+from workbench.first.findings import look, n_tokens, sentences
+from workbench.first.language import is_english, languages
 
 
 def examples(*rows: tuple[str, str]) -> list[Example]:

@@ -20,9 +20,9 @@ from rows import workbook
 from labelwright.errors import DataError, LabelwrightError, RecipeError
 from workbench.cli import main
 from workbench.compare.processes.pool import Processes
-from workbench.new import write
-from workbench.new.source import Named
-from workbench.new.write import new_recipe
+from workbench.first import write
+from workbench.first.source import Named
+from workbench.first.write import new_recipe
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import Recipe

@@ -17,7 +17,7 @@ from labelwright.data.choice_cells import choices_cell
 from labelwright.data.records import listed
 from labelwright.data.sources import split_word
 from labelwright.errors import DataError
-from workbench.new.cells import Column
+from workbench.first.cells import Column
 
 # What columns are called, by what they are for.
 _NAMES: Mapping[str, list[str]] = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))

@@ -20,8 +20,8 @@ from labelwright.data.formats.text_lines import marked_encoding, wide_encoding
 from labelwright.data.records import Fault, Row, scan_records
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_line
-from workbench.new.cells import describe
-from workbench.new.columns import header_is_a_row
+from workbench.first.cells import describe
+from workbench.first.columns import header_is_a_row
 
 # Bytes of a file that its encoding is guessed from.
 _LOOKED_AT_BYTES = 2**20

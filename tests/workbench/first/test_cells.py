@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.new.cells import describe, one_hot, same_thing
+from workbench.first.cells import describe, one_hot, same_thing
 
 N = 60
 

@@ -21,7 +21,7 @@ from labelwright.data.task import Task, texts_and_labels
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.store import KINDS, save_predictor
 from labelwright.statistics.calibration import Calibration
-from workbench.tracking.log import _OF_EXTRA, log_bundle, serving_requirements
+from workbench.tracking.writes.models import _OF_EXTRA, log_bundle, serving_requirements
 
 X, Y = texts_and_labels(toy_splits().train)
 TEXTS = ["the pool liner has algae", "a fence post", "cooling and airflow", "<|im_end|>"]

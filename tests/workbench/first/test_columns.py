@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from labelwright.errors import DataError
-from workbench.new.cells import describe
-from workbench.new.columns import Roles, find_roles, header_is_a_row
+from workbench.first.cells import describe
+from workbench.first.columns import Roles, find_roles, header_is_a_row
 
 N = 60
 

@@ -19,7 +19,7 @@ from unicodedata import normalize
 from labelwright.data.records import listed
 from labelwright.data.spelling import Source, label_key, reconcile, text_key
 from labelwright.data.task import Example, conflicting_rows
-from workbench.new.language import languages
+from workbench.first.language import languages
 from workbench.recipe.dealing import families_of
 from workbench.recipe.splits import SIDES
 

@@ -14,11 +14,11 @@ from labelwright.data.task import Example
 from labelwright.errors import DataError, LabelwrightError, RecipeError
 from labelwright.files import write_text
 from labelwright.plain_text import printable_line, shell_word
-from workbench.new.dialect import Ask
-from workbench.new.findings import Findings, conflicts_csv, look, sentences
-from workbench.new.proposal import propose
-from workbench.new.source import Found, Named, find_source, kind_of_name
-from workbench.new.text import Line, recipe_text
+from workbench.first.dialect import Ask
+from workbench.first.findings import Findings, conflicts_csv, look, sentences
+from workbench.first.proposal import propose
+from workbench.first.source import Found, Named, find_source, kind_of_name
+from workbench.first.text import Line, recipe_text
 from workbench.progress import Display
 from workbench.recipe.faults import name_fault
 from workbench.recipe.files import read_files

@@ -1,0 +1,153 @@
+"""Logs a bundle as an MLflow model: code instead of a pickle, pins instead of guesses, a signature with an example."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+from mlflow.models import ModelSignature
+from mlflow.types.schema import ColSpec, DataType, Map, Schema, TensorSpec
+
+import labelwright
+from labelwright.bundle.files import bundle_identity
+from labelwright.bundle.store import load
+from labelwright.models.weights import Predictor, Weights
+from labelwright.predictors.store import KINDS, kind_and_labels
+from workbench.tracking.journal import Entry
+from workbench.tracking.succession import CHALLENGER, CHAMPION, Stands, stands
+from workbench.tracking.writes.candidates import log_numbers, model_name
+from workbench.tracking.writes.opened_store import RECIPE_RUN, OpenedStore
+from workbench.tracking.writes.prompts import prompt_name, version_of
+
+_LONGEST = 5000  # of a description, in the store
+_SERVING_PACKAGES = ("mlflow", "numpy", "pandas", "safetensors", "scikit-learn", "tokenizers")
+# What each extra of labelwright brings besides.
+_OF_EXTRA = {
+    "": (),
+    "sklearn": ("skops",),
+    "embeddings": ("sentence-transformers", "skops", "torch", "transformers"),
+    "transformers": ("torch", "transformers", "peft", "gguf", "accelerate"),
+    "gliclass": ("gliclass", "torch", "transformers"),
+}
+
+
+def model(store: OpenedStore, entry: Entry) -> str | None:
+    """The exported bundle, once; returns its address in the registry, None where the bundle is gone."""
+    bundle, name = Path(entry["path"]), store.recipe.name
+    identity = bundle_identity(bundle)
+    if not bundle.is_dir() or entry.get("identity", identity) != identity:
+        return None  # what was replaced since is recorded by who replaced it
+    known = store.client.search_model_versions(f"name = '{name}'")
+    version = next((int(one.version) for one in known if identity and one.tags.get("bundle") == identity), None)
+    if version is None:
+        version = _registered(store, entry, bundle)
+    _describe(store, entry, bundle, version, identity)
+    uri = f"models:/{name}/{version}"
+    store.state["registered"] = uri
+    exported = store.folder.state.get("export")
+    if exported and not exported.get("model_uri"):
+        exported["model_uri"] = uri
+    store.save()
+    return uri
+
+
+def _registered(store: OpenedStore, entry: Entry, bundle: Path) -> int:
+    with mlflow.start_run(run_id=store.state["run_id"], log_system_metrics=False):
+        version = log_bundle(store.recipe.name, bundle, entry["texts"], _logged_as(entry))
+    # Leaving the run has ended it, and it goes on.
+    store.client.update_run(store.state["run_id"], status="RUNNING")
+    return version
+
+
+def _logged_as(entry: Entry) -> str:
+    return f"bundle of {model_name(entry['candidate'])}" if entry.get("candidate") else "bundle"
+
+
+def _describe(store: OpenedStore, entry: Entry, bundle: Path, version: int, identity: str) -> None:
+    """The card, what the version was measured to be, its prompt, and whether it is the champion."""
+    client, name, number = store.client, store.recipe.name, str(version)
+    card = _without_front_matter((bundle / "README.md").read_text(encoding="utf-8"))[:_LONGEST]
+    client.update_model_version(name, number, card)
+    measured = {key: entry.get(key) or "" for key in ("test_rows", "right", "candidate")}
+    for key, value in {**measured, "bundle": identity, RECIPE_RUN: store.folder.path.name}.items():
+        if value:
+            client.set_model_version_tag(name, number, key, value)
+    # Of a store in a file they are numbers, of a server texts.
+    aliases = {alias: str(one) for alias, one in client.get_registered_model(name).aliases.items()}
+    champion = aliases.get(CHAMPION)
+    stand: Stands = "better"
+    if champion not in (None, number):
+        stand = stands(measured, client.get_model_version(name, champion).tags, entry.get("groups"))
+    if stand == "better":
+        client.set_registered_model_alias(name, CHAMPION, number)
+        client.update_registered_model(name, card)
+        if aliases.get(CHALLENGER) == number:
+            client.delete_registered_model_alias(name, CHALLENGER)
+    elif stand == "not told apart":
+        client.set_registered_model_alias(name, CHALLENGER, number)
+    # The registry knows the logged model behind a version by its address alone.
+    kind, _, model_id = (client.get_model_version(name, number).source or "").partition(":/")
+    if kind == "models":
+        _link(store, entry, model_id, is_champion=stand == "better")
+
+
+def _link(store: OpenedStore, entry: Entry, model_id: str, is_champion: bool) -> None:
+    """The logged model's numbers and its prompt."""
+    # A metric belongs to a run as well: to the candidate's, since the whole run has those of what it says to ship.
+    candidate = store.run_id(store.state.get("candidates", {}).get(entry.get("candidate"), ""))
+    if candidate and entry.get("numbers"):
+        log_numbers(store, candidate, model_id, entry["numbers"])
+    digest = entry.get("prompt")
+    if digest and (prompt := version_of(store, digest)) is not None:
+        prompts = prompt_name(store.recipe)
+        store.client.link_prompt_version_to_model(prompts, str(prompt), model_id)
+        if is_champion:
+            store.client.set_prompt_alias(prompts, CHAMPION, prompt)
+
+
+def _without_front_matter(card: str) -> str:
+    _, found, rest = card.removeprefix("---\n").partition("\n---\n")
+    return rest.lstrip() if found and card.startswith("---\n") else card
+
+
+def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as: str = "bundle") -> int:
+    """Log the bundle with the active run and register it under ``name``; returns the new version's number."""
+    package = Path(next(iter(labelwright.__path__))).resolve()
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, "label"),
+        ColSpec(DataType.double, "confidence"),
+        ColSpec(Map(DataType.double), "probabilities"),
+    ]
+    signature = ModelSignature(inputs=Schema([ColSpec(DataType.string, "text")]), outputs=Schema(outputs))
+    # MLflow tells of the new version on stderr; the display tells it in its own words.
+    with redirect_stderr(io.StringIO()):
+        info = mlflow.pyfunc.log_model(
+            name=logged_as,
+            python_model=str(Path(__file__).with_name("served_model.py")),
+            artifacts={"bundle": str(bundle)},
+            code_paths=[str(package)],
+            pip_requirements=serving_requirements(load(bundle).weights),
+            signature=signature,
+            input_example=pd.DataFrame({"text": list(example_texts)}),
+            registered_model_name=name,
+        )
+    return int(info.registered_model_version)
+
+
+def serving_requirements(weights: Weights) -> list[str]:
+    """What a served bundle needs, pinned to what is installed here, build suffixes such as ``+cpu`` left off."""
+    extra = "transformers"
+    if isinstance(weights, Predictor):
+        extra = KINDS[kind_and_labels(weights.folder)[0]].extra
+    pins = []
+    for name in (*_SERVING_PACKAGES, *_OF_EXTRA[extra]):
+        try:
+            pins.append(f"{name}=={importlib.metadata.version(name).partition('+')[0]}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return pins

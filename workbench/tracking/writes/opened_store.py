@@ -1,0 +1,108 @@
+"""A store that was opened for a recipe's run: its client, the experiment, and which MLflow run each key stands for.
+
+Run ids are kept in the run folder's state, so a continued run writes to the same MLflow runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import mlflow
+from mlflow.exceptions import MlflowException
+
+from workbench.recipe.recipe import Recipe
+from workbench.run.folder import RunFolder
+from workbench.tracking.entries import PARENT
+from workbench.tracking.store import TrackingError, shown_uri, sqlite_path
+
+# What the run folder's state knows of one store, and another store is to be told anew.
+_TOLD = (
+    "datasets", "comparisons", "kept", "came_out", "candidates", "models", "prompts", "prompts_of", "seed", "champion",
+    "registered", "evaluation", "asked",
+)  # fmt: skip
+# The tag of all MLflow runs of one recipe run: the name of its folder.
+RECIPE_RUN = "recipe_run"
+
+
+class OpenedStore:
+    """Opened when it is made: the experiment is there, and the parent run.
+
+    Parameters
+    ----------
+    uri : str
+        The store's address.
+    is_given_up : callable
+        Whether nobody waits for the call any more that is being answered.
+
+    Attributes
+    ----------
+    client : mlflow.MlflowClient
+    """
+
+    def __init__(self, uri: str, recipe: Recipe, folder: RunFolder, is_given_up: Callable[[], bool]) -> None:
+        self.uri = uri
+        self.recipe = recipe
+        self.folder = folder
+        self._is_given_up = is_given_up
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        self.client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        experiment, shown = self._experiment_id(), shown_uri(uri)
+        state = self.state
+        if state.get("uri") != shown or not self._exists(state.get("run_id")):
+            # What another store, or a run that is gone, was told is not known here.
+            for told in _TOLD if state.get("run_id") else ():
+                state.pop(told, None)
+            tags = {"recipe": str(recipe.path), "folder": str(folder.path), RECIPE_RUN: folder.path.name}
+            name = f"{recipe.name}-{folder.path.name}"
+            run_id = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
+            state.update({"uri": shown, "experiment_id": experiment, "run_id": run_id, "runs": {}})
+            self.save()
+        # A run can only be entered under its own experiment, whatever was active before.
+        mlflow.set_experiment(experiment_id=self.client.get_run(state["run_id"]).info.experiment_id)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the run folder knows of the store."""
+        state: dict[str, Any] = self.folder.state.setdefault("mlflow", {})
+        return state
+
+    def save(self) -> None:
+        """Write the state."""
+        if self._is_given_up():
+            raise TimeoutError("nobody waits for this call any more, and the state is written by others")
+        self.folder.save()
+
+    def run_id(self, key: str, name: str = "", tags: Mapping[str, str] | None = None) -> str | None:
+        """The MLflow run behind a key, made where an entry names it; else None."""
+        state = self.state
+        if key == PARENT:
+            return str(state["run_id"])
+        known = state.setdefault("runs", {})
+        if key not in known:
+            if tags is None:
+                return None
+            # What shows single rows of a candidate is no second candidate in the table of runs.
+            of_table = {} if "mlflow.runType" in tags else {RECIPE_RUN: self.folder.path.name}
+            tags = {**tags, **of_table, "mlflow.parentRunId": state["run_id"]}
+            known[key] = self.client.create_run(state["experiment_id"], run_name=name, tags=tags).info.run_id
+            self.save()
+        return str(known[key])
+
+    def _experiment_id(self) -> str:
+        name = self.recipe.tracking.experiment or self.recipe.name
+        store = sqlite_path(self.uri)
+        artifacts = (store.parent / "mlartifacts").as_uri() if store else None
+        experiment = self.client.get_experiment_by_name(name)
+        if experiment is not None and experiment.lifecycle_stage == "deleted":
+            raise TrackingError(f"experiment {name!r} was deleted; restore it, or set another in [tracking]")
+        return str(experiment.experiment_id if experiment else self.client.create_experiment(name, artifacts))
+
+    def _exists(self, run_id: str | None) -> bool:
+        try:
+            return run_id is not None and self.client.get_run(run_id).info.lifecycle_stage == "active"
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return False
+            raise
