@@ -72,7 +72,7 @@ def dashboard(demo_folder: Path) -> Iterator[Dashboard]:
         yield Dashboard(address, place.read_text())
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=60)
     # It ends with its process.
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(address, timeout=5)
