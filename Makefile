@@ -17,19 +17,26 @@ PY := .venv/bin/python
 # What a person gives arrives as typed: not expanded by make (a text may hold a dollar sign), one word for the shell.
 typed = '$(subst ','\'',$(value $1))'
 WORK = $(PY) -m workbench $@ $(call typed,RECIPE) $(if $(value RUN),--run=$(call typed,RUN))
+# What is typed behind make alone: machines have a NAME and others in their environment.
+said = $(and $(filter command,$(firstword $(origin $1))),$(value $1))
+option = $(if $(call said,$1),--$2=$(call typed,$1))
 REDO = $(if $(FORCE),--force)
 ONE = $(if $(value CANDIDATE),--candidate=$(call typed,CANDIDATE))
 # Through the environment, since a text may have several lines; exported under its own name it would be expanded.
-unexport TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE
+unexport TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE DATA TEST NAME LABEL GROUP CONFIG
 export LABELWRIGHT_TEXT := $(value TEXT)
 
 .DEFAULT_GOAL := help
-.PHONY: setup demo test check optimize train calibrate compare export predict review dashboard mutants bench vllm-server clean help
+.PHONY: setup new demo test check optimize train calibrate compare export predict review dashboard mutants bench vllm-server clean help
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
+new: $(READY) ## a first recipe for your rows: make new DATA=tickets.csv [TEST= NAME= TEXT= LABEL= GROUP= CONFIG=]
+	@$(PY) -m workbench new $(call typed,DATA) $(call option,TEST,test) $(call option,NAME,name) $(call option,LABEL,label) $(call option,GROUP,group) $(call option,CONFIG,config) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
 demo: $(READY) ## some minutes: a first table, prompt, weights, probabilities, leaderboard, bundle
 	@$(WORK) $(REDO) $(if $(value MINUTES),--minutes=$(call typed,MINUTES))
+# In the order in which they are found: doctests, which take moments, come last and fill up what the processes have left.
+# By number of tests, as xdist would have it, the files that take a minute for one test come last, and a core waits.
 test: $(READY) ## the tests, in as many processes as there are cores (four at most)
-	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 check: $(READY) ## lint, format and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 optimize: $(READY) ## tune the prompt (GEPA)

@@ -29,7 +29,7 @@ from baselines.tuning import (
 )
 from labelwright.data.task import Task
 from labelwright.errors import RecipeError
-from labelwright.models.loading import SMOLLM2
+from labelwright.models.folders import SMOLLM2
 from labelwright.predictors.encoders.long_texts import LongTexts
 from labelwright.predictors.encoders.sentence_encoder import DEFAULT
 from labelwright.predictors.finetuned import FineTuned, Network, Pooling

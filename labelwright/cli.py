@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from labelwright import console
 from labelwright.data.records import Fault, Row, refusal, scan_jsonl, scan_lines, scan_records
 from labelwright.data.task import group_keys, read_examples, with_labels_of
-from labelwright.engines.settings import EngineSettings
+from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.errors import DataError, RecipeError
 from labelwright.models.weights import Predictor
 from labelwright.plain_text import printable, printable_line
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from labelwright.engines.protocol import Engine
 
 _STDIN = "-"
+_IN_PROCESS = EngineSettings.backend
 _SHOWN_LABELS = 5
 _SHOWN_FAULTS = 10
 _BAR_WIDTH = 24
@@ -122,10 +123,8 @@ def _command(commands: Any, name: str, function: Any, help: str) -> argparse.Arg
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="folder that `make export` wrote")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps, ... (default: auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
-    parser.add_argument(
-        "--backend", default="transformers", help="transformers, vllm, llamacpp or openai (default: transformers)"
-    )
-    parser.add_argument("--url", default="", help="of the server, for vllm and openai; ends in /v1")
+    parser.add_argument("--backend", default=_IN_PROCESS, help=f"one of {', '.join(BACKENDS)} (default: {_IN_PROCESS})")
+    parser.add_argument("--url", default="", help="of the server that a backend asks; ends in /v1")
     parser.add_argument(
         "--long-rows",
         default="",
@@ -313,7 +312,7 @@ def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
 def _refuse_model_options(arguments: argparse.Namespace, name: str) -> None:
     """Nobody should believe that a server, or a GPU, gave answers which it did not."""
     given = {
-        "--backend": arguments.backend != "transformers",
+        "--backend": arguments.backend != _IN_PROCESS,
         "--url": bool(arguments.url),
         "--device": arguments.device not in ("auto", "cpu"),
     }

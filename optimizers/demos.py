@@ -38,8 +38,8 @@ class DemosStage:
         What tells typical rows; see ``labelwright.predictors.encoders.sentence_encoder.open_encoder``.
     """
 
-    per_label: Annotated[tuple[Annotated[int, Range(1, 1000)], ...], Items(least=1, distinct=False)] = (1, 2, 4)
-    draws: Annotated[int, Range(0, 1000)] = 2
+    per_label: Annotated[tuple[Annotated[int, Range(1, 1000)], ...], Items(least=1, distinct=False)] = (1, 2)
+    draws: Annotated[int, Range(0, 1000)] = 1
     token_budget: Annotated[int, Range(1)] = 900
     encoder: Annotated[str, Text(least=1)] = "minilm"
 

@@ -33,7 +33,7 @@ class NeighboursStage:
         See ``labelwright.predictors.encoders.sentence_encoder.open_encoder``.
     """
 
-    k: Annotated[tuple[Annotated[int, Range(1, 1000)], ...], Items(least=1, distinct=False)] = (2, 4, 8, 16)
+    k: Annotated[tuple[Annotated[int, Range(1, 1000)], ...], Items(least=1, distinct=False)] = (2, 4, 8)
     token_budget: Annotated[int, Range(1)] = 900
     encoder: Annotated[str, Text(least=1)] = "minilm"
 

@@ -55,12 +55,15 @@ class StageContext:
     open_engine : callable
         Weights -> Engine, with the recipe's backend, device and dtype; the last engine opened is kept warm.
     seed : int
+    close_engines : callable
+        Lets the warm engine go, for a stage that needs the memory and no engine for a while.
     """
 
     folder: Path
     tracker: Tracker
     open_engine: Callable[[Weights], Engine]
     seed: int = 0
+    close_engines: Callable[[], object] = lambda: None
 
 
 class Stage(Protocol):

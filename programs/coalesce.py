@@ -122,11 +122,6 @@ class CoalescingEngine:
         """As ``labelwright.engines.protocol.has_probabilities`` of the engine."""
         return has_probabilities(self.engine)
 
-    @property
-    def n_waiting_rows(self) -> int:
-        """Rows that wait for the engine now."""
-        return self._line.n_rows
-
     def count_tokens(self, text: str) -> int:
         """Number of tokens of plain text; does not wait for the engine."""
         return self.engine.count_tokens(text)

@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "data" / "homeowner" / "README.md"]
 PACKAGES = ("labelwright", "programs", "rewards", "optimizers", "baselines", "workbench", "bench")
 FOLDERS = (*PACKAGES, "tests", "docs", "runs", "data", "servers")
+# What `make new` writes where a page shows it.
+EXAMPLES = ["runs/tickets.toml"]
 # Keys of a recipe's data that every one must have, for blocks that show other tables only.
 LEAST = {"data": '[data]\npath = "rows.jsonl"\n', "task": '[task]\ninstructions = "Name the topic."\n'}
 
@@ -46,7 +48,7 @@ def quoted(text: str) -> list[str]:
 def missing_files(text: str, page: Path = ROOT / "README.md") -> list[str]:
     """Paths and links of a text that lead nowhere. What runs write (``runs/`` without ``.toml``) is not there yet."""
     found = re.findall(rf"(?<![\w/.<-])(?:{'|'.join(FOLDERS)})/[\w.*<>/-]*[\w*>/]", text)
-    written = [path for path in found if path.startswith("runs/") and not path.endswith(".toml")]
+    written = [path for path in found if path.startswith("runs/") and not path.endswith(".toml")] + EXAMPLES
     gone = [path for path in found if path not in written and not list(ROOT.glob(path.rstrip("/")))]
     alone = [one for code in quoted(text) for one in re.findall(r"(?<![\w/.*-])(\w+\.py)\b", code)]
     gone += [one for one in alone if not any(any((ROOT / folder).rglob(one)) for folder in FOLDERS)]
@@ -90,7 +92,7 @@ def missing_targets(text: str) -> list[str]:
     """Targets and variables of ``make …`` that the Makefile does not have."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
-    variables = set(re.findall(r"(?:^|value |typed,|\$\()([A-Z]{3,})(?= \?=|\))", makefile, re.MULTILINE))
+    variables = set(re.findall(r"(?:^|value |typed,|option,|\$\()([A-Z]{3,})(?= \?=|\)|,)", makefile, re.MULTILINE))
     gone = []
     for code in quoted(text):
         for command in re.findall(r"\bmake ((?:[a-z-]+ ?)+)", code):

@@ -71,3 +71,18 @@ def test_names_are_one_word(folder, given):
 def test_what_is_not_given_is_left_out(folder):
     assert make(folder, "export") == ["-m", "workbench", "export", "runs/homeowner.toml"]
     assert make(folder, "demo", "FORCE=1", "RUN=1-2")[3:] == ["runs/homeowner.toml", "--run=1-2", "--force"]
+
+
+@pytest.mark.parametrize("given", ["my tickets.csv", "it's.csv", "$(shell touch owned).csv", "a;touch owned", "a, b"])
+def test_a_new_recipe_gets_what_was_typed(folder, given):
+    said = make(
+        folder, "new", *(f"{name}={given}" for name in ("DATA", "TEST", "NAME", "LABEL", "GROUP", "CONFIG", "TEXT"))
+    )
+    options = [f"--{one}={given}" for one in ("test", "name", "label", "group", "config", "text")]
+    assert said == ["-m", "workbench", "new", given, *options]
+    assert not (folder / "owned").exists()
+
+
+def test_names_in_the_environment_are_not_meant(folder):
+    assert make(folder, "new", "DATA=a.csv", NAME="host", TEST="1", TEXT="x") == ["-m", "workbench", "new", "a.csv"]
+    assert make(folder, "new", "DATA=a.csv", "FORCE=1")[3:] == ["a.csv", "--force"]

@@ -204,13 +204,16 @@ def install(set_attribute: Callable[..., None]) -> None:
     from workbench import export
     from workbench.compare.processes.pool import Processes
     from workbench.recipe import recipe
-    from workbench.run import engines
+    from workbench.run import engines, steps
     from workbench.run import usage as measuring
 
     set_attribute(measuring, "LOOK_ON_S", 0.0)
     stages = {name: ("workbench_fakes", f"Fake{name.capitalize()}") for name in ("gepa", "grpo", "calibrate", "sft")}
     set_attribute(recipe, "STAGES", stages)
     set_attribute(engines, "open_engine", _open_fake)
+    # A fake holds no memory, and to look through all that a test process has imported takes half a second.
+    for user in (engines, steps):
+        set_attribute(user, "let_go", lambda: None)
     known = baselines.BASELINES
     candidates = {"majority": known["majority"], "words": known["sgd-ngrams"], "absent": _absent, "broken": _broken}
     set_attribute(baselines, "BASELINES", candidates)
@@ -256,6 +259,7 @@ if __name__ == "__main__":
     install(setattr)
     if os.environ.get("TRACKING") == "off":
         without_tracking(setattr)
+    without_plots(setattr)
     from workbench.cli import main
 
     sys.exit(main())

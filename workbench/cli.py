@@ -6,12 +6,15 @@ Exit status: 0 done, 2 the input's fault, 3 something unexpected, 130 interrupte
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+from dataclasses import fields
 
 from labelwright import console
 from labelwright.plain_text import shell_word
 
 VERBS = {
+    "new": "a first recipe for your own rows",
     "demo": "everything: stages, comparison, bundle",
     "optimize": "the prompt (GEPA)",
     "train": "the weights (GRPO)",
@@ -27,6 +30,8 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
     options = _parser().parse_args(arguments)
+    if options.verb == "new":
+        return console.run(lambda: _new(options), "labelwright", "interrupted; nothing is written")
     given = shell_word(options.recipe)
     again = f"make {options.verb} RECIPE={given}, or python -m workbench {options.verb} {given}"
     interrupted = f"interrupted; the same command continues: {again}"
@@ -36,24 +41,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from workbench.recipe.read import read_recipe
 
-    recipe = read_recipe(options.recipe, whole=options.verb != "dashboard")
-    from workbench import demo, verbs
+    if options.verb in ("dashboard", "predict"):
+        recipe = read_recipe(options.recipe, whole=options.verb == "predict")
+        from workbench import verbs
+        from workbench.progress import Display
+
+        if options.verb == "dashboard":
+            verbs.dashboard(recipe, options.port, Display())
+        else:
+            verbs.predict(recipe, options.run, options.text, Display())
+        return 0
+    read_recipe(options.recipe)  # before anything heavy is imported
+    from workbench.api import Run
+
+    given = {name: getattr(options, name) for name in ("force", "minutes", "candidate") if hasattr(options, name)}
+    getattr(Run(options.recipe, options.run), options.verb)(**given)
+    return 0
+
+
+def _new(options: argparse.Namespace) -> int:
+    from workbench.new.source import Named
+    from workbench.new.write import ask_on_terminal, new_recipe
     from workbench.progress import Display
 
-    display = Display()
-    if options.verb == "dashboard":
-        verbs.dashboard(recipe, options.port, display)
-    elif options.verb == "predict":
-        verbs.predict(recipe, options.run, options.text, display)
-    elif options.verb == "review":
-        verbs.review(recipe, options.run, display)
-    elif options.verb in ("optimize", "train", "calibrate"):
-        verbs.tune(recipe, options.verb, options.run, options.force, display)
-    elif options.verb == "demo":
-        demo.demo(recipe, options.run, options.force, display, options.minutes)
-    else:
-        work = {"compare": verbs.compare, "export": verbs.export}[options.verb]
-        work(recipe, options.run, options.force, display, options.candidate)
+    named = Named(**{one.name: getattr(options, one.name) for one in fields(Named)})
+    new_recipe(named, options.force, Display(), ask_on_terminal if sys.stdin.isatty() else None)
     return 0
 
 
@@ -62,6 +74,9 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, purpose in VERBS.items():
         verb = verbs.add_parser(name, help=purpose, description=purpose)
+        if name == "new":
+            _add_new(verb)
+            continue
         verb.add_argument("recipe", metavar="RECIPE", help="a TOML file such as runs/homeowner.toml")
         if name == "dashboard":
             verb.add_argument("--port", type=int, default=5000)
@@ -84,3 +99,13 @@ def _parser() -> argparse.ArgumentParser:
                 "--candidate", default="", help='a candidate\'s name, "best" or "ship" (default: the newest step)'
             )
     return parser
+
+
+def _add_new(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("data", metavar="DATA", help="a file, a folder, or a dataset's id (owner/name)")
+    verb.add_argument("--test", default="", help="a file or folder whose rows are the test split")
+    verb.add_argument("--name", default="", help="of the recipe, runs/NAME.toml (default: the file's)")
+    for role in ("text", "label", "group"):
+        verb.add_argument(f"--{role}", default="", help=f"the column of the {role}, where it is not found")
+    verb.add_argument("--config", default="", help="of a dataset that has several")
+    verb.add_argument("--force", action="store_true", help="write the recipe anew though it is there")

@@ -22,7 +22,7 @@ from workbench.report.files import make_report
 from workbench.report.report import read_report
 from workbench.report.terminal import show_leaderboard, terminal_table
 from workbench.run.choose import new_run
-from workbench.run.folder import Clock
+from workbench.run.folder import Clock, RunFolder
 from workbench.run.session import Session
 from workbench.run.usage import peak_memory_bytes
 from workbench.verbs import compare_step, export_step, make_command, session, warn_of_test
@@ -31,7 +31,7 @@ from workbench.verbs import compare_step, export_step, make_command, session, wa
 _EXPORT_S = 15.0
 
 
-def demo(recipe: Recipe, run: str, force: bool, display: Display, minutes: float = 0) -> None:
+def demo(recipe: Recipe, run: str, force: bool, display: Display, minutes: float = 0) -> RunFolder:
     """A story of some minutes: a first table, the recipe's stages, a short comparison, the bundle.
 
     What is run is kept where the other verbs look for it: `make compare` adds the rest.
@@ -57,9 +57,12 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display, minutes: float
             budget = Budget(minutes or recipe.demo.minutes, clock)
             warn_of_test(work)
             _first_table(work, budget)
+            # Where nothing is tuned and a candidate is exported, nobody asks the untuned model, which may take long.
+            asks_model = bool(recipe.stages) or not recipe.export.candidate
             # The untuned model is step 1, whether done or not; comparison and export are the last two.
-            work.n_steps = max(len(work.folder.done_steps()), 1) + len(work.remaining_stages()) + 2
-            work.ensure_untuned()
+            work.n_steps = max(len(work.folder.done_steps()), int(asks_model)) + len(work.remaining_stages()) + 2
+            if asks_model:
+                work.ensure_untuned()
             work.finish_interrupted()
             work.make_again()
             expected = _expected_of_stages(work, budget)
@@ -84,6 +87,7 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display, minutes: float
         peaks = [entry.cost["peak_memory_bytes"] or 0.0 for entry in report.candidates if entry.cost]
         rest = comparison_of(recipe, work.folder, work.rows, work.splits).unfinished()
         _show_outputs(work, clock.seconds, max(own, *peaks), len(rest))
+        return work.folder
 
 
 def _first_table(work: Session, budget: Budget) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labelwright.data.spelling import label_key
 from labelwright.data.task import Example
@@ -21,7 +21,7 @@ from labelwright.files import write_text
 from labelwright.plain_text import printable_line
 from labelwright.settings import shown
 from workbench.compare.details import DoubtedRow
-from workbench.recipe.corrected import write_corrected
+from workbench.recipe.corrected import SAME_AGAIN, write_corrected
 from workbench.recipe.recipe import DataTable
 from workbench.recipe.rows import as_test
 from workbench.tracking.rows import DECISIONS, DROP, KEEP, OTHER, TAKE
@@ -29,6 +29,15 @@ from workbench.wording import plural, shortened
 
 if TYPE_CHECKING:
     from workbench.tracking.answers import Said
+
+
+# By where they come from, rows with all that is said of each.
+Files = Mapping[str, Sequence[tuple[Example, Mapping[str, Any]]]]
+# Settings of ``[data]`` that say how files are read, and say nothing of JSON lines.
+OF_FILES = (
+    "hub", "config", "revision", "delimiter", "encoding", "header", "quotes", "sheet", "split", "read_splits",
+    "test_split",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -126,17 +135,16 @@ def _label(text: str, labels: Sequence[str]) -> str | _Fault:
 
 
 def write_review(
-    changes: Sequence[Change], rows: Sequence[DoubtedRow], table: DataTable, files: Mapping[str, Sequence[Example]],
-    name: str, folder: Path,
-) -> list[tuple[str, Path]]:  # fmt: skip
+    changes: Sequence[Change], rows: Sequence[DoubtedRow], table: DataTable, files: Files, name: str, folder: Path
+) -> list[tuple[str, Path]]:
     """Write the log of changes, and every file of the data in which a label changes or a row goes, corrected.
 
     Parameters
     ----------
     rows : sequence of DoubtedRow
         What was asked, to see that the data is still what it was.
-    files : mapping of name to sequence of Example
-        As ``workbench.recipe.rows.read_files`` gives them.
+    files : mapping of name to sequence of (Example, record)
+        As ``workbench.recipe.files.read_records`` gives them.
     name : str
         The recipe's, which the files bear.
 
@@ -150,7 +158,7 @@ def write_review(
     DataError
         Rows that are gone, or have another text or label than was asked about.
     """
-    places = _places(files, table)
+    places = _places(files)
     asked = {row.id: row for row in rows}
     moved = [one.row for one in changes if not _is_still(asked[one.row], places.get(one.row))]
     if moved:
@@ -160,19 +168,30 @@ def write_review(
         )
     folder.mkdir(exist_ok=True)
     write_text(folder / f"{name}-changes.jsonl", "".join(_line(one) for one in changes))
+    changed = {one.row: one.new for one in changes if one.new != one.old}
+    if not changed:
+        return []
     written = []
-    for key, source in (("path", table.path or table.hub), ("test_path", table.test_path)):
-        new = {places[one.row][1]: one.new for one in changes if places[one.row][0] == source and one.new != one.old}
-        if not new:
+    for key, source in (("path", table.source), ("test_path", table.test_source)):
+        new = {places[row][1]: label for row, label in changed.items() if places[row][0] == source}
+        # What a split was read from cannot name it any more, so that both sides are written.
+        if not new and not (table.test_split and source in files):
             continue
-        suffix = Path(source).suffix.lower() if table.path else ".jsonl"
-        target = folder / f"{name}-corrected{'-test' if key == 'test_path' else ''}{suffix}"
-        if table.path:
+        kind = Path(source).suffix.lower() if is_plain(table) else ".jsonl"
+        target = folder / f"{name}-corrected{'-test' if key == 'test_path' else ''}{kind}"
+        if is_plain(table):
             write_corrected(Path(source), table.label, new, target)
         else:
-            write_text(target, _records(files[source], table, new))
+            write_text(target, _records([record for _, record in files[source]], table.label, new))
         written.append((key, target))
     return written
+
+
+def is_plain(table: DataTable) -> bool:
+    """Whether the data is files that can be written as they were: each says itself how it is read."""
+    kinds = {Path(path).suffix.lower() for path in (table.path, table.test_path) if path}
+    told = [one for one in OF_FILES if getattr(table, one) != getattr(DataTable, one)]
+    return bool(table.path) and kinds <= set(SAME_AGAIN) and not told and "empty" not in table.leave_out
 
 
 def summary(changes: Sequence[Change], unanswered: Sequence[DoubtedRow]) -> str:
@@ -187,12 +206,12 @@ def summary(changes: Sequence[Change], unanswered: Sequence[DoubtedRow]) -> str:
 Place = tuple[str, int, Example]
 
 
-def _places(files: Mapping[str, Sequence[Example]], table: DataTable) -> dict[str, Place]:
+def _places(files: Files) -> dict[str, Place]:
     """Where each row stands: its file, its number in it from 1, and the row."""
     (source, rows), *tests = files.items()
-    found: dict[str, Place] = {row.id: (source, number, row) for number, row in enumerate(rows, start=1)}
+    found: dict[str, Place] = {row.id: (source, number, row) for number, (row, _) in enumerate(rows, start=1)}
     for path, given in tests:
-        marked = as_test(given, set(found))
+        marked = as_test([row for row, _ in given], set(found))
         found |= {row.id: (path, number, row) for number, row in enumerate(marked, start=1)}
     return found
 
@@ -203,14 +222,13 @@ def _is_still(asked: DoubtedRow, place: Place | None) -> bool:
     return place[2].text == asked.text and label_key(place[2].label) == label_key(asked.label)
 
 
-def _records(rows: Sequence[Example], table: DataTable, new: Mapping[int, str | None]) -> str:
-    """The rows of a dataset as JSON lines, under the columns that the recipe names."""
+def _records(rows: Sequence[Mapping[str, Any]], column: str, new: Mapping[int, str | None]) -> str:
+    """Rows with all their columns as JSON lines; what JSON has no type for, as text."""
     lines = []
     for number, row in enumerate(rows, start=1):
-        label = new.get(number, row.label)
+        label = new.get(number, row[column])
         if label is not None:
-            cells = ((table.text, row.text), (table.label, label), (table.group, row.group), (table.id, row.id))
-            lines.append(json.dumps({column: cell for column, cell in cells if column}, ensure_ascii=False) + "\n")
+            lines.append(json.dumps({**row, column: label}, ensure_ascii=False, default=str) + "\n")
     return "".join(lines)
 
 

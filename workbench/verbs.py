@@ -1,6 +1,6 @@
-"""What each verb does: `demo`, `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `review`, `dashboard`.
+"""What each verb does: `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `review`, `dashboard`.
 
-A verb is a short list of steps over a session; which run it works on is decided in ``workbench.run``.
+A verb is a short list of steps over a session; which run it works on is decided in ``workbench.run``, and returned.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ from workbench.compare.score import read_test, score_candidates, signature
 from workbench.compare.verdict import labels_without_rows
 from workbench.export import export_bundle, export_settings, exported, source_of_export
 from workbench.progress import Display, silence_libraries
-from workbench.recipe.recipe import Recipe
-from workbench.recipe.rows import read_files, read_rows, task_of
+from workbench.recipe.files import read_records
+from workbench.recipe.recipe import DataTable, Recipe
+from workbench.recipe.rows import read_rows, task_of
 from workbench.recipe.splits import split_digest
 from workbench.report.files import write_report
 from workbench.report.report import read_report
 from workbench.report.terminal import show_leaderboard
 from workbench.report.verdict_words import caution
-from workbench.review import decided, summary, write_review
+from workbench.review import OF_FILES, decided, is_plain, summary, write_review
 from workbench.run.choose import VERB_STAGES, choose_run
 from workbench.run.engines import Engines
 from workbench.run.folder import ASKED, RUNS, RunFolder, find_run, runs_of
@@ -50,7 +51,7 @@ def session(recipe: Recipe, verb: str, run: str, display: Display) -> Iterator[S
         yield opened
 
 
-def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> None:
+def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> RunFolder:
     """`optimize`, `train` or `calibrate`: the verb's stage on the newest bundle of the run."""
     with session(recipe, verb, run, display) as work:
         work.drop_stale()
@@ -65,9 +66,10 @@ def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> 
         display.say(f"bundle: {work.folder.bundle_path(step)}")
         following = {"optimize": "train", "train": "calibrate", "calibrate": "compare"}[verb]
         display.say(f"next: {make_command(following, recipe, work.folder.path)}")
+        return work.folder
 
 
-def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> None:
+def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> RunFolder:
     """Score every candidate on test and write the report; with ``force`` again, with ``candidate`` that one."""
     with session(recipe, "compare", run, display) as work:
         if work.recipe.stages and not work.recipe.models.candidates:
@@ -77,9 +79,10 @@ def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: 
         if report := read_report(work.folder):
             show_leaderboard(report, display)
         display.say(f"report: {work.folder.path / 'report.html'}")
+        return work.folder
 
 
-def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> None:
+def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> RunFolder:
     """Write, verify and register a bundle: the run's newest step, or what the recipe or ``candidate`` names."""
     if candidate:
         recipe = replace(recipe, export=replace(recipe.export, candidate=candidate))
@@ -90,6 +93,7 @@ def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: s
         export_step(work, force)
         display.say(f"bundle: {work.folder.path / 'bundle'}")
         display.say(f"try it: {try_it(work.folder.path / 'bundle', work.splits.dev[0].text)}")
+        return work.folder
 
 
 def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
@@ -144,10 +148,13 @@ def review(recipe: Recipe, run: str, display: Display) -> None:
             f"nothing is answered yet: {make_command('dashboard', recipe)}, then Review in the experiment's menu"
         )
         return
-    written = write_review(changes, asked, recipe.data, read_files(recipe.data), recipe.name, place.parent)
+    written = write_review(changes, asked, recipe.data, read_records(recipe.data), recipe.name, place.parent)
     display.say(f"log of changes: {place.parent / f'{recipe.name}-changes.jsonl'}")
     for key, path in written:
         display.say(f"corrected: {path}; to use it, set in {recipe.path}, [data]: {key} = {json.dumps(str(path))}")
+    told = [one for one in OF_FILES if getattr(recipe.data, one) != getattr(DataTable, one)]
+    if written and told and not is_plain(recipe.data):
+        display.say(f"and take out, as they say how the old one is read: {', '.join(told)}")
     if not written:
         display.say("no label changes and no row goes, so the data is right as it is")
 

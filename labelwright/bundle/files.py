@@ -35,8 +35,8 @@ _NAMES_CODE = frozenset({"auto_map", "auto_mapping", "custom_pipelines", "megatr
 _KERNEL = re.compile(r"_?(attn|experts)_implementation(_internal)?")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write UTF-8 JSON, the same bytes on every platform."""
+def write_part(path: Path, value: Any) -> None:
+    """Write what ``read_part`` reads: the same bytes on every platform and in every edition, for they are hashed."""
     path.write_bytes((json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n").encode())
 
 
@@ -124,7 +124,7 @@ def drop_code(folder: Path) -> None:
     """Take ``auto_map`` out of a model's configuration: its base came with code, which transformers does not need."""
     for path in (folder / "config.json", folder / "tokenizer_config.json"):
         if path.is_file() and (about := read_part(path)).pop("auto_map", None):
-            write_json(path, about)
+            write_part(path, about)
 
 
 def _named_code(value: Any) -> str:
@@ -149,7 +149,7 @@ def write_hashes(folder: Path) -> None:
     names = _names(folder)
     for name in names:
         require_file(folder / name)
-    write_json(
+    write_part(
         folder / HASHES, {"algorithm": "sha256", "files": {name: sha256_of_file(folder / name) for name in names}}
     )
 

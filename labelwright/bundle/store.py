@@ -157,7 +157,7 @@ def save(
     with bundle_files.writing(folder):
         building = bundle_files.unfinished(folder)
         try:
-            bundle_files.write_json(building / "bundle.json", to_json(bundle, test) | {"n_golden": len(rows)})
+            bundle_files.write_part(building / "bundle.json", to_json(bundle, test) | {"n_golden": len(rows)})
             _copy_weights(bundle.weights, building)
             (building / "README.md").write_bytes(card(bundle, len(rows), test).encode())
             if rows:
@@ -284,4 +284,4 @@ def _copy_weights(weights: Weights, building: Path) -> None:
     if kind == "adapter":
         # PEFT records where the base model lay on the machine that trained; others need its name.
         config = place / of_kind.required
-        bundle_files.write_json(config, bundle_files.read_part(config) | {"base_model_name_or_path": weights.base})
+        bundle_files.write_part(config, bundle_files.read_part(config) | {"base_model_name_or_path": weights.base})

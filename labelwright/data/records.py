@@ -1,4 +1,4 @@
-"""Rows of a JSONL, CSV or Parquet file as dictionaries, what is wrong with a row, and the text of one cell.
+"""Rows of a file as dictionaries, what is wrong with a row, and the text of one cell.
 
 Knows nothing of tasks. A row that cannot be read is a ``Fault`` that names it, and the rows behind it are read all the
 same: who wants all of a file reports every fault at once (``read_rows``, ``refusal``), who answers rows goes on with
@@ -15,14 +15,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from labelwright.data.csv_rows import parse_csv
-from labelwright.data.parquet_rows import Unusable, parquet_rows
-from labelwright.data.text_lines import decoded_lines, holds_undecoded, is_half_a_character
+from labelwright.data.formats.arrow_rows import Unusable, arrow_rows, parquet_rows
+from labelwright.data.formats.csv_rows import parse_csv
+from labelwright.data.formats.dialect import PLAIN, Dialect
+from labelwright.data.formats.json_rows import json_rows
+from labelwright.data.formats.packed import ENDINGS, kind_of, opened
+from labelwright.data.formats.sheet_rows import sheet_rows
+from labelwright.data.formats.text_lines import decoded_lines, holds_undecoded, is_half_a_character
 from labelwright.errors import DataError
 
 _NOT_UTF8 = (
     "not UTF-8; save the file as UTF-8 (if it is Windows-1252, as spreadsheets write it: "
-    "iconv -f CP1252 -t UTF-8 FILE > NEW)"
+    'iconv -f CP1252 -t UTF-8 FILE > NEW, or in a recipe [data] encoding = "cp1252")'
 )
 # How much of a long list of faults a message shows; it always says how many there are.
 _SHOWN_REASONS = 6
@@ -70,11 +74,11 @@ class Fault:
         return f"{self.place}: {self.reason}"
 
 
-def read_rows(path: Path | str) -> tuple[list[Row], list[Fault]]:
+def read_rows(path: Path | str, dialect: Dialect = PLAIN) -> tuple[list[Row], list[Fault]]:
     """All of ``scan_records``: the rows that can be read, and what is wrong with the others."""
     rows: list[Row] = []
     faults: list[Fault] = []
-    for found in scan_records(path):
+    for found in scan_records(path, dialect):
         if isinstance(found, Fault):
             faults.append(found)
         else:
@@ -82,27 +86,29 @@ def read_rows(path: Path | str) -> tuple[list[Row], list[Fault]]:
     return rows, faults
 
 
-def scan_records(path: Path | str) -> Iterator[Row | Fault]:
-    """Every row of a JSONL, CSV or Parquet file in order, or what is wrong with it, one at a time.
+def scan_records(path: Path | str, dialect: Dialect = PLAIN) -> Iterator[Row | Fault]:
+    """Every row of a file in order, or what is wrong with it, one at a time.
 
-    Text is UTF-8, or UTF-16 or UTF-32 with a byte-order mark; a CSV file's cells are parted by comma, semicolon, tab or
-    "|", whichever its header has.
+    JSON lines (.jsonl, .ndjson) or one JSON document (.json); CSV (.csv, .tsv, .tab, .psv, .txt); Parquet and Arrow;
+    workbooks (.xlsx, .xls, .ods and their kin); all of them also packed as .gz, .bz2, .xz, or alone in a .zip. What the
+    dialect does not say is found out: text is UTF-8, or UTF-16 or UTF-32 with a byte-order mark; a CSV file's cells are
+    parted by comma, semicolon, tab or "|", whichever its header has.
 
     Raises
     ------
     DataError
         File missing, unreadable, empty, of another kind or encoding; a header with a column twice.
     MissingExtraError
-        A Parquet file without pyarrow.
+        A Parquet file without pyarrow, a workbook without python-calamine.
     """
     path = Path(path)
-    if path.suffix.lower() not in (".jsonl", ".csv", ".parquet"):
-        raise DataError(f"{path}: expected a file ending in .jsonl, .csv or .parquet")
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path (relative paths start at the current folder)")
+    if not (kind := kind_of(path)):
+        raise DataError(f"{path}: {ENDINGS}")
     n_rows = 0
     try:
-        for found in _scan(path):
+        for found in _scan(path, kind, dialect):
             n_rows += 1
             yield found
     except OSError as error:
@@ -111,15 +117,15 @@ def scan_records(path: Path | str) -> Iterator[Row | Fault]:
         raise DataError(f"{path}: the file has no rows")
 
 
-def scan_jsonl(file: BinaryIO, source: str) -> Iterator[Row | Fault]:
+def scan_jsonl(file: BinaryIO, source: str, encoding: str = "") -> Iterator[Row | Fault]:
     """Rows of JSON lines, one object each, as ``scan_records`` gives them; ``source`` names the file in messages."""
     number = 0
-    for at, line in enumerate(decoded_lines(file, source), start=1):
+    for at, line in enumerate(decoded_lines(file, source, encoding), start=1):
         if not line.strip():
             continue
         number += 1
         if holds_undecoded(line):
-            yield Fault(at, _NOT_UTF8, "line")
+            yield Fault(at, _undecoded(encoding), "line")
             continue
         try:
             record = json.loads(line, object_pairs_hook=_once_each)
@@ -141,7 +147,7 @@ def scan_jsonl(file: BinaryIO, source: str) -> Iterator[Row | Fault]:
                 yield Fault(at, f"expected a JSON object, found {type(record).__name__}", "line")
 
 
-_ONE_A_LINE = "write each row as an object on a line of its own (jq -c '.[]' FILE > NEW.jsonl)"
+_ONE_A_LINE = "call the file .json, or write each row as an object on a line of its own (jq -c '.[]' FILE > NEW.jsonl)"
 
 
 def scan_lines(file: BinaryIO, source: str) -> Iterator[Row | Fault]:
@@ -236,28 +242,50 @@ def is_missing(value: Any) -> bool:
         return False
 
 
-def _scan(path: Path) -> Iterator[Row | Fault]:
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        for number, record in enumerate(parquet_rows(path), start=1):
+def is_empty(value: Any) -> bool:
+    """Whether a cell says nothing: ``is_missing``, or a class number that stands for no class."""
+    return value.missing if isinstance(value, Unusable) else is_missing(value)
+
+
+def _scan(path: Path, kind: str, dialect: Dialect) -> Iterator[Row | Fault]:
+    if kind == "csv":
+        yield from _scan_csv(path, dialect)
+        return
+    if kind == "json":
+        with opened(path) as file:
+            records = json_rows(file, str(path), dialect.encoding)
+    elif kind == "jsonl":
+        records = None
+    elif kind == "sheet":
+        records = sheet_rows(path, dialect)
+    else:
+        records = parquet_rows(path) if kind == "parquet" else arrow_rows(path)
+    if records is not None:
+        for number, record in enumerate(records, start=1):
             yield Row(number, record)
         return
-    if suffix == ".jsonl":
-        with path.open("rb") as file:
-            yield from scan_jsonl(file, str(path))
-        return
-    for number, parsed in enumerate(parse_csv(lambda: _lines(path), str(path)), start=1):
+    with opened(path) as file:
+        yield from scan_jsonl(file, str(path), dialect.encoding)
+
+
+def _scan_csv(path: Path, dialect: Dialect) -> Iterator[Row | Fault]:
+    parsed_rows = parse_csv(lambda: _lines(path, dialect.encoding), str(path), dialect)
+    for number, parsed in enumerate(parsed_rows, start=1):
         if parsed.undecoded_line:
-            yield Fault(parsed.undecoded_line, _NOT_UTF8, "line")
+            yield Fault(parsed.undecoded_line, _undecoded(dialect.encoding), "line")
         elif parsed.reason:
             yield Fault(number, parsed.reason, line=parsed.line)
         else:
             yield Row(number, parsed.record)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        yield from decoded_lines(file, str(path))
+def _lines(path: Path, encoding: str) -> Iterator[str]:
+    with opened(path) as file:
+        yield from decoded_lines(file, str(path), encoding)
+
+
+def _undecoded(encoding: str) -> str:
+    return f"not {encoding}, which the file was said to be" if encoding else _NOT_UTF8
 
 
 class _RepeatedKeyError(Exception):

@@ -145,12 +145,12 @@ def read_examples(
     choices: str | None = None,
     id: str | None = None,
 ) -> list[Example]:
-    """Read labelled rows from a JSONL, CSV or Parquet file.
+    """Read labelled rows from a file.
 
     Parameters
     ----------
     path : Path
-        Ends in ``.jsonl``, ``.csv`` or ``.parquet``; text is UTF-8.
+        Of a kind that ``labelwright.data.records.scan_records`` reads.
     text, label, group, choices, id : str
         Column names. Without ``id``, rows are numbered from 1 as they stand in the file.
 
@@ -163,17 +163,19 @@ def read_examples(
     path = Path(path)
     columns = {"text": text, "label": label, "group": group, "choices": choices, "id": id}
     rows, faults = read_rows(path)
-    return _examples([*rows, *faults], columns, source=str(path))
+    return examples_from_rows([*rows, *faults], columns, source=str(path))
 
 
 def examples_from_records(
     records: Iterable[Mapping[str, Any]], columns: Mapping[str, str | None], source: str
 ) -> list[Example]:
     """Turn dictionaries into examples; ``columns`` maps text, label, group, choices and id to column names."""
-    return _examples((Row(number, dict(record)) for number, record in enumerate(records, start=1)), columns, source)
+    rows = (Row(number, dict(record)) for number, record in enumerate(records, start=1))
+    return examples_from_rows(rows, columns, source)
 
 
-def _examples(rows: Iterable[Row | Fault], columns: Mapping[str, str | None], source: str) -> list[Example]:
+def examples_from_rows(rows: Iterable[Row | Fault], columns: Mapping[str, str | None], source: str) -> list[Example]:
+    """``examples_from_records`` of rows as they were read; what could not be read is refused with the rest."""
     wanted = {role: column for role, column in columns.items() if column}
     examples: list[Example] = []
     marks: list[tuple[str, ...]] = []
@@ -186,7 +188,7 @@ def _examples(rows: Iterable[Row | Fault], columns: Mapping[str, str | None], so
             example, names = _example(row, wanted)
         except DataError as error:
             faults.append(Fault(row.number, str(error)))
-            if row.number == 1 and not set(wanted.values()) <= set(row.record):
+            if not examples and len(faults) == 1 and not set(wanted.values()) <= set(row.record):
                 break  # a column that the first row lacks is a wrong name: once is enough
         else:
             examples.append(example)
@@ -290,15 +292,19 @@ def _unknown(examples: Sequence[Example], names: Iterable[str], whose: str) -> l
     ]
 
 
-def conflicts(examples: Sequence[Example]) -> list[str]:
-    """What texts have two labels: a sentence each, and behind six of them one on the others."""
+def conflicting_rows(examples: Sequence[Example]) -> list[list[int]]:
+    """Places of the rows of every text that has several labels, text by text."""
     same: dict[str, list[int]] = defaultdict(list)
     for i, example in enumerate(examples):
         same[text_key(example.text)].append(i)
+    return [rows for rows in same.values() if len({examples[i].label for i in rows}) > 1]
+
+
+def conflicts(examples: Sequence[Example]) -> list[str]:
+    """What texts have two labels: a sentence each, and behind six of them one on the others."""
     found = [
         (listed(i + 1 for i in rows), listed(repr(label) for label in dict.fromkeys(examples[i].label for i in rows)))
-        for rows in same.values()
-        if len({examples[i].label for i in rows}) > 1
+        for rows in conflicting_rows(examples)
     ]
     said = [f"rows {rows}: the same text is labelled {labels}" for rows, labels in found[:_SHOWN_CONFLICTS]]
     rest = found[_SHOWN_CONFLICTS:]

@@ -24,8 +24,9 @@ from labelwright.engines.options.walk import Question, score_by_places
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.tokens import PromptTokens
 from labelwright.errors import ModelError
+from labelwright.models.folders import model_folder
 from labelwright.models.gguf import cached_gguf
-from labelwright.models.loading import load_tokenizer, model_folder, saved_merged
+from labelwright.models.loading import load_tokenizer, saved_merged
 from labelwright.models.weights import Weights
 from labelwright.prompt import Rendered, Template
 from labelwright.statistics.calibration import Calibration
@@ -108,8 +109,6 @@ class LlamaCppEngine:
         ``settings.dtype`` names the file's number format: "float32", "float16", "bfloat16" (as "auto") or "q8_0".
         """
         settings = settings or EngineSettings(backend="llamacpp")
-        if settings.dtype not in KIND_OF_DTYPE:
-            raise ModelError(f"dtype {settings.dtype!r}: expected one of {', '.join(map(repr, KIND_OF_DTYPE))}")
         if weights.base.endswith(".gguf"):
             raise ModelError(
                 f"{weights.base}: expected the Hugging Face folder it was made of, whose tokenizer is needed"

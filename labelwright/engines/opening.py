@@ -40,6 +40,8 @@ def open_engine(weights: Weights, settings: EngineSettings | None = None) -> Eng
 def _opened(weights: Weights, settings: EngineSettings) -> Engine:
     if isinstance(weights, Predictor):
         return PredictorEngine.open(weights, settings)
+    if faults := list(settings.faults()):
+        raise ModelError("; ".join(faults))
     backend = BACKENDS[settings.backend]
     try:
         engine = getattr(import_module(backend.module), backend.engine)
@@ -50,6 +52,4 @@ def _opened(weights: Weights, settings: EngineSettings) -> Engine:
     opened = engine.open(weights, settings)
     if not settings.thinking_tokens:
         return opened
-    if not hasattr(opened, "tokenizer"):
-        raise ModelError(f'backend "{settings.backend}" renders its own prompts: thinking_tokens must be 0')
     return ThinkingEngine(opened, Template.from_tokenizer(opened.tokenizer, thinking=True), settings.thinking_tokens)

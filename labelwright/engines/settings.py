@@ -6,10 +6,11 @@ Loads no library and opens nothing; ``labelwright.engines.opening`` does.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
-from labelwright.settings import BELOW_ONE, Choice, Range, Text, check
+from labelwright.settings import BELOW_ONE, Choice, Range, Text, check, shown
 
 LONG_ROWS = ("refuse", "head", "head_tail")
 _DEVICE = re.compile(r"auto|(cpu|cuda|mps|xpu|hpu|npu|mtia|xla)(:\d{1,3})?")
@@ -22,12 +23,15 @@ class Backend(NamedTuple):
     ----------
     dtypes : tuple of str
         What it may keep the weights in; empty for a server, which decides for itself.
+    is_chat : bool
+        It is sent messages: its server renders the prompt, counts the tokens, and has to be named by its url.
     """
 
     module: str
     engine: str
     extra: str
     dtypes: tuple[str, ...] = ()
+    is_chat: bool = False
 
 
 BACKENDS = {
@@ -44,7 +48,7 @@ BACKENDS = {
         "llamacpp",
         ("auto", "float32", "float16", "bfloat16", "q8_0"),
     ),
-    "openai": Backend("labelwright.engines.servers.openai", "OpenAIEngine", "servers"),
+    "openai": Backend("labelwright.engines.servers.openai", "OpenAIEngine", "servers", is_chat=True),
 }
 
 
@@ -88,3 +92,15 @@ class EngineSettings:
 
     def __post_init__(self) -> None:
         check(self, "")
+
+    def faults(self) -> Iterator[str]:
+        """What the backend cannot do of what is asked, a sentence each: for who reads a recipe or opens an engine."""
+        backend, said = BACKENDS[self.backend], f'backend = "{self.backend}"'
+        if backend.dtypes and self.dtype not in backend.dtypes:
+            yield f"dtype = {shown(self.dtype)}: expected one of {', '.join(map(repr, backend.dtypes))}"
+        if backend.is_chat and not self.url:
+            yield f'{said} needs the server\'s url, such as url = "http://127.0.0.1:11434/v1"'
+        if backend.is_chat and self.long_rows != LONG_ROWS[0]:
+            yield f'{said} cannot count tokens: long_rows must be "{LONG_ROWS[0]}", the server decides'
+        if backend.is_chat and self.thinking_tokens:
+            yield f"{said} renders its own prompts: thinking_tokens must be 0"

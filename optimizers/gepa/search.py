@@ -77,13 +77,13 @@ def usable_proposals(
                 texts[component] = text
             except Exception as error:
                 log.now.failed += 1
-                log.now.reasons.append(one_line(error))
+                log.now.reasons.append(without_secrets(error))
         return texts
 
     return proposals
 
 
-def one_line(error: BaseException) -> str:
+def without_secrets(error: BaseException) -> str:
     """An exception as a short line, with the values of secrets in the environment taken out."""
     text = f"{type(error).__name__}: {error}"
     for name, value in os.environ.items():

@@ -66,7 +66,7 @@ class GepaStage:
 
     name: ClassVar[str] = "gepa"
 
-    max_metric_calls: Annotated[int, Range(1)] = 2200
+    max_metric_calls: Annotated[int, Range(1)] = 1800
     minibatch_size: Annotated[int, Range(1)] = 24
     proposals_per_step: Annotated[int, Range(1, 1000)] = 3
     token_budget: Annotated[int, Range(1)] = 320

@@ -54,7 +54,7 @@ class Training:
     def prepare(
         cls, stage: TrainingSettings, objective: Objective, bundle: Bundle, splits: Splits, context: StageContext
     ) -> Training:
-        """Load the weights once more for training; the context's engine keeps answering with the old ones."""
+        """Load the weights for training; the context's engine, which answered with them, is let go before."""
         from transformers import PrinterCallback
 
         from optimizers.training.rows import LabelRows
@@ -67,8 +67,15 @@ class Training:
         rows = LabelRows.from_examples(splits.train, bundle.prompt, engine, also=splits.dev)
         before = _dev_metrics(engine, bundle, splits.dev)
         dtype = str(engine.model.dtype).removeprefix("torch.")
+        device, tokenizer = engine.device, engine.tokenizer
+        settings = EngineSettings(
+            dtype=dtype, long_rows=engine.tokens.long_rows, unexpanded_mass=engine.unexpanded_mass
+        )
+        # Two copies of the weights are half a gigabyte of nothing.
+        del engine
+        context.close_engines()
         trainer = LabelTreeTrainer(
-            model=for_training(bundle.weights, str(engine.device), dtype, stage.trains_all),
+            model=for_training(bundle.weights, str(device), dtype, stage.trains_all),
             rows=rows,
             objective=objective,
             args=grpo_config(
@@ -76,17 +83,14 @@ class Training:
                 objective,
                 context,
                 autocast=dtype == "bfloat16",
-                on_cpu=engine.device.type == "cpu",
+                on_cpu=device.type == "cpu",
                 n_answer_tokens=max(map(len, rows.tree.options)),
             ),
-            processing_class=engine.tokenizer,
+            processing_class=tokenizer,
             peft_config=None if stage.trains_all else lora_config(stage),
         )
         keep_activations_small(trainer.model)
         trainer.remove_callback(PrinterCallback)
-        settings = EngineSettings(
-            dtype=dtype, long_rows=engine.tokens.long_rows, unexpanded_mass=engine.unexpanded_mass
-        )
         rewards = None if objective.rewards is None else objective.rewards.tolist()
         about = [asdict(stage), context.seed, bundle.weights, rewards, splits.dev, rows.contents()]
         key = hashlib.sha256(repr(about).encode()).hexdigest()

@@ -52,7 +52,7 @@ class TrainingSettings:
 
     name: ClassVar[str]
 
-    steps: Annotated[int, Range(1)] = 80
+    steps: Annotated[int, Range(1)] = 50
     rows_per_step: Annotated[int, Range(1)] = 16
     rows_per_forward: Annotated[int, Range(1)] = 16
     learning_rate: Annotated[float, ABOVE_ZERO] = 1e-3

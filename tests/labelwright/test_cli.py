@@ -299,7 +299,7 @@ def test_half_characters_in_other_columns_survive(bundle, tmp_path):
         (["text", "--output", "out.jsonl"], "--output goes with --input"),
         (["--input", "rows.jsonl", "--output", "out.csv"], "out.csv: expected an output file ending in .jsonl"),
         (["--input", "absent.jsonl"], "absent.jsonl: no such file"),
-        (["--input", "rows.xlsx"], "expected a file ending in .jsonl, .csv or .parquet"),
+        (["--input", "rows.xlsx"], "rows.xlsx: no such file"),
         (["  "], "texts, row 1: the text is empty"),
     ],
 )

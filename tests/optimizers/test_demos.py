@@ -49,7 +49,7 @@ def run(folder: Path, engine: FakeEngine | None = None, **settings: Any) -> Bund
 
 
 def test_examples_that_help_are_kept(tmp_path: Path) -> None:
-    bundle = run(tmp_path, per_label=(1, 4))
+    bundle = run(tmp_path, per_label=(1, 4), draws=2)
     entry = bundle.history[-1]
     assert entry["kept"]
     assert entry["dev_after"]["accuracy"] > entry["dev_before"]["accuracy"] + 0.1

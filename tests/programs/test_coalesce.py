@@ -313,7 +313,7 @@ def test_a_long_call_leaves_room_for_others(engine):
     with CoalescingEngine(engine, max_batch_rows=8, max_waiting_rows=32) as shared:
         many, scores = in_thread(shared.score, render(*["many"] * 500), OPTIONS)
         engine.busy()
-        until(lambda: shared.n_waiting_rows)
+        until(lambda: shared._line.n_rows)
         single = shared.submit(render("single"), OPTIONS, wait=False)
         engine.open()
         assert single.result(LONG_S).shape == (1, len(OPTIONS))
@@ -568,7 +568,7 @@ def test_under_stress_every_answer_is_that_of_a_direct_call():
         shared.score(render("a row that is fine"), OPTIONS)
         with ThreadPoolExecutor(n_threads) as pool:
             list(pool.map(caller, range(n_threads)))
-        assert shared.n_waiting_rows == 0
+        assert shared._line.n_rows == 0
         assert not shared._line._line
     assert not wrong
     assert len(n_checked) > n_threads * n_requests // 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,9 @@ import pytest
 from labelwright.data.task import Example
 from labelwright.errors import DataError
 from workbench.compare.details import DoubtedRow
+from workbench.recipe.files import read_files, read_records
 from workbench.recipe.recipe import DataTable
-from workbench.recipe.rows import read_files
-from workbench.review import Change, decided, summary, write_review
+from workbench.review import Change, decided, is_plain, summary, write_review
 from workbench.tracking.answers import Said
 from workbench.tracking.rows import DROP, KEEP, OTHER, TAKE
 
@@ -104,10 +105,10 @@ def test_the_corrected_file_is_data_at_once_and_the_data_stays(table: DataTable,
     before = Path(table.path).read_bytes()
     changes = [change("a", "pool"), change("b", "fence"), change("d", None)]
     rows = [asked(id) for id in "abd"]
-    ((key, path),) = write_review(changes, rows, table, read_files(table), "toy", tmp_path / "review")
+    ((key, path),) = write_review(changes, rows, table, read_records(table), "toy", tmp_path / "review")
     assert (key, path) == ("path", tmp_path / "review" / "toy-corrected.jsonl")
     assert Path(table.path).read_bytes() == before
-    (found,) = read_files(DataTable(path=str(path), id="id")).values()
+    (found,) = read_files(DataTable(path=str(path), id="id"), []).values()
     assert [(row.id, row.label) for row in found] == [("a", "pool"), ("b", "fence"), ("c", "pool")]
     lines = path.read_text().splitlines()
     assert lines[0] == before.decode().splitlines()[0]
@@ -119,7 +120,7 @@ def test_the_corrected_file_is_data_at_once_and_the_data_stays(table: DataTable,
 
 
 def test_where_nothing_changes_there_is_a_log_and_no_file(table: DataTable, tmp_path: Path) -> None:
-    assert write_review([change("a", "pool")], [asked("a")], table, read_files(table), "toy", tmp_path / "r") == []
+    assert write_review([change("a", "pool")], [asked("a")], table, read_records(table), "toy", tmp_path / "r") == []
     assert [one.name for one in (tmp_path / "r").iterdir()] == ["toy-changes.jsonl"]
 
 
@@ -134,7 +135,7 @@ def test_rows_that_are_not_what_was_asked_about_are_named_and_nothing_is_written
     ]
     changes = [change("a", "fence"), change("b", None), change("z", None), change("c", None)]
     with pytest.raises(DataError, match="rows b, z and c: not there any more"):
-        write_review(changes, rows, table, read_files(table), "toy", tmp_path / "review")
+        write_review(changes, rows, table, read_records(table), "toy", tmp_path / "review")
     assert not (tmp_path / "review").exists()
 
 
@@ -144,17 +145,39 @@ def test_a_test_file_is_corrected_beside_the_other(table: DataTable, tmp_path: P
     table = DataTable(path=table.path, test_path=str(tmp_path / "test.csv"), id="id")
     rows = [asked("a"), DoubtedRow("test", "test:a", "green; slimy", "pool", "fence", 0.9, "")]
     changes = [change("a", "fence"), change("test:a", "water heater")]
-    written = dict(write_review(changes, rows, table, read_files(table), "toy", tmp_path / "review"))
+    written = dict(write_review(changes, rows, table, read_records(table), "toy", tmp_path / "review"))
     assert written["test_path"].read_text() == 'id;text;label\na;"green; slimy";water heater\nb;gate;pool\n'
     assert json.loads(written["path"].read_text().splitlines()[0])["label"] == "fence"
 
 
 def test_a_dataset_of_a_hub_becomes_json_lines(tmp_path: Path) -> None:
     table = DataTable(hub="owner/name", label="intent")
-    files = {"owner/name": [Example("1", "the pool is green", "pool"), Example("2", "a loose board", "pool")]}
+    texts = ["the pool is green", "a loose board"]
+    files = {
+        "owner/name": [
+            (Example(str(n), text, "pool"), {"text": text, "intent": "pool", "when": date(2026, 1, n)})
+            for n, text in enumerate(texts, start=1)
+        ]
+    }
     rows = [DoubtedRow("train", "2", "a loose board", "pool", "fence", 0.9, "")]
     ((_, path),) = write_review([change("2", "fence")], rows, table, files, "toy", tmp_path / "review")
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
-        {"text": "the pool is green", "intent": "pool"},
-        {"text": "a loose board", "intent": "fence"},
+        {"text": "the pool is green", "intent": "pool", "when": "2026-01-01"},
+        {"text": "a loose board", "intent": "fence", "when": "2026-01-02"},
     ]
+
+
+def test_a_file_that_the_recipe_says_how_to_read_becomes_json_lines_with_all_its_columns(tmp_path: Path) -> None:
+    """Both sides of a split that a column says: none of the files is left to say it."""
+    source = tmp_path / "rows.csv"
+    source.write_bytes("text;label;part;more\n\xd6l;pool;train;1\n;pool;train;2\nTor;pool;test;3\n".encode("cp1252"))
+    table = DataTable(path=str(source), encoding="cp1252", split="part", test_split="test", leave_out=("empty",))
+    assert not is_plain(table)
+    rows = [DoubtedRow("train", "1", "\xd6l", "pool", "fence", 0.9, "")]
+    written = dict(write_review([change("1", "fence")], rows, table, read_records(table), "toy", tmp_path / "review"))
+    new = DataTable(path=str(written["path"]), test_path=str(written["test_path"]))
+    assert [[(row.text, row.label) for row in rows] for rows in read_files(new, []).values()] == [
+        [("\xd6l", "fence")],
+        [("Tor", "pool")],
+    ]
+    assert json.loads(written["path"].read_text())["more"] == "1"

@@ -28,6 +28,7 @@ from labelwright.engines.settings import EngineSettings
 from labelwright.engines.thinking import ThinkingEngine
 from labelwright.errors import LabelwrightError
 from labelwright.files import folder_bytes
+from labelwright.models.folders import model_folder
 from labelwright.models.weights import Full, Predictor, Weights
 from labelwright.predictors.store import save_predictor
 from labelwright.prompt import Prompt, Style
@@ -296,8 +297,6 @@ def base_size_bytes(bundle: Bundle) -> int:
     """Bytes of the base weights; 0 where the bundle brings whole weights of its own, or the base is not on disk."""
     if isinstance(bundle.weights, Full):
         return 0
-    from labelwright.models.loading import model_folder
-
     try:
         folder = Path(model_folder(bundle.weights.base))
     except LabelwrightError:

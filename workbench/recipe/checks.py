@@ -11,8 +11,8 @@ from typing import Any
 
 import baselines
 from baselines.settings import read_settings
+from labelwright.data.formats.dialect import PLAIN
 from labelwright.data.task import LETTERS, Task
-from labelwright.engines.settings import BACKENDS
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.settings import shown
 from rewards import check_reward
@@ -64,21 +64,17 @@ def _task_faults(recipe: Recipe) -> Iterator[Fault]:
             yield "task", str(error).removeprefix(f"task {recipe.name!r} ")
         if data.out_of_scope and data.out_of_scope in [label.name for label in task.labels]:
             yield "data", f"out_of_scope = {shown(data.out_of_scope)}: is one of [task] labels, leave it out there"
-    if data.path and (data.config or data.hub_splits or data.revision):
-        yield "data", "config, hub_splits and revision go with hub, and path was given: take them out"
+    if data.path and (data.config or data.revision):
+        yield "data", "config and revision go with hub, and path was given: take them out"
+    if data.hub and data.dialect != PLAIN:
+        yield "data", "delimiter, encoding, header, quotes and sheet go with path, and hub was given: take them out"
+    if data.choices and "conflicting" in data.leave_out:
+        yield "data", 'leave_out = ["conflicting"]: rows bring their own choices, and may have several labels'
 
 
 def _model_faults(recipe: Recipe) -> Iterator[Fault]:
-    model = recipe.model
-    dtypes = BACKENDS[model.backend].dtypes
-    if dtypes and model.dtype not in dtypes:
-        yield "model", f"dtype = {shown(model.dtype)}: expected one of {', '.join(map(repr, dtypes))}"
-    if model.backend == "openai" and not model.url:
-        yield "model", 'backend = "openai" needs the server\'s url, such as url = "http://127.0.0.1:11434/v1"'
-    if model.backend == "openai" and model.long_rows != "refuse":
-        yield "model", 'backend = "openai" cannot count tokens: long_rows must be "refuse", the server decides'
-    if model.backend == "openai" and model.thinking_tokens:
-        yield "model", 'backend = "openai" renders its own prompts: thinking_tokens must be 0'
+    for fault in recipe.model.faults():
+        yield "model", fault
 
 
 def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from labelwright.data.csv_rows import delimiter_of
-from labelwright.data.parquet_rows import class_names
-from labelwright.data.text_lines import decoded_lines
+from labelwright.data.formats.arrow_rows import class_names
+from labelwright.data.formats.csv_rows import delimiter_of
+from labelwright.data.formats.text_lines import decoded_lines
 from labelwright.files import replacing, write_text
 
+# Kinds of files that can be written as they were; what other files, folders and datasets hold is written as JSON lines.
+SAME_AGAIN = (".jsonl", ".csv", ".parquet")
 # A row's number, from 1 as rows stand in the file, to its new label; None leaves the row out.
 Corrections = Mapping[int, str | None]
 

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 # What keys were called in recipes that are older.
-_RENAMED = {"rungs": "candidates", "rung": "candidate"}
+_RENAMED = {"rungs": "candidates", "rung": "candidate", "hub_splits": "read_splits"}
 
 
 def unknown_keys(keys: Iterable[str], known: Iterable[str], what: str = "key") -> list[str]:

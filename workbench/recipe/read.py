@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,7 +20,7 @@ from workbench.recipe import recipe as tables
 from workbench.recipe.checks import cross_faults
 from workbench.recipe.faults import Faults, name_fault
 from workbench.recipe.fill import fill, unknown_keys
-from workbench.recipe.recipe import DEFAULT_STAGES, Name, Recipe, read_pipeline, stage_class
+from workbench.recipe.recipe import DEFAULT_STAGES, Name, Recipe, own_candidates, read_pipeline, stage_class
 
 _LARGEST_FILE = 2**20
 
@@ -78,12 +78,24 @@ def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
             stage_tables=stage_tables,
             **read,
         )
+        recipe = _with_fitting_defaults(recipe, given.get("compare", {}))
         for table, fault in cross_faults(recipe, document, stages) if whole else ():
             faults.add(table, [fault])
     faults.raise_for(path)
     # The user's own words: bundles that this recipe makes may name the folders that it names.
     model_names.allow_folders_in(document)
     return recipe
+
+
+def _with_fitting_defaults(recipe: Recipe, written: Mapping[str, Any]) -> Recipe:
+    """Of the curves and the noise that nobody asked for, what the recipe's candidates can give."""
+    names = [*recipe.baselines.names, *recipe.models.candidates, *own_candidates(recipe)]
+    compare = recipe.compare
+    if "curves" not in written:
+        compare = replace(compare, curves=tuple(name for name in compare.curves if name in names))
+    if "noise" not in written:
+        compare = replace(compare, noise=tuple(name for name in compare.noise if name in recipe.baselines.names))
+    return replace(recipe, compare=compare)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from labelwright.data.choices import LabelAs
+from labelwright.data.formats.dialect import Dialect, delimiter_fault, encoding_fault
 from labelwright.data.spelling import Similar
 from labelwright.data.task import Label, Task
 from labelwright.engines.settings import EngineSettings, device_fault
@@ -40,12 +41,18 @@ DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 
 # A run keeps the rows, the splits, the task and the model it began with; other tables may change under way.
 FIXED_TABLES = ("data", "splits", "task", "model")
+# Keys of [data] that the first recipes did not have.
+_LATER_KEYS = ["similar_labels", "choice_label", "delimiter", "encoding", "header", "quotes", "sheet", "split"]
+_LATER_KEYS += ["test_split", "leave_out"]
 
 DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"
 
 Name = Annotated[str, Text()]
 Needed = Annotated[str, Text(least=1)]
 Names = Annotated[tuple[Needed, ...], Items()]
+# A spreadsheet's header may have lines.
+Column = Annotated[str, Text(lines=True)]
+NeededColumn = Annotated[str, Text(least=1, lines=True)]
 Share = Annotated[float, Range(0, 1, "()", "a share between 0 and 1, such as 0.15")]
 
 
@@ -95,25 +102,43 @@ def read_pipeline(candidate: str) -> Pipeline:
     return Pipeline(stages, cast("Style | None", style or None), head == "free")
 
 
+# Rows that can be left out, and counted, in place of being refused.
+LeftOut = Literal["empty", "conflicting", "rare"]
+
+
 @dataclass(frozen=True)
 class DataTable:
-    """``[data]``: a file (``path``) or a Hugging Face dataset (``hub``, read through ``datasets``).
+    """``[data]``: a file or folder (``path``) or a Hugging Face dataset (``hub``, read through ``datasets``).
 
     Attributes
     ----------
-    config, hub_splits, revision : str, tuple of str, str
-        The dataset's configuration, the splits to read (all of them by default; they are pooled, because the workbench
-        makes its own splits), and the commit to pin.
+    path : str
+        A file of any kind that ``labelwright.data.records.scan_records`` reads, or a folder as
+        ``labelwright.data.sources.parts_of`` does.
+    config, revision : str
+        The dataset's configuration, and the commit to pin.
+    delimiter, encoding, header, quotes, sheet
+        How files are written, where they do not say it themselves: ``labelwright.data.formats.dialect.Dialect``.
     text, label, group, id : str
         Column names; an empty ``group`` or ``id`` means there is none.
     choices : str
         Column of each row's own choices, where they differ by row; empty where rows share labels.
+    split : str
+        Column that says which split a row was given for; empty where files, folders or the dataset say it.
+    read_splits : tuple of str
+        The splits to read; all of them by default. They are pooled, because the workbench makes its own splits.
+    test_split : str
+        Rows of this split are the test split, whole, as those of ``test_path`` are.
     test_path : str
-        A file whose rows are the test split, whole. Rows of ``path`` with the text or the group of one of them are left
-        out, and ``[splits] test`` does not count.
+        A file or folder whose rows are the test split, whole. Rows of ``path`` with the text or the group of one of
+        them are left out, and ``[splits] test`` does not count.
     out_of_scope : str
         A label that is none: rows of it have no right answer. They are no part of the splits; the comparison asks how
         well a candidate's confidence tells them from test rows. Empty where there is none.
+    leave_out : tuple of "empty", "conflicting", "rare"
+        Rows that are left out and counted, where they would be refused: without text or label; with a text that several
+        labels are given to (a test split that is given keeps its own); of labels with too few rows to be learnt and
+        measured.
     max_rows : int
         Take this many rows of ``path``, drawn with the recipe's seed, so many of every label that it can stand on every
         side; 0 takes all.
@@ -128,28 +153,57 @@ class DataTable:
     path: Name = ""
     hub: Name = ""
     config: Name = ""
-    hub_splits: Names = ()
     revision: Name = ""
-    text: Needed = "text"
-    label: Needed = "label"
-    group: Name = ""
-    id: Name = ""
-    choices: Name = ""
+    delimiter: Annotated[str, Check(delimiter_fault)] = Dialect.delimiter
+    encoding: Annotated[str, Check(encoding_fault)] = Dialect.encoding
+    header: bool = Dialect.header
+    quotes: bool = Dialect.quotes
+    sheet: Name = Dialect.sheet
+    text: NeededColumn = "text"
+    label: NeededColumn = "label"
+    group: Column = ""
+    id: Column = ""
+    choices: Column = ""
+    split: Column = ""
+    read_splits: Names = ()
+    test_split: Name = ""
     test_path: Name = ""
     out_of_scope: Name = ""
+    leave_out: tuple[LeftOut, ...] = ()
     max_rows: Annotated[int, Range(0, expected="a number of rows, or 0 for all")] = 0
     similar_labels: Similar = "refuse"
     choice_label: LabelAs = "auto"
 
     def __post_init__(self) -> None:
-        for one, other in (("text", "label"), ("text", "choices"), ("label", "choices"), ("label", "group")):
+        pairs = [("text", "label"), ("text", "choices"), ("label", "choices"), ("label", "group")]
+        for one, other in [*pairs, ("split", "text"), ("split", "label")]:
             if getattr(self, one) == getattr(self, other):
                 raise RecipeError(f"{one} and {other} = {getattr(self, one)!r}: expected two columns")
-        if self.test_path and self.hub:
-            raise RecipeError("test_path goes with path; with hub, rows of all its splits are dealt anew")
+        if self.test_path and (self.hub or self.test_split):
+            other = "test_split" if self.test_split else "hub"
+            raise RecipeError(f"test_path and {other}: expected one of them; test_split names a split of path or hub")
+        if self.split and self.hub:
+            raise RecipeError("split goes with path; a dataset's splits are known by name")
+        if self.test_split and self.read_splits and self.test_split not in self.read_splits:
+            raise RecipeError(f"read_splits: {self.test_split!r}, which test_split names, is not among them; add it")
         if bool(self.path) == bool(self.hub):
             given = "both" if self.path else "neither"
             raise RecipeError(f"expected path (a file) or hub (a dataset id), found {given}: give one of them")
+
+    @property
+    def source(self) -> str:
+        """What rows come from, for messages."""
+        return self.path or self.hub
+
+    @property
+    def test_source(self) -> str:
+        """The same of the test split, where one is given; empty where rows are dealt."""
+        return self.test_path or (f"{self.source} ({self.test_split})" if self.test_split else "")
+
+    @property
+    def dialect(self) -> Dialect:
+        """How files are written."""
+        return Dialect(self.delimiter, self.encoding, self.header, self.quotes, self.sheet)
 
 
 @dataclass(frozen=True)
@@ -201,7 +255,10 @@ class BaselineTable:
         ``[baselines.settings.NAME]``: parameters of that estimator other than its defaults.
     """
 
-    names: Names = ("majority", "sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
+    names: Names = (
+        *("majority", "sgd-ngrams", "sgd-chars", "minilm-nearest-name"),
+        *("minilm-logreg", "minilm-svm", "minilm-mlp", "minilm-knn"),
+    )
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -237,7 +294,8 @@ class CompareTable:
     heavy_seeds : int
         The same for candidates that train a transformer.
     curves : tuple of str
-        Candidates whose learning curve is drawn: test accuracy against training rows a label.
+        Candidates whose learning curve is drawn: test accuracy against training rows a label. Where a recipe does not
+        say, those of the default that stand in it; ``noise`` likewise.
     curve_rows : tuple of int
         Training rows a label, each 1 or more; all there are is always one more point.
     noise : tuple of str
@@ -256,9 +314,9 @@ class CompareTable:
 
     seeds: Annotated[int, Range(1, 1000)] = 3
     heavy_seeds: Annotated[int, Range(1, 1000)] = 1
-    curves: Names = ()
-    curve_rows: Annotated[tuple[Annotated[int, Range(1)], ...], Items()] = (1, 2, 4, 8, 16, 32)
-    noise: Names = ()
+    curves: Names = ("sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
+    curve_rows: Annotated[tuple[Annotated[int, Range(1)], ...], Items()] = (1, 2, 4, 8, 16)
+    noise: Names = ("sgd-chars", "minilm-logreg")
     generate_rows: Annotated[int, Range(0)] = 64
     latency_rows: Annotated[int, Range(1)] = 40
     bootstrap: Annotated[int, Range(100, 100_000)] = 2000
@@ -369,9 +427,10 @@ class Recipe:
         """One short hash for each table that a run keeps from its beginning, and for the seed."""
         tables = {name: asdict(getattr(self, name)) for name in FIXED_TABLES}
         # Keys that came later say nothing new where they are as they were before: older runs go on.
-        for name in ("similar_labels", "choice_label"):
+        for name in _LATER_KEYS:
             if getattr(self.data, name) == getattr(DataTable, name):
                 del tables["data"][name]
+        tables["data"]["hub_splits"] = tables["data"].pop("read_splits")  # its first name
         tables["seed"] = {"seed": self.seed}
         return {name: short_hash(table) for name, table in tables.items()}
 

@@ -6,10 +6,8 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
 
 from labelwright.data.choices import over_letters, read_label_as
-from labelwright.data.parquet_rows import class_name
 from labelwright.data.records import listed
 from labelwright.data.spelling import Source, label_key, reconcile, text_key
 from labelwright.data.task import (
@@ -17,14 +15,14 @@ from labelwright.data.task import (
     Splits,
     Task,
     check_examples,
+    conflicting_rows,
     conflicts,
-    examples_from_records,
     family_keys,
-    read_examples,
 )
-from labelwright.errors import DataError, MissingExtraError
+from labelwright.errors import DataError
 from workbench.recipe.checks import check_rewards
 from workbench.recipe.dealing import deal, dealt_remarks, families_of
+from workbench.recipe.files import read_files
 from workbench.recipe.recipe import DataTable, Recipe, SplitTable
 from workbench.recipe.splits import SIDES
 
@@ -66,7 +64,7 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
     Returns
     -------
     Rows
-        Over letters where rows bring their own choices. Those of ``test_path`` have ``side`` "test".
+        Over letters where rows bring their own choices. Those of a test split that is given have ``side`` "test".
 
     Raises
     ------
@@ -74,9 +72,9 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
         Whatever ``read_examples``, ``reconcile`` and ``check_examples`` refuse; labels that only the test file has; a
         dataset id that cannot be read.
     """
-    source = table.path or table.hub
-    files = read_files(table)
+    source, given = table.source, table.test_source
     remarks: list[str] = []
+    files = read_files(table, remarks)
     if table.choices:
         files = {name: _in_scope(rows, table) for name, rows in files.items()}
         label_as = table.choice_label
@@ -85,45 +83,56 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
         files = {name: over_letters(rows, name, label_as) for name, rows in files.items()}
     else:
         files = _reconciled(files, table, labels, remarks)
-    rows = files[source]
-    check_examples(rows, labels, source, least_rows=1 if table.test_path or table.choices else 2)
-    test: list[Example] = []
-    if table.test_path:
-        test = files[table.test_path]
-        check_examples(test, labels, table.test_path, least_rows=0)
-        remarks += _test_remarks(test, table.test_path)
+    rows, test = files[source], files.get(given, [])
+    least_rows = 1 if given or table.choices else 2
+    rows = _without_conflicts(rows, table, remarks)
+    rows, test = _without_rare(rows, test, table, least_rows, remarks)
+    check_examples(rows, labels, source, least_rows=least_rows)
+    if given:
+        if not test:
+            raise DataError(f"{given}: no rows; a test split needs some")
+        check_examples(test, labels, given, least_rows=0)
+        remarks += _test_remarks(test, given)
         test = as_test(test, {row.id for row in rows})
         rows = _apart(rows, test, table, remarks)
     if table.max_rows:
         rows = _drawn(rows, table.max_rows, seed)
     if not table.choices:
+        rows, test = _without_rare(rows, test, table, 1, remarks)
         _refuse_untaught(rows, test, table)
     return Rows([*rows, *test], remarks)
 
 
-def read_files(table: DataTable) -> dict[str, list[Example]]:
-    """The rows of every file, or of the dataset, as they stand in it: by its name, that of ``test_path`` last."""
-    files = {table.path or table.hub: _read(table, table.path)}
-    if table.test_path:
-        files[table.test_path] = _read(table, table.test_path)
-    return files
-
-
 def load_out_of_scope(table: DataTable) -> list[Example]:
-    """Rows of the label that is none, of the test file where there is one; nothing where the recipe names none."""
+    """Rows of the label that is none, of the test split where one is given; nothing where the recipe names none."""
     if not table.out_of_scope:
         return []
-    return [row for row in _read(table, table.test_path or table.path) if _is_out_of_scope(row.label, table)]
+    rows = read_files(table, [])[table.test_source or table.source]
+    return [row for row in rows if _is_out_of_scope(row.label, table)]
 
 
-def _read(table: DataTable, path: str) -> list[Example]:
-    """The rows of a file, or of the dataset where there is no path."""
-    columns: dict[str, str | None] = {
-        role: getattr(table, role) or None for role in ("text", "label", "group", "id", "choices")
-    }
-    if path:
-        return read_examples(path, **columns)  # type: ignore[arg-type]
-    return examples_from_records(_hub_records(table), columns, table.hub)
+def _without_conflicts(rows: list[Example], table: DataTable, remarks: list[str]) -> list[Example]:
+    """The rows whose text has one label, where ``leave_out`` says so."""
+    conflicting = conflicting_rows(rows) if "conflicting" in table.leave_out else []
+    if not conflicting:
+        return rows
+    out = {i for same in conflicting for i in same}
+    n = len(conflicting)
+    remarks.append(f"{len(out)} rows of {table.source} are left out: texts with several labels, {n} of them")
+    return [row for i, row in enumerate(rows) if i not in out]
+
+
+def _without_rare(
+    rows: list[Example], test: list[Example], table: DataTable, least_rows: int, remarks: list[str]
+) -> tuple[list[Example], list[Example]]:
+    """Both without the rows of labels that fewer of the first have, where ``leave_out`` says so."""
+    if "rare" not in table.leave_out:
+        return rows, test
+    counts = Counter(row.label for row in rows)
+    rare = sorted({row.label for row in (*rows, *test) if counts[row.label] < least_rows})
+    if rare:
+        remarks.append(f"rows of labels with too few rows to learn are left out: {listed(map(repr, rare), 8)}")
+    return [row for row in rows if row.label not in rare], [row for row in test if row.label not in rare]
 
 
 def _is_out_of_scope(label: str, table: DataTable) -> bool:
@@ -192,8 +201,8 @@ def _apart(rows: list[Example], test: list[Example], table: DataTable, remarks: 
         same, near, *_ = (by_key.get(key) for key in family_keys(rows[i]))
         if twin := same or near:
             twins[i] = twin
-    told = f"{len(held)} rows of {table.path} are left out: "
-    told += f"{len(twins)} have the text of a row of {table.test_path}, {len(held) - len(twins)} belong to its groups"
+    told = f"{len(held)} rows of {table.source} are left out: "
+    told += f"{len(twins)} have the text of a row of {table.test_source}, {len(held) - len(twins)} belong to its groups"
     if twins:
         # The least alike are what a reader wants to see.
         i, twin = min(twins.items(), key=lambda item: (text_key(rows[item[0]].text) == text_key(item[1].text), item[0]))
@@ -238,11 +247,11 @@ def _refuse_untaught(rows: Sequence[Example], test: Sequence[Example], table: Da
     if untaught:
         told = listed((f"{label!r} ({n} row{'' if n == 1 else 's'})" for label, n in untaught.most_common()), 8)
         raise DataError(
-            f"{table.test_path}: labels that no row of {table.path} teaches (rows that are also in the test are left "
-            f"out): {told}; add rows of them, or remove these; a label that is none goes into [data] out_of_scope"
+            f"{table.test_source}: labels that no row of {table.source} teaches (rows that are also in the test are "
+            f"left out): {told}; add rows of them, or remove these; a label that is none goes into [data] out_of_scope"
         )
     if len(taught) < 2:
-        raise DataError(f"{table.path}: rows of one label are left, {next(iter(taught), 'none')!r}; two are needed")
+        raise DataError(f"{table.source}: rows of one label are left, {next(iter(taught), 'none')!r}; two are needed")
 
 
 def max_choices(rows: Sequence[Example]) -> int:
@@ -281,44 +290,3 @@ def split_remarks(splits: Splits, shares: SplitTable) -> list[str]:
 def _shares(shares: SplitTable, given_test: bool) -> dict[str, float]:
     """Of the sides other than train; a test side that is given takes none."""
     return {"dev": shares.dev, "calib": shares.calib} | ({} if given_test else {"test": shares.test})
-
-
-def _hub_records(table: DataTable) -> list[dict[str, Any]]:
-    """All rows of a Hugging Face dataset, class numbers turned into names."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise MissingExtraError('reading a dataset id needs datasets: pip install "labelwright[tune]"') from error
-    try:
-        loaded = datasets.load_dataset(table.hub, table.config or None, revision=table.revision or None)
-    except Exception as error:  # what a hub can answer has no common base class
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"dataset {table.hub!r} cannot be read: {reason}; check the id, or download it and set path"
-        ) from error
-    wanted = table.hub_splits or tuple(loaded)
-    used = [column for column in (table.text, table.label, table.group, table.id, table.choices) if column]
-    records: list[dict[str, Any]] = []
-    for split in wanted:
-        if split not in loaded:
-            raise DataError(f"dataset {table.hub!r} has no split {split!r}; it has {', '.join(map(str, loaded))}")
-        part = loaded[split]
-        features = dict(part.features)
-        # Other columns may hold what Python has no type for, such as dates after the year 9999.
-        if hasattr(part, "select_columns") and set(used) <= set(features):
-            part = part.select_columns(used)
-        classes = {column: feature for column, feature in features.items() if hasattr(feature, "int2str")}
-        for record in part:
-            named = {column: _class_name(record[column], classes[column]) for column in classes if column in record}
-            records.append({**record, **named})
-    return records
-
-
-def _class_name(value: Any, feature: Any) -> Any:
-    """What ``datasets`` calls a class number; a number that is none is for whoever reads the column to refuse."""
-    try:
-        if isinstance(value, int) and value >= 0:
-            return feature.int2str(value)
-    except ValueError:
-        pass
-    return class_name(value, ())

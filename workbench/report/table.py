@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import METRICS
@@ -30,6 +30,8 @@ class Cell(NamedTuple):
     about: str = ""
 
 
+# A candidate, a label or whatever else has a row, to its cell in a column.
+Make = Callable[[Any], Cell | str]
 CANDIDATE = Column("candidate", "candidate")
 NOTHING = Cell(DASH)
 # In place of all cells behind a candidate's name; ``about`` says why.
@@ -71,6 +73,15 @@ class Table:
     plots: Sequence[str] = ()
     is_folded: bool = False
 
+    @classmethod
+    def of_each(
+        cls, section: str, title: str, things: Iterable[Any], made: Mapping[Column, Make], **rest: Any
+    ) -> Table:
+        """A table with a row for each thing, every column beside what makes its cells; the rest is as above."""
+        made_cells = ([make(thing) for make in made.values()] for thing in things)
+        rows = [[one if isinstance(one, Cell) else Cell(one) for one in row] for row in made_cells]
+        return cls(section, title, [*made], rows, **rest)
+
     @property
     def full_title(self) -> str:
         """The heading, with what the table is of."""
@@ -87,9 +98,15 @@ def metric(name: str, interval: Interval | None, signed: bool = False) -> Cell:
     return NOTHING if interval is None else Cell(*parts(interval, METRICS[name].is_share, signed))
 
 
-def metrics(names: Sequence[str], found: Mapping[str, Interval]) -> list[Cell]:
-    """Several metrics of those that were found."""
-    return [metric(name, found.get(name)) for name in names]
+def metrics(
+    names: Sequence[str], found: Callable[[Any], Mapping[str, Interval]], before: str = ""
+) -> dict[Column, Make]:
+    """Columns of several metrics, as far as a thing has them; ``before`` stands in front of their titles."""
+
+    def column(name: str) -> tuple[Column, Make]:
+        return Column(before + METRICS[name].title), lambda thing: metric(name, found(thing).get(name))
+
+    return dict(map(column, names))
 
 
 def cells(*values: str) -> list[Cell]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+from contextlib import suppress
 
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
@@ -39,4 +41,15 @@ class Engines:
         """Let the open engine go."""
         if self._engine is not None:
             self._engine = self._key = None
-            gc.collect()
+            let_go()
+
+
+def let_go() -> None:
+    """Give back the memory of models that nothing holds any more but their own cycles, as trainers and modules have.
+
+    Python would see to it at some later time; the next model may need the room now.
+    """
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        # What is free goes back to the system: glibc would keep it for later.
+        ctypes.CDLL(None).malloc_trim(0)

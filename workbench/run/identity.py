@@ -155,8 +155,9 @@ def _with_parents(dotted: str) -> list[str]:
 
 def _path_of(module: str) -> Path | None:
     """The file of a module of the house, where there is one."""
-    below = ROOT.joinpath(*module.split("."))
-    return next((path for path in (below.with_suffix(".py"), below / "__init__.py") if path.is_file()), None)
+    # Asked tens of thousands of times in a comparison, of which Path would make seconds.
+    below = os.path.join(ROOT, *module.split("."))
+    return next((Path(path) for path in (f"{below}.py", f"{below}/__init__.py") if os.path.isfile(path)), None)
 
 
 def _versions(libraries: Iterable[str]) -> list[str]:

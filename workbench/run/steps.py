@@ -11,7 +11,6 @@ stage goes on), ``curves.jsonl``, ``bundle``, and ``done.json``, which comes las
 
 from __future__ import annotations
 
-import gc
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -27,15 +26,15 @@ from labelwright.bundle.store import load, save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits, Task
 from labelwright.decide import probabilities
-from labelwright.engines.protocol import Engine
 from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.files import folder_digest, read_json, short_hash, write_json
-from labelwright.models.weights import Base, Weights
+from labelwright.models.weights import Base
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import evaluate
 from optimizers.stage import Stage, StageContext, Tracker
 from workbench.recipe.splits import split_digest
+from workbench.run.engines import Engines, let_go
 from workbench.run.folder import Clock, locked
 from workbench.run.identity import code_version, content_of, settings_content
 from workbench.run.usage import Load, forget_peak_memory, most, peak_memory_bytes
@@ -168,7 +167,7 @@ class Steps:
         Where they are kept, one folder each.
     model : str
         The base model's name, as ``labelwright.models`` knows it.
-    engines : callable
+    engines : Engines
         Weights to an open engine.
 
     Attributes
@@ -177,9 +176,7 @@ class Steps:
         The largest resident size of this process so far. Each step begins to count anew.
     """
 
-    def __init__(
-        self, root: Path, task: Task, model: str, settings: EngineSettings, engines: Callable[[Weights], Engine]
-    ) -> None:
+    def __init__(self, root: Path, task: Task, model: str, settings: EngineSettings, engines: Engines) -> None:
         self.root = root
         self._task = task
         self._model = model
@@ -276,10 +273,9 @@ class Steps:
                 tracker.params(settings)
                 work = step.folder / "work"
                 work.mkdir(exist_ok=True)
-                context = StageContext(work, tracker, self._engines, asked.seed)
+                context = StageContext(work, tracker, self._engines, asked.seed, self._engines.close)
                 bundle = step.stage.run(before, asked.splits.for_tuning(), context)
-                # Trainers hold themselves in cycles; without this their weights would stay until a later collection.
-                gc.collect()
+                let_go()
                 # A stage that looked at dev itself has said so in the report; the others are scored here, all alike.
                 if not bundle.report or (not _same_classifier(bundle, before) and bundle.report == before.report):
                     bundle = replace(bundle, report=self._dev_report(bundle, asked.splits))

@@ -173,9 +173,14 @@ class Tracking:
         interval = percent(ship.test["accuracy"])
         self.write(entries.tags(PARENT, {"what it is": f"the whole run; ships {ship.name}", "test interval": interval}))
         best = self._state.get("candidates", {}).get(report.verdict.best, "")
-        self.write(entries.note(PARENT, note) | {"best": best})
-        self.write(entries.overview(verdict, best))
+        self._state["said"] = [entries.note(PARENT, note) | {"best": best}, entries.overview(verdict, best)]
         self._folder.save()
+        self._say_again()
+
+    def _say_again(self) -> None:
+        """The notes on the whole, with links to what is there by now."""
+        for entry in self._state.get("said", ()):
+            self.write(entry)
 
     def candidate(self, candidate: Candidate, entry: board.Entry, note: str, step: Step | None) -> None:
         """What a candidate is, what it costs and how it does on test: with its last step's run, or on one of its own.
@@ -257,6 +262,7 @@ class Tracking:
             ``models:/name/version``; None where the store did not take it.
         """
         uri = self.write(entries.model(bundle, example_texts, measured, self._test, rows))
+        self._say_again()
         return None if uri is None else str(uri)
 
     @property

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import causal_mask_function, sdpa_mask
@@ -202,7 +203,19 @@ def attend_packed(
     return F.pad(torch.cat([*lead, rows]) if lead else rows, (0, 0, 0, 0, 0, layout.n_filler))
 
 
-def _attend(
+def _attend(query: Tensor, *others: Any) -> Tensor:
+    """``_softmax_attention``, whose weights are not kept for the backward pass.
+
+    A weight for each pair of tokens is half of what training holds, and a twentieth of what it computes: made again.
+    """
+    if query.requires_grad:
+        return cast(
+            "Tensor", checkpoint(_softmax_attention, query, *others, use_reentrant=False, preserve_rng_state=False)
+        )
+    return _softmax_attention(query, *others)
+
+
+def _softmax_attention(
     query: Tensor,
     own: tuple[Tensor, Tensor],
     mask: Tensor,

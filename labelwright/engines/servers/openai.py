@@ -59,13 +59,9 @@ class OpenAIEngine:
         Raises
         ------
         ModelError
-            No url, nobody there, the key refused, another model; tuned weights, which have to be served under a name.
+            Nobody there, the key refused, another model; tuned weights, which have to be served under a name.
         """
         settings = settings or EngineSettings(backend="openai")
-        if not settings.url:
-            raise ModelError('backend "openai" needs the server\'s url, such as "http://127.0.0.1:11434/v1"')
-        if settings.long_rows != "refuse":
-            raise ModelError('backend "openai" cannot count tokens: long_rows must be "refuse", the server decides')
         if weights.folder:
             raise ModelError(
                 f'backend "openai" asks for a model by name, not for {weights.folder}: serve the tuned weights '

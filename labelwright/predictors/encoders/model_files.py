@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from labelwright.errors import ModelError
+from labelwright.models.folders import model_folder
 
 _WANTED = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
 # Exports to other formats lie in sub-folders.
@@ -28,8 +29,6 @@ def find_model(name: str) -> Path:
     ModelError
         A name of another form; files that are neither in the cache nor to be had; a folder without safetensors.
     """
-    from labelwright.models.loading import model_folder  # imports torch
-
     place = model_folder(name)
     folder = Path(place) if Path(place).is_dir() else hub_folder(place)
     if not any(folder.glob("*.safetensors")):

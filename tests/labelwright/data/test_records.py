@@ -161,7 +161,7 @@ def test_the_delimiter_is_the_one_that_fits_the_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_utf16_without_a_mark_is_named(tmp_path: Path, encoding: str) -> None:
     for name, text in (("r.csv", "text,label\nhello,x\n"), ("r.jsonl", '{"text": "hello"}\n')):
-        assert "this looks like UTF-16 (" in said(write(tmp_path / name, text, encoding))
+        assert "this looks like UTF-16-" in said(write(tmp_path / name, text, encoding))
 
 
 def test_broken_utf16_is_named(tmp_path: Path) -> None:

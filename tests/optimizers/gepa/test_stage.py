@@ -23,7 +23,7 @@ from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import answers
 from optimizers.gepa import reflection
 from optimizers.gepa.sampling import EXPECTED_REWARD
-from optimizers.gepa.search import metric_of, one_line
+from optimizers.gepa.search import metric_of, without_secrets
 from optimizers.gepa.stage import GepaStage, hold_back
 from optimizers.stage import StageContext
 from rewards.label_match import LabelMatch
@@ -367,7 +367,7 @@ def test_reflection_asks_the_language_model(monkeypatch):
 
 def test_secrets_are_taken_out_of_messages(monkeypatch):
     monkeypatch.setenv("SOME_API_KEY", "sk-12345678")
-    assert one_line(ValueError("bad key\nsk-12345678 given")) == "ValueError: bad key *** given"
+    assert without_secrets(ValueError("bad key\nsk-12345678 given")) == "ValueError: bad key *** given"
 
 
 def test_nothing_is_printed(tmp_path, capfd):

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -137,6 +140,49 @@ def test_shipped_recipes_describe_one_task(monkeypatch: pytest.MonkeyPatch) -> N
     small, large = (read_recipe(ROOT / "runs" / f"{name}.toml") for name in ("homeowner", "homeowner-qwen3"))
     assert (small.task, small.data, small.splits, small.seed) == (large.task, large.data, large.splits, large.seed)
     assert large.model.name == "Qwen/Qwen3-0.6B"
+
+
+# Of the tables that a run keeps from its beginning: data, splits, task, model, seed; as they were on 25 November 2026.
+FINGERPRINTS = {
+    "banking77": "3fa01f0f42a26bd7 97bfc1cd134986ee 639c773bbee8e2ea a691c562b107957d de7d7744ccd7722e",
+    "homeowner-qwen3": "7b0ec8d0a0aece05 43ec6c525550b1f6 22266358faad49dc de7686493cef6c0f de7d7744ccd7722e",
+    "homeowner": "7b0ec8d0a0aece05 43ec6c525550b1f6 22266358faad49dc a691c562b107957d de7d7744ccd7722e",
+    "openbookqa": "5845c4045f3ec3f7 9ec86982b0149f1a 05d56c76d2abdc46 a691c562b107957d de7d7744ccd7722e",
+    "sofmattress": "eae457f7a45175f3 9ec86982b0149f1a c9571a7f38d3b5e7 a691c562b107957d de7d7744ccd7722e",
+}
+
+
+@pytest.mark.parametrize("name", FINGERPRINTS)
+def test_runs_that_were_begun_with_shipped_recipes_go_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    found = read_recipe(ROOT / "runs" / f"{name}.toml").fingerprints()
+    assert " ".join(found[table] for table in (*recipes.FIXED_TABLES, "seed")) == FINGERPRINTS[name]
+
+
+def test_the_page_of_settings_has_every_key_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    shown = tomllib.loads(block)
+    assert (shown.pop("name"), shown.pop("seed"), tuple(shown.pop("stages"))) == ("", 0, recipes.DEFAULT_STAGES)
+    assert shown["data"].pop("path")
+    assert shown["task"].pop("instructions")
+    for table, values in shown.items():
+        cls = recipes.TABLES.get(table) or recipes.stage_class(table)
+        defaults = {one.name: one.default for one in fields(cls)}
+        for key, value in values.items():
+            assert (tuple(value) if isinstance(value, list) else value) == defaults[key], f"[{table}] {key}"
+    commented = set(re.findall(r"^# (\w+) =", block, re.MULTILINE)) | {"path", "instructions", "settings"}
+    for table, cls in recipes.TABLES.items():
+        assert {one.name for one in fields(cls)} - set(shown[table]) <= commented
+
+
+def test_defaults_that_do_not_fit_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    few = read_recipe(written(tmp_path, MINIMAL + '[baselines]\nnames = ["sgd-chars"]\n')).compare
+    assert (few.curves, few.noise) == ((), ("sgd-chars",))
+    all_of_them = read_recipe(written(tmp_path, MINIMAL)).compare
+    assert (all_of_them.curves, all_of_them.noise) == (recipes.CompareTable.curves, recipes.CompareTable.noise)
 
 
 def test_reading_a_recipe_imports_nothing_heavy() -> None:

@@ -141,12 +141,12 @@ def test_a_dataset_id_is_read_through_datasets(monkeypatch: pytest.MonkeyPatch) 
     }
     asked = []
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: asked.append((a, k)) or loaded)
-    table = DataTable(hub="owner/name", config="plain", hub_splits=("test",), revision="abc")
+    table = DataTable(hub="owner/name", config="plain", read_splits=("test",), revision="abc")
     rows = load_rows(table)
     assert [(row.text, row.label) for row in rows] == [(f"test {i}", names[i % 2]) for i in range(4)]
     assert asked == [(("owner/name", "plain"), {"revision": "abc"})]
     with pytest.raises(DataError, match="has no split 'dev'; it has train, test"):
-        load_rows(DataTable(hub="owner/name", hub_splits=("dev",)))
+        load_rows(DataTable(hub="owner/name", read_splits=("dev",)))
 
 
 def test_an_unreachable_dataset_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -381,7 +381,7 @@ def test_class_numbers_of_a_dataset_that_are_none_are_named(monkeypatch: pytest.
     part = datasets.Dataset(table.cast(features.arrow_schema))
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: {"train": part.cast(features)})
     with pytest.raises(
-        DataError, match="owner/name, rows 3 and 6: the label is -1, which stands for a row without one"
+        DataError, match=r"owner/name \(train\), rows 3 and 6: the label is -1, which stands for a row without one"
     ):
         load_rows(DataTable(hub="owner/name"))
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: {"train": part.cast(features).select([0, 1, 3, 4])})

@@ -40,6 +40,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         patch.chdir(folder)
         workbench_fakes.install(patch.setattr)
         workbench_fakes.without_tracking(patch.setattr)
+        workbench_fakes.without_plots(patch.setattr)
         assert main(["demo", "toy.toml"]) == 0
     return results(the_runs(folder)[0])
 

@@ -200,7 +200,6 @@ def test_what_was_killed_is_tried_again(run: RunFolder, monkeypatch: pytest.Monk
             raise CandidateFailedError("its process was ended by signal 9 (out of memory?)", lasting=False)
         real(self, jobs, *rest)
 
-    workbench_fakes.without_plots(monkeypatch.setattr)
     monkeypatch.setattr("workbench.compare.processes.pool.Processes.run", killed)
     assert main(["compare", "toy.toml"]) == 0
     report = json.loads((run.path / "report.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -204,9 +205,11 @@ def test_a_loaded_model_gives_the_same_labels(client: Any, tmp_path: Path) -> No
     assert loaded.metadata.signature.inputs.input_names() == ["text"]
 
 
-def test_a_continued_run_writes_to_the_same_runs(tmp_path: Path, command: Callable[..., Any]) -> None:
+def test_a_continued_run_writes_to_the_same_runs(made_store: Path, tmp_path: Path, command: Callable[..., Any]) -> None:
     import mlflow
 
+    (tmp_path / "runs").mkdir()
+    shutil.copy(made_store, tmp_path / "runs" / "mlflow.db")
     assert command("optimize", "toy.toml", kill="gepa:3", tracking=True).returncode == 9
     again = command("optimize", "toy.toml", tracking=True)
     assert again.returncode == 0, again.stderr

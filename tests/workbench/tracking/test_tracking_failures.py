@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from store_maker import begin_to_make
 from workbench_fakes import FakeGepa
 
 from labelwright.statistics.intervals import Interval
@@ -32,29 +32,18 @@ from workbench.run.folder import RunFolder
 from workbench.run.steps import Step
 from workbench.tracking import delivery, entries
 from workbench.tracking.entries import PARENT
-from workbench.tracking.recorder import Tracking, quiet
+from workbench.tracking.recorder import Tracking
 from workbench.tracking.store import TrackingError, prepare_store, shown_uri
 
 # How often a start is killed; LABELWRIGHT_KILLS=10 asks for more.
 N_KILLS = int(os.environ.get("LABELWRIGHT_KILLS", "1"))
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole store, to copy; its folder holds the seconds that making it took."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    quiet()
-    begun = time.monotonic()
-    prepare_store(f"sqlite:///{path}")
-    (path.parent / "seconds").write_text(str(time.monotonic() - begun))
-    return path
-
-
 @pytest.fixture
-def store(made: Path, workspace: Path) -> Path:
+def store(made_store: Path, workspace: Path) -> Path:
     """A whole store where the recipe has its own."""
     (workspace / "runs").mkdir()
-    shutil.copy(made, workspace / "runs" / "mlflow.db")
+    shutil.copy(made_store, workspace / "runs" / "mlflow.db")
     return workspace / "runs" / "mlflow.db"
 
 
@@ -343,7 +332,8 @@ def test_everything_that_is_recorded_is_caught_up(
     )
     assert client.load_prompt("toy-prompt", 1).template == "Name it."
     assert [one.dataset.name for one in parent.inputs.dataset_inputs] == ["toy.dev"]
-    assert {one.path for one in client.list_artifacts(parent.info.run_id)} == {"leaderboard.json"}
+    whole = {one.path for one in client.list_artifacts(parent.info.run_id)}
+    assert whole == {"leaderboard.json", "recipe.toml", "splits.json"}
     assert parent.data.tags["mlflow.note.content"].startswith("the note\n\n[all runs, best first](#/experiments/")
     experiment = client.get_experiment(parent.info.experiment_id)
     assert experiment.tags["mlflow.note.content"].startswith("the verdict\n\n[all runs")
@@ -354,17 +344,21 @@ def test_everything_that_is_recorded_is_caught_up(
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
 
 
-def test_a_start_that_is_killed_leaves_a_place_where_the_next_start_makes_the_store(made: Path, tmp_path: Path) -> None:
-    fork = multiprocessing.get_context("fork")
-    takes = float((made.parent / "seconds").read_text())
+def test_a_start_that_is_killed_leaves_a_place_where_the_next_start_makes_the_store(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    whole = begin_to_make(tmp_path_factory.mktemp("whole") / "mlflow.db")
+    begun = time.monotonic()
+    whole.join()
+    takes = time.monotonic() - begun
     path, unharmed = tmp_path / "mlflow.db", 0
     path.touch()  # an empty file is no store yet
     for number in range(N_KILLS):
         for kind in (signal.SIGINT, signal.SIGKILL):
-            child = fork.Process(target=_make_quietly, args=(path,))
-            child.start()
+            child = begin_to_make(path)
             time.sleep(takes * (number + 0.5) / N_KILLS)
-            os.kill(child.pid or 0, kind)
+            with contextlib.suppress(ProcessLookupError):  # on a busy machine it may have come to its end
+                os.kill(child.pid or 0, kind)
             child.join()
             # Whole, or as it was before: never half made.
             unharmed += not path.stat().st_size or recorded(path) == {}
@@ -378,19 +372,8 @@ def test_a_start_that_is_killed_leaves_a_place_where_the_next_start_makes_the_st
     assert sorted(one.name for one in tmp_path.iterdir()) == [".mlflow.db.lock", "mlflow.db"]
 
 
-def _make_quietly(path: Path) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with Path(os.devnull).open("w") as nothing, contextlib.redirect_stderr(nothing), contextlib.suppress(BaseException):
-        prepare_store(f"sqlite:///{path}")
-        os._exit(0)
-    os._exit(1)
-
-
-def test_two_first_starts_at_once_make_one_store(made: Path, tmp_path: Path) -> None:
-    fork = multiprocessing.get_context("fork")
-    children = [fork.Process(target=_make_quietly, args=(tmp_path / "mlflow.db",)) for _ in range(2)]
-    for child in children:
-        child.start()
+def test_two_first_starts_at_once_make_one_store(tmp_path: Path) -> None:
+    children = [begin_to_make(tmp_path / "mlflow.db") for _ in range(2)]
     for child in children:
         child.join()
     assert [child.exitcode for child in children] == [0, 0]
@@ -424,10 +407,10 @@ def _not_one(path: Path, made: Path) -> None:
     [(_half_made, "half made"), (_begun, "half made"), (_newer, "newer MLflow"), (_not_one, "no SQLite store")],
 )
 def test_a_broken_store_is_named_with_the_remedy_and_left_alone(
-    breaking: Callable[[Path, Path], None], expected: str, made: Path, tmp_path: Path
+    breaking: Callable[[Path, Path], None], expected: str, made_store: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "mlflow.db"
-    breaking(path, made)
+    breaking(path, made_store)
     before = path.read_bytes()
     with pytest.raises(TrackingError, match=expected) as error:
         prepare_store(f"sqlite:///{path}")
@@ -471,3 +454,33 @@ def test_a_step_that_is_kept_is_recorded_once_with_what_came_out(
     (child,) = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
     assert (child.info.run_name, child.info.status, child.data.tags["kept"]) == ("sft+gepa", "FINISHED", "true")
     assert child.data.metrics == {"dev.accuracy": 0.75, "seconds": 3.0, "peak_memory_bytes": 5.0}
+
+
+def test_the_state_and_the_journal_of_an_earlier_version_still_open(
+    store: Path, opened: Callable[[], Tracking], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As they were before notes, views and models: a run with its children, and records that were not taken."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{store}", f"sqlite:///{store}")
+    experiment = client.create_experiment("toy")
+    run_id = client.create_run(experiment, run_name="toy-earlier", tags={"recipe": "toy.toml"}).info.run_id
+    tracking = opened()
+    known = {"uri": f"sqlite:///{store}", "experiment_id": experiment, "run_id": run_id, "runs": {}}
+    tracking._folder.state["mlflow"] = {**known, "datasets": ["dev"], "kept": [], "comparisons": 1}
+    tracking._folder.save()
+    prompt = {"role": "after", "stage": "gepa", "digest": "0123"}
+    for entry in (
+        {"op": "run", "run": "gepa-1", "name": "gepa", "tags": {"stage": "gepa"}},
+        {"op": "prompt", "run": "gepa-1", "text": "Name it.", "tags": prompt, "message": "gepa, after"},
+        {"op": "model", "path": str(tracking._folder.path / "gone"), "texts": ["a"]},
+        {"op": "of a later version", "run": "gepa-1"},
+    ):
+        tracking.delivery.journal.add(entry)
+    with (again := opened()).opened():
+        again.begin({"split_digest": "d"})
+    assert again._folder.state["mlflow"]["run_id"] == run_id
+    assert client.load_prompt("toy-prompt", 1).template == "Name it."
+    assert "has compared nothing yet" in client.get_experiment(experiment).tags["mlflow.note.content"]
+    assert "3 records" in (said := lines(capsys)[0])
+    assert "1 that it refuses" in said

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from workbench.compare.board import Answered
 from workbench.report.report import Report
-from workbench.report.table import Column, Table, cells
+from workbench.report.table import Column, Make, Table
 
 _N_PAIRS = 10
-_COLUMNS = [Column("label", "words"), *map(Column, ("rows", "answered", "precision %", "recall %", "F1 %"))]
+_MADE: dict[Column, Make] = {
+    Column("label", "words"): lambda one: one.label,
+    Column("rows"): lambda one: str(one.n_rows),
+    Column("answered"): lambda one: str(one.n_predicted),
+    Column("precision %"): lambda one: f"{100 * one.precision:.0f}",
+    Column("recall %"): lambda one: f"{100 * one.recall:.0f}",
+    Column("F1 %"): lambda one: f"{100 * one.f1:.0f}",
+}
 
 
 def by_label(report: Report) -> list[Table]:
     """Scores of every label, the hardest on top, and the labels that are taken for each other."""
     plots = {report.verdict.ship: "confusion-shipped", report.verdict.best: "confusion"}
     return [
-        Table(
+        Table.of_each(
             "labels",
             "Labels",
-            _COLUMNS,
-            [
-                cells(
-                    label.label,
-                    str(label.n_rows),
-                    str(label.n_predicted),
-                    *(f"{100 * score:.0f}" for score in (label.precision, label.recall, label.f1)),
-                )
-                for label in sorted(one.labels, key=lambda label: label.f1)
-                if label.n_rows or label.n_predicted
-            ],
+            sorted((label for label in one.labels if label.n_rows or label.n_predicted), key=lambda label: label.f1),
+            _MADE,
             of=name,
             about=_confused(one),
             plots=[plots[name]] if name in plots else [],

@@ -4,48 +4,45 @@ from __future__ import annotations
 
 from workbench.compare.board import QUALITY
 from workbench.report.report import Report
-from workbench.report.table import CANDIDATE, METRICS, Cell, Column, Table, cells, metrics
+from workbench.report.table import CANDIDATE, Column, Make, Table, metrics
 from workbench.wording import DASH, number
 
 _TITLE = "Confidence"
+_BEFORE: dict[Column, Make] = {
+    CANDIDATE: lambda one: one.name,
+    **metrics(QUALITY, lambda one: one.raw, "raw "),
+    Column("calibration", "words"): lambda one: str(one.calibration.get("variant", DASH)),
+    Column("temperature"): lambda one: number(one.calibration.get("temperature"), "{:.3g}"),
+    Column("log loss on calib, before"): lambda one: number(one.calibration.get("log_loss_before"), "{:.3f}"),
+    Column("after"): lambda one: number(one.calibration.get("log_loss_after"), "{:.3f}"),
+}
+_OUTSIDE: dict[Column, Make] = {
+    CANDIDATE: lambda one: one.name,
+    Column("AUROC"): lambda one: f"{one.outside['auroc']:.3f}",
+    Column("answered all the same %"): lambda one: f"{100 * one.outside['accepted']:.1f}",
+    Column("rows"): lambda one: f"{one.outside['n_rows']:.0f}",
+}
 
 
 def confidence(report: Report) -> list[Table]:
     """Every metric before calibration with what calibration did; and rows out of scope."""
-    columns = [CANDIDATE, *(Column(f"raw {METRICS[name].title}") for name in QUALITY), Column("calibration", "words")]
-    columns += [Column(name) for name in ("temperature", "log loss on calib, before", "after")]
-    rows = [
-        [
-            Cell(entry.name),
-            *metrics(QUALITY, entry.raw),
-            Cell(str(entry.calibration.get("variant", DASH))),
-            Cell(number(entry.calibration.get("temperature"), "{:.3g}")),
-            *(Cell(number(entry.calibration.get(f"log_loss_{when}"), "{:.3f}")) for when in ("before", "after")),
-        ]
-        for entry in report.scored
-        if entry.raw
-    ]
-    outside = [
-        cells(entry.name, f"{one['auroc']:.3f}", f"{100 * one['accepted']:.1f}", f"{one['n_rows']:.0f}")
-        for entry in report.scored
-        if (one := entry.outside)
-    ]
+    raw = [entry for entry in report.scored if entry.raw]
     return [
-        Table(
+        Table.of_each(
             "confidence",
             _TITLE,
-            columns,
-            rows,
+            raw,
+            _BEFORE,
             of="before calibration",
-            remarks=["Fitted on the calib rows; log loss on them, cross-validated."] if rows else [],
+            remarks=["Fitted on the calib rows; log loss on them, cross-validated."] if raw else [],
             plots=["reliability", "risk-coverage"],
             is_folded=True,
         ),
-        Table(
+        Table.of_each(
             "confidence",
             _TITLE,
-            [CANDIDATE, Column("AUROC"), Column("answered all the same %"), Column("rows")],
-            outside,
+            [entry for entry in report.scored if entry.outside],
+            _OUTSIDE,
             of="rows out of scope",
             about="Rows that have no right label. AUROC: how often such a row gets less confidence than a test row, "
             "0.5 is a guess. Answered all the same: share of them above the confidence at which 95 % of the test "

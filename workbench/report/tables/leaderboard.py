@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from workbench.compare.board import QUALITY, Entry
 from workbench.report.report import Report
-from workbench.report.table import CANDIDATE, LEFT_OUT, METRICS, NOTHING, Cell, Column, Table, cells, metric, metrics
+from workbench.report.table import CANDIDATE, LEFT_OUT, METRICS, Cell, Column, Table, cells, metric, metrics
 from workbench.wording import megabytes, milliseconds, p_value
 
 # Before calibration only what it changes, and accuracy, which it may change.
@@ -20,21 +22,27 @@ encoder. {lower}: lower is better."""
 
 def leaderboard(report: Report) -> list[Table]:
     """Quality after and before calibration, what a row costs, and how each stands to the best."""
-    columns = [CANDIDATE, *(Column(METRICS[name].title) for name in QUALITY)]
-    columns += [Column(f"raw {METRICS[name].title}") for name in _RAW]
-    columns += [Column(name) for name in ("valid labels %", "ms/row", "size", "against the best")]
+    made = {
+        CANDIDATE: lambda one: Cell(one.name, one.about),
+        **metrics(QUALITY, lambda one: one.test),
+        **metrics(_RAW, lambda one: one.raw, "raw "),
+        Column("valid labels %"): lambda one: metric("accuracy", one.generation.valid if one.generation else None),
+        Column("ms/row"): lambda one: milliseconds(one.cost.get("ms_p50")),
+        Column("size"): lambda one: megabytes(one.cost.get("size_bytes")),
+        Column("against the best"): _standing,
+    }
     lower = ", ".join(METRICS[name].title.removesuffix(" %") for name in QUALITY if not METRICS[name].higher_is_better)
-    return [
-        Table(
-            "leaderboard",
-            "Leaderboard",
-            columns,
-            [_row(entry) for entry in report.candidates],
-            about="Measured on the test split, which took no part in training or choosing.",
-            remarks=[" ".join(_LEGEND.format(margin=100 * report.verdict.margin, lower=lower).split())],
-            plots=["accuracy"],
-        )
-    ]
+    table = Table.of_each(
+        "leaderboard",
+        "Leaderboard",
+        report.candidates,
+        made,
+        about="Measured on the test split, which took no part in training or choosing.",
+        remarks=[" ".join(_LEGEND.format(margin=100 * report.verdict.margin, lower=lower).split())],
+        plots=["accuracy"],
+    )
+    both = zip(table.rows, report.candidates, strict=True)
+    return [replace(table, rows=[[row[0], Cell(LEFT_OUT, one.failed)] if one.failed else row for row, one in both])]
 
 
 def left_out(report: Report) -> list[Table]:
@@ -44,17 +52,6 @@ def left_out(report: Report) -> list[Table]:
     return [Table("failed", "Left out", columns, rows, nothing="Nothing: every candidate ran.")]
 
 
-def _row(entry: Entry) -> list[Cell]:
-    name = Cell(entry.name, entry.about)
-    if entry.failed:
-        return [name, Cell(LEFT_OUT, entry.failed)]
+def _standing(entry: Entry) -> Cell:
     tested = f"p {p_value(entry.against_best['accuracy'].p_holm)}" if entry.against_best else ""
-    return [
-        name,
-        *metrics(QUALITY, entry.test),
-        *metrics(_RAW, entry.raw),
-        metric("accuracy", entry.generation.valid) if entry.generation else NOTHING,
-        Cell(milliseconds(entry.cost.get("ms_p50"))),
-        Cell(megabytes(entry.cost.get("size_bytes"))),
-        Cell(entry.standing or "", tested),
-    ]
+    return Cell(entry.standing or "", tested)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from workbench.report.report import Report
-from workbench.report.table import Cell, Column, Table, cells
+from workbench.report.table import Cell, Column, Make, Table
 from workbench.wording import plural
 
-_LABEL, _CONFIDENCE, _TEXT, _ID = (
-    Column("label", "words"), Column("confidence %"), Column("text", "text"), Column("row", "code")
-)  # fmt: skip
+_LABEL: dict[Column, Make] = {Column("label", "words"): lambda one: one.label}
+_ROW: dict[Column, Make] = {
+    Column("confidence %"): lambda one: f"{100 * one.confidence:.1f}",
+    Column("text", "text"): lambda one: one.text,
+    Column("row", "code"): lambda one: Cell(one.id, getattr(one, "side", "")),
+}
 
 
 def mistakes(report: Report) -> list[Table]:
@@ -18,11 +21,11 @@ def mistakes(report: Report) -> list[Table]:
         shown, n_wrong = len(one.mistakes), one.n_wrong
         said = f"the {shown} surest of {n_wrong} wrong answers" if shown < n_wrong else plural(shown, "wrong answer")
         found.append(
-            Table(
+            Table.of_each(
                 "mistakes",
                 "Most confident mistakes",
-                [_LABEL, Column("answer", "words"), _CONFIDENCE, _TEXT, _ID],
-                [cells(row.label, row.answer, f"{100 * row.confidence:.1f}", row.text, row.id) for row in one.mistakes],
+                one.mistakes,
+                _LABEL | {Column("answer", "words"): lambda one: one.answer} | _ROW,
                 of=f"{name}, {said}" if n_wrong else name,
                 about=""
                 if found
@@ -36,20 +39,14 @@ def mistakes(report: Report) -> list[Table]:
 
 def suspects(report: Report) -> list[Table]:
     """Rows whose label the candidates doubt."""
-    rows = [
-        [
-            *cells(one.label, one.suggested, f"{100 * one.confidence:.1f}", one.text),
-            Cell(one.id, one.side),
-            Cell(", ".join(one.candidates)),
-        ]
-        for one in report.suspects
-    ]
+    suggested: dict[Column, Make] = {Column("suggested", "words"): lambda one: one.suggested}
+    doubted: dict[Column, Make] = {Column("doubted by", "words"): lambda one: ", ".join(one.candidates)}
     return [
-        Table(
+        Table.of_each(
             "suspects",
             "Labels that may be wrong",
-            [_LABEL, Column("suggested", "words"), _CONFIDENCE, _TEXT, _ID, Column("doubted by", "words")],
-            rows,
+            report.suspects,
+            _LABEL | suggested | _ROW | doubted,
             about="Rows to which these candidates, which never learnt from them, all give one and the same other "
             "label, and which confident learning (Northcutt et al. 2021) calls issues. Some will be right as they are: "
             "a person should decide, nothing was changed.",

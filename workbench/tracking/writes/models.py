@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
 
@@ -48,10 +48,11 @@ def model(store: OpenedStore, entry: Entry) -> str | None:
         version = _registered(store, entry, bundle)
     _describe(store, entry, bundle, version, identity)
     uri = f"models:/{name}/{version}"
+    store.state["registered"] = uri
     exported = store.folder.state.get("export")
     if exported and not exported.get("model_uri"):
         exported["model_uri"] = uri
-        store.save()
+    store.save()
     return uri
 
 
@@ -76,7 +77,8 @@ def _describe(store: OpenedStore, entry: Entry, bundle: Path, version: int, iden
     for key, value in {**measured, "bundle": identity, RECIPE_RUN: store.folder.path.name}.items():
         if value:
             client.set_model_version_tag(name, number, key, value)
-    aliases: Mapping[str, str] = client.get_registered_model(name).aliases
+    # Of a store in a file they are numbers, of a server texts.
+    aliases = {alias: str(one) for alias, one in client.get_registered_model(name).aliases.items()}
     champion = aliases.get(CHAMPION)
     stand: Stands = "better"
     if champion not in (None, number):

@@ -70,7 +70,7 @@ def _links(store: OpenedStore, entry: Entry) -> str:
         links["prompt: compare the first version with the newest"] = pages.prompt(
             experiment, prompt_name(store.recipe), seed
         )
-    if (store.folder.state.get("export") or {}).get("model_uri"):
+    if state.get("registered"):
         links["registered bundle"] = pages.registered_model(store.recipe.name)
     return " · ".join(f"[{name}]({address})" for name, address in links.items())
 

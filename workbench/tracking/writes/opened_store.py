@@ -17,7 +17,10 @@ from workbench.tracking.entries import PARENT
 from workbench.tracking.store import TrackingError, shown_uri, sqlite_path
 
 # What the run folder's state knows of one store, and another store is to be told anew.
-_TOLD = ("datasets", "comparisons", "kept", "models", "prompts", "prompts_of", "seed", "evaluation", "asked")
+_TOLD = (
+    "datasets", "comparisons", "kept", "came_out", "candidates", "models", "prompts", "prompts_of", "seed", "champion",
+    "registered", "evaluation", "asked",
+)  # fmt: skip
 # The tag of all MLflow runs of one recipe run: the name of its folder.
 RECIPE_RUN = "recipe_run"
 # The same of its evaluation runs, which are none of those.

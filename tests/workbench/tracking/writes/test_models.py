@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -45,7 +46,12 @@ def export(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Export:
         with tracking.opened():
             tracking.begin({"split_digest": "d"})
             tracking.model(folder.path / "bundle", ["a"], Measured("gepa", "llm") if right else None, rows)
-        return tracking.delivery.store.client.get_registered_model("toy")
+        model = tracking.delivery.store.client.get_registered_model("toy")
+        return SimpleNamespace(
+            aliases={alias: str(version) for alias, version in model.aliases.items()},
+            description=model.description,
+            newest=max(model.latest_versions, key=lambda one: int(one.version)),
+        )
 
     return run
 
@@ -55,7 +61,7 @@ def test_a_newer_bundle_is_champion_where_it_is_better_and_challenger_where_nobo
     assert export("first", half).aliases == {"champion": "1"}
     # The same bundle again is the same version.
     again = export("first", half)
-    assert (again.aliases, again.latest_versions[0].version) == ({"champion": "1"}, 1)
+    assert (again.aliases, int(again.newest.version)) == ({"champion": "1"}, 1)
     assert export("second", [True] * 21 + [False] * 19).aliases == {"champion": "1", "challenger": "2"}
     assert export("third", [True] * 40).aliases == {"champion": "3", "challenger": "2"}
     assert export("fourth", half).aliases == {"champion": "3", "challenger": "2"}, "one that is worse took a place"
@@ -67,7 +73,7 @@ def test_the_card_is_the_description_of_version_and_model(export: Export) -> Non
     model = export("first", [True] * 40)
     assert model.description.startswith("# toy")
     assert "library_name" not in model.description
-    assert model.latest_versions[0].description == model.description
+    assert model.newest.description == model.description
 
 
 def test_what_was_replaced_before_the_store_came_back_is_not_registered_under_the_old_numbers(

@@ -1,14 +1,15 @@
-"""Rows of a Parquet file as dictionaries. Knows what ``datasets`` writes into a file: the names of class numbers."""
+"""Rows of a Parquet or Arrow file as dictionaries. Knows what ``datasets`` writes there: the names of class numbers."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labelwright.data.formats.packed import opened
 from labelwright.errors import DataError, MissingExtraError
 
 _BATCH_ROWS = 1024
@@ -24,10 +25,13 @@ class Unusable:
         How it is written where all columns are passed on.
     reason : str
         Behind "the label": "is -1, which …".
+    missing : bool
+        Whether it stands for no value.
     """
 
     written: str
     reason: str
+    missing: bool = False
 
     def __str__(self) -> str:
         return self.written
@@ -35,28 +39,56 @@ class Unusable:
 
 def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     """Rows, one at a time. Raises DataError, or MissingExtraError without pyarrow."""
+    arrow = _arrow()
+    import pyarrow.parquet as parquet
+
     try:
-        import pyarrow as arrow
-        import pyarrow.parquet as parquet
-    except ImportError as error:
-        raise MissingExtraError('reading Parquet needs pyarrow: pip install "labelwright[parquet]"') from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            repeated = [name for name, n in Counter(names).items() if n > 1]
-            if repeated:
-                raise DataError(f"{path}: column {repeated[0]!r} is there twice; keep one")
-            classes = class_names(file.schema_arrow.metadata)
-            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
-                columns = [
-                    [class_name(value, classes[name]) for value in values] if name in classes else values
-                    for name, values in zip(names, map(_values, batch.columns), strict=True)
-                ]
-                # A file without columns has rows all the same.
-                cells = zip(*columns, strict=True) if columns else ([()] * batch.num_rows)
-                yield from (dict(zip(names, row, strict=True)) for row in cells)
+        with opened(path, seeking=True) as content, parquet.ParquetFile(content) as file:
+            yield from _rows(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow, path)
     except arrow.ArrowException as error:
         raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); write it again") from error
+
+
+def arrow_rows(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of an Arrow stream, as ``datasets`` saves them, or an Arrow file. Raises as ``parquet_rows`` does."""
+    arrow = _arrow()
+    try:
+        with opened(path, seeking=True) as content:
+            is_file = content.read(6) == b"ARROW1"
+            content.seek(0)
+            if is_file:
+                reader = arrow.ipc.open_file(content)
+                batches = map(reader.get_batch, range(reader.num_record_batches))
+                yield from _rows(batches, reader.schema, path)
+            else:
+                stream = arrow.ipc.open_stream(content)
+                yield from _rows(stream, stream.schema, path)
+    except arrow.ArrowException as error:
+        raise DataError(f"{path}: not an Arrow file ({str(error).splitlines()[0]}); write it again") from error
+
+
+def _arrow() -> Any:
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise MissingExtraError('reading Parquet needs pyarrow: pip install "labelwright[parquet]"') from error
+    return pyarrow
+
+
+def _rows(batches: Iterable[Any], schema: Any, path: Path) -> Iterator[dict[str, Any]]:
+    names = schema.names
+    repeated = [name for name, n in Counter(names).items() if n > 1]
+    if repeated:
+        raise DataError(f"{path}: column {repeated[0]!r} is there twice; keep one")
+    classes = class_names(schema.metadata)
+    for batch in batches:
+        columns = [
+            [class_name(value, classes[name]) for value in values] if name in classes else values
+            for name, values in zip(names, map(_values, batch.columns), strict=True)
+        ]
+        # A file without columns has rows all the same.
+        cells = zip(*columns, strict=True) if columns else ([()] * batch.num_rows)
+        yield from (dict(zip(names, row, strict=True)) for row in cells)
 
 
 def class_name(value: Any, names: Sequence[str]) -> Any:
@@ -66,7 +98,7 @@ def class_name(value: Any, names: Sequence[str]) -> Any:
     if 0 <= value < len(names):
         return names[value]
     if value == -1:
-        return Unusable("-1", "is -1, which stands for a row without one")
+        return Unusable("-1", "is -1, which stands for a row without one", missing=True)
     return Unusable(str(value), f"is number {value} of {len(names)} classes")
 
 

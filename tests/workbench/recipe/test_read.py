@@ -152,7 +152,7 @@ BY_HAND = {
     "a candidate to export that there is not": GOOD + '[export]\ncandidate = "sgd-char"',
     "a candidate to export that writes freely": GOOD + '[models]\ncandidates = ["free"]\n[export]\ncandidate = "free"',
     "a curve of none": GOOD + '[compare]\ncurves = ["sgd"]',
-    "noise of none": GOOD + '[compare]\nnoise = ["sgd-chars"]',
+    "noise of none": GOOD + '[baselines]\nnames = ["majority"]\n[compare]\nnoise = ["sgd-chars"]',
     "more resamples than memory": GOOD + "[compare]\nbootstrap = 1000000000",
     "no rows a label": GOOD + "[compare]\ncurve_rows = [0]",
     "shares without train": GOOD + "[splits]\ndev = 0.4\ncalib = 0.3\ntest = 0.3",

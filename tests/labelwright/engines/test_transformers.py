@@ -144,7 +144,7 @@ def test_unknown_names_are_refused(tmp_path):
         open_engine(Base(str(tmp_path)))
     with pytest.raises(ModelError, match="device 'gpu9'"):
         open_engine(Base(str(tiny_model_folder(tmp_path / "m"))), EngineSettings(device="gpu9"))
-    with pytest.raises(ModelError, match="dtype 'int3'"):
+    with pytest.raises(ModelError, match="dtype = 'int3'"):
         open_engine(Base(str(tmp_path / "m")), EngineSettings(dtype="int3"))
 
 

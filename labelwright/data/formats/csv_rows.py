@@ -14,11 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import islice
+from typing import Literal
 
-from labelwright.data.text_lines import holds_undecoded
+from labelwright.data.formats.dialect import PLAIN, Dialect
+from labelwright.data.formats.text_lines import holds_undecoded
 from labelwright.errors import DataError
 
-_DELIMITERS = (",", ";", "\t", "|")
+# Of those that fit equally well the first one: prose has commas, and no tabs.
+_DELIMITERS = ("\t", "|", ";", ",")
 # Lines read to see which delimiter parts the cells.
 _SAMPLE_LINES = 50
 # The longest cell; Python's own limit, 131,072, is below that of long documents.
@@ -34,6 +37,7 @@ _SWALLOWED = (
 _TOO_MANY = "more cells than the header has; quote texts with commas"
 
 Lines = Iterator[str]
+Quoting = Literal[0, 3]  # as csv.QUOTE_MINIMAL and csv.QUOTE_NONE say
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Parsed:
     line : int, optional
         Where the row begins, with a reason that has to do with lines.
     undecoded_line : int
-        A line that is no UTF-8; 0 for none.
+        A line that cannot be decoded; 0 for none.
     """
 
     record: dict[str, str | None]
@@ -54,7 +58,7 @@ class Parsed:
     undecoded_line: int = 0
 
 
-def parse_csv(reopen: Callable[[], Lines], source: str) -> Iterator[Parsed]:
+def parse_csv(reopen: Callable[[], Lines], source: str, dialect: Dialect = PLAIN) -> Iterator[Parsed]:
     """Rows below the header, in order; blank lines are none.
 
     Parameters
@@ -63,6 +67,8 @@ def parse_csv(reopen: Callable[[], Lines], source: str) -> Iterator[Parsed]:
         Gives the file's lines from the first one on, with their line ends.
     source : str
         The file's name, for messages.
+    dialect : Dialect
+        Its delimiter, quotes and header count here.
 
     Raises
     ------
@@ -71,10 +77,11 @@ def parse_csv(reopen: Callable[[], Lines], source: str) -> Iterator[Parsed]:
     """
     csv.field_size_limit(max(csv.field_size_limit(), _CELL_LIMIT))
     lines = _Lines(reopen())
-    delimiter = _delimiter(lines)
-    header = _header(lines, delimiter, source)
+    quoting: Quoting = csv.QUOTE_MINIMAL if dialect.quotes else csv.QUOTE_NONE
+    delimiter = dialect.delimiter or find_delimiter(lines, quoting)
+    header = _header(lines, delimiter, quoting, source) if dialect.header else _numbers(lines, delimiter, quoting)
     short_cells = cache(lambda: _short_cells(reopen(), delimiter, len(header)))
-    rows = csv.reader(lines, delimiter=delimiter, strict=True)
+    rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     while True:
         lines.taken.clear()
         first, reason = lines.number + 1, ""
@@ -102,7 +109,7 @@ def parse_csv(reopen: Callable[[], Lines], source: str) -> Iterator[Parsed]:
 
 def delimiter_of(lines: Iterable[str]) -> str:
     """What parts the cells of a CSV file, by its first lines."""
-    return _delimiter(_Lines(iter(lines)))
+    return find_delimiter(_Lines(iter(lines)))
 
 
 class _Lines:
@@ -136,7 +143,7 @@ class _Lines:
         return list(islice(self._ahead, n))
 
 
-def _delimiter(lines: _Lines) -> str:
+def find_delimiter(lines: _Lines, quoting: Quoting = csv.QUOTE_MINIMAL) -> str:
     """What parts the cells: of the delimiters that part the header, the one that parts most rows into as many."""
     sample = lines.sample(_SAMPLE_LINES)
     # Excel's own first line says it.
@@ -145,23 +152,29 @@ def _delimiter(lines: _Lines) -> str:
         return said[1]
     fits: dict[str, float] = {}
     for delimiter in _DELIMITERS:
-        widths = [len(cells) for cells in _leniently(sample, delimiter) if cells]
+        widths = [len(cells) for cells in _leniently(sample, delimiter, quoting) if cells]
         if widths and widths[0] > 1:
             fits[delimiter] = sum(width == widths[0] for width in widths) / len(widths)
     return max(fits, key=lambda delimiter: fits[delimiter], default=",")
 
 
-def _leniently(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
+def _leniently(lines: Sequence[str], delimiter: str, quoting: Quoting = csv.QUOTE_MINIMAL) -> Iterator[list[str]]:
     try:
-        yield from csv.reader(lines, delimiter=delimiter)
+        yield from csv.reader(lines, delimiter=delimiter, quoting=quoting)
     except csv.Error:
         return
 
 
-def _header(lines: _Lines, delimiter: str, source: str) -> list[str]:
+def _numbers(lines: _Lines, delimiter: str, quoting: Quoting) -> list[str]:
+    """Names of columns that the file does not name: "1", "2", …, as many as most rows of its beginning have."""
+    widths = Counter(len(cells) for cells in _leniently(lines.sample(_SAMPLE_LINES), delimiter, quoting) if cells)
+    return [str(number) for number in range(1, max(widths, key=lambda width: widths[width], default=0) + 1)]
+
+
+def _header(lines: _Lines, delimiter: str, quoting: Quoting, source: str) -> list[str]:
     header: list[str] = []
     try:
-        rows = csv.reader(lines, delimiter=delimiter, strict=True)
+        rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
         while not header and (header := next(rows, ["\n"])) == []:
             pass
     except csv.Error as error:
@@ -169,7 +182,7 @@ def _header(lines: _Lines, delimiter: str, source: str) -> list[str]:
     if header == ["\n"]:
         return []
     if any(map(holds_undecoded, lines.taken)):
-        raise DataError(f"{source}, line 1: not UTF-8; save the file as UTF-8")
+        raise DataError(f"{source}, line 1: not UTF-8; save the file as UTF-8, or set [data] encoding in the recipe")
     # Spreadsheets leave columns without a name behind the last one.
     repeated = [name for name, n in Counter(header).items() if n > 1 and name.strip()]
     if repeated:

@@ -23,6 +23,7 @@ from labelwright.data.task import Example
 from workbench.compare.board import Leaderboard
 from workbench.compare.leaderboard import build
 from workbench.report.html import html
+from workbench.report.plots.captions import pictures
 from workbench.report.plots.figures import figures
 from workbench.report.report import Report
 from workbench.report.verdict_words import words
@@ -179,7 +180,7 @@ def test_tables_have_headers_that_say_what_they_head() -> None:
 
 def test_every_picture_is_there_and_told_in_words() -> None:
     plots = [one for one in Page(page()).all("div") if "plot" in (one.get("class") or "").split()]
-    assert len(plots) == len(figures(make_report(*made()))) == 8
+    assert len(plots) == len(pictures(make_report(*made()))) == 8
     assert all(one["role"] == "img" and len(one["aria-label"] or "") > 40 for one in plots)
 
 
@@ -231,7 +232,7 @@ def test_it_shows_what_the_real_statistics_find() -> None:
     rows = homeowner_rows(90)
     labels = sorted({row.label for row in rows})
     board = build(draw_candidates(rows, labels), rows, labels, 100, 0)
-    shown = Page(page_of(make_report(board, rows, labels))).text
+    shown = Page(html(make_report(board, rows, labels), {})).text
     assert words(board).winner in shown
     assert f"Ship {board.verdict.ship}" in shown
 
@@ -248,7 +249,7 @@ def test_one_candidate_is_enough(kind: str) -> None:
     candidates = draw_candidates(rows, labels, [next(one for one in CANDIDATES if one[1] == kind)])
     candidates = [replace(candidate, curve=(), repeats=(), generation={}, cost={}) for candidate in candidates]
     board = build(candidates, rows, labels, 100, 0)
-    shown = Page(page_of(make_report(board, rows, labels, stages=(), curves={}))).text
+    shown = Page(html(make_report(board, rows, labels, stages=(), curves={}), {})).text
     assert "There is no other candidate to test." in shown
     assert "Every candidate was trained once" in shown
     assert "No model was tuned." in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +28,14 @@ TEXTS = ["the pool liner has algae", "a fence post", "cooling and airflow", "<|i
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def store(made_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """An empty MLflow store; the one that was set before is set again."""
     import mlflow
 
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    uri = f"sqlite:///{shutil.copy(made_store, tmp_path / 'mlflow.db')}"
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     mlflow.set_experiment("predictor")

@@ -1,14 +1,15 @@
 """Lines of a text file, its encoding recognised. Knows nothing of rows.
 
-An encoding is only taken from what says it for sure, a byte-order mark; a guess between Windows-1252 and its many
-relatives would change letters without a word. Without a mark text is UTF-8, and a line that is not is marked, so that
-the lines around it can be read.
+An encoding is only taken from who knows it, or from what says it for sure, a byte-order mark; a guess between
+Windows-1252 and its many relatives would change letters without a word. Without either text is UTF-8, and a line that
+is not is marked, so that the lines around it can be read.
 """
 
 from __future__ import annotations
 
 import codecs
 import io
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -25,10 +26,10 @@ _MARKS = (
 _LOOKED_AT_BYTES = 4096
 
 
-def decoded_lines(file: BinaryIO, source: str) -> Iterator[str]:
+def decoded_lines(file: BinaryIO, source: str, encoding: str = "") -> Iterator[str]:
     r"""Lines with their line ends as they stand, ``\n``, ``\r\n`` or ``\r``, and no byte-order mark.
 
-    A byte that is no UTF-8 becomes a lone surrogate: see ``holds_undecoded``.
+    A byte that the encoding does not know becomes a lone surrogate: see ``holds_undecoded``.
 
     Parameters
     ----------
@@ -36,33 +37,38 @@ def decoded_lines(file: BinaryIO, source: str) -> Iterator[str]:
         Read to its end, a pipe line by line as it comes.
     source : str
         The file's name, for messages.
+    encoding : str
+        As Python names it, where the file does not say it itself; empty for UTF-8.
 
     Raises
     ------
     DataError
-        Text that is UTF-16 without a mark, or broken UTF-16 or UTF-32.
+        Text that is UTF-16 without a mark, or broken UTF-16 or UTF-32; with ``encoding``, text that is not in it.
     """
     buffered = file if hasattr(file, "peek") else io.BufferedReader(file)  # type: ignore[type-var]
     head = buffered.peek(_LOOKED_AT_BYTES)[:_LOOKED_AT_BYTES]
-    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "utf-8")
-    if encoding == "utf-8" and (wide := _wide(head)):
-        raise DataError(f"{source}: this looks like {wide} without a byte-order mark; save the file as UTF-8")
+    marked = marked_encoding(head)
+    if not marked and not encoding and (wide := wide_encoding(head)):
+        raise DataError(
+            f"{source}: this looks like {wide.upper()} without a byte-order mark; save the file as UTF-8, or set "
+            f'[data] encoding = "{wide}" in the recipe'
+        )
+    encoding = marked or encoding or "utf-8"
     # In the wide encodings every line depends on those before it: nothing is left to go on with.
-    errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
+    errors = "strict" if re.match("utf_?-?(16|32)", encoding, re.IGNORECASE) else "surrogateescape"
     lines = io.TextIOWrapper(buffered, encoding=encoding, errors=errors, newline="")
     try:
         yield from lines
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{source}: not {encoding.upper()}, as its first bytes say it is; save the file as UTF-8"
-        ) from error
+    except UnicodeError as error:
+        said = ", as its first bytes say it is" if marked else ""
+        raise DataError(f"{source}: not {encoding.upper()}{said}; save the file as UTF-8") from error
     finally:
         if not buffered.closed:
             lines.detach()  # who opened the file closes it
 
 
 def holds_undecoded(line: str) -> bool:
-    """Whether a line of ``decoded_lines`` holds bytes that were no UTF-8."""
+    """Whether a line of ``decoded_lines`` holds bytes that could not be decoded."""
     return not line.isascii() and any(map(is_half_a_character, line))
 
 
@@ -71,7 +77,12 @@ def is_half_a_character(character: str) -> bool:
     return "\ud800" <= character <= "\udfff"
 
 
-def _wide(head: bytes) -> str:
+def marked_encoding(head: bytes) -> str:
+    """The encoding that a byte-order mark names; "" without one."""
+    return next((name for mark, name in _MARKS if head.startswith(mark)), "")
+
+
+def wide_encoding(head: bytes) -> str:
     """Which UTF-16 the bytes are, by where their zeros are; "" for none."""
     pairs = len(head) // 2
     if not pairs:
@@ -79,4 +90,4 @@ def _wide(head: bytes) -> str:
     even, odd = head[0 : 2 * pairs : 2].count(0), head[1 : 2 * pairs : 2].count(0)
     if min(even, odd) > pairs / 10 or max(even, odd) < pairs / 3:
         return ""
-    return "UTF-16 (little-endian)" if odd > even else "UTF-16 (big-endian)"
+    return "utf-16-le" if odd > even else "utf-16-be"

@@ -1,0 +1,223 @@
+"""The workbench from Python: a run as an object, for notebooks and scripts.
+
+The command line calls the same methods, so whatever is done here is found there and the other way round: the same run
+folders, the same steps kept, the same MLflow store. What a method returns shows itself in a notebook as a table.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from labelwright.bundle.store import load
+from labelwright.bundle.types import Bundle
+from labelwright.errors import RecipeError
+from workbench import demo, verbs
+from workbench.progress import Display
+from workbench.recipe.read import read_recipe
+from workbench.report.report import Report, read_report
+from workbench.report.table import Table
+from workbench.report.tables import tables
+from workbench.report.verdict_words import words
+from workbench.run.folder import RUNS, RunFolder, find_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class Run:
+    """One run of a recipe.
+
+    Parameters
+    ----------
+    recipe : path
+        A TOML file such as "runs/homeowner.toml".
+    run : str
+        A run's stamp or folder; left out, the first method chooses as the command line does: the newest, or a new one.
+    display : Display, optional
+        Where progress is shown.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    folder : RunFolder or None
+        Of the run, once a method has chosen it.
+    """
+
+    def __init__(self, recipe: str | Path, run: str = "", display: Display | None = None) -> None:
+        self.recipe = read_recipe(recipe)
+        self._display = display or Display()
+        self._run = run
+
+    @property
+    def folder(self) -> RunFolder | None:
+        """The run's folder as it stands now; None where no method has begun or found one."""
+        return find_run(RUNS / self.recipe.name, self._run) if self._run else None
+
+    def demo(self, minutes: float = 0, force: bool = False) -> Result:
+        """A first table, the recipe's stages, a short comparison, the bundle; see ``workbench.demo.demo``."""
+        self._at(demo.demo(self.recipe, self._run, force, self._display, minutes))
+        return self.result()
+
+    def optimize(self, force: bool = False) -> Stages:
+        """Tune the prompt (GEPA)."""
+        return self._tune("optimize", force)
+
+    def train(self, force: bool = False) -> Stages:
+        """Tune the weights (GRPO)."""
+        return self._tune("train", force)
+
+    def calibrate(self, force: bool = False) -> Stages:
+        """Fit the probabilities."""
+        return self._tune("calibrate", force)
+
+    def compare(self, force: bool = False, candidate: str = "") -> Result:
+        """Score every candidate on test; with ``candidate`` that one again."""
+        self._at(verbs.compare(self.recipe, self._run, force, self._display, candidate))
+        return self.result()
+
+    def export(self, candidate: str = "", force: bool = False) -> Exported:
+        """Write, verify and register the bundle: the newest step's, or a candidate's ("best", "ship": the verdict)."""
+        folder = self._at(verbs.export(self.recipe, self._run, force, self._display, candidate))
+        return Exported(folder.path / "bundle")
+
+    def result(self) -> Result:
+        """The newest comparison's report.
+
+        Raises
+        ------
+        RecipeError
+            There is none yet.
+        """
+        folder = self.folder
+        report = None if folder is None else read_report(folder)
+        if folder is None or report is None:
+            raise RecipeError(f"{self.recipe.name}: nothing is compared yet; call compare() or demo()")
+        return Result(report, folder.path)
+
+    def _tune(self, verb: str, force: bool) -> Stages:
+        return Stages(self._at(verbs.tune(self.recipe, verb, self._run, force, self._display)))
+
+    def _at(self, folder: RunFolder) -> RunFolder:
+        self._run = str(folder.path)
+        return folder
+
+    def _repr_html_(self) -> str:
+        title, folder = f"<b>{html.escape(self.recipe.name)}</b>", self.folder
+        if folder is None or not folder.done_steps():
+            return f"{title}: no step yet"
+        return f"{title}, run {folder.path.name}{Stages(folder)._repr_html_()}"
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What a run's steps took and reached on dev, the newest last."""
+
+    folder: RunFolder
+
+    @property
+    def bundle(self) -> Bundle:
+        """Of the newest step."""
+        return load(self.folder.bundle_path(self.folder.done_steps()[-1]))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row a step: stage, seconds, and its numbers on dev."""
+        import pandas as pd
+
+        rows = []
+        for step in self.folder.done_steps():
+            numbers = load(self.folder.bundle_path(step)).report
+            rows.append({"step": step["folder"], "seconds": step.get("seconds"), **numbers})
+        return pd.DataFrame(rows).set_index("step")
+
+    def _repr_html_(self) -> str:
+        return str(self.table.to_html(escape=True, float_format="{:.3g}".format))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A comparison: the report, and the folder with its files.
+
+    Attributes
+    ----------
+    report : Report
+        Everything as typed values.
+    folder : Path
+        Of the run; report.html is in it.
+    """
+
+    report: Report
+    folder: Path
+
+    @property
+    def verdict(self) -> str:
+        """What the comparison says, in words."""
+        return words(self.report).text
+
+    @property
+    def leaderboard(self) -> pd.DataFrame:
+        """The first table of the report, a row a candidate, cells as text."""
+        return _frame(tables(self.report)[0])
+
+    @property
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """All tables of the report that have rows, by title."""
+        return {table.full_title: _frame(table) for table in tables(self.report) if table.rows}
+
+    def plot(self, name: str) -> Figure:
+        """One of the report's pictures.
+
+        Raises
+        ------
+        RecipeError
+            There is no such picture; the message names those that there are.
+        """
+        from workbench.report.plots.figures import figures
+
+        drawn = figures(self.report)
+        if name not in drawn:
+            raise RecipeError(f"no picture {name!r}: expected one of {', '.join(drawn)}")
+        return drawn[name]
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self.verdict)}</p>{self.leaderboard.to_html(escape=True)}"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle on disk.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder: all that it needs to run elsewhere.
+    """
+
+    path: Path
+
+    def predict(self, texts: Sequence[str]) -> pd.DataFrame:
+        """The most probable label of each text, and its probability."""
+        import pandas as pd
+
+        from labelwright.classifier import Classifier
+
+        classifier = Classifier.from_bundle(self.path)
+        answered, probs = classifier.predict(list(texts)), classifier.predict_proba(list(texts))
+        return pd.DataFrame({"text": list(texts), "label": answered, "confidence": probs.max(axis=1)})
+
+    def _repr_html_(self) -> str:
+        bundle = load(self.path)
+        history = " → ".join(str(one.get("candidate") or one["stage"]) for one in bundle.history) or "untuned"
+        return f"<code>{html.escape(str(self.path))}</code>: {html.escape(history)}, {len(bundle.task.names)} labels"
+
+
+def _frame(table: Table) -> Any:
+    import pandas as pd
+
+    named = {column.name: table.values(column.name) for column in table.columns}
+    return pd.DataFrame(named).set_index(table.columns[0].name)

@@ -1,0 +1,154 @@
+"""How a person's file is written, where it does not say so itself: encoding, quotes, header, sheet.
+
+What is found goes into the recipe, where it can be read and mended; no reader of the house guesses.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from charset_normalizer import from_bytes
+
+from labelwright.data.formats.dialect import PLAIN, Dialect
+from labelwright.data.formats.packed import kind_of, opened
+from labelwright.data.formats.sheet_rows import read_sheets
+from labelwright.data.formats.text_lines import marked_encoding, wide_encoding
+from labelwright.data.records import Fault, Row, scan_records
+from labelwright.errors import DataError
+from labelwright.plain_text import printable_line
+from workbench.new.cells import describe
+from workbench.new.columns import header_is_a_row
+
+# Bytes of a file that its encoding is guessed from.
+_LOOKED_AT_BYTES = 2**20
+_SAMPLE_ROWS = 200
+# Rows in which quotes that open no cells would have shown.
+_QUOTED_ROWS = 20_000
+# What spreadsheets and databases write besides Windows-1252.
+_ENCODINGS = [
+    "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r", "iso8859_2",
+    "shift_jis", "cp932", "euc_jp", "gb18030", "big5", "euc_kr", "cp949",
+]  # fmt: skip
+Ask = Callable[[str, Sequence[str]], str]
+
+
+def find_dialect(path: Path, remarks: list[str], ask: Ask | None = None) -> Dialect:
+    """The dialect of a file; what was found, and on what grounds, goes to the remarks.
+
+    Parameters
+    ----------
+    ask : callable, optional
+        Asks a person which of several; without it the first is taken and the others are named.
+
+    Raises
+    ------
+    DataError
+        As ``scan_records``, where the file as a whole cannot be read.
+    """
+    kind = kind_of(path)
+    if kind == "sheet":
+        return Dialect(sheet=_sheet(path, remarks, ask))
+    if kind not in ("csv", "json", "jsonl"):
+        return PLAIN
+    dialect = Dialect(encoding=find_encoding(path, remarks))
+    if kind != "csv":
+        return dialect
+    dialect = _quotes(path, dialect, remarks)
+    rows = [row.record for row in islice(scan_records(path, dialect), _SAMPLE_ROWS) if isinstance(row, Row)]
+    if header_is_a_row(describe(rows)):
+        remarks.append('the first line reads like a row and names no columns: header = false, columns are "1", "2", …')
+        dialect = replace(dialect, header=False)
+    return dialect
+
+
+def find_encoding(path: Path, remarks: list[str]) -> str:
+    """The encoding of a text file; empty where it is UTF-8, or says itself what it is."""
+    with opened(path) as file:
+        head = file.read(_LOOKED_AT_BYTES)
+    if marked_encoding(head):
+        return ""
+    if wide := wide_encoding(head):
+        remarks.append(f"the bytes are {wide} without a mark that says so")
+        return wide
+    # The last line may be cut off in the middle of a character.
+    whole = head if len(head) < _LOOKED_AT_BYTES else head[: head.rfind(b"\n") + 1]
+    if _is_utf8(whole):
+        return ""
+    lines = [line for line in whole.splitlines() if not line.isascii()]
+    if sum(map(_is_utf8, lines)) * 2 > len(lines):
+        return ""  # UTF-8 with damaged lines, which reading names
+    foreign = b"\n".join(lines)
+    encoding = "cp1252"
+    if not _is_western(foreign):
+        best = from_bytes(foreign, cp_isolation=_ENCODINGS).best()
+        encoding = "cp1252" if best is None else best.encoding
+    sample = next((text for line in lines if (text := line.decode(encoding, "replace"))), "")
+    remarks.append(f"not UTF-8: read as {encoding}, which is a guess; does this look right? {_around(sample)}")
+    return encoding
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _is_western(content: bytes) -> bool:
+    """Whether the bytes make sense in Windows-1252: words with some letters that are not ASCII, and no signs in them.
+
+    A guess by statistics is often wrong on a few accents; this encoding is by far the most frequent.
+    """
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    words = [word for word in re.findall(r"[^\s\x00-\x2f\x3a-\x40\x5b-\x60\x7b-\x7f]+", text) if not word.isascii()]
+    odd = sum(bool(re.search(r"[A-Za-z][^\w'’´`.-][A-Za-z]", word)) for word in words)
+    n_letters = sum(map(len, words))
+    n_foreign = sum(not one.isascii() for word in words for one in word)
+    return odd * 10 <= len(words) and n_foreign * 2 <= max(n_letters, 2 * len(words))
+
+
+def _around(text: str) -> str:
+    """The first letters of a line that an encoding decides, with what is around them."""
+    at = next((i for i, one in enumerate(text) if not one.isascii()), 0)
+    return repr(printable_line(text[max(at - 20, 0) : at + 20]))
+
+
+def _quotes(path: Path, dialect: Dialect, remarks: list[str]) -> Dialect:
+    """Without quotes, where they make rows unreadable that are well without."""
+    unquoted = replace(dialect, quotes=False)
+
+    def n_faults(tried: Dialect) -> int:
+        return sum(isinstance(row, Fault) for row in islice(scan_records(path, tried), _QUOTED_ROWS))
+
+    try:
+        n_quoted = n_faults(dialect)
+    except DataError:
+        n_quoted = -1  # the header's quotes, or something that quotes have nothing to do with
+    try:
+        if n_quoted and not n_faults(unquoted):
+            remarks.append("quotes in this file are signs of its texts and open no cells: quotes = false")
+            return unquoted
+    except DataError:
+        pass
+    return dialect
+
+
+def _sheet(path: Path, remarks: list[str], ask: Ask | None) -> str:
+    """The sheet to read; empty where only one has rows."""
+    filled = [name for name, rows in read_sheets(path).items() if len(rows) > 1]
+    if len(filled) < 2:
+        return ""
+    if ask is not None:
+        return ask(f"{path.name}: which sheet has the rows?", filled)
+    largest = max(filled, key=lambda name: len(read_sheets(path)[name]))
+    others = ", ".join(repr(name) for name in filled if name != largest)
+    remarks.append(f"sheet {largest!r} has most rows and is read; others: {others} (set [data] sheet)")
+    return largest

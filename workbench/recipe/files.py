@@ -1,0 +1,127 @@
+"""A recipe's ``[data]`` as examples: its files, folder or dataset, read by split. ``rows.py`` checks and deals them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from labelwright.data.formats.arrow_rows import class_name
+from labelwright.data.records import Fault, Row, is_empty, listed
+from labelwright.data.sources import Part, chosen, parted_by, parts_of
+from labelwright.data.task import Example, examples_from_rows
+from labelwright.errors import DataError, MissingExtraError
+from workbench.recipe.recipe import DataTable
+
+
+def read_files(table: DataTable, remarks: list[str]) -> dict[str, list[Example]]:
+    """The rows by where they come from: ``source``, and ``test_source`` where a test split is given."""
+    return {name: [row for row, _ in rows] for name, rows in _read(table, False, remarks).items()}
+
+
+def read_records(table: DataTable) -> dict[str, list[tuple[Example, Mapping[str, Any]]]]:
+    """The same, each row with all that the file or dataset says of it, by column."""
+    return _read(table, True, [])
+
+
+def _read(
+    table: DataTable, all_columns: bool, remarks: list[str]
+) -> dict[str, list[tuple[Example, Mapping[str, Any]]]]:
+    parts = source_parts(table, all_columns)
+    taught = [part for part in parts if not table.test_split or part.split != table.test_split]
+    files = {table.source: _of_parts(table, taught, remarks)}
+    if table.test_source:
+        held = parts_of(table.test_path, table.dialect) if table.test_path else [p for p in parts if p not in taught]
+        files[table.test_source] = _of_parts(table, held, remarks)
+    return files
+
+
+def source_parts(table: DataTable, all_columns: bool = False) -> list[Part]:
+    """What ``path`` or ``hub`` holds, by split; where a column says the split, its values part the rows.
+
+    Parameters
+    ----------
+    all_columns : bool
+        Whether rows of a dataset have the columns that the table does not name as well.
+    """
+    if not table.path:
+        return chosen(_hub_parts(table, all_columns), table.read_splits, f"dataset {table.hub!r}")
+    parts = parts_of(table.path, table.dialect)
+    if table.split:
+        parts = [one for part in parts for one in parted_by(part, table.split)]
+    wanted = (*table.read_splits, *([table.test_split] if table.test_split else ()))
+    chosen(parts, wanted, table.path)
+    return chosen(parts, table.read_splits, table.path)
+
+
+def _of_parts(table: DataTable, parts: Sequence[Part], remarks: list[str]) -> list[tuple[Example, Mapping[str, Any]]]:
+    """Examples of the parts together. Without a column of ids, rows of a second file are numbered on."""
+    columns = {role: getattr(table, role) or None for role in ("text", "label", "group", "id", "choices")}
+    examples: list[tuple[Example, Mapping[str, Any]]] = []
+    name, before, last, n_empty = "", 0, 0, 0
+    for part in parts:
+        rows = list(part.scan())
+        filled = [row for row in rows if not _is_empty(row, table)] if "empty" in table.leave_out else rows
+        n_empty += len(rows) - len(filled)
+        if part.name != name:
+            name, before = part.name, last
+        last = max(last, before + max((row.number for row in rows), default=0))
+        read = examples_from_rows(filled, columns, part.name)
+        if before and not table.id:
+            read = [replace(row, id=str(before + int(row.id))) for row in read]
+        # A row that is a fault was refused just now.
+        examples += zip(read, (row.record for row in filled if isinstance(row, Row)), strict=True)
+    if n_empty:
+        where = listed(dict.fromkeys(part.name for part in parts), 3)
+        remarks.append(f"{n_empty} rows of {where} are left out: no text or no label")
+    return examples
+
+
+def _is_empty(row: Row | Fault, table: DataTable) -> bool:
+    """Whether a row has no text or no label, though it has the columns for both."""
+    return isinstance(row, Row) and any(
+        column in row.record and is_empty(row.record[column]) for column in (table.text, table.label)
+    )
+
+
+def _hub_parts(table: DataTable, all_columns: bool) -> list[Part]:
+    """The splits of a Hugging Face dataset."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtraError('reading a dataset id needs datasets: pip install "labelwright[tune]"') from error
+    try:
+        loaded = datasets.load_dataset(table.hub, table.config or None, revision=table.revision or None)
+    except Exception as error:  # what a hub can answer has no common base class
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"dataset {table.hub!r} cannot be read: {reason}; check the id, or download it and set path"
+        ) from error
+    named = [column for column in (table.text, table.label, table.group, table.id, table.choices) if column]
+    used = [] if all_columns else named
+    return [
+        Part(f"{table.hub} ({split})", str(split), lambda part=part: _hub_rows(part, used))  # type: ignore[misc]
+        for split, part in loaded.items()
+    ]
+
+
+def _hub_rows(part: Any, used: Sequence[str]) -> Iterator[Row]:
+    """A split's rows, class numbers turned into names."""
+    features = dict(part.features)
+    # Other columns may hold what Python has no type for, such as dates after the year 9999.
+    if used and hasattr(part, "select_columns") and set(used) <= set(features):
+        part = part.select_columns(used)
+    classes = {column: feature for column, feature in features.items() if hasattr(feature, "int2str")}
+    for number, record in enumerate(part, start=1):
+        named = {column: _class_name(record[column], classes[column]) for column in classes if column in record}
+        yield Row(number, {**record, **named})
+
+
+def _class_name(value: Any, feature: Any) -> Any:
+    """What ``datasets`` calls a class number; a number that is none is for whoever reads the column to refuse."""
+    try:
+        if isinstance(value, int) and value >= 0:
+            return feature.int2str(value)
+    except ValueError:
+        pass
+    return class_name(value, ())
