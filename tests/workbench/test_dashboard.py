@@ -79,7 +79,8 @@ def dashboard(demo_folder: Path) -> Iterator[Dashboard]:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory, dashboard: Dashboard) -> Iterator[Browser]:
+    """Closed before the dashboard ends, which waits for who is connected."""
     executable = find_browser()
     if executable is None:
         pytest.skip("no Chromium or Chrome on this machine: MLflow's pages are not looked at")
