@@ -72,14 +72,15 @@ def dashboard(demo_folder: Path) -> Iterator[Dashboard]:
         yield Dashboard(address, place.read_text())
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=60)
     # It ends with its process.
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(address, timeout=5)
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+def browser(tmp_path_factory: pytest.TempPathFactory, dashboard: Dashboard) -> Iterator[Browser]:
+    """Closed before the dashboard ends, which waits for who is connected."""
     executable = find_browser()
     if executable is None:
         pytest.skip("no Chromium or Chrome on this machine: MLflow's pages are not looked at")
@@ -208,11 +209,12 @@ def test_two_candidates_answers_stand_side_by_side(
         for row in map(json.loads, (demo_run / "rows.jsonl").read_text().splitlines())
         if row["candidates"]["words"]["label"] != row["label"]
     )
-    text = browser.wait_for("Comparing", "12 of 12", "gold", "confidence", "toy.test", wrong["text"])
-    first = next(line for line in text.splitlines() if line.startswith("{") and '"text"' in line)
+    shown = (wrong["text"], "gepa, rows", "words, rows", "toy.test", "gold", "confidence", "12 of 12")
+    text = browser.wait_for("Comparing", *shown)
+    first = next(line for line in text.splitlines() if '"text": ' in line)
     assert wrong["text"] in first, "the row that one of them has wrong is not the first"
     answers = [wrong["candidates"][name]["label"] for name in ("gepa", "words")]
-    assert re.search(r"\n".join(answers), text), "both answers to it, one above the other"
+    assert re.search("\n".join(answers), text), "both answers to it, one above the other"
     picture(browser, "evaluation")
 
 

@@ -35,8 +35,7 @@ def client(demo_folder: Path) -> Any:
 @pytest.fixture(scope="module")
 def children(client: Any, parent: Any) -> dict[str, Any]:
     runs = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
-    # Answers to single rows are runs of their own: test_rows.py.
-    return {run.info.run_name: run for run in runs if "mlflow.runType" not in run.data.tags}
+    return {run.info.run_name: run for run in runs}
 
 
 @pytest.fixture(scope="module")

@@ -109,6 +109,7 @@ def test_an_evaluation_run_has_its_dataset_and_the_numbers_on_all_test_rows(
         (entry,) = (one for one in report["candidates"] if one["name"] == name)
         assert run.data.metrics["test.accuracy"] == entry["test"]["accuracy"]["value"]
         assert run.data.tags["mlflow.runType"] == "genai_evaluate"
+        assert not {"mlflow.parentRunId", "recipe_run"} & set(run.data.tags), "it stands among the candidates' runs"
         assert [one.dataset.name for one in run.inputs.dataset_inputs] == ["toy.test"]
         assert run.info.status == "FINISHED"
     (dataset,) = search_datasets([experiment(store)], filter_string="name = 'toy.test'")

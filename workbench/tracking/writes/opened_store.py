@@ -23,6 +23,8 @@ _TOLD = (
 )  # fmt: skip
 # The tag of all MLflow runs of one recipe run: the name of its folder.
 RECIPE_RUN = "recipe_run"
+# The same of its evaluation runs, which are none of those.
+EVALUATION_OF = "evaluation_of"
 
 
 class OpenedStore:
@@ -83,9 +85,11 @@ class OpenedStore:
         if key not in known:
             if tags is None:
                 return None
-            # What shows single rows of a candidate is no second candidate in the table of runs.
-            of_table = {} if "mlflow.runType" in tags else {RECIPE_RUN: self.folder.path.name}
-            tags = {**tags, **of_table, "mlflow.parentRunId": state["run_id"]}
+            stamp = self.folder.path.name
+            of_run = {RECIPE_RUN: stamp, "mlflow.parentRunId": state["run_id"]}
+            # What shows single rows of a candidate is no second candidate in the table of runs; and MLflow lists no
+            # children among the evaluation runs.
+            tags = {**tags, **({EVALUATION_OF: stamp} if "mlflow.runType" in tags else of_run)}
             known[key] = self.client.create_run(state["experiment_id"], run_name=name, tags=tags).info.run_id
             self.save()
         return str(known[key])
