@@ -81,6 +81,11 @@ def holds(node: ast.AST, parts: list[str]) -> bool:
     for inner in ast.iter_child_nodes(node):
         if isinstance(inner, ast.FunctionDef | ast.ClassDef) and inner.name == parts[0]:
             return holds(inner, parts[1:])
+        if isinstance(inner, ast.If) and holds(inner, parts):
+            return True
+        # What a room hands on is its own as well.
+        if isinstance(inner, ast.ImportFrom) and parts[0] in [alias.asname or alias.name for alias in inner.names]:
+            return len(parts) == 1
         if isinstance(inner, ast.Assign | ast.AnnAssign):
             targets = inner.targets if isinstance(inner, ast.Assign) else [inner.target]
             if any(isinstance(one, ast.Name) and one.id == parts[0] for one in targets):
