@@ -163,6 +163,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
         torch.set_num_threads(1)
         try:
             assert main(["demo", "same.toml"]) == 0
+            assert main(["compare", "same.toml"]) == 0
         finally:
             torch.set_num_threads(n_threads)
         (run,) = runs_of(folder / "runs" / "same")

@@ -53,6 +53,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         stages = {"gepa": ("workbench_fakes", "FakeGepa"), "prior": ("optimizers.prior", "PriorStage")}
         patch.setattr("workbench.recipe.recipe.STAGES", {**stages, "calibrate": ("workbench_fakes", "FakeCalibrate")})
         assert main(["demo", "toy.toml"]) == 0
+        assert main(["compare", "toy.toml"]) == 0
         (path,) = runs_of(folder / "runs" / "toy")
         yield RunFolder(path)
 

@@ -5,16 +5,12 @@ from __future__ import annotations
 import ctypes
 import gc
 from contextlib import suppress
-from functools import cache
 
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
 from labelwright.engines.settings import EngineSettings
 from labelwright.files import folder_digest
 from labelwright.models.weights import Weights
-
-# Of glibc's malloc.h.
-_M_MMAP_THRESHOLD = -3
 
 
 class Engines:
@@ -27,7 +23,6 @@ class Engines:
     """
 
     def __init__(self, settings: EngineSettings) -> None:
-        return_large_blocks()
         self._settings = settings
         self._key: tuple[str, str] | None = None
         self._engine: Engine | None = None
@@ -58,14 +53,3 @@ def let_go() -> None:
     with suppress(OSError, AttributeError):
         # What is free goes back to the system: glibc would keep it for later.
         ctypes.CDLL(None).malloc_trim(0)
-
-
-@cache
-def return_large_blocks() -> None:
-    """Have glibc give back every freed block above a megabyte at once, where there is glibc.
-
-    By itself it keeps what is freed in heaps that grow with the largest tensors: a training step on a processor then
-    holds a gigabyte that nobody uses.
-    """
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)

@@ -43,7 +43,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Comparison:
     text = recipe.read_text()
     assert '"words", "absent"]' in text
     text = text.replace('"words", "absent"]', '"sgd-ngrams", "dies", "sgd-chars"]')
-    recipe.write_text(text.replace("[compare]\n", "[compare]\nseeds = 1\n"))
+    recipe.write_text(text.replace("[compare]\n", "[compare]\nseeds = 1\ncurves = []\n"))
     folder = new_run(read_recipe(recipe), read_rows(read_recipe(recipe)), Display())
     return open_comparison(recipe, folder.path)
 
