@@ -75,7 +75,7 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display, minutes: float
                 work.extend(name)
             short = comparison_of(shortened(recipe), work.folder, work.rows, work.splits)
             _leave_out(short, expected, budget)
-            compare_step(work, short, verb="demo", left_out=budget.left_out)
+            compare_step(work, short, verb="demo", left_out=budget.left_out, expected=expected)
             export_step(work, force=False)
             work.folder.state["finished"] = True
             own = max(work.steps.peak_memory_bytes, peak_memory_bytes())

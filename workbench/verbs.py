@@ -18,6 +18,7 @@ from labelwright.bundle.store import load
 from labelwright.data.choices import lettered, split_lettered
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.plain_text import shell_word
+from workbench.compare.expected import Expected
 from workbench.compare.jobs import Comparison, comparison_of
 from workbench.compare.score import read_test, score_candidates, signature
 from workbench.compare.verdict import labels_without_rows
@@ -208,6 +209,7 @@ def compare_step(
     candidate: str = "",
     verb: str = "compare",
     left_out: Mapping[str, str] = MappingProxyType({}),
+    expected: Expected | None = None,
 ) -> None:
     """Score, compute, write. Done already if nothing that the report depends on has changed."""
     path = work.folder.path
@@ -229,7 +231,7 @@ def compare_step(
             warn_of_test(work)
         test = read_test(work.splits)
         work.tracking.dataset("test", test, split_digest(work.splits))
-        candidates = score_candidates(comparison, work.display, work.tracking.write, forget, left_out=left_out)
+        candidates = score_candidates(comparison, work.display, work.tracking.write, forget, None, left_out, expected)
         if all(candidate.failed for candidate in candidates):
             raise LabelwrightError(f"no candidate could be scored; the first said: {candidates[0].failed}")
         work.display.progress(len(candidates), len(candidates), "statistics and report")

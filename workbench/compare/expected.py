@@ -50,17 +50,20 @@ _BEGINNING_S = 6.0
 
 
 class Expected:
-    """Expected seconds of what a comparison has not done yet.
-
-    Attributes
-    ----------
-    seconds_per_row : float or None
-        Of the untuned model scoring many rows; None until ``look_at`` measured it.
-    """
+    """Expected seconds of what a comparison has not done yet."""
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
-        self.seconds_per_row: float | None = None
+        self._seconds_per_row: float | None = None
+
+    @property
+    def seconds_per_row(self) -> float | None:
+        """Of the untuned model scoring many rows, as measured, or as the last comparison found; else None."""
+        if self._seconds_per_row is None:
+            kept = sorted((self._comparison.root / "untuned").glob("*.json"), key=_modified, reverse=True)
+            rates = [cost["rows_per_second"] for path in kept if (cost := read_json(path).get("cost"))]
+            self._seconds_per_row = 1 / rates[0] if rates else None
+        return self._seconds_per_row
 
     def look_at(self, score: Callable[[list[str]], object], rows: Sequence[Example]) -> None:
         """Measure what a row costs the model, on some of these rows; the first look warms up."""
@@ -71,7 +74,7 @@ class Expected:
             begun = time.perf_counter()
             score(texts)
             seconds.append(time.perf_counter() - begun)
-        self.seconds_per_row = min(seconds) / len(texts)
+        self._seconds_per_row = min(seconds) / len(texts)
 
     def stage(self, stage: Stage, splits: Splits) -> float | None:
         """Of one stage; None where nothing is known of it."""

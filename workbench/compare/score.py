@@ -34,6 +34,7 @@ def score_candidates(
     forget: Sequence[str] = (),
     names: Sequence[str] | None = None,
     left_out: Mapping[str, str] = MappingProxyType({}),
+    expected: Expected | None = None,
 ) -> list[Candidate]:
     """Every candidate of the comparison, cheapest kind first; those kept from earlier comparisons are read.
 
@@ -47,6 +48,8 @@ def score_candidates(
         These candidates alone.
     left_out : mapping of str to str
         Candidates that are not run now, and why; one whose results are kept is read nevertheless.
+    expected : Expected, optional
+        What knows how long they take, where something has looked before.
 
     Raises
     ------
@@ -60,14 +63,14 @@ def score_candidates(
             comparison.forget(name)
         names = comparison.names if names is None else names
         missing = [name for name in comparison.unfinished() if name in names and name not in left_out]
-        _run(comparison, missing, display, record)
+        _run(comparison, missing, display, record, expected or Expected(comparison))
         display.progress(len(names), len(names), f"{len(names)} candidates, {len(missing)} of them run now")
         found = [comparison.candidate(name) for name in names]
     return [replace(one, failed=left_out[one.name]) if one.failed and one.name in left_out else one for one in found]
 
 
-def _run(comparison: Comparison, missing: Sequence[str], display: Display, record: Record) -> None:
-    expected, took = Expected(comparison), {}
+def _run(comparison: Comparison, missing: Sequence[str], display: Display, record: Record, expected: Expected) -> None:
+    took = {}
     with Processes(comparison.recipe.path, comparison.folder.path) as processes:
         for number, name in enumerate(missing):
 
