@@ -106,8 +106,24 @@ class Browser:
         """The page's text, once it shows all of these: what a page fetches comes after it has loaded."""
         return self._until(lambda: self._with(texts), f"{texts} do not come to be shown")
 
-    def click(self, text: str) -> None:
-        """Click on what shows exactly this text, once it is there: the innermost such element, as a mouse would."""
+    def click(self, text: str, until: str = "") -> None:
+        """Click on what shows exactly this text, once it is there: the innermost such element, as a mouse would.
+
+        Parameters
+        ----------
+        until : str
+            What the page shows then. As people do, clicks again where it does not: a list that is still closing, or a
+            page that is still being drawn, takes a click and does nothing.
+        """
+        for _ in range(10):
+            self._click(text)
+            try:
+                return self._until(lambda: not until or self._with([until]), "", 3.0)
+            except AssertionError:
+                continue
+        raise AssertionError(f"a click on {text!r} does not show {until!r}; the page says: {self._shown()}")
+
+    def _click(self, text: str) -> None:
         find = self._find("body *", text)
         self.evaluate(f"{find}.scrollIntoView({{block: 'center', behavior: 'instant'}})")
         place = self.evaluate(
@@ -135,8 +151,8 @@ class Browser:
         shown = self._shown()
         return shown if all(text in shown for text in texts) else ""
 
-    def _until(self, look: Callable[[], Any], otherwise: str) -> Any:
-        deadline = time.monotonic() + _PATIENCE_S / 2
+    def _until(self, look: Callable[[], Any], otherwise: str, within_s: float = _PATIENCE_S / 2) -> Any:
+        deadline = time.monotonic() + within_s
         while not (found := look()):
             assert time.monotonic() < deadline, f"{otherwise}; the page says: {self._shown()}"
             time.sleep(0.1)
