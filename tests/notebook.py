@@ -28,8 +28,8 @@ def run(notebook: dict[str, Any], names: dict[str, Any] | None = None) -> Iterat
             exec(compile(tree, f"cell {number}", "exec"), names)
             value = None if last is None else eval(compile(ast.Expression(last.value), f"cell {number}", "eval"), names)
         outputs: list[dict[str, Any]] = []
-        if said.getvalue():
-            outputs.append({"output_type": "stream", "name": "stdout", "text": said.getvalue().splitlines(True)})
+        if text := said.getvalue().replace(str(Path.cwd()), "/home/you/labelwright"):
+            outputs.append({"output_type": "stream", "name": "stdout", "text": text.splitlines(True)})
         if value is not None:
             data = {"output_type": "execute_result", "execution_count": number, "metadata": {}, "data": shown(value)}
             outputs.append(data)

@@ -22,7 +22,8 @@ def kinds(cell: dict[str, Any]) -> list[str]:
     """Of what a cell shows: media types, and the heads of tables."""
     found = [media for output in cell["outputs"] for media in sorted(output.get("data", {}))]
     text = "".join("".join(output.get("data", {}).get("text/html", "")) for output in cell["outputs"])
-    return found + re.findall(r"<th>([a-z][^<]*)</th>", text)
+    heads = "".join(re.findall(r"<thead>.*?</thead>", text, flags=re.DOTALL))
+    return found + re.findall(r"<th>([a-z][^<]*)</th>", heads)
 
 
 def test_the_notebook_runs_and_shows_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,7 +32,7 @@ def test_the_notebook_runs_and_shows_what_it_says(tmp_path: Path, monkeypatch: p
     workbench_fakes.install(monkeypatch.setattr)
     workbench_fakes.without_tracking(monkeypatch.setattr)
     monkeypatch.setattr(write, "propose", lambda *given: proposed())
-    rows = [{"text": row.text, "label": row.label, "group": row.group, "id": row.id} for row in toy_examples()]
+    rows = [{"id": row.id, "text": row.text, "label": row.label, "group": row.group} for row in toy_examples()]
     place = tmp_path / "data" / "homeowner" / "homeowner.jsonl"
     place.parent.mkdir(parents=True)
     place.write_text("".join(json.dumps(row) + "\n" for row in rows))
