@@ -106,22 +106,27 @@ class Browser:
         """The page's text, once it shows all of these: what a page fetches comes after it has loaded."""
         return self._until(lambda: self._with(texts), f"{texts} do not come to be shown")
 
-    def click(self, text: str, until: str = "") -> None:
+    def click(self, text: str, until: str = "", gone: str = "") -> None:
         """Click on what shows exactly this text, once it is there: the innermost such element, as a mouse would.
 
         Parameters
         ----------
-        until : str
-            What the page shows then. As people do, clicks again where it does not: a list that is still closing, or a
-            page that is still being drawn, takes a click and does nothing.
+        until, gone : str
+            What the page shows then, or does not show any more. As people do, clicks again where it does not: a list
+            that is still closing, or a page that is still being drawn, takes a click and does nothing.
         """
-        for _ in range(10):
+
+        def is_done() -> bool:
+            shown = self._shown()
+            return until in shown and not (gone and gone in shown)
+
+        for _ in range(6):
             self._click(text)
             try:
-                return self._until(lambda: not until or self._with([until]), "", 3.0)
+                return self._until(is_done, "", 6.0)
             except AssertionError:
                 continue
-        raise AssertionError(f"a click on {text!r} does not show {until!r}; the page says: {self._shown()}")
+        raise AssertionError(f"a click on {text!r} does nothing; the page says: {self._shown()}")
 
     def _click(self, text: str) -> None:
         find = self._find("body *", text)

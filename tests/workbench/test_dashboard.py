@@ -30,7 +30,7 @@ from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.run.folder import RunFolder, runs_of
 from workbench.tracking.recorder import Tracking
-from workbench.tracking.rows import DROP, TAKE, review_trace
+from workbench.tracking.rows import DROP, KEEP, TAKE, review_trace
 
 _SCREENSHOTS = os.environ.get("LABELWRIGHT_SCREENSHOTS", "")
 # MLflow opens an assistant beside the first page that is ever shown.
@@ -151,7 +151,7 @@ def test_the_run_shows_the_verdict_and_the_leaderboard_and_opens_the_prompts(
 ) -> None:
     place = f"#/experiments/{known['experiment']}/runs/{known['run']}"
     open_at(browser, dashboard, place, "Description", "Show more", "toy-prompt (v1)", "toy-prompt (v2)")
-    browser.click("Show more")
+    browser.click("Show more", until="Show less")
     text = browser.wait_for("against the best", "all runs, best first", "registered bundle")
     assert "wins: right on" in text
     assert "No description" not in text
@@ -159,9 +159,8 @@ def test_the_run_shows_the_verdict_and_the_leaderboard_and_opens_the_prompts(
     # It opens a tab of its own, which nobody would look at here.
     _, _, place = browser.link("prompt: compare the first version with the newest").rpartition("/#")
     open_at(browser, dashboard, f"#{place}", "Viewing version 1", "Name the topic of the message.")
-    browser.click("Compare")
-    browser.wait_for("Comparing version 1 with version 2")
-    browser.click("Text")
+    browser.click("Compare", until="Comparing version 1 with version 2")
+    browser.click("Text", until="chlorine")
     text = browser.wait_for("chlorine")
     assert "seed" in text
     assert "champion" in text
@@ -249,7 +248,7 @@ def test_what_a_person_answers_in_the_browser_comes_back(
 ) -> None:
     queue = f"toy: rows in doubt, run {demo_run.name}"
     open_at(browser, dashboard, f"#/experiments/{known['experiment']}/review-queue", queue)
-    browser.click(queue)
+    browser.click(queue, until="Start review")
     browser.wait_for("Start review", "Needs review (4)")
     here = browser.evaluate("location.href").replace(dashboard.address, "")
     for number, (row, word) in enumerate(zip(asked, (None, TAKE, DROP), strict=False)):
@@ -262,8 +261,8 @@ def test_what_a_person_answers_in_the_browser_comes_back(
             continue
         if number == 1:
             picture(browser, "review")
-        browser.click("Select an option")
-        browser.click(word)
+        browser.click("Select an option", until=KEEP)
+        browser.click(word, gone=KEEP)
         browser.click("Submit", until=f"{number} of 4 reviewed")
     monkeypatch.chdir(demo_folder)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
