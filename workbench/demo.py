@@ -86,7 +86,9 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display, minutes: float
         show_leaderboard(report, display)
         peaks = [entry.cost["peak_memory_bytes"] or 0.0 for entry in report.candidates if entry.cost]
         rest = comparison_of(recipe, work.folder, work.rows, work.splits).unfinished()
-        _show_outputs(work, clock.seconds, max(own, *peaks), len(rest))
+        n_more = len(set(rest) - {entry.name for entry in report.candidates})
+        more = ([f"{n_more} more candidates"] if n_more else []) + ["other seeds, learning curves"]
+        _show_outputs(work, clock.seconds, max([own, *peaks]), ", ".join(more) if rest else "")
         return work.folder
 
 
@@ -138,7 +140,7 @@ def _leave_out(comparison: Comparison, expected: Expected, budget: Budget) -> No
             kept_s += seconds or 0.0
 
 
-def _show_outputs(work: Session, seconds: float, peak_bytes: float, n_more: int) -> None:
+def _show_outputs(work: Session, seconds: float, peak_bytes: float, more: str) -> None:
     path, recipe = work.folder.path, work.recipe
     uri = (work.folder.state.get("export") or {}).get("model_uri")
     say = work.display.say
@@ -147,8 +149,8 @@ def _show_outputs(work: Session, seconds: float, peak_bytes: float, n_more: int)
     say(f"report:  {path / 'report.html'}")
     say(f"MLflow:  {work.tracking.uri}")
     say("next:")
-    if n_more:
-        say(f"  {make_command('compare', recipe)}   # {n_more} more candidates, other seeds, learning curves")
+    if more:
+        say(f"  {make_command('compare', recipe)}   # {more}")
     say(f"  {make_command('predict', recipe)} TEXT={shell_word(work.splits.dev[0].text[:60])}")
     say(f"  {make_command('dashboard', recipe)}")
     say(f"  .venv/bin/labelwright check {shell_word(str(path / 'bundle'))}")

@@ -30,7 +30,7 @@ def test_what_a_finished_run_shows_runs_nothing(tmp_path: Path) -> None:
         tracking=SimpleNamespace(uri="sqlite:///mlflow.db"),
         splits=SimpleNamespace(dev=[SimpleNamespace(text=HOSTILE)]),
     )
-    demo._show_outputs(work, 1.0, 2**30, 3)
+    demo._show_outputs(work, 1.0, 2**30, "3 more candidates")
     (line,) = (line for line in out.getvalue().splitlines() if "make predict" in line)
     words = shlex.split(line)
     assert words[:3] == ["make", "predict", "RECIPE=runs/my recipe.toml"]
@@ -49,8 +49,8 @@ def toy(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return recipe
 
 
-def candidates(workspace: Path) -> dict[str, str]:
-    """Of the newest report, each with why it is left out."""
+def candidates(workspace: Path) -> dict[str, str | None]:
+    """Of the newest report, each with why it is left out, where it is."""
     report = json.loads((runs_of(workspace / "runs" / "toy")[-1] / "report.json").read_text())
     return {one["name"]: one["failed"] for one in report["candidates"]}
 
@@ -62,7 +62,7 @@ def test_the_demo_compares_its_own_and_compare_adds_the_rest(toy: Path, capsys: 
     order = ["majority: a moment", "33.3", "first table: done", "gepa", "compare", "export"]
     places = [said.index(word) for word in order]
     assert places == sorted(places)
-    assert said.index("peak memory") < said.rindex("make compare")
+    assert "# 3 more candidates, other seeds, learning curves" in said[said.index("peak memory") :]
     assert list(candidates(toy.parent)) == ["majority", "untuned", "gepa", "gepa+grpo"]
     (path,) = runs_of(toy.parent / "runs" / "toy")
     kept = {file: file.stat().st_mtime_ns for file in (path.parent / "candidates").glob("*/*.json")}
@@ -109,3 +109,12 @@ def test_a_candidate_that_does_not_fit_is_a_row_that_says_so(toy: Path, monkeypa
 def test_a_budget_that_is_none_is_refused(toy: Path, minutes: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", str(toy), f"--minutes={minutes}"]) == 2
     assert "expected a number of minutes" in capsys.readouterr().err
+
+
+def test_where_every_candidate_trains_a_transformer_the_demo_compares_them(toy: Path) -> None:
+    """Nothing is tuned and nothing light is there to stand in."""
+    text = toy.read_text().replace('["majority", "words", "absent"]', "[]").replace('candidates = ["majority"]', "")
+    text = text.replace('["gepa", "grpo", "calibrate"]', "[]").replace("[export]\n", '[export]\ncandidate = "ship"\n')
+    toy.write_text(text)
+    assert main(["demo", str(toy)]) == 0
+    assert candidates(toy.parent) == {"sft": None}

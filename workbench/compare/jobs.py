@@ -362,7 +362,8 @@ def comparison_of(recipe: Recipe, folder: RunFolder, rows: Sequence[Example], sp
 def shortened(recipe: Recipe) -> Recipe:
     """What `make demo` compares: the candidates of ``[demo]``, trained once each. Their results count for all."""
     light = [name for name in recipe.baselines.names if not getattr(baselines.BASELINES[name], "heavy", False)]
-    chosen = recipe.demo.candidates or light
+    # Where all train a transformer, all stand in: a demo that compares nothing would say nothing.
+    chosen = recipe.demo.candidates or light or [*recipe.baselines.names, *recipe.models.candidates]
     return replace(
         recipe,
         baselines=replace(recipe.baselines, names=tuple(name for name in recipe.baselines.names if name in chosen)),

@@ -206,7 +206,7 @@ def attend_packed(
 def _attend(query: Tensor, *others: Any) -> Tensor:
     """``_softmax_attention``, whose weights are not kept for the backward pass.
 
-    A weight for each pair of tokens is half of what training holds, and a twentieth of what it computes: made again.
+    A weight for each pair of tokens is much of what a training step holds, and little to compute: it is made again.
     """
     if query.requires_grad:
         return cast(
