@@ -1,7 +1,7 @@
 """An engine as a DSPy language model: the decision client.
 
 DSPy asks row by row, from threads; an engine wants batches. The client renders each row through ``Prompt`` (the same
-bytes as everywhere), lets rows that wait at the same time share an engine call (``programs.coalesce``), and
+bytes as everywhere), lets rows that wait at the same time share an engine call (``labelwright.engines.coalesce``), and
 remembers answers. DSPy recognises it by ``supports_decision_requests`` (dspy/adapters/decision.py, modelled on
 dspy/clients/typesafe.py) and receives a probability for every label instead of text to parse.
 """
@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.decide import calibrated
+from labelwright.engines.coalesce import CoalescingEngine
 from labelwright.engines.protocol import Engine
 from labelwright.prompt import Prompt, Rendered
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import answers
-from programs.coalesce import CoalescingEngine
 from programs.convert import prompt_for
 
 Probabilities = NDArray[np.float64]

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, take_turns
+from labelwright.engines.coalesce import CoalescingEngine
 from labelwright.engines.protocol import Engine
 from labelwright.prompt import Rendered
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
-from programs.coalesce import CoalescingEngine
 
 N_THREADS = 32
 

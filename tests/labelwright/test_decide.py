@@ -8,13 +8,13 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.choices import lettered
 from labelwright.data.task import Task
 from labelwright.decide import calibrated, log_scores, option_scores, probabilities
+from labelwright.engines.coalesce import CoalescingEngine
 from labelwright.engines.one_hot import one_hot
 from labelwright.engines.protocol import score_options
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 from labelwright.statistics.metrics import answers
-from programs.coalesce import CoalescingEngine
 
 TEXTS = ["the pool", "my fence"]
 FITTED = Calibration(2.34, (0.5, -0.5, 0.0))

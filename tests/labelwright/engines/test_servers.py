@@ -6,6 +6,7 @@ from model_server import ModelServer, serving
 from tiny import tiny_model_folder
 
 from labelwright.data.task import Label
+from labelwright.engines.coalesce import CoalescingEngine
 from labelwright.engines.one_hot import unanswered
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import has_probabilities, n_invalid
@@ -13,7 +14,6 @@ from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
 from labelwright.models.weights import Adapter, Base, Full
 from labelwright.prompt import Prompt
-from programs.coalesce import CoalescingEngine
 
 pytest.importorskip("openai")
 

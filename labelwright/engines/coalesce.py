@@ -1,8 +1,8 @@
 """Many callers, one engine: their rows share engine calls, in fair order, on one thread.
 
 An engine wants batches; threads, event loops and request handlers ask row by row. ``CoalescingEngine`` stands between
-them and is itself an engine. Who is served next and how many may wait is decided in ``programs.waiting_line``; here
-the engine calls are made, and it is found out whose fault an error is.
+them and is itself an engine. Who is served next and how many may wait is decided in
+``labelwright.engines.waiting_line``; here the engine calls are made, and it is found out whose fault an error is.
 
 One thread makes all engine calls. Each thread that enters OpenMP gets a team of workers and a memory arena of its own
 and keeps both, so thirty callers taking turns at a model cost memory for thirty.
@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 
 from labelwright.engines.protocol import Engine, has_probabilities, n_invalid, score_options
+from labelwright.engines.waiting_line import Part, Request, Scores, WaitingLine
 from labelwright.errors import DataError
 from labelwright.prompt import Rendered, Template
 from labelwright.statistics.calibration import Calibration
-from programs.waiting_line import Part, Request, Scores, WaitingLine
 
 # Pieces of one long call that are out at a time: one at the engine and one that waits for it.
 _PIECES_OUT = 2

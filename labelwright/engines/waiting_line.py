@@ -1,6 +1,6 @@
 """The line of those who wait for an engine: who is served next, with whom, and whether there is room for more.
 
-Knows nothing about scores. ``programs.coalesce`` puts requests in and takes batches out.
+Knows nothing about scores. ``labelwright.engines.coalesce`` puts requests in and takes batches out.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ from fakes import FakeEngine, toy_bundle, toy_examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelwright.engines.coalesce import CoalescingEngine
 from labelwright.engines.protocol import has_probabilities
+from labelwright.engines.waiting_line import equal_shares
 from labelwright.errors import DataError, QueueFullError
-from programs.coalesce import CoalescingEngine
-from programs.waiting_line import equal_shares
 
 PROMPT = toy_bundle().prompt
 OPTIONS = PROMPT.options
@@ -509,7 +509,7 @@ def test_the_interpreter_ends_while_the_engine_lives(last_words):
     code = f"""
 import sys, time; sys.path[:0] = ["tests", "."]
 from fakes import FakeEngine, toy_bundle
-from programs.coalesce import CoalescingEngine
+from labelwright.engines.coalesce import CoalescingEngine
 class Slow(FakeEngine):
     def score(self, *given):
         time.sleep(0.05)
