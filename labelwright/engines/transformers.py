@@ -8,6 +8,7 @@ reference that the tests hold the fast path to, after it was itself held to one 
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from labelwright.engines.options.expansion import Expansion, Mask, bounded_mass
 from labelwright.engines.options.tree import OptionTree
@@ -156,37 +159,65 @@ class TransformersEngine:
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
         """Greedy continuation of each prompt up to the end of turn, special tokens left out; as ``Engine.generate``."""
-        tokens = self.tokens
-        sequences: dict[int, tuple[int, ...]] = {}
-        for members in _by_prefix(prompts):
-            prefix = tokens.prefix(prompts[members[0]])
-            rows = tokens.rows([prompts[i] for i in members], len(prefix) + max_new_tokens, [i + 1 for i in members])
-            sequences.update((i, prefix + row) for i, row in zip(members, rows, strict=True))
-        texts: list[str] = []
+        texts = [""] * len(prompts)
         with self._lock:
-            for start in range(0, len(prompts), GENERATE_ROWS):
-                batch = [sequences[i] for i in range(start, min(start + GENERATE_ROWS, len(prompts)))]
-                texts += self._generate_batch(batch, max_new_tokens, stop)
+            for members in _by_prefix(prompts):
+                prefix = self.tokens.prefix(prompts[members[0]])
+                numbers = [i + 1 for i in members]
+                rows = self.tokens.rows([prompts[i] for i in members], len(prefix) + max_new_tokens, numbers)
+                cache = self._prefix_cache(prefix)
+                for start in range(0, len(members), GENERATE_ROWS):
+                    batch = slice(start, start + GENERATE_ROWS)
+                    written = self._generate_batch(prefix, rows[batch], cache, max_new_tokens, stop)
+                    for i, text in zip(members[batch], written, strict=True):
+                        texts[i] = text
         return texts
 
     def _generate_batch(
-        self, sequences: Sequence[tuple[int, ...]], max_new_tokens: int, stop: Sequence[str]
+        self,
+        prefix: tuple[int, ...],
+        rows: Sequence[tuple[int, ...]],
+        cache: DynamicCache | None,
+        max_new_tokens: int,
+        stop: Sequence[str],
     ) -> list[str]:
-        width = max(map(len, sequences))
-        end = self.tokens.end_of_turn[-1]
-        ids = torch.tensor([[end] * (width - len(s)) + list(s) for s in sequences], device=self.device)
-        mask = torch.tensor([[0] * (width - len(s)) + [1] * len(s) for s in sequences], device=self.device)
+        # What is padded stands between the prefix, whose keys and values the rows share, and the row.
+        shared, own = (prefix, rows) if cache else ((), [prefix + row for row in rows])
+        width, end = max(map(len, own)), self.tokens.end_of_turn[-1]
+        ids = torch.tensor([[*shared, *[end] * (width - len(row)), *row] for row in own], device=self.device)
+        mask = torch.ones_like(ids)
+        for line, row in zip(mask, own, strict=True):
+            line[len(shared) : len(shared) + width - len(row)] = 0
+        if cache:
+            cache = copy.deepcopy(cache)
+            cache.batch_repeat_interleave(len(own))
         output = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
+            past_key_values=cache,
             max_new_tokens=max_new_tokens,
             do_sample=False,
+            use_cache=True,
             eos_token_id=end,
             pad_token_id=end,
             **({"stop_strings": list(stop), "tokenizer": self.tokenizer} if stop else {}),
         )
-        texts = [self.tokenizer.decode(row[width:], skip_special_tokens=True) for row in output]
+        texts = [self.tokenizer.decode(line[ids.shape[1] :], skip_special_tokens=True) for line in output]
         return [text[: min((text.index(s) for s in stop if s in text), default=len(text))] for text in texts]
+
+    def _prefix_cache(self, prefix: tuple[int, ...]) -> DynamicCache | None:
+        """A prefix as transformers keeps it for generating, of one row; None where rows cannot share it.
+
+        A window counts places, and would count the padding behind the prefix; what is kept of a recurrent layer
+        would have read the padding.
+        """
+        cache = DynamicCache(config=self.model.config)
+        if not prefix or any(type(layer) is not DynamicLayer for layer in cache.layers):
+            return None
+        ids = torch.tensor([prefix], device=self.device)
+        self.model.get_decoder()(input_ids=ids, past_key_values=cache, use_cache=True)
+        # Layers that keep something of their own leave this one empty.
+        return cache if cache.get_seq_length() == len(prefix) else None
 
     def _prefix(self, tokens: tuple[int, ...]) -> KeyValues | None:
         """Keys and values of a prefix, computed once while it stays among those used last."""

@@ -15,6 +15,7 @@ from tiny import tiny_tokenizer
 from labelwright.engines.packed.attention import ATTENTION
 from labelwright.engines.packed.heads import OwnHead, open_head
 from labelwright.engines.transformers import TransformersEngine
+from labelwright.prompt import Rendered
 
 from architectures import ARCHITECTURES, EXTRA, WINDOW, tiny_of, verdict  # isort: skip
 
@@ -68,6 +69,17 @@ def test_what_happens_to_the_logits_counts(name):
     with torch.no_grad():
         plain = model.get_output_embeddings()(hidden)
         assert (open_head(model).logits(hidden)[0] - plain).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("name", [name for name in OFTEN if OUTCOMES[name] == "right"])
+def test_rows_share_a_prefix_while_they_are_written_to(name):
+    """Padding in between shows in none of them; where a layer would notice it, they are read whole."""
+    engine = TransformersEngine(tiny_of(name), tiny_tokenizer())
+    prompts = [Rendered("<s>", "Which part?", "\n", text, "") for text in ("the pool is green", "x", "no heat")]
+    alone = [engine.generate([prompt], 5)[0] for prompt in prompts]
+    assert engine.generate(prompts, 5) == alone
+    windows = name in ("mistral", "phi3", "starcoder2", "cohere2", "granite_swa", "gemma2", "gemma3_text", "gpt_oss")
+    assert (engine._prefix_cache((5, 6, 7)) is None) == (windows or name == "gemma4_text")
 
 
 @pytest.mark.parametrize("name", ["gemma2", "gpt_oss"])
