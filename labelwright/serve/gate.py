@@ -84,8 +84,8 @@ class Gate:
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         given = headers.get(b"x-request-id", "")
         record = Record(given if _ID.fullmatch(given) else uuid.uuid4().hex, scope["method"])
-        record.wire, refused = self._wires.get(scope["path"], ("", self._refused))
-        record.path = scope["path"] if scope["path"] in self._wires else ""
+        record.path = self._route(scope["path"])
+        record.wire, refused = self._wires.get(record.path, ("", self._refused))
         scope["labelwright"] = record
         connection = _Connection(receive, send, record, self._service.limits.body_bytes)
         self._n_requests += 1
@@ -111,6 +111,13 @@ class Gate:
             self._n_requests -= 1
             connection.end()
             self._tell(record)
+
+    def _route(self, path: str) -> str:
+        """The path of the route that a path belongs to, as it was declared; "" where there is none."""
+        if path in self._wires:
+            return path
+        open_ended = (route for route in self._wires if "{" in route and path.startswith(route.partition("{")[0]))
+        return next(open_ended, "")
 
     async def _answer(self, scope: Scope, headers: Mapping[bytes, str], connection: _Connection) -> None:
         self._admit(scope["path"], headers)

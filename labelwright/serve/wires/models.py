@@ -37,11 +37,19 @@ def router(service: Service) -> APIRouter:
     return routes
 
 
+def model_object(served: Served) -> dict[str, Any]:
+    """A model as OpenAI describes it."""
+    return {
+        "id": served.id,
+        "object": "model",
+        "created": served.created,
+        "owned_by": "labelwright",
+        "x_identity": served.identity,
+    }
+
+
 def _listed(models: list[Served]) -> dict[str, Any]:
-    data = [
-        {"id": one.id, "object": "model", "created": one.created, "owned_by": "labelwright", "x_identity": one.identity}
-        for one in models
-    ]
+    data = [model_object(one) for one in models]
     described_too = [
         {
             "name": one.id,
