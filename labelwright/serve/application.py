@@ -18,10 +18,10 @@ from labelwright.serve.limits import Limits
 from labelwright.serve.metrics import Metrics
 from labelwright.serve.served import Served
 from labelwright.serve.service import RefusalError, Service, Wire
-from labelwright.serve.wires import inference, mlflow, models, openai, systemone
+from labelwright.serve.wires import decisions, inference, mlflow, models, openai, systemone
 
 # What is spoken; each is one file of ``labelwright.serve.wires``.
-WIRES: tuple[Wire, ...] = (systemone.WIRE, models.WIRE, openai.WIRE, mlflow.WIRE, inference.WIRE)
+WIRES: tuple[Wire, ...] = (systemone.WIRE, models.WIRE, openai.WIRE, decisions.WIRE, mlflow.WIRE, inference.WIRE)
 
 
 def application(

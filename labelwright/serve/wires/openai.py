@@ -6,14 +6,15 @@ read as well, is ``labelwright.serve.wires.models``'.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from labelwright.errors import DataError
+from labelwright.plain_text import printable_line
 from labelwright.serve.bodies import json_answer, read_json
 from labelwright.serve.questions import Question, put
 from labelwright.serve.service import Lease, RefusalError, Service, Wire
@@ -21,36 +22,26 @@ from labelwright.serve.wires.chat import Asked, ChatRequest, about, answered, ch
 from labelwright.serve.wires.models import model_object
 
 CHAT, MODEL = "/v1/chat/completions", "/v1/models/{id:path}"
+Body = TypeVar("Body", bound=BaseModel)
 # OpenAI's types of error by ours; anything else that a client did wrong is an invalid request.
 _TYPES = {401: "authentication_error", 403: "permission_error", 500: "server_error", 503: "server_error"}
 _CODES = {401: "invalid_api_key", 404: "model_not_found"}
 
 
-def _inlined(schema: Any, of: dict[str, Any]) -> Any:
-    """A schema with its references written out, to stand inside another document."""
-    if isinstance(schema, dict) and "$ref" in schema:
-        return _inlined(of[schema["$ref"].rpartition("/")[2]], of)
-    if isinstance(schema, dict):
-        return {key: _inlined(one, of) for key, one in schema.items() if key != "$defs"}
-    return [_inlined(one, of) for one in schema] if isinstance(schema, list) else schema
-
-
-_SCHEMA = ChatRequest.model_json_schema()
-_OPENAPI: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": _inlined(_SCHEMA, _SCHEMA["$defs"])}},
-    }
-}
+def document(request: type[BaseModel]) -> dict[str, Any]:
+    """A request's schema, as a route takes it for the OpenAPI document."""
+    schema = request.model_json_schema()
+    content = {"application/json": {"schema": _inlined(schema, schema.get("$defs", {}))}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def router(service: Service) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["OpenAI"])
 
-    @routes.post(CHAT, summary="A chat in, the label of its last user message out", openapi_extra=_OPENAPI)
+    @routes.post(CHAT, summary="A chat in, the label of its last user message out", openapi_extra=document(ChatRequest))
     async def chat_completions(request: Request) -> Response:
-        asked = _read(await read_json(request))
+        asked = read_as(ChatRequest, await read_json(request))
         with service.lease(request, asked.model) as lease:
             return await _answer(lease, asked)
 
@@ -79,16 +70,15 @@ def refused(refusal: RefusalError) -> tuple[int, dict[str, Any]]:
 WIRE = Wire("openai", "POST /v1/chat/completions, GET /v1/models", router, refused)
 
 
-def _read(body: Any) -> ChatRequest:
+def read_as(request: type[Body], body: Any) -> Body:
+    """A body as the request that it is to be. Raises RefusalError with all that is wrong with it."""
     try:
-        return ChatRequest.model_validate(body)
+        return request.model_validate(body)
     except ValidationError as error:
-        faults = [
-            {"loc": ["body", *fault["loc"]], "msg": fault["msg"], "type": fault["type"]}
-            for fault in error.errors(include_url=False, include_context=False, include_input=False)
-        ]
-        said = "; ".join(f"{'.'.join(map(str, fault['loc'][1:]))}: {fault['msg']}" for fault in faults)
-        raise RefusalError(400, "invalid_request", said[:500], faults) from error
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        faults = [{"loc": ["body", *one["loc"]], "msg": one["msg"], "type": one["type"]} for one in found]
+        said = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in found)
+        raise RefusalError(400, "invalid_request", printable_line(said)[:500], faults) from error
 
 
 async def _answer(lease: Lease, request: ChatRequest) -> Response:
@@ -115,3 +105,12 @@ async def _answer(lease: Lease, request: ChatRequest) -> Response:
 
 def _question(asked: Asked) -> Question:
     return Question("", tuple((label, "") for label in asked.labels), is_choice=True)
+
+
+def _inlined(schema: Any, of: dict[str, Any]) -> Any:
+    """A schema with its references written out, to stand inside another document."""
+    if isinstance(schema, dict) and "$ref" in schema:
+        return _inlined(of[schema["$ref"].rpartition("/")[2]], of)
+    if isinstance(schema, dict):
+        return {key: _inlined(one, of) for key, one in schema.items() if key != "$defs"}
+    return [_inlined(one, of) for one in schema] if isinstance(schema, list) else schema

@@ -40,11 +40,11 @@ def router(service: Service) -> APIRouter:
     @routes.post(PATH, summary="A state and questions in, a probability for every answer out", openapi_extra=_OPENAPI)
     async def systemone(request: Request) -> Response:
         body = await read_json(request)
-        if faults := list(_faults(body, service.limits.questions)):
-            raise _invalid(faults)
+        if faults := list(faults_of(body, service.limits.questions)):
+            raise invalid(faults)
         name = None if body["model"] in ANY_MODEL else body["model"]
         with service.lease(request, name) as lease:
-            return json_answer(await _answered(lease, body))
+            return json_answer(await answered(lease, body))
 
     return routes
 
@@ -61,11 +61,12 @@ def refused(refusal: RefusalError) -> tuple[int, dict[str, Any]]:
 WIRE = Wire("systemone", "POST /v1/systemone (choice, noul, score)", router, refused)
 
 
-async def _answered(lease: Lease, body: Mapping[str, Any]) -> dict[str, Any]:
+async def answered(lease: Lease, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to a request in which ``faults_of`` finds nothing. Raises RefusalError."""
     bundle, state, questions = lease.bundle, body["state"], body["questions"]
     puts = {id: put(bundle, state, _question(one)) for id, one in questions.items()}
     if not lease.served.has_language_model and (foreign := [id for id, one in puts.items() if not one.is_own]):
-        raise _invalid(
+        raise invalid(
             [_fault(["questions", id], f"not answered: {of_bundle(bundle)}", "not_answered") for id in foreign]
         )
     # What is asked twice, under whatever ids, is scored once.
@@ -77,7 +78,7 @@ async def _answered(lease: Lease, body: Mapping[str, Any]) -> dict[str, Any]:
     probs: dict[Put, NDArray[np.float64]] = {}
     for one, answer in zip(different, found, strict=True):
         if isinstance(answer, DataError):
-            raise _invalid([_fault(["state"], str(answer), "value_error")])
+            raise invalid([_fault(["state"], str(answer), "value_error")])
         if answers(answer) < 0:
             raise RefusalError(502, "no_answer", NO_ANSWER)
         probs[one] = answer
@@ -149,7 +150,8 @@ def score_confidence(probs: Sequence[float]) -> float:
     return max(0.0, 1 - spread / even)
 
 
-def _invalid(faults: Sequence[_Fault]) -> RefusalError:
+def invalid(faults: Sequence[_Fault]) -> RefusalError:
+    """The refusal of a body for all that is wrong with it."""
     return RefusalError(422, "invalid_request", str(faults[0]["msg"]), faults)
 
 
@@ -157,7 +159,7 @@ def _fault(where: Sequence[Any], message: str, kind: str) -> _Fault:
     return {"loc": ["body", *where], "msg": message, "type": kind}
 
 
-def _faults(body: Any, most_questions: int) -> list[_Fault]:
+def faults_of(body: Any, most_questions: int) -> list[_Fault]:
     """All that is wrong with a request, as FastAPI would say it."""
     if not isinstance(body, dict):
         return [_fault([], "Input should be a valid dictionary", "dict_type")]
