@@ -1,4 +1,4 @@
-"""The command line: ``labelwright predict | evaluate | check BUNDLE``.
+"""The command line: ``labelwright predict | evaluate | check | serve BUNDLE``.
 
 Answers with a bundle that was exported; tuning is the workbench's. Nothing heavy is imported before it is needed, so
 that help and bad input answer at once.
@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,10 @@ from labelwright import console
 from labelwright.data.records import Fault, Row, refusal, scan_jsonl, scan_lines, scan_records
 from labelwright.data.task import group_keys, read_examples, with_labels_of
 from labelwright.engines.settings import BACKENDS, EngineSettings
-from labelwright.errors import DataError, RecipeError
+from labelwright.errors import DataError, MissingExtraError, RecipeError
 from labelwright.models.weights import Predictor
 from labelwright.plain_text import printable, printable_line
+from labelwright.serve.limits import Limits
 
 if TYPE_CHECKING:
     from labelwright.bundle.types import Bundle
@@ -42,6 +44,7 @@ _EXAMPLES = """examples:
   echo "gate drags on the path" | labelwright predict bundle - --json
   labelwright evaluate bundle --input labelled.csv --text-column message
   labelwright check bundle
+  labelwright serve bundle --port 8080
 """
 
 
@@ -112,10 +115,22 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
     check = _command(commands, "check", _check, "compare with what was exported: hashes, then golden rows")
     check.add_argument("--files-only", action="store_true", help="hashes only; needs no model")
+
+    server = _command(commands, "serve", _serve, "answer over HTTP, until it is stopped", "+")
+    server.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine)")
+    server.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: 8080)")
+    for one in fields(Limits):
+        server.add_argument(
+            f"--most-{one.name.replace('_', '-')}",
+            type=type(one.default),
+            default=one.default,
+            metavar="N",
+            help=f"limit of a server (default: {one.default:g}); docs/serving.md says which",
+        )
     return parser, dict(commands.choices)
 
 
-def _command(commands: Any, name: str, function: Any, help: str) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, function: Any, help: str, bundles: str | None = None) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=help,
@@ -124,7 +139,7 @@ def _command(commands: Any, name: str, function: Any, help: str) -> argparse.Arg
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=function)
-    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="folder that `make export` wrote")
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, nargs=bundles, help="folder that `make export` wrote")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps, ... (default: auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
     parser.add_argument("--backend", default=_IN_PROCESS, help=f"one of {', '.join(BACKENDS)} (default: {_IN_PROCESS})")
@@ -294,13 +309,23 @@ def _check(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
+def _serve(arguments: argparse.Namespace) -> int:
+    limits = Limits(**{one.name: getattr(arguments, f"most_{one.name}") for one in fields(Limits)})
+    try:
+        from labelwright.serve.running import serve
+    except ImportError as error:
+        raise MissingExtraError(f'the server is not installed ({error}): pip install "labelwright[serve]"') from error
+    return serve(arguments.bundle, lambda folder: _open(arguments, folder), arguments.host, arguments.port, limits)
+
+
+def _open(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bundle, Engine]:
     from labelwright.bundle.store import load
     from labelwright.engines.opening import open_engine
 
-    bundle = load(arguments.bundle)
+    folder = folder or arguments.bundle
+    bundle = load(folder)
     if isinstance(bundle.weights, Predictor):
-        _refuse_model_options(arguments, bundle.weights.base)
+        _refuse_model_options(arguments, folder, bundle.weights.base)
     settings = EngineSettings(
         backend=arguments.backend,
         device=arguments.device,
@@ -313,7 +338,7 @@ def _open(arguments: argparse.Namespace) -> tuple[Bundle, Engine]:
     return bundle, open_engine(bundle.weights, settings)
 
 
-def _refuse_model_options(arguments: argparse.Namespace, name: str) -> None:
+def _refuse_model_options(arguments: argparse.Namespace, folder: Path, name: str) -> None:
     """Nobody should believe that a server, or a GPU, gave answers which it did not."""
     given = {
         "--backend": arguments.backend != _IN_PROCESS,
@@ -323,7 +348,7 @@ def _refuse_model_options(arguments: argparse.Namespace, name: str) -> None:
     if any(given.values()):
         options = " and ".join(option for option, is_given in given.items() if is_given)
         raise RecipeError(
-            f"{arguments.bundle} holds {name}, a small classifier that runs in this process without a language model: "
+            f"{folder} holds {name}, a small classifier that runs in this process without a language model: "
             f"leave out {options}"
         )
 

@@ -9,7 +9,8 @@ keeps scores, or fits something on them, gets every option's score to its end.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from labelwright.engines.one_hot import unanswered
 from labelwright.engines.protocol import Engine, has_probabilities, score_options
 from labelwright.predictors.encoders.neighbours import nearest
 from labelwright.prompt import Prompt, Rendered
-from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 
 
 def render_rows(prompt: Prompt, texts: Sequence[str]) -> list[Rendered]:
@@ -49,12 +50,8 @@ def option_scores(
     calibration : Calibration, optional
         What will be applied to them, as in ``Engine.score``. None where that is not known: nothing is left unexpanded.
     """
-    # A letter that a row does not use may hold most of what a bound is taken of, so nothing is left to it.
-    calibration = None if prompt.by_row else calibration
-    scores = score_options(engine, render_rows(prompt, texts), prompt.options, calibration)
-    if not has_probabilities(engine):
-        scores = np.where(unanswered(scores)[:, None], -np.inf, scores)
-    return np.where(present(texts, len(prompt.options)), scores, -np.inf) if prompt.by_row else scores
+    query = Query(prompt, calibration or UNCALIBRATED, tuple(texts), whole=calibration is None)
+    return query.log_scores(query.asked_of(engine), has_probabilities(engine))
 
 
 def log_scores(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -63,9 +60,8 @@ def log_scores(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArray[
     They are the option log-probabilities; with ``calibration.rotations``, the mean over all cyclic orders of a row's
     choices of log P(choice), in which a liking for a letter cancels out.
     """
-    if bundle.prompt.by_row and bundle.calibration.rotations:
-        return _mean_over_orders(bundle.prompt, engine, texts)
-    return option_scores(bundle.prompt, engine, texts)
+    query = Query.of(bundle.prompt, bundle.calibration, texts, whole=True)
+    return query.log_scores(query.asked_of(engine), has_probabilities(engine))
 
 
 def probabilities(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:
@@ -79,20 +75,79 @@ def probabilities(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArr
 
 def calibrated(prompt: Prompt, calibration: Calibration, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:
     """``probabilities`` of a bundle with this prompt and this calibration."""
-    if prompt.by_row and calibration.rotations:
-        return calibration.apply(_mean_over_orders(prompt, engine, texts))
-    # Without choices of its own a row has no orders to turn.
-    calibration = replace(calibration, rotations=False)
-    return calibration.apply(option_scores(prompt, engine, texts, calibration))
+    query = Query.of(prompt, calibration, texts)
+    return query.probabilities(query.asked_of(engine), has_probabilities(engine))
 
 
-def _mean_over_orders(prompt: Prompt, engine: Engine, texts: Sequence[str]) -> NDArray[np.float64]:
-    orders = [rotations(text) for text in texts]
-    scores = option_scores(prompt, engine, [text for order in orders for text in order])
-    out = np.full((len(texts), scores.shape[1]), -np.inf)
+@dataclass(frozen=True)
+class Query:
+    """What an engine is asked for some rows, and what becomes of the scores that it gives.
+
+    ``calibrated`` is both in one call; a server, whose event loop cannot wait in a call, does the same in two.
+
+    Attributes
+    ----------
+    texts : tuple of str
+        As they are scored: a row with choices may be, in every cyclic order of these.
+    n_orders : tuple of int
+        How many of the texts are one row's, a row; empty where each is one.
+    whole : bool
+        Whether every option is scored to its end.
+    """
+
+    prompt: Prompt
+    calibration: Calibration
+    texts: tuple[str, ...]
+    n_orders: tuple[int, ...] = ()
+    whole: bool = False
+
+    @classmethod
+    def of(cls, prompt: Prompt, calibration: Calibration, texts: Sequence[str], whole: bool = False) -> Query:
+        """The query of rows; with ``calibration.rotations`` all orders of their choices are asked."""
+        if prompt.by_row and calibration.rotations:
+            orders = [rotations(text) for text in texts]
+            return cls(prompt, calibration, tuple(chain.from_iterable(orders)), tuple(map(len, orders)), whole)
+        # Without choices of its own a row has no orders to turn.
+        return cls(prompt, replace(calibration, rotations=False), tuple(texts), (), whole)
+
+    @property
+    def expansion(self) -> Calibration | None:
+        """What the engine is told of the calibration; None where every option is scored to its end."""
+        # A letter that a row does not use may hold most of what a bound is taken of, so nothing is left to it.
+        return None if self.whole or self.prompt.by_row else self.calibration
+
+    def rendered(self) -> list[Rendered]:
+        """The prompts, one a text. Raises as ``render_rows``."""
+        return render_rows(self.prompt, self.texts)
+
+    def asked_of(self, engine: Engine) -> NDArray[np.float64]:
+        """What an engine gives, (n_asked, n_labels)."""
+        return score_options(engine, self.rendered(), self.prompt.options, self.expansion)
+
+    def log_scores(self, scores: NDArray[np.float64], of_a_model: bool = True) -> NDArray[np.float64]:
+        """Uncalibrated log-scores of the rows, (n_rows, n_labels).
+
+        Parameters
+        ----------
+        scores : array (n_asked, n_labels)
+        of_a_model : bool
+            ``labelwright.engines.protocol.has_probabilities`` of the engine that gave them.
+        """
+        if not of_a_model:
+            scores = np.where(unanswered(scores)[:, None], -np.inf, scores)
+        if self.prompt.by_row:
+            scores = np.where(present(self.texts, len(self.prompt.options)), scores, -np.inf)
+        return _mean_over_orders(scores, self.n_orders) if self.n_orders else scores
+
+    def probabilities(self, scores: NDArray[np.float64], of_a_model: bool = True) -> NDArray[np.float64]:
+        """Calibrated probabilities of the rows, (n_rows, n_labels); parameters as in ``log_scores``."""
+        return self.calibration.apply(self.log_scores(scores, of_a_model))
+
+
+def _mean_over_orders(scores: NDArray[np.float64], n_orders: Sequence[int]) -> NDArray[np.float64]:
+    out = np.full((len(n_orders), scores.shape[1]), -np.inf)
     start = 0
-    for row, order in enumerate(orders):
-        n = len(order)
+    for row, n in enumerate(n_orders):
         block = scores[start : start + n, :n]
         start += n
         answered = ~np.isneginf(block).all(axis=1)

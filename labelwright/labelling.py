@@ -145,10 +145,18 @@ def score_rows(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> list[NDA
         return list(probabilities(bundle, engine, texts))
     except DataError as error:
         if len(texts) == 1:
-            # An engine counts the rows of its own call; which row of the file it is, the caller knows.
-            return [DataError(str(error).split("…): ", 1)[-1] if str(error).startswith("row 1 (") else str(error))]
+            return [without_number(error)]
     half = len(texts) // 2
     return [*score_rows(bundle, engine, texts[:half]), *score_rows(bundle, engine, texts[half:])]
+
+
+def without_number(error: DataError) -> DataError:
+    """What an engine has against a row that it was asked alone: it counts the rows of its own call, the caller others.
+
+    >>> without_number(DataError("row 1 ('the pool is…): 900 tokens"))
+    DataError('900 tokens')
+    """
+    return DataError(str(error).split("…): ", 1)[-1] if str(error).startswith("row 1 (") else str(error))
 
 
 def json_line(row: Mapping[str, Any], encoding: str = "utf-8") -> str:

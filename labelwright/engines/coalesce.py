@@ -122,6 +122,16 @@ class CoalescingEngine:
         """As ``labelwright.engines.protocol.has_probabilities`` of the engine."""
         return has_probabilities(self.engine)
 
+    @property
+    def n_waiting(self) -> int:
+        """Rows that wait for the engine now, those in its hands not counted."""
+        return self._line.n_rows
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the engine's thread runs; False after ``close``."""
+        return self._thread.is_alive()
+
     def count_tokens(self, text: str) -> int:
         """Number of tokens of plain text; does not wait for the engine."""
         return self.engine.count_tokens(text)

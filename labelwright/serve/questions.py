@@ -1,0 +1,177 @@
+"""A question as a bundle can take it: its own, with all that was tuned, or another, put to its model as it comes.
+
+A bundle's own question is recognised by its options and by nothing else: they are the task's labels, or at least two of
+them; where rows bring their own choices, whatever options there are. It is asked with the bundle's prompt, weights and
+calibration, and its own instructions are not read. Any other question becomes a plain prompt of its instructions and
+options, uncalibrated ("zero-shot"). What clients write stays plain text in either: a Prompt's segments.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwright.bundle.types import Bundle
+from labelwright.data.choices import lettered
+from labelwright.data.records import listed
+from labelwright.data.task import Label
+from labelwright.errors import DataError
+from labelwright.prompt import Prompt, Style
+from labelwright.serve.service import Lease
+
+TUNED, ZERO_SHOT = "tuned", "zero-shot"
+_SHOWN_LABELS = 12
+# Longer names are listed behind a code: as answers they would cost an engine more than the text itself.
+_LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, and the options by name, each with a description (may be empty).
+
+    Attributes
+    ----------
+    is_choice : bool
+        Whether the names are the client's own answers; levels, and yes and no, are this house's.
+    """
+
+    instructions: str
+    options: tuple[tuple[str, str], ...]
+    is_choice: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The options' names."""
+        return tuple(name for name, _ in self.options)
+
+
+@dataclass(frozen=True)
+class Put:
+    """A question as it is asked of a bundle.
+
+    Attributes
+    ----------
+    prompt : Prompt
+        The bundle's own, or one made for this question.
+    text : str
+        The row.
+    columns : tuple of int
+        Which of the prompt's labels the options are, in the question's order; empty for the first of them as they come.
+    n_options : int
+    is_own : bool
+        Whether it is the bundle's own question.
+    """
+
+    prompt: Prompt
+    text: str
+    n_options: int
+    columns: tuple[int, ...] = ()
+    is_own: bool = False
+
+    @property
+    def level(self) -> str:
+        """How good an answer can be expected."""
+        return TUNED if self.is_own else ZERO_SHOT
+
+    async def asked_of(self, lease: Lease) -> NDArray[np.float64] | DataError:
+        """Probabilities (n_options,) in the question's order, or what is wrong with the row; all 0 for no answer.
+
+        Of the bundle's own question with a part of its labels: the tuned probabilities of these, renormalised, that is
+        P(label | text, one of these). Every label is then scored to its end, as a part of them may hold little.
+        """
+        if not self.is_own:
+            (found,) = await lease.zero_shot(self.prompt, [self.text])
+            return found
+        is_part = bool(self.columns) and self.n_options < len(self.prompt.labels)
+        (found,) = await lease.probabilities([self.text], whole=is_part)
+        if isinstance(found, DataError):
+            return found
+        if not self.columns:
+            return found[: self.n_options]
+        if not is_part:
+            return found[list(self.columns)]
+        return _restricted(found, self.columns)
+
+
+def put(bundle: Bundle, state: Any, question: Question) -> Put:
+    """How a question about a state is asked of a bundle.
+
+    Raises
+    ------
+    DataError
+        Where rows bring their own choices: choices that are no lines of text.
+    """
+    if question.is_choice:
+        if bundle.task.by_row and len(question.options) <= bundle.task.max_choices:
+            choices = [f"{name}: {said}" if said else name for name, said in question.options]
+            text = lettered(row_text(state), choices, "the question")
+            return Put(bundle.prompt, text, len(choices), is_own=True)
+        if set(question.names) <= set(bundle.task.names) and not bundle.task.by_row:
+            columns = tuple(map(bundle.task.index, question.names))
+            return Put(bundle.prompt, row_text(state), len(columns), columns, is_own=True)
+    return Put(_plain_prompt(bundle.prompt, question), as_text(state), len(question.options))
+
+
+def of_bundle(bundle: Bundle) -> str:
+    """What a bundle without a language model can answer, as the end of a sentence."""
+    task = bundle.task
+    base = bundle.weights.base
+    if task.by_row:
+        return f"{base} has no language model and answers a choice among 2 to {task.max_choices} options, nothing else"
+    return (
+        f"{base} has no language model and answers one question, a choice among its own labels, all or some of "
+        f"{listed(task.names, _SHOWN_LABELS)}"
+    )
+
+
+def row_text(state: Any) -> str:
+    """The row in a state, for a bundle that reads one text.
+
+    A text is the row; of an object, its ``inputs`` where it has some, as DSPy's clients do; the one text in it where
+    there is only one. A list of texts is one text of as many lines. Anything else is read as the JSON that it is.
+    """
+    if isinstance(state, dict) and isinstance(state.get("inputs"), dict | str):
+        state = state["inputs"]
+    if isinstance(state, dict) and len(state) == 1:
+        (state,) = state.values()
+    if isinstance(state, list) and all(isinstance(one, str) for one in state):
+        return "\n".join(state)
+    return as_text(state)
+
+
+def as_text(value: Any) -> str:
+    """A text as it is, anything else as JSON, None as nothing."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _plain_prompt(own: Prompt, question: Question) -> Prompt:
+    """A question's instructions and options, as an untuned prompt of a task has them."""
+    style: Style = "name" if _can_be_answers(question.names) else "code"
+    labels = tuple(Label(" ".join(name.split()), " ".join(said.split())) for name, said in question.options)
+    return Prompt(question.instructions, labels, style=style, template=own.template, cue="Answer:")
+
+
+def _can_be_answers(names: tuple[str, ...]) -> bool:
+    """Whether a model can be asked for the names themselves; a code stands for them otherwise.
+
+    Tokenizers may take names for equal that differ in composed characters or in space alone.
+    """
+    plain = {unicodedata.normalize("NFKC", name) for name in names}
+    return len(plain) == len(names) and all(
+        name == " ".join(name.split()) and 0 < len(name) <= _LONGEST_NAME for name in names
+    )
+
+
+def _restricted(probs: NDArray[np.float64], columns: tuple[int, ...]) -> NDArray[np.float64]:
+    """Some labels' probabilities, renormalised; all alike where all of them are 0 and there is an answer."""
+    part = probs[list(columns)]
+    if total := part.sum():
+        return part / total
+    return np.full(len(columns), 1 / len(columns) if probs.any() else 0.0)

@@ -1,0 +1,287 @@
+"""OpenAI's chat completions as a classifier understands them: a request in, a text and its labels out, and back again.
+
+The last user message is the row. Whatever else a chat may hold (other instructions, earlier turns, ways of drawing
+tokens) has no part in the answer, for the bundle's own prompt is what was tuned and measured; the answer lists what was
+left aside under ``x_ignored``. ``labelwright.serve.wires.openai`` makes routes of it. Nothing here scores anything.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from labelwright.data.records import is_half_a_character, listed
+from labelwright.data.task import Task
+from labelwright.errors import DataError
+from labelwright.labelling import NO_ANSWER
+from labelwright.serve.wires.enumeration import Form, read_schema
+from labelwright.serve.wires.logarithm import log_probability
+
+MOST_CHOICES = 128
+_SHOWN_LABELS = 8
+# What draws, shapes or accounts for tokens elsewhere. A label is neither drawn nor cut short.
+_WITHOUT_INFLUENCE = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "seed",
+    "stop",
+    "max_tokens",
+    "max_completion_tokens",
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias",
+    "reasoning_effort",
+)
+
+
+class Part(BaseModel):
+    """A part of a message's content; only text can be classified."""
+
+    model_config = ConfigDict(extra="allow")
+    type: str
+    text: str | None = None
+
+
+class Message(BaseModel):
+    """One message of a chat."""
+
+    model_config = ConfigDict(extra="allow")
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | list[Part] | None = None
+
+
+class ResponseFormat(BaseModel):
+    """What the answer is to be written as."""
+
+    model_config = ConfigDict(extra="allow")
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: dict[str, Any] | None = None
+
+
+class StreamOptions(BaseModel):
+    """What a stream holds besides the answer."""
+
+    include_usage: bool = False
+
+
+class ChatRequest(BaseModel):
+    """A chat completion as OpenAI's clients ask for it; what is not named here has no influence."""
+
+    model_config = ConfigDict(extra="allow")
+    model: str
+    messages: list[Message] = Field(min_length=1)
+    response_format: ResponseFormat | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(default=None, ge=0, le=255)
+    n: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
+    stop: str | list[str] | None = None
+    tools: list[Any] | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a chat asks.
+
+    Attributes
+    ----------
+    text : str
+        The row.
+    labels : tuple of str
+        What may be answered; the row's own choices, where rows bring them.
+    form : Form, optional
+        What the answer is written into; None writes the label as it is.
+    ignored : tuple of str
+        What the request holds and the answer does not depend on.
+    """
+
+    text: str
+    labels: tuple[str, ...]
+    form: Form | None = None
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Said:
+    """An answer: the label, its text as it is sent, and the probability of every label that was asked for."""
+
+    label: str | None
+    content: str | None
+    probabilities: Mapping[str, float]
+
+
+def read_chat(request: ChatRequest, task: Task) -> Asked:
+    """What a chat asks of a task's classifier.
+
+    Raises
+    ------
+    DataError
+        No user message, parts that are no text, tools, a schema that no label fits, labels that are not the task's.
+        Whether the text can be read, ``labelwright.serve.served`` says.
+    """
+    if request.tools:
+        raise DataError("tools: this model answers with a label and calls nothing; leave tools out")
+    users = [number for number, message in enumerate(request.messages) if message.role == "user"]
+    if not users:
+        raise DataError("messages: none is a user's; expected the text to classify in the last user message")
+    text = _text_of(request.messages[users[-1]], users[-1])
+    ignored = [f"messages[{n}] ({one.role})" for n, one in enumerate(request.messages) if n != users[-1]]
+    given = request.model_dump(exclude_none=True)
+    ignored += [name for name in _WITHOUT_INFLUENCE if name in given]
+    form = _form(request.response_format, task)
+    return Asked(text, _labels(form, task), form, tuple(ignored))
+
+
+def answered(asked: Asked, probs: Sequence[float]) -> Said:
+    """The answer to what was asked, of the probabilities of its labels, in their order; all 0 where there is none."""
+    probabilities = dict(zip(asked.labels, probs, strict=True))
+    if not any(probs):
+        return Said(None, None, probabilities)
+    label = max(asked.labels, key=probabilities.__getitem__)
+    content = label if asked.form is None else _json(asked.form.filled(label, probabilities[label]))
+    return Said(label, content, probabilities)
+
+
+def completion(request: ChatRequest, answer: Said, about: dict[str, Any]) -> dict[str, Any]:
+    """The answer as a chat completion.
+
+    Parameters
+    ----------
+    about : dict
+        What ``about`` gives.
+    """
+    message = {"role": "assistant", "content": answer.content, "refusal": _refusal(answer)}
+    choices = [
+        {"index": index, "message": message, "logprobs": _logprobs(request, answer), "finish_reason": "stop"}
+        for index in range(request.n or 1)
+    ]
+    head = {key: about[key] for key in ("id", "created", "model", "system_fingerprint")}
+    extra = {key: value for key, value in about.items() if key.startswith("x_")}
+    return {**head, "object": "chat.completion", "choices": choices, "usage": about["usage"], **extra}
+
+
+def chunks(request: ChatRequest, answer: Said, about: dict[str, Any]) -> Iterator[str]:
+    """The same as a stream of events, the last of which is ``[DONE]``. A label comes whole, in one chunk."""
+    head = {key: about[key] for key in ("id", "created", "model", "system_fingerprint")}
+    head["object"] = "chat.completion.chunk"
+    extra = {key: value for key, value in about.items() if key.startswith("x_")}
+    with_usage = request.stream_options is not None and request.stream_options.include_usage
+
+    def event(choices: list[dict[str, Any]], usage: Any = None, **more: Any) -> str:
+        # With usage asked for, every chunk has the field, and all but the last say null.
+        counted = {"usage": usage} if with_usage else {}
+        return f"data: {json.dumps({**head, 'choices': choices, **counted, **more})}\n\n"
+
+    for index in range(request.n or 1):
+        for delta, end in (
+            ({"role": "assistant", "content": ""}, None),
+            ({"content": answer.content} if answer.content is not None else {"refusal": _refusal(answer)}, None),
+            ({}, "stop"),
+        ):
+            logprobs = _logprobs(request, answer) if "role" not in delta and end is None else None
+            more = extra if end else {}
+            yield event([{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": end}], **more)
+    if with_usage:
+        yield event([], about["usage"])
+    yield "data: [DONE]\n\n"
+
+
+def about(
+    asked: Asked, answer: Said, *, model: str, identity: str, prompt_tokens: int, answer_tokens: int, n: int = 1
+) -> dict[str, Any]:
+    """What an answer says besides the answer: ids, counts of tokens, and under ``x_`` what only this server knows."""
+    usage = {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": answer_tokens * n,
+        "total_tokens": prompt_tokens + answer_tokens * n,
+    }
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "created": int(time.time()),
+        "model": model,
+        "system_fingerprint": f"fp_{identity[:16]}",
+        "usage": usage,
+        "x_probabilities": dict(answer.probabilities),
+        "x_ignored": list(asked.ignored),
+    }
+
+
+def _text_of(message: Message, number: int) -> str:
+    parts = [message.content] if isinstance(message.content, str) else []
+    for part in message.content if isinstance(message.content, list) else []:
+        if part.type != "text" or part.text is None:
+            raise DataError(
+                f"messages[{number}] has a part of type {part.type[:40]!r}: this model reads text and nothing else"
+            )
+        parts.append(part.text)
+    return "\n".join(parts)
+
+
+def _form(wanted: ResponseFormat | None, task: Task) -> Form | None:
+    if wanted is None or wanted.type == "text" or (wanted.type == "json_object" and task.by_row):
+        return None
+    if wanted.type == "json_object":
+        return read_schema({"properties": {"label": {"enum": list(task.names)}}})
+    schema = (wanted.json_schema or {}).get("schema")
+    if schema is None:
+        raise DataError("response_format: json_schema has no schema; expected {name, schema}")
+    return read_schema(schema)
+
+
+def _labels(form: Form | None, task: Task) -> tuple[str, ...]:
+    """What may be answered: the task's labels or some of them; where rows bring their choices, what the form lists."""
+    if task.by_row:
+        if form is None:
+            raise DataError(
+                "this model chooses among each row's own choices: expected them as the enum of a JSON schema in "
+                "response_format"
+            )
+        if not 2 <= len(form.values) <= task.max_choices:
+            raise DataError(
+                f"response_format lists {len(form.values)} choices: this model chooses among 2 to {task.max_choices}"
+            )
+        return form.values
+    labels = task.names if form is None else form.values
+    foreign = [label for label in labels if label not in task.names]
+    if foreign:
+        raise DataError(
+            f"response_format lists {listed([repr(one[:60]) for one in foreign], 3)}, which this model does not know; "
+            f"expected its labels or some of them: {listed(map(repr, task.names), _SHOWN_LABELS)}"
+        )
+    return labels
+
+
+def _logprobs(request: ChatRequest, answer: Said) -> dict[str, Any] | None:
+    """The label as one token with its log-probability, and the likeliest labels beside it."""
+    if not request.logprobs or answer.label is None:
+        return None
+    ranked = sorted(answer.probabilities.items(), key=lambda one: -one[1])
+    tokens = {name: _token(name, share) for name, share in ranked}
+    top = list(tokens.values())[: request.top_logprobs or 0]
+    return {"content": [{**tokens[answer.label], "top_logprobs": top}], "refusal": None}
+
+
+def _token(name: str, share: float) -> dict[str, Any]:
+    return {"token": name, "logprob": log_probability(share), "bytes": list(name.encode("utf-8", "surrogatepass"))}
+
+
+def _refusal(answer: Said) -> str | None:
+    return NO_ANSWER if answer.label is None else None
+
+
+def _json(value: Any) -> str:
+    """JSON in characters as they are, or escaped where a schema's own words are half characters."""
+    text = json.dumps(value, ensure_ascii=False)
+    return json.dumps(value) if any(map(is_half_a_character, text)) else text

@@ -1,0 +1,118 @@
+"""MLflow's scoring protocol: ``/invocations``, ``/ping`` and ``/version``, as its own server has them.
+
+Whoever calls a registered model's endpoint can call this instead: the predictions have the columns that the registered
+model has (label, confidence, probabilities). The tables are read by ``labelwright.serve.wires.tables``. A request names
+no model, so the first one answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from labelwright.data.records import Fault, refusal
+from labelwright.errors import DataError
+from labelwright.serve.bodies import json_answer, read_body, read_json
+from labelwright.serve.service import RefusalError, Service, Wire
+from labelwright.serve.wires.tables import SOURCE, csv_records, json_records, read_rows
+from labelwright.statistics.metrics import answers
+
+JSON, CSV = "application/json", "text/csv"
+# MLflow's own names of what went wrong.
+_CODES = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "ENDPOINT_NOT_FOUND",
+    500: "INTERNAL_ERROR",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
+_ROWS = {"type": "array", "minItems": 1}
+_COLUMNS = {"type": "object", "description": "a list a column"}
+_OPENAPI: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            JSON: {
+                "schema": {
+                    "type": "object",
+                    "description": "exactly one of the four forms",
+                    "properties": {
+                        "dataframe_split": {
+                            "type": "object",
+                            "required": ["data"],
+                            "properties": {"columns": {"type": "array"}, "index": {"type": "array"}, "data": _ROWS},
+                        },
+                        "dataframe_records": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+                        "instances": {"anyOf": [_ROWS, _COLUMNS]},
+                        "inputs": {"anyOf": [_ROWS, _COLUMNS, {"type": "string"}]},
+                        "params": {},
+                    },
+                }
+            },
+            CSV: {"schema": {"type": "string", "description": "a header, and a line a row"}},
+        },
+    }
+}
+
+
+def router(service: Service) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(tags=["MLflow"])
+
+    @routes.post("/invocations", summary="A table of texts in, a label a row out", openapi_extra=_OPENAPI)
+    async def invocations(request: Request) -> Response:
+        body = await read_body(request, JSON, CSV)
+        is_csv = request.headers["content-type"].strip().lower().startswith(CSV)
+        records = csv_records(body) if is_csv else json_records(await read_json(request))
+        with service.lease(request) as lease:
+            rows = read_rows(records, lease.bundle.task)
+            found = await lease.probabilities([text for text, _ in rows])
+            if faults := [Fault(n, str(one)) for n, one in enumerate(found, start=1) if isinstance(one, DataError)]:
+                raise refusal(SOURCE, faults)
+            scored = [one for one in found if not isinstance(one, DataError)]
+            predictions = [_prediction(names, one) for one, (_, names) in zip(scored, rows, strict=True)]
+        return json_answer({"predictions": predictions})
+
+    @routes.get("/ping", summary="Whether the first model can answer")
+    async def ping() -> Response:
+        is_ready = next(iter(service.served.values())).engine.is_alive and not service.is_stopping
+        return Response("\n", 200 if is_ready else 404, media_type=JSON)
+
+    @routes.get("/version", summary="The version of Labelwright, where MLflow's server says its own")
+    async def its_version() -> Response:
+        return PlainTextResponse(_version())
+
+    return routes
+
+
+def refused(refusal: RefusalError) -> tuple[int, dict[str, Any]]:
+    """``error_code`` and ``message``."""
+    status = 400 if refusal.status == 422 else refusal.status
+    return status, {"error_code": _CODES.get(status, "BAD_REQUEST"), "message": refusal.message}
+
+
+WIRE = Wire("mlflow", "POST /invocations, GET /ping, GET /version", router, refused)
+
+
+def _prediction(names: Sequence[str], probs: NDArray[np.float64]) -> dict[str, Any]:
+    """A row of the registered model's answer (``workbench.tracking.writes.served_model``)."""
+    best, shares = int(answers(probs)), probs.tolist()
+    return {
+        "label": names[best] if best >= 0 else None,
+        "confidence": max(shares),
+        "probabilities": dict(zip(names, shares, strict=False)),
+    }
+
+
+def _version() -> str:
+    try:
+        return version("labelwright")
+    except PackageNotFoundError:  # a clone that is not installed
+        return "unknown"

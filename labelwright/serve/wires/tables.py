@@ -1,0 +1,126 @@
+"""Rows as MLflow's scoring protocol sends them: a table in one of four JSON forms, or CSV.
+
+The forms are those of ``mlflow.pyfunc.scoring_server``, read without mlflow and without a data frame: what comes out is
+a list of records. ``labelwright.serve.wires.mlflow`` makes routes of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from labelwright.data.choices import lettered, read_choices, split_lettered
+from labelwright.data.records import Fault, refusal, text_of
+from labelwright.data.task import Task
+from labelwright.errors import DataError
+
+FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+TEXT, CHOICES = "text", "choices"
+SOURCE = "the request"
+_EXPECTED = f"expected a JSON object with exactly one of {', '.join(FORMS)}, and params if you like"
+
+Record = Mapping[str, Any]
+
+
+def json_records(given: Any) -> list[Record]:
+    """The rows of a JSON body. Raises DataError where it has none of the four forms, or several."""
+    forms = [form for form in FORMS if isinstance(given, dict) and form in given]
+    if len(forms) != 1:
+        has = f"has {', '.join(forms)}" if forms else "has none of them"
+        raise DataError(f"the body {has}: {_EXPECTED}")
+    value = given[forms[0]]
+    records = _split(value) if forms[0] == "dataframe_split" else _rows(value, forms[0])
+    if not records:
+        raise DataError(f"{forms[0]} has no rows: expected at least one")
+    return records
+
+
+def csv_records(body: bytes) -> list[Record]:
+    """The rows of a CSV body with a header, as ``pandas.DataFrame.to_csv`` writes it; every cell is text as it stands.
+
+    Raises DataError where it is no such thing.
+    """
+    try:
+        lines = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True)
+        header, *rows = [line for line in lines if line] or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"the body is no CSV in UTF-8 ({error}): expected a header and a line a row") from error
+    faults = [Fault(number, f"{len(row)} cells") for number, row in enumerate(rows, 1) if len(row) != len(header)]
+    if faults:
+        raise refusal(f"{SOURCE} (its header has {len(header)} cells)", faults)
+    if not rows:
+        raise DataError("the body has no rows: expected CSV with a header and a line a row")
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def read_rows(records: Sequence[Record], task: Task) -> list[tuple[str, tuple[str, ...]]]:
+    """The text of each record as a model reads it, and the names of what may be answered.
+
+    The text is in the column ``text``, or in the only one. Where rows bring their own choices, a column ``choices``
+    lists them; without it the text holds them behind letters, and letters are answered.
+
+    Raises
+    ------
+    DataError
+        All rows that have no usable text, each with its number.
+    """
+    rows, faults = [], []
+    for number, record in enumerate(records, start=1):
+        try:
+            rows.append(_row(record, task))
+        except DataError as error:
+            faults.append(Fault(number, str(error)))
+    if faults:
+        raise refusal(SOURCE, faults)
+    return rows
+
+
+def _row(record: Record, task: Task) -> tuple[str, tuple[str, ...]]:
+    column = next(iter(record)) if len(record) == 1 else TEXT
+    if column not in record:
+        raise DataError(f"no column {TEXT!r} among {sorted(map(str, record))}; put the text to classify there")
+    text = text_of(record, column, "text")
+    if not task.by_row:
+        return text, task.names
+    if CHOICES in record:
+        text = lettered(text, read_choices(record[CHOICES], "the row"), "the row")
+    n_choices = len(split_lettered(text)[1])
+    if n_choices > task.max_choices:
+        raise DataError(f"{n_choices} choices; this model was tuned for at most {task.max_choices}")
+    return text, split_lettered(text)[1] if CHOICES in record else task.names
+
+
+def _split(value: Any) -> list[Record]:
+    """Rows of ``pandas.DataFrame.to_dict(orient="split")``."""
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("data"), list)
+        or set(value) - {"columns", "index", "data"}
+    ):
+        raise DataError("dataframe_split: expected an object with data, and columns and index if you like")
+    rows = [row if isinstance(row, list) else [row] for row in value["data"]]
+    width = max(map(len, rows), default=0)
+    columns = value.get("columns") if value.get("columns") is not None else list(range(width))
+    if not isinstance(columns, list) or any(len(row) != len(columns) for row in rows):
+        raise DataError("dataframe_split: expected every row of data to have one cell a column")
+    return [dict(zip(map(str, columns), row, strict=True)) for row in rows]
+
+
+def _rows(value: Any, form: str) -> list[Record]:
+    """Rows of the other three: records, texts, texts in lists, or one list a column."""
+    if isinstance(value, dict) and form != "dataframe_records":
+        columns = {name: cells if isinstance(cells, list) else [cells] for name, cells in value.items()}
+        if len({len(cells) for cells in columns.values()}) > 1:
+            raise DataError(f"{form}: expected every column to have one cell a row")
+        return [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    if isinstance(value, str) and form != "dataframe_records":
+        value = [value]
+    if not isinstance(value, list):
+        raise DataError(f"{form}: expected a list of rows")
+    rows: list[Record] = []
+    for one in value:
+        cell = one[0] if isinstance(one, list) and len(one) == 1 else one
+        rows.append(one if isinstance(one, dict) else {TEXT: cell})
+    return rows
