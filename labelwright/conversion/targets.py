@@ -55,6 +55,12 @@ TARGETS: Mapping[str, Target] = {
         "a folder for transformers, which needs nothing of ours",
         ("float32", "bfloat16", "float16"),
     ),
+    "gguf": Target(
+        "labelwright.conversion.llamacpp.gguf",
+        "llamacpp",
+        "one file with which llama.cpp decides by itself",
+        ("f16", "q8_0", "q4_k_m", "bf16", "f32"),
+    ),
 }
 
 
