@@ -1,4 +1,4 @@
-"""The command line: ``labelwright predict | evaluate | check | serve BUNDLE``.
+"""The command line: ``labelwright predict | evaluate | check | serve | convert | certify BUNDLE``.
 
 Answers with a bundle that was exported; tuning is the workbench's. Nothing heavy is imported before it is needed, so
 that help and bad input answer at once.
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelwright import console
+from labelwright.conversion import commands as conversion
 from labelwright.data.records import Fault, Row, refusal, scan_jsonl, scan_lines, scan_records
 from labelwright.data.task import group_keys, read_examples, with_labels_of
 from labelwright.engines.settings import BACKENDS, EngineSettings
@@ -45,14 +46,16 @@ _EXAMPLES = """examples:
   labelwright evaluate bundle --input labelled.csv --text-column message
   labelwright check bundle
   labelwright serve bundle --port 8080
+  labelwright convert bundle --to huggingface
+  labelwright certify bundle http://127.0.0.1:8080
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    0: done. 1: ``check`` found something, or ``predict`` left rows unanswered. 2: bad input. 3: something unexpected.
-    130: interrupted. 141: nobody reads the output any more.
+    0: done. 1: ``check`` found something, ``predict`` left rows unanswered, or a certificate does not hold. 2: bad
+    input. 3: something unexpected. 130: interrupted. 141: nobody reads the output any more.
     """
     arguments = _arguments(sys.argv[1:] if argv is None else argv)
     return console.run(lambda: int(arguments.command(arguments)), "labelwright")
@@ -127,10 +130,15 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
             metavar="N",
             help=f"limit of a server (default: {one.default:g}); docs/serving.md says which",
         )
+
+    convert = _named(commands, "convert", conversion.convert, "write for another runtime, and certify what was written")
+    certify = _named(commands, "certify", conversion.certify, "compare with a converted folder, or with a server")
+    conversion.add_options(convert, certify)
     return parser, dict(commands.choices)
 
 
-def _command(commands: Any, name: str, function: Any, help: str, bundles: str | None = None) -> argparse.ArgumentParser:
+def _named(commands: Any, name: str, function: Any, help: str, bundles: str | None = None) -> argparse.ArgumentParser:
+    """The parser of a command on a bundle, or on several (``bundles`` is argparse's ``nargs``)."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=help,
@@ -140,6 +148,12 @@ def _command(commands: Any, name: str, function: Any, help: str, bundles: str | 
     )
     parser.set_defaults(command=function)
     parser.add_argument("bundle", metavar="BUNDLE", type=Path, nargs=bundles, help="folder that `make export` wrote")
+    return parser
+
+
+def _command(commands: Any, name: str, function: Any, help: str, bundles: str | None = None) -> argparse.ArgumentParser:
+    """The same of one that answers with it."""
+    parser = _named(commands, name, function, help, bundles)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps, ... (default: auto)")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
     parser.add_argument("--backend", default=_IN_PROCESS, help=f"one of {', '.join(BACKENDS)} (default: {_IN_PROCESS})")

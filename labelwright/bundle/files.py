@@ -245,7 +245,12 @@ def _replaced(folder: Path) -> Path:
 
 
 def _names(folder: Path) -> list[str]:
-    """Everything below the folder but folders and ``hashes.json``, as relative POSIX paths. Links are not followed."""
+    """``names_below`` but ``hashes.json``."""
+    return [name for name in names_below(folder) if name != HASHES]
+
+
+def names_below(folder: Path) -> list[str]:
+    """Everything below a folder but folders, as relative POSIX paths, sorted. Links are not followed."""
     names, waiting = [], [folder]
     while waiting:
         try:
@@ -257,7 +262,7 @@ def _names(folder: Path) -> list[str]:
                 waiting.append(path)
             else:
                 names.append(path.relative_to(folder).as_posix())
-    return sorted(name for name in names if name != HASHES)
+    return sorted(names)
 
 
 def bundle_identity(folder: Path) -> str:

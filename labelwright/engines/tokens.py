@@ -89,6 +89,15 @@ class PromptTokens:
         """The row and what follows it, up to the answer; never shortened."""
         return (*self._user(prompt), *self._after_row(prompt))
 
+    def of_rows(self, prompt: Rendered) -> tuple[Tokenizer, str]:
+        """The tokenizer that reads rows behind a prompt, no string being special to it, and what to put before each."""
+        before, space = _without_last_space(prompt.before_user)
+        return self._begin if before and self._begins_after(before) else self._middle, space
+
+    def after_row(self, prompt: Rendered) -> tuple[int, ...]:
+        """What follows the row, up to the answer."""
+        return self._after_row(prompt)
+
     def rows(self, prompts: Sequence[Rendered], reserved: int, numbers: Sequence[int | str]) -> list[tuple[int, ...]]:
         """``row`` for many prompts, made to fit the context as ``long_rows`` says.
 

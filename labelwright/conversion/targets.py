@@ -1,0 +1,154 @@
+"""Which targets there are, and what each one's file must be able to do. Loads none of their libraries.
+
+A target is one file with two functions:
+
+``convert(bundle, folder, quantise) -> Written`` writes data files into an empty folder. What it may not do is make the
+folder appear, certify, or write the card: ``labelwright.conversion.converting`` does that for all of them.
+
+``open_converted(converted) -> Runtime`` opens what was written as it will be run, without the bundle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwright.bundle.types import Bundle
+from labelwright.conversion.folder import Converted
+from labelwright.errors import BundleError, DataError, MissingExtraError
+from labelwright.reading import no_prompts, opening
+
+
+class Target(NamedTuple):
+    """Where a target lives, imported when it is asked for.
+
+    Attributes
+    ----------
+    module : str
+    extra : str
+        Of the package, which brings what converting and opening need.
+    what : str
+        For help and the card.
+    quantisations : tuple of str
+        The number formats it can be asked for; empty where there is no choice.
+    needs_server : bool
+        Only a server can open its folder: it is certified by the server's URL, once that runs, and not on writing.
+    """
+
+    module: str
+    extra: str
+    what: str
+    quantisations: tuple[str, ...] = ()
+    needs_server: bool = False
+
+
+TARGETS: Mapping[str, Target] = {
+    "huggingface": Target(
+        "labelwright.conversion.huggingface",
+        "transformers",
+        "a folder for transformers, which needs nothing of ours",
+        ("float32", "bfloat16", "float16"),
+    ),
+    "gguf": Target(
+        "labelwright.conversion.llamacpp.gguf",
+        "llamacpp",
+        "one file with which llama.cpp decides by itself",
+        ("f16", "q8_0", "q4_k_m", "bf16", "f32"),
+    ),
+}
+
+
+class Runtime(Protocol):
+    """What answers with a converted folder, or behind a URL."""
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Shape (n_texts, n_labels), rows in order, columns as the bundle's labels; all 0 where there is no answer."""
+        ...
+
+    def close(self) -> None:
+        """Let go of models, processes and connections."""
+        ...
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a target's ``convert`` says of what it wrote.
+
+    Attributes
+    ----------
+    settings : mapping
+        What ``open_converted`` will need; JSON.
+    use : str
+        Markdown for the card: how to run it, with an example to copy.
+    differs : tuple of str
+        What is not the same as in the bundle, a sentence each.
+    front_matter : mapping of str to str
+        For the head of the card, as model hubs read it.
+    """
+
+    settings: Mapping[str, Any]
+    use: str
+    differs: tuple[str, ...] = ()
+    front_matter: Mapping[str, str] = field(default_factory=dict)
+
+
+def check(bundle: Bundle, to: str, quantise: str) -> None:
+    """Refuse what no target, or not this one, can do: before anything is loaded.
+
+    Raises
+    ------
+    DataError
+        An unknown target or number format.
+    BundleError
+        A bundle whose rows bring their own choices.
+    """
+    if to not in TARGETS:
+        raise DataError(f"--to {to}: no such target; expected one of {', '.join(TARGETS)}")
+    known = TARGETS[to].quantisations
+    if quantise and quantise not in known:
+        expected = f"expected one of {', '.join(known)}" if known else "leave it out"
+        raise DataError(f"--quantise {quantise}: {to} has no such number format; {expected}")
+    if bundle.task.by_row:
+        raise BundleError(
+            f"task {bundle.task.name!r}: its rows bring their own choices, which no target takes; answer with "
+            f"`labelwright predict`"
+        )
+
+
+def fill(bundle: Bundle, to: str, folder: Path, quantise: str) -> Written:
+    """Let a target write into an empty folder. Raises MissingExtraError where its libraries are missing."""
+    written: Written = _module(to).convert(bundle, folder, quantise)
+    return written
+
+
+def open_converted(converted: Converted) -> Runtime:
+    """Open a folder as it will be run.
+
+    Raises
+    ------
+    BundleError
+        A target that this version does not know, or files that cannot be read.
+    MissingExtraError
+        If its runtime is not installed.
+    """
+    if converted.target not in TARGETS:
+        raise BundleError(f"{converted.folder}: target {converted.target!r}; this version knows {', '.join(TARGETS)}")
+    module = _module(converted.target)
+    with no_prompts(), opening(converted.folder):
+        runtime: Runtime = module.open_converted(converted)
+        return runtime
+
+
+def _module(to: str) -> Any:
+    try:
+        return import_module(TARGETS[to].module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f'target "{to}" needs more ({error}): pip install "labelwright[{TARGETS[to].extra}]"'
+        ) from error
