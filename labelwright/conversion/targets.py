@@ -55,6 +55,12 @@ TARGETS: Mapping[str, Target] = {
         "a folder for transformers, which needs nothing of ours",
         ("float32", "bfloat16", "float16"),
     ),
+    "onnx": Target(
+        "labelwright.conversion.onnx",
+        "onnx-export",
+        "an encoder with its head, for onnxruntime without torch",
+        ("int8",),
+    ),
 }
 
 
