@@ -61,6 +61,12 @@ TARGETS: Mapping[str, Target] = {
         "one file with which llama.cpp decides by itself",
         ("f16", "q8_0", "q4_k_m", "bf16", "f32"),
     ),
+    "onnx": Target(
+        "labelwright.conversion.onnx",
+        "onnx-export",
+        "an encoder with its head, for onnxruntime without torch",
+        ("int8",),
+    ),
 }
 
 
