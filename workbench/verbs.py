@@ -181,7 +181,7 @@ def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     if path is not None and not (path.is_file() and path.stat().st_size):
         raise RecipeError(f"{path}: nothing is recorded yet; run `make demo` first")
     silence_libraries()
-    prepare_store(uri)
+    prepare_store(uri, display.say)
     at = f"http://127.0.0.1:{port}/"
     display.say(f"MLflow on {at} (store {shown_uri(uri)}); Ctrl-C stops it")
     if experiment := _experiment_of(recipe, uri):

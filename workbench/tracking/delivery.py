@@ -134,7 +134,7 @@ class Delivery:
         opening = _Call(self._open, OPEN_S)
         self._calls.appendleft(opening)
         try:
-            prepare_store(self._uri)
+            prepare_store(self._uri, self._display.say)
         except Exception as error:
             self._failure = error
         else:
