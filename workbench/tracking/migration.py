@@ -91,13 +91,10 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, busy_s: float)
 
 
 def _migrate(path: Path) -> None:
-    import sqlalchemy
-    from mlflow.store.db.utils import _upgrade_db
+    from mlflow.store.db.utils import _upgrade_db, create_sqlalchemy_engine
 
-    engine = sqlalchemy.create_engine(f"sqlite:///{path}", poolclass=sqlalchemy.pool.NullPool)
+    engine = create_sqlalchemy_engine(f"sqlite:///{path}")
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of what is lost in the tables' own checks, which MLflow's migrations make anew
+        warnings.simplefilter("ignore")  # that a table's checks are left out, which MLflow's migrations make anew
         _upgrade_db(engine)
     engine.dispose()
