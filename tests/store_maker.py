@@ -1,4 +1,4 @@
-"""A process that makes a tracking store, to be killed at it."""
+"""Tracking stores in the making: a process to be killed at it, and a store as an earlier MLflow left it."""
 
 from __future__ import annotations
 
@@ -30,3 +30,24 @@ def _make_quietly(path: Path) -> None:
         prepare_store(f"sqlite:///{path}")
         os._exit(0)
     os._exit(1)
+
+
+# A schema of 2022, 49 migrations before that of MLflow 3.17.
+EARLIER = "cc1f77228345"
+
+
+def make_earlier(path: Path) -> None:
+    """A store of ``EARLIER``, made by MLflow's own migrations up to there, with an experiment, "kept", in it."""
+    import sqlalchemy
+    from alembic import command
+    from mlflow.store.db.utils import _get_alembic_config
+    from mlflow.store.tracking.dbmodels.initial_models import Base
+
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}", poolclass=sqlalchemy.pool.NullPool)
+    Base.metadata.create_all(engine)
+    config = _get_alembic_config(str(engine.url))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, EARLIER)
+        connection.execute(sqlalchemy.text("INSERT INTO experiments (name, lifecycle_stage) VALUES ('kept', 'active')"))
+    engine.dispose()

@@ -37,6 +37,7 @@ from workbench.run.choose import VERB_STAGES, choose_run
 from workbench.run.engines import Engines
 from workbench.run.folder import ASKED, RUNS, RunFolder, find_run, runs_of
 from workbench.run.session import Session
+from workbench.tracking.journal import read_made
 from workbench.tracking.pages import newest_run
 from workbench.tracking.rows import read_asked
 from workbench.tracking.store import absolute, prepare_store, shown_uri, sqlite_path
@@ -180,7 +181,7 @@ def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     if path is not None and not (path.is_file() and path.stat().st_size):
         raise RecipeError(f"{path}: nothing is recorded yet; run `make demo` first")
     silence_libraries()
-    prepare_store(uri)
+    prepare_store(uri, display.say)
     at = f"http://127.0.0.1:{port}/"
     display.say(f"MLflow on {at} (store {shown_uri(uri)}); Ctrl-C stops it")
     if experiment := _experiment_of(recipe, uri):
@@ -196,7 +197,7 @@ def dashboard(recipe: Recipe, port: int, display: Display) -> None:
 def _experiment_of(recipe: Recipe, uri: str) -> str:
     """The experiment of the recipe's newest run that the store knows; empty where none does."""
     for path in reversed(runs_of(RUNS / recipe.name)):
-        known = RunFolder(path).state.get("mlflow") or {}
+        known = read_made(RunFolder(path))
         if known.get("uri") == shown_uri(absolute(uri)) and known.get("experiment_id"):
             return str(known["experiment_id"])
     return ""

@@ -29,6 +29,7 @@ from workbench.compare.details import DoubtedRow
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.run.folder import RunFolder, runs_of
+from workbench.tracking.journal import read_made
 from workbench.tracking.recorder import Tracking
 from workbench.tracking.rows import DROP, KEEP, TAKE, review_trace
 
@@ -96,7 +97,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory, dashboard: Dashboard) -> I
 @pytest.fixture
 def known(demo_run: Path) -> dict[str, str]:
     """Ids of the demo's MLflow runs: of its parent as ``run``, of its stages and candidates by their names."""
-    state = json.loads((demo_run / "state.json").read_text())["mlflow"]
+    state = read_made(RunFolder(demo_run))
     of_names = {key.removeprefix("candidate ").rpartition("-")[0] or key: one for key, one in state["runs"].items()}
     plain = {key.removeprefix("candidate "): one for key, one in state["runs"].items() if key.startswith("candidate")}
     return {**of_names, **plain, "run": state["run_id"], "experiment": state["experiment_id"]}
@@ -198,7 +199,7 @@ def test_the_exported_bundle_is_registered_under_its_card(browser: Browser, dash
 def test_two_candidates_answers_stand_side_by_side(
     browser: Browser, dashboard: Dashboard, demo_run: Path, known: dict[str, str]
 ) -> None:
-    state = json.loads((demo_run / "state.json").read_text())["mlflow"]
+    state = read_made(RunFolder(demo_run))
     runs = {key.split()[1]: run for key, run in state["runs"].items() if key.startswith("evaluation ")}
     best, other = runs["gepa"], runs["words"]
     page = f"#/experiments/{known['experiment']}/evaluation-runs"

@@ -13,7 +13,7 @@ from mlflow.tracing.client import TracingClient
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RunFolder
 from workbench.tracking.delivery import OPEN_S
-from workbench.tracking.journal import Caller
+from workbench.tracking.journal import read_made, within
 from workbench.tracking.recorder import quiet
 from workbench.tracking.rows import DECISION, DoubtedRow, other_label, review_trace
 from workbench.tracking.store import TrackingError, absolute, prepare_store, shown_uri, sqlite_path
@@ -49,7 +49,7 @@ def read_said(recipe: Recipe, folder: RunFolder, rows: Sequence[DoubtedRow]) -> 
         The store is not there, fails or does not answer, or is another one than the run was recorded in.
     """
     quiet()
-    uri, told = absolute(recipe.tracking.resolved_uri()), folder.state.get("mlflow") or {}
+    uri, told = absolute(recipe.tracking.resolved_uri()), read_made(folder)
     path = sqlite_path(uri)
     if not told.get("run_id") or (path is not None and not path.is_file()):
         raise TrackingError(f"run {folder.path.name} is not recorded in {shown_uri(uri)} yet: run make compare again")
@@ -67,7 +67,7 @@ def read_said(recipe: Recipe, folder: RunFolder, rows: Sequence[DoubtedRow]) -> 
 
     try:
         prepare_store(uri)
-        infos = Caller().call(ask, OPEN_S)
+        infos = within(ask, OPEN_S)
     except TrackingError:
         raise
     except Exception as error:

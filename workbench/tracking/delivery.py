@@ -1,14 +1,21 @@
-"""An entry's way to the store: written at once, or kept in the run's journal until the store takes it.
+"""An entry's way to the store: into the run's journal at once, and from there by a thread, one after another.
 
-A store that fails, is locked or does not answer costs a few seconds and one line: from then on what is to be recorded
-goes to the journal, and the next command on the run records it first.
+So the work waits for no store. Only where a command begins, needs an answer or ends is the thread waited for. A store
+in a file is waited for as long as it works. A server may cost a command ``WAIT_S`` in all, however slow it is: what is
+not delivered by then stays in the journal, and the next command on the run delivers it first. A store that fails is
+told of in one line, and asked again after a while.
+
+What a call has written when it is given up or killed is written again: see ``workbench.tracking.writes``.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +25,7 @@ from mlflow.exceptions import MlflowException
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RUNS, RunFolder
-from workbench.tracking.journal import Caller, Entry, Journal
+from workbench.tracking.journal import Entry, Journal
 from workbench.tracking.store import TrackingError, absolute, prepare_store, shown_uri, sqlite_path
 from workbench.tracking.writes import candidates, datasets, evaluations, models, notes, prompts, reviews, runs
 from workbench.tracking.writes.opened_store import OpenedStore
@@ -28,6 +35,7 @@ WRITES: Mapping[str, Callable[[OpenedStore, Entry], Any]] = {
     "run": runs.run,
     "status": runs.status,
     "watch": runs.watch,
+    "unwatch": runs.unwatch,
     "params": runs.params,
     "metrics": runs.metrics,
     "tags": runs.tags,
@@ -45,14 +53,40 @@ WRITES: Mapping[str, Callable[[OpenedStore, Entry], Any]] = {
     "answers": evaluations.answers,
     "review": reviews.review,
 }
-# Seconds for a call to the store, for opening one in a file (which imports half of MLflow), and for a model beside its
-# bytes.
+# Seconds that a command waits for a server in all, half of them at most until it is open; and for one call of a store
+# in a file, for opening one (which imports half of MLflow), and for a model beside its bytes.
 WAIT_S, OPEN_S, MODEL_S = 9.0, 30.0, 60.0
-# A server's call that takes longer than this is slow: such calls cost a command ``WAIT_S`` in all, and no more.
-SLOW_S = 1.0
+# Seconds until a store that failed is asked again.
+RETRY_S = 30.0
 _BYTES_PER_S = 5e6
 # Refused for what they say: asking again changes nothing.
 _REFUSALS = ("INVALID_PARAMETER_VALUE", "RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST", "BAD_REQUEST")
+
+
+@dataclass(eq=False)
+class _Call:
+    """What the store is to be asked.
+
+    Attributes
+    ----------
+    within_s : float
+        Seconds that a store in a file may take.
+    for_bytes_s : float
+        Seconds that files take by their size, from a server too.
+    number : int
+        In the journal; 0 for what is not kept there.
+    is_late : bool
+        Whether the store has failed before it, now or in an earlier command.
+    """
+
+    do: Callable[[], Any]
+    within_s: float
+    for_bytes_s: float = 0.0
+    number: int = 0
+    is_kept: bool = True
+    is_late: bool = False
+    is_done: bool = False
+    value: Any = None
 
 
 class Delivery:
@@ -62,103 +96,186 @@ class Delivery:
     ----------
     uri : str
         The store's address, to be shown.
-    is_away : bool
-        Whether the store has failed, so that it is not asked any more.
+    store : OpenedStore
+        Once ``is_open``.
     """
 
     def __init__(self, recipe: Recipe, folder: RunFolder, display: Display) -> None:
         self._recipe = recipe
         self._folder = folder
         self._display = display
-        self._caller = Caller()
         self.journal = Journal(folder.path / "tracking.jsonl")
-        self.is_away = False
-        self._told = False
-        self._lost_s = 0.0
         self._uri = absolute(recipe.tracking.resolved_uri())
         self.uri = shown_uri(self._uri)
+        self._is_file = sqlite_path(self._uri) is not None
         self.store: OpenedStore
+        self.is_open = False
+        self._told: set[str] = set()
+        self._left_s = WAIT_S
+        # What follows is the thread's as well, under this lock.
+        self._changed = threading.Condition()
+        self._calls: deque[_Call] = deque()
+        self._begun_at: float | None = None
+        self._failure: Exception | None = None
+        self._again_at = 0.0
+        self._n_failures = self._n_late = self._n_refused = 0
+        self._refusal: Exception | None = None
+        self._is_stopped = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the store has failed and is not asked at the moment."""
+        return self._failure is not None
 
     def open(self) -> None:
-        """Open the store, and record first what an earlier command could not."""
+        """Open the store, and begin with what earlier commands have left in the journal."""
+        self._take_up()
+        opening = _Call(self._open, OPEN_S)
+        self._calls.appendleft(opening)
         try:
-            prepare_store(self._uri)
-            self._call(self._open, OPEN_S if sqlite_path(self._uri) else WAIT_S)
+            prepare_store(self._uri, self._display.say)
         except Exception as error:
-            self._lose(error)
+            self._failure = error
         else:
-            self.catch_up()
+            self._thread = threading.Thread(target=self._deliver, name="tracking", daemon=True)
+            self._thread.start()
+            self._wait(lambda: opening.is_done or self.is_away, WAIT_S / 2)
+        self._tell()
 
     def close(self) -> None:
-        """Ask a store that failed once more."""
-        if self.is_away and not self._caller.stuck and self._lost_s < WAIT_S:
-            self.catch_up()
+        """Wait for what is on its way, asking a store that failed once more; and say what is left."""
+        with self._changed:
+            n_failures, self._again_at = self._n_failures, 0.0
+            self._changed.notify_all()
+        self._wait(lambda: not self._calls or self._n_failures > n_failures)
+        with self._changed:
+            self._is_stopped = True
+            self._changed.notify_all()
+            n_left = sum(one.number > 0 for one in self._calls)
+        with suppress(OSError):
+            self.journal.sync()
+        self._tell()
+        if n_left and not self.is_away:
+            self._display.say(
+                f"tracking: {self.uri} answers slowly; {n_left} records are not there yet, the next command on this "
+                "run brings them"
+            )
+        if self._n_late and not n_left:
+            refused = f", and {self._n_refused} that it refuses are left out" if self._n_refused else ""
+            n_taken = self._n_late - self._n_refused
+            self._display.say(f"tracking: {n_taken} records that {self.uri} had not taken are there now{refused}")
 
-    def write(self, entry: Entry, keep: bool = True) -> Any:
-        """Have an entry recorded, or keep it for later; returns what the store gave back."""
-        if not self.is_away:
-            try:
-                return self._call(partial(self._do, entry), _patience(entry))
-            except Exception as error:
-                if _is_refusal(error):
-                    self._tell(error, "is left out")
-                    return None
-                self._lose(error)
-        if keep:
-            with suppress(OSError):  # a disk so full that nothing is recorded has been told already
-                self.journal.add(entry)
-        return None
+    def write(self, entry: Entry, keep: bool = True) -> _Call:
+        """Have an entry recorded, now or later; without ``keep`` now or not at all."""
+        call = _Call(partial(self._do, entry), *_patience(entry), is_kept=keep)
+        with self._changed:
+            if keep:
+                with suppress(OSError):  # on a full disk it is delivered all the same, as long as nothing kills us
+                    call.number = self.journal.add(entry)
+            if self._thread is not None and (keep or not self.is_away):
+                call.is_late = self.is_away
+                self._calls.append(call)
+                self._changed.notify_all()
+        self._tell()
+        return call
 
-    def ask(self, function: Callable[[], Any]) -> None:
-        """Call something of MLflow's that may hang."""
-        if not self.is_away:
-            try:
-                self._call(function, WAIT_S)
-            except Exception as error:
-                self._lose(error)
+    def ask(self, entry: Entry) -> Any:
+        """Have an entry recorded, and return what the store gives back; None where it does not in time."""
+        call = self.write(entry)
+        self._wait(lambda: call.is_done or self.is_away)
+        self._tell()
+        return call.value
 
-    def catch_up(self) -> None:
-        """Record what is in the journal, in order, as far as the store takes it."""
+    def _take_up(self) -> None:
+        """What is in the journal, to be delivered first."""
         # A run folder may be a stranger's, or of another version: of the files that its journal names only those of
         # runs are recorded, and what is no entry here is left out.
         found = self.journal.entries()
         known = [entry for entry in found if entry.get("op") in WRITES]
-        left = [entry for entry in known if "path" not in entry or self._is_of_runs(Path(entry["path"]))]
-        n_entries, n_refused = len(found), len(found) - len(left)
-        self.is_away = False
-        while left and not self.is_away:
-            try:
-                self._call(partial(self._do, left[0]), _patience(left[0]))
-            except Exception as error:
-                if not _is_refusal(error):
-                    self._lose(error)
-                    break
-                n_refused += 1
-            del left[0]
-        if n_entries:
-            with suppress(OSError):
-                self.journal.keep(left)
-            if not left:
-                refused = f", and {n_refused} that it refuses are left out" if n_refused else ""
-                n_taken = n_entries - n_refused
-                self._display.say(f"tracking: {n_taken} records that {self.uri} had not taken are there now{refused}")
+        left = [entry for entry in known if "path" not in entry or self._is_of_runs(Path(str(entry["path"])))]
+        with suppress(OSError):
+            self.journal.keep(left)
+        for number, entry in enumerate(left, start=1):
+            self._calls.append(_Call(partial(self._do, entry), *_patience(entry), number=number, is_late=True))
+        self._n_refused = self._n_late = len(found) - len(left)
 
-    def _call(self, function: Callable[[], Any], within_s: float) -> Any:
-        """Ask the store, as long as it may take; a server whose answers were slow too often is away from now on."""
+    def _wait(self, is_there: Callable[[], bool], most_s: float = WAIT_S) -> None:
+        """Wait for the thread: while a store in a file works, and for a server as long as it may cost."""
         begun = time.monotonic()
-        try:
-            # What takes longer by its size has its own time.
-            spare = max(WAIT_S - self._lost_s, SLOW_S) if within_s == WAIT_S else within_s
-            return self._caller.call(function, spare)
-        finally:
-            took = time.monotonic() - begun
-            if sqlite_path(self._uri) is None and took > max(SLOW_S, within_s - WAIT_S):
-                self._lost_s += took
-                if self._lost_s >= WAIT_S and not self.is_away:
-                    self._lose(TimeoutError(f"it answers slowly, {self._lost_s:.0f} s were lost"))
+        with self._changed:
+            for_bytes_s = sum(one.for_bytes_s for one in self._calls)
+            while self._thread is not None and not self._is_stopped and not is_there():
+                now = time.monotonic()
+                if self._is_file:
+                    within_s = self._calls[0].within_s
+                    left_s = within_s - (now - self._begun_at if self._begun_at is not None else 0.0)
+                    if left_s <= 0:
+                        self._is_stopped = True
+                        self._failure = TimeoutError(f"no answer within {within_s:.0f} s")
+                else:
+                    left_s = min(self._left_s, most_s) + for_bytes_s - (now - begun)
+                if left_s <= 0:
+                    break
+                self._changed.wait(left_s)
+        self._left_s -= max(time.monotonic() - begun - for_bytes_s, 0.0)
+
+    def _deliver(self) -> None:
+        """The thread: one call after another, a call that failed again after a while."""
+        while (call := self._next()) is not None:
+            try:
+                value = call.do()
+            except Exception as error:
+                self._came_out(call, None, error)
+            else:
+                self._came_out(call, value, None)
+
+    def _next(self) -> _Call | None:
+        """The first call, once there is one and it may be made; None at the end."""
+        with self._changed:
+            while not self._is_stopped:
+                wait_s = None if not self._calls else 0.0 if not self.is_away else self._again_at - time.monotonic()
+                if wait_s is not None and wait_s <= 0:
+                    self._begun_at = time.monotonic()
+                    return self._calls[0]
+                self._changed.wait(wait_s)
+        return None
+
+    def _came_out(self, call: _Call, value: Any, error: Exception | None) -> None:
+        with self._changed:
+            self._begun_at = None
+            if self._is_stopped:
+                return  # nobody waits any more, and the journal has it for who comes next
+            is_refused = isinstance(error, MlflowException) and error.error_code in _REFUSALS
+            if error is None or is_refused:
+                self._calls.popleft()
+                self._failure = None
+                self._n_late += call.is_late
+                if is_refused:
+                    self._n_refused += call.is_late
+                    self._refusal = self._refusal or (None if call.is_late else error)
+                call.value, call.is_done = value, True
+                with suppress(OSError):
+                    self._mark(call)
+            else:
+                self._failure = error
+                self._n_failures += 1
+                self._again_at = time.monotonic() + RETRY_S
+                self._calls = deque(one for one in self._calls if one.is_kept)
+                for one in self._calls:
+                    one.is_late = one.number > 0
+            self._changed.notify_all()
+
+    def _mark(self, call: _Call) -> None:
+        """Note in the journal what the store has taken."""
+        if not any(one.number for one in self._calls):
+            self.journal.keep([])
+        elif call.number:
+            self.journal.taken(call.number)
 
     def _open(self) -> None:
-        self.store = OpenedStore(self._uri, self._recipe, self._folder, lambda: self._caller.stuck)
+        self.store = OpenedStore(self._uri, self._recipe, self._folder, lambda: self._is_stopped)
+        self.is_open = True
 
     def _do(self, entry: Entry) -> Any:
         return WRITES[entry["op"]](self.store, entry)
@@ -167,28 +284,22 @@ class Delivery:
         places = (self._folder.path, RUNS / self._recipe.name)
         return any(path.resolve().is_relative_to(place.resolve()) for place in places)
 
-    def _lose(self, error: Exception) -> None:
-        self.is_away = True
-        self._tell(error, "the work goes on, and what is not recorded now is by the next command on this run")
-
-    def _tell(self, error: Exception, remedy: str) -> None:
-        """The first failure, in one line."""
-        if not self._told:
-            self._told = True
-            first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-            where = "" if isinstance(error, TrackingError) else f"{self.uri} failed: "
-            self._display.say(f"tracking: {where}{shown_uri(first)[:300]}; {remedy}")
+    def _tell(self) -> None:
+        """The first failure and the first refusal, in one line each."""
+        later = "the work goes on, and what is not recorded now is by the next command on this run"
+        for error, remedy in ((self._refusal, "is left out"), (self._failure, later)):
+            if error is not None and remedy not in self._told:
+                self._told.add(remedy)
+                first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+                where = "" if isinstance(error, TrackingError) else f"{self.uri} failed: "
+                self._display.say(f"tracking: {where}{shown_uri(first)[:300]}; {remedy}")
 
 
-def _patience(entry: Entry) -> float:
-    """Seconds that an entry may take."""
+def _patience(entry: Entry) -> tuple[float, float]:
+    """Seconds that an entry may take of a store in a file, and those of them that are for its bytes."""
     if entry["op"] not in ("artifact", "model"):
-        return WAIT_S
-    path = Path(entry["path"])
+        return WAIT_S, 0.0
+    path = Path(str(entry.get("path", "")))
     files = path.rglob("*") if path.is_dir() else [path]
-    n_bytes = sum(one.stat().st_size for one in files if one.is_file())
-    return (MODEL_S if entry["op"] == "model" else WAIT_S) + n_bytes / _BYTES_PER_S
-
-
-def _is_refusal(error: Exception) -> bool:
-    return isinstance(error, MlflowException) and error.error_code in _REFUSALS
+    for_bytes_s = sum(one.stat().st_size for one in files if one.is_file()) / _BYTES_PER_S
+    return (MODEL_S if entry["op"] == "model" else WAIT_S) + for_bytes_s, for_bytes_s

@@ -1,8 +1,8 @@
 """What there is to record, as plain entries; and the tracker of a step, which makes them wherever the step runs.
 
 An entry is a dict that JSON holds: ``op`` says what it is, ``run`` whose run it belongs to. A step in this process
-hands its entries to the recorder, a step in a candidate's process to its parent, and a store that is away leaves them
-in the run's journal: the same entries all three ways.
+hands its entries to the recorder, a step in a candidate's process to its parent, and both lie in the run's journal
+until the store takes them: the same entries all three ways.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ PARENT = "parent"
 
 def run(key: str, name: str, tags: Mapping[str, str]) -> Entry:
     """A child run that is to be there, under a name that people read."""
-    return {"op": "run", "run": key, "name": name, "tags": dict(tags)}
+    return {"op": "run", "run": key, "name": name, "tags": dict(tags), "at_ms": _now_ms()}
 
 
 def status(key: str, value: str) -> Entry:
     """What a run is doing: RUNNING, FINISHED or FAILED."""
-    return {"op": "status", "run": key, "status": value}
+    return {"op": "status", "run": key, "status": value, "at_ms": _now_ms()}
 
 
 def params(key: str, values: Mapping[str, Any]) -> Entry:
@@ -50,7 +50,7 @@ def params(key: str, values: Mapping[str, Any]) -> Entry:
 
 def metrics(key: str, values: Mapping[str, float], step: int | None = None) -> list[Entry]:
     """Finite numbers; none where there are none."""
-    now = int(time.time() * 1000)
+    now = _now_ms()
     numbers = {name: float(one) for name, one in values.items() if isinstance(one, (int, float))}
     points = [[name, one, now, step or 0] for name, one in numbers.items() if math.isfinite(one)]
     return [{"op": "metrics", "run": key, "points": points}] if points else []
@@ -97,7 +97,7 @@ def dataset_name(recipe: str, side: str) -> str:
 
 def numbers_of(measured: Measured, test: tuple[str, str]) -> dict[str, Any]:
     """A candidate's numbers: those on test, with that dataset's name and digest, and its costs."""
-    now = int(time.time() * 1000)
+    now = _now_ms()
     on_test: dict[str, float] = {}
     for name, one in measured.test.items():
         on_test[f"test.{name}"] = one.value
@@ -119,8 +119,10 @@ def candidate(key: str, measured: Measured, test: tuple[str, str]) -> Entry:
     return {"op": "candidate", "run": key, "name": measured.name, "params": params, "numbers": numbers}
 
 
-def model(bundle: Path, texts: Sequence[str], measured: Measured | None, test: tuple[str, str], rows: Rows) -> Entry:
-    """The exported bundle, to be registered, with what is known of it on test."""
+def model(
+    bundle: Path, texts: Sequence[str], measured: Measured | None, test: tuple[str, str], rows: Rows, of: str = ""
+) -> Entry:
+    """The exported bundle, to be registered, with what is known of it on test; ``of`` is its candidate's run."""
     shown = load(bundle)
     entry: Entry = {"op": "model", "path": str(bundle.absolute()), "texts": list(texts)}
     entry["identity"] = bundle_identity(bundle)
@@ -130,6 +132,7 @@ def model(bundle: Path, texts: Sequence[str], measured: Measured | None, test: t
         groups = [group for _, _, group in rows]
         entry |= {
             "candidate": measured.name,
+            "of": of,
             "numbers": numbers_of(measured, test),
             "test_rows": digest_of("\n".join(name for name, _, _ in rows)),
             "right": bits([right for _, right, _ in rows]),
@@ -212,6 +215,11 @@ class StepTracker:
     def progress(self, done: int, total: int, message: str = "") -> None:
         """How far the stage is."""
         self._progress(done, total, message)
+
+
+def _now_ms() -> int:
+    """Now, since an entry may be delivered much later."""
+    return int(time.time() * 1000)
 
 
 def _text(value: Any) -> str:

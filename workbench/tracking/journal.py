@@ -1,93 +1,121 @@
-"""What the tracking store did not take, kept in the run folder until it does; and the thread that asks the store.
+"""What a run's folder knows of the store: records on their way to it, and what it made of those that it took.
 
-A store that hangs must not hang the work, so it is called from a thread of its own, and waited for so long and no
-longer. Knows nothing of MLflow.
+A record is in the journal before the store is asked, so that a kill loses none. Knows nothing of MLflow.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import queue
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from labelwright.files import write_text
+from labelwright.files import read_json, write_text
+from workbench.run.folder import RunFolder
 
 Entry = dict[str, Any]
 
+# Beside the journal: the run and all that belongs to it, by the ids that the store gave them. Written by who delivers,
+# while the run's own state is written by who works.
+MADE = "mlflow.json"
+# As much of it as earlier versions kept, in the run's state.
+_MADE_EARLIER = (
+    "uri", "experiment_id", "run_id", "runs", "models", "prompts", "prompts_of", "seed", "champion", "registered",
+)  # fmt: skip
+
+
+def read_made(folder: RunFolder) -> dict[str, Any]:
+    """What the store made of a run's records; empty where it has taken none."""
+    path = folder.path / MADE
+    if path.is_file():
+        made: dict[str, Any] = read_json(path)
+        return made
+    earlier = folder.state.get("mlflow") or {}
+    return {key: earlier[key] for key in _MADE_EARLIER if key in earlier}
+
 
 class Journal:
-    """Entries in the order in which they were to be written; one file, ``tracking.jsonl``."""
+    """Entries in the order in which they are to be written; one file, ``tracking.jsonl``.
+
+    A line is an entry with its number, or the number of the last entry that the store has taken.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._last = 0
 
-    def add(self, entry: Mapping[str, Any]) -> None:
-        """Keep an entry; it is on disk when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry, default=str) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+    def add(self, entry: Mapping[str, Any]) -> int:
+        """Keep an entry, which a kill does not lose from now on; returns its number."""
+        self._last += 1
+        self._append({**entry, "number": self._last})
+        return self._last
+
+    def taken(self, number: int) -> None:
+        """This entry and those before it are in the store."""
+        self._append({"taken": number})
 
     def entries(self) -> list[Entry]:
-        """All of them; a torn last line, from a kill, is left out."""
-        found = []
-        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else ():
+        """Those that the store has not taken; a torn line, from a kill, is left out."""
+        found, taken = [], 0
+        text = self.path.read_text(encoding="utf-8", errors="replace") if self.path.is_file() else ""
+        for line in text.splitlines():
             try:
-                found.append(json.loads(line))
+                said = json.loads(line)
             except json.JSONDecodeError:
                 continue
-        return found
+            if isinstance(said, dict):
+                taken = max(taken, said.get("taken", 0))
+                found.append(said)
+        # Earlier versions kept only what was not taken, without numbers.
+        left = [one for one in found if "taken" not in one and one.get("number", taken + 1) > taken]
+        return [{key: value for key, value in one.items() if key != "number"} for one in left]
 
     def keep(self, entries: list[Entry]) -> None:
-        """Only these are left to be written."""
-        if entries:
-            write_text(self.path, "".join(json.dumps(entry, default=str) + "\n" for entry in entries))
+        """Only these are left to be written, numbered from 1."""
+        self._last = len(entries)
+        lines = [json.dumps({**entry, "number": k}, default=str) for k, entry in enumerate(entries, start=1)]
+        if lines:
+            write_text(self.path, "\n".join(lines))
         else:
             self.path.unlink(missing_ok=True)
 
+    def sync(self) -> None:
+        """What is left stays even when the power fails."""
+        if self.path.is_file():
+            with self.path.open("a") as file:
+                os.fsync(file.fileno())
 
-class Caller:
-    """Calls in a thread of its own, one after another."""
+    def _append(self, said: Mapping[str, Any]) -> None:
+        # The line's end comes first: behind a line that a full disk has torn, the next is whole.
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("\n" + json.dumps(said, default=str))
 
-    def __init__(self) -> None:
-        self._calls: queue.Queue[tuple[Callable[[], Any], list[Any], threading.Event]] = queue.Queue()
-        self._thread: threading.Thread | None = None
-        self.stuck = False
 
-    def call(self, function: Callable[[], Any], within_s: float) -> Any:
-        """What the function returns or raises.
+def within(function: Callable[[], Any], seconds: float) -> Any:
+    """What the function returns or raises.
 
-        Raises
-        ------
-        TimeoutError
-            It did not return in time. It still runs, and no other call is made any more.
-        """
-        if self.stuck:
-            raise TimeoutError("an earlier call has not returned")
-        if self._thread is None:
-            # A thread that never returns must not keep the process alive.
-            self._thread = threading.Thread(target=self._work, name="tracking", daemon=True)
-            self._thread.start()
-        outcome: list[Any] = []
-        done = threading.Event()
-        self._calls.put((function, outcome, done))
-        if not done.wait(within_s):
-            self.stuck = True
-            raise TimeoutError(f"no answer within {within_s:.0f} s")
-        value, error = outcome
-        if error is not None:
-            raise error
-        return value
+    Raises
+    ------
+    TimeoutError
+        It did not return in time; it still runs.
+    """
+    outcome: list[Any] = []
 
-    def _work(self) -> None:
-        while True:
-            function, outcome, done = self._calls.get()
-            try:
-                outcome[:] = [function(), None]
-            except BaseException as error:  # handed to who asked
-                outcome[:] = [None, error]
-            done.set()
+    def call() -> None:
+        try:
+            outcome[:] = [function(), None]
+        except BaseException as error:  # handed to who asked
+            outcome[:] = [None, error]
+
+    # A thread that never returns must not keep the process alive.
+    thread = threading.Thread(target=call, name="tracking", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise TimeoutError(f"no answer within {seconds:.0f} s")
+    value, error = outcome
+    if error is not None:
+        raise error
+    return value

@@ -7,11 +7,14 @@ the store, now or later. ``Tracking`` is all that they know of tracking.
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from mlflow.utils.logging_utils import disable_logging
 
 from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
@@ -29,9 +32,14 @@ from workbench.tracking import entries
 from workbench.tracking import rows as single_rows
 from workbench.tracking.delivery import Delivery
 from workbench.tracking.entries import PARENT, Rows, StepTracker
-from workbench.tracking.journal import Entry
+from workbench.tracking.journal import Entry, read_made
 from workbench.tracking.notes import step_note, what_it_is
 from workbench.wording import percent
+
+# What the run's state knows to have said to one store, and another store, or another run in it, is to be told anew.
+_TOLD = (
+    "datasets", "comparisons", "begun", "kept", "came_out", "candidates", "evaluation", "asked",
+)  # fmt: skip
 
 
 def quiet() -> None:
@@ -39,13 +47,15 @@ def quiet() -> None:
     for name in ("mlflow", "alembic", "urllib3", "sqlalchemy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"mlflow\.")
+    disable_logging()  # what it writes to stderr itself, such as that there is a new version
 
 
 class Tracking:
     """The runs of one recipe run. Use ``opened`` as a context; close comes with it.
 
     Runs are named by keys: ``PARENT``, or a step's. Which MLflow run a key stands for is looked up, and the run made,
-    when the store is asked: so everything can be said while the store is away.
+    when the store is asked: so everything can be said before it is, and while the store is away. What was said is in
+    the run's state; what the store made of it, ``workbench.tracking.delivery`` writes beside that.
     """
 
     def __init__(self, recipe: Recipe, folder: RunFolder, display: Display) -> None:
@@ -56,23 +66,51 @@ class Tracking:
         self.delivery = Delivery(recipe, folder, display)
         # The test rows' name and digest.
         self._test = ("", "")
+        self._known_runs: set[str] = set()
 
     @property
     def uri(self) -> str:
         """The store's address, to be shown."""
         return self.delivery.uri
 
-    def write(self, entry: Entry, keep: bool = True) -> Any:
-        """Have an entry recorded, or keep it for later; returns what the store gave back."""
-        return self.delivery.write(entry, keep)
+    def write(self, entry: Entry) -> None:
+        """Have an entry recorded, now or later."""
+        self.delivery.write(entry)
+        begun = self._state.setdefault("begun", [])
+        if entry["op"] == "run" and entry["run"] not in begun:
+            begun.append(entry["run"])
+            self._folder.save()
 
     @contextmanager
     def opened(self) -> Iterator[Tracking]:
         """Begin or continue the parent run, recording first what an earlier command could not."""
         self.delivery.open()
-        with self._working(PARENT):
-            yield self
-        self.delivery.close()
+        self._compare_with_the_store()
+        try:
+            with self._working(PARENT):
+                yield self
+        finally:
+            self.delivery.close()
+            self._note_registered()
+
+    def _compare_with_the_store(self) -> None:
+        """Forget what was said to another store, or of a run that is gone: it is to be said anew."""
+        state, made = self._state, read_made(self._folder)
+        if self.delivery.is_open and made["run_id"] != state.get("run_id"):
+            for told in _TOLD if state.get("run_id") else ():
+                state.pop(told, None)
+            state["run_id"] = made["run_id"]
+            self._folder.save()
+        self._known_runs = set(made.get("runs", ()))
+        self._note_registered()
+
+    def _note_registered(self) -> None:
+        """Where the exported bundle is registered, once the store has taken it."""
+        exported, made = self._folder.state.get("export") or {}, read_made(self._folder)
+        is_known = exported.get("bundle") and exported["bundle"] == made.get("registered_bundle")
+        if is_known and not exported.get("model_uri"):
+            exported["model_uri"] = made["registered"]
+            self._folder.save()
 
     @contextmanager
     def step(self, step: Step) -> Iterator[StepTracker]:
@@ -88,7 +126,7 @@ class Tracking:
         told = self._state.setdefault("kept", [])
         if step.key not in told:
             # Run by this run, of which a kill left the record open; or by another, and not known here.
-            is_known = step.key in self._state.get("runs", {})
+            is_known = step.key in self._known_runs or step.key in self._state.get("begun", ())
             for entry in [entries.status(step.key, "FINISHED")] if is_known else entries.kept_step(step):
                 self.write(entry)
             told.append(step.key)
@@ -228,7 +266,8 @@ class Tracking:
             one.name: {f"test.{key}": value.value for key, value in report.entry(one.name).test.items()}
             for one in chosen
         }
-        for entry in single_rows.evaluation(telling, numbers, digest, self._test[0]):
+        keys = self._state.get("candidates", {})
+        for entry in single_rows.evaluation(telling, numbers, digest, self._test[0], keys):
             self.write(entry)
         self._state["evaluation"] = digest
         self._folder.save()
@@ -259,9 +298,10 @@ class Tracking:
         Returns
         -------
         str or None
-            ``models:/name/version``; None where the store did not take it.
+            ``models:/name/version``; None where the store did not take it, or not in time.
         """
-        uri = self.write(entries.model(bundle, example_texts, measured, self._test, rows))
+        of = self._state.get("candidates", {}).get(measured.name, "") if measured else ""
+        uri = self.delivery.ask(entries.model(bundle, example_texts, measured, self._test, rows, of))
         self._say_again()
         return None if uri is None else str(uri)
 
@@ -273,15 +313,17 @@ class Tracking:
     @contextmanager
     def _working(self, run: str) -> Iterator[None]:
         """A run's status, and what the machine does meanwhile."""
-        self.write(entries.status(run, "RUNNING"), keep=False)
-        monitor = None
-        if self._recipe.tracking.system_metrics and not self.delivery.is_away:
-            monitor = self.write({"op": "watch", "run": run}, keep=False)
+        self.write(entries.status(run, "RUNNING"))
+        # A watch that the store comes to when the work is over is of no use, later even less.
+        over = threading.Event()
+        if self._recipe.tracking.system_metrics:
+            self.delivery.write({"op": "watch", "run": run, "over": over}, keep=False)
         status = "FAILED"
         try:
             yield
             status = "FINISHED"
         finally:
-            if monitor is not None:
-                self.delivery.ask(monitor.finish)
+            over.set()
+            if self._recipe.tracking.system_metrics:
+                self.delivery.write({"op": "unwatch", "run": run}, keep=False)
             self.write(entries.status(run, status))

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from labelwright.errors import DataError
@@ -35,7 +36,11 @@ _LONGEST = 1000
 
 
 def evaluation(
-    rows: Sequence[AnsweredRow], numbers: Mapping[str, Mapping[str, float]], digest: str, dataset: str
+    rows: Sequence[AnsweredRow],
+    numbers: Mapping[str, Mapping[str, float]],
+    digest: str,
+    dataset: str,
+    keys: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Entry]:
     """The rows as an evaluation dataset, and each candidate's answers to them as an evaluation run.
 
@@ -47,6 +52,8 @@ def evaluation(
         Of the evaluation; another one is another run.
     dataset : str
         Its name.
+    keys : mapping of candidate to str
+        Of the runs that its models belong to.
     """
     told: list[Entry] = [
         {"op": "evaluation_dataset", "name": dataset, "rows": [[row.id, row.text, row.label] for row in part]}
@@ -55,7 +62,7 @@ def evaluation(
     for name, metrics in numbers.items():
         key = f"evaluation {name} {digest}"
         told.append(entries.run(key, f"{name}, rows", {"candidate": name, "mlflow.runType": "genai_evaluate"}))
-        told.append({"op": "evaluated", "run": key, "candidate": name, "dataset": dataset})
+        told.append({"op": "evaluated", "run": key, "candidate": name, "dataset": dataset, "of": keys.get(name, "")})
         told += entries.metrics(key, metrics)
         for number, part in enumerate(_chunks(rows)):
             answers = [[row.id, row.text, row.label, *row.answers[name]] for row in part]

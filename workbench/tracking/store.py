@@ -1,8 +1,8 @@
 """The tracking store before anything is written to it: made whole or not at all, and named where it is broken.
 
 MLflow makes a SQLite store by fifty migrations that cannot be taken back, in place: interrupted among them, it leaves a
-file that it refuses for ever. Here the file is made beside its place and renamed, by one process at a time. Knows
-nothing of runs.
+file that it refuses for ever. Here the file is made beside its place and renamed, by one process at a time; one that an
+earlier MLflow wrote is brought up to date (``migration``). Knows nothing of runs.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import re
 import shlex
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
 from labelwright.errors import LabelwrightError
+from workbench.tracking.migration import ChangedMeanwhileError, bring_up_to_date
 
 SQLITE = "sqlite:///"
 # How long a store may be in another's hands: writers hold it for moments, who makes it for seconds.
@@ -50,53 +51,96 @@ def sqlite_path(uri: str) -> Path | None:
     return Path(name).absolute() if name and name != ":memory:" else None
 
 
-def prepare_store(uri: str) -> None:
-    """Make a SQLite store that is not there yet, and look at one that is. Other stores are left alone.
+def prepare_store(uri: str, say: Callable[[str], None] = lambda text: None) -> None:
+    """Make a SQLite store that is not there yet, and bring one up to date that an earlier MLflow wrote.
+
+    Other stores are left alone.
+
+    Parameters
+    ----------
+    say : callable
+        Takes a line where a store was changed.
 
     Raises
     ------
     TrackingError
-        The store cannot be made, is broken, is another MLflow's, or stays locked for some seconds.
+        The store cannot be made, is broken, is a later MLflow's, or stays locked for some seconds.
     """
     path = sqlite_path(uri)
     if path is None:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if _is_made(path):
+        if _is_whole(path):
             _try_to_write(path)
             return
         with _only_maker(path):
-            if not _is_made(path):
+            if not (revision := _revision(path)):
                 _make(path)
+            elif not _is_whole(path):
+                say(_bring_up_to_date(path, revision))
     except (OSError, sqlite3.Error) as error:
         raise TrackingError(f"{path} cannot be used ({error}); free it, or set MLFLOW_TRACKING_URI") from error
 
 
-def _is_made(path: Path) -> bool:
-    """Whether the store is there and whole; raises TrackingError where it is there and is not."""
+def _revision(path: Path) -> str:
+    """Of a store's schema; empty where there is none yet.
+
+    Raises
+    ------
+    TrackingError
+        It is no store, or none that this MLflow knows.
+    """
+    tables, revision = _contents(path)
+    if not tables:
+        return ""
+    if revision in _of_this_mlflow()[1]:
+        return revision
+    if revision:
+        raise TrackingError(f"{path} was written by a newer MLflow: install that one, or {_move_away(path)}")
+    raise TrackingError(f"{path} is half made, by a start that was interrupted: {_move_away(path)}")
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the store is there, and all that this MLflow looks for in it."""
+    tables, revision = _contents(path)
+    newest, _, needed = _of_this_mlflow()
+    return revision == newest and needed <= tables
+
+
+def _contents(path: Path) -> tuple[set[str], str]:
+    """The store's tables, and the revision of its schema."""
     if not path.exists() or path.stat().st_size == 0:
-        return False
+        return set(), ""
     try:
         with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_S)) as store:
             tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             revisions = store.execute("SELECT version_num FROM alembic_version") if "alembic_version" in tables else ()
-            revision = next((one for (one,) in revisions), "")
+            return tables, next((str(one) for (one,) in revisions), "")
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError as error:
         raise TrackingError(f"{path} is no SQLite store ({error}): {_move_away(path)}") from error
-    if not tables:
-        return False
-    newest, known, needed = _of_this_mlflow()
-    if revision == newest and needed <= tables:
-        return True
-    if revision and revision not in known:
-        raise TrackingError(f"{path} was written by a newer MLflow: install that one, or {_move_away(path)}")
-    raise TrackingError(
-        f"{path} is half made, by a start that was interrupted, or an older MLflow's: {_move_away(path)}; if it holds "
-        f"runs, `mlflow db upgrade` brings it up to date"
-    )
+
+
+def _bring_up_to_date(path: Path, revision: str) -> str:
+    """Migrate an earlier MLflow's store; returns what there is to say of it."""
+    try:
+        kept = bring_up_to_date(path, revision, _is_whole, BUSY_S)
+    except (OSError, sqlite3.Error):
+        raise
+    except ChangedMeanwhileError as error:
+        raise TrackingError(
+            f"{path} is an earlier MLflow's, and was written to while it was being brought up to date: stop what "
+            "writes to it, and try again"
+        ) from error
+    except Exception as error:
+        first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        raise TrackingError(
+            f"{path} is half made, by a start that was interrupted, or an earlier MLflow's that this one cannot bring "
+            f"up to date ({first[:200]}): {_move_away(path)}"
+        ) from error
+    return f"tracking: {path} was an earlier MLflow's and is up to date now; as it was, it is {kept.name} beside it"
 
 
 def _move_away(path: Path) -> str:
@@ -135,14 +179,14 @@ def _only_maker(path: Path) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise TrackingError(f"{path} is being made by another process for two minutes: stop it") from None
                 time.sleep(0.1)
+        for left in path.parent.glob(f".{path.name}.*.tmp*"):
+            left.unlink()  # of a process that was killed: only one at a time is here
         yield
 
 
 def _make(path: Path) -> None:
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    for left in path.parent.glob(f".{path.name}.*.tmp*"):
-        left.unlink()  # of a process that was killed: only one at a time is here
     part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         store = SqlAlchemyStore(f"{SQLITE}{part}", (path.parent / "mlartifacts").as_uri())

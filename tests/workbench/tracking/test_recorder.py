@@ -20,6 +20,8 @@ from labelwright.engines.settings import EngineSettings
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
+from workbench.run.folder import RunFolder, runs_of
+from workbench.tracking.journal import read_made
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +42,8 @@ def children(client: Any, parent: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def parent(client: Any, demo_folder: Path) -> Any:
-    (state,) = (json.loads(path.read_text()) for path in demo_folder.glob("runs/toy/*/state.json"))
-    return client.get_run(state["mlflow"]["run_id"])
+    (run,) = runs_of(demo_folder / "runs" / "toy")
+    return client.get_run(read_made(RunFolder(run))["run_id"])
 
 
 def test_one_parent_with_a_child_for_every_step_and_every_other_candidate(
@@ -247,5 +249,5 @@ def test_a_failing_write_is_told_once_and_does_not_end_the_run(
     with Tracking(read_recipe("toy.toml"), folder, Display()).opened() as tracking:
         monkeypatch.setattr(tracking.delivery.store.client, "log_batch", refuse)
         for value in (1.0, 2.0):
-            tracking.write(*entries.metrics(PARENT, {"a": value}))
+            tracking.delivery.ask(*entries.metrics(PARENT, {"a": value}))
     assert capsys.readouterr().out.count("disk full") == 1

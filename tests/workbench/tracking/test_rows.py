@@ -22,6 +22,7 @@ from workbench.recipe.rows import read_rows
 from workbench.run.folder import ASKED, RunFolder
 from workbench.tracking import rows as rows_said
 from workbench.tracking.answers import read_said
+from workbench.tracking.journal import read_made
 from workbench.tracking.recorder import Tracking
 from workbench.tracking.rows import DECISION, DROP, KEEP, OTHER, TAKE, other_label, preview, read_asked, review_trace
 from workbench.tracking.store import TrackingError
@@ -39,7 +40,7 @@ def store(demo_folder: Path) -> str:
 
 @pytest.fixture
 def state(demo_run: Path) -> dict[str, Any]:
-    return json.loads((demo_run / "state.json").read_text())["mlflow"]
+    return read_made(RunFolder(demo_run))
 
 
 @pytest.fixture
@@ -173,7 +174,7 @@ def answer(tracking: Tracking, row: DoubtedRow, **words: str) -> None:
     from mlflow.entities import AssessmentSource, Expectation
 
     store_of(tracking)
-    trace = review_trace(tracking._folder.state["mlflow"]["run_id"], {"id": row.id, "label": row.label})
+    trace = review_trace(read_made(tracking._folder)["run_id"], {"id": row.id, "label": row.label})
     for question, word in words.items():
         name = DECISION if question == "decision" else other_label("toy")
         mlflow.log_assessment(trace, Expectation(name, word, AssessmentSource("HUMAN", "default")))
@@ -242,13 +243,13 @@ def test_rows_that_are_written_twice_stand_there_once_with_what_was_said_of_them
         *rows_said.review(in_doubt(0, 1), queue_of(tracking)[0].name, LABELS),
         *rows_said.evaluation(answered, {"words": {"test.accuracy": 0.0}}, "digest", "toy.test"),
     ]
-    with tracking.opened():
+    with (again := asking()).opened():
         for entry in [*told, *told]:
-            tracking.write(entry)
+            again.write(entry)
     assert len(queue_of(tracking)[1]) == 2
     (said,) = read_said(read_recipe("toy.toml"), tracking._folder, in_doubt(0))
     assert [one.decision for one in said] == [DROP]
-    run = tracking._folder.state["mlflow"]["runs"]["evaluation words digest"]
+    run = read_made(tracking._folder)["runs"]["evaluation words digest"]
     (trace,) = traces_of(store_of(tracking), run)
     assert sorted(one.name for one in trace.info.assessments) == ["confidence", "correct", "gold", "label"]
 
@@ -259,7 +260,6 @@ def test_what_is_asked_while_the_store_is_away_is_asked_later(
     tracking = asking()
     with monkeypatch.context() as patch:
         patch.setattr("workbench.tracking.delivery.prepare_store", lambda uri: 1 / 0)
-        patch.setattr(tracking.delivery, "catch_up", lambda: None)
         ask(tracking, 0, 1)
     with pytest.raises(TrackingError, match="not recorded in"):
         read_said(read_recipe("toy.toml"), tracking._folder, in_doubt(0, 1))

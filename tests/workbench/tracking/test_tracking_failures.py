@@ -6,10 +6,12 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from store_maker import begin_to_make
 from workbench_fakes import FakeGepa
 
+from labelwright.files import write_json
 from labelwright.statistics.intervals import Interval
 from workbench.cli import main
 from workbench.compare.board import Entry as Measured
@@ -32,8 +37,10 @@ from workbench.run.folder import RunFolder
 from workbench.run.steps import Step
 from workbench.tracking import delivery, entries
 from workbench.tracking.entries import PARENT
+from workbench.tracking.journal import MADE, Journal, read_made
 from workbench.tracking.recorder import Tracking
 from workbench.tracking.store import TrackingError, prepare_store, shown_uri
+from workbench.tracking.writes import runs
 
 # How often a start is killed; LABELWRIGHT_KILLS=10 asks for more.
 N_KILLS = int(os.environ.get("LABELWRIGHT_KILLS", "1"))
@@ -64,8 +71,13 @@ def recorded(store: Path) -> dict[str, list[float]]:
 
 
 def log(tracking: Tracking, values: dict[str, float], step: int | None = None) -> None:
+    """Record numbers, and see them recorded or refused."""
     for entry in entries.metrics(PARENT, values, step):
-        tracking.write(entry)
+        tracking.delivery.ask(entry)
+
+
+def made(tracking: Tracking) -> dict[str, Any]:
+    return read_made(tracking._folder)
 
 
 def work(tracking: Tracking, *values: float) -> None:
@@ -112,6 +124,7 @@ def test_a_store_that_recovers_during_the_work_is_caught_up_at_its_end(
             patch.setattr(tracking.delivery.store.client, "log_batch", lambda *a, **k: 1 / 0)
             log(tracking, {"a": 1.0}, step=0)
         log(tracking, {"a": 2.0}, step=1)
+        assert recorded(store) == {}
     assert recorded(store) == {"a": [1.0, 2.0]}
     assert not tracking.delivery.journal.path.exists()
 
@@ -145,13 +158,13 @@ def test_what_is_refused_of_the_journal_is_left_out_and_counted(
 
 def test_another_store_is_told_everything_anew(store: Path, opened: Callable[[], Tracking]) -> None:
     work(first := opened(), 1.0)
-    state = first._folder.state["mlflow"]
-    state.update({"datasets": ["test"], "kept": ["sft-1"], "comparisons": 1, "uri": "sqlite:///elsewhere.db"})
+    first._folder.state["mlflow"].update({"datasets": ["test"], "kept": ["sft-1"], "comparisons": 1})
     first._folder.save()
+    write_json(first._folder.path / MADE, made(first) | {"uri": "sqlite:///elsewhere.db", "models": {"a": "m"}})
     work(second := opened(), 2.0)
-    known = second._folder.state["mlflow"]
-    assert not {"datasets", "kept", "comparisons"} & set(known)
-    assert str(store) in known["uri"]
+    assert not {"datasets", "kept", "comparisons"} & set(second._folder.state["mlflow"])
+    assert str(store) in made(second)["uri"]
+    assert "models" not in made(second)
 
 
 def test_a_locked_store_costs_seconds(
@@ -174,6 +187,7 @@ def test_a_store_that_is_locked_during_the_work_costs_seconds(
     store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with (tracking := opened()).opened():
+        log(tracking, {"b": 1.0})
         monkeypatch.setattr(delivery, "WAIT_S", 0.5)
         with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
@@ -221,28 +235,109 @@ def test_a_server_that_never_answers_costs_seconds_and_shows_no_password(
     assert recorded(store)["a"] == [1.0, 3.0, 2.0]
 
 
-def test_a_server_that_is_slow_costs_seconds_and_is_caught_up(
+N_RECORDS = 60
+
+
+def test_a_slow_server_costs_the_work_nothing_its_end_a_bounded_wait_and_the_next_command_brings_the_rest(
     store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with (tracking := opened()).opened(), monkeypatch.context() as patch:
-        # A store in a file in a server's place, a tenth of the seconds.
-        patch.setattr(delivery, "sqlite_path", lambda uri: None)
-        patch.setattr(delivery, "SLOW_S", 0.1)
-        patch.setattr(delivery, "WAIT_S", 0.9)
-        answer = tracking.delivery.store.client.log_batch
-
-        def slowly(*arguments: Any, **settings: Any) -> Any:
-            time.sleep(0.3)
-            return answer(*arguments, **settings)
-
-        patch.setattr(tracking.delivery.store.client, "log_batch", slowly)
+    """A file in a server's place, which takes 0.1 s a record, and half a second in place of nine."""
+    pace_s = 0.1
+    monkeypatch.setattr(delivery, "sqlite_path", lambda uri: None)
+    monkeypatch.setattr(delivery, "WAIT_S", 0.5)
+    slowly = lambda store, entry: (time.sleep(pace_s), runs.metrics(store, entry))  # noqa: E731
+    monkeypatch.setitem(delivery.WRITES, "metrics", slowly)
+    with (tracking := opened()).opened():
         begun = time.monotonic()
-        for step in range(30):
-            log(tracking, {"a": float(step)}, step=step)
-        assert time.monotonic() - begun < 3, "every record waited for the server"
-    assert "answers slowly" in lines(capsys)[0]
+        for step in range(N_RECORDS):
+            tracking.write(*entries.metrics(PARENT, {"a": float(step)}, step))
+        assert time.monotonic() - begun < 0.1 * N_RECORDS / 2, "the work waited for the server"
+        while len(recorded(store).get("a", [])) < 2:
+            assert time.monotonic() - begun < 0.1 * N_RECORDS, "nothing is delivered while the work goes on"
+            time.sleep(0.01)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 0.1 * N_RECORDS / 2, "the end waited for all of it"
+    there = recorded(store)["a"]
+    assert there == [float(step) for step in range(len(there))], "not in their order"
+    (line,) = lines(capsys)
+    (n_left,) = map(int, re.findall(r"answers slowly; (\d+) records are not there yet", line))
+    # One is the status of the run; and what the store was at when it was left may be there by now.
+    assert 0 <= len(there) + n_left - 1 - N_RECORDS <= 1
+    pace_s = 0.0
+    monkeypatch.setattr(delivery, "WAIT_S", 30.0)
     work(opened())
-    assert recorded(store)["a"] == [float(step) for step in range(30)]
+    assert recorded(store)["a"] == [float(step) for step in range(N_RECORDS)]
+    assert f"{n_left} records" in lines(capsys)[-1]
+    assert not tracking.delivery.journal.path.exists()
+
+
+def test_what_was_on_its_way_when_the_process_was_killed_is_brought_by_the_next_command(
+    store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, killed = threading.Event(), opened()
+    killed.delivery.open()
+    log(killed, {"a": 0.0}, step=0)
+    with monkeypatch.context() as patch:
+        patch.setitem(delivery.WRITES, "metrics", lambda *arguments: hangs.wait() and 1 / 0)
+        for step in range(1, 5):
+            killed.write(*entries.metrics(PARENT, {"a": float(step)}, step))
+        # What a kill leaves is what is on disk now; its last line may be torn.
+        killed.delivery._is_stopped = True
+        with killed.delivery.journal.path.open("a") as file:
+            file.write('\n{"op": "metrics", "run": "par')
+        hangs.set()
+    work(opened())
+    assert recorded(store)["a"] == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
+def test_a_machines_load_is_not_recorded_when_the_work_is_over(
+    store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, finished = [], []
+
+    class Monitor:
+        def __init__(self, run_id: str, **settings: Any) -> None:
+            self.run_id = run_id
+
+        def start(self) -> None:
+            started.append(self.run_id)
+
+        def finish(self) -> None:
+            finished.append(self.run_id)
+
+    monkeypatch.setattr("mlflow.system_metrics.system_metrics_monitor.SystemMetricsMonitor", Monitor)
+    recipe = (tracking := opened())._recipe
+    tracking._recipe = replace(recipe, tracking=replace(recipe.tracking, system_metrics=True))
+    with tracking.opened():
+        log(tracking, {"a": 1.0})
+        run_id = made(tracking)["run_id"]
+        assert (started, finished) == ([run_id], [])
+        late = threading.Event()
+        late.set()
+        tracking.delivery.write({"op": "watch", "run": PARENT, "over": late}, keep=False)
+    assert (started, finished) == ([run_id], [run_id])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(["add", "take"]), max_size=20), st.integers(0, 400))
+def test_a_journal_that_is_cut_anywhere_loses_no_record_but_the_torn_one(
+    tmp_path: Path, doings: list[str], cut: int
+) -> None:
+    path = tmp_path / "journal"
+    path.unlink(missing_ok=True)
+    journal, n_added, n_taken, marks = Journal(path), 0, 0, [(0, 0, 0)]
+    for doing in doings:
+        if doing == "add":
+            n_added = journal.add({"op": "a", "value": n_added})
+        elif n_taken < n_added:
+            n_taken += 1
+            journal.taken(n_taken)
+        marks.append((path.stat().st_size if path.exists() else 0, n_added, n_taken))
+    if path.exists():
+        os.truncate(path, size := min(cut, path.stat().st_size))
+        _, n_added, n_taken = max(mark for mark in marks if mark[0] <= size)
+    left = Journal(path).entries()
+    assert left == [{"op": "a", "value": value} for value in range(n_taken, n_added)]
 
 
 @pytest.mark.parametrize(
@@ -285,7 +380,7 @@ def test_a_command_without_a_store_does_its_work(
     assert [line[:9] for line in said.out.splitlines() if "tracking" in line] == ["tracking:"]
     (run,) = workspace.glob("runs/toy/*/state.json")
     assert (run.parent / "1-gepa" / "bundle" / "bundle.json").is_file()
-    ops = {json.loads(line)["op"] for line in (run.parent / "tracking.jsonl").read_text().splitlines()}
+    ops = {entry["op"] for entry in Journal(run.parent / "tracking.jsonl").entries()}
     told = {"run", "params", "dataset", "artifact", "metrics", "prompt", "text", "status"}
     assert ops == told | {"table", "tags", "note", "overview"}
 
@@ -308,7 +403,6 @@ def test_everything_that_is_recorded_is_caught_up(
         patch.setattr(
             "workbench.tracking.delivery.prepare_store", lambda uri: (_ for _ in ()).throw(TrackingError("away"))
         )
-        patch.setattr(tracking.delivery, "catch_up", lambda: None)
         with tracking.opened(), tracking.step(step) as stage:
             stage.params({"n": 3})
             stage.metrics({"reward": 0.5}, step=2)
@@ -322,8 +416,8 @@ def test_everything_that_is_recorded_is_caught_up(
         assert tracking._folder.state["mlflow"]["datasets"] == ["dev"]
     work(opened())
     client = MlflowClient(f"sqlite:///{store}", f"sqlite:///{store}")
-    state = json.loads((tracking._folder.path / "state.json").read_text())
-    parent, child = (client.get_run(one) for one in (state["mlflow"]["run_id"], state["mlflow"]["runs"]["gepa-1"]))
+    state = made(tracking)
+    parent, child = (client.get_run(one) for one in (state["run_id"], state["runs"]["gepa-1"]))
     assert (child.data.params, child.data.metrics) == ({"n": "3"}, {"reward": 0.5})
     assert client.get_metric_history(child.info.run_id, "reward")[0].step == 2
     found = {one.path for one in client.list_artifacts(child.info.run_id)}
@@ -338,7 +432,7 @@ def test_everything_that_is_recorded_is_caught_up(
     experiment = client.get_experiment(parent.info.experiment_id)
     assert experiment.tags["mlflow.note.content"].startswith("the verdict\n\n[all runs")
     (model,) = client.search_logged_models([parent.info.experiment_id])
-    assert (model.name, model.source_run_id) == ("a", state["mlflow"]["runs"]["candidate a"])
+    assert (model.name, model.source_run_id) == ("a", state["runs"]["candidate a"])
     found = {one.key: (one.value, one.dataset_name) for one in model.metrics}
     assert found["test.accuracy.low"] == (0.25, "toy.test")
     assert (parent.info.status, child.info.status) == ("FINISHED", "FINISHED")
@@ -450,7 +544,7 @@ def test_a_step_that_is_kept_is_recorded_once_with_what_came_out(
         with tracking.opened():
             tracking.kept(step)
     client = MlflowClient(f"sqlite:///{store}", f"sqlite:///{store}")
-    parent = client.get_run(tracking._folder.state["mlflow"]["run_id"])
+    parent = client.get_run(made(tracking)["run_id"])
     (child,) = client.search_runs([parent.info.experiment_id], f"tags.mlflow.parentRunId = '{parent.info.run_id}'")
     assert (child.info.run_name, child.info.status, child.data.tags["kept"]) == ("sft+gepa", "FINISHED", "true")
     assert child.data.metrics == {"dev.accuracy": 0.75, "seconds": 3.0, "peak_memory_bytes": 5.0}
@@ -476,10 +570,12 @@ def test_the_state_and_the_journal_of_an_earlier_version_still_open(
         {"op": "model", "path": str(tracking._folder.path / "gone"), "texts": ["a"]},
         {"op": "of a later version", "run": "gepa-1"},
     ):
-        tracking.delivery.journal.add(entry)
+        with tracking.delivery.journal.path.open("a") as file:
+            file.write(json.dumps(entry) + "\n")
     with (again := opened()).opened():
         again.begin({"split_digest": "d"})
-    assert again._folder.state["mlflow"]["run_id"] == run_id
+    assert made(again)["run_id"] == run_id
+    assert again._folder.state["mlflow"]["datasets"] == ["dev"], "what was said is said anew"
     assert client.load_prompt("toy-prompt", 1).template == "Name it."
     assert "has compared nothing yet" in client.get_experiment(experiment).tags["mlflow.note.content"]
     assert "3 records" in (said := lines(capsys)[0])

@@ -52,7 +52,7 @@ def evaluated(store: OpenedStore, entry: Entry) -> None:
     """What a run was evaluated on, and which of the candidates' models."""
     if run_id := store.run_id(entry["run"]):
         dataset = _dataset(store, entry["dataset"])
-        model = store.state.get("models", {}).get(store.state.get("candidates", {}).get(entry["candidate"]))
+        model = store.state.get("models", {}).get(entry.get("of"))
         models = [LoggedModelInput(model)] if model else []
         store.client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity())], models)
 

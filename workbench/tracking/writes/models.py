@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import io
 from collections.abc import Sequence
-from contextlib import redirect_stderr
 from pathlib import Path
 
 import mlflow
@@ -48,10 +46,7 @@ def model(store: OpenedStore, entry: Entry) -> str | None:
         version = _registered(store, entry, bundle)
     _describe(store, entry, bundle, version, identity)
     uri = f"models:/{name}/{version}"
-    store.state["registered"] = uri
-    exported = store.folder.state.get("export")
-    if exported and not exported.get("model_uri"):
-        exported["model_uri"] = uri
+    store.state |= {"registered": uri, "registered_bundle": identity}
     store.save()
     return uri
 
@@ -99,7 +94,7 @@ def _describe(store: OpenedStore, entry: Entry, bundle: Path, version: int, iden
 def _link(store: OpenedStore, entry: Entry, model_id: str, is_champion: bool) -> None:
     """The logged model's numbers and its prompt."""
     # A metric belongs to a run as well: to the candidate's, since the whole run has those of what it says to ship.
-    candidate = store.run_id(store.state.get("candidates", {}).get(entry.get("candidate"), ""))
+    candidate = store.run_id(entry.get("of", ""))
     if candidate and entry.get("numbers"):
         log_numbers(store, candidate, model_id, entry["numbers"])
     digest = entry.get("prompt")
@@ -124,18 +119,16 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as:
         ColSpec(Map(DataType.double), "probabilities"),
     ]
     signature = ModelSignature(inputs=Schema([ColSpec(DataType.string, "text")]), outputs=Schema(outputs))
-    # MLflow tells of the new version on stderr; the display tells it in its own words.
-    with redirect_stderr(io.StringIO()):
-        info = mlflow.pyfunc.log_model(
-            name=logged_as,
-            python_model=str(Path(__file__).with_name("served_model.py")),
-            artifacts={"bundle": str(bundle)},
-            code_paths=[str(package)],
-            pip_requirements=serving_requirements(load(bundle).weights),
-            signature=signature,
-            input_example=pd.DataFrame({"text": list(example_texts)}),
-            registered_model_name=name,
-        )
+    info = mlflow.pyfunc.log_model(
+        name=logged_as,
+        python_model=str(Path(__file__).with_name("served_model.py")),
+        artifacts={"bundle": str(bundle)},
+        code_paths=[str(package)],
+        pip_requirements=serving_requirements(load(bundle).weights),
+        signature=signature,
+        input_example=pd.DataFrame({"text": list(example_texts)}),
+        registered_model_name=name,
+    )
     return int(info.registered_model_version)
 
 

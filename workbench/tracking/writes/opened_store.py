@@ -1,6 +1,6 @@
 """A store that was opened for a recipe's run: its client, the experiment, and which MLflow run each key stands for.
 
-Run ids are kept in the run folder's state, so a continued run writes to the same MLflow runs.
+Run ids are kept in the run's folder, so a continued run writes to the same MLflow runs.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ from typing import Any
 import mlflow
 from mlflow.exceptions import MlflowException
 
+from labelwright.files import write_json
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RunFolder
 from workbench.tracking.entries import PARENT
+from workbench.tracking.journal import MADE, read_made
 from workbench.tracking.store import TrackingError, shown_uri, sqlite_path
 
-# What the run folder's state knows of one store, and another store is to be told anew.
-_TOLD = (
-    "datasets", "comparisons", "kept", "came_out", "candidates", "models", "prompts", "prompts_of", "seed", "champion",
-    "registered", "evaluation", "asked",
-)  # fmt: skip
 # The tag of all MLflow runs of one recipe run: the name of its folder.
 RECIPE_RUN = "recipe_run"
 # The same of its evaluation runs, which are none of those.
@@ -40,12 +37,16 @@ class OpenedStore:
     Attributes
     ----------
     client : mlflow.MlflowClient
+    state : dict
+        What the store made of the run: see ``workbench.tracking.journal.read_made``.
     """
 
     def __init__(self, uri: str, recipe: Recipe, folder: RunFolder, is_given_up: Callable[[], bool]) -> None:
         self.uri = uri
         self.recipe = recipe
         self.folder = folder
+        self.state = read_made(folder)
+        self.monitors: dict[str, Any] = {}
         self._is_given_up = is_given_up
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
@@ -53,9 +54,8 @@ class OpenedStore:
         experiment, shown = self._experiment_id(), shown_uri(uri)
         state = self.state
         if state.get("uri") != shown or not self._exists(state.get("run_id")):
-            # What another store, or a run that is gone, was told is not known here.
-            for told in _TOLD if state.get("run_id") else ():
-                state.pop(told, None)
+            # What another store made, or belonged to a run that is gone, is not known here.
+            state.clear()
             tags = {"recipe": str(recipe.path), "folder": str(folder.path), RECIPE_RUN: folder.path.name}
             name = f"{recipe.name}-{folder.path.name}"
             run_id = self.client.create_run(experiment, run_name=name, tags=tags).info.run_id
@@ -64,20 +64,16 @@ class OpenedStore:
         # A run can only be entered under its own experiment, whatever was active before.
         mlflow.set_experiment(experiment_id=self.client.get_run(state["run_id"]).info.experiment_id)
 
-    @property
-    def state(self) -> dict[str, Any]:
-        """What the run folder knows of the store."""
-        state: dict[str, Any] = self.folder.state.setdefault("mlflow", {})
-        return state
-
     def save(self) -> None:
         """Write the state."""
         if self._is_given_up():
             raise TimeoutError("nobody waits for this call any more, and the state is written by others")
-        self.folder.save()
+        write_json(self.folder.path / MADE, self.state)
 
-    def run_id(self, key: str, name: str = "", tags: Mapping[str, str] | None = None) -> str | None:
-        """The MLflow run behind a key, made where an entry names it; else None."""
+    def run_id(
+        self, key: str, name: str = "", tags: Mapping[str, str] | None = None, at_ms: int | None = None
+    ) -> str | None:
+        """The MLflow run behind a key, made where an entry names it, as begun at that time; else None."""
         state = self.state
         if key == PARENT:
             return str(state["run_id"])
@@ -90,7 +86,8 @@ class OpenedStore:
             # What shows single rows of a candidate is no second candidate in the table of runs; and MLflow lists no
             # children among the evaluation runs.
             tags = {**tags, **({EVALUATION_OF: stamp} if "mlflow.runType" in tags else of_run)}
-            known[key] = self.client.create_run(state["experiment_id"], run_name=name, tags=tags).info.run_id
+            made = self.client.create_run(state["experiment_id"], start_time=at_ms, run_name=name, tags=tags)
+            known[key] = made.info.run_id
             self.save()
         return str(known[key])
 

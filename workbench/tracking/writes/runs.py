@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
@@ -17,7 +17,7 @@ _BATCH = 100  # what the tracking API takes in one call
 
 def run(store: OpenedStore, entry: Entry) -> None:
     """A child run that is to be there."""
-    store.run_id(entry["run"], entry["name"], entry["tags"])
+    store.run_id(entry["run"], entry["name"], entry["tags"], entry.get("at_ms"))
 
 
 def status(store: OpenedStore, entry: Entry) -> None:
@@ -26,18 +26,24 @@ def status(store: OpenedStore, entry: Entry) -> None:
         if entry["status"] == "RUNNING":
             store.client.update_run(run_id, status="RUNNING")
         else:
-            store.client.set_terminated(run_id, entry["status"])
+            store.client.set_terminated(run_id, entry["status"], entry.get("at_ms"))
 
 
-def watch(store: OpenedStore, entry: Entry) -> Any:
-    """Record the machine's load along a run, from a thread of MLflow's own; returns what ends that."""
+def watch(store: OpenedStore, entry: Entry) -> None:
+    """Record the machine's load along a run, from a thread of MLflow's own, unless the run is over by now."""
     from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-    if run_id := store.run_id(entry["run"]):
-        monitor = SystemMetricsMonitor(run_id, resume_logging=True, tracking_uri=store.uri)
+    if not entry["over"].is_set() and (run_id := store.run_id(entry["run"])):
+        monitor = store.monitors[entry["run"]] = SystemMetricsMonitor(
+            run_id, resume_logging=True, tracking_uri=store.uri
+        )
         monitor.start()
-        return monitor
-    return None
+
+
+def unwatch(store: OpenedStore, entry: Entry) -> None:
+    """Record the load along a run no longer."""
+    if monitor := store.monitors.pop(entry["run"], None):
+        monitor.finish()
 
 
 def params(store: OpenedStore, entry: Entry) -> None:
@@ -64,11 +70,12 @@ def tags(store: OpenedStore, entry: Entry) -> None:
 
 
 def artifact(store: OpenedStore, entry: Entry) -> None:
-    """A file or a folder; what was replaced since is recorded by who replaced it."""
+    """A file or a folder; what was replaced since, or is at the moment, is recorded by who replaces it."""
     path = Path(entry["path"])
     if (run_id := store.run_id(entry["run"])) and path.exists():
         log = store.client.log_artifacts if path.is_dir() else store.client.log_artifact
-        log(run_id, str(path), entry["under"])
+        with suppress(FileNotFoundError):
+            log(run_id, str(path), entry["under"])
 
 
 def text(store: OpenedStore, entry: Entry) -> None:

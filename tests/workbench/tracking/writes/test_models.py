@@ -85,5 +85,5 @@ def test_what_was_replaced_before_the_store_came_back_is_not_registered_under_th
     entry = entries.model(bundle, ["a"], None, ("", ""), ()) | {"identity": "of an earlier bundle"}
     tracking = Tracking(read_recipe("toy.toml"), RunFolder(bundle.parent), Display())
     with tracking.opened():
-        assert tracking.write(entry) is None
-        assert tracking.write({**entry, "identity": entries.bundle_identity(bundle)}) == "models:/toy/1"
+        assert tracking.delivery.ask(entry) is None
+        assert tracking.delivery.ask({**entry, "identity": entries.bundle_identity(bundle)}) == "models:/toy/1"
