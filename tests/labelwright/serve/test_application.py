@@ -194,7 +194,7 @@ def test_a_full_queue_says_when_to_come_again(held):
 
 
 def test_an_answer_that_takes_too_long_is_given_up_and_its_rows_are_dropped(held):
-    engine, url, _ = held
+    engine, url, service = held
     with ThreadPoolExecutor(2) as threads:
         service.limits = Limits(seconds=0.5)
         first = threads.submit(CLIENT.post, f"{url}{PATH}", json=asked(NAMES, "first"))
