@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -10,17 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
-from tiny import tiny_model_folder
+from fakes import FakeEngine
+from tiny import CORPUS, tiny_model, tiny_tokenizer
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Label, Task
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
 from labelwright.models.weights import Base
-from labelwright.prompt import Prompt
+from labelwright.prompt import Prompt, Rendered
 from labelwright.serve.served import Served
 from labelwright.statistics.calibration import Calibration
+
+# One connection a request, and no certificates, which take longer to read than a request to answer.
+CLIENT = httpx.Client(verify=False, timeout=30, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 @contextmanager
@@ -45,11 +49,16 @@ def ticket_task() -> Task:
 
 
 def model_bundle(folder: Path, *, context: int = 32_768) -> tuple[Bundle, Engine]:
-    """A bundle over a tiny language model whose context holds 255 options, and an engine on it."""
-    tiny_model_folder(folder)
-    config = folder / "config.json"
-    about = json.loads(config.read_text(encoding="utf-8"))
-    config.write_text(json.dumps(about | {"max_position_embeddings": context}), encoding="utf-8")
+    """A bundle over a tiny language model whose context holds 255 options, and an engine on it.
+
+    Its tokenizer knows the words of a long list of options, or reading them would take longer than all the rest.
+    """
+    queues = [f"- Queue {i:03d}: Tickets routed to queue {i}" for i in range(256)]
+    tokenizer = tiny_tokenizer(corpus=[*CORPUS, *queues], vocab_size=1200)
+    model = tiny_model(vocab_size=len(tokenizer))
+    model.config.max_position_embeddings = context
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     weights = Base(str(folder))
     engine = open_engine(weights)
     task = ticket_task()
@@ -65,3 +74,26 @@ def served(bundle: Bundle, engine: Engine, id: str = "tickets") -> dict[str, Ser
 def choice(names: Sequence[str], instructions: str = "Which team?") -> dict[str, Any]:
     """A choice question without descriptions."""
     return {"type": "choice", "instructions": instructions, "criteria": dict.fromkeys(names)}
+
+
+class Held(FakeEngine):
+    """An engine that answers when it is let go, and says which rows came to it."""
+
+    name = "held"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go = threading.Event()
+        self.has_begun = threading.Event()
+        self.texts: list[str] = []
+
+    def score(self, prompts: Sequence[Rendered], options: Sequence[str]) -> Any:
+        self.has_begun.set()
+        self.texts += [prompt.user for prompt in prompts]
+        assert self.may_go.wait(20)
+        return super().score(prompts, options)
+
+
+def asked(names: Sequence[str], text: Any = "the skimmer", **more: Any) -> dict[str, Any]:
+    """A System One request with one choice question."""
+    return {"model": "jev-latest", "state": text, "questions": {"q": choice(names)}, **more}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,19 +24,21 @@ CORPUS = [
 ]
 
 
-def tiny_tokenizer(chat_template: str = CHATML) -> PreTrainedTokenizerFast:
+def tiny_tokenizer(
+    chat_template: str = CHATML, corpus: Sequence[str] = CORPUS, vocab_size: int = 400
+) -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer trained on a few lines, with ChatML's special tokens."""
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
+        vocab_size=vocab_size,
         special_tokens=specials,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    backend.train_from_iterator(CORPUS, trainer)
+    backend.train_from_iterator(corpus, trainer)
     # Qwen3 adds these as ordinary (not special) added tokens; they are one token each all the same.
     backend.add_tokens(["<think>", "</think>"])
     return PreTrainedTokenizerFast(

@@ -54,6 +54,7 @@ def application(
         version="1",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         exception_handlers={HTTPException: _as_refusal},
     )
     app.state.service = service

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from labelwright.errors import DataError, QueueFullError
+from labelwright.errors import DataError, ModelError, QueueFullError
 from labelwright.serve.bodies import json_answer
 from labelwright.serve.keys import Keys
 from labelwright.serve.metrics import Metrics
@@ -93,10 +93,10 @@ class Gate:
             await self._answer(scope, headers, connection)
         except RefusalError as refusal:
             await self._refuse(refusal, refused, connection)
-        except QueueFullError as error:
-            await self._refuse(_busy(str(error)), refused, connection)
         except TimeoutError:
             await self._refuse(_busy("the answer took too long; ask for less at a time"), refused, connection)
+        except (QueueFullError, ModelError) as error:
+            await self._refuse(_busy(str(error)), refused, connection)
         except DataError as error:
             await self._refuse(RefusalError(422, "invalid_request", str(error)), refused, connection)
         except (asyncio.CancelledError, ClientDisconnect):

@@ -111,8 +111,9 @@ def put(bundle: Bundle, state: Any, question: Question) -> Put:
             choices = [f"{name}: {said}" if said else name for name, said in question.options]
             text = lettered(row_text(state), choices, "the question")
             return Put(bundle.prompt, text, len(choices), is_own=True)
-        if set(question.names) <= set(bundle.task.names) and not bundle.task.by_row:
-            columns = tuple(map(bundle.task.index, question.names))
+        column_of = {name: column for column, name in enumerate(bundle.task.names)}
+        if not bundle.task.by_row and all(name in column_of for name in question.names):
+            columns = tuple(column_of[name] for name in question.names)
             return Put(bundle.prompt, row_text(state), len(columns), columns, is_own=True)
     return Put(_plain_prompt(bundle.prompt, question), as_text(state), len(question.options))
 

@@ -164,6 +164,8 @@ class Served:
         """Answers of texts that can be read; what is refused is halved until the row is alone."""
         if not texts:
             return []
+        if not self.engine.is_alive:
+            raise self._ended()
         try:
             query = Query.of(prompt, calibration, texts, whole)
             # The nearest rows are found by an encoder, which takes its time.
@@ -175,7 +177,7 @@ class Served:
                 # The engine's thread cancels what waits when it ends; the caller is cancelled otherwise.
                 if (task := asyncio.current_task()) is None or task.cancelling():
                     raise
-                raise ModelError(f"{self.id}: its engine has ended; start the server again") from error
+                raise self._ended() from error
             return list(query.probabilities(scores, self.engine.has_probabilities))
         except DataError as error:
             if len(texts) == 1:
@@ -183,6 +185,9 @@ class Served:
         half = len(texts) // 2
         first = await self._scored(prompt, calibration, texts[:half], whole)
         return [*first, *await self._scored(prompt, calibration, texts[half:], whole)]
+
+    def _ended(self) -> ModelError:
+        return ModelError(f"the engine of {self.id} has ended: the server must be started again")
 
 
 def _fault(text: str) -> DataError | None:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from labelwright.errors import DataError
 from labelwright.labelling import NO_ANSWER
 from labelwright.serve.bodies import json_answer, read_json
-from labelwright.serve.questions import Put, Question, as_text, of_bundle, put
+from labelwright.serve.questions import Question, as_text, of_bundle, put
 from labelwright.serve.service import Lease, RefusalError, Service, Wire
 from labelwright.statistics.metrics import answers
 
@@ -69,23 +69,21 @@ async def answered(lease: Lease, body: Mapping[str, Any]) -> dict[str, Any]:
         raise invalid(
             [_fault(["questions", id], f"not answered: {of_bundle(bundle)}", "not_answered") for id in foreign]
         )
-    # What is asked twice, under whatever ids, is scored once.
-    different = list(dict.fromkeys(puts.values()))
-    if len(different) == 1:
-        found = [await different[0].asked_of(lease)]
+    if len(puts) == 1:
+        found = [await one.asked_of(lease) for one in puts.values()]
     else:
-        found = await asyncio.gather(*(one.asked_of(lease) for one in different))
-    probs: dict[Put, NDArray[np.float64]] = {}
-    for one, answer in zip(different, found, strict=True):
-        if isinstance(answer, DataError):
-            raise invalid([_fault(["state"], str(answer), "value_error")])
-        if answers(answer) < 0:
+        found = await asyncio.gather(*(one.asked_of(lease) for one in puts.values()))
+    said = {}
+    for (id, one), probs in zip(puts.items(), found, strict=True):
+        if isinstance(probs, DataError):
+            raise invalid([_fault(["state"], str(probs), "value_error")])
+        if answers(probs) < 0:
             raise RefusalError(502, "no_answer", NO_ANSWER)
-        probs[one] = answer
-    n_tokens = sum(lease.served.count_tokens(one.prompt, [one.text]) for one in different)
+        said[id] = _answer(questions[id], probs) | {"x_level": one.level}
+    n_tokens = sum(lease.served.count_tokens(one.prompt, [one.text]) for one in puts.values())
     return {
         "model": lease.served.id,
-        "answers": {id: _answer(questions[id], probs[one]) | {"x_level": one.level} for id, one in puts.items()},
+        "answers": said,
         "usage": {"input_tokens": n_tokens, "output_tokens": len(questions)},
     }
 
