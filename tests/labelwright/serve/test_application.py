@@ -181,7 +181,7 @@ def test_requests_at_once_get_the_answers_that_they_get_alone(url):
 
 
 def test_a_full_queue_says_when_to_come_again(held):
-    engine, url, service = held
+    engine, url, _ = held
     with ThreadPoolExecutor(8) as threads:
         first = threads.submit(CLIENT.post, f"{url}{PATH}", json=asked(NAMES))
         assert engine.has_begun.wait(10)
@@ -207,7 +207,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_its_rows_are_dropped(held
 
 
 def test_a_client_that_goes_away_takes_its_rows_with_it(held):
-    engine, url, service = held
+    engine, url, _ = held
     with ThreadPoolExecutor(1) as threads:
         threads.submit(CLIENT.post, f"{url}{PATH}", json=asked(NAMES, "first"))
         assert engine.has_begun.wait(10)
