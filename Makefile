@@ -27,7 +27,7 @@ unexport TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE DATA TEST NAME
 export LABELWRIGHT_TEXT := $(value TEXT)
 
 .DEFAULT_GOAL := help
-.PHONY: setup new demo test check optimize train calibrate compare export predict review dashboard mutants bench vllm-server clean help
+.PHONY: setup new demo test check optimize train calibrate compare export predict serve review dashboard mutants bench vllm-server clean help
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 new: $(READY) ## a first recipe for your rows: make new DATA=tickets.csv [TEST= NAME= TEXT= LABEL= GROUP= CONFIG=]
 	@$(PY) -m workbench new $(call typed,DATA) $(call option,TEST,test) $(call option,NAME,name) $(call option,LABEL,label) $(call option,GROUP,group) $(call option,CONFIG,config) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
@@ -51,6 +51,8 @@ export: $(READY) ## write the bundle, check it, register it (CANDIDATE=ship: wha
 	@$(WORK) $(REDO) $(ONE)
 predict: $(READY) ## ask the bundle: make predict TEXT='the pool is green'
 	@$(WORK) --text="$$LABELWRIGHT_TEXT"
+serve: $(READY) ## the bundle over HTTP on 127.0.0.1 (PORT=8080)
+	@$(WORK) --port=$(if $(filter 5000,$(value PORT)),8080,$(call typed,PORT))
 review: $(READY) ## what people answered to rows in doubt, as a corrected data file
 	@$(WORK)
 dashboard: $(READY) ## MLflow's UI on the runs (PORT=5000)

@@ -85,6 +85,12 @@ def test_only_tracking_imports_mlflow(path):
 
 
 @pytest.mark.parametrize("path", ALL, ids=name)
+def test_only_the_server_imports_what_serves(path):
+    uses = {"fastapi", "starlette", "uvicorn", "prometheus_client"} & {top(dotted) for dotted in imports(tree(path))}
+    assert not uses or path.is_relative_to(ROOT / "labelwright" / "serve")
+
+
+@pytest.mark.parametrize("path", ALL, ids=name)
 def test_nothing_is_pickled(path):
     assert not {top(dotted) for dotted in imports(tree(path))} & PICKLES
     for node in ast.walk(tree(path)):
@@ -260,6 +266,8 @@ LATE = {
     "setfit": "an extra",
     "model2vec": "an extra",
     "openai": "an extra",
+    "fastapi": "an extra: the server",
+    "uvicorn": "an extra: the server",
     "xllamacpp": "an extra",
     "gguf": "an extra",
     "onnxruntime": "an extra",

@@ -22,6 +22,7 @@ VERBS = {
     "compare": "score every candidate on test, write the report",
     "export": "write, verify and register the bundle",
     "predict": "ask the run's bundle",
+    "serve": "the run's bundle over HTTP",
     "review": "what people answered to rows in doubt, as corrected data",
     "dashboard": "MLflow's UI on the store",
 }
@@ -41,13 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from workbench.recipe.read import read_recipe
 
-    if options.verb in ("dashboard", "predict"):
-        recipe = read_recipe(options.recipe, whole=options.verb == "predict")
+    if options.verb in ("dashboard", "predict", "serve"):
+        recipe = read_recipe(options.recipe, whole=options.verb != "dashboard")
         from workbench import verbs
         from workbench.progress import Display
 
         if options.verb == "dashboard":
             verbs.dashboard(recipe, options.port, Display())
+        elif options.verb == "serve":
+            return verbs.serve(recipe, options.run, options.port)
         else:
             verbs.predict(recipe, options.run, options.text, Display())
         return 0
@@ -84,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("--run", default="", help="a run's stamp or folder (default: the newest)")
         if name == "predict":
             verb.add_argument("--text", required=True, help="what to classify")
+        elif name == "serve":
+            verb.add_argument("--port", type=int, default=8080)
         elif name != "review":
             verb.add_argument("--force", action="store_true", help="do it again though it is done")
         if name == "demo":

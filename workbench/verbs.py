@@ -1,4 +1,4 @@
-"""What each verb does: `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `review`, `dashboard`.
+"""What each verb does: `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `serve`, `review` …
 
 A verb is a short list of steps over a session; which run it works on is decided in ``workbench.run``, and returned.
 """
@@ -15,9 +15,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from labelwright.bundle.store import load
+from labelwright.bundle.types import Bundle
 from labelwright.data.choices import lettered, split_lettered
+from labelwright.engines.protocol import Engine
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.plain_text import shell_word
+from labelwright.serve.limits import Limits
 from workbench.compare.expected import Expected
 from workbench.compare.jobs import Comparison, comparison_of
 from workbench.compare.score import read_test, score_candidates, signature
@@ -98,18 +101,39 @@ def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: s
         return work.folder
 
 
-def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
-    """Ask the run's bundle: the exported one, else the newest step's."""
-    if not text.strip():
-        raise RecipeError('predict needs a text: make predict TEXT="the pool is green"')
-    folder = _known_run(recipe, run)
+def serve(recipe: Recipe, run: str, port: int) -> int:
+    """Answer over HTTP on this machine with what ``predict`` would ask, until it is stopped; the exit status.
+
+    ``make export`` again and SIGHUP put a newer bundle in its place.
+    """
+    from labelwright.serve.running import serve as serving
+
+    where = _asked(_known_run(recipe, run))
+    silence_libraries()
+
+    def opened(folder: Path) -> tuple[Bundle, Engine]:
+        bundle = load(folder)
+        return bundle, Engines(recipe.model.settings)(bundle.weights)
+
+    return serving([where], opened, "127.0.0.1", port, Limits())
+
+
+def _asked(folder: RunFolder) -> Path:
+    """The bundle of a run that answers: the exported one, else the newest step's."""
     done = folder.done_steps()
     ready = exported(folder)
     if not done and not ready:
         raise RecipeError(f"run {folder.path} has no finished step yet: continue it with `make demo`")
     # A candidate that was exported by name stays what is asked; a step gives way to a later one.
     current = ready is not None and (ready.get("candidate") or not done or ready["step"] == folder.newest_step)
-    where = folder.path / "bundle" if current else folder.bundle_path(done[-1])
+    return folder.path / "bundle" if current else folder.bundle_path(done[-1])
+
+
+def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
+    """Ask the run's bundle: the exported one, else the newest step's."""
+    if not text.strip():
+        raise RecipeError('predict needs a text: make predict TEXT="the pool is green"')
+    where = _asked(_known_run(recipe, run))
     silence_libraries()
     from labelwright.classifier import Classifier
 

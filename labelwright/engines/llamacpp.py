@@ -118,6 +118,11 @@ class LlamaCppEngine:
         return cls(path, load_tokenizer(weights), weights.base, settings, exact=settings.dtype == "float32")
 
     @property
+    def url(self) -> str:
+        """Where llama.cpp's own server answers over HTTP, on this machine alone, for as long as the engine is open."""
+        return f"{self._server.listening_address}/v1"
+
+    @property
     def n_shortened(self) -> int:
         """Rows shortened to fit the context so far."""
         return self.tokens.n_shortened

@@ -8,7 +8,7 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -124,14 +124,15 @@ async def _run(
     limits: Limits,
     keys: Keys,
 ) -> None:
-    is_local = host in _LOOPBACK
-    hosts = _LOOPBACK if is_local and not keys else frozenset()
+    # A page whose name was made to lead here names itself as the host.
+    hosts = _LOOPBACK if host in _LOOPBACK and not keys else frozenset()
     app = application(served, limits, keys, hosts=hosts, log=sys.stderr)
     service: Service = app.state.service
     server = _Server(
         uvicorn.Config(
             app, log_config=None, access_log=False, server_header=False, lifespan="off", timeout_keep_alive=75
-        )
+        ),
+        lambda: _announce(service, listening, host, not keys),
     )
     loop, reloading = asyncio.get_running_loop(), asyncio.Lock()
     tasks: set[asyncio.Task[None]] = set()
@@ -154,37 +155,59 @@ async def _run(
         if hasattr(signal, name):
             with contextlib.suppress(NotImplementedError):  # Windows
                 loop.add_signal_handler(getattr(signal, name), handler)
+    await server.serve(sockets=[listening])
+
+
+def _announce(service: Service, listening: socket.socket, host: str, is_open: bool) -> None:
+    """What answers where, a line a model and one for the url; and who is warned."""
     shown = f"[{host}]" if ":" in host else host
     url = f"http://{shown}:{listening.getsockname()[1]}"
     for id, one in service.served.items():
-        print(printable_line(f"{id}: {one.bundle.weights.base}, {len(one.names)} labels"), flush=True)
+        print(printable_line(f"{id}: {one.bundle.weights.base}, {len(one.names)} labels"))
     print(f"{url}  {'; '.join(wire.what for wire in WIRES)}; {url}/docs", flush=True)
-    if not is_local and not keys:
-        print(
+    if is_open and host not in _LOOPBACK:
+        _say(
             f"warning: {host} can be reached from other machines, and everybody may ask; set {VARIABLE} to keys that "
-            f"clients must send",
-            file=sys.stderr,
-            flush=True,
+            f"clients must send"
         )
-    await server.serve(sockets=[listening])
+
+
+def _say(line: str) -> None:
+    """A line for who runs the server, beside the log."""
+    print(printable_line(line), file=sys.stderr, flush=True)
 
 
 async def _reload(service: Service, id: str, folder: Path, opener: Opener) -> None:
     """Put a bundle that was exported anew in the old one's place; one that cannot be opened changes nothing."""
     try:
         if bundle_identity(folder) == service.served[id].identity:
-            print(f"{id}: {folder} is as it was", file=sys.stderr, flush=True)
+            _say(f"{id}: {folder} is as it was")
             return
         new = await asyncio.to_thread(Served.open, id, folder, opener, service.limits.waiting_rows)
     except (LabelwrightError, OSError) as error:
-        print(printable_line(f"{id}: goes on as it was, {error}"), file=sys.stderr, flush=True)
+        _say(f"{id}: goes on as it was, {error}")
         return
     service.swap(new)
-    print(f"{id}: {folder} is loaded anew", file=sys.stderr, flush=True)
+    _say(f"{id}: {folder} is loaded anew")
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers, which raise a signal again after it was obeyed."""
+    """uvicorn without its own signal handlers, which raise a signal again after it was obeyed.
+
+    Parameters
+    ----------
+    started : callable
+        Called when the first request can come.
+    """
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self._tell()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

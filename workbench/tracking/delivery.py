@@ -51,6 +51,7 @@ WRITES: Mapping[str, Callable[[OpenedStore, Entry], Any]] = {
     "evaluation_dataset": evaluations.evaluation_dataset,
     "evaluated": evaluations.evaluated,
     "answers": evaluations.answers,
+    "newest_evaluation": evaluations.newest_evaluation,
     "review": reviews.review,
 }
 # Seconds that a command waits for a server in all, half of them at most until it is open; and for one call of a store
@@ -211,7 +212,6 @@ class Delivery:
                     within_s = self._calls[0].within_s
                     left_s = within_s - (now - self._begun_at if self._begun_at is not None else 0.0)
                     if left_s <= 0:
-                        self._is_stopped = True
                         self._failure = TimeoutError(f"no answer within {within_s:.0f} s")
                 else:
                     left_s = min(self._left_s, most_s) + for_bytes_s - (now - begun)

@@ -24,6 +24,8 @@ from workbench.tracking.journal import Entry
 
 # Rows of one entry: few enough that a store which takes an entry's patience for them is as good as away.
 CHUNK = 20
+# How the key of an evaluation run begins; then follow the candidate and the evaluation's digest.
+EVALUATION = "evaluation"
 # What a person is asked about a row, and may answer. MLflow takes ten options at most, of 64 characters, so labels can
 # be none of them.
 DECISION = "decision"
@@ -60,15 +62,21 @@ def evaluation(
         for part in _chunks(rows)
     ]
     for name, metrics in numbers.items():
-        key = f"evaluation {name} {digest}"
-        told.append(entries.run(key, f"{name}, rows", {"candidate": name, "mlflow.runType": "genai_evaluate"}))
+        key = f"{EVALUATION} {name} {digest}"
+        told.append(entries.run(key, evaluation_name(name), {"candidate": name, "mlflow.runType": "genai_evaluate"}))
         told.append({"op": "evaluated", "run": key, "candidate": name, "dataset": dataset, "of": keys.get(name, "")})
         told += entries.metrics(key, metrics)
         for number, part in enumerate(_chunks(rows)):
             answers = [[row.id, row.text, row.label, *row.answers[name]] for row in part]
             told.append({"op": "answers", "run": key, "candidate": name, "rows": answers, "first": number * CHUNK})
         told.append(entries.status(key, "FINISHED"))
+    told.append({"op": "newest_evaluation", "digest": digest})
     return told
+
+
+def evaluation_name(candidate: str, is_newest: bool = True) -> str:
+    """What people read of an evaluation run."""
+    return f"{candidate}, rows" if is_newest else f"{candidate}, rows of an earlier comparison"
 
 
 def evaluation_digest(rows: Sequence[AnsweredRow]) -> str:

@@ -254,6 +254,30 @@ def test_rows_that_are_written_twice_stand_there_once_with_what_was_said_of_them
     assert sorted(one.name for one in trace.info.assessments) == ["confidence", "correct", "gold", "label"]
 
 
+def test_a_later_comparison_names_the_earlier_ones_rows_as_such(asking: Callable[[], Tracking]) -> None:
+    import mlflow
+
+    def compare(label: str, digest: str) -> None:
+        answered = [AnsweredRow("r", "text", "pool", {"words": (label, 0.75)})]
+        with (tracking := asking()).opened():
+            for entry in rows_said.evaluation(answered, {"words": {"test.accuracy": 0.0}}, digest, "toy.test"):
+                tracking.write(entry)
+        runs = read_made(tracking._folder)["runs"]
+        client = mlflow.MlflowClient(store_of(tracking))
+        names[:] = [client.get_run(runs[f"evaluation words {one}"]).info.run_name for one in known]
+
+    names: list[str] = []
+    known = ["one"]
+    compare("fence", "one")
+    assert names == ["words, rows"]
+    known = ["one", "two"]
+    compare("pool", "two")
+    assert names == ["words, rows of an earlier comparison", "words, rows"]
+    # With the settings of the first one again, that is what a third one finds.
+    compare("fence", "one")
+    assert names == ["words, rows", "words, rows of an earlier comparison"]
+
+
 def test_what_is_asked_while_the_store_is_away_is_asked_later(
     asking: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.status import Status, StatusCode
 
 from workbench.tracking.journal import Entry
-from workbench.tracking.rows import preview, trace_id
+from workbench.tracking.rows import EVALUATION, evaluation_name, preview, trace_id
 from workbench.tracking.store import sqlite_path
 from workbench.tracking.writes.opened_store import OpenedStore
 
@@ -84,6 +84,19 @@ def answers(store: OpenedStore, entry: Entry) -> None:
             )
         )
     write_traces(store, run_id, made)
+
+
+def newest_evaluation(store: OpenedStore, entry: Entry) -> None:
+    """Say by name which evaluation runs are an earlier comparison's; they stay, with what people said of them."""
+    earlier: list[str] = store.state.setdefault("earlier_evaluations", [])
+    for key, run_id in store.state.get("runs", {}).items():
+        kind, _, rest = key.partition(" ")
+        candidate, _, digest = rest.rpartition(" ")
+        is_newest = digest == entry["digest"]
+        if kind == EVALUATION and is_newest == (key in earlier):
+            store.client.update_run(run_id, name=evaluation_name(candidate, is_newest))
+            (earlier.remove if is_newest else earlier.append)(key)
+            store.save()
 
 
 class Trace:
