@@ -61,6 +61,16 @@ TARGETS: Mapping[str, Target] = {
         "one file with which llama.cpp decides by itself",
         ("f16", "q8_0", "q4_k_m", "bf16", "f32"),
     ),
+    "ollama": Target(
+        "labelwright.conversion.llamacpp.ollama",
+        "llamacpp",
+        "a folder for Ollama, with a grammar for any llama.cpp server",
+        ("f16", "q8_0", "q4_k_m", "bf16", "f32"),
+        needs_server=True,
+    ),
+    "vllm": Target(
+        "labelwright.conversion.vllm", "transformers", "a folder for vLLM, with its request", needs_server=True
+    ),
 }
 
 
