@@ -262,6 +262,7 @@ LATE = {
     "openai": "an extra",
     "xllamacpp": "an extra",
     "gguf": "an extra",
+    "onnxruntime": "an extra",
     "fcntl": "not on Windows",
 }
 

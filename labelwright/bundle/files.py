@@ -25,7 +25,8 @@ HASHES = "hashes.json"
 ADAPTER_SUFFIXES = frozenset({".safetensors", ".json"})
 MODEL_SUFFIXES = ADAPTER_SUFFIXES | {".txt", ".model", ".jinja"}
 # skops checks types before it loads them, and labelwright.predictors.skops_file lets only scikit-learn's through.
-PREDICTOR_SUFFIXES = MODEL_SUFFIXES | {".skops"}
+# A graph in ONNX is data, and labelwright.predictors.onnx lets none name other files.
+PREDICTOR_SUFFIXES = MODEL_SUFFIXES | {".skops", ".onnx"}
 # What libraries write beside weights for people to read; left behind, not refused.
 _NOT_COPIED = frozenset({"README.md", ".gitattributes"})
 # In a tokenizer's own files any word may be a key.

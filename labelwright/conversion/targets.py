@@ -71,6 +71,12 @@ TARGETS: Mapping[str, Target] = {
     "vllm": Target(
         "labelwright.conversion.vllm", "transformers", "a folder for vLLM, with its request", needs_server=True
     ),
+    "onnx": Target(
+        "labelwright.conversion.onnx",
+        "onnx-export",
+        "an encoder with its head, for onnxruntime without torch",
+        ("int8",),
+    ),
 }
 
 

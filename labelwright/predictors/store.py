@@ -71,6 +71,12 @@ KINDS = {
         "a fine-tuned transformer with a classification head",
         "transformers",
     ),
+    "onnx": Kind(
+        "labelwright.predictors.onnx",
+        "Onnx",
+        "a transformer with a classification head, as an ONNX graph",
+        "onnx",
+    ),
     "entailment": Kind(
         "labelwright.predictors.zero_shot",
         "Entailment",
