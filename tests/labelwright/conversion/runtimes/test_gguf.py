@@ -24,7 +24,7 @@ from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 
 pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
-from labelwright.conversion.llamacpp import gguf as target
+from labelwright.conversion.runtimes import gguf as target
 
 DEV = toy_splits().dev
 # Quotes, braces, backslashes and line breaks in every text that ends up in the template.

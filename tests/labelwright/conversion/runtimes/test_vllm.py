@@ -9,8 +9,9 @@ from tiny import tiny_model_folder
 
 from labelwright.bundle.store import save
 from labelwright.bundle.types import Bundle
-from labelwright.conversion import converting, folder, vllm
+from labelwright.conversion import converting, folder
 from labelwright.conversion.rows import golden_rows
+from labelwright.conversion.runtimes import vllm
 from labelwright.engines.opening import open_engine
 from labelwright.errors import BundleError
 from labelwright.models.weights import Full

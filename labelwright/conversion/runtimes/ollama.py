@@ -15,9 +15,9 @@ from labelwright.bundle.files import write_part
 from labelwright.bundle.types import Bundle
 from labelwright.conversion.folder import Converted
 from labelwright.conversion.huggingface import refuse_other_prompts
-from labelwright.conversion.llamacpp.gguf import CONTEXT_TOKENS, DEFAULT_FORMAT, MODEL, whole_model
+from labelwright.conversion.runtimes.gguf import CONTEXT_TOKENS, DEFAULT_FORMAT, MODEL, whole_model
+from labelwright.conversion.runtimes.vllm import GREEDY, longest
 from labelwright.conversion.targets import Written
-from labelwright.conversion.vllm import GREEDY, longest
 from labelwright.engines.options.grammar import gbnf
 from labelwright.errors import BundleError
 from labelwright.models.gguf import write_gguf

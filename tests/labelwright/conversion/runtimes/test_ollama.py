@@ -30,7 +30,7 @@ from labelwright.statistics.calibration import Calibration
 pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
 import xllamacpp
 
-from labelwright.conversion.llamacpp import ollama
+from labelwright.conversion.runtimes import ollama
 
 DEV = toy_splits().dev
 PIECES = st.sampled_from(
