@@ -48,8 +48,8 @@ class Classifier(ClassifierMixin, BaseEstimator):
         "smollm2", a Hugging Face id, or a local folder.
     instructions : str
         What the model is told before the list of labels.
-    style : {"name", "code"}, default="name"
-        Whether it answers with a label's name or a two-letter code.
+    style : {"name", "code", "letter"}, default="name"
+        Whether it answers with a label's name, a two-letter code, or the letter before the label in the list.
     device, dtype : str, default="auto"
         As in ``labelwright.engines.opening.open_engine``.
     abstain_below : float, optional

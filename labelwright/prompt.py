@@ -15,12 +15,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
-from labelwright.data.task import Label, Task
+from labelwright.data.task import LETTERS, Label, Task
 from labelwright.errors import DataError, ModelError, RecipeError
 
-Style = Literal["name", "code"]
+# How a label is answered, and how that is said.
+Style = Literal["name", "code", "letter"]
+STYLES: tuple[Style, ...] = get_args(Style)
+SAID: dict[Style, str] = {"name": "label names", "code": "two-letter codes", "letter": "letters"}
+
 # A labelled row that is shown to the model: its text, and the name of its label.
 Demo = tuple[str, str]
 
@@ -196,12 +200,13 @@ class Prompt:
         In the order of every probability vector in the house.
     demos : tuple of (text, label name)
         Worked examples, listed after the labels.
-    style : {"name", "code"}
-        Whether the model answers with the label's name or with an opaque two-letter code.
+    style : {"name", "code", "letter"}
+        Whether the model answers with the label's name, with an opaque two-letter code, or with the letter before the
+        label in the list. Letters are what other runtimes read (llama.cpp's decision models).
     template : Template
         The markup of the model that will read the prompt.
     cue : str
-        Written at the start of the assistant's answer; options follow it after a space.
+        Written at the start of the assistant's answer; options follow it, names and codes after a space.
     by_row : bool
         Rows bring their own choices (``labelwright.data.choices``): labels are the letters before them, and not listed.
     neighbours : Neighbours, optional
@@ -210,7 +215,7 @@ class Prompt:
     Raises
     ------
     RecipeError
-        If the style is none of the two, or a demonstration has a label that is not one of the labels.
+        If the style is none of the three, or a demonstration has a label that is not one of the labels.
     """
 
     instructions: str
@@ -223,8 +228,8 @@ class Prompt:
     neighbours: Neighbours | None = None
 
     def __post_init__(self) -> None:
-        if self.style not in ("name", "code"):
-            raise RecipeError(f'prompt style {self.style!r}: expected "name" or "code"')
+        if self.style not in STYLES:
+            raise RecipeError(f"prompt style {self.style!r}: expected {said_styles()}")
         names = {label.name for label in self.labels}
         for text, name in (*self.demos, *(self.neighbours.pool if self.neighbours else ())):
             if name not in names:
@@ -240,15 +245,14 @@ class Prompt:
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """What the model writes for each label, in label order: its name, or its code."""
-        if self.style == "name":
-            return tuple(label.name for label in self.labels)
-        return label_codes(len(self.labels))
+        """What the model writes for each label, in label order: its name, its code, or its letter."""
+        return answers_of(self.style, self.labels)
 
     @property
     def options(self) -> tuple[str, ...]:
         """The answers as they follow the cue, for ``Engine.score``. The engine adds the end of turn."""
-        return tuple(f" {answer}" for answer in self.answers)
+        # Who reads letters reads the token of the bare letter.
+        return self.answers if self.style == "letter" else tuple(f" {answer}" for answer in self.answers)
 
     @property
     def system(self) -> str:
@@ -309,16 +313,43 @@ class Prompt:
         return f"{self._examples(lines)}\n\n{text}" if lines else text
 
     def _examples(self, demos: Sequence[Demo]) -> str:
-        answer = dict(zip((label.name for label in self.labels), self.answers, strict=True))
+        option = dict(zip((label.name for label in self.labels), self.options, strict=True))
         # As the row itself stands before its answer; "text -> answer" on one line was ten points worse.
-        return "\n\n".join(["Examples:", *(f"{text}\n{self.cue} {answer[name]}" for text, name in demos)])
+        return "\n\n".join(["Examples:", *(f"{text}\n{self.cue}{option[name]}" for text, name in demos)])
 
     def _label_lines(self) -> list[str]:
         lines = []
         for label, answer in zip(self.labels, self.answers, strict=True):
-            line = f"- {answer}" if self.style == "name" else f"- {answer} = {label.name}"
+            line = {"name": "- {1}", "code": "- {0} = {1}", "letter": "{0}: {1}"}[self.style].format(answer, label.name)
             lines.append(f"{line}: {label.description}" if label.description else line)
         return lines
+
+
+def said_styles(before: str = "", quote: str = '"') -> str:
+    """The styles there are, for messages: ``"name", "code" or "letter"``."""
+    *first, last = (f"{quote}{before}{style}{quote}" for style in STYLES)
+    return f"{', '.join(first)} or {last}"
+
+
+def answers_of(style: Style, labels: Sequence[Label]) -> tuple[str, ...]:
+    """What the model writes for each label. Raises DataError where there are more labels than codes or letters."""
+    if style == "name":
+        return tuple(label.name for label in labels)
+    return label_codes(len(labels)) if style == "code" else label_letters(len(labels))
+
+
+def label_letters(n_labels: int) -> tuple[str, ...]:
+    """The letters before listed labels: those before a row's own choices, then the small ones, 52 in all.
+
+    llama.cpp reads the same ones in the same order (``decision.type`` "openjev").
+
+    >>> label_letters(3)
+    ('A', 'B', 'C')
+    """
+    letters = (*LETTERS, *map(str.lower, LETTERS))
+    if n_labels > len(letters):
+        raise DataError(f'{n_labels} labels are more than the {len(letters)} letters: use style = "name" or "code"')
+    return letters[:n_labels]
 
 
 def label_codes(n_labels: int) -> tuple[str, ...]:

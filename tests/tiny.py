@@ -48,13 +48,13 @@ def qwen3_template() -> str:
     return (files("trl") / "chat_templates" / "qwen3.jinja").read_text(encoding="utf-8")
 
 
-def tiny_model(arch: str = "llama", seed: int = 0, vocab_size: int = 420, spread: float = 0.3) -> Any:
+def tiny_model(arch: str = "llama", seed: int = 0, vocab_size: int = 420, spread: float = 0.3, width: int = 32) -> Any:
     """A two-layer decoder with grouped-query attention, float32, weights spread widely enough to have opinions."""
     torch.manual_seed(seed)
     settings = {
         "vocab_size": vocab_size,
-        "hidden_size": 32,
-        "intermediate_size": 64,
+        "hidden_size": width,
+        "intermediate_size": 2 * width,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
@@ -71,10 +71,10 @@ def tiny_model(arch: str = "llama", seed: int = 0, vocab_size: int = 420, spread
     return LlamaForCausalLM(LlamaConfig(**settings)).eval()
 
 
-def tiny_model_folder(folder: Path, arch: str = "llama", seed: int = 0, spread: float = 0.3) -> Path:
+def tiny_model_folder(folder: Path, arch: str = "llama", seed: int = 0, spread: float = 0.3, width: int = 32) -> Path:
     """Save a tiny model and its tokenizer; ``arch`` is "llama" (ChatML) or "qwen3" (Qwen3's own template)."""
     tokenizer = tiny_tokenizer(qwen3_template() if arch == "qwen3" else CHATML)
-    model = tiny_model(arch, seed, vocab_size=len(tokenizer), spread=spread)
+    model = tiny_model(arch, seed, vocab_size=len(tokenizer), spread=spread, width=width)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -56,7 +56,7 @@ def _what(bundle: Bundle) -> str:
             f"each."
         )
     kind = _MADE_AS[type(weights)]
-    answer = "the name" if bundle.prompt.style == "name" else "a two-letter code"
+    answer = {"name": "the name", "code": "a two-letter code", "letter": "the letter"}[bundle.prompt.style]
     return (
         f"A classifier of texts into {len(bundle.task.labels)} labels: {kind} the base model `{weights.base}`, which "
         f"is asked for {answer} of a label. The answer is always one of the labels, with a probability for each."

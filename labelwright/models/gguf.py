@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,19 @@ try:
 except ImportError as error:
     raise MissingExtraError('writing GGUF needs gguf: pip install "labelwright[llamacpp]"') from error
 
-KINDS = {
-    "f32": gguf.GGMLQuantizationType.F32,
-    "f16": gguf.GGMLQuantizationType.F16,
-    "bf16": gguf.GGMLQuantizationType.BF16,
-    "q8_0": gguf.GGMLQuantizationType.Q8_0,
-}
+try:
+    import libgguf
+except ImportError:
+    libgguf = None  # only 4-bit files need it
+
+_Kind = gguf.GGMLQuantizationType
+KINDS = {"f32": _Kind.F32, "f16": _Kind.F16, "bf16": _Kind.BF16, "q8_0": _Kind.Q8_0, "q4_k_m": _Kind.Q4_K}
+# What llama.cpp takes where rows are no multiple of a K-quant's 256 numbers: the next larger format with 32.
+_SMALLER_BLOCKS = {_Kind.Q4_K: _Kind.Q5_0, _Kind.Q6_K: _Kind.Q8_0}
+_WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
+_REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+# Regular expressions that split text into words, and what llama.cpp calls them.
+_SPLITS = {rf"{_WORDS}\p{{N}}{_REST}": "qwen2", rf"{_WORDS}\p{{N}}{{1,3}}{_REST}": "llama-bpe"}
 _ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}
 
 
@@ -40,7 +48,7 @@ def cached_gguf(folder: Path | str, kind: str = "q8_0") -> Path:
     ----------
     folder : Path
         With config.json, tokenizer.json and safetensors; an adapter must have been merged.
-    kind : {"f32", "f16", "bf16", "q8_0"}
+    kind : {"f32", "f16", "bf16", "q8_0", "q4_k_m"}
         Number format of the matrices; vectors stay float32.
     """
     folder = Path(folder)
@@ -55,17 +63,30 @@ def cached_gguf(folder: Path | str, kind: str = "q8_0") -> Path:
     return target
 
 
-def write_gguf(folder: Path | str, target: Path | str, kind: str = "q8_0") -> None:
+def write_gguf(
+    folder: Path | str, target: Path | str, kind: str = "q8_0", extra: Mapping[str, str | float] | None = None
+) -> None:
     """Write the GGUF file; it appears under its name when it is whole.
+
+    Parameters
+    ----------
+    kind : str
+        As in ``cached_gguf``. "q4_k_m" is llama.cpp's mixture of that name: four bits, six where they matter most.
+    extra : mapping of str to str or float, optional
+        Metadata beside the model's own; ``{arch}`` in a key is the file's architecture.
 
     Raises
     ------
     ModelError
         An unknown kind; a model or tokenizer that this does not cover; no weights in the folder.
+    MissingExtraError
+        Four bits without libgguf.
     """
     folder, target = Path(folder), Path(target)
     if kind not in KINDS:
         raise ModelError(f"GGUF kind {kind!r}: expected one of {', '.join(map(repr, KINDS))}")
+    if kind == "q4_k_m" and libgguf is None:
+        raise MissingExtraError('4-bit GGUF needs libgguf: pip install "labelwright[llamacpp]"')
     config = _read_json(folder / "config.json")
     if config.get("model_type") not in _ARCHITECTURES:
         raise ModelError(
@@ -77,6 +98,9 @@ def write_gguf(folder: Path | str, target: Path | str, kind: str = "q8_0") -> No
         writer = gguf.GGUFWriter(unfinished, _ARCHITECTURES[config["model_type"]])
         _add_shape(writer, config, kind)
         _add_vocabulary(writer, folder, config)
+        for key, value in (extra or {}).items():
+            key = key.format(arch=_ARCHITECTURES[config["model_type"]])
+            writer.add_string(key, value) if isinstance(value, str) else writer.add_float32(key, value)
         _add_tensors(writer, folder, config, KINDS[kind])
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -114,8 +138,8 @@ def _add_vocabulary(writer: Any, folder: Path, config: dict[str, Any]) -> None:
         kinds[added["id"]] = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
     everything = range(config["vocab_size"])
     writer.add_tokenizer_model("gpt2")
-    # Which regular expressions split text into words. Prompts are given as token ids, so it only counts for others.
-    writer.add_tokenizer_pre("qwen2" if config["model_type"].startswith("qwen") else "smollm")
+    # Our own engine gives prompts as token ids: this counts where llama.cpp reads text.
+    writer.add_tokenizer_pre(split_rule(spec) or ("qwen2" if config["model_type"].startswith("qwen") else "smollm"))
     writer.add_token_list([by_id.get(number, f"[UNUSED{number}]") for number in everything])
     writer.add_token_types([kinds.get(number, gguf.TokenType.UNUSED) for number in everything])
     merges = spec["model"]["merges"]
@@ -155,8 +179,53 @@ def _add_tensors(writer: Any, folder: Path, config: dict[str, Any], quantization
                 projection = next((p for p in heads if p in key), None)
                 if projection and arch == gguf.MODEL_ARCH.LLAMA:
                     values = _interleaved(values, heads[projection] or config["num_attention_heads"])
-                kind = quantization if values.ndim > 1 else gguf.GGMLQuantizationType.F32
-                writer.add_tensor(name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+                kind = _kind_of(name, values.shape, config, quantization)
+                writer.add_tensor(name, _quantised(values, kind), raw_dtype=kind)
+
+
+def _kind_of(name: str, shape: tuple[int, ...], config: dict[str, Any], asked: Any) -> Any:
+    """The number format of one tensor: that asked for, or what llama.cpp's mixture of 4 and 6 bits gives it."""
+    if len(shape) < 2:
+        return _Kind.F32
+    if asked != _Kind.Q4_K:
+        return asked
+    kind, n_blocks = asked, config["num_hidden_layers"]
+    if name == "output.weight" or (name == "token_embd.weight" and config.get("tie_word_embeddings")):
+        kind = _Kind.Q6_K
+    elif "attn_v.weight" in name or "ffn_down.weight" in name:
+        # The first and the last eighth of the layers, and every third between (llama.cpp's use_more_bits).
+        layer, eighth = int(name.split(".")[1]), n_blocks // 8
+        if layer < eighth or layer >= 7 * n_blocks // 8 or (layer - eighth) % 3 == 2:
+            kind = _Kind.Q6_K
+    return _SMALLER_BLOCKS[kind] if shape[-1] % 256 else kind
+
+
+def _quantised(values: np.ndarray, kind: Any) -> np.ndarray:
+    """The bytes of a tensor. ``gguf`` writes every format but the K-quants."""
+    if kind in _SMALLER_BLOCKS:
+        packed: np.ndarray = libgguf.quantize_rows(np.ascontiguousarray(values), kind)
+        return packed
+    return gguf.quants.quantize(values, kind)
+
+
+def split_rule(tokenizer: Mapping[str, Any]) -> str | None:
+    """What llama.cpp calls the way in which this tokenizer (``tokenizer.json``) splits text; None where it has no name.
+
+    >>> split_rule({"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}})
+    'gpt-2'
+    """
+    given = tokenizer.get("pre_tokenizer") or {}
+    steps = given.get("pretokenizers", [given])
+    kinds = [step.get("type") for step in steps]
+    if any(step.get("add_prefix_space") for step in steps):
+        return None
+    if kinds == ["ByteLevel"] and steps[0].get("use_regex", True):
+        return "gpt-2"
+    if kinds == ["Digits", "ByteLevel"] and steps[0].get("individual_digits") and steps[1].get("use_regex", True):
+        return "smollm"
+    if kinds == ["Split", "ByteLevel"] and not steps[1].get("use_regex", True):
+        return _SPLITS.get(str((steps[0].get("pattern") or {}).get("Regex")))
+    return None
 
 
 def _interleaved(values: np.ndarray, n_heads: int) -> np.ndarray:

@@ -52,7 +52,8 @@ class EvidenceProposer:
         self.gold = {row.text: row.label for row in rows}
         self.answer_of = dict(zip(names, prompt.answers, strict=True))
         self.name_of = {answer: name for name, answer in self.answer_of.items()}
-        self.cue = prompt.cue
+        # What stands between cue and answer where the prompt itself shows examples: a space, or nothing.
+        self.cue = prompt.cue + prompt.options[0].removesuffix(prompt.answers[0])
         self.count_tokens = count_tokens
         self.token_budget = token_budget
         opening = self.read(prompt.instructions).opening
@@ -128,12 +129,12 @@ class EvidenceProposer:
         words = [
             f"{answer[name]}: {', '.join(terms)}"
             if plan.word_layout == "line"
-            else f"{_ABOUT}{', '.join(terms)}\n{self.cue} {answer[name]}"
+            else f"{_ABOUT}{', '.join(terms)}\n{self.cue}{answer[name]}"
             for name, terms in plan.words
         ]
         patterns = {
-            "message": f"{_MESSAGE}{{}}\n{self.cue} {{}}",
-            "bare": f"{{}}\n{self.cue} {{}}",
+            "message": f"{_MESSAGE}{{}}\n{self.cue}{{}}",
+            "bare": f"{{}}\n{self.cue}{{}}",
             "arrow": "{} -> {}",
         }
         examples = [patterns[plan.example_layout].format(text, answer[name]) for text, name in plan.examples]
@@ -172,7 +173,7 @@ class EvidenceProposer:
 
     def _cued(self, line: str) -> str | None:
         """The label of a line such as "Label: pool"."""
-        return self.name_of.get(line.removeprefix(f"{self.cue} ")) if line.startswith(f"{self.cue} ") else None
+        return self.name_of.get(line.removeprefix(self.cue)) if line.startswith(self.cue) else None
 
     def _fit(self, plan: Plan) -> Plan:
         """Drop the oldest examples, then the weakest words, until the instruction is within the budget."""

@@ -7,9 +7,9 @@ from fakes import toy_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwright.data.task import Label
+from labelwright.data.task import LETTERS, Label
 from labelwright.errors import DataError, ModelError, RecipeError
-from labelwright.prompt import Neighbours, Prompt, Template, label_codes
+from labelwright.prompt import Neighbours, Prompt, Template, label_codes, label_letters
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -67,6 +67,16 @@ def test_codes_are_listed_and_answered():
     assert by_code.options == (" BC", " CD", " DF")
 
 
+def test_letters_are_listed_and_answered_without_a_space():
+    """The form that llama.cpp's decision models read: the token of the bare letter, behind the list that names it."""
+    by_letter = prompt(style="letter", demos=(("no heat", "hvac"),))
+    assert by_letter.options == by_letter.answers == ("A", "B", "C")
+    assert by_letter.system.endswith(
+        "Labels:\nA: pool: chlorine, liners\nB: water heater\nC: hvac\n\nExamples:\n\nno heat\nLabel:C"
+    )
+    assert by_letter.render("x").text.endswith("\nLabel:")
+
+
 def test_demos_show_the_answers_of_the_style():
     demos = (("no heat", "hvac"), ("cold shower", "water heater"))
     assert prompt(demos=demos).system.endswith(
@@ -81,7 +91,7 @@ def test_options_follow_the_cue_after_a_space():
 
 
 def test_unknown_style_is_refused():
-    with pytest.raises(RecipeError, match='prompt style \'letters\': expected "name" or "code"'):
+    with pytest.raises(RecipeError, match='prompt style \'letters\': expected "name", "code" or "letter"'):
         prompt(style="letters")
 
 
@@ -191,6 +201,35 @@ def test_the_first_codes_are_one_token_each():
 def test_too_many_labels_for_codes():
     with pytest.raises(DataError, match="362 labels are more than the 361 two-letter codes"):
         label_codes(362)
+
+
+# ----------------------------------------------------------------------------------------------------------- letters
+
+
+@given(st.integers(0, 52))
+def test_letters_are_unique_single_and_the_first_are_those_of_a_rows_own_choices(n_labels):
+    letters = label_letters(n_labels)
+    assert len(set(letters)) == len(letters) == n_labels
+    assert "".join(letters) == "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"[:n_labels]
+    assert letters[:26] == LETTERS[: min(n_labels, 26)]
+
+
+def test_too_many_labels_for_letters():
+    with pytest.raises(DataError, match='53 labels are more than the 52 letters: use style = "name" or "code"'):
+        label_letters(53)
+
+
+@pytest.mark.real
+def test_every_letter_is_one_token_and_the_same_one_behind_the_cue():
+    """llama.cpp reads the token of the letter alone; ours must be that one where the prompt is read as one text."""
+    from labelwright.models.loading import load_tokenizer
+    from labelwright.models.weights import Base
+
+    tokenizer = load_tokenizer(Base("smollm2"))
+    cue = tokenizer.encode("Label:", add_special_tokens=False)
+    for letter in label_letters(52):
+        (token,) = tokenizer.encode(letter, add_special_tokens=False)
+        assert tokenizer.encode(f"Label:{letter}", add_special_tokens=False) == [*cue, token]
 
 
 # --------------------------------------------------------------------------------------------------------- templates

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from labelwright.data.task import Task
 from labelwright.errors import DataError
-from labelwright.prompt import Label, Prompt, Template
+from labelwright.prompt import STYLES, Label, Prompt, Template
 from programs.convert import program_of, prompt_for, prompt_of
 
 TASK = toy_task()
@@ -20,7 +20,7 @@ INSTRUCTIONS = INSTRUCTIONS.filter(str.strip)
 
 
 @settings(max_examples=60, deadline=None)
-@given(instructions=INSTRUCTIONS, demos=DEMOS, style=st.sampled_from(["name", "code"]))
+@given(instructions=INSTRUCTIONS, demos=DEMOS, style=st.sampled_from(STYLES))
 def test_prompt_survives_the_way_through_a_program(instructions, demos, style):
     prompt = replace(BASE, instructions=instructions, demos=demos, style=style)
     assert prompt_of(program_of(prompt, TASK), prompt) == prompt

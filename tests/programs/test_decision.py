@@ -17,7 +17,7 @@ from labelwright.data.task import Task
 from labelwright.decide import probabilities
 from labelwright.errors import DataError
 from labelwright.models.weights import Base
-from labelwright.prompt import Prompt
+from labelwright.prompt import STYLES, Prompt
 from labelwright.statistics.calibration import Calibration
 from programs.classify import Classify
 from programs.convert import program_of
@@ -58,10 +58,11 @@ def client_and_program(engine, prompt=None, **kwargs):
     return client, program
 
 
-def test_prompts_are_the_bytes_of_prompt_render():
+@pytest.mark.parametrize("style", STYLES)
+def test_prompts_are_the_bytes_of_prompt_render(style):
     engine = RecordingEngine()
     prompt = Prompt(
-        " Indented.\n    Twice\tand a tab ", toy_task().labels, demos=(("a gate", "fence"),), style="code",
+        " Indented.\n    Twice\tand a tab ", toy_task().labels, demos=(("a gate", "fence"),), style=style,
         template=engine.template,
     )  # fmt: skip
     _, program = client_and_program(engine, prompt)

@@ -21,6 +21,7 @@ import baselines
 from labelwright.data.task import Example, Splits, Task, by_label
 from labelwright.engines.settings import BACKENDS
 from labelwright.files import read_json, short_hash, write_json
+from labelwright.prompt import SAID
 from optimizers.stage import Stage
 from workbench.compare.candidate import Candidate, CurvePoint, Kept, Kind, Repeat
 from workbench.recipe.read import read_recipe
@@ -105,7 +106,7 @@ class Comparison:
         if self.kind(name) == "baseline":
             return str(getattr(baselines.BASELINES[name], "about", ""))
         pipeline = read_pipeline(name)
-        style = {"code": "two-letter codes", "name": "label names"}[pipeline.style or self.recipe.task.style]
+        style = SAID[pipeline.style or self.recipe.task.style]
         if pipeline.free:
             return f"{self.recipe.model.name} untuned, writing what it likes, {style}"
         stages = ", then ".join(pipeline.stages) or "untuned"

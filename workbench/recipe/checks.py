@@ -13,7 +13,8 @@ import baselines
 from baselines.settings import read_settings
 from labelwright.data.formats.dialect import PLAIN
 from labelwright.data.task import LETTERS, Task
-from labelwright.errors import LabelwrightError, RecipeError
+from labelwright.errors import DataError, LabelwrightError, RecipeError
+from labelwright.prompt import answers_of
 from labelwright.settings import shown
 from rewards import check_reward
 from workbench.recipe.fill import unknown_keys
@@ -48,6 +49,19 @@ def check_rewards(recipe: Recipe, task: Task) -> None:
     for name in dict.fromkeys([*recipe.stages, *in_candidates]):
         if fault := _reward_fault(recipe.stage(name), task.names):
             raise RecipeError(f"{recipe.path}, [{name}]: {fault}")
+
+
+def check_styles(recipe: Recipe, task: Task) -> None:
+    """Hold the styles asked for to the number of labels, once that is known. Raises RecipeError, of all of them."""
+    asked = {name: read_pipeline(name).style for name in recipe.models.candidates} | {"[task]": recipe.task.style}
+    faults = []
+    for where, style in asked.items():
+        try:
+            answers_of(style or recipe.task.style, task.labels)
+        except DataError as error:
+            faults.append(f"{where}: {error}")
+    if faults:
+        raise RecipeError(f"{recipe.path}: {'; '.join(faults)}")
 
 
 def _task_faults(recipe: Recipe) -> Iterator[Fault]:
@@ -140,10 +154,10 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
     seen: dict[Pipeline, str] = {}
     for candidate in recipe.models.candidates:
         pipeline = read_pipeline(candidate)
-        if recipe.data.choices and pipeline.style == "code":
+        if recipe.data.choices and pipeline.style in ("code", "letter"):
             yield (
                 "models",
-                f"candidates: {candidate} answers with codes, and rows that bring their own choices have letters",
+                f"candidates: {candidate}: rows that bring their own choices have letters before them already",
             )
         same = Pipeline(pipeline.stages, pipeline.style or recipe.task.style, pipeline.free)
         if same in seen:

@@ -21,7 +21,7 @@ from labelwright.data.task import Label, Task
 from labelwright.engines.settings import EngineSettings, device_fault
 from labelwright.errors import RecipeError
 from labelwright.files import short_hash
-from labelwright.prompt import Style
+from labelwright.prompt import STYLES, Style, said_styles
 from labelwright.settings import Check, Items, Range, Text, shown
 from workbench.recipe.faults import store_fault, url_fault
 from workbench.recipe.fill import read_table
@@ -62,7 +62,7 @@ class Pipeline(NamedTuple):
     Attributes
     ----------
     stages : tuple of str
-    style : "name", "code" or None for the recipe's
+    style : "name", "code", "letter" or None for the recipe's
     free : bool
         Whether it answers in free text.
     """
@@ -85,10 +85,9 @@ def read_pipeline(candidate: str) -> Pipeline:
     Pipeline(stages=('sft', 'grpo'), style='code', free=False)
     """
     head, at, style = candidate.partition("@")
-    if at and style not in ("name", "code"):
-        raise RecipeError(
-            f"candidate {shown(candidate)}: expected @name or @code behind it, found {shown('@' + style)}"
-        )
+    if at and style not in STYLES:
+        expected = said_styles("@", "")
+        raise RecipeError(f"candidate {shown(candidate)}: expected {expected} behind it, found {shown('@' + style)}")
     stages = () if head in ("untuned", "free") else tuple(head.split("+"))
     usable = [stage for stage in STAGES if stage != "calibrate"]
     for stage in stages:
@@ -270,8 +269,8 @@ class ModelsTable:
     ----------
     candidates : tuple of str
         Stages joined by "+" ("sft+grpo"), each tuned from the untuned model with the recipe's settings; "untuned", and
-        "free" for the untuned model that answers in free text. With "@code" or "@name" behind, the model answers in
-        that style whatever ``[task] style`` says.
+        "free" for the untuned model that answers in free text. With "@code", "@letter" or "@name" behind, the model
+        answers in that style whatever ``[task] style`` says.
     """
 
     candidates: Names = ()

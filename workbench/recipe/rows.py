@@ -20,7 +20,7 @@ from labelwright.data.task import (
     family_keys,
 )
 from labelwright.errors import DataError
-from workbench.recipe.checks import check_rewards
+from workbench.recipe.checks import check_rewards, check_styles
 from workbench.recipe.dealing import deal, dealt_remarks, families_of
 from workbench.recipe.files import read_files
 from workbench.recipe.recipe import DataTable, Recipe, SplitTable
@@ -42,7 +42,9 @@ def read_rows(recipe: Recipe) -> Rows:
     """The recipe's rows, checked against its labels, before anything heavy is imported."""
     names = [label.name for label in recipe.task.labels] or None
     rows = load_rows(recipe.data, names, recipe.seed)
-    check_rewards(recipe, task_of(recipe, rows))
+    task = task_of(recipe, rows)
+    check_rewards(recipe, task)
+    check_styles(recipe, task)
     return rows
 
 

@@ -62,7 +62,7 @@ class Asked:
         Its test side is never looked at: stages get ``for_tuning()``.
     seed : int
         What every stage draws from.
-    style : {"name", "code"}
+    style : {"name", "code", "letter"}
         How the model answers.
     """
 

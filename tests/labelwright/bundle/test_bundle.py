@@ -23,7 +23,7 @@ from labelwright.data.task import Example, Label, Task
 from labelwright.engines.opening import open_engine
 from labelwright.errors import BundleError
 from labelwright.models.weights import Adapter, Base, Full, Predictor
-from labelwright.prompt import Prompt, Template
+from labelwright.prompt import STYLES, Prompt, Template
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.intervals import Interval
 
@@ -69,7 +69,7 @@ def bundles(draw) -> Bundle:
     task = Task(draw(texts), draw(names), labels)
     rewritten = tuple(Label(label.name, draw(texts)) for label in labels)
     demos = draw(st.lists(st.tuples(texts, st.sampled_from([label.name for label in labels])), max_size=2))
-    style = draw(st.sampled_from(["name", "code"]))
+    style = draw(st.sampled_from(STYLES))
     template = Template(*(draw(texts) for _ in range(4)))
     prompt = Prompt(draw(texts), rewritten, tuple(demos), style, template, draw(texts))
     bias = draw(st.just(()) | st.tuples(*[numbers] * len(labels)))

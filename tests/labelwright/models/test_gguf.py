@@ -7,7 +7,7 @@ from tiny import tiny_model_folder
 from labelwright.data.task import Label
 from labelwright.engines.opening import open_engine
 from labelwright.engines.settings import EngineSettings
-from labelwright.errors import ModelError
+from labelwright.errors import MissingExtraError, ModelError
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 
@@ -54,6 +54,78 @@ def test_llama_cpp_reads_what_was_written(arch, tmp_path):
     assert engine.generate(prompts, 4) == inner.generate(prompts, 4)
     assert set(engine.decode(prompts, prompt.options)) <= set(prompt.options)
     assert engine.count_tokens("water heater") == inner.count_tokens("water heater")
+
+
+def tensors(path):
+    import gguf
+
+    return {one.name: one for one in gguf.GGUFReader(path).tensors}
+
+
+def test_four_bits_are_the_mixture_of_that_name(tmp_path):
+    """As llama.cpp: six bits for the embedding that is the output too, and for some values and down projections."""
+    pytest.importorskip("libgguf", reason="libgguf is not installed")
+    import gguf
+    from safetensors.numpy import load_file
+
+    folder = tiny_model_folder(tmp_path / "wide", width=256)
+    gguf_file.write_gguf(folder, tmp_path / "m.gguf", "q4_k_m")
+    found = {name: one.tensor_type.name for name, one in tensors(tmp_path / "m.gguf").items()}
+    assert found["token_embd.weight"] == "Q6_K"
+    assert found["output_norm.weight"] == "F32"
+    # Two layers: n / 8 is 0, so the second is beyond seven eighths, and no third one lies between.
+    assert [found[f"blk.{layer}.ffn_down.weight"] for layer in (0, 1)] == ["Q4_K", "Q6_K"]
+    assert [found[f"blk.{layer}.attn_v.weight"] for layer in (0, 1)] == ["Q4_K", "Q6_K"]
+    assert {found[f"blk.{layer}.{one}.weight"] for layer in (0, 1) for one in ("attn_q", "ffn_up")} == {"Q4_K"}
+    exact = load_file(folder / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
+    packed = tensors(tmp_path / "m.gguf")["blk.0.ffn_up.weight"]
+    near = gguf.quants.dequantize(packed.data, packed.tensor_type)
+    assert 0 < np.abs(near - exact).max() < 0.12 * np.abs(exact).max()
+
+
+def test_rows_that_fill_no_block_get_the_next_larger_format(folder, tmp_path):
+    pytest.importorskip("libgguf", reason="libgguf is not installed")
+    gguf_file.write_gguf(folder, tmp_path / "m.gguf", "q4_k_m")
+    found = {one.tensor_type.name for one in tensors(tmp_path / "m.gguf").values()}
+    assert found == {"F32", "Q5_0", "Q8_0"}
+
+
+def test_four_bits_without_their_library_are_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(gguf_file, "libgguf", None)
+    with pytest.raises(MissingExtraError, match=r'4-bit GGUF needs libgguf: pip install "labelwright\[llamacpp\]"'):
+        gguf_file.write_gguf(folder, tmp_path / "m.gguf", "q4_k_m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_metadata_beside_the_models_own(folder, tmp_path):
+    import gguf
+
+    gguf_file.write_gguf(folder, tmp_path / "m.gguf", "f32", {"{arch}.a.b": "é {{", "c": 1.5})
+    fields = gguf.GGUFReader(tmp_path / "m.gguf").fields
+    assert fields["llama.a.b"].contents() == "é {{"
+    assert fields["c"].contents() == 1.5
+
+
+WORDS = gguf_file._WORDS + r"\p{N}" + gguf_file._REST
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": False}
+
+
+@pytest.mark.parametrize(
+    ("steps", "rule"),
+    [
+        ([{**BYTES, "use_regex": True}], "gpt-2"),
+        ([{"type": "Digits", "individual_digits": True}, {**BYTES, "use_regex": True}], "smollm"),
+        ([{"type": "Split", "pattern": {"Regex": WORDS}, "behavior": "Isolated"}, BYTES], "qwen2"),
+        ([{"type": "Split", "pattern": {"Regex": WORDS.replace("p{N}|", "p{N}{1,3}|")}}, BYTES], "llama-bpe"),
+        ([{"type": "Split", "pattern": {"Regex": "a+"}}, BYTES], None),
+        ([{**BYTES, "use_regex": True, "add_prefix_space": True}], None),
+        ([BYTES], None),
+    ],
+)
+def test_how_a_tokenizer_splits_text_has_a_name_or_none(steps, rule):
+    assert gguf_file.split_rule({"pre_tokenizer": {"type": "Sequence", "pretokenizers": steps}}) == rule
+    if len(steps) == 1:
+        assert gguf_file.split_rule({"pre_tokenizer": steps[0]}) == rule
 
 
 def test_what_cannot_be_written_is_refused(folder, tmp_path):

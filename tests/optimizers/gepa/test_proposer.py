@@ -5,7 +5,7 @@ from fakes import FakeEngine, toy_bundle, toy_examples, toy_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwright.prompt import Prompt
+from labelwright.prompt import STYLES, Prompt
 from optimizers.gepa.moves import MOVES, Plan
 from optimizers.gepa.proposer import EvidenceProposer
 
@@ -48,7 +48,7 @@ PLANS = st.builds(
 
 
 @settings(max_examples=100, deadline=None)
-@given(plan=PLANS, style=st.sampled_from(["name", "code"]))
+@given(plan=PLANS, style=st.sampled_from(STYLES))
 def test_a_plan_is_read_back_from_its_text(plan, style):
     proposer = make_proposer(prompt=Prompt("x", PROMPT.labels, style=style))
     read = proposer.read(proposer.write(plan))

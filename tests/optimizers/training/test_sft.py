@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,15 @@ def test_epochs_count_the_train_rows(model, tmp_path):
     bundle, _ = run(model, tmp_path / "sft", epochs=1, rows_per_step=16, rows_per_forward=99)
     assert bundle.history[-1]["settings"]["steps"] == -(-len(SPLITS.train) // 16)
     assert bundle.history[-1]["curve"][-1]["step"] == bundle.history[-1]["settings"]["steps"]
+
+
+def test_listed_letters_are_learnt(model, tmp_path):
+    given = untuned(model)
+    letters = replace(given, prompt=Prompt.for_task(given.task, given.prompt.template, "letter"))
+    bundle, context = run(model, tmp_path / "sft", bundle=letters, **LONG)
+    losses = [values["train_log_loss"] for _, values in context.tracker.curves if "train_log_loss" in values]
+    assert np.mean(losses[-5:]) < 0.3 * np.mean(losses[:5])
+    assert bundle.prompt == letters.prompt
 
 
 def test_rows_that_bring_their_own_choices(tmp_path):

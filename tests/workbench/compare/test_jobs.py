@@ -209,7 +209,7 @@ def test_fewer_rows_are_among_more_rows_and_keep_their_order(run: RunFolder) -> 
     assert fewer_rows(rows, 2, seed=1) != two
 
 
-@pytest.mark.parametrize("name", ["untuned", "free@code", "sft", "gepa+grpo@name"])
+@pytest.mark.parametrize("name", ["untuned", "free@code", "sft@letter", "sft", "gepa+grpo@name"])
 def test_a_pipelines_name_reads_back(name: str) -> None:
     assert read_pipeline(name).name == name
 
@@ -218,7 +218,7 @@ def test_a_pipelines_name_reads_back(name: str) -> None:
     ("name", "said"),
     [
         ("magic", "no stage 'magic'"),
-        ("sft@emoji", "@name or @code"),
+        ("sft@emoji", "expected @name, @code or @letter behind it"),
         ("sft+calibrate", "calibrated by the comparison"),
     ],
 )

@@ -168,6 +168,7 @@ BY_HAND = {
     "no instructions": DATA + '[task]\ninstructions = "  "',
     "labels and choices": CHOICES + LABELS,
     "codes and choices": CHOICES + '[models]\ncandidates = ["untuned@code"]',
+    "letters and choices": CHOICES + '[models]\ncandidates = ["untuned@letter"]',
     "neighbours of choices": "stages = ['neighbours']\n" + CHOICES,
     "rotations without choices": GOOD + "[calibrate]\nrotations = true",
     "a text without choices": "stages = ['prior']\n" + CHOICES + '[prior]\nsource = "content_free"',

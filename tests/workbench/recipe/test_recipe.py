@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import workbench_fakes
 from labelwright.errors import RecipeError
 from workbench.recipe import recipe as recipes
 from workbench.recipe.read import read_recipe
+from workbench.recipe.rows import read_rows
 
 ROOT = Path(__file__).parents[3]
 MINIMAL = '[data]\npath = "rows.jsonl"\n[task]\ninstructions = "Name the topic."\n'
@@ -27,6 +29,20 @@ def written(folder: Path, text: str) -> Path:
     path = folder / "mine.toml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def test_more_labels_than_letters_are_refused_before_a_model_is_opened(tmp_path: Path) -> None:
+    rows = [{"text": f"text {i}", "label": f"l{i % 53}"} for i in range(106)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    candidates = '[models]\ncandidates = ["untuned@letter", "untuned"]\n'
+    minimal = MINIMAL.replace("rows.jsonl", str(tmp_path / "rows.jsonl"))
+    recipe = read_recipe(written(tmp_path, minimal + 'style = "letter"\n'))
+    with pytest.raises(RecipeError, match=r"mine\.toml: \[task\]: 53 labels are more than the 52 letters: use style"):
+        read_rows(recipe)
+    recipe = read_recipe(written(tmp_path, minimal + candidates))
+    with pytest.raises(RecipeError, match=r"mine\.toml: untuned@letter: 53 labels are more than"):
+        read_rows(recipe)
+    assert len(read_rows(read_recipe(written(tmp_path, minimal + 'style = "code"\n')))) == 106
 
 
 def test_a_minimal_recipe_gets_the_defaults(tmp_path: Path) -> None:
