@@ -23,11 +23,11 @@ option = $(if $(call said,$1),--$2=$(call typed,$1))
 REDO = $(if $(FORCE),--force)
 ONE = $(if $(value CANDIDATE),--candidate=$(call typed,CANDIDATE))
 # Through the environment, since a text may have several lines; exported under its own name it would be expanded.
-unexport TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE DATA TEST NAME LABEL GROUP CONFIG
+unexport TO QUANTISE TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE DATA TEST NAME LABEL GROUP CONFIG
 export LABELWRIGHT_TEXT := $(value TEXT)
 
 .DEFAULT_GOAL := help
-.PHONY: setup new demo test check optimize train calibrate compare export predict serve review dashboard mutants bench vllm-server clean help
+.PHONY: setup new demo test check optimize train calibrate compare export convert predict serve review dashboard mutants bench vllm-server clean help
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 new: $(READY) ## a first recipe for your rows: make new DATA=tickets.csv [TEST= NAME= TEXT= LABEL= GROUP= CONFIG=]
 	@$(PY) -m workbench new $(call typed,DATA) $(call option,TEST,test) $(call option,NAME,name) $(call option,LABEL,label) $(call option,GROUP,group) $(call option,CONFIG,config) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
@@ -49,6 +49,8 @@ compare: $(READY) ## score everything on test, write the report
 	@$(WORK) $(REDO) $(ONE)
 export: $(READY) ## write the bundle, check it, register it (CANDIDATE=ship: whatever the comparison says to ship)
 	@$(WORK) $(REDO) $(ONE)
+convert: $(READY) ## the bundle for another runtime, certified on dev (TO=onnx QUANTISE=int8; docs/leaving.md)
+	@$(WORK) $(REDO) $(call option,TO,to) $(call option,QUANTISE,quantise)
 predict: $(READY) ## ask the bundle: make predict TEXT='the pool is green'
 	@$(WORK) --text="$$LABELWRIGHT_TEXT"
 serve: $(READY) ## the bundle over HTTP on 127.0.0.1 (PORT=8080)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
+from labelwright.conversion.certificate import Certificate
 from labelwright.errors import RecipeError
 from labelwright.files import write_text
 from workbench import demo, verbs
@@ -130,6 +131,12 @@ class Run:
         """Write, verify and register the bundle: the newest step's, or a candidate's ("best", "ship": the verdict)."""
         folder = self._at(verbs.export(self.recipe, self._run, force, self._display, candidate))
         return Exported(folder.path / "bundle")
+
+    def convert(self, to: str, quantise: str = "", force: bool = False) -> Certificate | None:
+        """Write the exported bundle for another runtime, certified on dev; None where only a server can certify it."""
+        folder, certificate = verbs.convert(self.recipe, self._run, to, quantise, force, self._display)
+        self._at(folder)
+        return certificate
 
     def review(self) -> None:
         """What people answered to rows in doubt, as a corrected data file beside the run."""

@@ -21,6 +21,7 @@ VERBS = {
     "calibrate": "the probabilities",
     "compare": "score every candidate on test, write the report",
     "export": "write, verify and register the bundle",
+    "convert": "write the bundle for another runtime, certified on dev",
     "predict": "ask the run's bundle",
     "serve": "the run's bundle over HTTP",
     "review": "what people answered to rows in doubt, as corrected data",
@@ -58,6 +59,9 @@ def _run(options: argparse.Namespace) -> int:
     from workbench.api import Run
 
     given = {name: getattr(options, name) for name in ("force", "minutes", "candidate") if hasattr(options, name)}
+    if options.verb == "convert":
+        certificate = Run(options.recipe, options.run).convert(options.to, options.quantise, options.force)
+        return console.DONE if certificate is None or certificate.holds else console.FOUND_SOMETHING
     getattr(Run(options.recipe, options.run), options.verb)(**given)
     return 0
 
@@ -95,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument(
                 "--minutes", type=float, default=0, help="leave out what does not fit (default: the recipe's)"
             )
+        if name == "convert":
+            verb.add_argument("--to", required=True, help="what to write it for; see docs/leaving.md")
+            verb.add_argument("--quantise", default="", help="number format, where a target has several")
         if name == "compare":
             verb.add_argument(
                 "--candidate", default="", help="do this candidate again, and leave the others as they are"

@@ -1,4 +1,4 @@
-"""What each verb does: `optimize`, `train`, `calibrate`, `compare`, `export`, `predict`, `serve`, `review` …
+"""What each verb does: `optimize`, `train`, `calibrate`, `compare`, `export`, `convert`, `predict`, `serve` …
 
 A verb is a short list of steps over a session; which run it works on is decided in ``workbench.run``, and returned.
 """
@@ -16,6 +16,7 @@ from types import MappingProxyType
 
 from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
+from labelwright.conversion.certificate import Certificate
 from labelwright.data.choices import lettered, split_lettered
 from labelwright.engines.protocol import Engine
 from labelwright.errors import LabelwrightError, RecipeError
@@ -25,6 +26,7 @@ from workbench.compare.expected import Expected
 from workbench.compare.jobs import Comparison, comparison_of
 from workbench.compare.score import read_test, score_candidates, signature
 from workbench.compare.verdict import labels_without_rows
+from workbench.convert import convert_bundle
 from workbench.export import export_bundle, export_settings, exported, source_of_export
 from workbench.progress import Display, silence_libraries
 from workbench.recipe.files import read_records
@@ -99,6 +101,16 @@ def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: s
         display.say(f"bundle: {work.folder.path / 'bundle'}")
         display.say(f"try it: {try_it(work.folder.path / 'bundle', work.splits.dev[0].text)}")
         return work.folder
+
+
+def convert(
+    recipe: Recipe, run: str, to: str, quantise: str, force: bool, display: Display
+) -> tuple[RunFolder, Certificate | None]:
+    """The run's exported bundle for another runtime, certified on dev."""
+    with session(recipe, "convert", run, display) as work:
+        folder, certificate = convert_bundle(work, to, quantise, force)
+        display.say(f"written: {folder}")
+        return work.folder, certificate
 
 
 def serve(recipe: Recipe, run: str, port: int) -> int:

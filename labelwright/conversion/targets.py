@@ -56,10 +56,20 @@ TARGETS: Mapping[str, Target] = {
         ("float32", "bfloat16", "float16"),
     ),
     "gguf": Target(
-        "labelwright.conversion.llamacpp.gguf",
+        "labelwright.conversion.runtimes.gguf",
         "llamacpp",
         "one file with which llama.cpp decides by itself",
         ("f16", "q8_0", "q4_k_m", "bf16", "f32"),
+    ),
+    "ollama": Target(
+        "labelwright.conversion.runtimes.ollama",
+        "llamacpp",
+        "a folder for Ollama, with a grammar for any llama.cpp server",
+        ("f16", "q8_0", "q4_k_m", "bf16", "f32"),
+        needs_server=True,
+    ),
+    "vllm": Target(
+        "labelwright.conversion.runtimes.vllm", "transformers", "a folder for vLLM, with its request", needs_server=True
     ),
     "onnx": Target(
         "labelwright.conversion.onnx",

@@ -24,7 +24,7 @@ from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 
 pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
-from labelwright.conversion.llamacpp import gguf as target
+from labelwright.conversion.runtimes import gguf as target
 
 DEV = toy_splits().dev
 # Quotes, braces, backslashes and line breaks in every text that ends up in the template.
@@ -41,7 +41,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def source(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("bundle")
-    weights = Full("tiny", tiny_model_folder(place / "model"))
+    weights = Full("tiny", tiny_model_folder(place / "model", seed=4))
     engine = open_engine(weights, EngineSettings(device="cpu", dtype="float32"))
     prompt = replace(Prompt.for_task(toy_task(), engine.template, "letter"), instructions=INSTRUCTIONS, demos=DEMOS)
     save(Bundle(toy_task(), prompt, weights, Calibration(1.7)), place / "b", engine=engine, golden=DEV)

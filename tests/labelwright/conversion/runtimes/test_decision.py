@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwright.conversion.llamacpp.decision import TEMPLATE_KEY, literal, metadata, template
+from labelwright.conversion.runtimes.decision import TEMPLATE_KEY, literal, metadata, template
 from labelwright.data.task import Label
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration

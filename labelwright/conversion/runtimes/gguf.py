@@ -20,7 +20,7 @@ from labelwright.bundle.files import write_part
 from labelwright.bundle.types import Bundle
 from labelwright.conversion.folder import Converted
 from labelwright.conversion.huggingface import refuse_other_prompts
-from labelwright.conversion.llamacpp.decision import metadata
+from labelwright.conversion.runtimes.decision import metadata
 from labelwright.conversion.targets import Written
 from labelwright.errors import BundleError, ModelError
 from labelwright.models.folders import model_folder
