@@ -23,7 +23,7 @@ option = $(if $(call said,$1),--$2=$(call typed,$1))
 REDO = $(if $(FORCE),--force)
 ONE = $(if $(value CANDIDATE),--candidate=$(call typed,CANDIDATE))
 # Through the environment, since a text may have several lines; exported under its own name it would be expanded.
-unexport TO QUANTISE TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE DATA TEST NAME LABEL GROUP CONFIG
+unexport TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE DATA TEST NAME LABEL GROUP CONFIG TO QUANTISE
 export LABELWRIGHT_TEXT := $(value TEXT)
 
 .DEFAULT_GOAL := help
