@@ -37,6 +37,9 @@ from labelwright.engines.servers.answers import read_answer
 from labelwright.engines.servers.http import one_line_errors
 from labelwright.errors import DataError, LabelwrightError, ModelError
 from labelwright.files import write_json
+from labelwright.models.folders import model_folder
+from labelwright.models.gguf import cached_gguf
+from labelwright.models.loading import load_tokenizer
 from labelwright.models.weights import Base, Predictor
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
@@ -124,7 +127,7 @@ def four_ways(folder: Path, tuned: Bundle, texts: Sequence[str]) -> Iterator[Way
     """
     if isinstance(tuned.weights, Predictor) or tuned.task.by_row:
         raise DataError(f"{folder}: expected a language model over labels; neither can be left out of the comparison")
-    engine = LlamaCppEngine.open(Base(tuned.weights.base))
+    engine = llama_server(tuned.weights.base)
     prompt = Prompt.for_task(tuned.task, engine.template)
     with one_line_errors(engine.url):
         client = openai.OpenAI(base_url=engine.url, api_key="none", max_retries=0)
@@ -141,6 +144,13 @@ def four_ways(folder: Path, tuned: Bundle, texts: Sequence[str]) -> Iterator[Way
                 ids = [one.id for one in client.models.list()]
                 for name, id in zip((CLOSED, TUNED), ids, strict=True):
                     yield served(name, client, id, tuned.task.names, texts)
+
+
+def llama_server(name: str) -> LlamaCppEngine:
+    """llama.cpp on a model in bfloat16, for one client, with as many threads as torch takes in the other server."""
+    n_threads = int(os.environ.get("OMP_NUM_THREADS", "0")) or None
+    gguf = cached_gguf(model_folder(name), "bf16")
+    return LlamaCppEngine(gguf, load_tokenizer(Base(name)), name, slots=1, n_threads=n_threads)
 
 
 def written(
