@@ -61,7 +61,7 @@ class PromptTokens:
             raise ModelError("the tokenizer is a slow one: expected a fast tokenizer (tokenizer.json)")
         spec = json.loads(backend.to_str())
         self._special = {added["id"]: added["content"] for added in spec["added_tokens"] if added["special"]}
-        self._begin, self._middle, self._puts_space = _plain_tokenizers(spec)
+        self._begin, self._middle, self._puts_space = _plain_tokenizers(backend, spec)
         self.name = name
         self.max_tokens = max_tokens
         self.long_rows = long_rows
@@ -226,8 +226,15 @@ def _without_last_space(markup: str) -> tuple[str, str]:
     return (markup[:-1], " ") if markup.endswith(" ") else (markup, "")
 
 
-def _plain_tokenizers(spec: dict[str, Any]) -> tuple[Tokenizer, Tokenizer, bool]:
+def _plain_tokenizers(backend: Tokenizer, spec: dict[str, Any]) -> tuple[Tokenizer, Tokenizer, bool]:
     """The same tokenizer with no string singled out as special, so that no text can forge markup.
+
+    They share the vocabulary of ``backend``: to write and to read it again would take longer than to score a row.
+
+    Parameters
+    ----------
+    spec : dict
+        What ``backend`` is made of.
 
     Returns
     -------
@@ -236,10 +243,23 @@ def _plain_tokenizers(spec: dict[str, Any]) -> tuple[Tokenizer, Tokenizer, bool]
     puts_space : bool
         Whether they differ.
     """
-    spec = {**spec, "added_tokens": [], "post_processor": None}
-    continuing = {**spec, **{step: _continuing(spec.get(step)) for step in ("normalizer", "pre_tokenizer")}}
-    begin, middle = (Tokenizer.from_str(json.dumps(one)) for one in (spec, continuing))
-    return begin, middle, continuing != spec
+    steps = {step: spec.get(step) for step in ("normalizer", "pre_tokenizer")}
+    continuing = {step: _continuing(value) for step, value in steps.items()}
+    begin = _with_steps(backend, steps)
+    differs = continuing != steps
+    return begin, _with_steps(backend, continuing) if differs else begin, differs
+
+
+def _with_steps(backend: Tokenizer, steps: dict[str, Any]) -> Tokenizer:
+    """A tokenizer of the same model, with these steps before it and nothing after it."""
+    # Steps are read as parts of a whole tokenizer; its own model is not needed for that.
+    empty = {"version": "1.0", "added_tokens": [], "model": {"type": "BPE", "vocab": {}, "merges": []}}
+    read = Tokenizer.from_str(json.dumps({**empty, "post_processor": None, "decoder": None, **steps}))
+    plain = Tokenizer(backend.model)
+    for step in steps:
+        if getattr(read, step) is not None:
+            setattr(plain, step, getattr(read, step))
+    return plain
 
 
 def _continuing(step: Any) -> Any:
