@@ -41,6 +41,8 @@ PARTS = {
     "expansion_77": "bench.scoring.labels:expansion_77",
     "expansion_151": "bench.scoring.labels:expansion_151",
     "coalescing": "bench.scoring.coalescing:coalescing",
+    "serve_overhead": "bench.serving:serve_overhead",
+    "serve_latency": "bench.serving:serve_latency",
     "grpo_step_vs_trl": "bench.training.grpo_step:grpo_step_vs_trl",
     "grpo_step_growth": "bench.training.grpo_step:grpo_step_growth",
     "sft_vs_trl": "bench.training.sft:sft_vs_trl",

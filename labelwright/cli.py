@@ -12,7 +12,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,16 @@ _BAR_WIDTH = 24
 _PROGRESS_EVERY_S = 1.0
 # Typed texts are few and a pipe may be slow: small chunks, so that answers follow soon.
 _TYPED_CHUNK_ROWS = 16
+
+# What a server takes, by option: the limit's name, and what is more than it.
+_LIMITS = {
+    "--most-body-bytes": ("body_bytes", "a longer body is refused"),
+    "--most-rows": ("rows", "more texts in a request are refused"),
+    "--most-questions": ("questions", "more questions in a request are refused"),
+    "--most-requests": ("requests", "more at a time are told to come again"),
+    "--most-waiting-rows": ("waiting_rows", "more texts that wait for a model are told to come again"),
+    "--most-seconds": ("seconds", "an answer that takes longer is given up"),
+}
 
 _EXAMPLES = """examples:
   labelwright predict bundle "the water has gone green" "no heat upstairs"
@@ -119,13 +128,10 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     server = _command(commands, "serve", _serve, "answer over HTTP, until it is stopped", "+")
     server.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine)")
     server.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: 8080)")
-    for one in fields(Limits):
+    for option, (name, what) in _LIMITS.items():
+        default = getattr(Limits, name)
         server.add_argument(
-            f"--most-{one.name.replace('_', '-')}",
-            type=type(one.default),
-            default=one.default,
-            metavar="N",
-            help=f"limit of a server (default: {one.default:g}); docs/serving.md says which",
+            option, dest=name, type=type(default), default=default, metavar="N", help=f"{what} (default: {default:g})"
         )
     return parser, dict(commands.choices)
 
@@ -310,7 +316,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    limits = Limits(**{one.name: getattr(arguments, f"most_{one.name}") for one in fields(Limits)})
+    limits = Limits(**{name: getattr(arguments, name) for name, _ in _LIMITS.values()})
     try:
         from labelwright.serve.running import serve
     except ImportError as error:

@@ -79,7 +79,7 @@ def holds(node: ast.AST, parts: list[str]) -> bool:
     if not parts:
         return True
     for inner in ast.iter_child_nodes(node):
-        if isinstance(inner, ast.FunctionDef | ast.ClassDef) and inner.name == parts[0]:
+        if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and inner.name == parts[0]:
             return holds(inner, parts[1:])
         if isinstance(inner, ast.If) and holds(inner, parts):
             return True

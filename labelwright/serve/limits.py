@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Annotated
 
 from labelwright.settings import Range, check
@@ -37,8 +37,3 @@ class Limits:
 
     def __post_init__(self) -> None:
         check(self, "")
-
-
-def limit_names() -> tuple[str, ...]:
-    """The limits by name, as the command line takes them."""
-    return tuple(one.name for one in fields(Limits))
