@@ -12,11 +12,8 @@ Rows are those of the file, so whoever wants an honest number gives rows that tu
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 import os
-import re
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,6 +25,7 @@ from typing import Any
 import numpy as np
 import openai
 
+from bench.serving import serving
 from labelwright.bundle.store import load, save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, group_keys, read_examples, with_labels_of
@@ -35,7 +33,7 @@ from labelwright.engines.llamacpp import LlamaCppEngine
 from labelwright.engines.options.grammar import gbnf
 from labelwright.engines.servers.answers import read_answer
 from labelwright.engines.servers.http import one_line_errors
-from labelwright.errors import DataError, LabelwrightError, ModelError
+from labelwright.errors import DataError, LabelwrightError
 from labelwright.files import write_json
 from labelwright.models.folders import model_folder
 from labelwright.models.gguf import cached_gguf
@@ -49,8 +47,6 @@ from workbench.progress import silence_libraries
 from workbench.wording import DASH, parts, percent
 
 FREE, GRAMMAR, CLOSED, TUNED = "free generation", "grammar", "closed set", "tuned bundle"
-# From being told to stop to having stopped.
-_STOP_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -248,35 +244,6 @@ def table(measured: Sequence[Measured]) -> str:
             f"| {one.name} | {percent(one.answered)} | {percent(one.accuracy)} | {behind} | {loss} | {one.ms_p50:.0f} |"
         )
     return "\n".join(lines)
-
-
-@contextlib.contextmanager
-def serving(folders: Sequence[Path]) -> Iterator[str]:
-    """The url of a `labelwright serve` over bundles, which runs while this is open.
-
-    Raises
-    ------
-    ModelError
-        If it does not start.
-    """
-    command = [sys.executable, "-m", "labelwright.cli", "serve", *map(str, folders), "--port", "0"]
-    with tempfile.TemporaryFile("w+") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ)
-        try:
-            yield _url_of(process, log)
-        finally:
-            process.terminate()
-            process.wait(_STOP_S)
-
-
-def _url_of(process: subprocess.Popen[str], log: Any) -> str:
-    """What a server says of where it is. It says nothing else before, and ends where it cannot start."""
-    assert process.stdout is not None
-    for line in process.stdout:
-        if found := re.match(r"(http://127\.0\.0\.1:\d+)\s", line):
-            return found[1]
-    log.seek(0)
-    raise ModelError(f"labelwright serve did not start: {' '.join(log.read().split())[-300:]}")
 
 
 def _timed(ask: Callable[[str], Any], texts: Sequence[str]) -> tuple[list[Any], tuple[float, ...]]:

@@ -27,6 +27,7 @@ from bench.timing import Measurement, Side, pairwise, ratio, take_turns
 from labelwright.bundle.store import save
 from labelwright.bundle.types import Bundle
 from labelwright.decide import probabilities
+from labelwright.errors import ModelError
 from labelwright.statistics.calibration import Calibration
 
 N_CLIENTS = 64
@@ -109,23 +110,40 @@ def _bundle(setting: Setting) -> Bundle:
 
 
 @contextmanager
+def serving(folders: Sequence[Path]) -> Iterator[str]:
+    """The url of a `labelwright serve` over bundles, which runs while this is open.
+
+    Raises
+    ------
+    ModelError
+        If it does not start.
+    """
+    command = [sys.executable, "-m", "labelwright.cli", "serve", *map(str, folders), "--port", "0"]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+        try:
+            yield _url_of(process, log)
+        finally:
+            process.terminate()
+            process.wait(_TIMEOUT_S)
+
+
+def _url_of(process: Any, log: Any) -> str:
+    """Where a server says that it is; one that cannot start ends without."""
+    for line in process.stdout:
+        if line.startswith("http://"):
+            return str(line.split()[0])
+    log.seek(0)
+    raise ModelError(f"labelwright serve did not start: {' '.join(log.read().split())[-300:]}")
+
+
+@contextmanager
 def _server(bundle: Bundle) -> Iterator[Ask]:
     """A server on a bundle while this is open: from a text to its probabilities by label, from any thread."""
     with tempfile.TemporaryDirectory() as folder:
         save(bundle, Path(folder) / "bundle")
-        command = [sys.executable, "-m", "labelwright.cli", "serve", f"{folder}/bundle", "--port", "0"]
-        log = open(Path(folder) / "log", "w", encoding="utf-8")  # noqa: SIM115
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        try:
-            assert process.stdout is not None
-            line = next((line for line in process.stdout if line.startswith("http")), "")
-            if not line:
-                raise RuntimeError((Path(folder) / "log").read_text(encoding="utf-8"))
-            yield _asking(int(line.split()[0].rsplit(":", 1)[1]), bundle.task.names)
-        finally:
-            process.terminate()
-            process.wait(_TIMEOUT_S)
-            log.close()
+        with serving([Path(folder) / "bundle"]) as url:
+            yield _asking(int(url.rsplit(":", 1)[1]), bundle.task.names)
 
 
 def _asking(port: int, names: Sequence[str]) -> Ask:

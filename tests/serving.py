@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -41,6 +44,32 @@ def running(app: Any) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join(20)
+
+
+@contextmanager
+def command(*arguments: object) -> Iterator[tuple[subprocess.Popen[str], str, list[str]]]:
+    """The command in a process, its url, and what it has printed so far; killed if it is still there at the end."""
+    words = [sys.executable, "-m", "labelwright.cli", "serve", *map(str, arguments), "--port", "0"]
+    started = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    lines: list[str] = []
+    try:
+        while not lines or not lines[-1].startswith("http"):
+            assert started.stdout and started.stderr  # noqa: PT018
+            line = started.stdout.readline()
+            assert line, started.stderr.read()
+            lines.append(line)
+        yield started, lines[-1].split()[0], lines
+    finally:
+        started.kill()
+        started.wait()
+        started.stdout.close()
+        started.stderr.close()
 
 
 def ticket_task() -> Task:

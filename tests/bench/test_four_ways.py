@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import openai
@@ -16,12 +14,11 @@ from serving import model_bundle, running
 from serving import served as served_models
 
 from bench import four_ways
-from bench.four_ways import FREE, GRAMMAR, TUNED, Way, _url_of, compare, served, table, written
+from bench.four_ways import FREE, GRAMMAR, TUNED, Way, compare, served, table, written
 from labelwright.bundle.store import predictor_bundle, save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
 from labelwright.decide import probabilities
-from labelwright.errors import ModelError
 from labelwright.models.weights import Base
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.store import save_predictor
@@ -98,13 +95,6 @@ def test_a_bundle_without_a_language_model_is_refused(tmp_path, capsys):
     data.write_text("".join(json.dumps({"text": row.text, "label": row.label}) + "\n" for row in toy_examples(1)))
     assert four_ways.main([str(tmp_path / "bundle"), "--input", str(data)]) == 2
     assert "expected a language model over labels" in capsys.readouterr().err
-
-
-def test_a_servers_url_is_read_off_what_it_says():
-    lines = ["toy: base, 3 labels\n", "http://127.0.0.1:43967  POST /v1/systemone\n"]
-    assert _url_of(SimpleNamespace(stdout=iter(lines)), io.StringIO()) == "http://127.0.0.1:43967"
-    with pytest.raises(ModelError, match=r"did not start: labelwright: error: nowhere"):
-        _url_of(SimpleNamespace(stdout=iter(())), io.StringIO("labelwright: error: nowhere\n"))
 
 
 def test_llamacpps_own_server_answers_under_a_grammar(model, tmp_path):

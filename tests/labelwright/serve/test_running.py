@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fakes import FakeEngine, toy_bundle
-from serving import CLIENT, asked
+from serving import CLIENT, asked, command
 
 from labelwright import cli
 from labelwright.bundle.store import load, save
@@ -28,31 +24,6 @@ from labelwright.serve.service import Service
 from labelwright.statistics.calibration import Calibration
 
 NGRAMS = Path(__file__).parents[1] / "bundle" / "older" / "ngrams"
-
-
-@contextmanager
-def process(*arguments, **environment):
-    """The command, its url, and what it has printed so far; killed if it is still there at the end."""
-    command = [sys.executable, "-m", "labelwright.cli", "serve", *map(str, arguments), "--port", "0"]
-    started = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
-    )
-    lines = []
-    try:
-        while not lines or not lines[-1].startswith("http"):
-            line = started.stdout.readline()
-            assert line, started.stderr.read()
-            lines.append(line)
-        yield started, lines[-1].split()[0], lines
-    finally:
-        started.kill()
-        started.wait()
-        started.stdout.close()
-        started.stderr.close()
 
 
 def said(started, what: str) -> str:
@@ -69,7 +40,7 @@ def test_it_starts_takes_a_new_bundle_keeps_the_old_one_and_stops_without_losing
     shutil.copytree(NGRAMS, folder)
     bundle = load(folder)
     question = asked(bundle.task.names, "the pool is green")
-    with process(folder) as (started, url, lines), ThreadPoolExecutor(4) as threads:
+    with command(folder) as (started, url, lines), ThreadPoolExecutor(4) as threads:
         assert lines[0].startswith(f"{running.model_ids([bundle.task.name])[0]}: ")
         ask = lambda: CLIENT.post(f"{url}/v1/systemone", json=question)  # noqa: E731
         before = ask().json()["answers"]["q"]["probabilities"]

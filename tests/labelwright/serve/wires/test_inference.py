@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from labelwright.serve.service import RefusalError
+from labelwright.serve.wires.inference import refused
+
 TEXT = "the pool liner has algae"
 
 
@@ -47,3 +50,8 @@ def test_the_first_model_is_described(client):
     assert about["model_id"] == "toy"
     assert about["model_type"]["classifier"]["id2label"] == {"0": "pool", "1": "fence", "2": "hvac"}
     assert about["max_client_batch_size"] == 8
+
+
+def test_a_full_server_and_an_answer_that_is_no_label_have_their_statuses():
+    assert refused(RefusalError(503, "busy", "later")) == (429, {"error": "later", "error_type": "overloaded"})
+    assert refused(RefusalError(502, "no_answer", "none")) == (424, {"error": "none", "error_type": "backend"})

@@ -15,6 +15,11 @@ from starlette.testclient import TestClient
 from labelwright.bundle.store import load
 from labelwright.decide import probabilities
 from labelwright.engines.opening import open_engine
+from labelwright.serve.application import application
+from labelwright.serve.keys import Keys
+from labelwright.serve.served import Served
+from labelwright.serve.service import RefusalError
+from labelwright.serve.wires.openai import refused
 
 TEXT = "the pool liner has algae"
 
@@ -135,3 +140,21 @@ def test_the_document_describes_the_request_without_references(client):
     schema = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert "$ref" not in json.dumps(schema)
     assert schema["properties"]["messages"]["items"]["properties"]["role"]["enum"][0] == "system"
+
+
+def test_keys_are_asked_for_as_the_client_expects(toy_folder):
+    bundle = load(toy_folder)
+    served = Served("toy", bundle, open_engine(bundle.weights))
+    key = "a-key-of-enough-characters"
+    with TestClient(application({"toy": served}, keys=Keys([key]))) as client:
+        api = openai.OpenAI(base_url="http://testserver/v1", api_key=key, http_client=client, max_retries=0)
+        assert ask(api).choices[0].message.content == "pool"
+        with pytest.raises(openai.AuthenticationError) as caught:
+            ask(api.with_options(api_key="another-key-of-the-kind"))
+    served.close()
+    assert caught.value.code == "invalid_api_key"
+
+
+def test_a_full_server_is_a_server_error_that_clients_try_again():
+    status, body = refused(RefusalError(503, "busy", "come again", retry_after_s=1))
+    assert (status, body["error"]["type"]) == (503, "server_error")
