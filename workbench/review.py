@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labelwright.data.formats.dialect import Dialect
 from labelwright.data.spelling import label_key
 from labelwright.data.task import Example
 from labelwright.errors import DataError
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
 Files = Mapping[str, Sequence[tuple[Example, Mapping[str, Any]]]]
 # Settings of ``[data]`` that say how files are read, and say nothing of JSON lines.
 OF_FILES = (
-    "hub", "config", "revision", "delimiter", "encoding", "header", "quotes", "sheet", "split", "read_splits",
-    "test_split",
+    "hub", "config", "revision", *(one.name for one in fields(Dialect)), "split", "read_splits", "test_split",
 )  # fmt: skip
 
 

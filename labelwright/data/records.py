@@ -269,6 +269,9 @@ def _scan(path: Path, kind: str, dialect: Dialect) -> Iterator[Row | Fault]:
 
 
 def _scan_csv(path: Path, dialect: Dialect) -> Iterator[Row | Fault]:
+    if dialect.label_prefix:
+        yield from _scan_prefixed(path, dialect)
+        return
     parsed_rows = parse_csv(lambda: _lines(path, dialect.encoding), str(path), dialect)
     for number, parsed in enumerate(parsed_rows, start=1):
         if parsed.undecoded_line:
@@ -277,6 +280,25 @@ def _scan_csv(path: Path, dialect: Dialect) -> Iterator[Row | Fault]:
             yield Fault(number, parsed.reason, line=parsed.line)
         else:
             yield Row(number, parsed.record)
+
+
+def _scan_prefixed(path: Path, dialect: Dialect) -> Iterator[Row | Fault]:
+    """Lines of words, of which one is the label."""
+    number, prefix = 0, dialect.label_prefix
+    for at, line in enumerate(_lines(path, dialect.encoding), start=1):
+        words = line.split()
+        if not words:
+            continue
+        number += 1
+        labels = [word for word in words if word.startswith(prefix)]
+        if holds_undecoded(line):
+            yield Fault(at, _undecoded(dialect.encoding), "line")
+        elif len(labels) != 1:
+            found = "several words begin" if labels else "no word begins"
+            yield Fault(at, f"{found} with {prefix!r}; a row has one label: leave one", "line")
+        else:
+            text = " ".join(word for word in words if word != labels[0])
+            yield Row(number, {"text": text, "label": labels[0].removeprefix(prefix)})
 
 
 def _lines(path: Path, encoding: str) -> Iterator[str]:

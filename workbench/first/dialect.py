@@ -1,4 +1,4 @@
-"""How a person's file is written, where it does not say so itself: encoding, quotes, header, sheet.
+"""How a person's file is written, where it does not say so itself: encoding, quotes, header, labels, sheet.
 
 What is found goes into the recipe, where it can be read and mended; no reader of the house guesses.
 """
@@ -16,7 +16,7 @@ from charset_normalizer import from_bytes
 from labelwright.data.formats.dialect import PLAIN, Dialect
 from labelwright.data.formats.packed import kind_of, opened
 from labelwright.data.formats.sheet_rows import read_sheets
-from labelwright.data.formats.text_lines import marked_encoding, wide_encoding
+from labelwright.data.formats.text_lines import decoded_lines, marked_encoding, wide_encoding
 from labelwright.data.records import Fault, Row, scan_records
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_line
@@ -33,6 +33,9 @@ _ENCODINGS = [
     "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "koi8_r", "iso8859_2",
     "shift_jis", "cp932", "euc_jp", "gb18030", "big5", "euc_kr", "cp949",
 ]  # fmt: skip
+_LABEL_PREFIX = "__label__"
+# Rows among which the names of a sheet's columns are looked for.
+_HIGHEST_TITLE = 20
 Ask = Callable[[str, Sequence[str]], str]
 
 
@@ -51,12 +54,16 @@ def find_dialect(path: Path, remarks: list[str], ask: Ask | None = None) -> Dial
     """
     kind = kind_of(path)
     if kind == "sheet":
-        return Dialect(sheet=_sheet(path, remarks, ask))
+        sheet = _sheet(path, remarks, ask)
+        return Dialect(sheet=sheet, title_rows=_title_rows(path, sheet, remarks))
     if kind not in ("csv", "json", "jsonl"):
         return PLAIN
     dialect = Dialect(encoding=find_encoding(path, remarks))
     if kind != "csv":
         return dialect
+    if _is_fasttext(path, dialect):
+        remarks.append(f"lines hold a word that begins with {_LABEL_PREFIX}, as fastText writes labels")
+        return replace(dialect, label_prefix=_LABEL_PREFIX)
     dialect = _quotes(path, dialect, remarks)
     rows = [row.record for row in islice(scan_records(path, dialect), _SAMPLE_ROWS) if isinstance(row, Row)]
     if header_is_a_row(describe(rows)):
@@ -152,3 +159,33 @@ def _sheet(path: Path, remarks: list[str], ask: Ask | None) -> str:
     others = ", ".join(repr(name) for name in filled if name != largest)
     remarks.append(f"sheet {largest!r} has most rows and is read; others: {others} (set [data] sheet)")
     return largest
+
+
+def _is_fasttext(path: Path, dialect: Dialect) -> bool:
+    """Whether nearly all lines hold a label as fastText writes it; those that do not are named when rows are read."""
+    with opened(path) as file:
+        lines = [
+            line for line in islice(decoded_lines(file, str(path), dialect.encoding), _SAMPLE_ROWS) if line.strip()
+        ]
+    n_labelled = sum(any(word.startswith(_LABEL_PREFIX) for word in line.split()) for line in lines)
+    return bool(lines) and n_labelled >= 0.9 * len(lines)
+
+
+def _title_rows(path: Path, sheet: str, remarks: list[str]) -> int:
+    """How many rows stand above the names of the columns, where the first has one cell: a title, and what goes with it.
+
+    The names are the first row in which all cells are filled, and filled with texts.
+    """
+    sheets = read_sheets(path)
+    rows = sheets[sheet] if sheet else max(sheets.values(), key=len, default=[])
+    n_filled = [sum(cell != "" for cell in row) for row in rows]
+    width = max(n_filled, default=0)
+    # A first column without a name, as data frames write it, leaves one cell of two as well, but the second.
+    if width < 2 or n_filled[0] != 1 or rows[0][0] == "":
+        return 0
+    for number, row in enumerate(rows[:_HIGHEST_TITLE]):
+        if n_filled[number] == width and all(isinstance(cell, str) for cell in row if cell != ""):
+            named = printable_line(str(rows[0][0]))[:60]
+            remarks.append(f"above the columns' names stands {named!r}: title_rows = {number}")
+            return number
+    return 0

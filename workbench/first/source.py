@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from labelwright.data.formats.dialect import PLAIN
+from labelwright.data.formats.dialect import PLAIN, Dialect
 from labelwright.data.formats.packed import kind_of
 from labelwright.data.records import Fault, Row, is_empty, listed, refusal
 from labelwright.data.sources import parted_by, parts_of, split_of, split_word
@@ -23,7 +24,7 @@ from workbench.first.dialect import Ask, find_dialect, find_encoding
 from workbench.recipe.files import source_parts
 from workbench.recipe.recipe import DataTable
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # Of a split's rows; where fewer have text and label it was given without answers.
 _LEAST_LABELLED = 0.5
 
@@ -97,9 +98,11 @@ def _begin(named: Named, remarks: list[str], ask: Ask | None) -> DataTable:
     """The source, and how its files are written."""
     path = Path(named.data)
     if not path.exists():
-        if kind_of_name(named.data) or not _HUB_ID.fullmatch(named.data):
+        # To ask the hub takes seconds, and says nothing of a file whose name was mistyped.
+        if kind_of_name(named.data) or not _HUB_ID.fullmatch(named.data) or path.parent.is_dir():
             raise DataError(
-                f"{named.data}: no such file or folder; check the path, or give a dataset's id (owner/name)"
+                f"{named.data}: no such file or folder; {_similar(path)}check the path, or give a dataset's id "
+                "(owner/name)"
             )
         return DataTable(hub=named.data, config=named.config)
     if not path.is_dir():
@@ -115,14 +118,21 @@ def _begin(named: Named, remarks: list[str], ask: Ask | None) -> DataTable:
     return _table(named.data, dialect)
 
 
+def _similar(path: Path) -> str:
+    """What lies in the folder under a name like this; nothing where nothing does."""
+    names = [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    stems = {name.partition(".")[0].lower(): name for name in names}
+    close = [stems[stem] for stem in get_close_matches(path.name.partition(".")[0].lower(), stems)]
+    return f"{path.parent} has {listed(map(repr, close))}; " if close else ""
+
+
 def kind_of_name(name: str) -> str:
     """The kind of file that a name would be of, whether or not it is there."""
     return "zip" if name.lower().endswith(".zip") else kind_of(Path(name))
 
 
-def _table(path: str, dialect: Any) -> DataTable:
-    written = {name: getattr(dialect, name) for name in ("delimiter", "encoding", "header", "quotes", "sheet")}
-    return DataTable(path=path, **written)
+def _table(path: str, dialect: Dialect) -> DataTable:
+    return DataTable(path=path, **asdict(dialect))
 
 
 def _rows_by_split(table: DataTable) -> dict[str, list[Row]]:

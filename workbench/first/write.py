@@ -41,6 +41,8 @@ _WHY = {
     "header": "the first line is a row; columns are called by their number",
     "quotes": "quotes are signs of the texts",
     "sheet": "of the workbook",
+    "title_rows": "they stand above the columns' names",
+    "label_prefix": "how the word begins that is the label",
     "text": "the column to classify",
     "label": "the column with the answer",
     "group": "rows of one group stay on one side of every split",

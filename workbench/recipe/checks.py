@@ -7,6 +7,7 @@ written in the file is not faulted: a default may be left out where it does not 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import baselines
@@ -81,7 +82,8 @@ def _task_faults(recipe: Recipe) -> Iterator[Fault]:
     if data.path and (data.config or data.revision):
         yield "data", "config and revision go with hub, and path was given: take them out"
     if data.hub and data.dialect != PLAIN:
-        yield "data", "delimiter, encoding, header, quotes and sheet go with path, and hub was given: take them out"
+        named = ", ".join(one.name for one in fields(PLAIN))
+        yield "data", f"{named} go with path, and hub was given: take them out"
     if data.choices and "conflicting" in data.leave_out:
         yield "data", 'leave_out = ["conflicting"]: rows bring their own choices, and may have several labels'
 

@@ -10,7 +10,7 @@ import importlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
@@ -43,7 +43,7 @@ DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 FIXED_TABLES = ("data", "splits", "task", "model")
 # Keys of [data] that the first recipes did not have.
 _LATER_KEYS = ["similar_labels", "choice_label", "delimiter", "encoding", "header", "quotes", "sheet", "split"]
-_LATER_KEYS += ["test_split", "leave_out"]
+_LATER_KEYS += ["title_rows", "label_prefix", "test_split", "leave_out"]
 
 DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"
 
@@ -116,7 +116,7 @@ class DataTable:
         ``labelwright.data.sources.parts_of`` does.
     config, revision : str
         The dataset's configuration, and the commit to pin.
-    delimiter, encoding, header, quotes, sheet
+    delimiter, encoding, header, quotes, sheet, title_rows, label_prefix
         How files are written, where they do not say it themselves: ``labelwright.data.formats.dialect.Dialect``.
     text, label, group, id : str
         Column names; an empty ``group`` or ``id`` means there is none.
@@ -158,6 +158,8 @@ class DataTable:
     header: bool = Dialect.header
     quotes: bool = Dialect.quotes
     sheet: Name = Dialect.sheet
+    title_rows: Annotated[int, Range(0, expected="a number of rows")] = Dialect.title_rows
+    label_prefix: Name = Dialect.label_prefix
     text: NeededColumn = "text"
     label: NeededColumn = "label"
     group: Column = ""
@@ -202,7 +204,7 @@ class DataTable:
     @property
     def dialect(self) -> Dialect:
         """How files are written."""
-        return Dialect(self.delimiter, self.encoding, self.header, self.quotes, self.sheet)
+        return Dialect(**{one.name: getattr(self, one.name) for one in fields(Dialect)})
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a file is written, where that has to be said: the delimiter, encoding, quotes, header and sheet of its rows."""
+"""How a file is written, where that has to be said: delimiter, encoding, quotes, header, labels, sheet of its rows."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ class Dialect:
         Whether a quote at the beginning of a CSV cell opens it; where not, quotes are signs like others.
     sheet : str
         Of a workbook; empty: the only one that has rows.
+    title_rows : int
+        Rows above the header of a sheet, blank ones not counted.
+    label_prefix : str
+        How the word of a line begins that is its label, as fastText writes it ("__label__"): the other words are the
+        text, and the columns are called "text" and "label". Empty: lines of a CSV file are cells.
     """
 
     delimiter: str = ""
@@ -29,6 +34,8 @@ class Dialect:
     header: bool = True
     quotes: bool = True
     sheet: str = ""
+    title_rows: int = 0
+    label_prefix: str = ""
 
 
 PLAIN = Dialect()

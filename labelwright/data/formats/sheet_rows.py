@@ -28,11 +28,12 @@ def sheet_rows(path: Path, dialect: Dialect) -> Iterator[dict[str, Any]]:
             raise DataError(f"{path}: no sheet {dialect.sheet!r}; it has {', '.join(map(repr, sheets))}")
         rows = sheets[dialect.sheet]
     else:
-        filled = {name: rows for name, rows in sheets.items() if len(rows) > dialect.header}
+        filled = {name: rows for name, rows in sheets.items() if len(rows) > dialect.title_rows + dialect.header}
         if len(filled) > 1:
             named = ", ".join(map(repr, filled))
             raise DataError(f"{path}: several sheets have rows ({named}); say which ([data] sheet in a recipe)")
         rows = next(iter(filled.values()), [])
+    rows = rows[dialect.title_rows :]
     if not rows:
         return
     width = max(map(len, rows))
@@ -46,7 +47,8 @@ def sheet_rows(path: Path, dialect: Dialect) -> Iterator[dict[str, Any]]:
         if width > 1 and sum(map(bool, names)) < 2:
             raise DataError(
                 f"{path}: the first row, which names the columns, has one cell of {width} "
-                f"({next(filter(None, names))!r}); remove what stands above the names"
+                f"({next(filter(None, names))!r}); remove what stands above the names, or say how many rows that are "
+                "([data] title_rows in a recipe)"
             )
         header = names + [""] * (width - len(names))
     for row in rows:

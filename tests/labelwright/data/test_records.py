@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from rows import read_records
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.formats.dialect import Dialect
 from labelwright.data.records import (
     Fault,
     Row,
@@ -356,3 +357,17 @@ def test_answers_reach_any_console(encoding: str, monkeypatch: pytest.MonkeyPatc
         lines.write(row)
     console.flush()
     assert json.loads(console.buffer.getvalue().decode(encoding)) == row
+
+
+def test_lines_for_fasttext_have_one_label_each(tmp_path: Path) -> None:
+    path = tmp_path / "rows.txt"
+    path.write_text("__label__pool the pump  is loud\n\nno water __label__hvac\n__label__a __label__b two\nnone\n")
+    rows, faults = read_rows(path, Dialect(label_prefix="__label__"))
+    assert [(row.number, row.record) for row in rows] == [
+        (1, {"text": "the pump is loud", "label": "pool"}),
+        (2, {"text": "no water", "label": "hvac"}),
+    ]
+    assert [str(fault) for fault in faults] == [
+        "line 4: several words begin with '__label__'; a row has one label: leave one",
+        "line 5: no word begins with '__label__'; a row has one label: leave one",
+    ]

@@ -80,3 +80,22 @@ def test_of_several_sheets_the_largest_or_the_one_that_is_said(tmp_path: Path) -
     assert "sheet 'large' has most rows and is read; others: 'small'" in remarks[0]
     assert find_dialect(path, [], lambda question, answers: answers[0]).sheet == "small"
     assert find_dialect(workbook(tmp_path / "e.xlsx", {"one": table, "two": []}), []).sheet == ""
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        [["", "label"]],  # an index without a name, as data frames write it
+        [["text", "label"]],
+        [],
+    ],
+)
+def test_names_of_columns_are_no_titles(tmp_path: Path, above: list[list[str]]) -> None:
+    path = workbook(tmp_path / "d.xlsx", {"one": [*above, ["the pool", "a"], ["the fence", "b"]]})
+    assert find_dialect(path, []).title_rows == 0
+
+
+def test_a_word_that_looks_like_a_label_makes_no_fasttext(tmp_path: Path) -> None:
+    path = tmp_path / "d.txt"
+    path.write_text(rows(["plain", "__label__x is what fastText wants"]))
+    assert find_dialect(path, []).label_prefix == ""

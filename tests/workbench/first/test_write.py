@@ -110,6 +110,15 @@ def a_workbook(folder: Path) -> None:
     workbook(folder / "d.xlsx", {"notes": [["made by", "hand"], ["on", "Monday"]], "rows": table})
 
 
+def a_workbook_with_titles(folder: Path) -> None:
+    table = [["Report of 2026", "", ""], ["all branches", "", "draft"], ["no", "topic", "message"]]
+    workbook(folder / "d.xlsx", {"rows": [*table, *([i, label, text] for i, (text, label) in enumerate(messages()))]})
+
+
+def lines_for_fasttext(folder: Path) -> None:
+    (folder / "d.txt").write_text("".join(f"__label__{label} {text}, he said\n" for text, label in messages()))
+
+
 def a_hub_folder(folder: Path) -> None:
     datasets = pytest.importorskip("datasets")
     features = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=list(WORDS))})
@@ -207,6 +216,8 @@ def a_row_brings_choices(folder: Path) -> None:
 KINDS: dict[Callable[[Path], None], tuple[str, dict[str, Any]]] = {
     semicolons_in_german: ("d.csv", {"text": "Nachricht", "label": "Kategorie", "encoding": "cp1252"}),
     a_workbook: ("d.xlsx", {"text": "message", "sheet": "rows"}),
+    a_workbook_with_titles: ("d.xlsx", {"text": "message", "label": "topic", "title_rows": 2}),
+    lines_for_fasttext: ("d.txt", {"label_prefix": "__label__", "text": "text", "label": "label"}),
     a_hub_folder: ("d", {"text": "text", "test_split": "test", "read_splits": ()}),
     texts_in_folders: ("d", {"id": "id", "test_split": "test"}),
     an_official_test_file: (
@@ -389,11 +400,15 @@ def test_columns_that_are_none(here: Path, rows: list[list[Any]], said: str) -> 
         ({"label": "id"}, "column 'id' cannot be the label: it has 60 different values in 60 rows; labels come again"),
         ({"text": "id"}, "column 'id' cannot be the text: it holds numbers"),
         ({"name": "a/b"}, "NAME=a/b: it names a folder"),
-        ({"data": "none.csv"}, "none.csv: no such file or folder"),
+        ({"data": "none.csv"}, "none.csv: no such file or folder; check the path"),
+        ({"data": "tickts"}, r"tickts: no such file or folder; \. has 'tickets\.csv'; check the path"),
+        ({"data": "folder/d"}, "folder/d: no such file or folder; check the path"),
     ],
 )
 def test_what_was_named_and_cannot_be(here: Path, named: dict[str, str], said: str) -> None:
     write_csv(here / "d.csv", ["id", "text", "label"], [[i, *row] for i, row in enumerate(messages())])
+    (here / "tickets.csv").touch()
+    (here / "folder").mkdir()
     with pytest.raises(LabelwrightError, match=said):
         new_recipe(Named(**{"data": "d.csv", **named}), False, Display(Console(quiet=True)))
 

@@ -40,6 +40,8 @@ def test_a_title_above_the_header_is_named(tmp_path: Path) -> None:
     path = workbook(tmp_path / "rows.xlsx", {"one": [["Report of 2025"], *TABLE]})
     with pytest.raises(DataError, match=r"has one cell of 2 \('Report of 2025'\); remove what stands above the names"):
         read_records(path)
+    rows = [row.record for row in scan_records(path, Dialect(title_rows=1)) if isinstance(row, Row)]
+    assert rows == read_records(workbook(tmp_path / "plain.xlsx", {"one": TABLE}))
 
 
 def test_what_is_no_workbook_is_refused(tmp_path: Path) -> None:
