@@ -61,7 +61,7 @@ dashboard: $(READY) ## MLflow's UI on the runs (PORT=5000)
 	@$(PY) -m workbench dashboard $(call typed,RECIPE) --port=$(call typed,PORT)
 mutants: $(READY) ## plant deliberate faults: the tests must notice each (some minutes)
 	@$(PY) tests/mutants/run.py
-bench: $(READY) ## measure speed, write bench/results.json
+bench: $(READY) ## measure speed, write bench/results/results.json
 	@$(PY) -m bench
 vllm-server: $(READY) ## vLLM on 127.0.0.1 in an environment of its own (MODEL=smollm2, PORT=8000, DTYPE=auto)
 	@PORT=$(if $(filter 5000,$(value PORT)),8000,$(call typed,PORT)) DTYPE=$(call typed,DTYPE) servers/vllm/serve $(if $(value MODEL),$(call typed,MODEL),smollm2)

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure, show, and write bench/results.json. `make bench` calls it."""
+"""`python -m bench`: measure, show, and write bench/results/results.json. `make bench` calls it."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ TUNED = ("score_vs_generate_tuned", "expansion_tuned")
 ONCE = ("grpo_step_vs_trl", "grpo_step_growth", "memory_many_rows")
 # The rows of a step are part of what is measured, so a quick run takes them all.
 OWN_ROWS = ("grpo_step_vs_trl", "grpo_step_growth", "first_row", "sft_vs_trl")
-RESULTS = Path("bench/results.json")
-PAGE = Path("docs/results.md")
+RESULTS = Path("bench/results/results.json")
+PAGE = RESULTS.with_name("README.md")
 QUICK_ROWS = 16
 
 

@@ -17,7 +17,7 @@ from workbench.run.folder import RUNS, RunFolder, runs_of
 
 # Memory follows the batches and the model, not how many steps there are: two steps of GRPO, a glance of GEPA.
 SHORTENED: dict[str, dict[str, int | bool]] = {
-    "gepa": {"max_metric_calls": 600},
+    "gepa": {"max_metric_calls": 300},
     "grpo": {"steps": 2, "eval_every": 1},
     "compare": {"generate_rows": 16, "latency_rows": 2, "bootstrap": 100},
     "tracking": {"system_metrics": False},

@@ -1,4 +1,4 @@
-"""docs/results.md from bench/results.json: the same numbers for people."""
+"""bench/results/README.md from bench/results/results.json: the same numbers for people."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 _HEAD = """# Bench results
 
-Written by `make bench` from `bench/results.json`; what each line means is in [bench.md](bench.md). Both sides of a line
-were measured in one run, in turn; the value is the median over the rounds, least and greatest beside it.
+Written by `make bench` from `results.json`; what each line means is in [docs/bench.md](../../docs/bench.md). Both sides
+of a line were measured in one run, in turn; the value is the median over the rounds, least and greatest beside it.
 """
 
 
