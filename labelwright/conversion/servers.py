@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from labelwright.bundle.types import Bundle
 from labelwright.errors import DataError, ModelError
+from labelwright.prompt import Prompt
 from labelwright.reading import one_line, parse_json
 
 KEYS = ("LABELWRIGHT_API_KEY", "OPENAI_API_KEY")
@@ -39,7 +40,7 @@ _SUM_TOLERANCE = 0.02
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SYSTEM_ONE = "/v1/systemone"
 _ANY_MODEL = "jev-latest"
-_QUESTION = "label"
+QUESTION = "label"
 
 
 def is_url(target: str) -> bool:
@@ -85,6 +86,16 @@ def open_server(url: str, bundle: Bundle, model: str = "") -> Server:
     ask = _Http(urlunsplit((parts.scheme, parts.netloc, "", "", "")))
     wire = OpenAI if path == "/v1" else SystemOne
     return wire(ask, bundle, model)
+
+
+def system_one_request(prompt: Prompt, text: str, model: str) -> dict[str, Any]:
+    """The body of ``POST /v1/systemone``: one choice question, named ``QUESTION``, its options in label order."""
+    question = {
+        "type": "choice",
+        "instructions": prompt.instructions,
+        "criteria": {label.name: label.description or None for label in prompt.labels},
+    }
+    return {"model": model, "state": text, "questions": {QUESTION: question}}
 
 
 class Server:
@@ -150,16 +161,9 @@ class SystemOne(Server):
     """``POST /v1/systemone``: one choice question, its options the labels with their descriptions."""
 
     def _one(self, text: str) -> NDArray[np.float64]:
-        prompt = self._bundle.prompt
-        question = {
-            "type": "choice",
-            "instructions": prompt.instructions,
-            "criteria": {label.name: label.description or None for label in prompt.labels},
-        }
-        body = {"model": self.model, "state": text, "questions": {_QUESTION: question}}
-        answer = self._http.post(_SYSTEM_ONE, body)
+        answer = self._http.post(_SYSTEM_ONE, system_one_request(self._bundle.prompt, text, self.model))
         try:
-            given = answer["answers"][_QUESTION]["probabilities"]
+            given = answer["answers"][QUESTION]["probabilities"]
             pairs = dict(given) if isinstance(given, Mapping) else {}
         except (LookupError, TypeError) as error:
             raise self._odd(f"no probabilities ({one_line(error)})") from error

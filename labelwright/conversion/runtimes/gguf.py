@@ -21,6 +21,7 @@ from labelwright.bundle.types import Bundle
 from labelwright.conversion.folder import Converted
 from labelwright.conversion.huggingface import refuse_other_prompts
 from labelwright.conversion.runtimes.decision import metadata
+from labelwright.conversion.servers import QUESTION, system_one_request
 from labelwright.conversion.targets import Written
 from labelwright.errors import BundleError, ModelError
 from labelwright.models.folders import model_folder
@@ -35,7 +36,6 @@ FORMATS = ("f16", "q8_0", "q4_k_m", "bf16", "f32")
 DEFAULT_FORMAT = "q8_0"
 # Rows answered side by side, and the longest prompt of each.
 SLOTS, CONTEXT_TOKENS = 4, 2048
-_QUESTION = "label"
 
 
 def convert(bundle: Bundle, folder: Path, quantise: str) -> Written:
@@ -73,14 +73,8 @@ def whole_model(weights: Weights) -> Path:
 
 
 def request(bundle: Bundle, text: str = "your text") -> dict[str, Any]:
-    """A System One request: the bundle's question about a text, its options in the order of the labels."""
-    prompt = bundle.prompt
-    question = {
-        "type": "choice",
-        "instructions": prompt.instructions,
-        "criteria": {label.name: label.description or None for label in prompt.labels},
-    }
-    return {"model": bundle.task.name, "state": text, "questions": {_QUESTION: question}}
+    """The bundle's question about a text, as a System One server is asked."""
+    return system_one_request(bundle.prompt, text, bundle.task.name)
 
 
 def _refuse_other_tokens(bundle: Bundle, tokenizer: Mapping[str, Any], markup: Sequence[str]) -> None:
@@ -172,7 +166,7 @@ class Decisions:
             if isinstance(error, Mapping) and error.get("type") == "exceed_context_size_error":
                 return [0.0] * len(self._names)
             raise ModelError(f"llama.cpp: {json.dumps(error)[:300]}")
-        found = answer["answers"][_QUESTION]["probabilities"]
+        found = answer["answers"][QUESTION]["probabilities"]
         return [float(found[name]) for name in self._names]
 
     def close(self) -> None:
