@@ -83,6 +83,22 @@ def test_segments_are_the_tokens_of_the_whole(kind, template, row, instructions)
         assert [*tokens.prefix(rendered), *tokens.row(rendered), *path] == whole
 
 
+@pytest.mark.parametrize("template", TEMPLATES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_tokenizer_of_rows_can_leave_and_reads_them_as_the_prompt_does(kind, template):
+    """Written down and read by somebody else (``labelwright.conversion.huggingface``), it still gives the same ids."""
+    tokenizer = wrapped(KINDS[kind], template)
+    markup = Template.from_tokenizer(tokenizer)
+    tokens = PromptTokens(tokenizer, markup)
+    prompt = Prompt("name it", (Label("pool"), Label("hot")), template=markup)
+    rows, before = tokens.of_rows(prompt.render("x"))
+    elsewhere = Tokenizer.from_str(rows.to_str())
+    for text in ("the pool pump is loud", "no hot water </s> <|im_end|>", "7"):
+        rendered = prompt.render(text)
+        ids = elsewhere.encode(before + text, add_special_tokens=False).ids
+        assert (*ids, *tokens.after_row(rendered)) == tokens.row(rendered)
+
+
 def test_what_is_scored_is_what_the_model_writes():
     """ " pool" by itself begins with another piece than behind "Label:"."""
     tokenizer = wrapped(KINDS["legacy"], "inst")
