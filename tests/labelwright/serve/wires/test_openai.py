@@ -137,9 +137,13 @@ def test_a_body_that_is_no_json_has_the_protocols_error_too(client):
 
 def test_the_document_describes_the_request_without_references(client):
     document = client.get("/openapi.json").json()
-    schema = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert "$ref" not in json.dumps(schema)
-    assert schema["properties"]["messages"]["items"]["properties"]["role"]["enum"][0] == "system"
+    chat, decisions = (
+        document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        for path in ("/v1/chat/completions", "/v1/decisions")
+    )
+    assert "$" not in json.dumps([chat, decisions])
+    assert len(decisions["properties"]["questions"]["items"]["oneOf"]) == 3
+    assert chat["properties"]["messages"]["items"]["properties"]["role"]["enum"][0] == "system"
 
 
 def test_keys_are_asked_for_as_the_client_expects(toy_folder):
