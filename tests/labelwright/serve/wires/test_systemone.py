@@ -14,7 +14,7 @@ from labelwright.decide import probabilities
 from labelwright.serve.application import application
 from labelwright.serve.keys import Keys
 from labelwright.serve.questions import put
-from labelwright.serve.wires.systemone import _faults, _question, choice_confidence, score_confidence
+from labelwright.serve.wires.systemone import _question, choice_confidence, faults_of, score_confidence
 
 KEY = "a-key-of-the-tests"
 TEXT = "I was charged twice for my March invoice"
@@ -202,7 +202,7 @@ BODIES = JSON | st.fixed_dictionaries(
 @given(BODIES)
 def test_whatever_a_body_holds_it_has_faults_or_can_be_put(body):
     """Nothing else is raised, so nothing that a client sends is a 500."""
-    if faults := _faults(body, 3):
+    if faults := faults_of(body, 3):
         assert all(one["loc"][0] == "body" and one["msg"] and one["type"] for one in faults)
         return
     for question in body["questions"].values():
