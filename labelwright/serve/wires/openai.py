@@ -112,5 +112,6 @@ def _inlined(schema: Any, of: dict[str, Any]) -> Any:
     if isinstance(schema, dict) and "$ref" in schema:
         return _inlined(of[schema["$ref"].rpartition("/")[2]], of)
     if isinstance(schema, dict):
-        return {key: _inlined(one, of) for key, one in schema.items() if key != "$defs"}
+        # Discriminators point to the definitions as well, and say nothing that the schemas do not.
+        return {key: _inlined(one, of) for key, one in schema.items() if key not in ("$defs", "discriminator")}
     return [_inlined(one, of) for one in schema] if isinstance(schema, list) else schema

@@ -10,11 +10,15 @@ from typing import Literal
 import openai
 import pytest
 from pydantic import BaseModel
+from serving import running
 from starlette.testclient import TestClient
 
 from labelwright.bundle.store import load
 from labelwright.decide import probabilities
 from labelwright.engines.opening import open_engine
+from labelwright.engines.servers.openai import OpenAIEngine
+from labelwright.engines.settings import EngineSettings
+from labelwright.models.weights import Base
 from labelwright.serve.application import application
 from labelwright.serve.keys import Keys
 from labelwright.serve.served import Served
@@ -137,9 +141,13 @@ def test_a_body_that_is_no_json_has_the_protocols_error_too(client):
 
 def test_the_document_describes_the_request_without_references(client):
     document = client.get("/openapi.json").json()
-    schema = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    assert "$ref" not in json.dumps(schema)
-    assert schema["properties"]["messages"]["items"]["properties"]["role"]["enum"][0] == "system"
+    chat, decisions = (
+        document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        for path in ("/v1/chat/completions", "/v1/decisions")
+    )
+    assert "$" not in json.dumps([chat, decisions])
+    assert len(decisions["properties"]["questions"]["items"]["oneOf"]) == 3
+    assert chat["properties"]["messages"]["items"]["properties"]["role"]["enum"][0] == "system"
 
 
 def test_keys_are_asked_for_as_the_client_expects(toy_folder):
@@ -158,3 +166,14 @@ def test_keys_are_asked_for_as_the_client_expects(toy_folder):
 def test_a_full_server_is_a_server_error_that_clients_try_again():
     status, body = refused(RefusalError(503, "busy", "come again", retry_after_s=1))
     assert (status, body["error"]["type"]) == (503, "server_error")
+
+
+def test_the_houses_own_engine_for_such_servers_gets_the_same_labels(app, toy_folder):
+    bundle = load(toy_folder)
+    texts = [TEXT, "a fence post", "cooling and airflow"]
+    with running(app) as url:
+        engine = OpenAIEngine.open(Base("toy"), EngineSettings(backend="openai", url=f"{url}/v1"))
+        scores = engine.score(bundle.prompt.render_all(texts), bundle.prompt.options)
+    expected = probabilities(bundle, open_engine(bundle.weights), texts)
+    assert scores.argmax(axis=1).tolist() == expected.argmax(axis=1).tolist() == [0, 1, 2]
+    assert engine.n_invalid == 0

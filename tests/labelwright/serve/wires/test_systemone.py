@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fakes import toy_bundle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jevcompat import runner, validate
@@ -12,7 +13,8 @@ from serving import CLIENT, asked, choice, model_bundle, running, served, ticket
 from labelwright.decide import probabilities
 from labelwright.serve.application import application
 from labelwright.serve.keys import Keys
-from labelwright.serve.wires.systemone import choice_confidence, score_confidence
+from labelwright.serve.questions import put
+from labelwright.serve.wires.systemone import _question, choice_confidence, faults_of, score_confidence
 
 KEY = "a-key-of-the-tests"
 TEXT = "I was charged twice for my March invoice"
@@ -178,3 +180,32 @@ SHARES = st.lists(st.floats(0.001, 1), min_size=2, max_size=10).map(lambda xs: [
 def test_confidences_are_those_of_the_contract(probs):
     assert choice_confidence(probs) == pytest.approx(validate.choice_confidence(probs))
     assert score_confidence(probs) == pytest.approx(validate.score_confidence(probs))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 300) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+CRITERIA = JSON | st.dictionaries(st.sampled_from(["pool", "fence", "true", "false", " ", "a\nb"]), JSON, max_size=4)
+QUESTIONS = JSON | st.fixed_dictionaries(
+    {},
+    optional={"type": JSON | st.sampled_from(["noul", "choice", "score"]), "instructions": JSON, "criteria": CRITERIA},
+)
+BODIES = JSON | st.fixed_dictionaries(
+    {"model": st.just("jev-latest") | JSON, "state": st.text(max_size=5) | JSON},
+    optional={"questions": JSON | st.dictionaries(st.text(max_size=5), QUESTIONS, max_size=3), "more": JSON},
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(BODIES)
+def test_whatever_a_body_holds_it_has_faults_or_can_be_put(body):
+    """Nothing else is raised, so nothing that a client sends is a 500."""
+    if faults := faults_of(body, 3):
+        assert all(one["loc"][0] == "body" and one["msg"] and one["type"] for one in faults)
+        return
+    for question in body["questions"].values():
+        found = put(toy_bundle(), body["state"], _question(question))
+        assert found.prompt.render(found.text).text
+        assert found.n_options == len(set(found.prompt.options[: found.n_options]))
