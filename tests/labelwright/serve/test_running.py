@@ -6,10 +6,12 @@ import json
 import shutil
 import signal
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from fakes import FakeEngine, toy_bundle
@@ -27,11 +29,12 @@ NGRAMS = Path(__file__).parents[1] / "bundle" / "older" / "ngrams"
 
 
 def said(started, what: str) -> str:
-    """The first line on stderr that holds something."""
-    while line := started.stderr.readline():
-        if what in line:
-            return line
-    raise AssertionError(f"nothing said of {what!r}")
+    """The first line on stderr that holds something; raises Empty where none comes in time."""
+    found: SimpleQueue[str] = SimpleQueue()
+    # Ends with the line, or with the process.
+    lines = (line for line in started.stderr if what in line)
+    threading.Thread(target=lambda: found.put(next(lines, "")), daemon=True).start()
+    return found.get(timeout=30)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")
