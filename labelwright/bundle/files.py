@@ -30,7 +30,9 @@ PREDICTOR_SUFFIXES = MODEL_SUFFIXES | {".skops", ".onnx"}
 # What libraries write beside weights for people to read; left behind, not refused.
 _NOT_COPIED = frozenset({"README.md", ".gitattributes"})
 # In a tokenizer's own files any word may be a key.
-_VOCABULARIES = frozenset({"tokenizer.json", "vocab.json", "added_tokens.json", "special_tokens_map.json"})
+_VOCABULARIES = frozenset(
+    {"tokenizer.json", "rows.tokenizer.json", "vocab.json", "added_tokens.json", "special_tokens_map.json"}
+)
 # Keys under which libraries look for code: their own classes, kernels of the hub, modules to import.
 _NAMES_CODE = frozenset({"auto_map", "auto_mapping", "custom_pipelines", "megatron_config", "custom_generate"})
 _KERNEL = re.compile(r"_?(attn|experts)_implementation(_internal)?")
