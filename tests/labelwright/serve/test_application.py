@@ -252,17 +252,19 @@ def test_a_model_is_exchanged_without_losing_a_request():
     old, new = Held(), FakeEngine()
     models = served(toy_bundle(), old, "toy")
     app = application(models)
-    with running(app) as url, ThreadPoolExecutor(1) as threads:
+    with running(app) as url, ThreadPoolExecutor(2) as threads:
         first = threads.submit(CLIENT.post, f"{url}{PATH}", json=asked(NAMES, "before"))
         assert old.has_begun.wait(10)
+        second = threads.submit(CLIENT.post, f"{url}{PATH}", json=asked(NAMES, "in line"))
+        assert wait_for(lambda: waiting_rows(url) == 1)
         app.state.service.swap(Served("toy", toy_bundle(), new))
         assert CLIENT.post(f"{url}{PATH}", json=asked(NAMES, "after")).status_code == 200
         assert models["toy"].engine.is_alive
         old.may_go.set()
-        assert first.result().status_code == 200
+        assert first.result().status_code == second.result().status_code == 200
         # Nobody holds the old one any more.
         assert wait_for(lambda: not models["toy"].engine.is_alive)
-        assert (old.texts, len(new.calls)) == (["before"], 1)
+        assert (old.texts, len(new.calls)) == (["before", "in line"], 1)
         app.state.service.served["toy"].close()
 
 
