@@ -366,6 +366,8 @@ class TrackingTable:
         Test rows that are recorded one by one with what the chief candidates answered, wrong and unsure ones first.
     review_rows : int
         Rows in doubt that people are asked about.
+    wait_s : float
+        Seconds that a command waits for a server in all; what is not there by then, the next command brings.
     """
 
     uri: Annotated[str, Text(), Check(store_fault)] = ""
@@ -373,6 +375,7 @@ class TrackingTable:
     system_metrics: bool = True
     evaluation_rows: Annotated[int, Range(0, 10_000)] = 200
     review_rows: Annotated[int, Range(0, 10_000)] = 100
+    wait_s: Annotated[float, Range(0, 3600)] = 9.0
 
     def __post_init__(self) -> None:
         if re.search("://[^@]*:[^@]*@", self.uri):

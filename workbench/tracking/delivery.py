@@ -1,15 +1,16 @@
 """An entry's way to the store: into the run's journal at once, and from there by a thread, one after another.
 
 So the work waits for no store. Only where a command begins, needs an answer or ends is the thread waited for. A store
-in a file is waited for as long as it works. A server may cost a command ``WAIT_S`` in all, however slow it is: what is
-not delivered by then stays in the journal, and the next command on the run delivers it first. A store that fails is
-told of in one line, and asked again after a while.
+in a file is waited for as long as it works. A server may cost a command ``[tracking] wait_s`` in all, however slow it
+is: what is not delivered by then stays in the journal, and the next command on the run delivers it first. A store that
+fails is told of in one line, and asked again after a while.
 
 What a call has written when it is given up or killed is written again: see ``workbench.tracking.writes``.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -54,8 +55,8 @@ WRITES: Mapping[str, Callable[[OpenedStore, Entry], Any]] = {
     "newest_evaluation": evaluations.newest_evaluation,
     "review": reviews.review,
 }
-# Seconds that a command waits for a server in all, half of them at most until it is open; and for one call of a store
-# in a file, for opening one (which imports half of MLflow), and for a model beside its bytes.
+# Seconds for a call of a store in a file, for opening one (which imports half of MLflow), and for a model beside its
+# bytes.
 WAIT_S, OPEN_S, MODEL_S = 9.0, 30.0, 60.0
 # Seconds until a store that failed is asked again.
 RETRY_S = 30.0
@@ -112,7 +113,8 @@ class Delivery:
         self.store: OpenedStore
         self.is_open = False
         self._told: set[str] = set()
-        self._left_s = WAIT_S
+        # What a server may cost; half of it at most until it is open.
+        self._left_s = recipe.tracking.wait_s
         # What follows is the thread's as well, under this lock.
         self._changed = threading.Condition()
         self._calls: deque[_Call] = deque()
@@ -141,7 +143,7 @@ class Delivery:
         else:
             self._thread = threading.Thread(target=self._deliver, name="tracking", daemon=True)
             self._thread.start()
-            self._wait(lambda: opening.is_done or self.is_away, WAIT_S / 2)
+            self._wait(lambda: opening.is_done or self.is_away, self._left_s / 2)
         self._tell()
 
     def close(self) -> None:
@@ -160,7 +162,7 @@ class Delivery:
         if n_left and not self.is_away:
             self._display.say(
                 f"tracking: {self.uri} answers slowly; {n_left} records are not there yet, the next command on this "
-                "run brings them"
+                "run brings them ([tracking] wait_s is how long it waits)"
             )
         if self._n_late and not n_left:
             refused = f", and {self._n_refused} that it refuses are left out" if self._n_refused else ""
@@ -201,7 +203,7 @@ class Delivery:
             self._calls.append(_Call(partial(self._do, entry), *_patience(entry), number=number, is_late=True))
         self._n_refused = self._n_late = len(found) - len(left)
 
-    def _wait(self, is_there: Callable[[], bool], most_s: float = WAIT_S) -> None:
+    def _wait(self, is_there: Callable[[], bool], most_s: float = math.inf) -> None:
         """Wait for the thread: while a store in a file works, and for a server as long as it may cost."""
         begun = time.monotonic()
         with self._changed:

@@ -239,14 +239,20 @@ N_RECORDS = 60
 
 
 def test_a_slow_server_costs_the_work_nothing_its_end_a_bounded_wait_and_the_next_command_brings_the_rest(
-    store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: Path,
+    opened: Callable[[], Tracking],
+    workspace: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """A file in a server's place, which takes 0.1 s a record, and half a second in place of nine."""
     pace_s = 0.1
+    really = delivery.sqlite_path
     monkeypatch.setattr(delivery, "sqlite_path", lambda uri: None)
-    monkeypatch.setattr(delivery, "WAIT_S", 0.5)
     slowly = lambda store, entry: (time.sleep(pace_s), runs.metrics(store, entry))  # noqa: E731
     monkeypatch.setitem(delivery.WRITES, "metrics", slowly)
+    with (workspace / "toy.toml").open("a") as recipe:
+        recipe.write("wait_s = 0.5\n")  # [tracking] is the last table there
     with (tracking := opened()).opened():
         begun = time.monotonic()
         for step in range(N_RECORDS):
@@ -264,7 +270,7 @@ def test_a_slow_server_costs_the_work_nothing_its_end_a_bounded_wait_and_the_nex
     # One is the status of the run; and what the store was at when it was left may be there by now.
     assert 0 <= len(there) + n_left - 1 - N_RECORDS <= 1
     pace_s = 0.0
-    monkeypatch.setattr(delivery, "WAIT_S", 30.0)
+    monkeypatch.setattr(delivery, "sqlite_path", really)
     work(opened())
     assert recorded(store)["a"] == [float(step) for step in range(N_RECORDS)]
     assert f"{n_left} records" in lines(capsys)[-1]
