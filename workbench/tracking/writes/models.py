@@ -31,6 +31,7 @@ _OF_EXTRA = {
     "embeddings": ("sentence-transformers", "skops", "torch", "transformers"),
     "transformers": ("torch", "transformers", "peft", "gguf", "accelerate"),
     "gliclass": ("gliclass", "torch", "transformers"),
+    "onnx": ("onnxruntime",),
 }
 
 
