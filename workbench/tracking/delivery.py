@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.exceptions import MlflowException
+from mlflow.utils.logging_utils import disable_logging
 
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
@@ -280,6 +281,7 @@ class Delivery:
         self.is_open = True
 
     def _do(self, entry: Entry) -> Any:
+        disable_logging()  # MLflow switches its own voice on again wherever one of its integrations has been at work
         return WRITES[entry["op"]](self.store, entry)
 
     def _is_of_runs(self, path: Path) -> bool:

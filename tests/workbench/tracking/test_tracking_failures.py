@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mlflow.utils.logging_utils import enable_logging, eprint
 from store_maker import begin_to_make
 from workbench_fakes import FakeGepa
 
@@ -91,6 +92,19 @@ def lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     said = capsys.readouterr()
     assert said.err == ""
     return said.out.splitlines()
+
+
+def test_mlflow_stays_quiet_after_an_integration_has_given_it_its_voice_back(
+    store: Path, opened: Callable[[], Tracking], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with (tracking := opened()).opened():
+        write = delivery.WRITES["metrics"]
+        loud = lambda store, entry: (eprint("Successfully registered"), write(store, entry))  # noqa: E731
+        monkeypatch.setitem(delivery.WRITES, "metrics", loud)  # type: ignore[arg-type]
+        enable_logging()
+        log(tracking, {"a": 1.0})
+    assert lines(capsys) == []
+    assert recorded(store) == {"a": [1.0]}
 
 
 def test_a_store_that_raises_is_told_once_and_caught_up_by_the_next_command(
