@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from labelwright.reading import parse_json
 from labelwright.serve.service import RefusalError
 
+JSON, CSV = "application/json", "text/csv"
 # As deep as a state may be; deeper is no state but an attempt.
 _DEEPEST = 64
 
@@ -45,7 +47,7 @@ async def read_json(request: Request) -> Any:
         As ``read_body``; 422 for what is not JSON, or holds NaN, numbers that no double holds, half characters, or
         lists within lists without end. The message quotes none of it.
     """
-    body = await read_body(request, "application/json")
+    body = await read_body(request, JSON)
     try:
         value = parse_json(body)
     except UnicodeDecodeError as error:
@@ -57,6 +59,12 @@ async def read_json(request: Request) -> Any:
     if body.count(b"[") + body.count(b"{") > _DEEPEST and _depth(value) > _DEEPEST:
         raise _not_json(f"nested more than {_DEEPEST} deep", 0)
     return value
+
+
+def described(schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's body for the OpenAPI document, as a route takes it: a JSON Schema for each media type."""
+    content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 def json_answer(value: Any, status: int = 200) -> Response:

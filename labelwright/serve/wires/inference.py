@@ -18,7 +18,7 @@ from starlette.responses import Response
 from labelwright.data.records import Fault, refusal
 from labelwright.errors import DataError
 from labelwright.labelling import NO_ANSWER
-from labelwright.serve.bodies import json_answer, read_json
+from labelwright.serve.bodies import JSON, described, json_answer, read_json
 from labelwright.serve.service import Lease, RefusalError, Service, Wire
 from labelwright.serve.wires.sequences import SOURCE, predictions, read_inputs
 from labelwright.statistics.metrics import answers
@@ -31,25 +31,14 @@ _NO_CHOICES = (
 _ERRORS = {500: (500, "backend"), 502: (424, "backend"), 503: (429, "overloaded")}
 _TEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 1}
 _BATCH = {"type": "array", "items": _TEXTS, "minItems": 1}
-_OPENAPI: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["inputs"],
-                    "properties": {
-                        "inputs": {
-                            "anyOf": [{"type": "string"}, _TEXTS, {"type": "array", "items": _TEXTS, "minItems": 1}]
-                        },
-                        "raw_scores": {"type": "boolean", "description": "log-probabilities as scores"},
-                        "truncate": {"type": "boolean"},
-                    },
-                }
-            }
-        },
-    }
+_SCHEMA = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "inputs": {"anyOf": [{"type": "string"}, _TEXTS, _BATCH]},
+        "raw_scores": {"type": "boolean", "description": "log-probabilities as scores"},
+        "truncate": {"type": "boolean"},
+    },
 }
 
 
@@ -57,7 +46,9 @@ def router(service: Service) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["text-embeddings-inference"])
 
-    @routes.post("/predict", summary="Texts in, every label with its score out", openapi_extra=_OPENAPI)
+    @routes.post(
+        "/predict", summary="Texts in, every label with its score out", openapi_extra=described({JSON: _SCHEMA})
+    )
     async def predict(request: Request) -> Response:
         body = await read_json(request)
         if not isinstance(body, dict) or "inputs" not in body:

@@ -19,12 +19,11 @@ from starlette.responses import PlainTextResponse, Response
 
 from labelwright.data.records import Fault, refusal
 from labelwright.errors import DataError
-from labelwright.serve.bodies import json_answer, read_body, read_json
+from labelwright.serve.bodies import CSV, JSON, described, json_answer, read_body, read_json
 from labelwright.serve.service import RefusalError, Service, Wire
 from labelwright.serve.wires.tables import SOURCE, csv_records, json_records, read_rows
 from labelwright.statistics.metrics import answers
 
-JSON, CSV = "application/json", "text/csv"
 # MLflow's own names of what went wrong.
 _CODES = {
     401: "UNAUTHENTICATED",
@@ -35,30 +34,21 @@ _CODES = {
 }
 _ROWS = {"type": "array", "minItems": 1}
 _COLUMNS = {"type": "object", "description": "a list a column"}
-_OPENAPI: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            JSON: {
-                "schema": {
-                    "type": "object",
-                    "description": "exactly one of the four forms",
-                    "properties": {
-                        "dataframe_split": {
-                            "type": "object",
-                            "required": ["data"],
-                            "properties": {"columns": {"type": "array"}, "index": {"type": "array"}, "data": _ROWS},
-                        },
-                        "dataframe_records": {"type": "array", "items": {"type": "object"}, "minItems": 1},
-                        "instances": {"anyOf": [_ROWS, _COLUMNS]},
-                        "inputs": {"anyOf": [_ROWS, _COLUMNS, {"type": "string"}]},
-                        "params": {},
-                    },
-                }
-            },
-            CSV: {"schema": {"type": "string", "description": "a header, and a line a row"}},
+_CSV_SCHEMA = {"type": "string", "description": "a header, and a line a row"}
+_SCHEMA = {
+    "type": "object",
+    "description": "exactly one of the four forms",
+    "properties": {
+        "dataframe_split": {
+            "type": "object",
+            "required": ["data"],
+            "properties": {"columns": {"type": "array"}, "index": {"type": "array"}, "data": _ROWS},
         },
-    }
+        "dataframe_records": {"type": "array", "items": {"type": "object"}, "minItems": 1},
+        "instances": {"anyOf": [_ROWS, _COLUMNS]},
+        "inputs": {"anyOf": [_ROWS, _COLUMNS, {"type": "string"}]},
+        "params": {},
+    },
 }
 
 
@@ -66,7 +56,11 @@ def router(service: Service) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["MLflow"])
 
-    @routes.post("/invocations", summary="A table of texts in, a label a row out", openapi_extra=_OPENAPI)
+    @routes.post(
+        "/invocations",
+        summary="A table of texts in, a label a row out",
+        openapi_extra=described({JSON: _SCHEMA, CSV: _CSV_SCHEMA}),
+    )
     async def invocations(request: Request) -> Response:
         body = await read_body(request, JSON, CSV)
         is_csv = request.headers["content-type"].strip().lower().startswith(CSV)

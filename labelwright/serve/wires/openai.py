@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_line
-from labelwright.serve.bodies import json_answer, read_json
+from labelwright.serve.bodies import JSON, described, json_answer, read_json
 from labelwright.serve.questions import Question, put
 from labelwright.serve.service import Lease, RefusalError, Service, Wire
 from labelwright.serve.wires.chat import Asked, ChatRequest, about, answered, chunks, completion, read_chat
@@ -31,8 +31,7 @@ _CODES = {401: "invalid_api_key", 404: "model_not_found"}
 def document(request: type[BaseModel]) -> dict[str, Any]:
     """A request's schema, as a route takes it for the OpenAPI document."""
     schema = request.model_json_schema()
-    content = {"application/json": {"schema": _inlined(schema, schema.get("$defs", {}))}}
-    return {"requestBody": {"required": True, "content": content}}
+    return described({JSON: _inlined(schema, schema.get("$defs", {}))})
 
 
 def router(service: Service) -> APIRouter:

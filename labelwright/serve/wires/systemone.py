@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from labelwright.errors import DataError
 from labelwright.labelling import NO_ANSWER
-from labelwright.serve.bodies import json_answer, read_json
+from labelwright.serve.bodies import JSON, described, json_answer, read_json
 from labelwright.serve.questions import Question, as_text, of_bundle, put
 from labelwright.serve.service import Lease, RefusalError, Service, Wire
 from labelwright.statistics.metrics import answers
@@ -37,7 +37,11 @@ def router(service: Service) -> APIRouter:
     """The one route."""
     routes = APIRouter(tags=["System One"])
 
-    @routes.post(PATH, summary="A state and questions in, a probability for every answer out", openapi_extra=_OPENAPI)
+    @routes.post(
+        PATH,
+        summary="A state and questions in, a probability for every answer out",
+        openapi_extra=described({JSON: _SCHEMA}),
+    )
     async def systemone(request: Request) -> Response:
         body = await read_json(request)
         if faults := list(faults_of(body, service.limits.questions)):
@@ -250,25 +254,16 @@ _QUESTIONS = [
     ),
     _schema("score", {"type": "array", "items": _LEVEL, "minItems": _FEWEST, "maxItems": MOST_LEVELS}, "criteria"),
 ]
-_OPENAPI: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "required": ["model", "state", "questions"],
-                    "properties": {
-                        "model": {"type": "string", "description": "A model's id, or jev-latest for the first"},
-                        "state": {"anyOf": [{"type": "string"}, {"type": "object"}, {"type": "array"}]},
-                        "questions": {
-                            "type": "object",
-                            "minProperties": 1,
-                            "additionalProperties": {"anyOf": _QUESTIONS},
-                        },
-                    },
-                }
-            }
+_SCHEMA = {
+    "type": "object",
+    "required": ["model", "state", "questions"],
+    "properties": {
+        "model": {"type": "string", "description": "A model's id, or jev-latest for the first"},
+        "state": {"anyOf": [{"type": "string"}, {"type": "object"}, {"type": "array"}]},
+        "questions": {
+            "type": "object",
+            "minProperties": 1,
+            "additionalProperties": {"anyOf": _QUESTIONS},
         },
     },
 }
