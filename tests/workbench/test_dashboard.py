@@ -1,7 +1,7 @@
 """MLflow's own UI on what a run left: what a person sees there, in a real browser where there is one.
 
 ``LABELWRIGHT_SCREENSHOTS=docs/mlflow python -m pytest tests/workbench/test_dashboard.py`` writes the pictures that
-docs/mlflow.md shows.
+docs/mlflow/README.md shows.
 """
 
 from __future__ import annotations
