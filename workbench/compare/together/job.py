@@ -42,7 +42,8 @@ def measured_together(
     Raises
     ------
     RecipeError
-        Fewer than two members ran; or nothing cheaper than the best may answer any row.
+        Fewer than two members ran; no mean of several is better than one alone; or nothing cheaper than the best may
+        answer any row.
     BundleError
         The bundle does not answer as its members did.
     """
@@ -66,6 +67,8 @@ def measured_together(
     if job.candidate == CASCADE:
         chosen = in_turn(kept, gold, prices, comparison.recipe.cascade.most_levels, chosen)
     assert chosen is not None
+    if len(chosen.names) < 2 and comparison.is_main(job):
+        raise RecipeError(f"no mean of several is better on dev than {chosen.names[0]} alone")
 
     found, of_calib = chosen.answers(kept, "test"), chosen.answers(kept, "calib").log_probs
     bundle = _described(comparison, job.candidate, chosen)
