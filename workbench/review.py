@@ -110,11 +110,12 @@ class _Fault:
 
 def _meant(row: DoubtedRow, said: Said, labels: Sequence[str]) -> str | _Fault | None:
     """The label that a person means, None for a row to be dropped."""
-    named: str | _Fault | None = None
+    named: str | None = None
     if said.label:
-        named = _label(said.label, labels)
-        if isinstance(named, _Fault):
-            return named
+        try:
+            named = label_meant(said.label, labels)
+        except DataError as error:
+            return _Fault(str(error))
     decision = said.decision or OTHER
     if decision not in DECISIONS:
         return _Fault(f"{shown(said.decision)} is none of the answers that were offered")
@@ -128,12 +129,12 @@ def _meant(row: DoubtedRow, said: Said, labels: Sequence[str]) -> str | _Fault |
     return chosen
 
 
-def _label(text: str, labels: Sequence[str]) -> str | _Fault:
-    """The label of that name, however it is written where that leaves no doubt."""
+def label_meant(text: str, labels: Sequence[str]) -> str:
+    """The label of that name, however it is written where that leaves no doubt. Raises DataError where none is."""
     alike = [label for label in labels if label_key(label) == label_key(text)]
     if text in labels or len(alike) == 1:
         return text if text in labels else alike[0]
-    return _Fault(f"{shown(text)} is no label; expected one of {shortened([shown(one) for one in labels])}")
+    raise DataError(f"{shown(text)} is no label; expected one of {shortened([shown(one) for one in labels])}")
 
 
 def write_review(
@@ -169,7 +170,7 @@ def write_review(
             "anew with make compare"
         )
     folder.mkdir(exist_ok=True)
-    write_text(folder / f"{name}-changes.jsonl", "".join(_line(one) for one in changes))
+    write_text(folder / f"{name}-changes.jsonl", changes_jsonl(changes))
     changed = {one.row: one.new for one in changes if one.new != one.old}
     if not changed:
         return []
@@ -235,8 +236,9 @@ def _records(rows: Sequence[Mapping[str, Any]], column: str, new: Mapping[int, s
     return "".join(lines)
 
 
-def _line(change: Change) -> str:
-    return json.dumps(asdict(change), ensure_ascii=False) + "\n"
+def changes_jsonl(changes: Sequence[Change]) -> str:
+    """A line a change, for a log."""
+    return "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in changes)
 
 
 def _rows(ids: Sequence[str]) -> str:

@@ -189,7 +189,9 @@ class DataTable:
             other = "test_split" if self.test_split else "hub"
             raise RecipeError(f"test_path and {other}: expected one of them; test_split names a split of path or hub")
         if self.train_path and self.train_path in (self.path, self.test_path):
-            raise RecipeError(f"train_path = {self.train_path!r}: expected a file of its own, besides path and test_path")
+            raise RecipeError(
+                f"train_path = {self.train_path!r}: expected a file of its own, besides path and test_path"
+            )
         if self.split and self.hub:
             raise RecipeError("split goes with path; a dataset's splits are known by name")
         if self.test_split and self.read_splits and self.test_split not in self.read_splits:

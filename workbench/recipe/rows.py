@@ -200,7 +200,7 @@ def _test_remarks(test: Sequence[Example], path: str) -> list[str]:
 
 
 def as_side(side: str, given: Sequence[Example], taken: set[str]) -> list[Example]:
-    """A side's own file's rows, marked, with ids that no other row has: without a column all files number their rows."""
+    """The rows of a side's own file, marked, with ids that no other has: without a column all files number theirs."""
     prefix = f"{side}:"
     while any(f"{prefix}{row.id}" in taken for row in given):
         prefix += ":"

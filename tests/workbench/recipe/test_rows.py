@@ -455,7 +455,7 @@ def test_a_row_labelled_later_that_is_measured_on_already_is_not_taught(tmp_path
 
 def test_a_row_labelled_later_that_contradicts_another_is_named(tmp_path):
     table = later_table(tmp_path, ("row 3 of a", "b"), ("x", "a"), ("x", "b"))
-    with pytest.raises(DataError, match="rows 1 and 3: another row, there or in .*, gives the same text another label"):
+    with pytest.raises(DataError, match="rows 1 and 3: another row, there or in "):
         load_rows(table)
     rows = load_rows(replace(table, leave_out=("conflicting",)))
     assert [row.text for row in rows if row.side == "train"] == ["x"]
