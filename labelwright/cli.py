@@ -202,7 +202,7 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
         for row in faults.told(label_rows(rows, bundle, engine, source=source, chunk_rows=_TYPED_CHUNK_ROWS)):
             if arguments.json:
                 output.write(row)
-            elif row["label"] is not None:
+            elif "error" not in row:
                 print(_picture(row), flush=True)
     _remarks(engine)
     return faults.status
@@ -226,13 +226,14 @@ class _Faults:
     """Counts the rows that were left unanswered, and says why on stderr: the first ones each, the others in all."""
 
     def __init__(self) -> None:
-        self.n_rows = self.n_faults = 0
+        self.n_rows = self.n_faults = self.n_abstained = 0
 
     def told(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """The same rows."""
         for row in rows:
             self.n_rows += 1
-            if row["label"] is None:
+            self.n_abstained += "abstained" in row
+            if "error" in row:
                 self.n_faults += 1
                 if self.n_faults <= _SHOWN_FAULTS:
                     print("\r" + printable_line(f"labelwright: {row['error']}"), file=sys.stderr)
@@ -240,7 +241,12 @@ class _Faults:
 
     @property
     def status(self) -> int:
-        """The command's exit status."""
+        """The command's exit status: to abstain is an answer."""
+        if self.n_abstained:
+            print(
+                f"{self.n_abstained} of {self.n_rows} rows are abstained on (label null, the reason under abstained)",
+                file=sys.stderr,
+            )
         if not self.n_faults:
             return console.DONE
         print(
@@ -266,7 +272,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from labelwright.bundle.store import load
     from labelwright.data.choices import over_letters
     from labelwright.statistics.intervals import bootstrap_intervals
-    from labelwright.statistics.metrics import answers
+    from labelwright.statistics.metrics import answers, checked
 
     columns = {"text": arguments.text_column, "label": arguments.label_column, "group": arguments.group_column}
     task = load(arguments.bundle).task
@@ -284,7 +290,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     _remarks(engine, n_silent)
     gold = np.array([names.index(example.label) for example in examples])
     groups = group_keys(examples) if arguments.group_column else None
-    metrics = bootstrap_intervals(probs, gold, groups)
+    metrics = bootstrap_intervals(bundle.decision.read(*checked(probs, gold)), gold, groups)
     if arguments.json:
         numbers = {name: interval._asdict() for name, interval in metrics.items()}
         invalid = {"n_invalid": n_silent} if n_silent else {}
@@ -416,6 +422,8 @@ def _picture(row: Mapping[str, Any]) -> str:
     ranked = [(printable(name), p) for name, p in ranked]
     width = max(len(name) for name, _ in ranked)
     lines = [f"  {name:{width}}  {p:.3f}  {'#' * round(_BAR_WIDTH * p)}".rstrip() for name, p in ranked]
+    if "abstained" in row:
+        lines.insert(0, f"  (no label: {row['abstained']}; it would be {printable(row['suggested'])})")
     return "\n".join([printable(row["text"]), *lines])
 
 

@@ -20,6 +20,7 @@ from labelwright.bundle.files import (
     require_complete,
 )
 from labelwright.bundle.types import Bundle
+from labelwright.data.costs import Costs
 from labelwright.data.task import Label, Task
 from labelwright.engines.settings import LONG_ROWS, EngineSettings
 from labelwright.errors import BundleError
@@ -75,6 +76,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
             "instructions": task.instructions,
             "labels": _labels_json(task.labels),
             **({"max_choices": task.max_choices} if task.by_row else {}),
+            **({"costs": task.costs.to_dict()} if task.costs else {}),
         },
         "prompt": {
             "instructions": prompt.instructions,
@@ -118,7 +120,8 @@ def from_json(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     labels = tuple(_label(value) for value in content["task"]["labels"])
     max_choices = _whole(content["task"].get("max_choices", 0))
-    task = Task(_text(content["task"]["name"]), _text(content["task"]["instructions"]), labels, max_choices)
+    costs = Costs.from_dict(_object(content["task"]["costs"])) if content["task"].get("costs") else None
+    task = Task(_text(content["task"]["name"]), _text(content["task"]["instructions"]), labels, max_choices, costs)
     given = dict(content["prompt"])
     prompt = Prompt(
         instructions=_text(given["instructions"]),
