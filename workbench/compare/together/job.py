@@ -65,7 +65,8 @@ def measured_together(
     if job.candidate != CASCADE or table.most_members:
         chosen = mixed(kept, gold, group_keys(splits.dev), table.most_members, table.n_bags, seed)
     if job.candidate == CASCADE:
-        chosen = in_turn(kept, gold, prices, comparison.recipe.cascade.most_levels, chosen)
+        groups, margin = group_keys(splits.calib), comparison.recipe.compare.margin
+        chosen = in_turn(kept, gold, groups, prices, comparison.recipe.cascade.most_levels, margin, chosen)
     assert chosen is not None
     if len(chosen.names) < 2 and comparison.is_main(job):
         raise RecipeError(f"no mean of several is better on dev than {chosen.names[0]} alone")
