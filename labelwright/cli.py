@@ -296,6 +296,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     from labelwright.bundle.store import load
     from labelwright.data.choices import over_letters
+    from labelwright.decisions.measured import decided_metrics
     from labelwright.statistics.intervals import bootstrap_intervals
     from labelwright.statistics.metrics import answers, checked
 
@@ -316,14 +317,16 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     gold = np.array([names.index(example.label) for example in examples])
     groups = group_keys(examples) if arguments.group_column else None
     metrics = bootstrap_intervals(bundle.decision.read(*checked(probs, gold)), gold, groups)
+    metrics |= decided_metrics(bundle, probs, gold, groups)
     if arguments.json:
         numbers = {name: interval._asdict() for name, interval in metrics.items()}
         invalid = {"n_invalid": n_silent} if n_silent else {}
         print(json.dumps({"n_rows": len(examples), **invalid, "metrics": numbers}))
         return 0
     print(f"{len(examples)} rows, {len(names)} labels; value and 95 % interval")
+    width = max(10, *map(len, metrics))
     for name, interval in metrics.items():
-        print(f"  {name:10} {interval.value:7.3f}   {interval.low:.3f} to {interval.high:.3f}")
+        print(f"  {name:{width}} {interval.value:7.3f}   {interval.low:.3f} to {interval.high:.3f}")
     return 0
 
 
