@@ -13,10 +13,12 @@ from typing import Any
 
 from labelwright.data.task import Task
 from labelwright.decisions.decision import Decision
+from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.engines.settings import EngineSettings
 from labelwright.models.weights import Weights
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.metrics import Floats
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Bundle:
         (``labelwright.engines.settings.EngineSettings``).
     long_rows : {"refuse", "head", "head_tail"}
         What is done to a row that the model cannot read whole, as the recipe had it.
+    promise : Promise
+        What calib rows say of the errors of this very classifier, and what is asked of that.
     """
 
     task: Task
@@ -44,12 +48,23 @@ class Bundle:
     history: tuple[Mapping[str, Any], ...] = ()
     unexpanded_mass: float = EngineSettings.unexpanded_mass
     long_rows: str = EngineSettings.long_rows
+    promise: Promise = NO_PROMISE
 
     @cached_property
     def decision(self) -> Decision:
         """What its probabilities become."""
-        return Decision.of(self.task.costs, self.task.names)
+        names = self.task.names
+        return Decision.of(self.task.costs, names, self.promise.thresholds(len(names)))
+
+    @cached_property
+    def set_thresholds(self) -> Floats | None:
+        """The probability from which on each label belongs to a row's set; None where its promise gives no sets."""
+        return self.promise.set_thresholds(len(self.task.names))
 
     def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
-        """The bundle after a stage: changed fields, and one more history entry."""
-        return replace(self, **changes, history=(*self.history, entry))
+        """The bundle after a stage: changed fields, and one more history entry.
+
+        A stage that makes another classifier keeps no promise of the one before: who does not bring ``promise`` has
+        none.
+        """
+        return replace(self, **{"promise": NO_PROMISE, **changes}, history=(*self.history, entry))
