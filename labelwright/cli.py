@@ -21,7 +21,7 @@ from labelwright.data.records import Fault, Row, refusal, scan_jsonl, scan_lines
 from labelwright.data.task import group_keys, read_examples, with_labels_of
 from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.errors import DataError, MissingExtraError, RecipeError
-from labelwright.models.weights import Predictor
+from labelwright.models.weights import is_language_model
 from labelwright.plain_text import printable, printable_line
 from labelwright.serve.limits import Limits
 from labelwright.watch import commands as watching
@@ -207,7 +207,7 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
         for row in faults.told(label_rows(rows, bundle, engine, source=source, chunk_rows=_TYPED_CHUNK_ROWS)):
             if arguments.json:
                 output.write(row)
-            elif row["label"] is not None:
+            elif "error" not in row:
                 print(_picture(row), flush=True)
     _remarks(engine)
     return faults.status
@@ -231,13 +231,14 @@ class _Faults:
     """Counts the rows that were left unanswered, and says why on stderr: the first ones each, the others in all."""
 
     def __init__(self) -> None:
-        self.n_rows = self.n_faults = 0
+        self.n_rows = self.n_faults = self.n_abstained = 0
 
     def told(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """The same rows."""
         for row in rows:
             self.n_rows += 1
-            if row["label"] is None:
+            self.n_abstained += "abstained" in row
+            if "error" in row:
                 self.n_faults += 1
                 if self.n_faults <= _SHOWN_FAULTS:
                     print("\r" + printable_line(f"labelwright: {row['error']}"), file=sys.stderr)
@@ -245,7 +246,12 @@ class _Faults:
 
     @property
     def status(self) -> int:
-        """The command's exit status."""
+        """The command's exit status: to abstain is an answer."""
+        if self.n_abstained:
+            print(
+                f"{self.n_abstained} of {self.n_rows} rows are abstained on (label null, the reason under abstained)",
+                file=sys.stderr,
+            )
         if not self.n_faults:
             return console.DONE
         print(
@@ -271,7 +277,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     from labelwright.bundle.store import load
     from labelwright.data.choices import over_letters
     from labelwright.statistics.intervals import bootstrap_intervals
-    from labelwright.statistics.metrics import answers
+    from labelwright.statistics.metrics import answers, checked
 
     columns = {"text": arguments.text_column, "label": arguments.label_column, "group": arguments.group_column}
     task = load(arguments.bundle).task
@@ -289,7 +295,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     _remarks(engine, n_silent)
     gold = np.array([names.index(example.label) for example in examples])
     groups = group_keys(examples) if arguments.group_column else None
-    metrics = bootstrap_intervals(probs, gold, groups)
+    metrics = bootstrap_intervals(bundle.decision.read(*checked(probs, gold)), gold, groups)
     if arguments.json:
         numbers = {name: interval._asdict() for name, interval in metrics.items()}
         invalid = {"n_invalid": n_silent} if n_silent else {}
@@ -348,13 +354,14 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _open(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bundle, Engine]:
-    from labelwright.bundle.store import load
+    from labelwright.bundle.store import load, members_of
     from labelwright.engines.opening import open_engine
 
     folder = folder or arguments.bundle
     bundle = load(folder)
-    if isinstance(bundle.weights, Predictor):
-        _refuse_model_options(arguments, folder, bundle.weights.base)
+    each = [member.weights for member in members_of(bundle.weights)] or [bundle.weights]
+    if not any(map(is_language_model, each)):
+        _refuse_model_options(arguments, folder, bundle.weights.base, len(each))
     settings = EngineSettings(
         backend=arguments.backend,
         device=arguments.device,
@@ -367,7 +374,7 @@ def _open(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bu
     return bundle, open_engine(bundle.weights, settings)
 
 
-def _refuse_model_options(arguments: argparse.Namespace, folder: Path, name: str) -> None:
+def _refuse_model_options(arguments: argparse.Namespace, folder: Path, name: str, n_members: int) -> None:
     """Nobody should believe that a server, or a GPU, gave answers which it did not."""
     given = {
         "--backend": arguments.backend != _IN_PROCESS,
@@ -375,10 +382,10 @@ def _refuse_model_options(arguments: argparse.Namespace, folder: Path, name: str
         "--device": arguments.device not in ("auto", "cpu"),
     }
     if any(given.values()):
+        what = "a small classifier that runs" if n_members == 1 else f"{n_members} small classifiers that run"
         options = " and ".join(option for option, is_given in given.items() if is_given)
         raise RecipeError(
-            f"{folder} holds {name}, a small classifier that runs in this process without a language model: "
-            f"leave out {options}"
+            f"{folder} holds {name}, {what} in this process without a language model: leave out {options}"
         )
 
 
@@ -425,6 +432,8 @@ def _picture(row: Mapping[str, Any]) -> str:
     ranked = [(printable(name), p) for name, p in ranked]
     width = max(len(name) for name, _ in ranked)
     lines = [f"  {name:{width}}  {p:.3f}  {'#' * round(_BAR_WIDTH * p)}".rstrip() for name, p in ranked]
+    if "abstained" in row:
+        lines.insert(0, f"  (no label: {row['abstained']}; it would be {printable(row['suggested'])})")
     return "\n".join([printable(row["text"]), *lines])
 
 

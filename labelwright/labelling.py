@@ -21,16 +21,16 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.choices import lettered, read_choices, split_lettered
 from labelwright.data.records import Fault, Row, refusal, text_of
 from labelwright.decide import probabilities
+from labelwright.decisions.decision import NOTHING
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_json
-from labelwright.statistics.metrics import answers
 
 # Rows handed to the engine at once: enough for it to pack well, few enough to keep memory flat.
 CHUNK_ROWS = 512
 
 # What answers are written under; a column of the input that has such a name is kept as input_NAME, in every row.
-ANSWER = frozenset({"label", "confidence", "probabilities", "error"})
+ANSWER = frozenset({"label", "confidence", "probabilities", "abstained", "suggested", "error"})
 NO_ANSWER = "what the model answered is none of the labels"
 
 Record = dict[str, Any]
@@ -39,8 +39,10 @@ Record = dict[str, Any]
 def answer(bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None = None) -> Record:
     """What is said about one row: ``label``, ``confidence`` (its probability) and ``probabilities`` by label.
 
-    Where there is no answer (``labelwright.statistics.metrics.answers``) there is only ``label``, None, and ``error``,
-    which says why.
+    Where the bundle's decision abstains, ``label`` is None, ``abstained`` says why, in the words of
+    ``labelwright.decisions.decision``, and ``suggested`` is the label that it would have said, which ``confidence`` is
+    of. Where there is no answer (``labelwright.statistics.metrics.answers``) there is only ``label``, None, and
+    ``error``, which says why.
 
     Parameters
     ----------
@@ -53,10 +55,14 @@ def answer(bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | 
     # Zeros of letters that the row does not use fall away; a choice that the row has twice has one probability.
     for name, p in zip(names, probs.tolist(), strict=False):
         by_label[name] = by_label.get(name, 0.0) + p
-    best = max(by_label, key=lambda name: by_label[name])
-    if answers(probs) < 0:
+    decided = bundle.decision.decide(probs[None])
+    why, choice = decided.why[0], int(decided.choice[0])
+    if why == NOTHING:
         return {"label": None, "error": NO_ANSWER}
-    return {"label": best, "confidence": by_label[best], "probabilities": by_label}
+    # Among the row's own choices one that it has twice has two letters.
+    best = names[choice] if choices is None else max(by_label, key=lambda name: by_label[name])
+    given = {"label": None, "abstained": why, "suggested": best} if why else {"label": best}
+    return {**given, "confidence": by_label[best], "probabilities": by_label}
 
 
 def label_rows(
@@ -115,7 +121,7 @@ def label_rows(
                 said: Record = {"label": None, "error": f"{source}, {result}"}
             else:
                 said = answer(bundle, result, split_lettered(str(one))[1] if bundle.task.by_row else None)
-                if said["label"] is None:
+                if "error" in said:
                     said["error"] = f"{source}, row {row.number}: {said['error']}"
             record = {} if isinstance(row, Fault) else row.record
             yield {f"input_{name}" if name in ANSWER else name: value for name, value in record.items()} | said

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from labelwright.data.task import Task
+from labelwright.decisions.decision import Decision
 from labelwright.engines.settings import EngineSettings
 from labelwright.models.weights import Weights
 from labelwright.prompt import Prompt
@@ -42,6 +44,11 @@ class Bundle:
     history: tuple[Mapping[str, Any], ...] = ()
     unexpanded_mass: float = EngineSettings.unexpanded_mass
     long_rows: str = EngineSettings.long_rows
+
+    @cached_property
+    def decision(self) -> Decision:
+        """What its probabilities become."""
+        return Decision.of(self.task.costs, self.task.names)
 
     def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
         """The bundle after a stage: changed fields, and one more history entry."""

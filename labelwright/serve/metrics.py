@@ -33,9 +33,10 @@ class Metrics:
 
     ``labelwright_requests_total`` by wire, model and status, ``labelwright_request_seconds`` and
     ``labelwright_rows_total`` by wire and model, ``labelwright_waiting_rows`` by model. Of answers to a bundle's own
-    question, by model: ``labelwright_answers_total`` by label, ``labelwright_unanswered_total``, the histogram
-    ``labelwright_confidence``, and of its windows of rows ``labelwright_windows_total``, ``labelwright_drift_p`` (the
-    last one's, as ``labelwright.watch.drift`` has it) and ``labelwright_drift_alarms_total``.
+    question, by model: ``labelwright_answers_total`` by label, ``labelwright_unanswered_total``,
+    ``labelwright_abstained_total``, the histogram ``labelwright_confidence``; and of its windows of rows
+    ``labelwright_windows_total``, ``labelwright_drift_p`` (the last one's, as ``labelwright.watch.drift`` has it) and
+    ``labelwright_drift_alarms_total``.
     """
 
     def __init__(self, service: Service) -> None:
@@ -89,6 +90,7 @@ class _Answered(Collector):
         by_model = ("model",)
         answers = CounterMetricFamily("labelwright_answers", "Rows by their label", labels=("model", "label"))
         unanswered = CounterMetricFamily("labelwright_unanswered", "Rows without an answer", labels=by_model)
+        abstained = CounterMetricFamily("labelwright_abstained", "Rows whose answer was not told", labels=by_model)
         confidence = HistogramMetricFamily("labelwright_confidence", "Probability of the answer", labels=by_model)
         windows = CounterMetricFamily("labelwright_windows", "Windows of answers that were tested", labels=by_model)
         p = GaugeMetricFamily("labelwright_drift_p", "Smallest number of the last window's questions", labels=by_model)
@@ -100,6 +102,7 @@ class _Answered(Collector):
             if len(tally.names) > _MOST_LABELS:
                 answers.add_metric((id, _OTHERS), int(tally.labels[_MOST_LABELS:-1].sum()))
             unanswered.add_metric((id,), int(tally.labels[-1]))
+            abstained.add_metric((id,), tally.n_abstained)
             edges = (*(f"{edge:g}" for edge in EDGES["confidence"]), "+Inf")
             buckets = list(zip(edges, tally.confidence.cumsum().tolist(), strict=True))
             confidence.add_metric((id,), buckets, tally.confidence_sum)
@@ -108,4 +111,4 @@ class _Answered(Collector):
                 alarms.add_metric((id,), tally.n_alarms)
                 if tally.p is not None:
                     p.add_metric((id,), tally.p)
-        yield from (answers, unanswered, confidence, windows, p, alarms)
+        yield from (answers, unanswered, abstained, confidence, windows, p, alarms)

@@ -20,6 +20,7 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.choices import lettered
 from labelwright.data.records import listed
 from labelwright.data.task import Label
+from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt, Style
 from labelwright.serve.service import Lease
@@ -65,6 +66,8 @@ class Put:
     n_options : int
     is_own : bool
         Whether it is the bundle's own question.
+    decision : Decision
+        Over its options.
     """
 
     prompt: Prompt
@@ -72,6 +75,7 @@ class Put:
     n_options: int
     columns: tuple[int, ...] = ()
     is_own: bool = False
+    decision: Decision = LIKELIEST
 
     @property
     def level(self) -> str:
@@ -110,11 +114,13 @@ def put(bundle: Bundle, state: Any, question: Question) -> Put:
         if bundle.task.by_row and len(question.options) <= bundle.task.max_choices:
             choices = [f"{name}: {said}" if said else name for name, said in question.options]
             text = lettered(row_text(state), choices, "the question")
-            return Put(bundle.prompt, text, len(choices), is_own=True)
+            decision = bundle.decision.among(range(len(choices)))
+            return Put(bundle.prompt, text, len(choices), is_own=True, decision=decision)
         column_of = {name: column for column, name in enumerate(bundle.task.names)}
         if not bundle.task.by_row and all(name in column_of for name in question.names):
             columns = tuple(column_of[name] for name in question.names)
-            return Put(bundle.prompt, row_text(state), len(columns), columns, is_own=True)
+            decision = bundle.decision.among(columns, is_part=len(columns) < len(column_of))
+            return Put(bundle.prompt, row_text(state), len(columns), columns, True, decision)
     return Put(_plain_prompt(bundle.prompt, question), as_text(state), len(question.options))
 
 

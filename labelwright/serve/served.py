@@ -24,7 +24,7 @@ from labelwright.engines.coalesce import CoalescingEngine
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError, ModelError
 from labelwright.labelling import without_number
-from labelwright.models.weights import Predictor
+from labelwright.models.weights import is_language_model
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 from labelwright.watch.tally import Tally
@@ -78,7 +78,7 @@ class Served:
         quiet_s = 0.002 if self.has_language_model else 0.0
         self.engine = CoalescingEngine(engine, max_waiting_rows=waiting_rows, quiet_s=quiet_s)
         watched = watched_names(bundle.task.names, bundle.task.by_row)
-        self.tally = Tally(watched, None if reference is None else reference.counts)
+        self.tally = Tally(watched, None if reference is None else reference.counts, bundle.decision)
         self._n_leases = 0
         self._retired = False
         self._n_own_tokens: int | None = None
@@ -105,7 +105,7 @@ class Served:
     @property
     def has_language_model(self) -> bool:
         """Whether it can answer questions that are not its own (``zero_shot``)."""
-        return not isinstance(self.bundle.weights, Predictor)
+        return is_language_model(self.bundle.weights)
 
     async def probabilities(self, texts: Sequence[str], *, whole: bool = False) -> list[RowAnswer]:
         """Calibrated probabilities (n_labels,) of each text, or what is wrong with it; all 0 where there is no answer.

@@ -129,7 +129,7 @@ def resample(
 
 
 def bootstrap_intervals(
-    probs: Floats,
+    probs: Floats | Answers,
     gold: Ints,
     groups: Sequence[str] | None = None,
     *,

@@ -24,7 +24,7 @@ class Answer(NamedTuple):
     number : int
         The row's, in its file.
     label : str or None
-        None where there is no answer.
+        Where the bundle abstained the label that it would have said; None where there is no answer at all.
     confidence : float or None
         In [0, 1]; None where the file has none, or there is no answer.
     text : str or None
@@ -32,6 +32,7 @@ class Answer(NamedTuple):
         The right label, of an audited row.
     time : str
         As it is written, or empty.
+    abstained : bool
     """
 
     number: int
@@ -40,6 +41,7 @@ class Answer(NamedTuple):
     text: str | None = None
     gold: str | None = None
     time: str = ""
+    abstained: bool = False
 
 
 class Columns(NamedTuple):
@@ -89,22 +91,15 @@ def _answer(row: Row, columns: Columns, labels: frozenset[str] | None) -> Answer
     record = row.record
     if "label" not in record:
         raise DataError("no label: expected answers as `labelwright predict --output answers.jsonl` writes them")
-    label, confidence = _text(record, "label"), _confidence(record.get("confidence"))
-    if label is None:
-        # Who abstained had an answer and did not give it; who looks for drift wants to see it.
-        label, confidence = _withheld(record.get("probabilities"))
-    elif labels is not None and label not in labels:
+    # Who looks for drift wants to see the answers that were not given, too.
+    abstained = is_missing(record["label"]) and not is_missing(record.get("suggested"))
+    label = _text(record, "suggested" if abstained else "label")
+    confidence = None if label is None else _confidence(record.get("confidence"))
+    if label is not None and labels is not None and label not in labels:
         raise DataError(f"{label[:60]!r} is none of the bundle's labels ({listed(sorted(labels), 3)})")
     gold = next((said for name in columns.gold if (said := _text(record, name)) is not None), None)
-    return Answer(row.number, label, confidence, _text(record, columns.text), gold, _text(record, columns.time) or "")
-
-
-def _withheld(probabilities: Any) -> tuple[str | None, float | None]:
-    """The likeliest label of a row that was not answered, with its probability; None where nothing is known."""
-    if not isinstance(probabilities, Mapping) or not probabilities:
-        return None, None
-    best = max(probabilities, key=lambda name: _confidence(probabilities[name]) or 0.0)
-    return str(best), _confidence(probabilities[best]) or 0.0
+    text, time = _text(record, columns.text), _text(record, columns.time) or ""
+    return Answer(row.number, label, confidence, text, gold, time, abstained)
 
 
 def _text(record: Mapping[str, Any], column: str) -> str | None:

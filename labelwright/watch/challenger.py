@@ -40,8 +40,8 @@ def asked(answers: Iterable[Answer], challenger: Bundle, engine: Engine, source:
         scored = iter(score_rows(challenger, engine, [one.text for one in chunk if one.text is not None]))
         for one in chunk:
             probs = None if one.text is None else next(scored)
-            said = None if probs is None or isinstance(probs, DataError) else answer(challenger, probs)["label"]
-            yield one, Answer(one.number, said)
+            said = {"label": None} if probs is None or isinstance(probs, DataError) else answer(challenger, probs)
+            yield one, Answer(one.number, said.get("suggested", said["label"]))
 
 
 def beside(ours: Iterable[Answer], theirs: Iterable[Answer], source: str, against: str) -> Pairs:

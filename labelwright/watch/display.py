@@ -13,7 +13,7 @@ from labelwright.watch.watching import Watched, Window
 # Windows in the table, those with an alarm first of all, then the newest; and alarms that are told in words.
 _SHOWN = 20
 _LOOKED_AT = {LABELS: "labels", "confidence": "confidence", "words": "known words", "likeness": "likeness"}
-_HEAD = ("window", "from row", "rows", "p", "confidence", "no answer", "accuracy %, 95 %", "")
+_HEAD = ("window", "from row", "rows", "p", "confidence", "abstained", "no answer", "accuracy %, 95 %", "")
 
 
 def lines(watched: Watched, name: str) -> Iterator[str]:
@@ -57,6 +57,7 @@ def _line(window: Window) -> tuple[str, ...]:
         str(window.n_rows),
         f"{window.p:.2g}",
         "" if window.confidence is None else f"{window.confidence:.3f}",
+        str(window.n_abstained),
         str(window.n_unanswered),
         accuracy,
         "ALARM" if window.is_alarm else "",

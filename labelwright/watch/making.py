@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from labelwright.bundle.reference import MOST_CENTRES, Reference, watched_names
+from labelwright.bundle.store import members_of
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, group_keys
 from labelwright.engines.protocol import Engine
@@ -21,10 +22,11 @@ _EMBEDDED_ROWS = 2000
 
 
 def encoder_of(bundle: Bundle) -> Embed | None:
-    """What embeds texts for a bundle: the encoder that it reads them with; None where it has none of that kind."""
-    if not isinstance(bundle.weights, Predictor) or bundle.task.by_row:
-        return None
-    return open_encoder(name).embed if (name := encoder_name(bundle.weights.folder)) else None
+    """What embeds texts for a bundle: the first encoder that reads them there; None where there is none."""
+    parts = [bundle.weights, *(member.weights for member in members_of(bundle.weights))]
+    names = [encoder_name(weights.folder) for weights in parts if isinstance(weights, Predictor)]
+    found = next(filter(None, names), None)
+    return None if found is None or bundle.task.by_row else open_encoder(found).embed
 
 
 def make_reference(
@@ -65,6 +67,7 @@ def make_reference(
     for number, (row, probs) in enumerate(zip(asked, scored, strict=True), start=1):
         said = {"label": None} if isinstance(probs, DataError) else answer(bundle, probs)
         text = None if by_row else row.text
-        answers.append(Answer(number, said["label"], said.get("confidence"), text, row.label))
+        label = said.get("suggested", said["label"])
+        answers.append(Answer(number, label, said.get("confidence"), text, row.label))
     counts = Sketch(watched_names(bundle.task.names, by_row), known, centres, embed).counts(answers)
     return Reference(counts, sum(one.label == one.gold for one in answers), known, centres)

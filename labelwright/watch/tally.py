@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle.reference import EDGES, LABELS, Counts
+from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.statistics.metrics import answers
 from labelwright.watch.drift import Drift
 from labelwright.watch.sketch import binned
@@ -27,6 +28,8 @@ class Tally:
         The labels that are counted (``labelwright.bundle.reference.watched_names``).
     reference : mapping, optional
         Counts of dev; without it nothing is tested.
+    decision : Decision
+        What becomes of probabilities.
     window : int
         Rows of a window.
 
@@ -37,16 +40,26 @@ class Tally:
     confidence : int64 ndarray of shape (n_edges + 1,)
         Rows with an answer between two of ``EDGES["confidence"]``.
     confidence_sum : float
+    n_abstained : int
+        Rows that were answered and not told; they count by the label that would have been.
     n_windows, n_alarms : int
     p : float or None
         The last window's number (``labelwright.watch.drift``); None before there was one.
     """
 
-    def __init__(self, names: Sequence[str], reference: Counts | None = None, window: int = WINDOW) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        reference: Counts | None = None,
+        decision: Decision = LIKELIEST,
+        window: int = WINDOW,
+    ) -> None:
         self.names = tuple(names)
         self.labels = np.zeros(len(self.names) + 1, np.int64)
         self.confidence = np.zeros(len(EDGES["confidence"]) + 1, np.int64)
         self.confidence_sum = 0.0
+        self.n_abstained = 0
+        self._decision = decision
         self.n_windows = self.n_alarms = 0
         self.p: float | None = None
         self.is_watched = reference is not None
@@ -67,10 +80,14 @@ class Tally:
                 self._test()
 
     def _count(self, probs: NDArray[np.float64]) -> None:
-        said = answers(probs)
+        if self._decision.answers_all:
+            said, best = answers(probs), probs.max(axis=1)
+        else:
+            told, said, best, _ = self._decision.decide(probs)
+            self.n_abstained += int(((told < 0) & (said >= 0)).sum())
         place = said if len(self.names) > 1 else np.minimum(said, 0)
         self.labels += np.bincount(np.where(said < 0, len(self.names), place), minlength=len(self.labels))
-        best = probs.max(axis=1)[said >= 0]
+        best = best[said >= 0]
         self.confidence += binned("confidence", best)
         self.confidence_sum += float(best.sum())
 

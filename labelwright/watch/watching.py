@@ -63,7 +63,8 @@ class Window:
         Of the ``Watched.labels``, those not 0.
     confidence : float or None
         Mean.
-    n_unanswered : int
+    n_abstained, n_unanswered : int
+        Rows that were answered and not told, and those without an answer.
     n_audited, n_right : int
     """
 
@@ -75,6 +76,7 @@ class Window:
     changes: tuple[Change, ...]
     shares: dict[str, float]
     confidence: float | None
+    n_abstained: int
     n_unanswered: int
     n_audited: int
     n_right: int
@@ -209,6 +211,7 @@ def watch(
                     if of[place] and (place in order or name in told_of)
                 },
                 confidence=float(np.mean(confidences)) if confidences else None,
+                n_abstained=sum(one.abstained for one in ours),
                 n_unanswered=int(of[-1]),
                 n_audited=n_audited,
                 n_right=n_right,

@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from labelwright.data.records import Fault, refusal
+from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError
 from labelwright.serve.bodies import CSV, JSON, described, json_answer, read_body, read_json
 from labelwright.serve.service import RefusalError, Service, Wire
 from labelwright.serve.wires.tables import SOURCE, csv_records, json_records, read_rows
-from labelwright.statistics.metrics import answers
 
 # MLflow's own names of what went wrong.
 _CODES = {
@@ -71,7 +71,8 @@ def router(service: Service) -> APIRouter:
             if faults := [Fault(n, str(one)) for n, one in enumerate(found, start=1) if isinstance(one, DataError)]:
                 raise refusal(SOURCE, faults)
             scored = [one for one in found if not isinstance(one, DataError)]
-            predictions = [_prediction(names, one) for one, (_, names) in zip(scored, rows, strict=True)]
+            decision = lease.bundle.decision
+            predictions = [_prediction(names, one, decision) for one, (_, names) in zip(scored, rows, strict=True)]
         return json_answer({"predictions": predictions})
 
     @routes.get("/ping", summary="Whether the first model can answer")
@@ -95,13 +96,15 @@ def refused(refusal: RefusalError) -> tuple[int, dict[str, Any]]:
 WIRE = Wire("mlflow", "POST /invocations, GET /ping, GET /version", router, refused)
 
 
-def _prediction(names: Sequence[str], probs: NDArray[np.float64]) -> dict[str, Any]:
+def _prediction(names: Sequence[str], probs: NDArray[np.float64], decision: Decision) -> dict[str, Any]:
     """A row of the registered model's answer (``workbench.tracking.writes.served_model``)."""
-    best, shares = int(answers(probs)), probs.tolist()
+    decided = decision.decide(probs[None])
+    said = int(decided.said[0])
     return {
-        "label": names[best] if best >= 0 else None,
-        "confidence": max(shares),
-        "probabilities": dict(zip(names, shares, strict=False)),
+        "label": names[said] if said >= 0 else None,
+        **({"abstained": decided.why[0]} if decision.may_abstain else {}),
+        "confidence": float(decided.confidence[0]),
+        "probabilities": dict(zip(names, probs.tolist(), strict=False)),
     }
 
 

@@ -87,7 +87,7 @@ async def _answer(lease: Lease, request: ChatRequest) -> Response:
     probs = await question.asked_of(lease)
     if isinstance(probs, DataError):
         raise RefusalError(400, "invalid_request", f"messages: {probs}")
-    answer = answered(asked, probs.tolist())
+    answer = answered(asked, probs, question.decision)
     notes = about(
         asked,
         answer,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
+from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError
 from labelwright.labelling import NO_ANSWER
 from labelwright.serve.bodies import JSON, described, json_answer, read_json
@@ -83,7 +84,7 @@ async def answered(lease: Lease, body: Mapping[str, Any]) -> dict[str, Any]:
             raise invalid([_fault(["state"], str(probs), "value_error")])
         if answers(probs) < 0:
             raise RefusalError(502, "no_answer", NO_ANSWER)
-        said[id] = _answer(questions[id], probs) | {"x_level": one.level}
+        said[id] = _answer(questions[id], probs, one.decision) | {"x_level": one.level}
     n_tokens = sum(lease.served.count_tokens(one.prompt, [one.text]) for one in puts.values())
     return {
         "model": lease.served.id,
@@ -106,17 +107,19 @@ def _question(question: Mapping[str, Any]) -> Question:
     return Question(instructions or "Is it so? Answer yes or no.", yes_and_no)
 
 
-def _answer(question: Mapping[str, Any], probs: NDArray[np.float64]) -> dict[str, Any]:
+def _answer(question: Mapping[str, Any], probs: NDArray[np.float64], decision: Decision) -> dict[str, Any]:
     values: list[float] = probs.tolist()
     if question["type"] == "noul":
         return {"type": "noul", "noul": values[0]}
     if question["type"] == "choice":
-        names = list(question["criteria"])
+        names, decided = list(question["criteria"]), decision.decide(probs[None])
         return {
             "type": "choice",
-            "choice": names[int(probs.argmax())],
+            # The contract has no place for none: what it would have said, and beside it that it says nothing.
+            "choice": names[int(decided.choice[0])],
             "probabilities": dict(zip(names, values, strict=True)),
             "confidence": choice_confidence(values),
+            **({"x_abstained": decided.why[0] or None} if decision.may_abstain else {}),
         }
     return {
         "type": "score",

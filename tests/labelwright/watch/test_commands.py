@@ -114,10 +114,10 @@ def test_rows_without_an_answer_are_told_and_those_who_abstained_are_not(bundle,
     status, out = watched(capsys, bundle, write("a.jsonl", silent), "--window", "200")
     assert status == 1
     assert "rows without an answer rose from 0.0% to 30.0%" in out
-    withheld = [
-        row | {"label": None, "probabilities": {row["label"]: row["confidence"], "(other)": 0.1}} for row in rows
-    ]
-    assert watched(capsys, bundle, write("b.jsonl", withheld), "--window", "200")[0] == 0
+    withheld = [row | {"label": None, "abstained": "unsure", "suggested": row["label"]} for row in rows]
+    status, out = watched(capsys, bundle, write("b.jsonl", withheld), "--window", "200", "--output", "w.json")
+    assert status == 0
+    assert json.loads(Path("w.json").read_text())["windows"][0]["n_abstained"] == 200
 
 
 def test_a_good_time_may_stand_in_for_dev(bundle, capsys):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwright.bundle.reference import LABELS
+from labelwright.decisions.decision import Decision
 from labelwright.watch.answers import Answer
 from labelwright.watch.drift import Drift
 from labelwright.watch.sketch import Sketch
@@ -55,6 +56,14 @@ def test_without_a_reference_it_counts_and_tells_nothing():
     tally.add([np.array([0.2, 0.7, 0.1])] * 25)
     assert tally.labels.tolist() == [0, 25, 0, 0]
     assert (tally.is_watched, tally.p, tally.n_alarms) == (False, None, 0)
+
+
+def test_answers_that_are_not_told_count_by_what_they_would_have_been():
+    tally = Tally(NAMES, decision=Decision.of(None, NAMES, 0.6))
+    tally.add([np.array([0.2, 0.7, 0.1]), np.array([0.5, 0.3, 0.2]), np.zeros(3)])
+    assert tally.labels.tolist() == [1, 1, 0, 1]
+    assert tally.n_abstained == 1
+    assert tally.confidence_sum == pytest.approx(1.2)
 
 
 def test_letters_of_rows_with_choices_are_one():
