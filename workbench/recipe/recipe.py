@@ -402,11 +402,14 @@ class ExportTable:
     ----------
     candidate : str
         What is exported: the run's newest step where empty; "best" and "ship" are the verdict's; or a candidate's name.
+    watch_rows : int
+        Dev rows whose answers are counted at most, for ``labelwright watch`` to compare with; 0 for none.
     """
 
     candidate: Name = ""
     merge: bool = False
     golden_rows: Annotated[int, Range(1)] = 24
+    watch_rows: Annotated[int, Range(0)] = 1000
 
 
 @dataclass(frozen=True)
