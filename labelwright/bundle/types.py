@@ -6,17 +6,19 @@ Stages take one and return one, so that their order is free and the untuned mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from labelwright.data.task import Task
 from labelwright.decisions.decision import Decision
+from labelwright.decisions.scope import Scope
 from labelwright.engines.settings import EngineSettings
 from labelwright.models.weights import Weights
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.metrics import Floats
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,8 @@ class Bundle:
         (``labelwright.engines.settings.EngineSettings``).
     long_rows : {"refuse", "head", "head_tail"}
         What is done to a row that the model cannot read whole, as the recipe had it.
+    scope : Scope, optional
+        What tells rows that belong to no label; without it every row gets one.
     """
 
     task: Task
@@ -44,11 +48,27 @@ class Bundle:
     history: tuple[Mapping[str, Any], ...] = ()
     unexpanded_mass: float = EngineSettings.unexpanded_mass
     long_rows: str = EngineSettings.long_rows
+    scope: Scope | None = None
 
     @cached_property
     def decision(self) -> Decision:
         """What its probabilities become."""
-        return Decision.of(self.task.costs, self.task.names)
+        return replace(Decision.of(self.task.costs, self.task.names), scoped=self.scope is not None)
+
+    def outside(self, texts: Sequence[str], probs: Floats) -> Any:
+        """Which rows belong to no label, bool of shape (n_rows,); None where the bundle does not ask.
+
+        Parameters
+        ----------
+        probs : ndarray of shape (n_rows, n_labels)
+            Its own.
+
+        Raises
+        ------
+        MissingExtraError, ModelError
+            Where the encoder cannot be opened.
+        """
+        return None if self.scope is None else self.scope.outside(texts, probs)
 
     def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
         """The bundle after a stage: changed fields, and one more history entry."""

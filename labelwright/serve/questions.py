@@ -8,8 +8,10 @@ options, uncalibrated ("zero-shot"). What clients write stays plain text in eith
 
 from __future__ import annotations
 
+import asyncio
 import json
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +102,20 @@ class Put:
         if not is_part:
             return found[list(self.columns)]
         return _restricted(found, self.columns)
+
+    async def outside_of(self, lease: Lease, probs: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+        """Whether the row belongs to no label, (1,); None where the bundle, or this question, does not ask."""
+        return await outside_of(lease.bundle, [self.text], [probs]) if self.decision.scoped else None
+
+
+async def outside_of(
+    bundle: Bundle, texts: Sequence[str], probs: Sequence[NDArray[np.float64]]
+) -> NDArray[np.bool_] | None:
+    """``Bundle.outside``, beside the event loop: an encoder takes its time."""
+    if bundle.scope is None or not texts:
+        return None
+    found: NDArray[np.bool_] = await asyncio.to_thread(bundle.outside, texts, np.stack(probs))
+    return found
 
 
 def put(bundle: Bundle, state: Any, question: Question) -> Put:

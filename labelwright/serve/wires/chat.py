@@ -148,7 +148,9 @@ def read_chat(request: ChatRequest, task: Task) -> Asked:
     return Asked(text, _labels(form, task), form, tuple(ignored))
 
 
-def answered(asked: Asked, probs: Sequence[float] | NDArray[np.float64], decision: Decision = LIKELIEST) -> Said:
+def answered(
+    asked: Asked, probs: Sequence[float] | NDArray[np.float64], decision: Decision = LIKELIEST, outside: Any = None
+) -> Said:
     """The answer to what was asked, of the probabilities of its labels, in their order; all 0 where there is none.
 
     Where the decision abstains, the text is the label that it would have said, for clients that parse it, and
@@ -156,7 +158,7 @@ def answered(asked: Asked, probs: Sequence[float] | NDArray[np.float64], decisio
     """
     row = np.asarray(probs, dtype=np.float64)
     probabilities = dict(zip(asked.labels, row.tolist(), strict=True))
-    decided = decision.decide(row[None])
+    decided = decision.decide(row[None], outside)
     if (choice := int(decided.choice[0])) < 0:
         return Said(None, None, probabilities)
     label = asked.labels[choice]

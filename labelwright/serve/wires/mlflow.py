@@ -21,6 +21,7 @@ from labelwright.data.records import Fault, refusal
 from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError
 from labelwright.serve.bodies import CSV, JSON, described, json_answer, read_body, read_json
+from labelwright.serve.questions import outside_of
 from labelwright.serve.service import RefusalError, Service, Wire
 from labelwright.serve.wires.tables import SOURCE, csv_records, json_records, read_rows
 
@@ -72,7 +73,11 @@ def router(service: Service) -> APIRouter:
                 raise refusal(SOURCE, faults)
             scored = [one for one in found if not isinstance(one, DataError)]
             decision = lease.bundle.decision
-            predictions = [_prediction(names, one, decision) for one, (_, names) in zip(scored, rows, strict=True)]
+            outside = await outside_of(lease.bundle, [text for text, _ in rows], scored)
+            predictions = [
+                _prediction(names, one, decision, None if outside is None else outside[[n]])
+                for n, (one, (_, names)) in enumerate(zip(scored, rows, strict=True))
+            ]
         return json_answer({"predictions": predictions})
 
     @routes.get("/ping", summary="Whether the first model can answer")
@@ -96,9 +101,9 @@ def refused(refusal: RefusalError) -> tuple[int, dict[str, Any]]:
 WIRE = Wire("mlflow", "POST /invocations, GET /ping, GET /version", router, refused)
 
 
-def _prediction(names: Sequence[str], probs: NDArray[np.float64], decision: Decision) -> dict[str, Any]:
+def _prediction(names: Sequence[str], probs: NDArray[np.float64], decision: Decision, outside: Any) -> dict[str, Any]:
     """A row of the registered model's answer (``workbench.tracking.writes.served_model``)."""
-    decided = decision.decide(probs[None])
+    decided = decision.decide(probs[None], outside)
     said = int(decided.said[0])
     return {
         "label": names[said] if said >= 0 else None,

@@ -146,6 +146,8 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
         if not job.per_label:
             stage, seed = comparison.calibration(), comparison.recipe.seed
             final, result["calibration"] = measure.calibrated(trained, stage, splits.calib, seed)
+        if comparison.is_main(job) and comparison.recipe.data.out_of_scope:
+            final = measure.with_scope(final, splits)
         if comparison.is_main(job):
             # What is measured is what lies here, and what ships.
             entry = {"stage": "compare", "candidate": job.candidate}
@@ -203,7 +205,7 @@ def _of_the_candidate(
     if not isinstance(final.bundle.weights, Predictor):
         n_rows = comparison.recipe.compare.generate_rows
         generation = measure.free_generation(final.engine, final.bundle.prompt, test, n_rows)
-    outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope], probs)
+    outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope], test, probs)
     return {"generation": generation, "outside": outside, "bundle": str(comparison.place(job))}
 
 
