@@ -36,6 +36,8 @@ STAGES = {
     "grpo": ("optimizers.training.grpo", "GrpoStage"),
     "calibrate": ("optimizers.calibrate", "CalibrateStage"),
 }
+# Candidates that are made of other ones.
+ENSEMBLE, ENSEMBLE_LIGHT, CASCADE = TOGETHER = ("ensemble", "ensemble-light", "cascade")
 # What a run does where its recipe does not say.
 DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 
@@ -334,6 +336,45 @@ class CompareTable:
 
 
 @dataclass(frozen=True)
+class EnsembleTable:
+    """``[ensemble]``: the candidate that is a weighted mean of others, chosen on dev; "-light": without transformers.
+
+    Attributes
+    ----------
+    members : tuple of str
+        Candidates that may be in it; empty: all that give probabilities.
+    most_members : int
+        So many are in it at most; 0 leaves the ensemble out.
+    n_bags : int
+        Resamples of dev over which the weights are averaged.
+    """
+
+    members: Names = ()
+    most_members: Annotated[int, Range(0, 32)] = 8
+    n_bags: Annotated[int, Range(1, 1000)] = 20
+
+
+@dataclass(frozen=True)
+class CascadeTable:
+    """``[cascade]``: the candidate in which cheaper members answer what they are sure of, and others the rest.
+
+    Attributes
+    ----------
+    members : tuple of str
+        Candidates that may be asked; empty: all that give probabilities.
+    most_levels : int
+        So many are asked one after another at most; 0 leaves the cascade out.
+    """
+
+    members: Names = ()
+    most_levels: Annotated[int, Range(0, 4)] = 3
+
+    def __post_init__(self) -> None:
+        if self.most_levels == 1:
+            raise RecipeError("most_levels = 1: expected 2 or more, or 0 to leave the cascade out")
+
+
+@dataclass(frozen=True)
 class DemoTable:
     """``[demo]``: what `make demo` compares, and how long it may take; `make compare` adds the rest.
 
@@ -414,6 +455,8 @@ class Recipe:
     baselines: BaselineTable = field(default_factory=BaselineTable)
     models: ModelsTable = field(default_factory=ModelsTable)
     compare: CompareTable = field(default_factory=CompareTable)
+    ensemble: EnsembleTable = field(default_factory=EnsembleTable)
+    cascade: CascadeTable = field(default_factory=CascadeTable)
     demo: DemoTable = field(default_factory=DemoTable)
     export: ExportTable = field(default_factory=ExportTable)
     tracking: TrackingTable = field(default_factory=TrackingTable)
@@ -456,6 +499,8 @@ TABLES: Mapping[str, type] = {
     "baselines": BaselineTable,
     "models": ModelsTable,
     "compare": CompareTable,
+    "ensemble": EnsembleTable,
+    "cascade": CascadeTable,
     "demo": DemoTable,
     "export": ExportTable,
     "tracking": TrackingTable,
