@@ -71,5 +71,8 @@ class Bundle:
         return None if self.scope is None else self.scope.outside(texts, probs)
 
     def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
-        """The bundle after a stage: changed fields, and one more history entry."""
-        return replace(self, **changes, history=(*self.history, entry))
+        """The bundle after a stage: changed fields, and one more history entry.
+
+        A stage that makes another classifier keeps no scope of the one before: who does not bring ``scope`` has none.
+        """
+        return replace(self, **{"scope": None, **changes}, history=(*self.history, entry))

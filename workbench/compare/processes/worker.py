@@ -158,7 +158,7 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
         if comparison.is_main(job):
             # What is measured is what lies here, and what ships.
             entry = {"stage": "compare", "candidate": job.candidate}
-            final = replace(final, bundle=save(final.bundle.with_stage(entry), place))
+            final = replace(final, bundle=save(final.bundle.with_stage(entry, scope=final.bundle.scope), place))
     texts = texts_and_labels(test)[0]
     if comparison.is_main(job):
         probs, result["cost"] = measure.price(final, texts, comparison.recipe.compare.latency_rows)

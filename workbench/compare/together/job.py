@@ -137,7 +137,7 @@ def _saved(comparison: Comparison, job: Job, chosen: Chosen, made: Bundle) -> Bu
             made.task, job.candidate, chosen.plan, folders, Path(scratch) / "members", made.calibration
         )
         entry = {"stage": "compare", "candidate": job.candidate}
-        return save(replace(made, weights=staged.weights).with_stage(entry), comparison.place(job))
+        return save(replace(made, weights=staged.weights).with_stage(entry, scope=made.scope), comparison.place(job))
 
 
 def _cost(trained: measure.Trained, texts: Sequence[str], probs: Floats, n_rows: int) -> dict[str, Any]:
