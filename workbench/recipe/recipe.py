@@ -45,7 +45,7 @@ DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 FIXED_TABLES = ("data", "splits", "task", "model")
 # Keys of [data] that the first recipes did not have.
 _LATER_KEYS = ["similar_labels", "choice_label", "delimiter", "encoding", "header", "quotes", "sheet", "split"]
-_LATER_KEYS += ["title_rows", "label_prefix", "test_split", "leave_out"]
+_LATER_KEYS += ["title_rows", "label_prefix", "test_split", "leave_out", "train_path"]
 
 DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"
 
@@ -133,6 +133,10 @@ class DataTable:
     test_path : str
         A file or folder whose rows are the test split, whole. Rows of ``path`` with the text or the group of one of
         them are left out, and ``[splits] test`` does not count.
+    train_path : str
+        A file whose rows are train rows, whole, and take no part in the dealing of the others: what was labelled later
+        (`make next-rows`). Each kind of file says itself how it is read. Rows with the text or the group of a row of
+        dev, calib or test are left out.
     out_of_scope : str
         A label that is none: rows of it have no right answer. They are no part of the splits; the comparison asks how
         well a candidate's confidence tells them from test rows. Empty where there is none.
@@ -171,6 +175,7 @@ class DataTable:
     read_splits: Names = ()
     test_split: Name = ""
     test_path: Name = ""
+    train_path: Name = ""
     out_of_scope: Name = ""
     leave_out: tuple[LeftOut, ...] = ()
     max_rows: Annotated[int, Range(0, expected="a number of rows, or 0 for all")] = 0
@@ -185,6 +190,10 @@ class DataTable:
         if self.test_path and (self.hub or self.test_split):
             other = "test_split" if self.test_split else "hub"
             raise RecipeError(f"test_path and {other}: expected one of them; test_split names a split of path or hub")
+        if self.train_path and self.train_path in (self.path, self.test_path):
+            raise RecipeError(
+                f"train_path = {self.train_path!r}: expected a file of its own, besides path and test_path"
+            )
         if self.split and self.hub:
             raise RecipeError("split goes with path; a dataset's splits are known by name")
         if self.test_split and self.read_splits and self.test_split not in self.read_splits:
@@ -393,11 +402,14 @@ class ExportTable:
     ----------
     candidate : str
         What is exported: the run's newest step where empty; "best" and "ship" are the verdict's; or a candidate's name.
+    watch_rows : int
+        Dev rows whose answers are counted at most, for ``labelwright watch`` to compare with; 0 for none.
     """
 
     candidate: Name = ""
     merge: bool = False
     golden_rows: Annotated[int, Range(1)] = 24
+    watch_rows: Annotated[int, Range(0)] = 1000
 
 
 @dataclass(frozen=True)

@@ -162,10 +162,13 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
             final, result["calibration"], arrays["calib"] = measure.calibrated(trained, stage, splits.calib, seed)
             # What candidates that are made of this one are chosen on.
             arrays["dev"] = final.probabilities(texts_and_labels(splits.dev)[0])
+        if comparison.is_main(job) and comparison.recipe.data.out_of_scope:
+            final = replace(final, bundle=measure.with_scope(final.bundle, splits, arrays["calib"]))
         if comparison.is_main(job):
             # What is measured is what lies here, and what ships.
             entry = {"stage": "compare", "candidate": job.candidate}
-            final = replace(final, bundle=save(final.bundle.with_stage(entry), place))
+            kept = final.bundle.with_stage(entry, promise=final.bundle.promise, scope=final.bundle.scope)
+            final = replace(final, bundle=save(kept, place))
     texts = texts_and_labels(test)[0]
     if comparison.is_main(job):
         probs, result["cost"] = measure.price(final, texts, comparison.recipe.compare.latency_rows)
@@ -220,7 +223,7 @@ def _of_the_candidate(
     if is_language_model(final.bundle.weights):
         n_rows = comparison.recipe.compare.generate_rows
         generation = measure.free_generation(final.engine, final.bundle.prompt, test, n_rows)
-    outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope], probs)
+    outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope], test, probs)
     return {"generation": generation, "outside": outside, "bundle": str(comparison.place(job))}
 
 
