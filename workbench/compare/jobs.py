@@ -204,7 +204,7 @@ class Comparison:
             parts.append([asdict(row) for row in self.out_of_scope])
         if kind == "together":
             of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
-            tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade), self.recipe.compare.margin]
+            tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade)]
             return [*parts, of, tables, self._code("workbench.compare.together.choosing")]
         if kind == "baseline":
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]
