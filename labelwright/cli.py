@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +104,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     predict.add_argument(
         "--choices-column", default="choices", metavar="NAME", help="column of the row's choices (default: choices)"
     )
+    _promise_options(predict)
     predict.add_argument("--json", action="store_true", help="one JSON object a text, with every probability")
 
     evaluate = _command(commands, "evaluate", _evaluate, "measure on labelled rows, with the interval of each number")
@@ -125,6 +127,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     evaluate.add_argument(
         "--group-column", metavar="NAME", help="rows of one group are not independent; the intervals allow for it"
     )
+    _promise_options(evaluate)
     evaluate.add_argument("--json", action="store_true", help="the numbers as one JSON object")
 
     watch = _command(commands, "watch", _watch, "tell drift in answers, and how audited rows and a challenger do")
@@ -136,6 +139,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     server = _command(commands, "serve", _serve, "answer over HTTP, until it is stopped", "+")
     server.add_argument("--host", default="127.0.0.1", help="address to listen at (default: 127.0.0.1, this machine)")
     server.add_argument("--port", type=int, default=8080, help="0 takes a free one (default: 8080)")
+    _promise_options(server)
     for option, (name, what) in _LIMITS.items():
         default = getattr(Limits, name)
         server.add_argument(
@@ -181,6 +185,27 @@ def _command(commands: Any, name: str, function: Any, help: str, bundles: str | 
         help="of a row's probability that options left unexpanded may hold; 0 expands all (default: the bundle's)",
     )
     return parser
+
+
+def _promise_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-error",
+        type=float,
+        metavar="SHARE",
+        help="give no label where more of the answered rows might be wrong; 1 answers all (default: the bundle's)",
+    )
+    parser.add_argument(
+        "--confidence", type=float, metavar="SHARE", help="with which that is promised (default: the bundle's, 0.95)"
+    )
+    parser.add_argument(
+        "--by-label",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="promise it for the rows of each answered label",
+    )
+    parser.add_argument(
+        "--sets", type=float, metavar="SHARE", help="with each answer a set of labels that so often holds the right one"
+    )
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -276,6 +301,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
     from labelwright.bundle.store import load
     from labelwright.data.choices import over_letters
+    from labelwright.decisions.measured import decided_metrics
     from labelwright.statistics.intervals import bootstrap_intervals
     from labelwright.statistics.metrics import answers, checked
 
@@ -296,14 +322,16 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     gold = np.array([names.index(example.label) for example in examples])
     groups = group_keys(examples) if arguments.group_column else None
     metrics = bootstrap_intervals(bundle.decision.read(*checked(probs, gold)), gold, groups)
+    metrics |= decided_metrics(bundle, probs, gold, groups)
     if arguments.json:
         numbers = {name: interval._asdict() for name, interval in metrics.items()}
         invalid = {"n_invalid": n_silent} if n_silent else {}
         print(json.dumps({"n_rows": len(examples), **invalid, "metrics": numbers}))
         return 0
     print(f"{len(examples)} rows, {len(names)} labels; value and 95 % interval")
+    width = max(10, *map(len, metrics))
     for name, interval in metrics.items():
-        print(f"  {name:10} {interval.value:7.3f}   {interval.low:.3f} to {interval.high:.3f}")
+        print(f"  {name:{width}} {interval.value:7.3f}   {interval.low:.3f} to {interval.high:.3f}")
     return 0
 
 
@@ -371,7 +399,18 @@ def _open(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bu
         unexpanded_mass=bundle.unexpanded_mass if arguments.unexpanded_mass is None else arguments.unexpanded_mass,
         thinking_tokens=bundle.prompt.template.thinking_tokens,
     )
+    if hasattr(arguments, "max_error"):
+        bundle = _asked(bundle, arguments, folder)
     return bundle, open_engine(bundle.weights, settings)
+
+
+def _asked(bundle: Bundle, arguments: argparse.Namespace, folder: Path) -> Bundle:
+    """The bundle with what is asked of its promise; what it cannot keep is refused before a model is loaded."""
+    wanted = {name: getattr(arguments, name) for name in ("max_error", "confidence", "by_label", "sets")}
+    try:
+        return replace(bundle, promise=bundle.promise.ask(**wanted))
+    except (DataError, RecipeError) as error:
+        raise type(error)(f"{folder}: {error}") from error
 
 
 def _refuse_model_options(arguments: argparse.Namespace, folder: Path, name: str, n_members: int) -> None:

@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from labelwright.bundle import files as bundle_files
 from labelwright.bundle.card import card
-from labelwright.bundle.document import FORMAT, KINDS, VERSION, from_json, to_json, weights_kind
+from labelwright.bundle.document import FORMAT, KINDS, SCOPE, VERSION, from_json, to_json, weights_kind
 from labelwright.bundle.golden import FILE as GOLDEN
 from labelwright.bundle.golden import compare_golden, read_golden, record_golden, to_lines
 from labelwright.bundle.reference import CENTRES, Reference, watched_names, write_reference
@@ -43,7 +45,7 @@ from labelwright.statistics.calibration import Calibration
 # prompt, adapter or calibration should move some golden row by more.
 GOLDEN_TOLERANCE = 0.05
 # What lies beside the folder of weights.
-_FILES = frozenset({"bundle.json", "README.md", GOLDEN, REFERENCE, CENTRES})
+_FILES = frozenset({"bundle.json", "README.md", GOLDEN, REFERENCE, CENTRES, SCOPE})
 
 
 def predictor_bundle(
@@ -198,6 +200,8 @@ def save(
         try:
             bundle_files.write_part(building / "bundle.json", to_json(bundle, test) | {"n_golden": len(rows)})
             _copy_weights(bundle.weights, building)
+            if bundle.scope is not None and bundle.scope.encoder:
+                _write_vectors(bundle.scope.vectors, building / SCOPE)
             (building / "README.md").write_bytes(card(bundle, len(rows), test).encode())
             if rows:
                 (building / GOLDEN).write_bytes(to_lines(rows))
@@ -205,7 +209,7 @@ def save(
                 write_reference(building, reference)
             bundle_files.write_hashes(building)
             # Whoever makes a bundle may name models by folder, and go on with what was made.
-            for _, name in _model_names(bundle.weights, bundle.prompt):
+            for _, name in _model_names(bundle):
                 model_names.allow(name)
             # Read before it takes another's place: what cannot be read again replaces nothing.
             _read(building, _content(building))
@@ -265,7 +269,7 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
     if isinstance(bundle.weights, Predictor):
         _require_labels(bundle.weights.folder, bundle.task)
     read_reference(folder, bundle)
-    for where, name in _model_names(bundle.weights, bundle.prompt):
+    for where, name in _model_names(bundle):
         model_names.refuse_paths(name, f"{folder / where}")
     return bundle
 
@@ -315,14 +319,23 @@ def _checked_members(bundle: Bundle, folder: Path) -> list[str]:
     return [one.relative_to(folder).as_posix() for one in folders]
 
 
-def _model_names(weights: Weights, prompt: Prompt) -> Iterator[tuple[str, str]]:
+def _model_names(bundle: Bundle) -> Iterator[tuple[str, str]]:
     """Where a bundle names a model that is to be opened, and that name."""
+    weights, prompt = bundle.weights, bundle.prompt
     if isinstance(weights, Predictor) and (name := predictors.external_model(weights.folder)):
         yield KINDS["predictor"].folder, name
     if isinstance(weights, Base | Adapter):
         yield "bundle.json", weights.base
     if prompt.neighbours is not None:
         yield "bundle.json", prompt.neighbours.encoder
+    if bundle.scope is not None and bundle.scope.encoder:
+        yield "bundle.json", bundle.scope.encoder
+
+
+def _write_vectors(vectors: Any, path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"vectors": np.ascontiguousarray(vectors, dtype=np.float32)}, path)
 
 
 def verify(folder: Path | str, engine: Engine | None = None, *, tolerance: float = GOLDEN_TOLERANCE) -> Verification:

@@ -305,6 +305,8 @@ class CompareTable:
         varied.
     heavy_seeds : int
         The same for candidates that train a transformer.
+    splits : int
+        Trainings with the split varied, of candidates that train no transformer; 0: as many as ``seeds``.
     curves : tuple of str
         Candidates whose learning curve is drawn: test accuracy against training rows a label. Where a recipe does not
         say, those of the default that stand in it; ``noise`` likewise.
@@ -326,6 +328,7 @@ class CompareTable:
 
     seeds: Annotated[int, Range(1, 1000)] = 3
     heavy_seeds: Annotated[int, Range(1, 1000)] = 1
+    splits: Annotated[int, Range(0, 1000)] = 0
     curves: Names = ("sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
     curve_rows: Annotated[tuple[Annotated[int, Range(1)], ...], Items()] = (1, 2, 4, 8, 16)
     noise: Names = ("sgd-chars", "minilm-logreg")

@@ -65,7 +65,8 @@ def measured_together(
     if job.candidate != CASCADE or table.most_members:
         chosen = mixed(kept, gold, group_keys(splits.dev), table.most_members, table.n_bags, seed)
     if job.candidate == CASCADE:
-        chosen = in_turn(kept, gold, prices, comparison.recipe.cascade.most_levels, chosen)
+        groups, margin = group_keys(splits.calib), comparison.recipe.compare.margin
+        chosen = in_turn(kept, gold, groups, prices, comparison.recipe.cascade.most_levels, margin, chosen)
     assert chosen is not None
     if len(chosen.names) < 2 and comparison.is_main(job):
         raise RecipeError(f"no mean of several is better on dev than {chosen.names[0]} alone")
@@ -83,6 +84,8 @@ def measured_together(
     }
     if not comparison.is_main(job):
         return result, None
+    if comparison.recipe.data.out_of_scope:
+        made = measure.with_scope(made, splits, made.calibration.apply(of_calib))
     final = _saved(comparison, job, chosen, made)
     seconds = sum(costs[name]["seconds_to_train"] for name in chosen.names)
     trained = measure.Trained(final, comparison.engines(final.weights), seconds, None)
@@ -98,7 +101,7 @@ def measured_together(
         "calibration": calibration_record(made),
         "generation": {},
         "cost": cost,
-        "outside": measure.on_rows_out_of_scope(trained, [row.text for row in comparison.out_of_scope], probs),
+        "outside": measure.on_rows_out_of_scope(trained, [row.text for row in comparison.out_of_scope], test, probs),
         "bundle": str(comparison.place(job)),
         "together": asdict(told(chosen, found.levels, probs, gold["test"])),
     }
@@ -135,7 +138,10 @@ def _saved(comparison: Comparison, job: Job, chosen: Chosen, made: Bundle) -> Bu
             made.task, job.candidate, chosen.plan, folders, Path(scratch) / "members", made.calibration
         )
         entry = {"stage": "compare", "candidate": job.candidate}
-        return save(replace(made, weights=staged.weights).with_stage(entry), comparison.place(job))
+        return save(
+            replace(made, weights=staged.weights).with_stage(entry, promise=made.promise, scope=made.scope),
+            comparison.place(job),
+        )
 
 
 def _cost(trained: measure.Trained, texts: Sequence[str], probs: Floats, n_rows: int) -> dict[str, Any]:
