@@ -22,7 +22,7 @@ from labelwright.data.records import Fault, Row, refusal, scan_jsonl, scan_lines
 from labelwright.data.task import group_keys, read_examples, with_labels_of
 from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.errors import DataError, MissingExtraError, RecipeError
-from labelwright.models.weights import Predictor
+from labelwright.models.weights import is_language_model
 from labelwright.plain_text import printable, printable_line
 from labelwright.serve.limits import Limits
 
@@ -373,13 +373,14 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _open(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bundle, Engine]:
-    from labelwright.bundle.store import load
+    from labelwright.bundle.store import load, members_of
     from labelwright.engines.opening import open_engine
 
     folder = folder or arguments.bundle
     bundle = load(folder)
-    if isinstance(bundle.weights, Predictor):
-        _refuse_model_options(arguments, folder, bundle.weights.base)
+    each = [member.weights for member in members_of(bundle.weights)] or [bundle.weights]
+    if not any(map(is_language_model, each)):
+        _refuse_model_options(arguments, folder, bundle.weights.base, len(each))
     settings = EngineSettings(
         backend=arguments.backend,
         device=arguments.device,
@@ -403,7 +404,7 @@ def _asked(bundle: Bundle, arguments: argparse.Namespace, folder: Path) -> Bundl
         raise type(error)(f"{folder}: {error}") from error
 
 
-def _refuse_model_options(arguments: argparse.Namespace, folder: Path, name: str) -> None:
+def _refuse_model_options(arguments: argparse.Namespace, folder: Path, name: str, n_members: int) -> None:
     """Nobody should believe that a server, or a GPU, gave answers which it did not."""
     given = {
         "--backend": arguments.backend != _IN_PROCESS,
@@ -411,10 +412,10 @@ def _refuse_model_options(arguments: argparse.Namespace, folder: Path, name: str
         "--device": arguments.device not in ("auto", "cpu"),
     }
     if any(given.values()):
+        what = "a small classifier that runs" if n_members == 1 else f"{n_members} small classifiers that run"
         options = " and ".join(option for option, is_given in given.items() if is_given)
         raise RecipeError(
-            f"{folder} holds {name}, a small classifier that runs in this process without a language model: "
-            f"leave out {options}"
+            f"{folder} holds {name}, {what} in this process without a language model: leave out {options}"
         )
 
 

@@ -24,8 +24,9 @@ from labelwright.data.costs import Costs
 from labelwright.data.task import Label, Task
 from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.engines.settings import LONG_ROWS, EngineSettings
+from labelwright.engines.together import document as together
 from labelwright.errors import BundleError
-from labelwright.models.weights import Adapter, Base, Full, Predictor, Weights
+from labelwright.models.weights import Adapter, Base, Full, Predictor, Together, Weights
 from labelwright.predictors import store as predictors
 from labelwright.prompt import Neighbours, Prompt, Template
 from labelwright.reading import check_tensors
@@ -42,11 +43,12 @@ _MOST_TOKENS = 2**20
 class Kind(NamedTuple):
     """Where weights of one type lie in a bundle, which files may be there, and which must be."""
 
-    type: type[Adapter] | type[Full] | type[Predictor]
+    type: type[Adapter] | type[Full] | type[Predictor] | type[Together]
     folder: str
     suffixes: frozenset[str]
     required: str
     needs_tensors: bool = True
+    holds_bundles: bool = False
 
 
 KINDS = {
@@ -54,11 +56,15 @@ KINDS = {
     "full": Kind(Full, "model", MODEL_SUFFIXES, "config.json"),
     # What it learned may be JSON, or scikit-learn's, through skops.
     "predictor": Kind(Predictor, "predictor", PREDICTOR_SUFFIXES, predictors.FILE, needs_tensors=False),
+    # Whole bundles lie in it, which ``labelwright.bundle.store`` reads as it reads any.
+    "together": Kind(
+        Together, "together", frozenset({".json"}), together.FILE, needs_tensors=False, holds_bundles=True
+    ),
 }
 
 
 def weights_kind(weights: Weights) -> str:
-    """base, adapter, full or predictor."""
+    """base, adapter, full, predictor or together."""
     return next((name for name, kind in KINDS.items() if isinstance(weights, kind.type)), "base")
 
 
@@ -180,7 +186,10 @@ def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
     of_kind, place = KINDS[kind], inside(folder, content["folder"])
     if not place.is_dir() or place.is_symlink() or content["folder"] != of_kind.folder:
         raise BundleError(f"{folder}: no folder {content['folder']!r} with the weights; copy the whole bundle")
-    refuse_foreign(place, of_kind.suffixes)
+    if not of_kind.holds_bundles:
+        refuse_foreign(place, of_kind.suffixes)
+    elif foreign := [one.name for one in place.iterdir() if one.name != of_kind.required and not one.is_dir()]:
+        raise BundleError(f"{place / min(foreign)}: not allowed beside the bundles that answer together; remove it")
     require_complete(place, of_kind.required, of_kind.needs_tensors)
     refuse_code(place)
     for path in sorted(place.glob("*.safetensors")):

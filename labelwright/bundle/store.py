@@ -5,8 +5,8 @@ inverses; ``load`` compares the hashes, ``verify`` does and re-scores the golden
 answer otherwise under another library or machine. Safetensors, JSON and skops only: loading a bundle runs no code.
 
 A bundle folder holds ``bundle.json``, ``README.md`` (the card), ``hashes.json``, and where they apply ``adapter/``,
-``model/`` or ``predictor/`` and ``golden.jsonl``. Nothing in it depends on the time or the machine, so equal bundles
-are equal bytes.
+``model/`` or ``predictor/`` and ``golden.jsonl``; or ``together/``, in which whole bundles lie, which answer as one and
+hold none themselves. Nothing in it depends on the time or the machine, so equal bundles are equal bytes.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from labelwright.bundle.golden import compare_golden, read_golden, record_golden
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Task
 from labelwright.engines.protocol import Engine
+from labelwright.engines.together import document as together
+from labelwright.engines.together.plan import Plan
 from labelwright.errors import BundleError
 from labelwright.models import names as model_names
-from labelwright.models.weights import Adapter, Base, Predictor, Weights
+from labelwright.models.weights import Adapter, Base, Predictor, Together, Weights
 from labelwright.predictors import store as predictors
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
@@ -71,6 +73,36 @@ def predictor_bundle(
     _require_labels(folder, task)
     prompt, weights = Prompt.for_task(task, Template()), Predictor(name, folder)
     return Bundle(task, prompt, weights, calibration, dict(report or {}), tuple(history))
+
+
+def together_bundle(
+    task: Task, name: str, plan: Plan, members: Mapping[str, Path], folder: Path, calibration: Calibration
+) -> Bundle:
+    """The bundle of several bundles that answer as one. Its prompt carries the labels and is read by nobody.
+
+    Parameters
+    ----------
+    name : str
+        What to call the whole: "ensemble" say.
+    plan : Plan
+        Who is asked, and what is made of the answers.
+    members : mapping of name to folder
+        Bundles, in the plan's order; they are copied.
+    folder : Path
+        Where plan and members are put together; ``save`` copies it.
+    calibration : Calibration
+        Fitted on the log-probabilities that the plan gives.
+
+    Raises
+    ------
+    BundleError
+        As ``labelwright.engines.together.document.write_plan``.
+    """
+    folder = Path(folder).absolute()
+    folder.mkdir(parents=True)
+    for source, target in zip(members.values(), together.write_plan(plan, list(members), folder).folders, strict=True):
+        shutil.copytree(source, target)
+    return Bundle(task, Prompt.for_task(task, Template()), Together(name, folder), calibration)
 
 
 def _require_labels(predictor_folder: Path, task: Task) -> None:
@@ -215,14 +247,51 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
     """A bundle out of a folder whose files are as they were written; whoever wrote them may be anyone."""
     bundle = Bundle(**from_json(content, folder))
     place = KINDS[kind].folder if (kind := weights_kind(bundle.weights)) != "base" else None
+    # A member's files are held to the member's own list.
+    members = _checked_members(bundle, folder) if isinstance(bundle.weights, Together) else []
     for name in bundle_files.hashed_files(folder):
-        if name not in _FILES and Path(name).parent.as_posix() != place:
+        of_member = any(name.startswith(f"{member}/") for member in members)
+        if name not in _FILES and Path(name).parent.as_posix() != place and not of_member:
             raise BundleError(f"{folder}: {name} is not part of a bundle, though listed in it; remove both")
     if isinstance(bundle.weights, Predictor):
         _require_labels(bundle.weights.folder, bundle.task)
     for where, name in _model_names(bundle.weights, bundle.prompt):
         model_names.refuse_paths(name, f"{folder / where}")
     return bundle
+
+
+def members_of(weights: Weights) -> tuple[Bundle, ...]:
+    """The bundles that answer together, in their plan's order; none of other weights.
+
+    Raises
+    ------
+    BundleError
+        As ``load``; also for a member that holds members itself.
+    """
+    if not isinstance(weights, Together):
+        return ()
+    return tuple(map(_load_member, together.read_plan(weights.folder).folders))
+
+
+def _load_member(folder: Path) -> Bundle:
+    about = _content(folder).get("weights")
+    # Before it is read: bundles in bundles in bundles would have no end.
+    if isinstance(about, dict) and about.get("kind") == weights_kind(Together("", folder)):
+        raise BundleError(f"{folder}: holds bundles itself, which a member may not: put those in its place")
+    return load(folder)
+
+
+def _checked_members(bundle: Bundle, folder: Path) -> list[str]:
+    """Where a bundle's members lie in its folder; each is held to all that a bundle is, and to the bundle's labels."""
+    assert isinstance(bundle.weights, Together)
+    _, names, folders = together.read_plan(bundle.weights.folder)
+    for name, member in zip(names, members_of(bundle.weights), strict=True):
+        if (member.task.names, member.task.by_row) != (bundle.task.names, bundle.task.by_row):
+            raise BundleError(
+                f"{folder}: its member {name!r} has other labels than the whole, or in another order: compare and "
+                f"export again"
+            )
+    return [one.relative_to(folder).as_posix() for one in folders]
 
 
 def _model_names(weights: Weights, prompt: Prompt) -> Iterator[tuple[str, str]]:
@@ -279,9 +348,21 @@ def _copy_weights(weights: Weights, building: Path) -> None:
         return
     place = building / KINDS[kind].folder
     of_kind = KINDS[kind]
+    if isinstance(weights, Together):
+        _copy_members(weights, place)
+        return
     bundle_files.copy_weights(source, place, of_kind.suffixes, of_kind.required, of_kind.needs_tensors)
     bundle_files.drop_code(place)
     if kind == "adapter":
         # PEFT records where the base model lay on the machine that trained; others need its name.
         config = place / of_kind.required
         bundle_files.write_part(config, bundle_files.read_part(config) | {"base_model_name_or_path": weights.base})
+
+
+def _copy_members(weights: Together, place: Path) -> None:
+    """Each member saved anew, as it would be alone: without golden rows and test numbers, which are the whole's."""
+    plan, names, folders = together.read_plan(weights.folder)
+    place.mkdir()
+    targets = together.write_plan(plan, names, place).folders
+    for source, target in zip(folders, targets, strict=True):
+        save(_load_member(source), target)

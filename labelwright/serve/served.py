@@ -22,7 +22,7 @@ from labelwright.engines.coalesce import CoalescingEngine
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError, ModelError
 from labelwright.labelling import without_number
-from labelwright.models.weights import Predictor
+from labelwright.models.weights import is_language_model
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 
@@ -86,7 +86,7 @@ class Served:
     @property
     def has_language_model(self) -> bool:
         """Whether it can answer questions that are not its own (``zero_shot``)."""
-        return not isinstance(self.bundle.weights, Predictor)
+        return is_language_model(self.bundle.weights)
 
     async def probabilities(self, texts: Sequence[str], *, whole: bool = False) -> list[RowAnswer]:
         """Calibrated probabilities (n_labels,) of each text, or what is wrong with it; all 0 where there is no answer.

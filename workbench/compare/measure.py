@@ -29,7 +29,7 @@ from labelwright.engines.thinking import ThinkingEngine
 from labelwright.errors import LabelwrightError
 from labelwright.files import folder_bytes
 from labelwright.models.folders import model_folder
-from labelwright.models.weights import Full, Predictor, Weights
+from labelwright.models.weights import Full, Weights, is_language_model
 from labelwright.predictors.store import save_predictor
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration, group_folds
@@ -139,16 +139,17 @@ def before_calibration(trained: Trained) -> Trained:
 
 def calibrated(
     trained: Trained, stage: CalibrateStage, rows: Sequence[Example], seed: int
-) -> tuple[Trained, dict[str, Any]]:
-    """The candidate with its one calibration, and what that did (``optimizers.calibrate.calibration_record``)."""
-    if isinstance(trained.bundle.weights, Predictor):
+) -> tuple[Trained, dict[str, Any], NDArray[np.float64]]:
+    """The candidate with its one calibration, what that did (``optimizers.calibrate.calibration_record``), and what it
+    says of those rows now, (n_rows, n_labels)."""
+    if not is_language_model(trained.bundle.weights):
         # A small classifier looks at every choice by itself, in whatever order they stand.
         stage = replace(stage, rotations=False)
     texts = texts_and_labels(rows)[0]
     made = stage.calibrated(trained.bundle, rows, lambda asked: log_scores(asked, trained.engine, texts), seed)
     record = calibration_record(made.bundle)
     assert record is not None
-    return replace(trained, bundle=made.bundle), record
+    return replace(trained, bundle=made.bundle), record, made.probs
 
 
 def one_training(probs: NDArray[np.float64], raw: NDArray[np.float64], gold: NDArray[np.int64]) -> dict[str, float]:
@@ -186,16 +187,10 @@ def price(final: Trained, texts: Sequence[str], latency_rows: int) -> tuple[NDAr
         probs = final.probabilities(texts)
         bulk_s = time.perf_counter() - begun
         shortened = engine.n_shortened - shortened
-        single_s = []
-        for i in range(latency_rows + 1):
-            begun = time.perf_counter()
-            final.probabilities([texts[i % len(texts)]])
-            single_s.append(time.perf_counter() - begun)
-    milliseconds = 1000 * np.array(single_s[1:])
+        milliseconds, _ = one_by_one(final, texts, latency_rows)
     cost: dict[str, Any] = {
         "seconds_to_train": final.seconds,
-        "ms_p50": statistics.median(milliseconds.tolist()),
-        "ms_p95": float(np.quantile(milliseconds, 0.95)),
+        **milliseconds,
         "rows_per_second": len(texts) / bulk_s,
         "size_bytes": final.size_bytes,
         "peak_memory_bytes": peak_memory_bytes(),
@@ -205,7 +200,7 @@ def price(final: Trained, texts: Sequence[str], latency_rows: int) -> tuple[NDAr
     }
     if final.n_shortened:
         cost["train_rows_shortened"] = final.n_shortened
-    if not isinstance(bundle.weights, Predictor):
+    if is_language_model(bundle.weights):
         files = folder_bytes(bundle.weights.folder) if bundle.weights.folder else 0
         cost["size_bytes"] = files + base_size_bytes(bundle)
         cost["prompt_tokens"] = engine.count_tokens(render_rows(bundle.prompt, texts[:1])[0].text)
@@ -213,6 +208,18 @@ def price(final: Trained, texts: Sequence[str], latency_rows: int) -> tuple[NDAr
     if n_invalid := int((answers(probs) < 0).sum()):
         cost["n_invalid"] = n_invalid
     return probs, cost
+
+
+def one_by_one(final: Trained, texts: Sequence[str], n_rows: int) -> tuple[dict[str, float], NDArray[np.float64]]:
+    """Milliseconds of so many rows, each asked alone after one to warm up, and the probabilities of those."""
+    seconds, probs = [], []
+    for i in range(n_rows + 1):
+        begun = time.perf_counter()
+        probs.append(final.probabilities([texts[i % len(texts)]]))
+        seconds.append(time.perf_counter() - begun)
+    milliseconds = 1000 * np.array(seconds[1:])
+    times = {"ms_p50": statistics.median(milliseconds.tolist()), "ms_p95": float(np.quantile(milliseconds, 0.95))}
+    return times, np.concatenate(probs)
 
 
 def _remarks(engine: Engine, shortened: int) -> dict[str, float | None]:

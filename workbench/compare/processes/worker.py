@@ -28,11 +28,12 @@ from labelwright.bundle.store import save
 from labelwright.data.task import Example, texts_and_labels
 from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
 from labelwright.files import write_json
-from labelwright.models.weights import Base, Predictor
+from labelwright.models.weights import Base, is_language_model
 from optimizers.stage import Tracker
 from workbench.compare import measure, score
 from workbench.compare.jobs import Comparison, Job, open_comparison
 from workbench.compare.processes.pool import Record, Say
+from workbench.compare.together.job import measured_together
 from workbench.run.steps import Step
 from workbench.tracking import entries
 from workbench.tracking.entries import StepTracker
@@ -132,6 +133,9 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     if comparison.kind(job.candidate) == "free":
         _keep(place, *_free(comparison, job, test))
         return
+    if comparison.kind(job.candidate) == "together":
+        _keep(place, *measured_together(comparison, job, test))
+        return
     # What a baseline learnt lies in no step; what a model's steps left is noted before it is measured.
     made_from: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
@@ -143,16 +147,18 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
         result: dict[str, Any] = {"n_train": len(splits.train), "made_from": made_from}
         # A learning curve is drawn uncalibrated: the calib rows would be labels that the candidate was not shown.
         final = before
+        arrays: dict[str, NDArray[np.float64]] = {}
         if not job.per_label:
             stage, seed = comparison.calibration(), comparison.recipe.seed
-            final, result["calibration"] = measure.calibrated(trained, stage, splits.calib, seed)
+            final, result["calibration"], arrays["calib"] = measure.calibrated(trained, stage, splits.calib, seed)
+            # What candidates that are made of this one are chosen on.
+            arrays["dev"] = final.probabilities(texts_and_labels(splits.dev)[0])
         if comparison.is_main(job):
             # What is measured is what lies here, and what ships.
             entry = {"stage": "compare", "candidate": job.candidate}
             kept = final.bundle.with_stage(entry, promise=final.bundle.promise)
             final = replace(final, bundle=save(kept, place))
     texts = texts_and_labels(test)[0]
-    arrays: dict[str, NDArray[np.float64]] = {}
     if comparison.is_main(job):
         probs, result["cost"] = measure.price(final, texts, comparison.recipe.compare.latency_rows)
         result |= _of_the_candidate(comparison, job, final, test, probs)
@@ -165,7 +171,9 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     raw = probs if same else before.probabilities(texts)
     gold = np.array([names.index(row.label) for row in test])
     result["scores"] = measure.one_training(probs, raw, gold)
-    _keep(place, result, {**arrays, "raw": raw, "probs": probs} if comparison.is_main(job) else None)
+    if comparison.is_main(job):
+        arrays["raw"] = raw
+    _keep(place, result, {**arrays, "probs": probs} if arrays else None)
 
 
 def _baseline(comparison: Comparison, job: Job) -> measure.BaselineJob:
@@ -201,7 +209,7 @@ def _of_the_candidate(
 ) -> dict[str, Any]:
     """What is asked of the candidate itself alone: how it writes freely, and how sure it is of rows out of scope."""
     generation: dict[str, float] = {}
-    if not isinstance(final.bundle.weights, Predictor):
+    if is_language_model(final.bundle.weights):
         n_rows = comparison.recipe.compare.generate_rows
         generation = measure.free_generation(final.engine, final.bundle.prompt, test, n_rows)
     outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope], probs)
