@@ -154,6 +154,16 @@ class Classifier(ClassifierMixin, BaseEstimator):
             return np.empty((0, len(self.classes_)))
         return probabilities(self.bundle_, self._engine(self.bundle_.weights), texts)
 
+    def outside(self, X: Any, probs: NDArray[np.float64]) -> NDArray[np.bool_] | None:  # noqa: N803
+        """Which rows belong to no label, (n_rows,); None where the bundle does not ask. ``probs`` are theirs."""
+        check_is_fitted(self, "bundle_")
+        if self.bundle_.scope is None or not len(probs):
+            return None
+        found: NDArray[np.bool_] = self.bundle_.outside(
+            _lettered(X) if self.bundle_.task.by_row else texts_of(X), probs
+        )
+        return found
+
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
         """The label that the bundle's decision gives each text, shape (n_rows,); None where it gives none.
 
@@ -163,7 +173,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         if threshold is not None and not 0 <= threshold <= 1:
             raise RecipeError(f"abstain_below is {threshold!r}: expected a probability in [0, 1], or None")
         probs = self.predict_proba(X)
-        decided = self.bundle_.decision.decide(probs)
+        decided = self.bundle_.decision.decide(probs, self.outside(X, probs))
         labels = self.classes_[decided.choice] if len(probs) else self.classes_[:0]
         if self.bundle_.task.by_row:
             best = zip(_lettered(X), decided.choice, strict=True)

@@ -1,4 +1,4 @@
-"""The command line: ``labelwright predict | evaluate | check | serve | convert | certify BUNDLE``.
+"""The command line: ``labelwright predict | evaluate | watch | check | serve | convert | certify BUNDLE``.
 
 Answers with a bundle that was exported; tuning is the workbench's. Nothing heavy is imported before it is needed, so
 that help and bad input answer at once.
@@ -25,6 +25,7 @@ from labelwright.errors import DataError, MissingExtraError, RecipeError
 from labelwright.models.weights import is_language_model
 from labelwright.plain_text import printable, printable_line
 from labelwright.serve.limits import Limits
+from labelwright.watch import commands as watching
 
 if TYPE_CHECKING:
     from labelwright.bundle.types import Bundle
@@ -54,6 +55,7 @@ _EXAMPLES = """examples:
   labelwright predict bundle --input rows.jsonl --output out.jsonl
   echo "gate drags on the path" | labelwright predict bundle - --json
   labelwright evaluate bundle --input labelled.csv --text-column message
+  labelwright watch bundle answers.jsonl --plot watch.png
   labelwright check bundle
   labelwright serve bundle --port 8080
   labelwright convert bundle --to huggingface
@@ -64,8 +66,8 @@ _EXAMPLES = """examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    0: done. 1: ``check`` found something, ``predict`` left rows unanswered, or a certificate does not hold. 2: bad
-    input. 3: something unexpected. 130: interrupted. 141: nobody reads the output any more.
+    0: done. 1: ``check`` or ``watch`` found something, ``predict`` left rows unanswered, or a certificate does not
+    hold. 2: bad input. 3: something unexpected. 130: interrupted. 141: nobody reads the output any more.
     """
     arguments = _arguments(sys.argv[1:] if argv is None else argv)
     return console.run(lambda: int(arguments.command(arguments)), "labelwright")
@@ -127,6 +129,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     )
     _promise_options(evaluate)
     evaluate.add_argument("--json", action="store_true", help="the numbers as one JSON object")
+
+    watch = _command(commands, "watch", _watch, "tell drift in answers, and how audited rows and a challenger do")
+    watching.add_options(watch)
 
     check = _command(commands, "check", _check, "compare with what was exported: hashes, then golden rows")
     check.add_argument("--files-only", action="store_true", help="hashes only; needs no model")
@@ -361,6 +366,10 @@ def _check(arguments: argparse.Namespace) -> int:
         rows = f"{result.n_golden} answered as recorded (largest difference {result.max_difference:.4f})"
     print(f"ok: {result.n_files} files as exported; golden rows: {rows}")
     return 0
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    return watching.run(arguments, lambda folder: _open(arguments, folder))
 
 
 def _serve(arguments: argparse.Namespace) -> int:

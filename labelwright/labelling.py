@@ -36,7 +36,9 @@ NO_ANSWER = "what the model answered is none of the labels"
 Record = dict[str, Any]
 
 
-def answer(bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None = None) -> Record:
+def answer(
+    bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None = None, outside: Any = None
+) -> Record:
     """What is said about one row: ``label``, ``confidence`` (its probability) and ``probabilities`` by label.
 
     Where the bundle's decision abstains, ``label`` is None, ``abstained`` says why, in the words of
@@ -50,13 +52,15 @@ def answer(bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | 
     probs : ndarray of shape (n_labels,)
     choices : sequence of str, optional
         The row's own answers, which then stand for the letters.
+    outside : bool, optional
+        Whether the row belongs to no label, as ``Bundle.outside`` finds.
     """
     names = bundle.task.names if choices is None else choices
     by_label: dict[str, float] = {}
     # Zeros of letters that the row does not use fall away; a choice that the row has twice has one probability.
     for name, p in zip(names, probs.tolist(), strict=False):
         by_label[name] = by_label.get(name, 0.0) + p
-    decided = bundle.decision.decide(probs[None])
+    decided = bundle.decision.decide(probs[None], None if outside is None else np.array([outside]))
     why, choice = decided.why[0], int(decided.choice[0])
     if why == NOTHING:
         return {"label": None, "error": NO_ANSWER}
@@ -110,6 +114,7 @@ def label_rows(
         read = [_readable(row, bundle, text, choices) for row in chunk]
         scored = iter(score_rows(bundle, engine, [one for one in read if isinstance(one, str)]))
         results = [next(scored) if isinstance(one, str) else one for one in read]
+        outside = iter(_outside(bundle, read, results))
         faults = [
             Fault(row.number, str(one)) if isinstance(one, DataError) else one
             for row, one in zip(chunk, results, strict=True)
@@ -124,11 +129,22 @@ def label_rows(
             if isinstance(result, Fault):
                 said: Record = {"label": None, "error": f"{source}, {result}"}
             else:
-                said = answer(bundle, result, split_lettered(str(one))[1] if bundle.task.by_row else None)
+                said = answer(
+                    bundle, result, split_lettered(str(one))[1] if bundle.task.by_row else None, next(outside)
+                )
                 if "error" in said:
                     said["error"] = f"{source}, row {row.number}: {said['error']}"
             record = {} if isinstance(row, Fault) else row.record
             yield {f"input_{name}" if name in ANSWER else name: value for name, value in record.items()} | said
+
+
+def _outside(bundle: Bundle, read: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
+    """Of the rows that have probabilities, whether each belongs to no label; None where the bundle does not ask."""
+    scored = [(one, probs) for one, probs in zip(read, results, strict=True) if isinstance(probs, np.ndarray)]
+    if bundle.scope is None or not scored:
+        return [None] * len(scored)
+    found: Sequence[Any] = bundle.outside([one for one, _ in scored], np.stack([probs for _, probs in scored]))
+    return found
 
 
 def _readable(row: Row | Fault, bundle: Bundle, text: str, choices: str) -> str | Fault:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -84,6 +85,8 @@ def _use(bundle: Bundle, n_golden: int) -> str:
 def needed_package(bundle: Bundle) -> str:
     """What ``pip install`` takes to answer with a bundle on the command line, quoted for a shell where it must be."""
     extras = dict.fromkeys(extra for weights in _each(bundle.weights) for extra in _extras(weights))
+    if bundle.scope is not None and bundle.scope.encoder:
+        extras["embeddings"] = None
     return f'"labelwright[{",".join(extras)}]"' if extras else "labelwright"
 
 
@@ -176,10 +179,23 @@ def _history(bundle: Bundle) -> str:
     return "\n".join(steps) + "\n\nWhat each step decided, and on which numbers, is under `history` in `bundle.json`."
 
 
+def _of_scope(bundle: Bundle) -> str:
+    scope = bundle.scope
+    if scope is None:
+        return "A text that belongs to none of the labels still gets one: use the probability to abstain."
+    score = "certainty x nearness^2" if scope.encoder else "certainty"
+    if not math.isfinite(scope.threshold):
+        return f"{scope.n_rows} calib rows are too few to tell texts that belong to none of the labels: each gets one."
+    return (
+        f"A text whose {score} is below {scope.threshold:.3f} is out of scope and gets no label. The threshold keeps "
+        f"{scope.kept:.0%} of rows in scope, of {scope.n_rows} calib rows; for other texts than those it keeps fewer."
+    )
+
+
 def _limits(bundle: Bundle) -> str:
     calibrated = bundle.calibration.temperature != 1.0 or bool(bundle.calibration.bias)
     limits = [
-        "A text that belongs to none of the labels still gets one: use the probability to abstain.",
+        _of_scope(bundle),
         "Probabilities are calibrated on rows like the training data, and hold for texts like those."
         if calibrated
         else "Probabilities are not calibrated: they rank well, but are not frequencies.",

@@ -23,17 +23,20 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.costs import Costs
 from labelwright.data.task import Label, Task
 from labelwright.decisions.promise import NO_PROMISE, Promise
+from labelwright.decisions.scope import Scope, Vectors
 from labelwright.engines.settings import LONG_ROWS, EngineSettings
 from labelwright.engines.together import document as together
 from labelwright.errors import BundleError
 from labelwright.models.weights import Adapter, Base, Full, Predictor, Together, Weights
 from labelwright.predictors import store as predictors
 from labelwright.prompt import Neighbours, Prompt, Template
-from labelwright.reading import check_tensors
+from labelwright.reading import check_tensors, read_tensors
 from labelwright.statistics.calibration import Calibration
 
 FORMAT = "labelwright-bundle"
 VERSION = 1
+# The vectors that rows in scope are near to.
+SCOPE = "scope.safetensors"
 _PLACE = "{text}"
 # Fits end at 1/1000; what lies far beyond turns every score into the same one, or into none.
 _LOWEST_TEMPERATURE = 1e-9
@@ -102,6 +105,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
         "unexpanded_mass": bundle.unexpanded_mass,
         "long_rows": bundle.long_rows,
         **({} if bundle.promise == NO_PROMISE else {"promise": bundle.promise.to_dict()}),
+        **({"scope": _scope_json(bundle.scope)} if bundle.scope else {}),
         "report": _plain(bundle.report, "report"),
         "history": _plain(bundle.history, "history"),
         **({} if test is None else {"test": _plain(test, "test")}),
@@ -171,7 +175,28 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "unexpanded_mass": float(mass),
         "long_rows": long_rows,
         "promise": Promise.from_dict(content["promise"], n_labels) if "promise" in content else NO_PROMISE,
+        "scope": _scope(_object(content["scope"]), folder) if content.get("scope") else None,
     }
+
+
+def _scope_json(scope: Scope) -> dict[str, Any]:
+    """All but the vectors, which are a file of their own; JSON has no infinity."""
+    least = scope.threshold if math.isfinite(scope.threshold) else None
+    return {"threshold": least, "kept": scope.kept, "n_rows": scope.n_rows, "encoder": scope.encoder}
+
+
+def _scope(written: Mapping[str, Any], folder: Path) -> Scope:
+    encoder, least = _text(written["encoder"]), written["threshold"]
+    kept, n_rows = written["kept"], _whole(written["n_rows"])
+    for one in (kept, *([] if least is None else [least])):
+        if isinstance(one, bool) or not isinstance(one, int | float) or not 0 <= one <= 1:
+            raise BundleError(f"{folder}: scope holds {one!r}, expected a share in [0, 1]; export the bundle again")
+    vectors: Vectors = np.zeros((0, 0), dtype=np.float32)
+    if encoder:
+        vectors = read_tensors(folder / SCOPE, {"vectors": 2})["vectors"].astype(np.float32)
+    if encoder and not vectors.size:
+        raise BundleError(f"{folder / SCOPE}: no vectors; export the bundle again")
+    return Scope(-math.inf if least is None else float(least), float(kept), n_rows, encoder, vectors)
 
 
 def _weights(content: Mapping[str, Any], folder: Path) -> Weights:

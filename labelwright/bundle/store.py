@@ -5,8 +5,9 @@ inverses; ``load`` compares the hashes, ``verify`` does and re-scores the golden
 answer otherwise under another library or machine. Safetensors, JSON and skops only: loading a bundle runs no code.
 
 A bundle folder holds ``bundle.json``, ``README.md`` (the card), ``hashes.json``, and where they apply ``adapter/``,
-``model/`` or ``predictor/`` and ``golden.jsonl``; or ``together/``, in which whole bundles lie, which answer as one and
-hold none themselves. Nothing in it depends on the time or the machine, so equal bundles are equal bytes.
+``model/`` or ``predictor/``, ``golden.jsonl`` and ``reference.json``; or ``together/``, in which whole bundles lie,
+which answer as one and hold none themselves. Nothing in it depends on the time or the machine, so equal bundles are
+equal bytes.
 """
 
 from __future__ import annotations
@@ -17,11 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from labelwright.bundle import files as bundle_files
 from labelwright.bundle.card import card
-from labelwright.bundle.document import FORMAT, KINDS, VERSION, from_json, to_json, weights_kind
+from labelwright.bundle.document import FORMAT, KINDS, SCOPE, VERSION, from_json, to_json, weights_kind
 from labelwright.bundle.golden import FILE as GOLDEN
 from labelwright.bundle.golden import compare_golden, read_golden, record_golden, to_lines
+from labelwright.bundle.reference import CENTRES, Reference, watched_names, write_reference
+from labelwright.bundle.reference import FILE as REFERENCE
+from labelwright.bundle.reference import read_reference as read_reference_file
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Task
 from labelwright.engines.protocol import Engine
@@ -39,7 +45,7 @@ from labelwright.statistics.calibration import Calibration
 # prompt, adapter or calibration should move some golden row by more.
 GOLDEN_TOLERANCE = 0.05
 # What lies beside the folder of weights.
-_FILES = frozenset({"bundle.json", "README.md", GOLDEN})
+_FILES = frozenset({"bundle.json", "README.md", GOLDEN, REFERENCE, CENTRES, SCOPE})
 
 
 def predictor_bundle(
@@ -147,6 +153,7 @@ def save(
     engine: Engine | None = None,
     golden: Sequence[Example] = (),
     test: Mapping[str, Any] | None = None,
+    reference: Reference | None = None,
 ) -> Bundle:
     """Write a bundle folder, completely or not at all.
 
@@ -166,6 +173,8 @@ def save(
     test : mapping, optional
         Test metrics by name (numbers, or value, low and high), for the card. Not part of the bundle itself: whatever
         tunes the bundle further makes them untrue.
+    reference : Reference, optional
+        What its answers look like on dev, for ``labelwright watch``; as the test metrics no part of the bundle itself.
 
     Returns
     -------
@@ -191,12 +200,16 @@ def save(
         try:
             bundle_files.write_part(building / "bundle.json", to_json(bundle, test) | {"n_golden": len(rows)})
             _copy_weights(bundle.weights, building)
+            if bundle.scope is not None and bundle.scope.encoder:
+                _write_vectors(bundle.scope.vectors, building / SCOPE)
             (building / "README.md").write_bytes(card(bundle, len(rows), test).encode())
             if rows:
                 (building / GOLDEN).write_bytes(to_lines(rows))
+            if reference is not None:
+                write_reference(building, reference)
             bundle_files.write_hashes(building)
             # Whoever makes a bundle may name models by folder, and go on with what was made.
-            for _, name in _model_names(bundle.weights, bundle.prompt):
+            for _, name in _model_names(bundle):
                 model_names.allow(name)
             # Read before it takes another's place: what cannot be read again replaces nothing.
             _read(building, _content(building))
@@ -255,9 +268,21 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
             raise BundleError(f"{folder}: {name} is not part of a bundle, though listed in it; remove both")
     if isinstance(bundle.weights, Predictor):
         _require_labels(bundle.weights.folder, bundle.task)
-    for where, name in _model_names(bundle.weights, bundle.prompt):
+    read_reference(folder, bundle)
+    for where, name in _model_names(bundle):
         model_names.refuse_paths(name, f"{folder / where}")
     return bundle
+
+
+def read_reference(folder: Path | str, bundle: Bundle) -> Reference | None:
+    """What a loaded bundle's answers looked like on dev; None in bundles of before that was kept.
+
+    Raises
+    ------
+    BundleError
+        As ``labelwright.bundle.reference.read_reference``.
+    """
+    return read_reference_file(Path(folder), len(watched_names(bundle.task.names, bundle.task.by_row)))
 
 
 def members_of(weights: Weights) -> tuple[Bundle, ...]:
@@ -294,14 +319,23 @@ def _checked_members(bundle: Bundle, folder: Path) -> list[str]:
     return [one.relative_to(folder).as_posix() for one in folders]
 
 
-def _model_names(weights: Weights, prompt: Prompt) -> Iterator[tuple[str, str]]:
+def _model_names(bundle: Bundle) -> Iterator[tuple[str, str]]:
     """Where a bundle names a model that is to be opened, and that name."""
+    weights, prompt = bundle.weights, bundle.prompt
     if isinstance(weights, Predictor) and (name := predictors.external_model(weights.folder)):
         yield KINDS["predictor"].folder, name
     if isinstance(weights, Base | Adapter):
         yield "bundle.json", weights.base
     if prompt.neighbours is not None:
         yield "bundle.json", prompt.neighbours.encoder
+    if bundle.scope is not None and bundle.scope.encoder:
+        yield "bundle.json", bundle.scope.encoder
+
+
+def _write_vectors(vectors: Any, path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"vectors": np.ascontiguousarray(vectors, dtype=np.float32)}, path)
 
 
 def verify(folder: Path | str, engine: Engine | None = None, *, tolerance: float = GOLDEN_TOLERANCE) -> Verification:

@@ -17,7 +17,7 @@ from labelwright.data.costs import Costs
 from labelwright.statistics.metrics import Answers, Floats, Ints, answers, answers_of
 
 # Why no label is said, in one word: what a record and a server's answer carry.
-NOTHING, UNSURE, ASK = "no answer", "unsure", "a person is cheaper"
+NOTHING, UNSURE, ASK, OUTSIDE = "no answer", "unsure", "a person is cheaper", "out of scope"
 # Expected costs nearer to each other than this are equal: sums of the same numbers in another order.
 _EQUAL = 1e-12
 
@@ -34,7 +34,7 @@ class Decided(NamedTuple):
     confidence : float64 ndarray
         The probability of ``choice``; 0 without one.
     why : tuple of str
-        Why none is answered: ``NOTHING``, ``UNSURE`` or ``ASK``; empty where one is.
+        Why none is answered: ``NOTHING``, ``UNSURE``, ``ASK`` or ``OUTSIDE``; empty where one is.
     """
 
     said: Ints
@@ -56,11 +56,14 @@ class Decision:
     thresholds : ndarray of shape (n_labels,), optional
         The probability below which a label is not said; 1 lies above every probability but certainty, and infinity
         above that.
+    scoped : bool
+        Whether rows may be found to belong to no label (``labelwright.decisions.scope``).
     """
 
     prices: Floats | None = None
     ask: float | None = None
     thresholds: Floats | None = None
+    scoped: bool = False
 
     @classmethod
     def of(cls, costs: Costs | None, names: Sequence[str], thresholds: Any = None) -> Decision:
@@ -79,10 +82,16 @@ class Decision:
     @property
     def may_abstain(self) -> bool:
         """Whether a row to which an answer was found may get none."""
-        return self.ask is not None or self.thresholds is not None
+        return self.ask is not None or self.thresholds is not None or self.scoped
 
-    def decide(self, probs: Floats) -> Decided:
-        """What becomes of rows of probabilities (n_rows, n_labels)."""
+    def decide(self, probs: Floats, outside: Any = None) -> Decided:
+        """What becomes of rows of probabilities (n_rows, n_labels).
+
+        Parameters
+        ----------
+        outside : bool ndarray of shape (n_rows,), optional
+            Which rows belong to no label; of them none is said.
+        """
         probs = np.asarray(probs, dtype=np.float64)
         choice = self._choice(probs)
         confidence = np.where(choice < 0, 0.0, np.take_along_axis(probs, np.maximum(choice, 0)[:, None], axis=1)[:, 0])
@@ -91,6 +100,8 @@ class Decision:
             why[self.expected(probs, choice) > self.ask + _EQUAL] = ASK
         if self.thresholds is not None:
             why[confidence < self.thresholds[np.maximum(choice, 0)]] = UNSURE
+        if outside is not None:
+            why[outside] = OUTSIDE
         why[choice < 0] = NOTHING
         return Decided(np.where(why == "", choice, -1), choice, confidence, tuple(why.tolist()))
 
@@ -139,7 +150,7 @@ class Decision:
         at = list(columns)
         prices = None if self.prices is None else self.prices[np.ix_(at, at)]
         thresholds = None if self.thresholds is None or is_part else self.thresholds[at]
-        return Decision(prices, self.ask, thresholds)
+        return Decision(prices, self.ask, thresholds, self.scoped and not is_part)
 
     def _choice(self, probs: Floats) -> Ints:
         likeliest = answers(probs)

@@ -8,6 +8,7 @@ options, uncalibrated ("zero-shot"). What clients write stays plain text in eith
 
 from __future__ import annotations
 
+import asyncio
 import json
 import unicodedata
 from collections.abc import Sequence
@@ -89,12 +90,14 @@ class Put:
         """How good an answer can be expected."""
         return TUNED if self.is_own else ZERO_SHOT
 
-    def beside(self, probs: NDArray[np.float64], names: Sequence[str]) -> dict[str, Any]:
+    def beside(
+        self, probs: NDArray[np.float64], names: Sequence[str], outside: NDArray[np.bool_] | None = None
+    ) -> dict[str, Any]:
         """What an answer says beside the label, as far as the bundle abstains, promises or gives sets.
 
         ``x_abstained``: why no label should be taken, or None; ``x_promise``: in words; ``x_label_set``: names.
         """
-        decided = self.decision.decide(probs[None])
+        decided = self.decision.decide(probs[None], outside)
         said: dict[str, Any] = {}
         if self.decision.may_abstain:
             said["x_abstained"] = decided.why[0] or None
@@ -124,6 +127,20 @@ class Put:
         if not is_part:
             return found[list(self.columns)]
         return _restricted(found, self.columns)
+
+    async def outside_of(self, lease: Lease, probs: NDArray[np.float64]) -> NDArray[np.bool_] | None:
+        """Whether the row belongs to no label, (1,); None where the bundle, or this question, does not ask."""
+        return await outside_of(lease.bundle, [self.text], [probs]) if self.decision.scoped else None
+
+
+async def outside_of(
+    bundle: Bundle, texts: Sequence[str], probs: Sequence[NDArray[np.float64]]
+) -> NDArray[np.bool_] | None:
+    """``Bundle.outside``, beside the event loop: an encoder takes its time."""
+    if bundle.scope is None or not texts:
+        return None
+    found: NDArray[np.bool_] = await asyncio.to_thread(bundle.outside, texts, np.stack(probs))
+    return found
 
 
 def put(bundle: Bundle, state: Any, question: Question) -> Put:

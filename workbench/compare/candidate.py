@@ -160,9 +160,10 @@ class Candidate:
         n_rows, valid (share of answers that are a label) and right (share that are the gold label) under free
         generation; empty where it does not apply.
     outside : mapping
-        How well the candidate's confidence, its highest probability, tells test rows from rows out of scope: n_rows,
-        auroc, and accepted (share of rows out of scope that are answered where 95 % of the test rows are); empty where
-        there are none.
+        Rows out of scope beside test rows, empty where there are none: n_rows; how well the highest probability, the
+        certainty and the bundle's own score tell them apart (auroc, auroc_certainty, auroc_score); at the bundle's
+        threshold the shares of test rows that are kept and that are kept and right, and of rows out of scope that are
+        found (kept, right, recall, each also with _low and _high); ms a row that the score takes.
     repeats : tuple of Repeat
         Other seeds and other splits; the candidate itself is not among them.
     curve : tuple of CurvePoint

@@ -22,6 +22,7 @@ from labelwright.bundle.store import predictor_bundle
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, Task, group_keys, texts_and_labels
 from labelwright.decide import log_scores, probabilities, render_rows
+from labelwright.decisions.scope import certainty
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine, has_probabilities
 from labelwright.engines.settings import EngineSettings
@@ -34,8 +35,13 @@ from labelwright.predictors.store import save_predictor
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration, group_folds
 from labelwright.statistics.metrics import accuracy, answers, log_loss, macro_f1
+from labelwright.statistics.proportions import share_interval
 from optimizers.calibrate import CalibrateStage, calibration_record, uncalibrated
+from optimizers.scope import fit_scope
 from workbench.run.usage import Load, peak_memory_bytes
+
+# Behind the name of a share: itself, and the two ends of its interval.
+_ENDS = ("", "_low", "_high")
 
 
 @dataclass(frozen=True)
@@ -162,19 +168,52 @@ def one_training(probs: NDArray[np.float64], raw: NDArray[np.float64], gold: NDA
     }
 
 
-def on_rows_out_of_scope(trained: Trained, texts: Sequence[str], inside: NDArray[np.float64]) -> dict[str, float]:
-    """Confidence on rows out of scope beside that on test rows, ``inside``; empty where there are none of them."""
+def with_scope(bundle: Bundle, splits: Splits, of_calib: NDArray[np.float64]) -> Bundle:
+    """The bundle that tells rows out of scope: what is far from train rows, by a threshold of calib rows.
+
+    Parameters
+    ----------
+    of_calib : ndarray of shape (n_calib, n_labels)
+        What it says of calib rows.
+    """
+    return replace(bundle, scope=fit_scope(splits.train, splits.calib, of_calib))
+
+
+def on_rows_out_of_scope(
+    trained: Trained, texts: Sequence[str], test: Sequence[Example], probs: NDArray[np.float64]
+) -> dict[str, float]:
+    """Rows out of scope beside test rows; empty where there are none of them. As ``Candidate.outside`` says.
+
+    Parameters
+    ----------
+    probs : ndarray of shape (n_test, n_labels)
+        Of the test rows.
+    """
     from sklearn.metrics import roc_auc_score
 
-    if not texts:
+    scope = trained.bundle.scope
+    if not texts or scope is None:
         return {}
-    outside, inside = trained.probabilities(texts).max(axis=1), inside.max(axis=1)
-    is_inside = np.repeat([1, 0], [len(inside), len(outside)])
-    return {
-        "n_rows": len(texts),
-        "auroc": float(roc_auc_score(is_inside, np.concatenate([inside, outside]))),
-        "accepted": float((outside >= np.quantile(inside, 0.05)).mean()),
+    of_texts = trained.probabilities(texts)
+    begun = time.perf_counter()
+    scores = scope.scores(texts, of_texts), scope.scores([row.text for row in test], probs)
+    seconds = time.perf_counter() - begun
+    is_inside = np.repeat([0, 1], [len(texts), len(test)])
+    each = {
+        "auroc": (of_texts.max(axis=1), probs.max(axis=1)),
+        "auroc_certainty": (certainty(of_texts), certainty(probs)),
+        "auroc_score": scores,
     }
+    found = {name: float(roc_auc_score(is_inside, np.concatenate(both))) for name, both in each.items()}
+    gold = np.array([trained.bundle.task.index(row.label) for row in test])
+    kept, groups = scores[1] >= scope.threshold, group_keys(test)
+    shares = {
+        "kept": share_interval(kept, groups),
+        "right": share_interval(kept & (answers(probs) == gold), groups),
+        "recall": share_interval(scores[0] < scope.threshold),
+    }
+    ends = {f"{name}{end}": value for name, one in shares.items() for end, value in zip(_ENDS, one, strict=True)}
+    return {"n_rows": len(texts), "ms": 1000 * seconds / len(is_inside), **found, **ends}
 
 
 def price(final: Trained, texts: Sequence[str], latency_rows: int) -> tuple[NDArray[np.float64], dict[str, Any]]:

@@ -332,6 +332,8 @@ class CompareTable:
         varied.
     heavy_seeds : int
         The same for candidates that train a transformer.
+    splits : int
+        Trainings with the split varied, of candidates that train no transformer; 0: as many as ``seeds``.
     curves : tuple of str
         Candidates whose learning curve is drawn: test accuracy against training rows a label. Where a recipe does not
         say, those of the default that stand in it; ``noise`` likewise.
@@ -353,6 +355,7 @@ class CompareTable:
 
     seeds: Annotated[int, Range(1, 1000)] = 3
     heavy_seeds: Annotated[int, Range(1, 1000)] = 1
+    splits: Annotated[int, Range(0, 1000)] = 0
     curves: Names = ("sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
     curve_rows: Annotated[tuple[Annotated[int, Range(1)], ...], Items()] = (1, 2, 4, 8, 16)
     noise: Names = ("sgd-chars", "minilm-logreg")
@@ -426,11 +429,14 @@ class ExportTable:
     ----------
     candidate : str
         What is exported: the run's newest step where empty; "best" and "ship" are the verdict's; or a candidate's name.
+    watch_rows : int
+        Dev rows whose answers are counted at most, for ``labelwright watch`` to compare with; 0 for none.
     """
 
     candidate: Name = ""
     merge: bool = False
     golden_rows: Annotated[int, Range(1)] = 24
+    watch_rows: Annotated[int, Range(0)] = 1000
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,7 @@ def answered(
     asked: Asked,
     probs: Sequence[float] | NDArray[np.float64],
     decision: Decision = LIKELIEST,
+    outside: Any = None,
     beside: Mapping[str, Any] = MappingProxyType({}),
 ) -> Said:
     """The answer to what was asked, of the probabilities of its labels, in their order; all 0 where there is none.
@@ -162,7 +163,7 @@ def answered(
     """
     row = np.asarray(probs, dtype=np.float64)
     probabilities = dict(zip(asked.labels, row.tolist(), strict=True))
-    decided = decision.decide(row[None])
+    decided = decision.decide(row[None], outside)
     if (choice := int(decided.choice[0])) < 0:
         return Said(None, None, probabilities)
     label = asked.labels[choice]

@@ -88,9 +88,10 @@ async def answered(lease: Lease, body: Mapping[str, Any]) -> dict[str, Any]:
             raise invalid([_fault(["state"], str(probs), "value_error")])
         if answers(probs) < 0:
             raise RefusalError(502, "no_answer", NO_ANSWER)
+        outside = await one.outside_of(lease, probs)
         names = list(questions[id].get("criteria") or ()) if questions[id]["type"] == "choice" else []
-        beside = one.beside(probs, names) if names else {}
-        said[id] = _answer(questions[id], probs, one.decision) | {"x_level": one.level} | beside
+        beside = one.beside(probs, names, outside) if names else {}
+        said[id] = _answer(questions[id], probs, one.decision, outside) | {"x_level": one.level} | beside
     n_tokens = sum(lease.served.count_tokens(one.prompt, [one.text]) for one in puts.values())
     return {
         "model": lease.served.id,
@@ -124,12 +125,14 @@ def _question(question: Mapping[str, Any]) -> Question:
     return Question(instructions or "Is it so? Answer yes or no.", yes_and_no)
 
 
-def _answer(question: Mapping[str, Any], probs: NDArray[np.float64], decision: Decision) -> dict[str, Any]:
+def _answer(
+    question: Mapping[str, Any], probs: NDArray[np.float64], decision: Decision, outside: Any
+) -> dict[str, Any]:
     values: list[float] = probs.tolist()
     if question["type"] == "noul":
         return {"type": "noul", "noul": values[0]}
     if question["type"] == "choice":
-        names, decided = list(question["criteria"]), decision.decide(probs[None])
+        names, decided = list(question["criteria"]), decision.decide(probs[None], outside)
         return {
             "type": "choice",
             # The contract has no place for none: what it would have said, and beside it that it says nothing.

@@ -29,6 +29,7 @@ from labelwright.data.task import Example, texts_and_labels
 from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
 from labelwright.files import write_json
 from labelwright.models.weights import Base, is_language_model
+from labelwright.predictors.encoders.sentence_encoder import one_pass
 from optimizers.stage import Tracker
 from workbench.compare import measure, score
 from workbench.compare.jobs import Comparison, Job, open_comparison
@@ -115,14 +116,22 @@ def is_lasting(error: BaseException) -> bool:
 
 def run_jobs(comparison: Comparison, jobs: Sequence[Job], say: Say, record: Record) -> None:
     """Train, score and keep a candidate's jobs. Raises whatever the candidate does."""
-    for number, job in enumerate(jobs):
-        where = f"job {number + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
 
-        def tell(done: int, total: int, message: str, number: int = number, where: str = where) -> None:
-            say(number, len(jobs), where + message)
+    def run(some: Sequence[Job]) -> None:
+        for job in some:
+            number = jobs.index(job)
+            where = f"job {number + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
 
-        say(number, len(jobs), where + _what(job, comparison))
-        _run_job(comparison, job, tell, record)
+            def tell(done: int, total: int, message: str, number: int = number, where: str = where) -> None:
+                say(number, len(jobs), where + message)
+
+            say(number, len(jobs), where + _what(job, comparison))
+            _run_job(comparison, job, tell, record)
+
+    run([job for job in jobs if comparison.is_main(job)])
+    # The others are not timed, and their rows are the same again: an encoder need read each but once.
+    with one_pass():
+        run([job for job in jobs if not comparison.is_main(job)])
     say(len(jobs), len(jobs), "")
 
 
@@ -153,10 +162,12 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
             final, result["calibration"], arrays["calib"] = measure.calibrated(trained, stage, splits.calib, seed)
             # What candidates that are made of this one are chosen on.
             arrays["dev"] = final.probabilities(texts_and_labels(splits.dev)[0])
+        if comparison.is_main(job) and comparison.recipe.data.out_of_scope:
+            final = replace(final, bundle=measure.with_scope(final.bundle, splits, arrays["calib"]))
         if comparison.is_main(job):
             # What is measured is what lies here, and what ships.
             entry = {"stage": "compare", "candidate": job.candidate}
-            kept = final.bundle.with_stage(entry, promise=final.bundle.promise)
+            kept = final.bundle.with_stage(entry, promise=final.bundle.promise, scope=final.bundle.scope)
             final = replace(final, bundle=save(kept, place))
     texts = texts_and_labels(test)[0]
     if comparison.is_main(job):
@@ -212,7 +223,7 @@ def _of_the_candidate(
     if is_language_model(final.bundle.weights):
         n_rows = comparison.recipe.compare.generate_rows
         generation = measure.free_generation(final.engine, final.bundle.prompt, test, n_rows)
-    outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope], probs)
+    outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope], test, probs)
     return {"generation": generation, "outside": outside, "bundle": str(comparison.place(job))}
 
 

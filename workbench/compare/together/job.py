@@ -69,7 +69,8 @@ def measured_together(
         fitted, _ = comparison.calibration().sides(splits.calib, seed)
         seen = {name: {**one, "calib": one["calib"][fitted]} for name, one in kept.items()}
         seen_gold = {**gold, "calib": gold["calib"][fitted]}
-        chosen = in_turn(seen, seen_gold, prices, comparison.recipe.cascade.most_levels, chosen)
+        groups, margin = group_keys([splits.calib[i] for i in fitted.tolist()]), comparison.recipe.compare.margin
+        chosen = in_turn(seen, seen_gold, groups, prices, comparison.recipe.cascade.most_levels, margin, chosen)
     assert chosen is not None
     if len(chosen.names) < 2 and comparison.is_main(job):
         raise RecipeError(f"no mean of several is better on dev than {chosen.names[0]} alone")
@@ -87,6 +88,8 @@ def measured_together(
     }
     if not comparison.is_main(job):
         return result, None
+    if comparison.recipe.data.out_of_scope:
+        made = measure.with_scope(made, splits, made.calibration.apply(of_calib))
     final = _saved(comparison, job, chosen, made)
     seconds = sum(costs[name]["seconds_to_train"] for name in chosen.names)
     trained = measure.Trained(final, comparison.engines(final.weights), seconds, None)
@@ -102,7 +105,7 @@ def measured_together(
         "calibration": calibration_record(made),
         "generation": {},
         "cost": cost,
-        "outside": measure.on_rows_out_of_scope(trained, [row.text for row in comparison.out_of_scope], probs),
+        "outside": measure.on_rows_out_of_scope(trained, [row.text for row in comparison.out_of_scope], test, probs),
         "bundle": str(comparison.place(job)),
         "together": asdict(told(chosen, found.levels, probs, gold["test"])),
     }
@@ -139,8 +142,10 @@ def _saved(comparison: Comparison, job: Job, chosen: Chosen, made: Bundle) -> Bu
             made.task, job.candidate, chosen.plan, folders, Path(scratch) / "members", made.calibration
         )
         entry = {"stage": "compare", "candidate": job.candidate}
-        kept = replace(made, weights=staged.weights).with_stage(entry, promise=made.promise)
-        return save(kept, comparison.place(job))
+        return save(
+            replace(made, weights=staged.weights).with_stage(entry, promise=made.promise, scope=made.scope),
+            comparison.place(job),
+        )
 
 
 def _cost(trained: measure.Trained, texts: Sequence[str], probs: Floats, n_rows: int) -> dict[str, Any]:

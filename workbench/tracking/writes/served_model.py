@@ -39,7 +39,7 @@ class BundleModel(PythonModel):
             rows = list(zip(rows, names, strict=True))
         probs = self._classifier.predict_proba(rows)
         decision = self._classifier.bundle_.decision
-        decided = decision.decide(probs)
+        decided = decision.decide(probs, self._classifier.outside(rows, probs))
         return pd.DataFrame(
             {
                 # None where there is no usable answer, or the bundle abstains.
