@@ -355,7 +355,7 @@ def _open(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bu
         unexpanded_mass=bundle.unexpanded_mass if arguments.unexpanded_mass is None else arguments.unexpanded_mass,
         thinking_tokens=bundle.prompt.template.thinking_tokens,
     )
-    return bundle, open_engine(bundle.weights, settings)
+    return bundle, open_engine(bundle.weights, settings, to_score=True)
 
 
 def _refuse_model_options(arguments: argparse.Namespace, folder: Path, name: str) -> None:
