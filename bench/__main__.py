@@ -45,6 +45,7 @@ PARTS = {
     "coalescing": "bench.scoring.coalescing:coalescing",
     "serve_overhead": "bench.serving:serve_overhead",
     "serve_latency": "bench.serving:serve_latency",
+    "served_vs_llamacpp": "bench.scoring.endpoints:served_vs_llamacpp",
     "grpo_step_vs_trl": "bench.training.grpo_step:grpo_step_vs_trl",
     "grpo_step_growth": "bench.training.grpo_step:grpo_step_growth",
     "sft_vs_trl": "bench.training.sft:sft_vs_trl",
