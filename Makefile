@@ -23,11 +23,11 @@ option = $(if $(call said,$1),--$2=$(call typed,$1))
 REDO = $(if $(FORCE),--force)
 ONE = $(if $(value CANDIDATE),--candidate=$(call typed,CANDIDATE))
 # Through the environment, since a text may have several lines; exported under its own name it would be expanded.
-unexport TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE DATA TEST NAME LABEL GROUP CONFIG TO QUANTISE
+unexport TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE DATA TEST NAME LABEL GROUP CONFIG TO QUANTISE POOL LABELS N SHARE OUT
 export LABELWRIGHT_TEXT := $(value TEXT)
 
 .DEFAULT_GOAL := help
-.PHONY: setup new demo test check optimize train calibrate compare export convert predict serve review dashboard mutants bench vllm-server clean help
+.PHONY: setup new demo test check optimize train calibrate compare export convert predict serve review next-rows dashboard mutants bench vllm-server clean help
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 new: $(READY) ## a first recipe for your rows: make new DATA=tickets.csv [TEST= NAME= TEXT= LABEL= GROUP= CONFIG=]
 	@$(PY) -m workbench new $(call typed,DATA) $(call option,TEST,test) $(call option,NAME,name) $(call option,LABEL,label) $(call option,GROUP,group) $(call option,CONFIG,config) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
@@ -57,6 +57,8 @@ serve: $(READY) ## the bundle over HTTP on 127.0.0.1 (PORT=8080)
 	@$(WORK) --port=$(if $(filter 5000,$(value PORT)),8080,$(call typed,PORT))
 review: $(READY) ## what people answered to rows in doubt, as a corrected data file
 	@$(WORK)
+next-rows: $(READY) ## which rows to label next: make next-rows POOL=unlabelled.csv N=50 [SHARE= OUT= MINUTES= TEXT=], then LABELS=sheet.csv
+	@$(WORK) $(call option,POOL,pool) $(call option,LABELS,labels) $(call option,N,n) $(call option,SHARE,share) $(call option,OUT,out) $(call option,MINUTES,minutes) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
 dashboard: $(READY) ## MLflow's UI on the runs (PORT=5000)
 	@$(PY) -m workbench dashboard $(call typed,RECIPE) --port=$(call typed,PORT)
 mutants: $(READY) ## plant deliberate faults: the tests must notice each (some minutes)

@@ -28,7 +28,6 @@ from labelwright.errors import DataError, MissingExtraError, RecipeError
 from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration, fit_calibration
-from labelwright.statistics.metrics import answers
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -53,7 +52,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
     device, dtype : str, default="auto"
         As in ``labelwright.engines.opening.open_engine``.
     abstain_below : float, optional
-        In [0, 1]. ``predict`` answers None where the highest probability is lower; without it, never.
+        In [0, 1]. ``predict`` answers None where the label's probability is lower; without it, where the bundle says.
 
     Attributes
     ----------
@@ -155,8 +154,18 @@ class Classifier(ClassifierMixin, BaseEstimator):
             return np.empty((0, len(self.classes_)))
         return probabilities(self.bundle_, self._engine(self.bundle_.weights), texts)
 
+    def outside(self, X: Any, probs: NDArray[np.float64]) -> NDArray[np.bool_] | None:  # noqa: N803
+        """Which rows belong to no label, (n_rows,); None where the bundle does not ask. ``probs`` are theirs."""
+        check_is_fitted(self, "bundle_")
+        if self.bundle_.scope is None or not len(probs):
+            return None
+        found: NDArray[np.bool_] = self.bundle_.outside(
+            _lettered(X) if self.bundle_.task.by_row else texts_of(X), probs
+        )
+        return found
+
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
-        """The most probable label of each text, shape (n_rows,); None where the classifier abstains or has no answer.
+        """The label that the bundle's decision gives each text, shape (n_rows,); None where it gives none.
 
         Where rows bring their own choices, the text of the choice.
         """
@@ -164,16 +173,16 @@ class Classifier(ClassifierMixin, BaseEstimator):
         if threshold is not None and not 0 <= threshold <= 1:
             raise RecipeError(f"abstain_below is {threshold!r}: expected a probability in [0, 1], or None")
         probs = self.predict_proba(X)
-        labels = self.classes_[probs.argmax(axis=1)] if len(probs) else self.classes_[:0]
+        decided = self.bundle_.decision.decide(probs, self.outside(X, probs))
+        labels = self.classes_[decided.choice] if len(probs) else self.classes_[:0]
         if self.bundle_.task.by_row:
-            best = zip(_lettered(X), probs.argmax(axis=1), strict=True)
+            best = zip(_lettered(X), decided.choice, strict=True)
             labels = np.array([split_lettered(text)[1][k] for text, k in best], dtype=object)
-        silent = np.flatnonzero(answers(probs) < 0)
-        if threshold is None and not len(silent):
+        silent = decided.said < 0
+        if threshold is None and not silent.any():
             return labels
         said = labels.astype(object)
-        said[silent] = None
-        said[probs.max(axis=1, initial=0.0) < (threshold or 0.0)] = None
+        said[silent | (decided.confidence < (threshold or 0.0))] = None
         return said
 
     def __sklearn_tags__(self) -> Any:

@@ -21,42 +21,56 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.choices import lettered, read_choices, split_lettered
 from labelwright.data.records import Fault, Row, refusal, text_of
 from labelwright.decide import probabilities
+from labelwright.decisions.decision import NOTHING
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_json
-from labelwright.statistics.metrics import answers
 
 # Rows handed to the engine at once: enough for it to pack well, few enough to keep memory flat.
 CHUNK_ROWS = 512
 
 # What answers are written under; a column of the input that has such a name is kept as input_NAME, in every row.
-ANSWER = frozenset({"label", "confidence", "probabilities", "error"})
+ANSWER = frozenset({"label", "confidence", "probabilities", "abstained", "suggested", "label_set", "error"})
 NO_ANSWER = "what the model answered is none of the labels"
 
 Record = dict[str, Any]
 
 
-def answer(bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None = None) -> Record:
+def answer(
+    bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None = None, outside: Any = None
+) -> Record:
     """What is said about one row: ``label``, ``confidence`` (its probability) and ``probabilities`` by label.
 
-    Where there is no answer (``labelwright.statistics.metrics.answers``) there is only ``label``, None, and ``error``,
-    which says why.
+    Where the bundle's decision abstains, ``label`` is None, ``abstained`` says why, in the words of
+    ``labelwright.decisions.decision``, and ``suggested`` is the label that it would have said, which ``confidence`` is
+    of; where sets are asked of its promise, ``label_set`` lists the labels of the row's. Where there is no answer (
+    ``labelwright.statistics.metrics.answers``) there is only ``label``, None, and
+    ``error``, which says why.
 
     Parameters
     ----------
     probs : ndarray of shape (n_labels,)
     choices : sequence of str, optional
         The row's own answers, which then stand for the letters.
+    outside : bool, optional
+        Whether the row belongs to no label, as ``Bundle.outside`` finds.
     """
     names = bundle.task.names if choices is None else choices
     by_label: dict[str, float] = {}
     # Zeros of letters that the row does not use fall away; a choice that the row has twice has one probability.
     for name, p in zip(names, probs.tolist(), strict=False):
         by_label[name] = by_label.get(name, 0.0) + p
-    best = max(by_label, key=lambda name: by_label[name])
-    if answers(probs) < 0:
+    decided = bundle.decision.decide(probs[None], None if outside is None else np.array([outside]))
+    why, choice = decided.why[0], int(decided.choice[0])
+    if why == NOTHING:
         return {"label": None, "error": NO_ANSWER}
-    return {"label": best, "confidence": by_label[best], "probabilities": by_label}
+    # Among the row's own choices one that it has twice has two letters.
+    best = names[choice] if choices is None else max(by_label, key=lambda name: by_label[name])
+    given: Record = {"label": None, "abstained": why, "suggested": best} if why else {"label": best}
+    if (lowest := bundle.set_thresholds) is not None:
+        at_least = zip(names, probs.tolist(), lowest.tolist(), strict=False)
+        given["label_set"] = [name for name, p, least in at_least if p >= least or name == best]
+    return {**given, "confidence": by_label[best], "probabilities": by_label}
 
 
 def label_rows(
@@ -100,6 +114,7 @@ def label_rows(
         read = [_readable(row, bundle, text, choices) for row in chunk]
         scored = iter(score_rows(bundle, engine, [one for one in read if isinstance(one, str)]))
         results = [next(scored) if isinstance(one, str) else one for one in read]
+        outside = iter(_outside(bundle, read, results))
         faults = [
             Fault(row.number, str(one)) if isinstance(one, DataError) else one
             for row, one in zip(chunk, results, strict=True)
@@ -114,11 +129,22 @@ def label_rows(
             if isinstance(result, Fault):
                 said: Record = {"label": None, "error": f"{source}, {result}"}
             else:
-                said = answer(bundle, result, split_lettered(str(one))[1] if bundle.task.by_row else None)
-                if said["label"] is None:
+                said = answer(
+                    bundle, result, split_lettered(str(one))[1] if bundle.task.by_row else None, next(outside)
+                )
+                if "error" in said:
                     said["error"] = f"{source}, row {row.number}: {said['error']}"
             record = {} if isinstance(row, Fault) else row.record
             yield {f"input_{name}" if name in ANSWER else name: value for name, value in record.items()} | said
+
+
+def _outside(bundle: Bundle, read: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
+    """Of the rows that have probabilities, whether each belongs to no label; None where the bundle does not ask."""
+    scored = [(one, probs) for one, probs in zip(read, results, strict=True) if isinstance(probs, np.ndarray)]
+    if bundle.scope is None or not scored:
+        return [None] * len(scored)
+    found: Sequence[Any] = bundle.outside([one for one, _ in scored], np.stack([probs for _, probs in scored]))
+    return found
 
 
 def _readable(row: Row | Fault, bundle: Bundle, text: str, choices: str) -> str | Fault:

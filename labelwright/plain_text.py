@@ -52,6 +52,15 @@ def printable_json(line: str) -> str:
     return "".join(f"\\u{ord(one):04x}" if _drives(one) else one for one in line)
 
 
+def spreadsheet_cell(text: str) -> str:
+    """Text that no spreadsheet takes for a formula: with an apostrophe before it, as they mark texts themselves.
+
+    >>> spreadsheet_cell("=1+1"), spreadsheet_cell("a = b")
+    ("'=1+1", 'a = b')
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
 def escaped(text: str, longest: int = 300) -> str:
     r"""Text that Markdown shows as it is: one line, no markup, and no longer than a reader would follow.
 

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.decide import calibrated
+from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.engines.coalesce import CoalescingEngine
 from labelwright.engines.protocol import Engine
 from labelwright.prompt import Prompt, Rendered
 from labelwright.statistics.calibration import Calibration
-from labelwright.statistics.metrics import answers
 from programs.convert import prompt_for
 
 Probabilities = NDArray[np.float64]
@@ -71,6 +71,8 @@ class DecisionClient:
     prompt : Prompt
         Gives labels, style and template; instructions and demonstrations come with every request.
     calibration : Calibration, optional
+    decision : Decision, optional
+        Which label is the choice; it is made on every row, also where the decision would abstain.
     max_batch : int
         Rows in one engine call; a batch announced by ``together`` may be longer.
     memory_rows : int
@@ -85,11 +87,13 @@ class DecisionClient:
         prompt: Prompt,
         calibration: Calibration | None = None,
         *,
+        decision: Decision = LIKELIEST,
         max_batch: int = 64,
         memory_rows: int = 100_000,
     ) -> None:
         self.prompt = prompt
         self.calibration = calibration or Calibration()
+        self.decision = decision
         self.max_batch = max_batch
         self.memory_rows = memory_rows
         # DSPy reads these from every language model.
@@ -162,7 +166,7 @@ class DecisionClient:
                 f"question {output!r} offers {list(question.get('criteria') or ())[:3]}..., the prompt has {names[:3]}"
             )
         row = self.probabilities(state["instructions"], text, state.get("demos", ()))
-        best = int(answers(row))
+        best = int(self.decision.decide(row[None]).choice[0])
         if best < 0:
             raise ValueError(f"{self.model} gave no usable answer to {text[:40]!r}: none of the labels")
         by_name = {name: float(p) for name, p in zip(names, row, strict=True)}
@@ -224,7 +228,7 @@ class DecisionClient:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("prompt", "calibration", "max_batch", "memory_rows", "model")
+        kept = ("prompt", "calibration", "decision", "max_batch", "memory_rows", "model")
         return {name: getattr(self, name) for name in kept}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

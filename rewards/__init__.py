@@ -19,13 +19,23 @@ from labelwright.errors import RecipeError
 from rewards.cost_matrix import CostMatrix
 from rewards.label_match import LabelMatch
 from rewards.outcome import Outcome, Reward
+from rewards.prices import Prices
 from rewards.rare_class import RareClass
 
+
+def _as_priced(task: Task, train: Sequence[Example]) -> Reward:
+    """What mistakes cost where the task says it, else right or wrong."""
+    return Prices.for_task(task, train) if task.costs else LabelMatch.for_task(task, train)
+
+
+# What a stage takes where its recipe names no reward.
+AUTO = "auto"
 # Each takes (task, train rows, **settings of the recipe).
 REWARDS: Mapping[str, Callable[..., Reward]] = {
     "label_match": LabelMatch.for_task,
     "cost_matrix": CostMatrix.for_task,
     "rare_class": RareClass.for_task,
+    AUTO: _as_priced,
 }
 # Rewards that are nothing but a weight of each gold label: scaled row by row they are "label_match".
 ONLY_WEIGHTS = ("rare_class",)

@@ -88,6 +88,18 @@ def test_a_new_recipe_gets_what_was_typed(folder, given):
     assert not (folder / "owned").exists()
 
 
+def test_a_pool_and_a_filled_sheet_arrive_as_typed(folder):
+    given = "$(shell touch owned) it's.csv"
+    names = {"POOL": "pool", "LABELS": "labels", "N": "n", "SHARE": "share", "OUT": "out", "MINUTES": "minutes"}
+    said = make(folder, "next-rows", *(f"{name}={given}" for name in (*names, "TEXT")))
+    options = [f"--{name}={given}" for name in (*names.values(), "text")]
+    assert said == ["-m", "workbench", "next-rows", "runs/homeowner.toml", *options]
+    assert make(folder, "next-rows", "POOL=a.csv", N="9", OUT="x", LABELS="y")[3:] == [
+        "runs/homeowner.toml", "--pool=a.csv",
+    ]  # fmt: skip
+    assert not (folder / "owned").exists()
+
+
 def test_names_in_the_environment_are_not_meant(folder):
     assert make(folder, "new", "DATA=a.csv", NAME="host", TEST="1", TEXT="x") == ["-m", "workbench", "new", "a.csv"]
     assert make(folder, "new", "DATA=a.csv", "FORCE=1")[3:] == ["a.csv", "--force"]

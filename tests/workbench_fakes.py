@@ -24,8 +24,9 @@ from labelwright.decide import log_scores
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
 from labelwright.engines.settings import EngineSettings
+from labelwright.engines.together.engine import TogetherEngine
 from labelwright.errors import MissingExtraError, RecipeError
-from labelwright.models.weights import Adapter, Predictor, Weights
+from labelwright.models.weights import Adapter, Predictor, Together, Weights
 from optimizers.calibrate import CalibrateStage
 from optimizers.gepa.programs import show_programs
 from optimizers.stage import StageContext
@@ -49,6 +50,10 @@ names = ["majority", "words", "absent"]
 generate_rows = 6
 latency_rows = 2
 bootstrap = 200
+[ensemble]
+most_members = 0
+[cascade]
+most_levels = 0
 [export]
 golden_rows = 4
 [tracking]
@@ -174,7 +179,9 @@ def _count_to(n_steps: int, stage: str, context: StageContext) -> None:
 
 
 def _open_fake(weights: Weights, settings: EngineSettings) -> Engine:
-    """The fake in a language model's place; a small classifier answers for itself."""
+    """The fake in a language model's place; a small classifier answers for itself, several bundles as one."""
+    if isinstance(weights, Together):
+        return TogetherEngine.open(weights, settings, _open_fake)
     return FakeEngine() if not isinstance(weights, Predictor) else open_engine(weights, settings)
 
 

@@ -20,6 +20,9 @@ from labelwright.files import write_text
 from workbench import demo, verbs
 from workbench.first.source import Named
 from workbench.first.write import new_recipe
+from workbench.next_rows.answers import Estimate
+from workbench.next_rows.ask import Wanted, ask, take
+from workbench.next_rows.batch import Batch
 from workbench.progress import Display
 from workbench.recipe.faults import name_fault
 from workbench.recipe.read import read_recipe
@@ -142,6 +145,23 @@ class Run:
         """What people answered to rows in doubt, as a corrected data file beside the run."""
         verbs.review(self.recipe, self._run, self._display)
 
+    def next_rows(self, pool: pd.DataFrame | str | Path, n: int = 50, **wanted: Any) -> NextRows:
+        """Choose rows of a pool for people to label, and write the sheet that they fill.
+
+        Parameters
+        ----------
+        pool : DataFrame or path
+            Rows without labels.
+        n : int
+        **wanted
+            ``share``, ``minutes``, ``out``, ``text`` and ``force``, as ``workbench.next_rows.ask.Wanted`` has them.
+        """
+        return NextRows(*ask(self.recipe, self._run, pool, Wanted(n, **wanted), self._display))
+
+    def take_labels(self, labels: str | Path) -> list[Estimate]:
+        """Take a filled sheet: rows for ``[data] train_path``, and what those drawn by chance say of the classifier."""
+        return take(self.recipe, labels, self._display)
+
     def result(self) -> Result:
         """The newest comparison's report.
 
@@ -235,6 +255,31 @@ class Result:
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self.verdict)}</p>{self.leaderboard.to_html(escape=True)}"
+
+
+@dataclass(frozen=True)
+class NextRows:
+    """A sheet to be filled.
+
+    Attributes
+    ----------
+    sheet : Path
+    batch : Batch
+        What is asked, with what the classifier said of it.
+    """
+
+    sheet: Path
+    batch: Batch
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The rows that are asked: id, text and why; no guess, which whoever labels should not see."""
+        import pandas as pd
+
+        return pd.DataFrame([(row.id, row.text, row.why) for row in self.batch.rows], columns=["id", "text", "why"])
+
+    def _repr_html_(self) -> str:
+        return f"<code>{html.escape(str(self.sheet))}</code>{self.table.to_html(escape=True, index=False)}"
 
 
 @dataclass(frozen=True)

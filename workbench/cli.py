@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from labelwright import console
+from labelwright.errors import RecipeError
 from labelwright.plain_text import shell_word
 
 VERBS = {
@@ -25,6 +26,7 @@ VERBS = {
     "predict": "ask the run's bundle",
     "serve": "the run's bundle over HTTP",
     "review": "what people answered to rows in doubt, as corrected data",
+    "next-rows": "which rows of a pool to label next, and what people then labelled",
     "dashboard": "MLflow's UI on the store",
 }
 
@@ -62,7 +64,25 @@ def _run(options: argparse.Namespace) -> int:
     if options.verb == "convert":
         certificate = Run(options.recipe, options.run).convert(options.to, options.quantise, options.force)
         return console.DONE if certificate is None or certificate.holds else console.FOUND_SOMETHING
+    if options.verb == "next-rows":
+        return _next_rows(options)
     getattr(Run(options.recipe, options.run), options.verb)(**given)
+    return 0
+
+
+def _next_rows(options: argparse.Namespace) -> int:
+    from workbench.api import Run
+
+    if bool(options.pool) == bool(options.labels):
+        raise RecipeError(
+            "next-rows needs POOL=unlabelled.csv, rows to choose from, or LABELS=sheet.csv, a sheet that is filled"
+        )
+    run = Run(options.recipe, options.run)
+    if options.labels:
+        run.take_labels(options.labels)
+        return 0
+    names = ("n", "share", "minutes", "out", "text", "force")
+    run.next_rows(options.pool, **{name: value for name in names if (value := getattr(options, name)) is not None})
     return 0
 
 
@@ -93,6 +113,8 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("--text", required=True, help="what to classify")
         elif name == "serve":
             verb.add_argument("--port", type=int, default=8080)
+        elif name == "next-rows":
+            _add_next_rows(verb)
         elif name != "review":
             verb.add_argument("--force", action="store_true", help="do it again though it is done")
         if name == "demo":
@@ -111,6 +133,17 @@ def _parser() -> argparse.ArgumentParser:
                 "--candidate", default="", help='a candidate\'s name, "best" or "ship" (default: the newest step)'
             )
     return parser
+
+
+def _add_next_rows(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--pool", default="", help="a file or folder of rows without labels")
+    verb.add_argument("--labels", default="", help="a sheet that people filled")
+    verb.add_argument("--n", type=int, help="rows to choose (default: 50)")
+    verb.add_argument("--share", type=float, help="of them, drawn by chance (default: 0.2)")
+    verb.add_argument("--minutes", type=float, help="for the classifier to answer the pool (default: 5)")
+    verb.add_argument("--out", help="where the sheet goes as well, .csv or .jsonl")
+    verb.add_argument("--text", help="the pool's column of texts (default: the recipe's)")
+    verb.add_argument("--force", action="store_true", help="write over --out though it is there")
 
 
 def _add_new(verb: argparse.ArgumentParser) -> None:

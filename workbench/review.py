@@ -24,7 +24,7 @@ from labelwright.settings import shown
 from workbench.compare.details import DoubtedRow
 from workbench.recipe.corrected import SAME_AGAIN, write_corrected
 from workbench.recipe.recipe import DataTable
-from workbench.recipe.rows import as_test
+from workbench.recipe.rows import as_side
 from workbench.tracking.rows import DECISIONS, DROP, KEEP, OTHER, TAKE
 from workbench.wording import plural, shortened
 
@@ -38,6 +38,8 @@ Files = Mapping[str, Sequence[tuple[Example, Mapping[str, Any]]]]
 OF_FILES = (
     "hub", "config", "revision", *(one.name for one in fields(Dialect)), "split", "read_splits", "test_split",
 )  # fmt: skip
+# What stands behind the name of a corrected file, by the setting that takes it.
+_BEHIND = {"path": "", "test_path": "-test", "train_path": "-train"}
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,12 @@ class _Fault:
 
 def _meant(row: DoubtedRow, said: Said, labels: Sequence[str]) -> str | _Fault | None:
     """The label that a person means, None for a row to be dropped."""
-    named: str | _Fault | None = None
+    named: str | None = None
     if said.label:
-        named = _label(said.label, labels)
-        if isinstance(named, _Fault):
-            return named
+        try:
+            named = label_meant(said.label, labels)
+        except DataError as error:
+            return _Fault(str(error))
     decision = said.decision or OTHER
     if decision not in DECISIONS:
         return _Fault(f"{shown(said.decision)} is none of the answers that were offered")
@@ -126,12 +129,12 @@ def _meant(row: DoubtedRow, said: Said, labels: Sequence[str]) -> str | _Fault |
     return chosen
 
 
-def _label(text: str, labels: Sequence[str]) -> str | _Fault:
-    """The label of that name, however it is written where that leaves no doubt."""
+def label_meant(text: str, labels: Sequence[str]) -> str:
+    """The label of that name, however it is written where that leaves no doubt. Raises DataError where none is."""
     alike = [label for label in labels if label_key(label) == label_key(text)]
     if text in labels or len(alike) == 1:
         return text if text in labels else alike[0]
-    return _Fault(f"{shown(text)} is no label; expected one of {shortened([shown(one) for one in labels])}")
+    raise DataError(f"{shown(text)} is no label; expected one of {shortened([shown(one) for one in labels])}")
 
 
 def write_review(
@@ -158,7 +161,7 @@ def write_review(
     DataError
         Rows that are gone, or have another text or label than was asked about.
     """
-    places = _places(files)
+    places = _places(files, table)
     asked = {row.id: row for row in rows}
     moved = [one.row for one in changes if not _is_still(asked[one.row], places.get(one.row))]
     if moved:
@@ -167,18 +170,19 @@ def write_review(
             "anew with make compare"
         )
     folder.mkdir(exist_ok=True)
-    write_text(folder / f"{name}-changes.jsonl", "".join(_line(one) for one in changes))
+    write_text(folder / f"{name}-changes.jsonl", changes_jsonl(changes))
     changed = {one.row: one.new for one in changes if one.new != one.old}
     if not changed:
         return []
     written = []
-    for key, source in (("path", table.source), ("test_path", table.test_source)):
+    sides = {"path": table.source, "test_path": table.test_source, "train_path": table.train_path}
+    for key, source in sides.items():
         new = {places[row][1]: label for row, label in changed.items() if places[row][0] == source}
         # What a split was read from cannot name it any more, so that both sides are written.
-        if not new and not (table.test_split and source in files):
+        if not new and (key == "train_path" or not (table.test_split and source in files)):
             continue
         kind = Path(source).suffix.lower() if is_plain(table) else ".jsonl"
-        target = folder / f"{name}-corrected{'-test' if key == 'test_path' else ''}{kind}"
+        target = folder / f"{name}-corrected{_BEHIND[key]}{kind}"
         if is_plain(table):
             write_corrected(Path(source), table.label, new, target)
         else:
@@ -189,7 +193,7 @@ def write_review(
 
 def is_plain(table: DataTable) -> bool:
     """Whether the data is files that can be written as they were: each says itself how it is read."""
-    kinds = {Path(path).suffix.lower() for path in (table.path, table.test_path) if path}
+    kinds = {Path(path).suffix.lower() for path in (table.path, table.test_path, table.train_path) if path}
     told = [one for one in OF_FILES if getattr(table, one) != getattr(DataTable, one)]
     return bool(table.path) and kinds <= set(SAME_AGAIN) and not told and "empty" not in table.leave_out
 
@@ -206,12 +210,12 @@ def summary(changes: Sequence[Change], unanswered: Sequence[DoubtedRow]) -> str:
 Place = tuple[str, int, Example]
 
 
-def _places(files: Files) -> dict[str, Place]:
+def _places(files: Files, table: DataTable) -> dict[str, Place]:
     """Where each row stands: its file, its number in it from 1, and the row."""
-    (source, rows), *tests = files.items()
+    (source, rows), *others = files.items()
     found: dict[str, Place] = {row.id: (source, number, row) for number, (row, _) in enumerate(rows, start=1)}
-    for path, given in tests:
-        marked = as_test([row for row, _ in given], set(found))
+    for path, given in others:
+        marked = as_side("train" if path == table.train_path else "test", [row for row, _ in given], set(found))
         found |= {row.id: (path, number, row) for number, row in enumerate(marked, start=1)}
     return found
 
@@ -232,8 +236,9 @@ def _records(rows: Sequence[Mapping[str, Any]], column: str, new: Mapping[int, s
     return "".join(lines)
 
 
-def _line(change: Change) -> str:
-    return json.dumps(asdict(change), ensure_ascii=False) + "\n"
+def changes_jsonl(changes: Sequence[Change]) -> str:
+    """A line a change, for a log."""
+    return "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in changes)
 
 
 def _rows(ids: Sequence[str]) -> str:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from labelwright.bundle.document import from_json
+from labelwright.bundle.files import read_part
 from labelwright.bundle.types import Bundle
-from labelwright.models.weights import Adapter, Base, Full, Predictor
+from labelwright.engines.together.document import Members, read_plan
+from labelwright.models.weights import Adapter, Base, Full, Predictor, Together, Weights, is_language_model
 from labelwright.plain_text import escaped
 from labelwright.predictors import store as predictors
 
@@ -40,7 +44,7 @@ def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = Non
 def _front_matter(bundle: Bundle) -> str:
     # JSON strings are YAML strings, so names with colons or quotes stay one value.
     lines = ["library_name: labelwright", "pipeline_tag: text-classification"]
-    if not isinstance(bundle.weights, Predictor):
+    if is_language_model(bundle.weights):
         lines.append(f"base_model: {json.dumps(bundle.weights.base)}")
     return "\n".join(["---", *lines, "---"])
 
@@ -54,6 +58,12 @@ def _what(bundle: Bundle) -> str:
             f"A classifier of texts into {of}, `{weights.base}`: {what}. No language model is asked. "
             f"The answer is always one of the {'choices' if bundle.task.by_row else 'labels'}, with a probability for "
             f"each."
+        )
+    if isinstance(weights, Together):
+        return (
+            f"A classifier of texts into {n_labels} labels, `{weights.base}`: {_plan(read_plan(weights.folder))}. "
+            f"Each of them is a bundle under `together/`, which answers alone as well. The answer is always one of the "
+            f"labels, with a probability for each."
         )
     kind = _MADE_AS[type(weights)]
     answer = {"name": "the name", "code": "a two-letter code", "letter": "the letter"}[bundle.prompt.style]
@@ -74,12 +84,43 @@ def _use(bundle: Bundle, n_golden: int) -> str:
 
 def needed_package(bundle: Bundle) -> str:
     """What ``pip install`` takes to answer with a bundle on the command line, quoted for a shell where it must be."""
-    extra = "transformers"
-    if isinstance(bundle.weights, Predictor):
-        extra = _kind(bundle.weights).extra
-        if predictors.external_model(bundle.weights.folder).startswith("model2vec:"):
-            extra = "sklearn,model2vec"
-    return f'"labelwright[{extra}]"' if extra else "labelwright"
+    extras = dict.fromkeys(extra for weights in _each(bundle.weights) for extra in _extras(weights))
+    if bundle.scope is not None and bundle.scope.encoder:
+        extras["embeddings"] = None
+    return f'"labelwright[{",".join(extras)}]"' if extras else "labelwright"
+
+
+def _extras(weights: Weights) -> list[str]:
+    if not isinstance(weights, Predictor):
+        return ["transformers"]
+    if predictors.external_model(weights.folder).startswith("model2vec:"):
+        return ["sklearn", "model2vec"]
+    return [extra] if (extra := _kind(weights).extra) else []
+
+
+def _each(weights: Weights) -> list[Weights]:
+    """The weights of every bundle that answers."""
+    if not isinstance(weights, Together):
+        return [weights]
+    folders = read_plan(weights.folder).folders
+    return [from_json(read_part(one / "bundle.json"), one)["weights"] for one in folders]
+
+
+def _plan(members: Members) -> str:
+    """Who is asked, and what is made of the answers."""
+    plan, names, _ = members
+    told = []
+    for level in plan.levels:
+        shares = [weight / sum(level.chosen_weights) for weight in level.chosen_weights]
+        asked = [f"{escaped(names[member])} ({share:.0%})" for member, share in zip(level.members, shares, strict=True)]
+        mean = "log-probabilities" if plan.mean == "log" else "probabilities"
+        alone = escaped(names[level.members[0]])
+        told.append(f"a weighted mean of the {mean} of {', '.join(asked)}" if len(asked) > 1 else alone)
+    if len(told) == 1:
+        return told[0]
+    thresholds = [level.threshold for level in plan.levels[:-1]]
+    sure = [f"{one} where it is sure to {threshold:.1%}" for one, threshold in zip(told, thresholds, strict=False)]
+    return f"asked in turn, the cheapest first: {', else '.join([*sure, told[-1]])}"
 
 
 def _kind(weights: Predictor) -> predictors.Kind:
@@ -127,7 +168,7 @@ def _number(value: Any) -> str:
 
 
 def _history(bundle: Bundle) -> str:
-    if not bundle.history and isinstance(bundle.weights, Predictor):
+    if not bundle.history and not is_language_model(bundle.weights):
         return "Trained on the training rows."
     if not bundle.history:
         return "Untuned: the task's own instructions, the base model as it is."
@@ -138,22 +179,38 @@ def _history(bundle: Bundle) -> str:
     return "\n".join(steps) + "\n\nWhat each step decided, and on which numbers, is under `history` in `bundle.json`."
 
 
+def _of_scope(bundle: Bundle) -> str:
+    scope = bundle.scope
+    if scope is None:
+        return "A text that belongs to none of the labels still gets one: use the probability to abstain."
+    score = "certainty x nearness^2" if scope.encoder else "certainty"
+    if not math.isfinite(scope.threshold):
+        return f"{scope.n_rows} calib rows are too few to tell texts that belong to none of the labels: each gets one."
+    return (
+        f"A text whose {score} is below {scope.threshold:.3f} is out of scope and gets no label. The threshold keeps "
+        f"{scope.kept:.0%} of rows in scope, of {scope.n_rows} calib rows; for other texts than those it keeps fewer."
+    )
+
+
 def _limits(bundle: Bundle) -> str:
     calibrated = bundle.calibration.temperature != 1.0 or bool(bundle.calibration.bias)
     limits = [
-        "A text that belongs to none of the labels still gets one: use the probability to abstain.",
+        _of_scope(bundle),
         "Probabilities are calibrated on rows like the training data, and hold for texts like those."
         if calibrated
         else "Probabilities are not calibrated: they rank well, but are not frequencies.",
     ]
-    small = bundle.weights if isinstance(bundle.weights, Predictor) else None
-    if small is None or _kind(small).extra in ("transformers", "gliclass"):
+    each = _each(bundle.weights)
+    if any(not isinstance(one, Predictor) or _kind(one).extra in ("transformers", "gliclass") for one in each):
         limits.append(
             "Probabilities can differ by some hundredths between machines and number formats (bfloat16, float32)."
         )
-    if isinstance(bundle.weights, Base | Adapter):
-        limits.append(f"The base model is not in this folder: `{bundle.weights.base}` is fetched, or found, by name.")
-    if small is not None and (external := predictors.external_model(small.folder)):
-        name = "all-MiniLM-L6-v2" if external == "minilm" else external
-        limits.append(f"The model that reads the texts is not in this folder: `{name}` is fetched, or found, by name.")
-    return "\n".join(f"- {limit}" for limit in limits)
+    for one in each:
+        if isinstance(one, Base | Adapter):
+            limits.append(f"The base model is not in this folder: `{one.base}` is fetched, or found, by name.")
+        if isinstance(one, Predictor) and (external := predictors.external_model(one.folder)):
+            name = "all-MiniLM-L6-v2" if external == "minilm" else external
+            limits.append(
+                f"The model that reads the texts is not in this folder: `{name}` is fetched, or found, by name."
+            )
+    return "\n".join(f"- {limit}" for limit in dict.fromkeys(limits))

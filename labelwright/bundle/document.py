@@ -20,17 +20,23 @@ from labelwright.bundle.files import (
     require_complete,
 )
 from labelwright.bundle.types import Bundle
+from labelwright.data.costs import Costs
 from labelwright.data.task import Label, Task
+from labelwright.decisions.promise import NO_PROMISE, Promise
+from labelwright.decisions.scope import Scope, Vectors
 from labelwright.engines.settings import LONG_ROWS, EngineSettings
+from labelwright.engines.together import document as together
 from labelwright.errors import BundleError
-from labelwright.models.weights import Adapter, Base, Full, Predictor, Weights
+from labelwright.models.weights import Adapter, Base, Full, Predictor, Together, Weights
 from labelwright.predictors import store as predictors
 from labelwright.prompt import Neighbours, Prompt, Template
-from labelwright.reading import check_tensors
+from labelwright.reading import check_tensors, read_tensors
 from labelwright.statistics.calibration import Calibration
 
 FORMAT = "labelwright-bundle"
 VERSION = 1
+# The vectors that rows in scope are near to.
+SCOPE = "scope.safetensors"
 _PLACE = "{text}"
 # Fits end at 1/1000; what lies far beyond turns every score into the same one, or into none.
 _LOWEST_TEMPERATURE = 1e-9
@@ -40,11 +46,12 @@ _MOST_TOKENS = 2**20
 class Kind(NamedTuple):
     """Where weights of one type lie in a bundle, which files may be there, and which must be."""
 
-    type: type[Adapter] | type[Full] | type[Predictor]
+    type: type[Adapter] | type[Full] | type[Predictor] | type[Together]
     folder: str
     suffixes: frozenset[str]
     required: str
     needs_tensors: bool = True
+    holds_bundles: bool = False
 
 
 KINDS = {
@@ -52,11 +59,15 @@ KINDS = {
     "full": Kind(Full, "model", MODEL_SUFFIXES, "config.json"),
     # What it learned may be JSON, or scikit-learn's, through skops.
     "predictor": Kind(Predictor, "predictor", PREDICTOR_SUFFIXES, predictors.FILE, needs_tensors=False),
+    # Whole bundles lie in it, which ``labelwright.bundle.store`` reads as it reads any.
+    "together": Kind(
+        Together, "together", frozenset({".json"}), together.FILE, needs_tensors=False, holds_bundles=True
+    ),
 }
 
 
 def weights_kind(weights: Weights) -> str:
-    """base, adapter, full or predictor."""
+    """base, adapter, full, predictor or together."""
     return next((name for name, kind in KINDS.items() if isinstance(weights, kind.type)), "base")
 
 
@@ -75,6 +86,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
             "instructions": task.instructions,
             "labels": _labels_json(task.labels),
             **({"max_choices": task.max_choices} if task.by_row else {}),
+            **({"costs": task.costs.to_dict()} if task.costs else {}),
         },
         "prompt": {
             "instructions": prompt.instructions,
@@ -92,6 +104,8 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
         "calibration": bundle.calibration.to_dict(),
         "unexpanded_mass": bundle.unexpanded_mass,
         "long_rows": bundle.long_rows,
+        **({} if bundle.promise == NO_PROMISE else {"promise": bundle.promise.to_dict()}),
+        **({"scope": _scope_json(bundle.scope)} if bundle.scope else {}),
         "report": _plain(bundle.report, "report"),
         "history": _plain(bundle.history, "history"),
         **({} if test is None else {"test": _plain(test, "test")}),
@@ -118,7 +132,8 @@ def from_json(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     labels = tuple(_label(value) for value in content["task"]["labels"])
     max_choices = _whole(content["task"].get("max_choices", 0))
-    task = Task(_text(content["task"]["name"]), _text(content["task"]["instructions"]), labels, max_choices)
+    costs = Costs.from_dict(_object(content["task"]["costs"])) if content["task"].get("costs") else None
+    task = Task(_text(content["task"]["name"]), _text(content["task"]["instructions"]), labels, max_choices, costs)
     given = dict(content["prompt"])
     prompt = Prompt(
         instructions=_text(given["instructions"]),
@@ -159,7 +174,29 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "history": tuple(_object(entry) for entry in _list(content["history"])),
         "unexpanded_mass": float(mass),
         "long_rows": long_rows,
+        "promise": Promise.from_dict(content["promise"], n_labels) if "promise" in content else NO_PROMISE,
+        "scope": _scope(_object(content["scope"]), folder) if content.get("scope") else None,
     }
+
+
+def _scope_json(scope: Scope) -> dict[str, Any]:
+    """All but the vectors, which are a file of their own; JSON has no infinity."""
+    least = scope.threshold if math.isfinite(scope.threshold) else None
+    return {"threshold": least, "kept": scope.kept, "n_rows": scope.n_rows, "encoder": scope.encoder}
+
+
+def _scope(written: Mapping[str, Any], folder: Path) -> Scope:
+    encoder, least = _text(written["encoder"]), written["threshold"]
+    kept, n_rows = written["kept"], _whole(written["n_rows"])
+    for one in (kept, *([] if least is None else [least])):
+        if isinstance(one, bool) or not isinstance(one, int | float) or not 0 <= one <= 1:
+            raise BundleError(f"{folder}: scope holds {one!r}, expected a share in [0, 1]; export the bundle again")
+    vectors: Vectors = np.zeros((0, 0), dtype=np.float32)
+    if encoder:
+        vectors = read_tensors(folder / SCOPE, {"vectors": 2})["vectors"].astype(np.float32)
+    if encoder and not vectors.size:
+        raise BundleError(f"{folder / SCOPE}: no vectors; export the bundle again")
+    return Scope(-math.inf if least is None else float(least), float(kept), n_rows, encoder, vectors)
 
 
 def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
@@ -174,7 +211,10 @@ def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
     of_kind, place = KINDS[kind], inside(folder, content["folder"])
     if not place.is_dir() or place.is_symlink() or content["folder"] != of_kind.folder:
         raise BundleError(f"{folder}: no folder {content['folder']!r} with the weights; copy the whole bundle")
-    refuse_foreign(place, of_kind.suffixes)
+    if not of_kind.holds_bundles:
+        refuse_foreign(place, of_kind.suffixes)
+    elif foreign := [one.name for one in place.iterdir() if one.name != of_kind.required and not one.is_dir()]:
+        raise BundleError(f"{place / min(foreign)}: not allowed beside the bundles that answer together; remove it")
     require_complete(place, of_kind.required, of_kind.needs_tensors)
     refuse_code(place)
     for path in sorted(place.glob("*.safetensors")):

@@ -16,7 +16,6 @@ from labelwright.decide import probabilities
 from labelwright.engines.protocol import Engine
 from labelwright.errors import BundleError
 from labelwright.reading import AGAIN, parse_json, require_file
-from labelwright.statistics.metrics import answers
 
 FILE = "golden.jsonl"
 # Recorded probabilities are float64 and written in full.
@@ -32,17 +31,17 @@ def record_golden(bundle: Bundle, engine: Engine, golden: Sequence[Example]) -> 
             "id": example.id,
             "text": example.text,
             "gold": example.label,
-            "label": label_of(bundle.task.names, row),
+            "label": label_of(bundle, row),
             "probabilities": row.tolist(),
         }
         for example, row in zip(golden, probabilities(bundle, engine, [one.text for one in golden]), strict=True)
     ]
 
 
-def label_of(names: Sequence[str], probs: NDArray[np.float64]) -> str | None:
-    """The answer; None where there is none."""
-    position = int(answers(probs))
-    return names[position] if position >= 0 else None
+def label_of(bundle: Bundle, probs: NDArray[np.float64]) -> str | None:
+    """The answer, or what it would be where the bundle abstains; None where there is none."""
+    position = int(bundle.decision.decide(probs[None]).choice[0])
+    return bundle.task.names[position] if position >= 0 else None
 
 
 def to_lines(rows: Sequence[dict[str, Any]]) -> bytes:
@@ -89,22 +88,22 @@ def compare_golden(
     """
     recorded = np.array([row["probabilities"] for row in rows], dtype=np.float64)
     now = probabilities(bundle, engine, [row["text"] for row in rows])
-    return list(_differences(rows, recorded, now, bundle.task.names, tolerance)), float(np.abs(recorded - now).max())
+    return list(_differences(rows, recorded, now, bundle, tolerance)), float(np.abs(recorded - now).max())
 
 
 def _differences(
     rows: Sequence[dict[str, Any]],
     recorded: NDArray[np.float64],
     now: NDArray[np.float64],
-    names: Sequence[str],
+    bundle: Bundle,
     tolerance: float,
 ) -> Iterator[str]:
     for number, (row, was, is_) in enumerate(zip(rows, recorded, now, strict=True), start=1):
         difference = float(np.abs(was - is_).max())
-        label, runner_up = label_of(names, is_), float(np.sort(was)[-2])
+        label, lead = label_of(bundle, is_), bundle.decision.lead(was)
         where = f"{FILE}, row {number} ({row['text'][:40]!r})"
         # "not <=", so that what is no number is a difference too.
-        if label != row["label"] and not was.max() - runner_up <= 2 * tolerance:
+        if label != row["label"] and not lead <= 2 * tolerance:
             yield f"{where}: label {label!r}, recorded {row['label']!r}"
         elif not difference <= tolerance:
             yield f"{where}: a probability differs by {difference:.3f}, allowed is {tolerance}"

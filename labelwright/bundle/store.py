@@ -5,8 +5,9 @@ inverses; ``load`` compares the hashes, ``verify`` does and re-scores the golden
 answer otherwise under another library or machine. Safetensors, JSON and skops only: loading a bundle runs no code.
 
 A bundle folder holds ``bundle.json``, ``README.md`` (the card), ``hashes.json``, and where they apply ``adapter/``,
-``model/`` or ``predictor/`` and ``golden.jsonl``. Nothing in it depends on the time or the machine, so equal bundles
-are equal bytes.
+``model/`` or ``predictor/``, ``golden.jsonl`` and ``reference.json``; or ``together/``, in which whole bundles lie,
+which answer as one and hold none themselves. Nothing in it depends on the time or the machine, so equal bundles are
+equal bytes.
 """
 
 from __future__ import annotations
@@ -17,17 +18,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from labelwright.bundle import files as bundle_files
 from labelwright.bundle.card import card
-from labelwright.bundle.document import FORMAT, KINDS, VERSION, from_json, to_json, weights_kind
+from labelwright.bundle.document import FORMAT, KINDS, SCOPE, VERSION, from_json, to_json, weights_kind
 from labelwright.bundle.golden import FILE as GOLDEN
 from labelwright.bundle.golden import compare_golden, read_golden, record_golden, to_lines
+from labelwright.bundle.reference import CENTRES, Reference, watched_names, write_reference
+from labelwright.bundle.reference import FILE as REFERENCE
+from labelwright.bundle.reference import read_reference as read_reference_file
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Task
 from labelwright.engines.protocol import Engine
+from labelwright.engines.together import document as together
+from labelwright.engines.together.plan import Plan
 from labelwright.errors import BundleError
 from labelwright.models import names as model_names
-from labelwright.models.weights import Adapter, Base, Predictor, Weights
+from labelwright.models.weights import Adapter, Base, Predictor, Together, Weights
 from labelwright.predictors import store as predictors
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
@@ -37,7 +45,7 @@ from labelwright.statistics.calibration import Calibration
 # prompt, adapter or calibration should move some golden row by more.
 GOLDEN_TOLERANCE = 0.05
 # What lies beside the folder of weights.
-_FILES = frozenset({"bundle.json", "README.md", GOLDEN})
+_FILES = frozenset({"bundle.json", "README.md", GOLDEN, REFERENCE, CENTRES, SCOPE})
 
 
 def predictor_bundle(
@@ -71,6 +79,36 @@ def predictor_bundle(
     _require_labels(folder, task)
     prompt, weights = Prompt.for_task(task, Template()), Predictor(name, folder)
     return Bundle(task, prompt, weights, calibration, dict(report or {}), tuple(history))
+
+
+def together_bundle(
+    task: Task, name: str, plan: Plan, members: Mapping[str, Path], folder: Path, calibration: Calibration
+) -> Bundle:
+    """The bundle of several bundles that answer as one. Its prompt carries the labels and is read by nobody.
+
+    Parameters
+    ----------
+    name : str
+        What to call the whole: "ensemble" say.
+    plan : Plan
+        Who is asked, and what is made of the answers.
+    members : mapping of name to folder
+        Bundles, in the plan's order; they are copied.
+    folder : Path
+        Where plan and members are put together; ``save`` copies it.
+    calibration : Calibration
+        Fitted on the log-probabilities that the plan gives.
+
+    Raises
+    ------
+    BundleError
+        As ``labelwright.engines.together.document.write_plan``.
+    """
+    folder = Path(folder).absolute()
+    folder.mkdir(parents=True)
+    for source, target in zip(members.values(), together.write_plan(plan, list(members), folder).folders, strict=True):
+        shutil.copytree(source, target)
+    return Bundle(task, Prompt.for_task(task, Template()), Together(name, folder), calibration)
 
 
 def _require_labels(predictor_folder: Path, task: Task) -> None:
@@ -115,6 +153,7 @@ def save(
     engine: Engine | None = None,
     golden: Sequence[Example] = (),
     test: Mapping[str, Any] | None = None,
+    reference: Reference | None = None,
 ) -> Bundle:
     """Write a bundle folder, completely or not at all.
 
@@ -134,6 +173,8 @@ def save(
     test : mapping, optional
         Test metrics by name (numbers, or value, low and high), for the card. Not part of the bundle itself: whatever
         tunes the bundle further makes them untrue.
+    reference : Reference, optional
+        What its answers look like on dev, for ``labelwright watch``; as the test metrics no part of the bundle itself.
 
     Returns
     -------
@@ -159,12 +200,16 @@ def save(
         try:
             bundle_files.write_part(building / "bundle.json", to_json(bundle, test) | {"n_golden": len(rows)})
             _copy_weights(bundle.weights, building)
+            if bundle.scope is not None and bundle.scope.encoder:
+                _write_vectors(bundle.scope.vectors, building / SCOPE)
             (building / "README.md").write_bytes(card(bundle, len(rows), test).encode())
             if rows:
                 (building / GOLDEN).write_bytes(to_lines(rows))
+            if reference is not None:
+                write_reference(building, reference)
             bundle_files.write_hashes(building)
             # Whoever makes a bundle may name models by folder, and go on with what was made.
-            for _, name in _model_names(bundle.weights, bundle.prompt):
+            for _, name in _model_names(bundle):
                 model_names.allow(name)
             # Read before it takes another's place: what cannot be read again replaces nothing.
             _read(building, _content(building))
@@ -215,24 +260,82 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
     """A bundle out of a folder whose files are as they were written; whoever wrote them may be anyone."""
     bundle = Bundle(**from_json(content, folder))
     place = KINDS[kind].folder if (kind := weights_kind(bundle.weights)) != "base" else None
+    # A member's files are held to the member's own list.
+    members = _checked_members(bundle, folder) if isinstance(bundle.weights, Together) else []
     for name in bundle_files.hashed_files(folder):
-        if name not in _FILES and Path(name).parent.as_posix() != place:
+        of_member = any(name.startswith(f"{member}/") for member in members)
+        if name not in _FILES and Path(name).parent.as_posix() != place and not of_member:
             raise BundleError(f"{folder}: {name} is not part of a bundle, though listed in it; remove both")
     if isinstance(bundle.weights, Predictor):
         _require_labels(bundle.weights.folder, bundle.task)
-    for where, name in _model_names(bundle.weights, bundle.prompt):
+    read_reference(folder, bundle)
+    for where, name in _model_names(bundle):
         model_names.refuse_paths(name, f"{folder / where}")
     return bundle
 
 
-def _model_names(weights: Weights, prompt: Prompt) -> Iterator[tuple[str, str]]:
+def read_reference(folder: Path | str, bundle: Bundle) -> Reference | None:
+    """What a loaded bundle's answers looked like on dev; None in bundles of before that was kept.
+
+    Raises
+    ------
+    BundleError
+        As ``labelwright.bundle.reference.read_reference``.
+    """
+    return read_reference_file(Path(folder), len(watched_names(bundle.task.names, bundle.task.by_row)))
+
+
+def members_of(weights: Weights) -> tuple[Bundle, ...]:
+    """The bundles that answer together, in their plan's order; none of other weights.
+
+    Raises
+    ------
+    BundleError
+        As ``load``; also for a member that holds members itself.
+    """
+    if not isinstance(weights, Together):
+        return ()
+    return tuple(map(_load_member, together.read_plan(weights.folder).folders))
+
+
+def _load_member(folder: Path) -> Bundle:
+    about = _content(folder).get("weights")
+    # Before it is read: bundles in bundles in bundles would have no end.
+    if isinstance(about, dict) and about.get("kind") == weights_kind(Together("", folder)):
+        raise BundleError(f"{folder}: holds bundles itself, which a member may not: put those in its place")
+    return load(folder)
+
+
+def _checked_members(bundle: Bundle, folder: Path) -> list[str]:
+    """Where a bundle's members lie in its folder; each is held to all that a bundle is, and to the bundle's labels."""
+    assert isinstance(bundle.weights, Together)
+    _, names, folders = together.read_plan(bundle.weights.folder)
+    for name, member in zip(names, members_of(bundle.weights), strict=True):
+        if (member.task.names, member.task.by_row) != (bundle.task.names, bundle.task.by_row):
+            raise BundleError(
+                f"{folder}: its member {name!r} has other labels than the whole, or in another order: compare and "
+                f"export again"
+            )
+    return [one.relative_to(folder).as_posix() for one in folders]
+
+
+def _model_names(bundle: Bundle) -> Iterator[tuple[str, str]]:
     """Where a bundle names a model that is to be opened, and that name."""
+    weights, prompt = bundle.weights, bundle.prompt
     if isinstance(weights, Predictor) and (name := predictors.external_model(weights.folder)):
         yield KINDS["predictor"].folder, name
     if isinstance(weights, Base | Adapter):
         yield "bundle.json", weights.base
     if prompt.neighbours is not None:
         yield "bundle.json", prompt.neighbours.encoder
+    if bundle.scope is not None and bundle.scope.encoder:
+        yield "bundle.json", bundle.scope.encoder
+
+
+def _write_vectors(vectors: Any, path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    save_file({"vectors": np.ascontiguousarray(vectors, dtype=np.float32)}, path)
 
 
 def verify(folder: Path | str, engine: Engine | None = None, *, tolerance: float = GOLDEN_TOLERANCE) -> Verification:
@@ -279,9 +382,21 @@ def _copy_weights(weights: Weights, building: Path) -> None:
         return
     place = building / KINDS[kind].folder
     of_kind = KINDS[kind]
+    if isinstance(weights, Together):
+        _copy_members(weights, place)
+        return
     bundle_files.copy_weights(source, place, of_kind.suffixes, of_kind.required, of_kind.needs_tensors)
     bundle_files.drop_code(place)
     if kind == "adapter":
         # PEFT records where the base model lay on the machine that trained; others need its name.
         config = place / of_kind.required
         bundle_files.write_part(config, bundle_files.read_part(config) | {"base_model_name_or_path": weights.base})
+
+
+def _copy_members(weights: Together, place: Path) -> None:
+    """Each member saved anew, as it would be alone: without golden rows and test numbers, which are the whole's."""
+    plan, names, folders = together.read_plan(weights.folder)
+    place.mkdir()
+    targets = together.write_plan(plan, names, place).folders
+    for source, target in zip(folders, targets, strict=True):
+        save(_load_member(source), target)

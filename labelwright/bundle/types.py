@@ -6,15 +6,20 @@ Stages take one and return one, so that their order is free and the untuned mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from labelwright.data.task import Task
+from labelwright.decisions.decision import Decision
+from labelwright.decisions.promise import NO_PROMISE, Promise
+from labelwright.decisions.scope import Scope
 from labelwright.engines.settings import EngineSettings
 from labelwright.models.weights import Weights
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.metrics import Floats
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,10 @@ class Bundle:
         (``labelwright.engines.settings.EngineSettings``).
     long_rows : {"refuse", "head", "head_tail"}
         What is done to a row that the model cannot read whole, as the recipe had it.
+    promise : Promise
+        What calib rows say of the errors of this very classifier, and what is asked of that.
+    scope : Scope, optional
+        What tells rows that belong to no label; without it every row gets one.
     """
 
     task: Task
@@ -42,7 +51,40 @@ class Bundle:
     history: tuple[Mapping[str, Any], ...] = ()
     unexpanded_mass: float = EngineSettings.unexpanded_mass
     long_rows: str = EngineSettings.long_rows
+    promise: Promise = NO_PROMISE
+    scope: Scope | None = None
+
+    @cached_property
+    def decision(self) -> Decision:
+        """What its probabilities become."""
+        names = self.task.names
+        decision = Decision.of(self.task.costs, names, self.promise.thresholds(len(names)))
+        return replace(decision, scoped=self.scope is not None)
+
+    @cached_property
+    def set_thresholds(self) -> Floats | None:
+        """The probability from which on each label belongs to a row's set; None where its promise gives no sets."""
+        return self.promise.set_thresholds(len(self.task.names))
+
+    def outside(self, texts: Sequence[str], probs: Floats) -> Any:
+        """Which rows belong to no label, bool of shape (n_rows,); None where the bundle does not ask.
+
+        Parameters
+        ----------
+        probs : ndarray of shape (n_rows, n_labels)
+            Its own.
+
+        Raises
+        ------
+        MissingExtraError, ModelError
+            Where the encoder cannot be opened.
+        """
+        return None if self.scope is None else self.scope.outside(texts, probs)
 
     def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
-        """The bundle after a stage: changed fields, and one more history entry."""
-        return replace(self, **changes, history=(*self.history, entry))
+        """The bundle after a stage: changed fields, and one more history entry.
+
+        A stage that makes another classifier keeps no promise and no scope of the one before: who does not bring
+        ``promise`` or ``scope`` has none.
+        """
+        return replace(self, **{"promise": NO_PROMISE, "scope": None, **changes}, history=(*self.history, entry))

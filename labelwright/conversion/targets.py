@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from labelwright.bundle.types import Bundle
 from labelwright.conversion.folder import Converted
 from labelwright.errors import BundleError, DataError, MissingExtraError
+from labelwright.models.weights import Together
 from labelwright.reading import no_prompts, opening
 
 
@@ -122,10 +123,15 @@ def check(bundle: Bundle, to: str, quantise: str) -> None:
     DataError
         An unknown target or number format.
     BundleError
-        A bundle whose rows bring their own choices.
+        A bundle whose rows bring their own choices, or of several classifiers.
     """
     if to not in TARGETS:
         raise DataError(f"--to {to}: no such target; expected one of {', '.join(TARGETS)}")
+    if isinstance(bundle.weights, Together):
+        raise BundleError(
+            f"{bundle.weights.base} is several classifiers, which no target takes: answer with `labelwright predict`, "
+            f"or convert one of those under together/"
+        )
     known = TARGETS[to].quantisations
     if quantise and quantise not in known:
         expected = f"expected one of {', '.join(known)}" if known else "leave it out"

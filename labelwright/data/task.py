@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from labelwright.data.choice_cells import choices_and_marks, marked_texts
+from labelwright.data.costs import Costs
 from labelwright.data.records import Fault, Row, listed, optional_text, read_rows, refusal, text_of
 from labelwright.data.spelling import Similar, Source, reconcile, text_key
 from labelwright.errors import DataError
@@ -45,18 +46,21 @@ class Task:
         (``labelwright.data.choices``).
     max_choices : int
         The most choices a row may have, 2 to 26; 0 for a task with labels.
+    costs : Costs, optional
+        What mistakes cost; None where all cost the same, and the likeliest label is the answer.
 
     Raises
     ------
     DataError
-        If there are fewer than two labels, a name is empty, repeated or holds a line break, or there are no
-        instructions.
+        If there are fewer than two labels, a name is empty, repeated or holds a line break, there are no instructions,
+        or the prices are none for these labels.
     """
 
     name: str
     instructions: str
     labels: tuple[Label, ...] = ()
     max_choices: int = 0
+    costs: Costs | None = None
 
     def __post_init__(self) -> None:
         if self.by_row and self.labels:
@@ -80,6 +84,10 @@ class Task:
         repeated = [name for name, n in Counter(self.names).items() if n > 1]
         if repeated:
             raise DataError(f"task {self.name!r} names the label {repeated[0]!r} more than once: keep one")
+        if self.costs is not None and self.by_row:
+            raise DataError(f"task {self.name!r} has costs, and its rows bring their own choices: leave the costs out")
+        if self.costs is not None and (faults := self.costs.faults(self.names)):
+            raise DataError(f"task {self.name!r}: costs: {'; '.join(faults)}")
 
     @property
     def by_row(self) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext
+from functools import partial
 from importlib import import_module
 
 from labelwright.engines.predictor import PredictorEngine
 from labelwright.engines.protocol import Engine
 from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.engines.thinking import ThinkingEngine
+from labelwright.engines.together.engine import TogetherEngine
 from labelwright.errors import MissingExtraError, ModelError
-from labelwright.models.weights import Predictor, Weights
+from labelwright.models.weights import Predictor, Together, Weights
 from labelwright.prompt import Template
 from labelwright.reading import no_prompts, opening
 
@@ -19,7 +21,7 @@ from labelwright.reading import no_prompts, opening
 def open_engine(weights: Weights, settings: EngineSettings | None = None, *, to_score: bool = False) -> Engine:
     """Load a model, or reach its server, and return the engine over it.
 
-    A predictor runs in process, whatever the settings say.
+    A predictor runs in process, whatever the settings say. Of several bundles each is opened.
 
     Parameters
     ----------
@@ -45,6 +47,8 @@ def open_engine(weights: Weights, settings: EngineSettings | None = None, *, to_
 def _opened(weights: Weights, settings: EngineSettings, to_score: bool) -> Engine:
     if isinstance(weights, Predictor):
         return PredictorEngine.open(weights, settings)
+    if isinstance(weights, Together):
+        return TogetherEngine.open(weights, settings, partial(open_engine, to_score=to_score))
     if faults := list(settings.faults()):
         raise ModelError("; ".join(faults))
     backend = BACKENDS[settings.backend]

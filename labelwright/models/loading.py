@@ -17,7 +17,7 @@ import torch
 from labelwright.errors import MissingExtraError, ModelError
 from labelwright.models.folders import model_folder
 from labelwright.models.packaged import cache_dir, scratch_beside
-from labelwright.models.weights import Adapter, Full, Predictor, Weights
+from labelwright.models.weights import Adapter, Full, Predictor, Weights, is_language_model
 from labelwright.reading import no_progress_bar
 
 
@@ -153,9 +153,10 @@ def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
 
 def _source(weights: Weights) -> str | Path:
     """The folder or id that holds whole weights, to which an adapter may be added."""
-    if isinstance(weights, Predictor):
+    if not is_language_model(weights):
+        what = "a small classifier" if isinstance(weights, Predictor) else "several classifiers"
         raise ModelError(
-            f"{weights.base} is a small classifier, not a language model: it has no model to load, tune or merge; "
+            f"{weights.base} is {what}, not a language model: it has no model to load, tune or merge; "
             f"answer with labelwright.engines.opening.open_engine"
         )
     return weights.folder if isinstance(weights, Full) else model_folder(weights.base)

@@ -43,4 +43,20 @@ class Predictor:
     folder: Path
 
 
-Weights = Base | Adapter | Full | Predictor
+@dataclass(frozen=True)
+class Together:
+    """Several bundles that answer as one, a folder each, with ``labelwright.engines.together.document``'s file.
+
+    The base is only a name, "ensemble" say.
+    """
+
+    base: str
+    folder: Path
+
+
+Weights = Base | Adapter | Full | Predictor | Together
+
+
+def is_language_model(weights: Weights) -> bool:
+    """Whether one language model answers, which has a prompt, a base, and answers to other questions."""
+    return isinstance(weights, Base | Adapter | Full)

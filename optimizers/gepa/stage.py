@@ -21,7 +21,6 @@ from labelwright.errors import ModelError, RecipeError
 from labelwright.files import read_json
 from labelwright.prompt import Prompt
 from labelwright.settings import Choice, Range, Text, check
-from labelwright.statistics.metrics import answers
 from optimizers.gepa.own_state import StateFolder
 from optimizers.gepa.pareto_front import draw_front
 from optimizers.gepa.programs import show_programs, write_programs
@@ -29,7 +28,7 @@ from optimizers.gepa.proposer import EvidenceProposer
 from optimizers.gepa.search_log import SearchLog
 from optimizers.scores import weights_fingerprint
 from optimizers.stage import StageContext
-from rewards import REWARDS, make_reward
+from rewards import AUTO, REWARDS, make_reward
 from rewards.outcome import Outcome, Reward
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ class GepaStage:
     proposals_per_step: Annotated[int, Range(1, 1000)] = 3
     token_budget: Annotated[int, Range(1)] = 320
     holdout_share: Annotated[float, Range(0, 0.5, expected="a number from 0 to 0.5")] = 0.15
-    reward: Annotated[str, Choice(REWARDS)] = "label_match"
+    reward: Annotated[str, Choice(REWARDS)] = AUTO
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
     candidate_selection: Literal["pareto", "current_best"] = "pareto"
     reflection_model: Annotated[str | None, Text(least=1)] = None
@@ -113,7 +112,7 @@ class GepaStage:
         entry = {
             "stage": self.name,
             "improved": improved,
-            "reward": self.reward,
+            "reward": reward.name,
             "proposer": self.reflection_model or "evidence",
             "dev_before": scores[0],
             "dev_after": max(scores),
@@ -161,7 +160,7 @@ class GepaStage:
         state = StateFolder.open(context.folder / "gepa", inputs)
         if state.stranger:
             context.tracker.progress(0, self.max_metric_calls, "state of another machine is not read: begins anew")
-        client = DecisionClient(engine, bundle.prompt, bundle.calibration)
+        client = DecisionClient(engine, bundle.prompt, bundle.calibration, decision=bundle.decision)
         client.together([row.text for row in dev])
         log = SearchLog(state.folder / "proposals.json", context.tracker, self.max_metric_calls, lambda: client.error)
         log.on_state = state.keep
@@ -245,7 +244,7 @@ def _mean_reward(bundle: Bundle, rows: Sequence[Example], reward: Reward, engine
     names = bundle.task.names
     values = []
     for row, p in zip(rows, probabilities(bundle, engine, [row.text for row in rows]), strict=True):
-        said = int(answers(p))
+        said = int(bundle.decision.decide(p[None]).choice[0])
         outcome = Outcome(names[said] if said >= 0 else "", dict(zip(names, map(float, p), strict=True)), row.text)
         values.append(reward(row.label, outcome).value)
     return sum(values) / len(values)

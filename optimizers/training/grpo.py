@@ -18,7 +18,7 @@ from labelwright.settings import Choice, Range
 from optimizers.stage import StageContext
 from optimizers.training.loop import Training
 from optimizers.training.settings import Objective, Scale, TrainingSettings
-from rewards import ONLY_WEIGHTS, REWARDS, check_reward, make_reward, reward_matrix, weighs_rows
+from rewards import AUTO, ONLY_WEIGHTS, REWARDS, check_reward, make_reward, reward_matrix, weighs_rows
 
 # TRL's, by the names of its GRPOConfig.
 LOSS_TYPES = ("bnpo", "cispo", "dapo", "dr_grpo", "grpo", "luspo", "sapo", "vespo")
@@ -45,7 +45,7 @@ class GrpoStage(TrainingSettings):
         whatever is at stake in them; "auto" is "batch" where the reward puts more at stake for some labels than for
         others, else "group".
     reward : str
-        A name from ``rewards``.
+        A name from ``rewards``; "auto" is the prices of the recipe's ``[costs]``, and without them "label_match".
     reward_settings : mapping
         Settings of that reward.
     """
@@ -57,7 +57,7 @@ class GrpoStage(TrainingSettings):
     beta: Annotated[float, Range(0)] = 0.0
     loss_type: Annotated[str, Choice(LOSS_TYPES)] = "dapo"
     scale_rewards: Annotated[str, Choice(SCALES)] = "auto"
-    reward: Annotated[str, Choice(REWARDS)] = "label_match"
+    reward: Annotated[str, Choice(REWARDS)] = AUTO
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

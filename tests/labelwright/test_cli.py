@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,8 +20,10 @@ from labelwright.bundle.store import save
 from labelwright.cli import main
 from labelwright.data.records import Row
 from labelwright.decide import probabilities
+from labelwright.decisions.promise import Promise
 from labelwright.engines.one_hot import one_hot
 from labelwright.errors import DataError
+from labelwright.statistics.risk import Counts
 
 
 @pytest.fixture
@@ -490,3 +493,39 @@ def test_rows_without_an_answer_are_written_and_counted(mute, tmp_path, capsys):
     assert told["n_invalid"] == 2
     assert told["metrics"]["accuracy"]["value"] == pytest.approx(1 / 3)
     assert "2 rows have no answer" in err
+
+
+# ------------------------------------------------------------------------------------------------------- promises
+
+
+@pytest.fixture
+def promising(tmp_path, opened) -> str:
+    """Every row above a probability of 0.9 was right, and 60 of 200 in all were wrong."""
+    counts = Counts((0.9, 0.0), ((100, 0), (200, 60)), ((100, 0), (200, 60)))
+    promise = Promise(200, 200, counts, gold=(0,) * 200, at_gold=(0.9,) * 200)
+    save(replace(toy_bundle(), promise=promise), tmp_path / "promising")
+    return str(tmp_path / "promising")
+
+
+def test_it_abstains_where_the_promise_would_be_broken_and_that_is_no_fault(promising, tmp_path, capsys):
+    texts = ["pool chlorine swim", "nothing known"]
+    assert main(["predict", promising, *texts, "--json"]) == 0
+    assert "abstained" not in capsys.readouterr().out
+    assert main(["predict", promising, *texts, "--max-error", "0.05", "--sets", "0.9"]) == 0
+    out, err = capsys.readouterr()
+    assert "  (no label: unsure; it would be pool)" in out.splitlines()
+    assert "2 of 2 rows are abstained on" in err
+    rows = write_rows(tmp_path / "rows.jsonl", [{"text": "pool", "label": "pool"}, {"text": "x", "label": "fence"}])
+    assert main(["evaluate", promising, "--input", rows, "--max-error", "0.05", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["answered"]["value"] == 0.0
+
+
+def test_what_cannot_be_promised_is_refused_before_a_model_is_opened(promising, bundle, opened, capsys):
+    said = refused(["predict", promising, "x", "--max-error", "0.01"], capsys)
+    assert (
+        "at most 1 % of the answered rows wrong, with 95 % confidence cannot be promised from 200 independent" in said
+    )
+    assert re.search(r"about \d{4} independent calib rows would do \(there are 400\)", said)
+    assert "made without rows kept apart for it" in refused(["predict", bundle, "x", "--max-error", "0.1"], capsys)
+    assert "sets = 1.0: expected a share" in refused(["predict", promising, "x", "--sets", "1"], capsys)
+    assert not opened

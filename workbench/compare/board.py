@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from labelwright.settings import SHARE, Range
 from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import METRICS
-from workbench.compare.candidate import CurvePoint, Kind, Repeat
+from workbench.compare.candidate import CurvePoint, Kind, Repeat, Together
 
 # The version of all that is below, in report.json and in what a comparison depends on: another one is computed anew.
-FORMAT = "labelwright-report-4"
+FORMAT = "labelwright-report-5"
 
 # The quality metrics in the tables' order, and those of an answer in free text, which has no probabilities.
 QUALITY = tuple(name for name, metric in METRICS.items() if metric.is_reported)
@@ -124,11 +124,43 @@ class Entry:
     cost: Mapping[str, float | None] = field(default_factory=dict)
     generation: Generation | None = None
     outside: Mapping[str, float] | None = None
+    together: Together | None = None
+
+    @property
+    def ms(self) -> float | None:
+        """Milliseconds that a row costs: the median, of a cascade the mean, as its rows do not cost alike."""
+        return self.cost.get("ms_mean") or self.cost.get("ms_p50")
 
     @property
     def accuracy(self) -> float:
         """On test, in percent."""
         return 100 * self.test["accuracy"].value
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What several candidates together gain over the best single one.
+
+    Attributes
+    ----------
+    together, single : str
+        The best candidates that are, and are not, made of others.
+    value : Interval
+        Accuracy of the first minus that of the second, paired.
+    sure : Sure
+        Of that.
+    over_splits : Interval, optional
+        The same on average over trainings on other splits; None where there are too few of them.
+    n_splits : int
+        So many.
+    """
+
+    together: str
+    single: str
+    value: Interval
+    sure: Sure
+    over_splits: Interval | None = None
+    n_splits: Count = 0
 
 
 @dataclass(frozen=True)
@@ -160,6 +192,8 @@ class Verdict:
         of the comparisons with the best candidate, or as one more of them.
     sure : Sure, optional
         Of the difference.
+    gain : Gain, optional
+        What the best candidate that is made of others gains over the best that is not; None where either is missing.
     """
 
     best: str
@@ -177,6 +211,7 @@ class Verdict:
     difference: Interval | None = None
     p_value: Share | None = None
     sure: Sure | None = None
+    gain: Gain | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 # "free" answers in free text, so some answers are no label: its probabilities have a last column for those.
-Kind = Literal["baseline", "llm", "free"]
+# "together" is made of other candidates.
+Kind = Literal["baseline", "llm", "free", "together"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,51 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
+class Asking:
+    """A level of a candidate that is made of others: who is asked together.
+
+    Attributes
+    ----------
+    weights : mapping of candidate to float
+        Shares that add up to 1.
+    threshold : float, optional
+        The least confidence with which a row is answered here; None at the last level, which answers what is left.
+    share : float
+        Of the test rows that it answers.
+    accuracy : float, optional
+        On those; None where there are none.
+    """
+
+    weights: Mapping[str, float]
+    threshold: float | None
+    share: float
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Together:
+    """How a candidate is made of others.
+
+    Attributes
+    ----------
+    levels : tuple of Asking
+        One of an ensemble; of a cascade in the order in which they are asked.
+    mean : str
+        "log" or "probability": what is averaged.
+    last : str
+        Of a cascade the candidate that its last level is; empty for an ensemble.
+    curve : tuple of (float, float)
+        Of a cascade: mean milliseconds a row and accuracy on calib, of the chains and thresholds that no other beats in
+        both, from fast to slow.
+    """
+
+    levels: tuple[Asking, ...]
+    mean: str
+    last: str = ""
+    curve: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One classifier on the test rows.
 
@@ -105,7 +151,8 @@ class Candidate:
         log_loss_before and log_loss_after (cross-validated, on calib).
     cost : mapping
         seconds_to_train, ms_p50, ms_p95 (a batch of one row), rows_per_second (bulk), size_bytes (encoder or base model
-        included), peak_memory_bytes, prompt_tokens; None where one does not apply. Where it applies also
+        included), peak_memory_bytes, prompt_tokens; None where one does not apply. Where it applies also ms_mean (of a
+        cascade, whose rows do not cost alike: what counts as its price),
         scorings_shortened, train_rows_shortened, has_probabilities (0), thinking_tokens_mean, thoughts_cut_share, and
         n_invalid: test rows to which a server answered nothing usable. others_busy_cores and others_busy_cores_training
         say how many cores other processes kept busy while it was timed and trained.
@@ -113,15 +160,20 @@ class Candidate:
         n_rows, valid (share of answers that are a label) and right (share that are the gold label) under free
         generation; empty where it does not apply.
     outside : mapping
-        How well the candidate's confidence, its highest probability, tells test rows from rows out of scope: n_rows,
-        auroc, and accepted (share of rows out of scope that are answered where 95 % of the test rows are); empty where
-        there are none.
+        Rows out of scope beside test rows, empty where there are none: n_rows; how well the highest probability, the
+        certainty and the bundle's own score tell them apart (auroc, auroc_certainty, auroc_score); at the bundle's
+        threshold the shares of test rows that are kept and that are kept and right, and of rows out of scope that are
+        found (kept, right, recall, each also with _low and _high); ms a row that the score takes.
     repeats : tuple of Repeat
         Other seeds and other splits; the candidate itself is not among them.
     curve : tuple of CurvePoint
         Empty where the recipe asks for no learning curve of it.
     folder : str
         Where it is kept, for export; empty where there is nothing to export.
+    together : Together, optional
+        Of kind "together": how it is made of others.
+    n_train : int
+        Training rows; 0 where that is not known.
     """
 
     name: str
@@ -138,3 +190,5 @@ class Candidate:
     curve: tuple[CurvePoint, ...] = ()
     folder: str = ""
     failed: str = ""
+    together: Together | None = None
+    n_train: int = 0

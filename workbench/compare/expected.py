@@ -96,6 +96,8 @@ class Expected:
         missing = comparison.missing(name)
         if not missing:
             return 0.0
+        if comparison.kind(name) == "together":
+            return self._together(name)
         kept = sorted((comparison.root / name).glob("*.json"), key=_modified, reverse=True)
         for path in kept:
             if cost := read_json(path).get("cost"):
@@ -113,12 +115,18 @@ class Expected:
         scoring = self.scoring()
         return None if scoring is None else scoring * len(missing) + self._stages(name)
 
+    def _together(self, name: str) -> float:
+        """Of one that is made of others: their models are opened, some rows asked; the rest is arithmetic."""
+        found = [self._comparison.result(self._comparison.jobs(one)[0]) for one in self._comparison.together[name]]
+        each = [one["cost"]["ms_p50"] for one in found if one is not None]
+        return 2 * _BEGINNING_S + self._comparison.recipe.compare.latency_rows * sum(each) / 1000
+
     def scoring(self) -> float | None:
         """Of the model, as some stages left it: calibrated, its test rows scored, priced, asked to write freely."""
         if self.seconds_per_row is None:
             return None
         table, shares = self._comparison.recipe.compare, self._comparison.recipe.splits
-        main = self._comparison.jobs(self._comparison.names[-1])[0]
+        main = self._comparison.jobs(self._comparison.names[0])[0]
         calib = len(self._comparison.splits_of(main).calib)
         # One by one a row costs three times as much, written freely six times.
         n_passes = calib * (1 + shares.test / shares.calib) + 3 * table.latency_rows + 6 * table.generate_rows

@@ -23,9 +23,10 @@ from labelwright.engines.settings import BACKENDS
 from labelwright.files import read_json, short_hash, write_json
 from labelwright.prompt import SAID
 from optimizers.stage import Stage
-from workbench.compare.candidate import Candidate, CurvePoint, Kept, Kind, Repeat
+from workbench.compare.candidate import Asking, Candidate, CurvePoint, Kept, Kind, Repeat, Together
+from workbench.compare.together import candidates as together
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import STAGES, Pipeline, Recipe, read_pipeline
+from workbench.recipe.recipe import STAGES, TOGETHER, Pipeline, Recipe, read_pipeline
 from workbench.recipe.rows import load_out_of_scope, make_splits, read_rows, task_of
 from workbench.recipe.splits import read_splits, split_digest
 from workbench.run.engines import Engines
@@ -78,11 +79,24 @@ class Comparison:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Candidates in order: baselines, then the model's, the recipe's before those that are steps of the run."""
+        """Candidates in order: baselines, then the model's, the recipe's before those that are steps of the run.
+
+        Last those that are made of others.
+        """
+        return (*self._singles, *self.together)
+
+    @cached_property
+    def _singles(self) -> tuple[str, ...]:
         models = list(dict.fromkeys([*self.recipe.models.candidates, *self._of_the_run]))
         untuned = [name for name in models if not read_pipeline(name).stages]
         tuned = [name for name in models if read_pipeline(name).stages]
         return (*self.recipe.baselines.names, *untuned, *tuned)
+
+    @cached_property
+    def together(self) -> dict[str, tuple[str, ...]]:
+        """Candidates that are made of others, each with those that it may be made of."""
+        usable = [name for name in self._singles if self.kind(name) != "free"]
+        return together.made_of(self.recipe, usable, self.is_heavy)
 
     @cached_property
     def _of_the_run(self) -> dict[str, str]:
@@ -96,13 +110,17 @@ class Comparison:
         return found
 
     def kind(self, name: str) -> Kind:
-        """Of a candidate: "baseline", "llm" or "free"."""
+        """Of a candidate: "baseline", "llm", "free" or "together"."""
+        if name in TOGETHER:
+            return "together"
         if name in self.recipe.baselines.names:
             return "baseline"
         return "free" if read_pipeline(name).free else "llm"
 
     def about(self, name: str) -> str:
         """What a candidate is, in a line."""
+        if name in TOGETHER:
+            return together.ABOUT[name]
         if self.kind(name) == "baseline":
             return str(getattr(baselines.BASELINES[name], "about", ""))
         pipeline = read_pipeline(name)
@@ -114,6 +132,8 @@ class Comparison:
 
     def family(self, name: str) -> str:
         """Candidates of one family import the same libraries: the module of a baseline, the room of a last stage."""
+        if name in TOGETHER:
+            return "together"
         if self.kind(name) == "baseline":
             return self._baseline_module(name)
         modules = [STAGES[stage][0] for stage in read_pipeline(name).stages]
@@ -121,6 +141,8 @@ class Comparison:
 
     def trains(self, name: str) -> bool:
         """Whether a candidate learns from training rows: without that, neither seeds nor fewer rows change it."""
+        if name in TOGETHER:
+            return any(map(self.trains, self.together[name]))
         if self.kind(name) == "baseline":
             return not getattr(baselines.BASELINES[name], "zero_shot", False)
         return any(stage != "prior" for stage in read_pipeline(name).stages)
@@ -129,13 +151,12 @@ class Comparison:
         """The candidate itself first, then other seeds, other splits, and the points of its learning curve."""
         seed, table = self.recipe.seed, self.recipe.compare
         main = Job(name, seed, seed)
-        heavy = self.is_heavy(name)
-        n_seeds = table.heavy_seeds if heavy else table.seeds
         if self.kind(name) == "free":
             return [main]
+        n_seeds, n_splits = self._n_trainings(name)
         # One thing differs at a time, so that the two spreads can be told apart: rows or training, never both.
         others = range(seed + 1, seed + n_seeds)
-        jobs = [main, *(Job(name, seed, other) for other in others)]
+        jobs = [main, *(Job(name, seed, other) for other in range(seed + 1, seed + n_splits))]
         if self.trains(name):
             jobs += [Job(name, other, seed) for other in others]
             if name in table.curves:
@@ -143,6 +164,17 @@ class Comparison:
                 sizes = sorted({rows for rows in table.curve_rows if rows < most})
                 jobs += [Job(name, other, seed, size) for size in sizes for other in (seed, *others)]
         return jobs
+
+    def _n_trainings(self, name: str) -> tuple[int, int]:
+        """How often a candidate is trained with the split fixed, and with the split varied."""
+        if name in TOGETHER:
+            # Other members would be another candidate, so it is repeated where all of them are.
+            n_seeds, n_splits = zip(*map(self._n_trainings, self.together[name]), strict=True)
+            return min(n_seeds), min(n_splits)
+        table = self.recipe.compare
+        if self.is_heavy(name):
+            return table.heavy_seeds, table.heavy_seeds
+        return table.seeds, table.splits or table.seeds
 
     def splits_of(self, job: Job) -> Splits:
         """The rows of a job; the test rows of ``split_seed`` are in it for who may read them."""
@@ -170,6 +202,10 @@ class Comparison:
         if kind != "free" and self.is_main(job):
             # By value: they are read from a file that may change while the rows of the splits stay.
             parts.append([asdict(row) for row in self.out_of_scope])
+        if kind == "together":
+            of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
+            tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade), self.recipe.compare.margin]
+            return [*parts, of, tables, self._code("workbench.compare.together.choosing")]
         if kind == "baseline":
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]
             also += [self._baseline_models(job.candidate), self.recipe.model.long_rows]
@@ -189,13 +225,27 @@ class Comparison:
 
     def stages(self, name: str) -> list[Stage]:
         """The stages of a candidate of the model, with the recipe's settings; none for other candidates."""
-        names = () if self.kind(name) == "baseline" else read_pipeline(name).stages
+        names = read_pipeline(name).stages if self.kind(name) in ("llm", "free") else ()
         return [self.recipe.stage(stage) for stage in names]
 
     def asked(self, job: Job) -> Asked:
         """What the pipeline behind a job runs on."""
         style = read_pipeline(job.candidate).style or self.recipe.task.style
         return Asked(self.splits_of(job), job.seed, style)
+
+    def of_member(self, member: str, job: Job) -> Job:
+        """A member's job behind one of a candidate that is made of others."""
+        return Job(member, job.seed if self.trains(member) else self.recipe.seed, job.split_seed)
+
+    def available(self, job: Job) -> dict[str, str]:
+        """The members that have results, each with the key of its own; none of a candidate that is made of nobody."""
+        found = {}
+        for name in self.together.get(job.candidate, ()):
+            one = self.of_member(name, job)
+            # The candidate itself too: its price is known of no other job.
+            if all(self.result(needed) is not None for needed in {one, self.jobs(name)[0]}):
+                found[name] = self.key(one)
+        return found
 
     def steps(self, job: Job) -> tuple[Step, ...]:
         """The steps of the pipeline behind a job, done or not; none where no stage tunes it."""
@@ -254,6 +304,8 @@ class Comparison:
         found: dict[str, Any] | None = read_json(path) if path.is_file() else None
         if found is None:
             return None
+        if found.get("members", {}) != self.available(job):
+            return None
         # A step that is gone says nothing against what was measured of it.
         same = [step.left in ("", left) for step, left in zip(self.steps(job), found["made_from"], strict=True)]
         return found if all(same) else None
@@ -288,12 +340,14 @@ class Comparison:
     def keep_failure(self, name: str, error: str, lasting: bool) -> None:
         """Remember why a candidate failed; only if it is ``lasting``, the next comparison does not try it again."""
         self._failure(name).parent.mkdir(parents=True, exist_ok=True)
-        write_json(self._failure(name), {"error": error, "lasting": lasting, "environment": environment()})
+        told = {"error": error, "lasting": lasting, "environment": environment()}
+        write_json(self._failure(name), told | {"members": self.available(self.jobs(name)[0])})
 
     def _known_failure(self, name: str) -> dict[str, Any]:
         path = self._failure(name)
         known = read_json(path) if path.is_file() else {}
-        return known if known.get("environment") == environment() else {}
+        of_same = known.get("members", {}) == self.available(self.jobs(name)[0])
+        return known if of_same and known.get("environment") == environment() else {}
 
     def candidate(self, name: str) -> Candidate:
         """A candidate from what its jobs left; one without results of its own has failed."""
@@ -335,10 +389,14 @@ class Comparison:
             repeats=tuple(repeats),
             curve=tuple(curve),
             folder=main["bundle"],
+            together=_together(main["together"]) if "together" in main else None,
+            n_train=main["n_train"],
         )
 
     def is_heavy(self, name: str) -> bool:
         """Whether a candidate trains or asks a transformer of its own: it is trained with fewer seeds."""
+        if name in TOGETHER:
+            return any(map(self.is_heavy, self.together[name]))
         if self.kind(name) == "baseline":
             return bool(getattr(baselines.BASELINES[name], "heavy", False))
         return True
@@ -385,6 +443,11 @@ def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Exam
     for _, same in sorted(by_label(rows).items()):
         kept |= {same[i].id for i in chance.permutation(len(same))[:per_label]}
     return tuple(row for row in rows if row.id in kept)
+
+
+def _together(kept: dict[str, Any]) -> Together:
+    levels = tuple(Asking(**level) for level in kept["levels"])
+    return Together(levels, kept["mean"], kept["last"], tuple((ms, accuracy) for ms, accuracy in kept["curve"]))
 
 
 def _scores(result: dict[str, Any]) -> dict[str, float]:

@@ -34,6 +34,7 @@ from workbench.compare.candidate import Candidate, Repeat
 from workbench.compare.details import answered, confidence
 from workbench.compare.differences import TESTED, against_best, between, standing
 from workbench.compare.noise import suspects
+from workbench.compare.together.gain import gain_of
 from workbench.compare.verdict import frontier, judge, labels_without_rows, rank
 from workbench.recipe.recipe import CompareTable
 
@@ -125,6 +126,8 @@ def build(
         own_choices=any(row.choices for row in test),
     )
     verdict = judge(list(numbered.values()), numbered[best], rows, len(names), margin, compare)
+    by_name = {name: one.candidate for name, one in scored.items()}
+    verdict = replace(verdict, gain=gain_of(list(numbered.values()), by_name, margin, compare, len(test), seed))
     doubters = {name: scored[name].candidate.probs for name in _doubters(list(numbered.values()), numbered[best])}
     told = dict.fromkeys(name for name in (verdict.ship, verdict.best, verdict.tuned) if name)
     chief = dict.fromkeys(name for name in (best, verdict.ship, verdict.tuned, verdict.best_baseline) if name)
@@ -203,6 +206,7 @@ def _described(candidate: Candidate, **measured: Any) -> Entry:
         cost=dict(candidate.cost),
         generation=Generation(n_rows, *(wilson(free[key], n_rows) for key in ("valid", "right"))) if free else None,
         outside=dict(candidate.outside) or None,
+        together=candidate.together,
         **measured,
     )
 
@@ -310,7 +314,8 @@ def _doubters(entries: Sequence[Entry], best: Entry) -> list[str]:
     """
     near = {one.name for one in entries if one.standing in ("as good", "not told apart")}
     heard: dict[str, str] = {}
-    usable = [one for one in entries if one.kind != "free"]
+    # Who is made of others says what they say.
+    usable = [one for one in entries if one.kind not in ("free", "together")]
     for one in sorted(usable, key=lambda one: (one is not best, one.name not in near, *rank(one.test))):
         counts = one is best or one.name in near or len(heard) < 2
         if counts and len(heard) < _DOUBTERS:

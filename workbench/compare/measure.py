@@ -22,6 +22,7 @@ from labelwright.bundle.store import predictor_bundle
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, Task, group_keys, texts_and_labels
 from labelwright.decide import log_scores, probabilities, render_rows
+from labelwright.decisions.scope import certainty
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine, has_probabilities
 from labelwright.engines.settings import EngineSettings
@@ -29,13 +30,18 @@ from labelwright.engines.thinking import ThinkingEngine
 from labelwright.errors import LabelwrightError
 from labelwright.files import folder_bytes
 from labelwright.models.folders import model_folder
-from labelwright.models.weights import Full, Predictor, Weights
+from labelwright.models.weights import Full, Weights, is_language_model
 from labelwright.predictors.store import save_predictor
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration, group_folds
 from labelwright.statistics.metrics import accuracy, answers, log_loss, macro_f1
+from labelwright.statistics.proportions import share_interval
 from optimizers.calibrate import CalibrateStage, calibration_record, uncalibrated
+from optimizers.scope import fit_scope
 from workbench.run.usage import Load, peak_memory_bytes
+
+# Behind the name of a share: itself, and the two ends of its interval.
+_ENDS = ("", "_low", "_high")
 
 
 @dataclass(frozen=True)
@@ -139,16 +145,17 @@ def before_calibration(trained: Trained) -> Trained:
 
 def calibrated(
     trained: Trained, stage: CalibrateStage, rows: Sequence[Example], seed: int
-) -> tuple[Trained, dict[str, Any]]:
-    """The candidate with its one calibration, and what that did (``optimizers.calibrate.calibration_record``)."""
-    if isinstance(trained.bundle.weights, Predictor):
+) -> tuple[Trained, dict[str, Any], NDArray[np.float64]]:
+    """The candidate with its one calibration, what that did (``optimizers.calibrate.calibration_record``), and what it
+    says of those rows now, (n_rows, n_labels)."""
+    if not is_language_model(trained.bundle.weights):
         # A small classifier looks at every choice by itself, in whatever order they stand.
         stage = replace(stage, rotations=False)
     texts = texts_and_labels(rows)[0]
     made = stage.calibrated(trained.bundle, rows, lambda asked: log_scores(asked, trained.engine, texts), seed)
     record = calibration_record(made.bundle)
     assert record is not None
-    return replace(trained, bundle=made.bundle), record
+    return replace(trained, bundle=made.bundle), record, made.probs
 
 
 def one_training(probs: NDArray[np.float64], raw: NDArray[np.float64], gold: NDArray[np.int64]) -> dict[str, float]:
@@ -161,19 +168,52 @@ def one_training(probs: NDArray[np.float64], raw: NDArray[np.float64], gold: NDA
     }
 
 
-def on_rows_out_of_scope(trained: Trained, texts: Sequence[str], inside: NDArray[np.float64]) -> dict[str, float]:
-    """Confidence on rows out of scope beside that on test rows, ``inside``; empty where there are none of them."""
+def with_scope(bundle: Bundle, splits: Splits, of_calib: NDArray[np.float64]) -> Bundle:
+    """The bundle that tells rows out of scope: what is far from train rows, by a threshold of calib rows.
+
+    Parameters
+    ----------
+    of_calib : ndarray of shape (n_calib, n_labels)
+        What it says of calib rows.
+    """
+    return replace(bundle, scope=fit_scope(splits.train, splits.calib, of_calib))
+
+
+def on_rows_out_of_scope(
+    trained: Trained, texts: Sequence[str], test: Sequence[Example], probs: NDArray[np.float64]
+) -> dict[str, float]:
+    """Rows out of scope beside test rows; empty where there are none of them. As ``Candidate.outside`` says.
+
+    Parameters
+    ----------
+    probs : ndarray of shape (n_test, n_labels)
+        Of the test rows.
+    """
     from sklearn.metrics import roc_auc_score
 
-    if not texts:
+    scope = trained.bundle.scope
+    if not texts or scope is None:
         return {}
-    outside, inside = trained.probabilities(texts).max(axis=1), inside.max(axis=1)
-    is_inside = np.repeat([1, 0], [len(inside), len(outside)])
-    return {
-        "n_rows": len(texts),
-        "auroc": float(roc_auc_score(is_inside, np.concatenate([inside, outside]))),
-        "accepted": float((outside >= np.quantile(inside, 0.05)).mean()),
+    of_texts = trained.probabilities(texts)
+    begun = time.perf_counter()
+    scores = scope.scores(texts, of_texts), scope.scores([row.text for row in test], probs)
+    seconds = time.perf_counter() - begun
+    is_inside = np.repeat([0, 1], [len(texts), len(test)])
+    each = {
+        "auroc": (of_texts.max(axis=1), probs.max(axis=1)),
+        "auroc_certainty": (certainty(of_texts), certainty(probs)),
+        "auroc_score": scores,
     }
+    found = {name: float(roc_auc_score(is_inside, np.concatenate(both))) for name, both in each.items()}
+    gold = np.array([trained.bundle.task.index(row.label) for row in test])
+    kept, groups = scores[1] >= scope.threshold, group_keys(test)
+    shares = {
+        "kept": share_interval(kept, groups),
+        "right": share_interval(kept & (answers(probs) == gold), groups),
+        "recall": share_interval(scores[0] < scope.threshold),
+    }
+    ends = {f"{name}{end}": value for name, one in shares.items() for end, value in zip(_ENDS, one, strict=True)}
+    return {"n_rows": len(texts), "ms": 1000 * seconds / len(is_inside), **found, **ends}
 
 
 def price(final: Trained, texts: Sequence[str], latency_rows: int) -> tuple[NDArray[np.float64], dict[str, Any]]:
@@ -186,16 +226,10 @@ def price(final: Trained, texts: Sequence[str], latency_rows: int) -> tuple[NDAr
         probs = final.probabilities(texts)
         bulk_s = time.perf_counter() - begun
         shortened = engine.n_shortened - shortened
-        single_s = []
-        for i in range(latency_rows + 1):
-            begun = time.perf_counter()
-            final.probabilities([texts[i % len(texts)]])
-            single_s.append(time.perf_counter() - begun)
-    milliseconds = 1000 * np.array(single_s[1:])
+        milliseconds, _ = one_by_one(final, texts, latency_rows)
     cost: dict[str, Any] = {
         "seconds_to_train": final.seconds,
-        "ms_p50": statistics.median(milliseconds.tolist()),
-        "ms_p95": float(np.quantile(milliseconds, 0.95)),
+        **milliseconds,
         "rows_per_second": len(texts) / bulk_s,
         "size_bytes": final.size_bytes,
         "peak_memory_bytes": peak_memory_bytes(),
@@ -205,7 +239,7 @@ def price(final: Trained, texts: Sequence[str], latency_rows: int) -> tuple[NDAr
     }
     if final.n_shortened:
         cost["train_rows_shortened"] = final.n_shortened
-    if not isinstance(bundle.weights, Predictor):
+    if is_language_model(bundle.weights):
         files = folder_bytes(bundle.weights.folder) if bundle.weights.folder else 0
         cost["size_bytes"] = files + base_size_bytes(bundle)
         cost["prompt_tokens"] = engine.count_tokens(render_rows(bundle.prompt, texts[:1])[0].text)
@@ -213,6 +247,18 @@ def price(final: Trained, texts: Sequence[str], latency_rows: int) -> tuple[NDAr
     if n_invalid := int((answers(probs) < 0).sum()):
         cost["n_invalid"] = n_invalid
     return probs, cost
+
+
+def one_by_one(final: Trained, texts: Sequence[str], n_rows: int) -> tuple[dict[str, float], NDArray[np.float64]]:
+    """Milliseconds of so many rows, each asked alone after one to warm up, and the probabilities of those."""
+    seconds, probs = [], []
+    for i in range(n_rows + 1):
+        begun = time.perf_counter()
+        probs.append(final.probabilities([texts[i % len(texts)]]))
+        seconds.append(time.perf_counter() - begun)
+    milliseconds = 1000 * np.array(seconds[1:])
+    times = {"ms_p50": statistics.median(milliseconds.tolist()), "ms_p95": float(np.quantile(milliseconds, 0.95))}
+    return times, np.concatenate(probs)
 
 
 def _remarks(engine: Engine, shortened: int) -> dict[str, float | None]:

@@ -62,9 +62,14 @@ def score_candidates(
         for name in forget:
             comparison.forget(name)
         names = comparison.names if names is None else names
-        missing = [name for name in comparison.unfinished() if name in names and name not in left_out]
-        _run(comparison, missing, display, record, expected or Expected(comparison))
-        display.progress(len(names), len(names), f"{len(names)} candidates, {len(missing)} of them run now")
+        n_run = 0
+        # What is made of others comes when they are done: which of them ran decides whether it is there already.
+        for is_made in (False, True):
+            asked = [name for name in names if name not in left_out and (name in comparison.together) == is_made]
+            missing = [name for name in comparison.unfinished() if name in asked]
+            _run(comparison, missing, display, record, expected or Expected(comparison))
+            n_run += len(missing)
+        display.progress(len(names), len(names), f"{len(names)} candidates, {n_run} of them run now")
         found = [comparison.candidate(name) for name in names]
     return [replace(one, failed=left_out[one.name]) if one.failed and one.name in left_out else one for one in found]
 

@@ -72,7 +72,7 @@ def judge(
         worth=_worth(found, rival is not None),
         difference=found.value if found else None,
         p_value=found.p_holm if found else None,
-        sure=_sure(found, margin) if found else None,
+        sure=sure_of(found, margin) if found else None,
     )
 
 
@@ -87,7 +87,7 @@ def frontier(entries: Sequence[Entry]) -> tuple[str, ...]:
     Of candidates that are equally fast and equally often right, the first of the comparison stands for all. Candidates
     that failed, or whose milliseconds a row are not known, are not considered.
     """
-    timed = [entry for entry in entries if entry.test and entry.cost.get("ms_p50") is not None]
+    timed = [entry for entry in entries if entry.test and entry.ms is not None]
     names, highest = [], -1.0
     for entry in sorted(timed, key=lambda entry: (speed(entry), -entry.test["accuracy"].value)):
         if entry.test["accuracy"].value > highest:
@@ -101,15 +101,15 @@ def cheapest(entries: Sequence[Entry]) -> Entry:
 
     Costs within a tenth of the lowest count as equal: times of the same work differ by that much from run to run.
     """
-    for cost in ("ms_p50", "size_bytes"):
-        least = min(_known(entry, cost) for entry in entries)
-        entries = [entry for entry in entries if _known(entry, cost) <= EQUAL * least]
+    for cost in (speed, _size):
+        least = min(map(cost, entries))
+        entries = [entry for entry in entries if cost(entry) <= EQUAL * least]
     return min(entries, key=lambda entry: -entry.test["accuracy"].value)
 
 
 def speed(entry: Entry) -> float:
-    """Milliseconds a row, median; infinite where not known."""
-    return _known(entry, "ms_p50")
+    """Milliseconds a row (``Entry.ms``); infinite where not known."""
+    return math.inf if entry.ms is None else entry.ms
 
 
 def _tuned(entries: Sequence[Entry]) -> Entry | None:
@@ -159,8 +159,8 @@ def _worth(found: Difference | None, has_baseline: bool) -> Worth:
     return "equal" if found.value.value == 0 else "baseline" if found.value.value > 0 else "model"
 
 
-def _sure(found: Difference, margin: float) -> Sure:
-    """How sure the difference between the two is."""
+def sure_of(found: Difference, margin: float) -> Sure:
+    """How sure the difference between two candidates is."""
     value, low, high = found.value
     if value == 0:
         return "as good" if standing(found, margin) == "as good" and high < margin else "chance"
@@ -169,6 +169,6 @@ def _sure(found: Difference, margin: float) -> Sure:
     return "as good" if max(-low, high) < margin else "chance"
 
 
-def _known(entry: Entry, cost: str) -> float:
-    value = entry.cost.get(cost)
+def _size(entry: Entry) -> float:
+    value = entry.cost.get("size_bytes")
     return math.inf if value is None else value

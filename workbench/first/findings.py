@@ -19,6 +19,7 @@ from unicodedata import normalize
 from labelwright.data.records import listed
 from labelwright.data.spelling import Source, label_key, reconcile, text_key
 from labelwright.data.task import Example, conflicting_rows
+from labelwright.plain_text import spreadsheet_cell
 from workbench.first.language import languages
 from workbench.recipe.dealing import families_of
 from workbench.recipe.splits import SIDES
@@ -166,12 +167,8 @@ def conflicts_csv(rows: Sequence[Example], found: Findings) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["text_number", "row", "text", "label"])
     for number, same in enumerate(found.conflicting, start=1):
-        writer.writerows([number, *map(_plain, (rows[i].id, rows[i].text, rows[i].label))] for i in same)
+        writer.writerows([number, *map(spreadsheet_cell, (rows[i].id, rows[i].text, rows[i].label))] for i in same)
     return out.getvalue()
-
-
-def _plain(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _labels(found: Findings) -> str:

@@ -19,7 +19,7 @@ from labelwright.prompt import answers_of
 from labelwright.settings import shown
 from rewards import check_reward
 from workbench.recipe.fill import unknown_keys
-from workbench.recipe.recipe import Pipeline, Recipe, own_candidates, read_pipeline
+from workbench.recipe.recipe import TOGETHER, Pipeline, Recipe, own_candidates, read_pipeline
 
 Fault = tuple[str, str]
 # Stages that change weights, which only an engine in this process can.
@@ -171,11 +171,14 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
         yield "compare", f"curves: {fault}"
     for fault in unknown_keys(recipe.demo.candidates, known, "candidate"):
         yield "demo", f"candidates: {fault}; those of [baselines] names and [models] candidates can stand here"
+    for name in ("ensemble", "cascade"):
+        for fault in unknown_keys(getattr(recipe, name).members, known, "candidate"):
+            yield name, f"members: {fault}"
     wanted = recipe.export.candidate
-    exportable = [*known, "best", "ship"]
+    exportable = [*known, *TOGETHER, "best", "ship"]
     if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "candidate")), "")):
         yield "export", f"candidate: {fault}"
-    elif wanted and wanted not in ("best", "ship", *recipe.baselines.names) and read_pipeline(wanted).free:
+    elif wanted and wanted not in ("best", "ship", *TOGETHER, *recipe.baselines.names) and read_pipeline(wanted).free:
         yield (
             "export",
             f"candidate = {shown(wanted)}: answers in free text, which no bundle does; name another candidate",

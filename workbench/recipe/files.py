@@ -15,7 +15,7 @@ from workbench.recipe.recipe import DataTable
 
 
 class Files(NamedTuple):
-    """What was read, by where it comes from: the table's ``source``, and ``test_source`` where a test split is given.
+    """What was read, by where it comes from: the table's ``source``, ``test_source`` and ``train_path`` where given.
 
     Attributes
     ----------
@@ -53,6 +53,8 @@ def _read(table: DataTable, all_columns: bool) -> dict[str, tuple[list[tuple[Exa
     if table.test_source:
         held = parts_of(table.test_path, table.dialect) if table.test_path else [p for p in parts if p not in taught]
         of[table.test_source] = held
+    if table.train_path:
+        of[table.train_path] = parts_of(table.train_path)
     return {name: _examples(table, own) for name, own in of.items()}
 
 

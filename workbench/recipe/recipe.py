@@ -36,6 +36,8 @@ STAGES = {
     "grpo": ("optimizers.training.grpo", "GrpoStage"),
     "calibrate": ("optimizers.calibrate", "CalibrateStage"),
 }
+# Candidates that are made of other ones.
+ENSEMBLE, ENSEMBLE_LIGHT, CASCADE = TOGETHER = ("ensemble", "ensemble-light", "cascade")
 # What a run does where its recipe does not say.
 DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 
@@ -43,7 +45,7 @@ DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 FIXED_TABLES = ("data", "splits", "task", "model")
 # Keys of [data] that the first recipes did not have.
 _LATER_KEYS = ["similar_labels", "choice_label", "delimiter", "encoding", "header", "quotes", "sheet", "split"]
-_LATER_KEYS += ["title_rows", "label_prefix", "test_split", "leave_out"]
+_LATER_KEYS += ["title_rows", "label_prefix", "test_split", "leave_out", "train_path"]
 
 DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"
 
@@ -131,6 +133,10 @@ class DataTable:
     test_path : str
         A file or folder whose rows are the test split, whole. Rows of ``path`` with the text or the group of one of
         them are left out, and ``[splits] test`` does not count.
+    train_path : str
+        A file whose rows are train rows, whole, and take no part in the dealing of the others: what was labelled later
+        (`make next-rows`). Each kind of file says itself how it is read. Rows with the text or the group of a row of
+        dev, calib or test are left out.
     out_of_scope : str
         A label that is none: rows of it have no right answer. They are no part of the splits; the comparison asks how
         well a candidate's confidence tells them from test rows. Empty where there is none.
@@ -169,6 +175,7 @@ class DataTable:
     read_splits: Names = ()
     test_split: Name = ""
     test_path: Name = ""
+    train_path: Name = ""
     out_of_scope: Name = ""
     leave_out: tuple[LeftOut, ...] = ()
     max_rows: Annotated[int, Range(0, expected="a number of rows, or 0 for all")] = 0
@@ -183,6 +190,10 @@ class DataTable:
         if self.test_path and (self.hub or self.test_split):
             other = "test_split" if self.test_split else "hub"
             raise RecipeError(f"test_path and {other}: expected one of them; test_split names a split of path or hub")
+        if self.train_path and self.train_path in (self.path, self.test_path):
+            raise RecipeError(
+                f"train_path = {self.train_path!r}: expected a file of its own, besides path and test_path"
+            )
         if self.split and self.hub:
             raise RecipeError("split goes with path; a dataset's splits are known by name")
         if self.test_split and self.read_splits and self.test_split not in self.read_splits:
@@ -294,6 +305,8 @@ class CompareTable:
         varied.
     heavy_seeds : int
         The same for candidates that train a transformer.
+    splits : int
+        Trainings with the split varied, of candidates that train no transformer; 0: as many as ``seeds``.
     curves : tuple of str
         Candidates whose learning curve is drawn: test accuracy against training rows a label. Where a recipe does not
         say, those of the default that stand in it; ``noise`` likewise.
@@ -315,6 +328,7 @@ class CompareTable:
 
     seeds: Annotated[int, Range(1, 1000)] = 3
     heavy_seeds: Annotated[int, Range(1, 1000)] = 1
+    splits: Annotated[int, Range(0, 1000)] = 0
     curves: Names = ("sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
     curve_rows: Annotated[tuple[Annotated[int, Range(1)], ...], Items()] = (1, 2, 4, 8, 16)
     noise: Names = ("sgd-chars", "minilm-logreg")
@@ -322,6 +336,45 @@ class CompareTable:
     latency_rows: Annotated[int, Range(1)] = 40
     bootstrap: Annotated[int, Range(100, 100_000)] = 2000
     margin: Annotated[float, Range(0, 0.5, "()", "a share of accuracy above 0 and below 0.5, such as 0.02")] = 0.02
+
+
+@dataclass(frozen=True)
+class EnsembleTable:
+    """``[ensemble]``: the candidate that is a weighted mean of others, chosen on dev; "-light": without transformers.
+
+    Attributes
+    ----------
+    members : tuple of str
+        Candidates that may be in it; empty: all that give probabilities.
+    most_members : int
+        So many are in it at most; 0 leaves the ensemble out.
+    n_bags : int
+        Resamples of dev over which the weights are averaged.
+    """
+
+    members: Names = ()
+    most_members: Annotated[int, Range(0, 32)] = 8
+    n_bags: Annotated[int, Range(1, 1000)] = 20
+
+
+@dataclass(frozen=True)
+class CascadeTable:
+    """``[cascade]``: the candidate in which cheaper members answer what they are sure of, and others the rest.
+
+    Attributes
+    ----------
+    members : tuple of str
+        Candidates that may be asked; empty: all that give probabilities.
+    most_levels : int
+        So many are asked one after another at most; 0 leaves the cascade out.
+    """
+
+    members: Names = ()
+    most_levels: Annotated[int, Range(0, 4)] = 3
+
+    def __post_init__(self) -> None:
+        if self.most_levels == 1:
+            raise RecipeError("most_levels = 1: expected 2 or more, or 0 to leave the cascade out")
 
 
 @dataclass(frozen=True)
@@ -349,11 +402,14 @@ class ExportTable:
     ----------
     candidate : str
         What is exported: the run's newest step where empty; "best" and "ship" are the verdict's; or a candidate's name.
+    watch_rows : int
+        Dev rows whose answers are counted at most, for ``labelwright watch`` to compare with; 0 for none.
     """
 
     candidate: Name = ""
     merge: bool = False
     golden_rows: Annotated[int, Range(1)] = 24
+    watch_rows: Annotated[int, Range(0)] = 1000
 
 
 @dataclass(frozen=True)
@@ -405,6 +461,8 @@ class Recipe:
     baselines: BaselineTable = field(default_factory=BaselineTable)
     models: ModelsTable = field(default_factory=ModelsTable)
     compare: CompareTable = field(default_factory=CompareTable)
+    ensemble: EnsembleTable = field(default_factory=EnsembleTable)
+    cascade: CascadeTable = field(default_factory=CascadeTable)
     demo: DemoTable = field(default_factory=DemoTable)
     export: ExportTable = field(default_factory=ExportTable)
     tracking: TrackingTable = field(default_factory=TrackingTable)
@@ -447,6 +505,8 @@ TABLES: Mapping[str, type] = {
     "baselines": BaselineTable,
     "models": ModelsTable,
     "compare": CompareTable,
+    "ensemble": EnsembleTable,
+    "cascade": CascadeTable,
     "demo": DemoTable,
     "export": ExportTable,
     "tracking": TrackingTable,

@@ -41,11 +41,23 @@ class Rows(list[Example]):
 def read_rows(recipe: Recipe) -> Rows:
     """The recipe's rows, checked against its labels, before anything heavy is imported."""
     names = [label.name for label in recipe.task.labels] or None
-    rows = load_rows(recipe.data, names, recipe.seed)
+    rows = _beside_measured(load_rows(recipe.data, names, recipe.seed), recipe)
     task = task_of(recipe, rows)
     check_rewards(recipe, task)
     check_styles(recipe, task)
     return rows
+
+
+def _beside_measured(rows: Rows, recipe: Recipe) -> Rows:
+    """The rows without those that were labelled later and belong to a row of dev, calib or test."""
+    if not any(row.side == "train" for row in rows):
+        return rows
+    taught = {row.id for row in make_splits(rows, recipe.splits, recipe.seed).train}
+    kept = [row for row in rows if row.side != "train" or row.id in taught]
+    if n := len(rows) - len(kept):
+        told = f"{n} rows of {recipe.data.train_path} are left out: dev, calib or test has their text or their group"
+        rows.remarks.append(told)
+    return Rows(kept, rows.remarks)
 
 
 def task_of(recipe: Recipe, rows: Sequence[Example]) -> Task:
@@ -66,7 +78,8 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
     Returns
     -------
     Rows
-        Over letters where rows bring their own choices. Those of a test split that is given have ``side`` "test".
+        Over letters where rows bring their own choices. Those of a test split that is given have ``side`` "test", those
+        of ``train_path`` "train".
 
     Raises
     ------
@@ -86,7 +99,7 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
         files = {name: over_letters(rows, name, label_as) for name, rows in files.items()}
     else:
         files = _reconciled(files, table, labels, remarks)
-    rows, test = files[source], files.get(given, [])
+    rows, test, later = files[source], files.get(given, []), files.get(table.train_path, [])
     least_rows = 1 if given or table.choices else 2
     rows = _without_conflicts(rows, table, remarks)
     rows, test = _without_rare(rows, test, table, least_rows, remarks)
@@ -96,14 +109,18 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
             raise DataError(f"{given}: no rows; a test split needs some")
         check_examples(test, labels, given, least_rows=0)
         remarks += _test_remarks(test, given)
-        test = as_test(test, {row.id for row in rows})
+        test = as_side("test", test, {row.id for row in rows})
         rows = _apart(rows, test, table, remarks)
+    if later:
+        check_examples(later, labels, table.train_path, least_rows=0)
+        later = as_side("train", later, {row.id for row in (*rows, *test)})
+        later = _not_contradicting(rows, later, table, remarks)
     if table.max_rows:
         rows = _drawn(rows, table.max_rows, seed)
     if not table.choices:
         rows, test = _without_rare(rows, test, table, 1, remarks)
-        _refuse_untaught(rows, test, table)
-    return Rows([*rows, *test], remarks)
+        _refuse_untaught([*rows, *later], test, table)
+    return Rows([*rows, *test, *later], remarks)
 
 
 def load_out_of_scope(table: DataTable) -> list[Example]:
@@ -182,20 +199,35 @@ def _test_remarks(test: Sequence[Example], path: str) -> list[str]:
     return remarks
 
 
-def as_test(test: Sequence[Example], taken: set[str]) -> list[Example]:
-    """The test file's rows, marked, with ids that no other row has: without a column both files number their rows."""
-    prefix = "test:"
-    while any(f"{prefix}{row.id}" in taken for row in test):
+def as_side(side: str, given: Sequence[Example], taken: set[str]) -> list[Example]:
+    """The rows of a side's own file, marked, with ids that no other has: without a column all files number theirs."""
+    prefix = f"{side}:"
+    while any(f"{prefix}{row.id}" in taken for row in given):
         prefix += ":"
-    return [replace(row, id=f"{prefix}{row.id}", side="test") for row in test]
+    return [replace(row, id=f"{prefix}{row.id}", side=side) for row in given]
+
+
+def _not_contradicting(
+    rows: Sequence[Example], later: list[Example], table: DataTable, remarks: list[str]
+) -> list[Example]:
+    """Of the rows labelled later those whose text has no other label; what has is left out where that is asked."""
+    known: dict[str, str] = {}
+    for row in (*rows, *later):
+        known.setdefault(text_key(row.text), row.label)
+    wrong = [row for row in later if known[text_key(row.text)] != row.label]
+    if not wrong:
+        return later
+    told = f"{table.train_path}, rows {listed(row.id.partition(':')[2] for row in wrong)}: another row, there or in "
+    told += f"{table.source}, gives the same text another label"
+    if "conflicting" not in table.leave_out:
+        raise DataError(f"{told}; correct one of them")
+    remarks.append(f"{told}; they are left out")
+    return [row for row in later if row not in wrong]
 
 
 def _apart(rows: list[Example], test: list[Example], table: DataTable, remarks: list[str]) -> list[Example]:
     """The rows that no family connects with a test row; how many are left out, and why, goes to the remarks."""
-    held: set[int] = set()
-    for family in families_of([*rows, *test]):
-        if family[-1] >= len(rows):
-            held.update(i for i in family if i < len(rows))
+    held = _held(rows, test)
     if not held:
         return rows
     by_key = {key: row for row in reversed(test) for key in family_keys(row)}
@@ -214,6 +246,12 @@ def _apart(rows: list[Example], test: list[Example], table: DataTable, remarks: 
         told += f"; {n_otherwise} of them are labelled otherwise there" if n_otherwise else ""
     remarks.append(told)
     return [row for i, row in enumerate(rows) if i not in held]
+
+
+def _held(rows: Sequence[Example], measured: Sequence[Example]) -> set[int]:
+    """Numbers of the rows that a family connects with one of the measured rows."""
+    families = families_of([*rows, *measured])
+    return {i for family in families if family[-1] >= len(rows) for i in family if i < len(rows)}
 
 
 def _short(text: str) -> str:
@@ -266,12 +304,14 @@ def make_splits(rows: Sequence[Example], shares: SplitTable, seed: int) -> Split
     """Deal rows to train, dev, calib and test: grouped, stratified, the same for the same rows and seed.
 
     Rows of one group, and rows whose normalised texts are equal, form one family and stay on one side;
-    ``workbench.recipe.dealing.deal`` says who gets which. Rows given as the test side are the test side, whole.
+    ``workbench.recipe.dealing.deal`` says who gets which. Rows given as the test side are the test side, whole. Rows
+    given as train rows change nothing of how the others are dealt; those that belong to the family of a row that is
+    measured on are on no side.
 
     Returns
     -------
     Splits
-        Every row on exactly one side, in the order of ``rows``.
+        Every other row on exactly one side, in the order of ``rows``.
 
     Raises
     ------
@@ -280,13 +320,18 @@ def make_splits(rows: Sequence[Example], shares: SplitTable, seed: int) -> Split
     """
     given = tuple(row for row in rows if row.side == "test")
     dealt = deal([row for row in rows if row.side is None], _shares(shares, bool(given)), seed)
-    return Splits(dealt["train"], dealt["dev"], dealt["calib"], given or dealt["test"])
+    later = [row for row in rows if row.side == "train"]
+    held = _held(later, [*dealt["dev"], *dealt["calib"], *(given or dealt["test"])]) if later else set()
+    train = (*dealt["train"], *(row for i, row in enumerate(later) if i not in held))
+    return Splits(train, dealt["dev"], dealt["calib"], given or dealt["test"])
 
 
 def split_remarks(splits: Splits, shares: SplitTable) -> list[str]:
     """What the reader should know of how rows were dealt, a sentence each; nothing where all came out as asked."""
-    given = any(row.side for side in SIDES for row in getattr(splits, side))
+    given = any(row.side == "test" for side in SIDES for row in getattr(splits, side))
     by_row = any(row.choices for row in splits.train)
+    # What came later was not dealt, and changes no share.
+    splits = replace(splits, train=tuple(row for row in splits.train if row.side is None))
     return dealt_remarks(splits, _shares(shares, given), missing=not by_row)
 
 

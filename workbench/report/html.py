@@ -78,8 +78,9 @@ def _facts(report: Report) -> list[tuple[str, str, str]]:
     accuracy, cost = metric("accuracy", entry.test["accuracy"]), entry.cost
     facts = [("to ship", entry.name, entry.about)]
     facts.append(("accuracy on test", f"{accuracy.value} %", f"95 % interval {accuracy.about}"))
-    if cost.get("ms_p50"):
-        facts.append(("a row", f"{milliseconds(cost['ms_p50'])} ms", "one at a time, median"))
+    if entry.ms:
+        how = "mean" if cost.get("ms_mean") else "median"
+        facts.append(("a row", f"{milliseconds(entry.ms)} ms", f"one at a time, {how}"))
     if cost.get("size_bytes"):
         facts.append(("on disk", megabytes(cost["size_bytes"]), "base model or encoder included"))
     if "ece" in entry.test:

@@ -41,6 +41,6 @@ def candidate_note(entry: Entry) -> str:
         [
             f"**{escaped(entry.name)}**: {escaped(entry.about, LONGEST['text'])}",
             f"Test: right on {percent(entry.test['accuracy'])} % of the rows; against the best: {entry.standing}.",
-            f"Costs {milliseconds(entry.cost.get('ms_p50'))} ms a row, {megabytes(entry.cost.get('size_bytes'))}.",
+            f"Costs {milliseconds(entry.ms)} ms a row, {megabytes(entry.cost.get('size_bytes'))}.",
         ]
     )

@@ -33,7 +33,7 @@ def words(board: Leaderboard) -> Words:
     """The verdict of a leaderboard, or of a report, in words."""
     best, n_test = board.entry(board.verdict.best), board.test_rows.n_rows
     how = "is the only candidate that could be scored:" if len(board.scored) == 1 else "wins:"
-    remarks = (_free_text(board), _least_known(board), _unanswered(board), _worth(board))
+    remarks = (_free_text(board), _least_known(board), _unanswered(board), _gain(board), _cascade(board), _worth(board))
     return Words(
         winner=f"{best.name} {how} right on {percent(best.test['accuracy'])} % of {_rows(n_test)}.",
         caution=caution(n_test, board.labels, board.test_rows.without_rows),
@@ -159,6 +159,44 @@ def _unanswered(board: Leaderboard) -> str:
     silent = [f"{one.name} on {n:.0f}" for one in board.scored if (n := one.cost.get("n_invalid") or 0)]
     rows = _rows(board.test_rows.n_rows)
     return f"Without a usable answer of {rows}, counted as wrong: {listed(silent)}." if silent else ""
+
+
+def _gain(board: Leaderboard) -> str:
+    """What several candidates together gain over the best single one, and what that costs."""
+    found = board.verdict.gain
+    if found is None:
+        return ""
+    whole, single = board.entry(found.together), board.entry(found.single)
+    sure = {
+        "told apart": "the test tells them apart",
+        "as good": f"within {margin_words(board.verdict.margin)} they are as good as each other",
+        "chance": "this may be chance",
+    }[found.sure]
+    said = "behind by" if found.value.value < 0 else "ahead by"
+    difference = _turned(found.value) if found.value.value < 0 else found.value
+    price = f"{milliseconds(whole.ms)} ms a row against {milliseconds(single.ms)}"
+    text = (
+        f"Several together ({whole.name}) are right on {whole.accuracy:.1f} %, the best single candidate "
+        f"({single.name}) on {single.accuracy:.1f}: {said} {points(difference)}, {sure}; they cost {price}."
+    )
+    if found.over_splits is not None:
+        text += f" Over {found.n_splits} splits they gain {points(found.over_splits)}."
+    return text
+
+
+def _cascade(board: Leaderboard) -> str:
+    """How many rows a cascade's last level never sees, and what that saves."""
+    found = next((one for one in board.scored if one.together and one.together.last), None)
+    if found is None or found.together is None:
+        return ""
+    last = found.together.last
+    whole = next((one for one in board.scored if one.name == last), None)
+    never = sum(level.share for level in found.together.levels[:-1])
+    against = f", {last} has {whole.accuracy:.1f} at {milliseconds(whole.ms)} ms" if whole is not None else ""
+    return (
+        f"In the {found.name} {100 * never:.0f} % of the rows never reach {last}: right on {found.accuracy:.1f} % "
+        f"at {milliseconds(found.ms)} ms a row on average{against}."
+    )
 
 
 def _worth(board: Leaderboard) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 from labelwright.bundle.files import bundle_identity
 from labelwright.bundle.store import load
 from labelwright.files import read_json, write_json
-from labelwright.models.weights import Predictor
+from labelwright.models.weights import is_language_model
 from workbench.compare.board import Entry as Measured
 from workbench.run.folder import append_curve
 from workbench.run.steps import Step, settings_of
@@ -126,7 +126,7 @@ def model(
     shown = load(bundle)
     entry: Entry = {"op": "model", "path": str(bundle.absolute()), "texts": list(texts)}
     entry["identity"] = bundle_identity(bundle)
-    if not isinstance(shown.weights, Predictor):
+    if is_language_model(shown.weights):
         entry["prompt"] = digest_of(shown.prompt.shown)
     if measured is not None:
         groups = [group for _, _, group in rows]

@@ -8,7 +8,9 @@ from __future__ import annotations
 import functools
 import logging
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,18 @@ _PACKAGE = {
 _BATCH_ROWS = 64
 # Embeddings remembered at most: 30 MB of 384 float32 each.
 _REMEMBERED_TEXTS = 20_000
+# Within ``one_pass``: vectors by encoder and text.
+_PASS: ContextVar[dict[int, dict[str, NDArray[np.float32]]] | None] = ContextVar("pass", default=None)
+
+
+@contextmanager
+def one_pass() -> Iterator[None]:
+    """Within it an encoder embeds a text once, whoever asks: for several classifiers that answer the same rows."""
+    token = _PASS.set({})
+    try:
+        yield
+    finally:
+        _PASS.reset(token)
 
 
 class Encoder:
@@ -69,14 +83,16 @@ class Encoder:
         texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         if long_texts is not None and (room := token_room(self._model)):
             texts = long_texts.fit(texts, room, self._places, "the encoder")
-        if not remember or not texts:
+        of_pass = _PASS.get()
+        known = self._remembered if remember else None if of_pass is None else of_pass.setdefault(id(self), {})
+        if known is None or not texts:
             return self._encode(texts)
-        new = list(dict.fromkeys(text for text in texts if text not in self._remembered))
+        new = list(dict.fromkeys(text for text in texts if text not in known))
         fresh = dict(zip(new, self._encode(new), strict=True)) if new else {}
-        vectors = np.stack([fresh[text] if text in fresh else self._remembered[text] for text in texts])
-        self._remembered.update(fresh)
-        for text in list(self._remembered)[:-_REMEMBERED_TEXTS]:
-            del self._remembered[text]
+        vectors = np.stack([fresh[text] if text in fresh else known[text] for text in texts])
+        known.update(fresh)
+        for text in list(known)[:-_REMEMBERED_TEXTS]:
+            del known[text]
         return vectors
 
     def size_bytes(self) -> int:

@@ -11,13 +11,17 @@ import json
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from labelwright.data.records import is_half_a_character, listed
 from labelwright.data.task import Task
+from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.errors import DataError
 from labelwright.labelling import NO_ANSWER
 from labelwright.serve.wires.enumeration import Form, read_schema
@@ -115,11 +119,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Said:
-    """An answer: the label, its text as it is sent, and the probability of every label that was asked for."""
+    """An answer: the label, its text as it is sent, the probability of every label asked for, and fields beside it."""
 
     label: str | None
     content: str | None
     probabilities: Mapping[str, float]
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_chat(request: ChatRequest, task: Task) -> Asked:
@@ -144,14 +149,26 @@ def read_chat(request: ChatRequest, task: Task) -> Asked:
     return Asked(text, _labels(form, task), form, tuple(ignored))
 
 
-def answered(asked: Asked, probs: Sequence[float]) -> Said:
-    """The answer to what was asked, of the probabilities of its labels, in their order; all 0 where there is none."""
-    probabilities = dict(zip(asked.labels, probs, strict=True))
-    if not any(probs):
+def answered(
+    asked: Asked,
+    probs: Sequence[float] | NDArray[np.float64],
+    decision: Decision = LIKELIEST,
+    outside: Any = None,
+    beside: Mapping[str, Any] = MappingProxyType({}),
+) -> Said:
+    """The answer to what was asked, of the probabilities of its labels, in their order; all 0 where there is none.
+
+    Where the decision abstains, the text is the label that it would have said, for clients that parse it; ``beside``
+    (``labelwright.serve.questions.Put.beside``) says that nobody should rely on it.
+    """
+    row = np.asarray(probs, dtype=np.float64)
+    probabilities = dict(zip(asked.labels, row.tolist(), strict=True))
+    decided = decision.decide(row[None], outside)
+    if (choice := int(decided.choice[0])) < 0:
         return Said(None, None, probabilities)
-    label = max(asked.labels, key=probabilities.__getitem__)
+    label = asked.labels[choice]
     content = label if asked.form is None else _json(asked.form.filled(label, probabilities[label]))
-    return Said(label, content, probabilities)
+    return Said(label, content, probabilities, beside)
 
 
 def completion(request: ChatRequest, answer: Said, about: dict[str, Any]) -> dict[str, Any]:
@@ -215,6 +232,7 @@ def about(
         "usage": usage,
         "x_probabilities": dict(answer.probabilities),
         "x_ignored": list(asked.ignored),
+        **answer.extra,
     }
 
 

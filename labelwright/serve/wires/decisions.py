@@ -163,7 +163,7 @@ def _question(one: Predicate | Choice | Score, place: int) -> dict[str, Any]:
 
 
 def _answer(one: Predicate | Choice | Score, answer: Mapping[str, Any]) -> dict[str, Any]:
-    head = {"type": one.type, "name": one.name, "x_level": answer["x_level"]}
+    head = {"type": one.type, "name": one.name, **{key: said for key, said in answer.items() if key.startswith("x_")}}
     if isinstance(one, Predicate):
         return head | {"probability": answer["noul"]}
     probs, sure = answer["probabilities"], {"confidence": answer["confidence"]}

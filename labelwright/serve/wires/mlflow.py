@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from labelwright.bundle.types import Bundle
 from labelwright.data.records import Fault, refusal
 from labelwright.errors import DataError
 from labelwright.serve.bodies import CSV, JSON, described, json_answer, read_body, read_json
+from labelwright.serve.questions import outside_of
 from labelwright.serve.service import RefusalError, Service, Wire
 from labelwright.serve.wires.tables import SOURCE, csv_records, json_records, read_rows
-from labelwright.statistics.metrics import answers
 
 # MLflow's own names of what went wrong.
 _CODES = {
@@ -71,7 +72,11 @@ def router(service: Service) -> APIRouter:
             if faults := [Fault(n, str(one)) for n, one in enumerate(found, start=1) if isinstance(one, DataError)]:
                 raise refusal(SOURCE, faults)
             scored = [one for one in found if not isinstance(one, DataError)]
-            predictions = [_prediction(names, one) for one, (_, names) in zip(scored, rows, strict=True)]
+            outside = await outside_of(lease.bundle, [text for text, _ in rows], scored)
+            predictions = [
+                _prediction(lease.bundle, names, one, None if outside is None else outside[[n]])
+                for n, (one, (_, names)) in enumerate(zip(scored, rows, strict=True))
+            ]
         return json_answer({"predictions": predictions})
 
     @routes.get("/ping", summary="Whether the first model can answer")
@@ -95,13 +100,15 @@ def refused(refusal: RefusalError) -> tuple[int, dict[str, Any]]:
 WIRE = Wire("mlflow", "POST /invocations, GET /ping, GET /version", router, refused)
 
 
-def _prediction(names: Sequence[str], probs: NDArray[np.float64]) -> dict[str, Any]:
+def _prediction(bundle: Bundle, names: Sequence[str], probs: NDArray[np.float64], outside: Any) -> dict[str, Any]:
     """A row of the registered model's answer (``workbench.tracking.writes.served_model``)."""
-    best, shares = int(answers(probs)), probs.tolist()
+    decided = bundle.decision.decide(probs[None], outside)
+    said = int(decided.said[0])
     return {
-        "label": names[best] if best >= 0 else None,
-        "confidence": max(shares),
-        "probabilities": dict(zip(names, shares, strict=False)),
+        "label": names[said] if said >= 0 else None,
+        **({"abstained": decided.why[0]} if bundle.decision.may_abstain else {}),
+        "confidence": float(decided.confidence[0]),
+        "probabilities": dict(zip(names, probs.tolist(), strict=False)),
     }
 
 

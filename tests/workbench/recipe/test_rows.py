@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fakes import toy_examples
@@ -13,13 +14,14 @@ from hypothesis import strategies as st
 from rows import find_leaks
 
 from labelwright.data.task import Example
-from labelwright.errors import DataError
+from labelwright.errors import DataError, RecipeError
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.rows import (
     load_out_of_scope,
     load_rows,
     make_splits,
+    read_rows,
     split_remarks,
 )
 from workbench.recipe.splits import SIDES, read_splits, split_digest, splits_document
@@ -411,3 +413,51 @@ def test_a_label_that_only_stands_in_others_families_is_taught() -> None:
     for seed in range(8):
         splits = make_splits([*mixed, *others], SHARES, seed)
         assert "c" in {row.label for row in splits.train}
+
+
+def later_table(tmp_path: Path, *later: tuple[str, str], **more: Any) -> DataTable:
+    path = write_rows(tmp_path / "rows.jsonl", *((f"row {n} of {label}", label) for label in "ab" for n in range(20)))
+    return DataTable(path=path, train_path=write_rows(tmp_path / "later.jsonl", *later), **more)
+
+
+def test_rows_labelled_later_are_taught_and_change_no_other_side(tmp_path):
+    table = later_table(tmp_path, ("a new text", "a"), ("another text", "b"))
+    before = make_splits(load_rows(replace(table, train_path="")), SHARES, 0)
+    rows = load_rows(table)
+    after = make_splits(rows, SHARES, 0)
+    assert (after.dev, after.calib, after.test) == (before.dev, before.calib, before.test)
+    assert after.train[: len(before.train)] == before.train
+    assert [(row.id, row.text) for row in after.train[len(before.train) :]] == [
+        ("train:1", "a new text"),
+        ("train:2", "another text"),
+    ]
+    assert split_remarks(after, SHARES) == split_remarks(before, SHARES)
+
+
+def test_a_row_labelled_later_that_is_measured_on_already_is_not_taught(tmp_path):
+    """Whatever seed deals the others: a repeat with another split must not be taught its own test rows."""
+    table = later_table(tmp_path, *((f"Row {n} of a!", "a") for n in range(20)))
+    rows = load_rows(table)
+    for seed in (0, 1):
+        splits = make_splits(rows, SHARES, seed)
+        assert find_leaks(splits) == []
+        assert sum(row.side == "train" for row in splits.train) == sum(
+            row.side is None and row.label == "a" for row in splits.train
+        )
+    recipe = read_recipe(Path(__file__).parents[3] / "runs" / "homeowner.toml")
+    recipe = replace(recipe, data=table, task=replace(recipe.task, labels=()), splits=SHARES)
+    read = read_rows(recipe)
+    assert "rows of" in read.remarks[-1]
+    assert "dev, calib or test has their text" in read.remarks[-1]
+    ids = {row.id for row in read}
+    assert ids == {row.id for side in SIDES for row in getattr(make_splits(read, SHARES, recipe.seed), side)}
+
+
+def test_a_row_labelled_later_that_contradicts_another_is_named(tmp_path):
+    table = later_table(tmp_path, ("row 3 of a", "b"), ("x", "a"), ("x", "b"))
+    with pytest.raises(DataError, match="rows 1 and 3: another row, there or in "):
+        load_rows(table)
+    rows = load_rows(replace(table, leave_out=("conflicting",)))
+    assert [row.text for row in rows if row.side == "train"] == ["x"]
+    with pytest.raises(RecipeError, match="expected a file of its own"):
+        DataTable(path="a.csv", train_path="a.csv")

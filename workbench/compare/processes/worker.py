@@ -28,11 +28,13 @@ from labelwright.bundle.store import save
 from labelwright.data.task import Example, texts_and_labels
 from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
 from labelwright.files import write_json
-from labelwright.models.weights import Base, Predictor
+from labelwright.models.weights import Base, is_language_model
+from labelwright.predictors.encoders.sentence_encoder import one_pass
 from optimizers.stage import Tracker
 from workbench.compare import measure, score
 from workbench.compare.jobs import Comparison, Job, open_comparison
 from workbench.compare.processes.pool import Record, Say
+from workbench.compare.together.job import measured_together
 from workbench.run.steps import Step
 from workbench.tracking import entries
 from workbench.tracking.entries import StepTracker
@@ -114,14 +116,22 @@ def is_lasting(error: BaseException) -> bool:
 
 def run_jobs(comparison: Comparison, jobs: Sequence[Job], say: Say, record: Record) -> None:
     """Train, score and keep a candidate's jobs. Raises whatever the candidate does."""
-    for number, job in enumerate(jobs):
-        where = f"job {number + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
 
-        def tell(done: int, total: int, message: str, number: int = number, where: str = where) -> None:
-            say(number, len(jobs), where + message)
+    def run(some: Sequence[Job]) -> None:
+        for job in some:
+            number = jobs.index(job)
+            where = f"job {number + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
 
-        say(number, len(jobs), where + _what(job, comparison))
-        _run_job(comparison, job, tell, record)
+            def tell(done: int, total: int, message: str, number: int = number, where: str = where) -> None:
+                say(number, len(jobs), where + message)
+
+            say(number, len(jobs), where + _what(job, comparison))
+            _run_job(comparison, job, tell, record)
+
+    run([job for job in jobs if comparison.is_main(job)])
+    # The others are not timed, and their rows are the same again: an encoder need read each but once.
+    with one_pass():
+        run([job for job in jobs if not comparison.is_main(job)])
     say(len(jobs), len(jobs), "")
 
 
@@ -131,6 +141,9 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     place.parent.mkdir(parents=True, exist_ok=True)
     if comparison.kind(job.candidate) == "free":
         _keep(place, *_free(comparison, job, test))
+        return
+    if comparison.kind(job.candidate) == "together":
+        _keep(place, *measured_together(comparison, job, test))
         return
     # What a baseline learnt lies in no step; what a model's steps left is noted before it is measured.
     made_from: list[str] = []
@@ -143,15 +156,20 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
         result: dict[str, Any] = {"n_train": len(splits.train), "made_from": made_from}
         # A learning curve is drawn uncalibrated: the calib rows would be labels that the candidate was not shown.
         final = before
+        arrays: dict[str, NDArray[np.float64]] = {}
         if not job.per_label:
             stage, seed = comparison.calibration(), comparison.recipe.seed
-            final, result["calibration"] = measure.calibrated(trained, stage, splits.calib, seed)
+            final, result["calibration"], arrays["calib"] = measure.calibrated(trained, stage, splits.calib, seed)
+            # What candidates that are made of this one are chosen on.
+            arrays["dev"] = final.probabilities(texts_and_labels(splits.dev)[0])
+        if comparison.is_main(job) and comparison.recipe.data.out_of_scope:
+            final = replace(final, bundle=measure.with_scope(final.bundle, splits, arrays["calib"]))
         if comparison.is_main(job):
             # What is measured is what lies here, and what ships.
             entry = {"stage": "compare", "candidate": job.candidate}
-            final = replace(final, bundle=save(final.bundle.with_stage(entry), place))
+            kept = final.bundle.with_stage(entry, promise=final.bundle.promise, scope=final.bundle.scope)
+            final = replace(final, bundle=save(kept, place))
     texts = texts_and_labels(test)[0]
-    arrays: dict[str, NDArray[np.float64]] = {}
     if comparison.is_main(job):
         probs, result["cost"] = measure.price(final, texts, comparison.recipe.compare.latency_rows)
         result |= _of_the_candidate(comparison, job, final, test, probs)
@@ -164,7 +182,9 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     raw = probs if same else before.probabilities(texts)
     gold = np.array([names.index(row.label) for row in test])
     result["scores"] = measure.one_training(probs, raw, gold)
-    _keep(place, result, {**arrays, "raw": raw, "probs": probs} if comparison.is_main(job) else None)
+    if comparison.is_main(job):
+        arrays["raw"] = raw
+    _keep(place, result, {**arrays, "probs": probs} if arrays else None)
 
 
 def _baseline(comparison: Comparison, job: Job) -> measure.BaselineJob:
@@ -200,10 +220,10 @@ def _of_the_candidate(
 ) -> dict[str, Any]:
     """What is asked of the candidate itself alone: how it writes freely, and how sure it is of rows out of scope."""
     generation: dict[str, float] = {}
-    if not isinstance(final.bundle.weights, Predictor):
+    if is_language_model(final.bundle.weights):
         n_rows = comparison.recipe.compare.generate_rows
         generation = measure.free_generation(final.engine, final.bundle.prompt, test, n_rows)
-    outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope], probs)
+    outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope], test, probs)
     return {"generation": generation, "outside": outside, "bundle": str(comparison.place(job))}
 
 

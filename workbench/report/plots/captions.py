@@ -41,6 +41,12 @@ def pictures(report: Report) -> dict[str, Picture]:
             "Test accuracy against milliseconds a row. On the efficient frontier, from fast to slow: "
             f"{', '.join(report.frontier) or 'not known'}.",
         ),
+        "cascade": Picture(
+            "the cheapest first",
+            "On calib, which chose: what chains of candidates and their thresholds reach that no other beats in both "
+            "accuracy and time. On test: the cascade that was chosen, and the candidate that it stands in for.",
+            "Accuracy against mean milliseconds a row over the thresholds of cascades.",
+        ),
         "learning-curve": Picture(
             "learning curves",
             "Before calibration. Bands or whiskers: lowest and highest of the seeds. Dotted: candidates that learn "
@@ -69,9 +75,10 @@ def pictures(report: Report) -> dict[str, Picture]:
         ),
     }
     there = {
-        "cost": any(entry.cost.get("ms_p50") for entry in report.scored),
+        "cost": any(entry.ms for entry in report.scored),
         "learning-curve": any(point.per_label for entry in report.scored for point in entry.curve),
         "confusion-shipped": verdict.ship != verdict.best,
+        "cascade": any(entry.together and entry.together.curve for entry in report.scored),
         "reliability": bool(report.confidence),
         "risk-coverage": bool(report.confidence),
         "curves": bool(report.curves),

@@ -17,6 +17,7 @@ from workbench.report.table import Table
 TABLES = (
     "leaderboard.leaderboard",
     "costs.costs",
+    "together.together",
     "trainings.learning",
     "trainings.seeds",
     "paired.paired",

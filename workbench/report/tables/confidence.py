@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from workbench.compare.board import QUALITY
+from labelwright.statistics.intervals import Interval
+from workbench.compare.board import QUALITY, Entry
 from workbench.report.report import Report
 from workbench.report.table import CANDIDATE, Column, Make, Table, metrics
-from workbench.wording import DASH, number
+from workbench.wording import DASH, milliseconds, number, percent
 
 _TITLE = "Confidence"
 _BEFORE: dict[Column, Make] = {
@@ -18,10 +19,20 @@ _BEFORE: dict[Column, Make] = {
 }
 _OUTSIDE: dict[Column, Make] = {
     CANDIDATE: lambda one: one.name,
-    Column("AUROC"): lambda one: f"{one.outside['auroc']:.3f}",
-    Column("answered all the same %"): lambda one: f"{100 * one.outside['accepted']:.1f}",
+    Column("AUROC of confidence"): lambda one: number(one.outside.get("auroc"), "{:.3f}"),
+    Column("of certainty"): lambda one: number(one.outside.get("auroc_certainty"), "{:.3f}"),
+    Column("of the score"): lambda one: number(one.outside.get("auroc_score"), "{:.3f}"),
+    Column("test rows answered %"): lambda one: _share(one, "kept"),
+    Column("answered right %"): lambda one: _share(one, "right"),
+    Column("rows out of scope found %"): lambda one: _share(one, "recall"),
+    Column("ms/row more"): lambda one: milliseconds(one.outside.get("ms")),
     Column("rows"): lambda one: f"{one.outside['n_rows']:.0f}",
 }
+
+
+def _share(one: Entry, name: str) -> str:
+    found = one.outside or {}
+    return percent(Interval(*(found[f"{name}{end}"] for end in ("", "_low", "_high")))) if name in found else DASH
 
 
 def confidence(report: Report) -> list[Table]:
@@ -44,8 +55,10 @@ def confidence(report: Report) -> list[Table]:
             [entry for entry in report.scored if entry.outside],
             _OUTSIDE,
             of="rows out of scope",
-            about="Rows that have no right label. AUROC: how often such a row gets less confidence than a test row, "
-            "0.5 is a guess. Answered all the same: share of them above the confidence at which 95 % of the test "
-            "rows are answered.",
+            about="Rows that have no right label. AUROC: how often such a row gets less than a test row. "
+            "The score is the certainty (1 - entropy / log K) times the square of how near a row is to the train rows; "
+            "below a threshold, which keeps 95 % of the calib rows, a bundle gives no label. At that threshold: test "
+            "rows (all in scope) that are answered, and answered right, of all of them; rows out of scope that get no "
+            "label.",
         ),
     ]

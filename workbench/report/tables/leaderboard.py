@@ -27,7 +27,7 @@ def leaderboard(report: Report) -> list[Table]:
         **metrics(QUALITY, lambda one: one.test),
         **metrics(_RAW, lambda one: one.raw, "raw "),
         Column("valid labels %"): lambda one: metric("accuracy", one.generation.valid if one.generation else None),
-        Column("ms/row"): lambda one: milliseconds(one.cost.get("ms_p50")),
+        Column("ms/row"): lambda one: milliseconds(one.ms),
         Column("size"): lambda one: megabytes(one.cost.get("size_bytes")),
         Column("against the best"): _standing,
     }

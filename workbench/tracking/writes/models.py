@@ -13,7 +13,7 @@ from mlflow.types.schema import ColSpec, DataType, Map, Schema, TensorSpec
 
 import labelwright
 from labelwright.bundle.files import bundle_identity
-from labelwright.bundle.store import load
+from labelwright.bundle.store import load, members_of
 from labelwright.models.weights import Predictor, Weights
 from labelwright.predictors.store import KINDS, kind_and_labels
 from workbench.tracking.journal import Entry
@@ -114,8 +114,10 @@ def _without_front_matter(card: str) -> str:
 def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as: str = "bundle") -> int:
     """Log the bundle with the active run and register it under ``name``; returns the new version's number."""
     package = Path(next(iter(labelwright.__path__))).resolve()
+    opened = load(bundle)
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "label"),
+        *([ColSpec(DataType.string, "abstained")] if opened.decision.may_abstain else []),
         ColSpec(DataType.double, "confidence"),
         ColSpec(Map(DataType.double), "probabilities"),
     ]
@@ -125,7 +127,7 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as:
         python_model=str(Path(__file__).with_name("served_model.py")),
         artifacts={"bundle": str(bundle)},
         code_paths=[str(package)],
-        pip_requirements=serving_requirements(load(bundle).weights),
+        pip_requirements=serving_requirements(opened.weights),
         signature=signature,
         input_example=pd.DataFrame({"text": list(example_texts)}),
         registered_model_name=name,
@@ -135,11 +137,12 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as:
 
 def serving_requirements(weights: Weights) -> list[str]:
     """What a served bundle needs, pinned to what is installed here, build suffixes such as ``+cpu`` left off."""
-    extra = "transformers"
-    if isinstance(weights, Predictor):
-        extra = KINDS[kind_and_labels(weights.folder)[0]].extra
+    each = [member.weights for member in members_of(weights)] or [weights]
+    extras = {
+        KINDS[kind_and_labels(one.folder)[0]].extra if isinstance(one, Predictor) else "transformers" for one in each
+    }
     pins = []
-    for name in (*_SERVING_PACKAGES, *_OF_EXTRA[extra]):
+    for name in dict.fromkeys([*_SERVING_PACKAGES, *(name for extra in sorted(extras) for name in _OF_EXTRA[extra])]):
         try:
             pins.append(f"{name}=={importlib.metadata.version(name).partition('+')[0]}")
         except importlib.metadata.PackageNotFoundError:

@@ -19,13 +19,11 @@ class BundleModel(PythonModel):
     def load_context(self, context: Any) -> None:
         """Open the bundle; what answers in it loads with the first prediction or here, as the classifier decides."""
         from labelwright.classifier import Classifier
-        from labelwright.statistics.metrics import answers
 
-        self._answers = answers
         self._classifier = Classifier.from_bundle(context.artifacts["bundle"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """One row a text: ``label``, ``confidence``, and ``probabilities`` by label name.
+        """One row a text: ``label``, ``confidence``, and ``probabilities`` by label name; ``abstained`` where it may.
 
         Parameters
         ----------
@@ -40,11 +38,14 @@ class BundleModel(PythonModel):
             names = [[str(choice) for choice in choices] for choices in model_input["choices"]]
             rows = list(zip(rows, names, strict=True))
         probs = self._classifier.predict_proba(rows)
+        decision = self._classifier.bundle_.decision
+        decided = decision.decide(probs, self._classifier.outside(rows, probs))
         return pd.DataFrame(
             {
-                # None where there is no usable answer.
-                "label": [known[k] if k >= 0 else None for known, k in zip(names, self._answers(probs), strict=True)],
-                "confidence": probs.max(axis=1),
+                # None where there is no usable answer, or the bundle abstains.
+                "label": [known[k] if k >= 0 else None for known, k in zip(names, decided.said, strict=True)],
+                **({"abstained": decided.why} if decision.may_abstain else {}),
+                "confidence": decided.confidence,
                 "probabilities": [
                     dict(zip(known, map(float, row), strict=False)) for known, row in zip(names, probs, strict=True)
                 ],

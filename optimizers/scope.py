@@ -1,0 +1,81 @@
+"""Fits a bundle's scope: the sketch of what was taught, and the threshold that keeps rows in scope.
+
+The comparison calls it for every candidate, where the recipe says that there are rows out of scope. None of these is
+needed, and none is read: the sketch is of train rows, the threshold of calib rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from labelwright.data.task import Example
+from labelwright.decisions.scope import Scope, Vectors
+from labelwright.errors import MissingExtraError, ModelError
+from labelwright.predictors.encoders.sentence_encoder import DEFAULT, open_encoder
+from labelwright.statistics.metrics import Floats
+
+# Of rows in scope, the share that is to be answered.
+KEPT = 0.95
+# Vectors in a bundle, at most: 3 MB of 384 float32 each.
+MOST_VECTORS = 2000
+
+
+def fit_scope(train: Sequence[Example], calib: Sequence[Example], probs: Floats, encoder: str = DEFAULT) -> Scope:
+    """The scope of a classifier.
+
+    Parameters
+    ----------
+    probs : ndarray of shape (n_calib, n_labels)
+        Calibrated, of the calib rows.
+    encoder : str
+        Where it cannot be had, certainty alone is scored.
+    """
+    sketched: Vectors = np.zeros((0, 0), dtype=np.float32)
+    try:
+        vectors = open_encoder(encoder).embed([row.text for row in train], remember=True)
+    except (MissingExtraError, ModelError):
+        encoder = ""
+    else:
+        sketched = sketch(vectors, [row.label for row in train])
+    unset = Scope(-np.inf, KEPT, len(calib), encoder, sketched)
+    scores = unset.scores([row.text for row in calib], probs)
+    return Scope(threshold(scores, KEPT), KEPT, len(calib), encoder, sketched)
+
+
+def sketch(vectors: Vectors, labels: Sequence[str], most: int = MOST_VECTORS) -> Vectors:
+    """At most ``most`` unit vectors that stand for the rows: all of them, or of labels with many rows cluster centres.
+
+    Parameters
+    ----------
+    vectors : float32 ndarray of shape (n_rows, n_dimensions)
+        Unit vectors.
+    """
+    from sklearn.cluster import KMeans
+
+    if len(vectors) <= most:
+        return vectors
+    of_label = [np.flatnonzero(np.asarray(labels) == label) for label in sorted(set(labels))]
+    each = max(most // len(of_label), 1)
+    found = []
+    for rows in of_label:
+        own = vectors[rows]
+        if len(own) > each:
+            centres = KMeans(each, n_init=1, max_iter=20, random_state=0).fit(own).cluster_centers_
+            own = centres / np.linalg.norm(centres, axis=1, keepdims=True)
+        found.append(own)
+    return np.ascontiguousarray(np.concatenate(found)[:most], dtype=np.float32)
+
+
+def threshold(scores: Floats, kept: float) -> float:
+    """The score below which at most 1 - ``kept`` of rows in scope fall, on average over draws of the rows it is of.
+
+    The k-th smallest of n with k = floor((1 - kept) (n + 1)): of exchangeable rows another one is below it with a
+    probability of k / (n + 1) at most (split conformal prediction, Vovk et al. 2005). Minus infinity where k is 0.
+
+    >>> threshold(np.arange(99.0), 0.95), threshold(np.arange(10.0), 0.95)
+    (4.0, -inf)
+    """
+    k = int(np.floor((1 - kept) * (len(scores) + 1) + 1e-9))
+    return float(np.sort(scores)[k - 1]) if k else float("-inf")

@@ -1,0 +1,93 @@
+"""The decision: the likeliest label, the cheapest one, or none, by hand and by invariants."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelwright.data.costs import Costs
+from labelwright.decisions.decision import ASK, LIKELIEST, NOTHING, UNSURE, Decision
+from labelwright.statistics.metrics import accuracy, answers
+
+NAMES = ("gas leak", "pool", "fence")
+# A gas leak that is sent to the pool desk costs ten times what another mistake does.
+COSTS = Costs((("gas leak", "pool", 10.0),))
+ROWS = np.array([[0.2, 0.7, 0.1], [0.05, 0.9, 0.05], [0.0, 0.0, 0.0], [0.1, 0.1, 0.8]])
+
+
+def rows_of(n_labels: int) -> st.SearchStrategy[np.ndarray]:
+    row = st.lists(st.integers(0, 20), min_size=n_labels, max_size=n_labels)
+    return st.lists(row, min_size=1, max_size=6).map(
+        lambda rows: np.array(rows) / np.maximum(np.sum(rows, 1), 1)[:, None]
+    )
+
+
+def test_without_prices_the_likeliest_is_said_and_no_answer_stays_none():
+    found = LIKELIEST.decide(ROWS)
+    assert found.said.tolist() == found.choice.tolist() == [1, 1, -1, 2]
+    assert found.confidence.tolist() == [0.7, 0.9, 0.0, 0.8]
+    assert found.why == ("", "", NOTHING, "")
+
+
+def test_the_cheapest_is_said_by_hand():
+    # Row 0: pool costs 0.2 * 10 + 0.1 = 2.1, a gas leak 0.8, the fence 0.9.
+    decision = Decision.of(COSTS, NAMES)
+    found = decision.decide(ROWS)
+    assert found.choice.tolist() == [0, 1, -1, 2]
+    assert found.confidence.tolist() == [0.2, 0.9, 0.0, 0.8]
+    assert decision.expected(ROWS[:2], np.array([1, 1])) == pytest.approx([2.1, 0.55])
+    assert decision.realised(np.array([0, 1]), np.array([1, 1])).tolist() == [10.0, 0.0]
+
+
+def test_a_person_is_asked_where_that_is_cheaper():
+    decision = Decision.of(Costs(COSTS.pairs, abstain=0.5), NAMES)
+    found = decision.decide(ROWS)
+    assert found.said.tolist() == [-1, -1, -1, 2]
+    assert found.why == (ASK, ASK, NOTHING, "")
+    assert found.choice.tolist() == [0, 1, -1, 2]
+    assert decision.realised(np.array([0, 1, 2, 2]), found.said).tolist() == [0.5, 0.5, 0.5, 0.0]
+
+
+def test_thresholds_stand_for_all_labels_or_for_each():
+    assert Decision.of(None, NAMES, 0.75).decide(ROWS).why == (UNSURE, "", NOTHING, "")
+    each = Decision.of(None, NAMES, (0.0, 0.95, 0.8))
+    assert each.decide(ROWS).why == (UNSURE, UNSURE, NOTHING, "")
+    assert each.may_abstain
+    assert not LIKELIEST.may_abstain
+
+
+def test_metrics_count_what_the_decision_chooses():
+    gold = np.array([0, 1, 1, 2])
+    assert accuracy(LIKELIEST.read(ROWS, gold), gold) == 0.5
+    assert accuracy(Decision.of(COSTS, NAMES).read(ROWS, gold), gold) == 0.75
+
+
+def test_a_part_of_the_labels_has_their_prices_and_no_threshold():
+    decision = Decision.of(COSTS, NAMES, 0.9)
+    part = decision.among([1, 0], is_part=True)
+    assert part.thresholds is None
+    assert part.decide(np.array([[0.7, 0.3]])).said.tolist() == [1]
+    assert decision.among([2, 1, 0]).thresholds is not None
+
+
+def test_how_far_a_choice_is_ahead():
+    assert LIKELIEST.lead(np.array([0.2, 0.7, 0.1])) == pytest.approx(0.5)
+    assert Decision.of(COSTS, NAMES).lead(ROWS[0]) == pytest.approx((0.9 - 0.8) / 10)
+
+
+@given(rows_of(4))
+def test_plain_prices_decide_as_none_do(probs):
+    assert Decision.of(Costs(), "abcd").decide(probs).said.tolist() == answers(probs).tolist()
+
+
+@given(rows_of(3), st.lists(st.integers(0, 9), min_size=9, max_size=9), st.integers(1, 9))
+def test_nothing_else_would_be_cheaper(probs, prices, ask):
+    pairs = [(gold, said, float(prices[3 * i + j])) for i, gold in enumerate("abc") for j, said in enumerate("abc")]
+    decision = Decision.of(Costs(tuple(pairs), abstain=float(ask)), "abc")
+    found = decision.decide(probs)
+    of_found = decision.expected(probs, found.said)
+    for other in (-1, 0, 1, 2):
+        there = np.array(found.why) != NOTHING
+        assert (of_found <= decision.expected(probs, np.full(len(probs), other)) + 1e-9)[there].all()

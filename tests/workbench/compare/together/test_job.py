@@ -1,0 +1,144 @@
+"""Candidates that are made of others, in a whole small comparison: kept, measured, done again, exported."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from workbench_fakes import _open_fake
+
+import baselines
+from labelwright.bundle.store import load, members_of
+from labelwright.decide import probabilities
+from labelwright.engines.settings import EngineSettings
+from labelwright.engines.together.plan import Level, Plan
+from labelwright.models.weights import Together
+from workbench.cli import main
+from workbench.compare.jobs import Comparison, Job, open_comparison
+from workbench.compare.score import read_test, score_candidates
+from workbench.compare.together import choosing
+from workbench.progress import Display
+from workbench.recipe.read import read_recipe
+from workbench.recipe.rows import read_rows
+from workbench.run.choose import new_run
+from workbench.run.folder import RunFolder, runs_of
+
+OFF = "[ensemble]\nmost_members = 0\n[cascade]\nmost_levels = 0\n"
+BOTH = "[ensemble]\nn_bags = 3\n[models]\ncandidates = ['untuned']\n[splits]\ndev = 0.2\ncalib = 0.2\n"
+
+
+def write(old: str, new: str) -> None:
+    path = Path("toy.toml")
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.fixture
+def run(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A run that has done nothing: two n-gram models and one that is not installed; whoever there is, is mixed."""
+    chars = baselines.Baseline("baselines.linear", "sgd_chars", "characters")
+    monkeypatch.setattr(baselines, "BASELINES", {**baselines.BASELINES, "chars": chars})
+    monkeypatch.setattr(choosing, "choose_ensemble", lambda dev, *rest: (tuple(dev), Plan((Level((1.0,) * len(dev)),))))
+    write(OFF, BOTH)
+    write('names = ["majority", "words", "absent"]', 'names = ["majority", "words", "chars", "absent"]')
+    write("[compare]\n", "[compare]\nseeds = 2\n")
+    write('stages = ["gepa", "grpo", "calibrate"]', "stages = []")
+    recipe = read_recipe("toy.toml")
+    return new_run(recipe, read_rows(recipe), Display())
+
+
+def opened(run: RunFolder) -> Comparison:
+    return open_comparison(Path("toy.toml"), run.path)
+
+
+def test_they_stand_last_and_are_made_of_who_looks_at_a_row(run):
+    found = opened(run)
+    members = ("words", "chars", "absent", "untuned")
+    assert found.names == ("majority", "words", "chars", "absent", "untuned", "ensemble", "ensemble-light", "cascade")
+    assert found.together == {"ensemble": members, "ensemble-light": members[:3], "cascade": members}
+    assert {found.kind(name) for name in found.together} == {"together"}
+    # The model is trained once, so the whole is too; where all members are repeated, so is what is made of them.
+    assert found.jobs("ensemble") == [Job("ensemble", 3, 3)]
+    assert found.jobs("ensemble-light") == [
+        Job("ensemble-light", 3, 3), Job("ensemble-light", 3, 4), Job("ensemble-light", 4, 3),
+    ]  # fmt: skip
+
+
+def test_what_is_measured_is_what_its_members_left_and_what_ships(run):
+    candidates = {one.name: one for one in score_candidates(opened(run), Display())}
+    light = candidates["ensemble-light"]
+    assert not light.failed
+    assert light.kind == "together"
+    assert {(one.split_seed, one.seed) for one in light.repeats} == {(4, 3), (3, 4)}
+    assert light.together is not None
+    (level,) = light.together.levels
+    assert level.weights == {"words": 0.5, "chars": 0.5}
+    assert (level.threshold, level.share) == (None, 1.0)
+    assert light.cost["ms_p95"] >= light.cost["ms_p50"] > 0
+    assert light.cost["size_bytes"] == sum(candidates[name].cost["size_bytes"] for name in level.weights)
+    bundle = load(light.folder)
+    assert isinstance(bundle.weights, Together)
+    assert [one.weights.base for one in members_of(bundle.weights)] == list(level.weights)
+    test = read_test(opened(run).splits_of(Job("words", 3, 3)))
+    answered = probabilities(bundle, _open_fake(bundle.weights, EngineSettings()), [row.text for row in test])
+    np.testing.assert_allclose(answered, light.probs, atol=1e-9)
+    for name in ("words", "chars"):
+        with np.load(opened(run).place(Job(name, 3, 4)).with_suffix(".npz")) as kept:
+            assert {"dev", "calib", "probs"} <= set(kept)
+
+
+def test_a_member_that_changes_or_comes_to_run_makes_them_anew(run, monkeypatch):
+    score_candidates(opened(run), Display())
+    found = opened(run)
+    assert not found.unfinished()
+    assert "needs two candidates" not in found.failure("ensemble-light")
+    # What failed is there now.
+    known = {**baselines.BASELINES, "absent": baselines.BASELINES["words"]}
+    monkeypatch.setattr(baselines, "BASELINES", known)
+    failure = next(Path("runs/toy/candidates/absent").glob("failed-*.json"))
+    failure.unlink()
+    score_candidates(opened(run), Display(), names=["absent"])
+    assert {"ensemble", "ensemble-light"} <= set(opened(run).unfinished())
+    score_candidates(opened(run), Display())
+    assert "absent" in opened(run).result(Job("ensemble-light", 3, 3))["members"]
+    # Another setting of one member.
+    before = opened(run).key(Job("ensemble-light", 3, 3))
+    monkeypatch.setattr(baselines, "BASELINES", {**known, "chars": known["words"]})
+    changed = opened(run)
+    monkeypatch.setattr(changed, "baseline_settings", lambda name: {"alpha": 1e-3} if name == "chars" else {})
+    assert changed.key(Job("ensemble-light", 3, 3)) != before
+    assert changed.key(Job("words", 3, 3)) == opened(run).key(Job("words", 3, 3))
+
+
+def test_alone_nobody_is_together(run):
+    score_candidates(opened(run), Display(), names=["words", "ensemble-light"])
+    failed = opened(run).candidate("ensemble-light").failed
+    assert failed == "ensemble-light needs two candidates that ran, of those it may be made of: words did"
+    assert "ensemble-light" not in opened(run).unfinished()
+    # Once another one is there it is tried again, though that it failed was lasting.
+    score_candidates(opened(run), Display(), names=["chars"])
+    assert "ensemble-light" in opened(run).unfinished()
+
+
+def test_it_is_reported_exported_and_checked(run):
+    assert main(["compare", "toy.toml"]) == 0
+    assert main(["export", "toy.toml", "--candidate", "ensemble-light"]) == 0
+    (path,) = runs_of(Path("runs/toy"))
+    report = json.loads((path / "report.json").read_text())
+    assert report["verdict"]["gain"]["together"] in ("ensemble", "ensemble-light", "cascade")
+    assert "Several together (" in (path / "report.md").read_text()
+    assert "## Several together" in (path / "report.md").read_text()
+    bundle = load(path / "bundle")
+    assert bundle.weights.base == "ensemble-light"
+    assert json.loads((path / "bundle" / "bundle.json").read_text())["n_golden"] == 4
+
+
+def test_a_member_that_there_is_not_and_a_cascade_of_one_level_are_refused(workspace):
+    write(OFF, '[ensemble]\nmembers = ["wrods"]\n[cascade]\nmost_levels = 1\n')
+    with pytest.raises(Exception, match="most_levels = 1: expected 2 or more, or 0 to leave the cascade out"):
+        read_recipe("toy.toml")
+    write("most_levels = 1", "most_levels = 2")
+    with pytest.raises(Exception, match=r"\[ensemble\].*unknown candidate .wrods.; did you mean .words."):
+        read_recipe("toy.toml")

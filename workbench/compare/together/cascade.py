@@ -1,0 +1,168 @@
+"""Who is asked first, and when it is sure enough: thresholds that lose nothing on calib at the least time a row.
+
+The last level is what answers best, by log loss on dev. Before it stand one or more cheaper members. Of all chains of
+them and all thresholds, the one is taken that needs the fewest milliseconds a row on calib, on average, and that there
+is neither less often right than the last level alone nor of higher log loss. Hundreds are tried on few rows, and the
+luckiest would be taken: so one standard error less must still be within the margin of the last level's accuracy. Where
+the two differ in many rows that is not so, though they may be equally often right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+
+import numpy as np
+
+from labelwright.statistics.metrics import Floats, Ints
+from labelwright.statistics.proportions import difference_interval
+
+# So many thresholds of each member are tried, and so many of the cheaper members, the best at their price.
+_MOST_THRESHOLDS = 24
+_MOST_CHEAPER = 5
+# What is not cheaper by more than this factor is not asked first.
+_CHEAPER = 1.25
+# Of a normal distribution, what one standard error to both sides holds.
+_ONE_ERROR = 0.6827
+_SMALLEST = float(np.finfo(np.float64).eps)
+# What a row costs, in milliseconds, that was asked of all of these; parts that they share count once.
+Price = Callable[[Sequence[str]], float]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Members in the order in which they are asked, with what that comes to.
+
+    Attributes
+    ----------
+    names : tuple of str
+    thresholds : tuple of float
+        One for each member but the last.
+    accuracy, log_loss : float
+        On the rows that it was tried on.
+    ms : float
+        Milliseconds a row on them, on average.
+    """
+
+    names: tuple[str, ...]
+    thresholds: tuple[float, ...]
+    accuracy: float
+    log_loss: float
+    ms: float
+
+
+def choose_cascade(
+    probs: Mapping[str, Floats],
+    gold: Ints,
+    groups: Sequence[str],
+    price: Price,
+    last: str,
+    order: Sequence[str],
+    most_levels: int,
+    margin: float,
+) -> tuple[Chain | None, list[Chain]]:
+    """The cheapest chain that loses nothing, and all that no other beats in both accuracy and time.
+
+    Parameters
+    ----------
+    probs : mapping of member to ndarray of shape (n_calib, n_labels)
+        Calibrated, on calib rows.
+    gold : int ndarray of shape (n_calib,)
+    groups : sequence of str
+        Rows that are not independent of each other.
+    price : callable
+    last : str
+        Who answers what the others leave.
+    order : sequence of str
+        The members, the best on dev first.
+    most_levels : int
+    margin : float
+        Share of accuracy within which one is as good as another.
+
+    Returns
+    -------
+    chain : Chain or None
+        None where nothing cheaper may answer any row.
+    frontier : list of Chain
+        From fast to slow; those of one member are among them.
+    """
+    cheaper = _cheaper(price, last, order)
+    n_first = range(1, min(most_levels - 1, len(cheaper)) + 1)
+    chains = [(*firsts, last) for n in n_first for firsts in combinations(cheaper, n)]
+    thresholds = {name: _thresholds(probs[name].max(axis=1)) for name in cheaper}
+    tried = [
+        _tried(names, cut, probs, gold, price)
+        for names in chains
+        for cut in product(*(thresholds[name] for name in names[:-1]))
+    ]
+    alone = [_tried((name,), (), probs, gold, price) for name in (*cheaper, last)]
+    whole = alone[-1]
+    right = (probs[last].argmax(axis=1) == gold).astype(np.int64)
+
+    def loses_nothing(one: Chain) -> bool:
+        if one.accuracy < whole.accuracy or one.log_loss > whole.log_loss or one.ms >= whole.ms:
+            return False
+        net = (answered(one, probs).argmax(axis=1) == gold).astype(np.int64) - right
+        return difference_interval(net, groups, _ONE_ERROR).low >= -margin
+
+    cheapest_first = sorted(tried, key=lambda one: (one.ms, one.log_loss))
+    return next(filter(loses_nothing, cheapest_first), None), _frontier([*tried, *alone])
+
+
+def answered(chain: Chain, probs: Mapping[str, Floats]) -> Floats:
+    """What a chain answers, (n_rows, n_labels)."""
+    found = probs[chain.names[-1]].copy()
+    for name, threshold in reversed(list(zip(chain.names[:-1], chain.thresholds, strict=True))):
+        sure = probs[name].max(axis=1) >= threshold
+        found[sure] = probs[name][sure]
+    return found
+
+
+def _cheaper(price: Price, last: str, order: Sequence[str]) -> list[str]:
+    """Who may be asked before the last one, from cheap to dear: of those no dearer one is worse than a cheaper one."""
+    ms = {name: price([name]) for name in (*order, last)}
+    kept: list[str] = []
+    for name in order:
+        if ms[name] * _CHEAPER < ms[last] and all(ms[name] * _CHEAPER < ms[one] for one in kept):
+            kept.append(name)
+    return kept[-_MOST_CHEAPER:][::-1]
+
+
+def _thresholds(confidence: Floats) -> list[float]:
+    """Between confidences, so that rounding decides nothing; evenly over the rows, denser where most are sure."""
+    known = np.unique(confidence)
+    between = (known[1:] + known[:-1]) / 2
+    if len(between) > _MOST_THRESHOLDS:
+        between = between[np.unique(np.linspace(0, len(between) - 1, _MOST_THRESHOLDS).round().astype(int))]
+    return between.tolist()
+
+
+def _tried(
+    names: tuple[str, ...],
+    thresholds: tuple[float, ...],
+    probs: Mapping[str, Floats],
+    gold: Ints,
+    price: Price,
+) -> Chain:
+    left = np.arange(len(gold))
+    n_right, loss, spent, paid = 0, 0.0, 0.0, 0.0
+    for number, (name, threshold) in enumerate(zip(names, (*thresholds, 0.0), strict=True), start=1):
+        before, paid = paid, price(names[:number])
+        spent += len(left) * (paid - before)
+        mine = probs[name][left]
+        sure = mine.max(axis=1) >= threshold
+        said, rows = mine[sure], left[sure]
+        n_right += int((said.argmax(axis=1) == gold[rows]).sum())
+        loss -= float(np.log(np.maximum(said[np.arange(len(rows)), gold[rows]], _SMALLEST)).sum())
+        left = left[~sure]
+    n_rows = len(gold)
+    return Chain(names, thresholds, n_right / n_rows, loss / n_rows, spent / n_rows)
+
+
+def _frontier(chains: Sequence[Chain]) -> list[Chain]:
+    kept: list[Chain] = []
+    for one in sorted(chains, key=lambda one: (one.ms, -one.accuracy)):
+        if not kept or one.accuracy > kept[-1].accuracy:
+            kept.append(one)
+    return kept

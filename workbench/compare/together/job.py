@@ -1,0 +1,167 @@
+"""One job of a candidate that is made of others: chosen and measured on what its members' jobs left.
+
+The members' probabilities of dev, calib and test rows are read, not computed again. The candidate itself is saved as
+the bundle that ships, and a few test rows are asked of that: for its price, and to see that it answers as was measured.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwright.bundle.store import GOLDEN_TOLERANCE, load, save, together_bundle
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Example, group_keys, texts_and_labels
+from labelwright.errors import BundleError, RecipeError
+from labelwright.models.weights import Together as Weights
+from labelwright.prompt import Prompt, Template
+from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.metrics import Floats, answers
+from optimizers.calibrate import calibration_record
+from workbench.compare import measure
+from workbench.compare.jobs import Comparison, Job
+from workbench.compare.together.choosing import Chosen, in_turn, mixed, told
+from workbench.compare.together.prices import Prices, encoder_of, size_bytes
+from workbench.recipe.recipe import CASCADE
+from workbench.run.usage import Load, peak_memory_bytes
+
+Arrays = dict[str, NDArray[np.float64]]
+
+
+def measured_together(
+    comparison: Comparison, job: Job, test: Sequence[Example]
+) -> tuple[dict[str, Any], Arrays | None]:
+    """A job's result, and its arrays where it is the candidate itself.
+
+    Raises
+    ------
+    RecipeError
+        Fewer than two members ran; no mean of several is better than one alone; or nothing cheaper than the best may
+        answer any row.
+    BundleError
+        The bundle does not answer as its members did.
+    """
+    members = comparison.available(job)
+    if len(members) < 2:
+        ran = ", ".join(members) or "none"
+        raise RecipeError(f"{job.candidate} needs two candidates that ran, of those it may be made of: {ran} did")
+    splits, names = comparison.splits_of(job), comparison.task.names
+    rows = {"dev": splits.dev, "calib": splits.calib, "test": test}
+    gold = {side: np.array([names.index(str(row.label)) for row in rows[side]]) for side in rows}
+    bundles = {name: load(comparison.place(comparison.jobs(name)[0])) for name in members}
+    costs = {name: _main(comparison, name)["cost"] for name in members}
+    encoders = {name: encoder_of(name, bundle) for name, bundle in bundles.items()}
+    prices = Prices({name: float(cost["ms_p50"]) for name, cost in costs.items()}, encoders)
+
+    kept = {name: _kept(comparison, comparison.of_member(name, job)) for name in members}
+    chosen: Chosen | None = None
+    table, seed = comparison.recipe.ensemble, comparison.recipe.seed
+    if job.candidate != CASCADE or table.most_members:
+        chosen = mixed(kept, gold, group_keys(splits.dev), table.most_members, table.n_bags, seed)
+    if job.candidate == CASCADE:
+        groups, margin = group_keys(splits.calib), comparison.recipe.compare.margin
+        chosen = in_turn(kept, gold, groups, prices, comparison.recipe.cascade.most_levels, margin, chosen)
+    assert chosen is not None
+    if len(chosen.names) < 2 and comparison.is_main(job):
+        raise RecipeError(f"no mean of several is better on dev than {chosen.names[0]} alone")
+
+    found, of_calib = chosen.answers(kept, "test"), chosen.answers(kept, "calib").log_probs
+    bundle = _described(comparison, job.candidate, chosen)
+    stage = replace(comparison.calibration(), rotations=False)  # members have turned their rows' choices themselves
+    made = stage.calibrated(bundle, splits.calib, lambda _: of_calib, seed).bundle
+    raw, probs = (one.calibration.apply(found.log_probs) for one in (bundle, made))
+    result: dict[str, Any] = {
+        "n_train": len(splits.train),
+        "made_from": [],
+        "members": members,
+        "scores": measure.one_training(probs, raw, gold["test"]),
+    }
+    if not comparison.is_main(job):
+        return result, None
+    if comparison.recipe.data.out_of_scope:
+        made = measure.with_scope(made, splits, made.calibration.apply(of_calib))
+    final = _saved(comparison, job, chosen, made)
+    seconds = sum(costs[name]["seconds_to_train"] for name in chosen.names)
+    trained = measure.Trained(final, comparison.engines(final.weights), seconds, None)
+    bulk = replace(prices, ms={name: 1000 / float(cost["rows_per_second"]) for name, cost in costs.items()})
+    cost = _cost(trained, texts_and_labels(test)[0], probs, comparison.recipe.compare.latency_rows)
+    cost["rows_per_second"] = 1000 / chosen.mean_ms(found, bulk)
+    cost["size_bytes"] = size_bytes(
+        {name: bundles[name] for name in chosen.names}, {name: one["size_bytes"] for name, one in costs.items()}
+    )
+    if len(chosen.plan.levels) > 1:
+        cost["ms_mean"] = chosen.mean_ms(found, prices)
+    result |= {
+        "calibration": calibration_record(made),
+        "generation": {},
+        "cost": cost,
+        "outside": measure.on_rows_out_of_scope(trained, [row.text for row in comparison.out_of_scope], test, probs),
+        "bundle": str(comparison.place(job)),
+        "together": asdict(told(chosen, found.levels, probs, gold["test"])),
+    }
+    return result, {"raw": raw, "probs": probs}
+
+
+def _main(comparison: Comparison, name: str) -> dict[str, Any]:
+    result = comparison.result(comparison.jobs(name)[0])
+    assert result is not None, "members are available with their own job"
+    return result
+
+
+def _kept(comparison: Comparison, job: Job) -> dict[str, Floats]:
+    """What a member answered: its calibrated probabilities by side."""
+    with np.load(comparison.place(job).with_suffix(".npz"), allow_pickle=False) as kept:
+        return {"dev": kept["dev"], "calib": kept["calib"], "test": kept["probs"]}
+
+
+def _described(comparison: Comparison, name: str, chosen: Chosen) -> Bundle:
+    """The candidate as a bundle that is not written yet, with what was decided."""
+    task, levels = comparison.task, []
+    for level in chosen.plan.levels:
+        asked = {chosen.names[member]: level.weights[member] for member in level.members}
+        levels.append({"weights": asked, "threshold": level.threshold})
+    bundle = Bundle(task, Prompt.for_task(task, Template()), Weights(name, Path(name)), Calibration())
+    return bundle.with_stage({"stage": name, "mean": chosen.plan.mean, "levels": levels})
+
+
+def _saved(comparison: Comparison, job: Job, chosen: Chosen, made: Bundle) -> Bundle:
+    """The bundle that ships, with its members in it, where the comparison keeps it."""
+    folders = {name: comparison.place(comparison.jobs(name)[0]) for name in chosen.names}
+    with tempfile.TemporaryDirectory() as scratch:
+        staged = together_bundle(
+            made.task, job.candidate, chosen.plan, folders, Path(scratch) / "members", made.calibration
+        )
+        entry = {"stage": "compare", "candidate": job.candidate}
+        return save(
+            replace(made, weights=staged.weights).with_stage(entry, promise=made.promise, scope=made.scope),
+            comparison.place(job),
+        )
+
+
+def _cost(trained: measure.Trained, texts: Sequence[str], probs: Floats, n_rows: int) -> dict[str, Any]:
+    """What it costs to ask row by row, as any candidate is asked; what is asked must be what was measured."""
+    with Load() as busy:
+        times, asked = measure.one_by_one(trained, texts, n_rows)
+    difference = float(np.abs(asked - probs[np.arange(n_rows + 1) % len(texts)]).max())
+    if not difference <= GOLDEN_TOLERANCE:
+        raise BundleError(
+            f"{trained.bundle.weights.base}: asked again, its members answer otherwise than they did (a probability "
+            f"differs by {difference:.3f}); run the comparison again with FORCE=1"
+        )
+    cost: dict[str, Any] = {
+        "seconds_to_train": trained.seconds,
+        **times,
+        "peak_memory_bytes": peak_memory_bytes(),
+        "prompt_tokens": None,
+        "others_busy_cores": busy.others_busy_cores,
+        "others_busy_cores_training": None,
+    }
+    if n_invalid := int((answers(probs) < 0).sum()):
+        cost["n_invalid"] = n_invalid
+    return cost
