@@ -46,7 +46,7 @@ def dev() -> Reference:
 
 @pytest.fixture
 def bundle(tmp_path, monkeypatch, dev):
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: FakeEngine())
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings, **_: FakeEngine())
     monkeypatch.chdir(tmp_path)
     save(toy_bundle(), tmp_path / "bundle", reference=dev)
     return str(tmp_path / "bundle")

@@ -65,8 +65,12 @@ def measured_together(
     if job.candidate != CASCADE or table.most_members:
         chosen = mixed(kept, gold, group_keys(splits.dev), table.most_members, table.n_bags, seed)
     if job.candidate == CASCADE:
-        groups, margin = group_keys(splits.calib), comparison.recipe.compare.margin
-        chosen = in_turn(kept, gold, groups, prices, comparison.recipe.cascade.most_levels, margin, chosen)
+        # Thresholds are chosen on the calib rows that calibrations are fitted on: the others say what may be promised.
+        fitted, _ = comparison.calibration().sides(splits.calib, seed)
+        seen = {name: {**one, "calib": one["calib"][fitted]} for name, one in kept.items()}
+        seen_gold = {**gold, "calib": gold["calib"][fitted]}
+        groups, margin = group_keys([splits.calib[i] for i in fitted.tolist()]), comparison.recipe.compare.margin
+        chosen = in_turn(seen, seen_gold, groups, prices, comparison.recipe.cascade.most_levels, margin, chosen)
     assert chosen is not None
     if len(chosen.names) < 2 and comparison.is_main(job):
         raise RecipeError(f"no mean of several is better on dev than {chosen.names[0]} alone")
