@@ -147,22 +147,15 @@ def calibrated(
     trained: Trained, stage: CalibrateStage, rows: Sequence[Example], seed: int
 ) -> tuple[Trained, dict[str, Any], NDArray[np.float64]]:
     """The candidate with its one calibration, what that did (``optimizers.calibrate.calibration_record``), and what it
-    says of all those rows now, (n_rows, n_labels)."""
+    says of those rows now, (n_rows, n_labels)."""
     if not is_language_model(trained.bundle.weights):
         # A small classifier looks at every choice by itself, in whatever order they stand.
         stage = replace(stage, rotations=False)
     texts = texts_and_labels(rows)[0]
-    scores = np.empty((0, 0))
-
-    def score(asked: Bundle) -> NDArray[np.float64]:
-        nonlocal scores  # the last ones asked for are those that are calibrated
-        scores = log_scores(asked, trained.engine, texts)
-        return scores
-
-    made = stage.calibrated(trained.bundle, rows, score, seed).bundle
-    record = calibration_record(made)
+    made = stage.calibrated(trained.bundle, rows, lambda asked: log_scores(asked, trained.engine, texts), seed)
+    record = calibration_record(made.bundle)
     assert record is not None
-    return replace(trained, bundle=made), record, made.calibration.apply(scores)
+    return replace(trained, bundle=made.bundle), record, made.probs
 
 
 def one_training(probs: NDArray[np.float64], raw: NDArray[np.float64], gold: NDArray[np.int64]) -> dict[str, float]:
