@@ -62,8 +62,9 @@ def test_the_verdict_says_what_is_gained_what_it_costs_and_who_is_never_asked(re
     accuracy = {one.name: f"{one.accuracy:.1f}" for one in report.scored}
     assert (
         f"Several together (ensemble) are right on {accuracy['ensemble']} %, the best single candidate (minilm-logreg) "
-        f"on {accuracy['minilm-logreg']}: ahead by 2.2 points of accuracy, 95 % interval -1.0 to 5.0, this may be chance; "
-        "they cost 6.8 ms a row against 6.2. Over 20 splits they gain 1.6 points of accuracy, 95 % interval 0.4 to 2.8."
+        f"on {accuracy['minilm-logreg']}: ahead by 2.2 points of accuracy, 95 % interval -1.0 to 5.0, this may be "
+        "chance; they cost 6.8 ms a row against 6.2. "
+        "Over 20 splits they gain 1.6 points of accuracy, 95 % interval 0.4 to 2.8."
     ) in text
     assert (
         f"In the cascade 62 % of the rows never reach ensemble: right on {accuracy['cascade']} % at 2.9 ms a row on "
