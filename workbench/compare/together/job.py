@@ -68,7 +68,7 @@ def measured_together(
     if job.candidate == CASCADE:
         # The rows kept apart for the promise choose nothing.
         fitted = stage.sides(splits.calib, seed)[0]
-        groups = [group_keys(splits.calib)[row] for row in fitted.tolist()]
+        groups = group_keys([splits.calib[row] for row in fitted.tolist()])
         on = {name: one | {"calib": one["calib"][fitted]} for name, one in kept.items()}
         of = gold | {"calib": gold["calib"][fitted]}
         chosen = in_turn(on, of, groups, prices, comparison.recipe.cascade.most_levels, chosen)
