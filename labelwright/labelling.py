@@ -30,7 +30,7 @@ from labelwright.plain_text import printable_json
 CHUNK_ROWS = 512
 
 # What answers are written under; a column of the input that has such a name is kept as input_NAME, in every row.
-ANSWER = frozenset({"label", "confidence", "probabilities", "abstained", "suggested", "error"})
+ANSWER = frozenset({"label", "confidence", "probabilities", "abstained", "suggested", "label_set", "error"})
 NO_ANSWER = "what the model answered is none of the labels"
 
 Record = dict[str, Any]
@@ -43,7 +43,8 @@ def answer(
 
     Where the bundle's decision abstains, ``label`` is None, ``abstained`` says why, in the words of
     ``labelwright.decisions.decision``, and ``suggested`` is the label that it would have said, which ``confidence`` is
-    of. Where there is no answer (``labelwright.statistics.metrics.answers``) there is only ``label``, None, and
+    of; where sets are asked of its promise, ``label_set`` lists the labels of the row's. Where there is no answer (
+    ``labelwright.statistics.metrics.answers``) there is only ``label``, None, and
     ``error``, which says why.
 
     Parameters
@@ -65,7 +66,10 @@ def answer(
         return {"label": None, "error": NO_ANSWER}
     # Among the row's own choices one that it has twice has two letters.
     best = names[choice] if choices is None else max(by_label, key=lambda name: by_label[name])
-    given = {"label": None, "abstained": why, "suggested": best} if why else {"label": best}
+    given: Record = {"label": None, "abstained": why, "suggested": best} if why else {"label": best}
+    if (lowest := bundle.set_thresholds) is not None:
+        at_least = zip(names, probs.tolist(), lowest.tolist(), strict=False)
+        given["label_set"] = [name for name, p, least in at_least if p >= least or name == best]
     return {**given, "confidence": by_label[best], "probabilities": by_label}
 
 

@@ -1,8 +1,11 @@
-"""The calibrate stage: probabilities that mean what they say, fitted on the calib split.
+"""The calibrate stage: probabilities that mean what they say, and what can be promised of them, from the calib split.
 
 ``CalibrateStage.calibrated`` is where every candidate gets its calibration: the run's stage and the comparison call
 it, with the recipe's settings, and what it returns is what is measured and what ships. Which calibration that is,
 ``calibration_choice`` finds. Weights and prompt stay.
+
+Where calib has enough rows, a share of them is kept apart (``sides``): nothing is fitted on those, and they say what
+the bundle can promise (``labelwright.decisions.promise``). Whatever else is fitted on calib rows takes ``fitted_rows``.
 """
 
 from __future__ import annotations
@@ -16,11 +19,16 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, group_keys
+from labelwright.decisions.apart import keep_apart
+from labelwright.decisions.asked import Asked, Confidence, Error
+from labelwright.decisions.decision import Decision
+from labelwright.decisions.promise import Promise
 from labelwright.errors import DataError, RecipeError
 from labelwright.files import replacing
 from labelwright.settings import ABOVE_ZERO, Items, Range, check
 from labelwright.statistics.calibration import Calibration, abstain_threshold
 from labelwright.statistics.metrics import Floats, Ints, accuracy, ece, log_loss
+from labelwright.statistics.risk import least_rows
 from optimizers.calibration_choice import N_FOLDS, PENALTIES, Chosen, Tried, best_calibration
 from optimizers.reliability_plot import draw_reliability
 from optimizers.scores import gold_of, kept_scores
@@ -37,13 +45,16 @@ class Calibrated(NamedTuple):
     chosen : Chosen
         On top of what came in, see ``uncalibrated``.
     raw, probs : ndarray of shape (n_rows, n_labels)
-        Of the calib rows: as the bundle came in, and in-sample, as it answers now.
+        Of all calib rows: as the bundle came in, and as it answers now.
+    fitted_on : ndarray of int
+        Positions of the rows that were fitted on, for which ``probs`` are in-sample.
     """
 
     bundle: Bundle
     chosen: Chosen
     raw: Floats
     probs: Floats
+    fitted_on: Ints
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,13 @@ class CalibrateStage:
         Folds of the cross-validation; groups stay whole.
     target_accuracy : float in (0, 1]
         The abstain threshold that is reported is the one that reaches it on calib.
+    max_error, confidence : float
+        What the report says of the promise: the share of rows that can be answered with so few of them wrong. A bundle
+        answers for any others as well.
+    promise_share : float in [0, 0.9]
+        Share of calib's groups that is kept apart for the promise, where these are enough for it; 0 fits on all.
+    abstain : bool
+        The bundle keeps the promise by itself: it gives no label where it would be broken.
     rotations : bool
         Where rows bring their own choices: average over all cyclic orders of them, here and from here on. What that
         changes is recorded (``calib.…_one_order`` beside ``calib.…_uncalibrated``).
@@ -66,6 +84,10 @@ class CalibrateStage:
     penalties: Annotated[tuple[Annotated[float, ABOVE_ZERO], ...], Items(least=1, most=100)] = PENALTIES
     n_folds: Annotated[int, Range(2, 1000)] = N_FOLDS
     target_accuracy: Annotated[float, Range(0, 1, "(]", "a share above 0 and at most 1, such as 0.95")] = 0.95
+    max_error: Error = 0.05
+    confidence: Confidence = 0.95
+    promise_share: Annotated[float, Range(0, 0.9)] = 0.5
+    abstain: bool = False
     rotations: bool = False
 
     name: ClassVar[str] = "calibrate"
@@ -94,9 +116,18 @@ class CalibrateStage:
         context.tracker.metrics(
             {**numbers, "calib.temperature": calibration.temperature, "calib.kept": float(entry["kept"])}
         )
-        gold = gold_of(bundle, splits.calib)
-        context.tracker.artifact(_plot(context.folder, made.raw, made.chosen.best, gold))
+        gold = gold_of(bundle, splits.calib)[made.fitted_on]
+        context.tracker.artifact(_plot(context.folder, made.raw[made.fitted_on], made.chosen.best, gold))
         return made.bundle
+
+    def sides(self, rows: Sequence[Example], seed: int) -> tuple[Ints, Ints]:
+        """Positions of the calib rows to fit on, and of those kept apart, one a group; none of these where too few."""
+        least = least_rows(self.max_error, self.confidence) if self.max_error < 1 else 1
+        return keep_apart(group_keys(rows), self.promise_share, least, seed)
+
+    def fitted_rows(self, rows: Sequence[Example], seed: int) -> list[Example]:
+        """The calib rows that anything but a promise may be fitted, chosen or looked up on."""
+        return [rows[i] for i in self.sides(rows, seed)[0].tolist()]
 
     def calibrated(
         self,
@@ -132,13 +163,15 @@ class CalibrateStage:
             raise RecipeError(
                 "[calibrate] rotations = true: only rows that bring their own choices have an order to turn"
             )
-        gold, groups = gold_of(bundle, rows), group_keys(rows)
+        every_gold, every_group = gold_of(bundle, rows), group_keys(rows)
+        fitted_on, kept_apart = self.sides(rows, seed)
+        gold, groups = every_gold[fitted_on], [every_group[i] for i in fitted_on.tolist()]
         base = uncalibrated(bundle)
         numbers: dict[str, float] = {}
         begun = time.perf_counter()
         scores = score(base)
         if self.rotations:
-            numbers |= _numbers("one_order", base.calibration.apply(scores), gold)
+            numbers |= _numbers("one_order", base.calibration.apply(scores[fitted_on]), gold)
             numbers["calib.seconds_one_order"] = time.perf_counter() - begun
             begun = time.perf_counter()
             # A prior was measured on one order, in which choices have a place to be liked for.
@@ -146,7 +179,7 @@ class CalibrateStage:
             scores = score(base)
             numbers["calib.seconds_rotations"] = time.perf_counter() - begun
         chosen = best_calibration(
-            base.calibration.logits(scores),
+            base.calibration.logits(scores[fitted_on]),
             gold,
             groups,
             penalties=self.penalties,
@@ -158,28 +191,39 @@ class CalibrateStage:
         raw, probs = base.calibration.apply(scores), fitted.apply(scores)
         best, kept = chosen.best, chosen.variant != "none"
         numbers |= {
-            **_numbers("uncalibrated", raw, gold),
+            **_numbers("uncalibrated", raw[fitted_on], gold),
             **_numbers("cross_validated", best.probs, gold),
-            **_numbers("in_sample", probs, gold),
+            **_numbers("in_sample", probs[fitted_on], gold),
         }
         threshold = abstain_threshold(chosen.probs, gold, self.target_accuracy)
         if threshold is not None:
             numbers["calib.abstain_threshold"] = threshold
             numbers["calib.abstain_coverage"] = float((chosen.probs.max(axis=1) >= threshold).mean())
+        promise = Promise(n_fitted=len(set(groups)))
+        if len(kept_apart):
+            of_apart = probs[kept_apart], every_gold[kept_apart]
+            decision = Decision.of(bundle.task.costs, bundle.task.names)
+            promise = Promise.of(decision, (probs[fitted_on], gold), of_apart, promise.n_fitted)
+        asked = Asked(self.max_error, self.confidence)
+        numbers |= _promised(replace(promise, asked=asked))
+        if self.abstain:
+            promise = replace(promise, asked=asked)
         entry = {
             "stage": self.name,
             "kept": kept,
             "decision": _decision(best, chosen.log_loss_before, kept),
             "variant": best.variant,
             "l2": best.l2,
-            "n_rows": len(rows),
+            "n_rows": len(fitted_on),
             "n_groups": len(set(groups)),
+            "n_apart": len(kept_apart),
             "target_accuracy": self.target_accuracy,
             "base": base.calibration.to_dict(),
             "calibration": fitted.to_dict(),
             **numbers,
         }
-        return Calibrated(bundle.with_stage(entry, calibration=fitted), chosen, raw, probs)
+        made = bundle.with_stage(entry, calibration=fitted, promise=promise)
+        return Calibrated(made, chosen, raw, probs, fitted_on)
 
 
 def uncalibrated(bundle: Bundle) -> Bundle:
@@ -235,6 +279,14 @@ def _reporter(context: StageContext) -> Callable[[int, int, Tried], None]:
 def _numbers(which: str, probs: Floats, gold: Ints) -> dict[str, float]:
     measured = {"log_loss": log_loss, "ece": ece, "accuracy": accuracy}
     return {f"calib.{name}_{which}": float(metric(probs, gold)) for name, metric in measured.items()}
+
+
+def _promised(promise: Promise) -> dict[str, float]:
+    """The threshold of the promise and what it answers of the rows kept apart; nothing where it cannot be made."""
+    threshold, coverage = promise.thresholds(1), promise.coverage()
+    if threshold is None or coverage is None:
+        return {}
+    return {"calib.promise_threshold": float(threshold[0]), "calib.promise_coverage": coverage}
 
 
 def _decision(best: Tried, raw_log_loss: float, kept: bool) -> str:

@@ -1,4 +1,4 @@
-"""The bundle that leaves the house: with golden rows, verified, and registered in MLflow.
+"""The bundle that leaves the house: with golden rows and aggregates of dev, verified, and registered in MLflow.
 
 By default the run's newest step; any candidate of the comparison can be, whether a language model answers in it or not.
 What was compared ships as it was measured: the bundle that the comparison kept, with the calibration it made. Nothing
@@ -20,6 +20,7 @@ from labelwright.data.task import Example, by_label
 from labelwright.errors import BundleError, RecipeError
 from labelwright.files import folder_bytes, folder_digest
 from labelwright.models.weights import Adapter, Full
+from labelwright.watch.making import make_reference
 from workbench.compare.board import Entry
 from workbench.compare.jobs import Comparison, comparison_of
 from workbench.recipe.recipe import Pipeline
@@ -82,7 +83,11 @@ def export_bundle(session: Session) -> Path:
             save_merged(bundle.weights, merged)
             bundle = replace(bundle, weights=Full(bundle.weights.base, merged))
         # What was measured answers the golden rows: where merging rounds the weights, the check below says how much.
-        saved = save(bundle, target, engine=session.engines(measured), golden=golden, test=source.test)
+        engine, splits = session.engines(measured), session.splits
+        reference = (
+            make_reference(bundle, engine, splits.train, splits.dev, table.watch_rows) if table.watch_rows else None
+        )
+        saved = save(bundle, target, engine=engine, golden=golden, test=source.test, reference=reference)
     finally:
         shutil.rmtree(merged, ignore_errors=True)
     display.progress(1, 3, "scoring its golden rows again")
@@ -109,7 +114,8 @@ def export_settings(session: Session, source: Source) -> dict[str, Any]:
     """What an exported bundle depends on: the one it is made of, the numbers on its card, the recipe's settings."""
     table = session.recipe.export
     made_of = [folder_digest(source.folder), source.test]
-    return {"candidate": source.candidate, "source": made_of, "merge": table.merge, "golden_rows": table.golden_rows}
+    rows = {"golden_rows": table.golden_rows, "watch_rows": table.watch_rows}
+    return {"candidate": source.candidate, "source": made_of, "merge": table.merge, **rows}
 
 
 def exported(folder: RunFolder) -> dict[str, Any] | None:

@@ -22,6 +22,7 @@ from labelwright.bundle.files import (
 from labelwright.bundle.types import Bundle
 from labelwright.data.costs import Costs
 from labelwright.data.task import Label, Task
+from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.decisions.scope import Scope, Vectors
 from labelwright.engines.settings import LONG_ROWS, EngineSettings
 from labelwright.engines.together import document as together
@@ -103,6 +104,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
         "calibration": bundle.calibration.to_dict(),
         "unexpanded_mass": bundle.unexpanded_mass,
         "long_rows": bundle.long_rows,
+        **({} if bundle.promise == NO_PROMISE else {"promise": bundle.promise.to_dict()}),
         **({"scope": _scope_json(bundle.scope)} if bundle.scope else {}),
         "report": _plain(bundle.report, "report"),
         "history": _plain(bundle.history, "history"),
@@ -172,6 +174,7 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "history": tuple(_object(entry) for entry in _list(content["history"])),
         "unexpanded_mass": float(mass),
         "long_rows": long_rows,
+        "promise": Promise.from_dict(content["promise"], n_labels) if "promise" in content else NO_PROMISE,
         "scope": _scope(_object(content["scope"]), folder) if content.get("scope") else None,
     }
 

@@ -5,8 +5,9 @@ inverses; ``load`` compares the hashes, ``verify`` does and re-scores the golden
 answer otherwise under another library or machine. Safetensors, JSON and skops only: loading a bundle runs no code.
 
 A bundle folder holds ``bundle.json``, ``README.md`` (the card), ``hashes.json``, and where they apply ``adapter/``,
-``model/`` or ``predictor/`` and ``golden.jsonl``; or ``together/``, in which whole bundles lie, which answer as one and
-hold none themselves. Nothing in it depends on the time or the machine, so equal bundles are equal bytes.
+``model/`` or ``predictor/``, ``golden.jsonl`` and ``reference.json``; or ``together/``, in which whole bundles lie,
+which answer as one and hold none themselves. Nothing in it depends on the time or the machine, so equal bundles are
+equal bytes.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from labelwright.bundle.card import card
 from labelwright.bundle.document import FORMAT, KINDS, SCOPE, VERSION, from_json, to_json, weights_kind
 from labelwright.bundle.golden import FILE as GOLDEN
 from labelwright.bundle.golden import compare_golden, read_golden, record_golden, to_lines
+from labelwright.bundle.reference import CENTRES, Reference, watched_names, write_reference
+from labelwright.bundle.reference import FILE as REFERENCE
+from labelwright.bundle.reference import read_reference as read_reference_file
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Task
 from labelwright.engines.protocol import Engine
@@ -41,7 +45,7 @@ from labelwright.statistics.calibration import Calibration
 # prompt, adapter or calibration should move some golden row by more.
 GOLDEN_TOLERANCE = 0.05
 # What lies beside the folder of weights.
-_FILES = frozenset({"bundle.json", "README.md", GOLDEN, SCOPE})
+_FILES = frozenset({"bundle.json", "README.md", GOLDEN, REFERENCE, CENTRES, SCOPE})
 
 
 def predictor_bundle(
@@ -149,6 +153,7 @@ def save(
     engine: Engine | None = None,
     golden: Sequence[Example] = (),
     test: Mapping[str, Any] | None = None,
+    reference: Reference | None = None,
 ) -> Bundle:
     """Write a bundle folder, completely or not at all.
 
@@ -168,6 +173,8 @@ def save(
     test : mapping, optional
         Test metrics by name (numbers, or value, low and high), for the card. Not part of the bundle itself: whatever
         tunes the bundle further makes them untrue.
+    reference : Reference, optional
+        What its answers look like on dev, for ``labelwright watch``; as the test metrics no part of the bundle itself.
 
     Returns
     -------
@@ -198,6 +205,8 @@ def save(
             (building / "README.md").write_bytes(card(bundle, len(rows), test).encode())
             if rows:
                 (building / GOLDEN).write_bytes(to_lines(rows))
+            if reference is not None:
+                write_reference(building, reference)
             bundle_files.write_hashes(building)
             # Whoever makes a bundle may name models by folder, and go on with what was made.
             for _, name in _model_names(bundle):
@@ -259,9 +268,21 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
             raise BundleError(f"{folder}: {name} is not part of a bundle, though listed in it; remove both")
     if isinstance(bundle.weights, Predictor):
         _require_labels(bundle.weights.folder, bundle.task)
+    read_reference(folder, bundle)
     for where, name in _model_names(bundle):
         model_names.refuse_paths(name, f"{folder / where}")
     return bundle
+
+
+def read_reference(folder: Path | str, bundle: Bundle) -> Reference | None:
+    """What a loaded bundle's answers looked like on dev; None in bundles of before that was kept.
+
+    Raises
+    ------
+    BundleError
+        As ``labelwright.bundle.reference.read_reference``.
+    """
+    return read_reference_file(Path(folder), len(watched_names(bundle.task.names, bundle.task.by_row)))
 
 
 def members_of(weights: Weights) -> tuple[Bundle, ...]:

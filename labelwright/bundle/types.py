@@ -13,6 +13,7 @@ from typing import Any
 
 from labelwright.data.task import Task
 from labelwright.decisions.decision import Decision
+from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.decisions.scope import Scope
 from labelwright.engines.settings import EngineSettings
 from labelwright.models.weights import Weights
@@ -36,6 +37,8 @@ class Bundle:
         (``labelwright.engines.settings.EngineSettings``).
     long_rows : {"refuse", "head", "head_tail"}
         What is done to a row that the model cannot read whole, as the recipe had it.
+    promise : Promise
+        What calib rows say of the errors of this very classifier, and what is asked of that.
     scope : Scope, optional
         What tells rows that belong to no label; without it every row gets one.
     """
@@ -48,12 +51,20 @@ class Bundle:
     history: tuple[Mapping[str, Any], ...] = ()
     unexpanded_mass: float = EngineSettings.unexpanded_mass
     long_rows: str = EngineSettings.long_rows
+    promise: Promise = NO_PROMISE
     scope: Scope | None = None
 
     @cached_property
     def decision(self) -> Decision:
         """What its probabilities become."""
-        return replace(Decision.of(self.task.costs, self.task.names), scoped=self.scope is not None)
+        names = self.task.names
+        decision = Decision.of(self.task.costs, names, self.promise.thresholds(len(names)))
+        return replace(decision, scoped=self.scope is not None)
+
+    @cached_property
+    def set_thresholds(self) -> Floats | None:
+        """The probability from which on each label belongs to a row's set; None where its promise gives no sets."""
+        return self.promise.set_thresholds(len(self.task.names))
 
     def outside(self, texts: Sequence[str], probs: Floats) -> Any:
         """Which rows belong to no label, bool of shape (n_rows,); None where the bundle does not ask.
@@ -73,6 +84,7 @@ class Bundle:
     def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
         """The bundle after a stage: changed fields, and one more history entry.
 
-        A stage that makes another classifier keeps no scope of the one before: who does not bring ``scope`` has none.
+        A stage that makes another classifier keeps no promise and no scope of the one before: who does not bring
+        ``promise`` or ``scope`` has none.
         """
-        return replace(self, **{"scope": None, **changes}, history=(*self.history, entry))
+        return replace(self, **{"promise": NO_PROMISE, "scope": None, **changes}, history=(*self.history, entry))

@@ -176,5 +176,11 @@ def external_model(folder: Path) -> str:
     return name
 
 
+def encoder_name(folder: Path) -> str:
+    """The sentence encoder that reads the texts of a predictor; empty for none. Raises as ``external_model``."""
+    kind, _ = kind_and_labels(folder)
+    return external_model(folder) if KINDS[kind].naming == _ENCODER else ""
+
+
 def _is_label(value: Any) -> bool:
     return isinstance(value, str | int | float | bool)

@@ -70,6 +70,10 @@ class Put:
         Whether it is the bundle's own question.
     decision : Decision
         Over its options.
+    lowest : array of n_options, optional
+        The probability from which on each belongs to the row's set; None where no sets are asked.
+    promised : str
+        What the bundle promises of its answers to this question, in words; empty where nothing.
     """
 
     prompt: Prompt
@@ -78,11 +82,32 @@ class Put:
     columns: tuple[int, ...] = ()
     is_own: bool = False
     decision: Decision = LIKELIEST
+    lowest: NDArray[np.float64] | None = None
+    promised: str = ""
 
     @property
     def level(self) -> str:
         """How good an answer can be expected."""
         return TUNED if self.is_own else ZERO_SHOT
+
+    def beside(
+        self, probs: NDArray[np.float64], names: Sequence[str], outside: NDArray[np.bool_] | None = None
+    ) -> dict[str, Any]:
+        """What an answer says beside the label, as far as the bundle abstains, promises or gives sets.
+
+        ``x_abstained``: why no label should be taken, or None; ``x_promise``: in words; ``x_label_set``: names.
+        """
+        decided = self.decision.decide(probs[None], outside)
+        said: dict[str, Any] = {}
+        if self.decision.may_abstain:
+            said["x_abstained"] = decided.why[0] or None
+        if self.promised:
+            said["x_promise"] = self.promised
+        if self.lowest is not None:
+            in_set = probs >= self.lowest
+            in_set[decided.choice] = True
+            said["x_label_set"] = [name for name, is_in in zip(names, in_set, strict=True) if is_in]
+        return said
 
     async def asked_of(self, lease: Lease) -> NDArray[np.float64] | DataError:
         """Probabilities (n_options,) in the question's order, or what is wrong with the row; all 0 for no answer.
@@ -130,14 +155,27 @@ def put(bundle: Bundle, state: Any, question: Question) -> Put:
         if bundle.task.by_row and len(question.options) <= bundle.task.max_choices:
             choices = [f"{name}: {said}" if said else name for name, said in question.options]
             text = lettered(row_text(state), choices, "the question")
-            decision = bundle.decision.among(range(len(choices)))
-            return Put(bundle.prompt, text, len(choices), is_own=True, decision=decision)
+            return _own(bundle, text, tuple(range(len(choices))), is_part=False, columns=())
         column_of = {name: column for column, name in enumerate(bundle.task.names)}
         if not bundle.task.by_row and all(name in column_of for name in question.names):
             columns = tuple(column_of[name] for name in question.names)
-            decision = bundle.decision.among(columns, is_part=len(columns) < len(column_of))
-            return Put(bundle.prompt, row_text(state), len(columns), columns, True, decision)
+            return _own(bundle, row_text(state), columns, len(columns) < len(column_of), columns)
     return Put(_plain_prompt(bundle.prompt, question), as_text(state), len(question.options))
+
+
+def _own(bundle: Bundle, text: str, at: tuple[int, ...], is_part: bool, columns: tuple[int, ...]) -> Put:
+    """The bundle's own question; of a part of its labels nothing is promised."""
+    lowest, asked = bundle.set_thresholds, bundle.promise.asked
+    return Put(
+        bundle.prompt,
+        text,
+        len(at),
+        columns,
+        is_own=True,
+        decision=bundle.decision.among(at, is_part),
+        lowest=None if lowest is None or is_part else lowest[list(at)],
+        promised=asked.said if asked.max_error < 1 and not is_part else "",
+    )
 
 
 def of_bundle(bundle: Bundle) -> str:

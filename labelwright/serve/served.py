@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle.files import bundle_identity
+from labelwright.bundle.reference import Reference, watched_names
+from labelwright.bundle.store import read_reference
 from labelwright.bundle.types import Bundle
 from labelwright.data.records import checked_text
 from labelwright.decide import Query
@@ -25,6 +27,7 @@ from labelwright.labelling import without_number
 from labelwright.models.weights import is_language_model
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
+from labelwright.watch.tally import Tally
 
 # A row's probabilities, (n_labels,), or what is wrong with it.
 RowAnswer = NDArray[np.float64] | DataError
@@ -48,10 +51,24 @@ class Served:
         When the bundle was written, in seconds since 1970.
     waiting_rows : int
         Rows that may wait for the engine.
+    reference : Reference, optional
+        What its answers looked like on dev; without it no drift is told.
+
+    Attributes
+    ----------
+    tally : Tally
+        What was answered so far to the bundle's own question, counted.
     """
 
     def __init__(
-        self, id: str, bundle: Bundle, engine: Engine, identity: str = "", created: int = 0, waiting_rows: int = 2048
+        self,
+        id: str,
+        bundle: Bundle,
+        engine: Engine,
+        identity: str = "",
+        created: int = 0,
+        waiting_rows: int = 2048,
+        reference: Reference | None = None,
     ) -> None:
         self.id = id
         self.bundle = bundle
@@ -60,6 +77,8 @@ class Served:
         # Small classifiers answer a row in less time than it takes to wait for another.
         quiet_s = 0.002 if self.has_language_model else 0.0
         self.engine = CoalescingEngine(engine, max_waiting_rows=waiting_rows, quiet_s=quiet_s)
+        watched = watched_names(bundle.task.names, bundle.task.by_row)
+        self.tally = Tally(watched, None if reference is None else reference.counts, bundle.decision)
         self._n_leases = 0
         self._retired = False
         self._n_own_tokens: int | None = None
@@ -76,7 +95,7 @@ class Served:
         identity = bundle_identity(folder)
         bundle, engine = opener(folder)
         created = int((folder / "bundle.json").stat().st_mtime)
-        return cls(id, bundle, engine, identity, created, waiting_rows)
+        return cls(id, bundle, engine, identity, created, waiting_rows, read_reference(folder, bundle))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -108,7 +127,9 @@ class Served:
         ModelError
             If the engine has ended.
         """
-        return await self._answered(self.bundle.prompt, self.bundle.calibration, texts, whole)
+        found = await self._answered(self.bundle.prompt, self.bundle.calibration, texts, whole)
+        self.tally.add([row for row in found if not isinstance(row, DataError)])
+        return found
 
     async def zero_shot(self, prompt: Prompt, texts: Sequence[str]) -> list[RowAnswer]:
         """Probabilities of each text under another prompt than the bundle's, uncalibrated; otherwise the same.

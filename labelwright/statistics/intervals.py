@@ -24,6 +24,7 @@ __all__ = [
     "bootstrap_intervals",
     "holm",
     "mcnemar",
+    "mean_interval",
     "metric_intervals",
     "paired_test",
     "resample",
@@ -143,6 +144,20 @@ def bootstrap_intervals(
     answers = _answers(probs, gold)
     found = resample({"": answers}, gold, groups, **settings)[""]
     return metric_intervals(found, answers.answer == np.asarray(gold), groups, level)
+
+
+def mean_interval(
+    values: Floats,
+    groups: Sequence[str] | None = None,
+    *,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Interval:
+    """Interval of the mean of any number a row has, (n_rows,): the bootstrap of ``resample``, whole groups drawn."""
+    weights = _resamples(group_index(groups, len(values)), n_resamples, seed)
+    draws = np.concatenate([(one @ values) / one.sum(axis=1) for one in weights])
+    return Resampled(float(values.mean()), draws).interval(level)
 
 
 def metric_intervals(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,8 +20,10 @@ from labelwright.bundle.store import save
 from labelwright.cli import main
 from labelwright.data.records import Row
 from labelwright.decide import probabilities
+from labelwright.decisions.promise import Promise
 from labelwright.engines.one_hot import one_hot
 from labelwright.errors import DataError
+from labelwright.statistics.risk import Counts
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def opened(monkeypatch) -> list[dict]:
     """Settings of every engine that is opened."""
     calls: list[dict] = []
 
-    def open_fake(weights, settings):
+    def open_fake(weights, settings, **_):
         calls.append({"device": settings.device, "dtype": settings.dtype})
         return FakeEngine()
 
@@ -105,7 +108,9 @@ def test_what_may_stay_unexpanded_is_the_bundles_unless_told_otherwise(
     command, given, wanted, tmp_path, monkeypatch, capsys
 ):
     opened = []
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, s: opened.append(s) or FakeEngine())
+    monkeypatch.setattr(
+        labelwright.engines.opening, "open_engine", lambda weights, s, **_: opened.append(s) or FakeEngine()
+    )
     bundle = tmp_path / "bundle"
     save(replace(toy_bundle(), unexpanded_mass=0.02), bundle, engine=FakeEngine(), golden=toy_examples(2))
     rows = write_rows(tmp_path / "rows.jsonl", [{"text": "pool", "label": "pool"}, {"text": "x", "label": "fence"}])
@@ -204,7 +209,7 @@ def test_a_row_that_the_engine_refuses_costs_no_other_row_its_answer(bundle, tmp
                     raise DataError(f"row {number} ({prompt.user[:9]!r}…): 9000 tokens, but toy reads at most 2048")
             return super().score(prompts, options)
 
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: Short())
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings, **_: Short())
     rows = [{"text": "pool endless: …" if n in (3, 97) else "pool"} for n in range(100)]
     source = write_rows(tmp_path / "in.jsonl", rows)
     assert main(["predict", bundle, "--input", source]) == 1
@@ -378,7 +383,7 @@ def test_evaluate_names_the_rows_of_the_file_that_do_not_fit(bundle, tmp_path, m
                     raise DataError(f"row {number} ({prompt.user[:9]!r}…): 9000 tokens")
             return super().score(prompts, options)
 
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: Short())
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings, **_: Short())
     rows = [{"text": "endless" if n in (1, 599) else "pool", "label": "pool"} for n in range(600)]
     assert main(["evaluate", bundle, "--input", write_rows(tmp_path / "in.jsonl", rows)]) == 2
     assert "in.jsonl, rows 2 and 600: 9000 tokens" in capsys.readouterr().err
@@ -408,7 +413,7 @@ def test_check_notices_another_model(bundle, monkeypatch, capsys):
         def score(self, prompts, options):
             return super().score(prompts, options)[:, ::-1]
 
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: OtherEngine())
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings, **_: OtherEngine())
     assert main(["check", bundle]) == 1
     assert "golden.jsonl, row 1" in capsys.readouterr().err
 
@@ -454,7 +459,7 @@ class Mute(FakeEngine):
 
 @pytest.fixture
 def mute(bundle, monkeypatch) -> str:
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: Mute())
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings, **_: Mute())
     return bundle
 
 
@@ -488,3 +493,39 @@ def test_rows_without_an_answer_are_written_and_counted(mute, tmp_path, capsys):
     assert told["n_invalid"] == 2
     assert told["metrics"]["accuracy"]["value"] == pytest.approx(1 / 3)
     assert "2 rows have no answer" in err
+
+
+# ------------------------------------------------------------------------------------------------------- promises
+
+
+@pytest.fixture
+def promising(tmp_path, opened) -> str:
+    """Every row above a probability of 0.9 was right, and 60 of 200 in all were wrong."""
+    counts = Counts((0.9, 0.0), ((100, 0), (200, 60)), ((100, 0), (200, 60)))
+    promise = Promise(200, 200, counts, gold=(0,) * 200, at_gold=(0.9,) * 200)
+    save(replace(toy_bundle(), promise=promise), tmp_path / "promising")
+    return str(tmp_path / "promising")
+
+
+def test_it_abstains_where_the_promise_would_be_broken_and_that_is_no_fault(promising, tmp_path, capsys):
+    texts = ["pool chlorine swim", "nothing known"]
+    assert main(["predict", promising, *texts, "--json"]) == 0
+    assert "abstained" not in capsys.readouterr().out
+    assert main(["predict", promising, *texts, "--max-error", "0.05", "--sets", "0.9"]) == 0
+    out, err = capsys.readouterr()
+    assert "  (no label: unsure; it would be pool)" in out.splitlines()
+    assert "2 of 2 rows are abstained on" in err
+    rows = write_rows(tmp_path / "rows.jsonl", [{"text": "pool", "label": "pool"}, {"text": "x", "label": "fence"}])
+    assert main(["evaluate", promising, "--input", rows, "--max-error", "0.05", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["answered"]["value"] == 0.0
+
+
+def test_what_cannot_be_promised_is_refused_before_a_model_is_opened(promising, bundle, opened, capsys):
+    said = refused(["predict", promising, "x", "--max-error", "0.01"], capsys)
+    assert (
+        "at most 1 % of the answered rows wrong, with 95 % confidence cannot be promised from 200 independent" in said
+    )
+    assert re.search(r"about \d{4} independent calib rows would do \(there are 400\)", said)
+    assert "made without rows kept apart for it" in refused(["predict", bundle, "x", "--max-error", "0.1"], capsys)
+    assert "sets = 1.0: expected a share" in refused(["predict", promising, "x", "--sets", "1"], capsys)
+    assert not opened

@@ -12,6 +12,7 @@ import pytest
 from fakes import FakeEngine, toy_bundle, toy_splits
 
 from labelwright.data.task import Example, Splits, group_keys
+from labelwright.decisions.promise import NO_PROMISE
 from labelwright.errors import DataError, RecipeError
 from labelwright.statistics.calibration import Calibration
 from optimizers.calibrate import CalibrateStage
@@ -96,7 +97,7 @@ def test_nothing_is_kept_where_nothing_helps(tmp_path: Path, monkeypatch: pytest
     worse = np.full((240, 3), 1 / 3)
     monkeypatch.setattr("optimizers.calibration_choice.cross_validated_paths", lambda *args, **settings: [worse] * 5)
     stage_context, tracker = context(tmp_path, engine)
-    bundle = CalibrateStage().run(toy_bundle(), splits, stage_context)
+    bundle = CalibrateStage(promise_share=0).run(toy_bundle(), splits, stage_context)
     assert bundle.calibration == Calibration()
     assert bundle.history[-1]["kept"] is False
     assert bundle.history[-1]["decision"].startswith("left uncalibrated")
@@ -139,9 +140,61 @@ def test_empty_calib_is_named(tmp_path: Path) -> None:
         CalibrateStage().run(toy_bundle(), Splits((), (), (), ()), context(tmp_path, FakeEngine())[0])
 
 
-def test_the_choice_is_what_the_stage_would_make(tmp_path: Path) -> None:
+def test_a_share_of_the_groups_is_kept_apart_and_nothing_is_fitted_on_it(tmp_path: Path) -> None:
+    engine, splits = drawn(scale=3.0, first=4.0)
+    stage = CalibrateStage()
+    (tmp_path / "other").mkdir()
+    bundle = stage.run(toy_bundle(), splits, context(tmp_path, engine)[0])
+    fitted, apart = stage.sides(splits.calib, seed=0)
+    groups = np.array(group_keys(splits.calib))
+    assert (len(fitted), len(apart), bundle.history[-1]["n_apart"]) == (120, 60, 60)
+    assert (bundle.promise.n_fitted, bundle.promise.n_apart) == (60, 60)
+    assert not set(groups[fitted]) & set(groups[apart])
+    assert len(set(groups[apart])) == 60  # one row a group
+    # Other labels on the rows kept apart change what is promised, and nothing else.
+    others = list(splits.calib)
+    for i in apart.tolist():
+        others[i] = replace(others[i], label="fence" if others[i].label == "pool" else "pool")
+    changed = stage.run(toy_bundle(), replace(splits, calib=tuple(others)), context(tmp_path / "other", engine)[0])
+    assert changed.calibration == bundle.calibration
+    assert changed.promise != bundle.promise
+    assert stage.sides(others, seed=0)[1].tolist() == apart.tolist()
+    assert [row.id for row in stage.fitted_rows(splits.calib, 0)] == [splits.calib[i].id for i in fitted.tolist()]
+
+
+def test_too_few_rows_are_all_fitted_on_and_the_promise_says_so(tmp_path: Path) -> None:
+    engine, splits = drawn(scale=3.0, first=4.0)
+    few = replace(splits, calib=splits.calib[:234])  # 117 groups: a half is 58, and 59 could promise something
+    bundle = CalibrateStage(abstain=True).run(toy_bundle(), few, context(tmp_path, engine)[0])
+    assert bundle.history[-1]["n_rows"] == 234
+    assert (
+        "calib has 117 independent rows, and all of them fit the probabilities; 118 at the least"
+        in bundle.promise.fault()
+    )
+    assert bundle.decision.decide(np.eye(3)).said.tolist() == [-1, -1, -1]
+
+
+def test_what_can_be_promised_is_recorded_and_kept_by_the_bundle_where_it_is_to(tmp_path: Path) -> None:
+    engine, splits = drawn(scale=3.0, first=4.0)
+    stage_context, tracker = context(tmp_path, engine)
+    bundle = CalibrateStage(max_error=0.3, abstain=True).run(toy_bundle(), splits, stage_context)
+    assert 0 < tracker.values["calib.promise_coverage"] <= 1
+    assert (bundle.decision.thresholds == tracker.values["calib.promise_threshold"]).all()
+    plain = CalibrateStage(max_error=0.3).run(toy_bundle(), splits, stage_context)
+    assert not plain.decision.may_abstain
+    assert (plain.promise.ask(max_error=0.3).thresholds(3) == bundle.decision.thresholds).all()
+
+
+def test_a_stage_behind_it_makes_another_classifier_and_ends_the_promise(tmp_path: Path) -> None:
     engine, splits = drawn(scale=3.0, first=4.0)
     bundle = CalibrateStage().run(toy_bundle(), splits, context(tmp_path, engine)[0])
+    assert bundle.promise.all is not None
+    assert bundle.with_stage({"stage": "sft"}).promise == NO_PROMISE
+
+
+def test_the_choice_is_what_the_stage_would_make(tmp_path: Path) -> None:
+    engine, splits = drawn(scale=3.0, first=4.0)
+    bundle = CalibrateStage(promise_share=0).run(toy_bundle(), splits, context(tmp_path, engine)[0])
     gold = np.array([bundle.task.index(row.label) for row in splits.calib])
     scores = np.stack([engine.scores[row.text] for row in splits.calib])
     seen = []

@@ -104,6 +104,10 @@ model = "encoder"
 epochs = 2
 [models]
 candidates = ["free", "untuned", "prior", "demos", "neighbours", "sft", "untuned@name", "sft+grpo"]
+[ensemble]
+most_members = 0
+[cascade]
+most_levels = 0
 [compare]
 seeds = 2
 curves = ["sgd-ngrams"]

@@ -12,7 +12,7 @@ import pytest
 import workbench_fakes
 from fakes import FakeEngine
 
-from labelwright.bundle.store import load
+from labelwright.bundle.store import load, read_reference
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, group_keys
 from labelwright.decide import log_scores, probabilities
@@ -88,6 +88,13 @@ def check_bundle(run: RunFolder, candidate: str) -> None:
     golden = [json.loads(line) for line in (run.path / "bundle" / "golden.jsonl").read_text().splitlines()]
     again = probabilities(bundle, engine_of(bundle), [row["text"] for row in golden])
     assert np.array([row["probabilities"] for row in golden]) == pytest.approx(again, abs=1e-12)
+    rows = rows_of(run, "dev")
+    dev = list(dict(zip(group_keys(rows), rows, strict=True)).values())
+    said = probabilities(bundle, engine_of(bundle), [row.text for row in dev]).argmax(axis=1)
+    reference = read_reference(run.path / "bundle", bundle)
+    assert reference is not None
+    assert reference.counts["labels"].tolist() == [*np.bincount(said, minlength=len(bundle.task.names)), 0]
+    assert reference.n_right == sum(bundle.task.names[k] == row.label for k, row in zip(said, dev, strict=True))
 
 
 def test_what_the_demo_exports_is_what_was_measured(run: RunFolder) -> None:

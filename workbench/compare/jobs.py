@@ -151,16 +151,12 @@ class Comparison:
         """The candidate itself first, then other seeds, other splits, and the points of its learning curve."""
         seed, table = self.recipe.seed, self.recipe.compare
         main = Job(name, seed, seed)
-        heavy = self.is_heavy(name)
-        n_seeds = table.heavy_seeds if heavy else table.seeds
         if self.kind(name) == "free":
             return [main]
-        if name in TOGETHER:
-            # Other members would be another candidate, so it is repeated where all of them are.
-            n_seeds = min(len({job.split_seed for job in self.jobs(one)}) for one in self.together[name])
+        n_seeds, n_splits = self._n_trainings(name)
         # One thing differs at a time, so that the two spreads can be told apart: rows or training, never both.
         others = range(seed + 1, seed + n_seeds)
-        jobs = [main, *(Job(name, seed, other) for other in others)]
+        jobs = [main, *(Job(name, seed, other) for other in range(seed + 1, seed + n_splits))]
         if self.trains(name):
             jobs += [Job(name, other, seed) for other in others]
             if name in table.curves:
@@ -168,6 +164,17 @@ class Comparison:
                 sizes = sorted({rows for rows in table.curve_rows if rows < most})
                 jobs += [Job(name, other, seed, size) for size in sizes for other in (seed, *others)]
         return jobs
+
+    def _n_trainings(self, name: str) -> tuple[int, int]:
+        """How often a candidate is trained with the split fixed, and with the split varied."""
+        if name in TOGETHER:
+            # Other members would be another candidate, so it is repeated where all of them are.
+            n_seeds, n_splits = zip(*map(self._n_trainings, self.together[name]), strict=True)
+            return min(n_seeds), min(n_splits)
+        table = self.recipe.compare
+        if self.is_heavy(name):
+            return table.heavy_seeds, table.heavy_seeds
+        return table.seeds, table.splits or table.seeds
 
     def splits_of(self, job: Job) -> Splits:
         """The rows of a job; the test rows of ``split_seed`` are in it for who may read them."""
@@ -197,7 +204,7 @@ class Comparison:
             parts.append([asdict(row) for row in self.out_of_scope])
         if kind == "together":
             of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
-            tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade)]
+            tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade), self.recipe.compare.margin]
             return [*parts, of, tables, self._code("workbench.compare.together.choosing")]
         if kind == "baseline":
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from labelwright.data.choices import LabelAs
+from labelwright.data.costs import Costs
 from labelwright.data.formats.dialect import Dialect, delimiter_fault, encoding_fault
 from labelwright.data.spelling import Similar
 from labelwright.data.task import Label, Task
@@ -56,6 +57,7 @@ Names = Annotated[tuple[Needed, ...], Items()]
 Column = Annotated[str, Text(lines=True)]
 NeededColumn = Annotated[str, Text(least=1, lines=True)]
 Share = Annotated[float, Range(0, 1, "()", "a share between 0 and 1, such as 0.15")]
+Price = Annotated[float, Range(0)]
 
 
 class Pipeline(NamedTuple):
@@ -245,6 +247,31 @@ class TaskTable:
 
 
 @dataclass(frozen=True)
+class CostsTable:
+    """``[costs]``: what mistakes cost, in any one unit. As it stands, the likeliest label is said.
+
+    Attributes
+    ----------
+    matrix : mapping of gold label to mapping of answered label to price
+        What differs from ``wrong`` and ``right``.
+    wrong, right : float
+        The price of a mistake, and of a right answer, that ``matrix`` does not list.
+    abstain : float
+        The price of giving no label, a person's look at the row, say; 0 where nobody can be asked.
+    """
+
+    matrix: Mapping[str, Mapping[str, Price]] = field(default_factory=dict)
+    wrong: Price = 1.0
+    right: Price = 0.0
+    abstain: Price = 0.0
+
+    @property
+    def prices(self) -> Costs | None:
+        """As a task has them; None where all mistakes cost the same and nobody can be asked."""
+        return None if self == CostsTable() else Costs.from_dict({**asdict(self), "abstain": self.abstain or None})
+
+
+@dataclass(frozen=True)
 class ModelTable(EngineSettings):
     """``[model]``: "smollm2", a Hugging Face id or a local folder; the rest is ``EngineSettings``."""
 
@@ -306,6 +333,8 @@ class CompareTable:
         varied.
     heavy_seeds : int
         The same for candidates that train a transformer.
+    splits : int
+        Trainings with the split varied, of candidates that train no transformer; 0: as many as ``seeds``.
     curves : tuple of str
         Candidates whose learning curve is drawn: test accuracy against training rows a label. Where a recipe does not
         say, those of the default that stand in it; ``noise`` likewise.
@@ -327,6 +356,7 @@ class CompareTable:
 
     seeds: Annotated[int, Range(1, 1000)] = 3
     heavy_seeds: Annotated[int, Range(1, 1000)] = 1
+    splits: Annotated[int, Range(0, 1000)] = 0
     curves: Names = ("sgd-ngrams", "minilm-nearest-name", "minilm-logreg")
     curve_rows: Annotated[tuple[Annotated[int, Range(1)], ...], Items()] = (1, 2, 4, 8, 16)
     noise: Names = ("sgd-chars", "minilm-logreg")
@@ -400,11 +430,14 @@ class ExportTable:
     ----------
     candidate : str
         What is exported: the run's newest step where empty; "best" and "ship" are the verdict's; or a candidate's name.
+    watch_rows : int
+        Dev rows whose answers are counted at most, for ``labelwright watch`` to compare with; 0 for none.
     """
 
     candidate: Name = ""
     merge: bool = False
     golden_rows: Annotated[int, Range(1)] = 24
+    watch_rows: Annotated[int, Range(0)] = 1000
 
 
 @dataclass(frozen=True)
@@ -453,6 +486,7 @@ class Recipe:
     splits: SplitTable
     task: TaskTable
     model: ModelTable
+    costs: CostsTable = field(default_factory=CostsTable)
     baselines: BaselineTable = field(default_factory=BaselineTable)
     models: ModelsTable = field(default_factory=ModelsTable)
     compare: CompareTable = field(default_factory=CompareTable)
@@ -474,11 +508,19 @@ class Recipe:
         ----------
         max_choices : int
             The most choices of any row, where rows bring their own.
+
+        Raises
+        ------
+        RecipeError
+            Prices of labels that there are not.
         """
         if self.data.choices:
             return Task(self.task.name or self.name, self.task.instructions, (), max_choices)
         labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
-        return Task(self.task.name or self.name, self.task.instructions, labels)
+        costs = self.costs.prices
+        if costs and (faults := costs.faults([label.name for label in labels])):
+            raise RecipeError(f"{self.path}, [costs]: {'; '.join(faults)}")
+        return Task(self.task.name or self.name, self.task.instructions, labels, costs=costs)
 
     def fingerprints(self) -> dict[str, str]:
         """One short hash for each table that a run keeps from its beginning, and for the seed."""
@@ -496,6 +538,7 @@ TABLES: Mapping[str, type] = {
     "data": DataTable,
     "splits": SplitTable,
     "task": TaskTable,
+    "costs": CostsTable,
     "model": ModelTable,
     "baselines": BaselineTable,
     "models": ModelsTable,

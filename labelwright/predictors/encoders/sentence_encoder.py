@@ -91,8 +91,8 @@ class Encoder:
         fresh = dict(zip(new, self._encode(new), strict=True)) if new else {}
         vectors = np.stack([fresh[text] if text in fresh else known[text] for text in texts])
         known.update(fresh)
-        for text in list(self._remembered)[:-_REMEMBERED_TEXTS]:
-            del self._remembered[text]
+        for text in list(known)[:-_REMEMBERED_TEXTS]:
+            del known[text]
         return vectors
 
     def size_bytes(self) -> int:

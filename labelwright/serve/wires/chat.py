@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -149,12 +150,16 @@ def read_chat(request: ChatRequest, task: Task) -> Asked:
 
 
 def answered(
-    asked: Asked, probs: Sequence[float] | NDArray[np.float64], decision: Decision = LIKELIEST, outside: Any = None
+    asked: Asked,
+    probs: Sequence[float] | NDArray[np.float64],
+    decision: Decision = LIKELIEST,
+    outside: Any = None,
+    beside: Mapping[str, Any] = MappingProxyType({}),
 ) -> Said:
     """The answer to what was asked, of the probabilities of its labels, in their order; all 0 where there is none.
 
-    Where the decision abstains, the text is the label that it would have said, for clients that parse it, and
-    ``x_abstained`` beside it says why nobody should rely on it.
+    Where the decision abstains, the text is the label that it would have said, for clients that parse it; ``beside``
+    (``labelwright.serve.questions.Put.beside``) says that nobody should rely on it.
     """
     row = np.asarray(probs, dtype=np.float64)
     probabilities = dict(zip(asked.labels, row.tolist(), strict=True))
@@ -163,7 +168,7 @@ def answered(
         return Said(None, None, probabilities)
     label = asked.labels[choice]
     content = label if asked.form is None else _json(asked.form.filled(label, probabilities[label]))
-    return Said(label, content, probabilities, {"x_abstained": decided.why[0] or None} if decision.may_abstain else {})
+    return Said(label, content, probabilities, beside)
 
 
 def completion(request: ChatRequest, answer: Said, about: dict[str, Any]) -> dict[str, Any]:

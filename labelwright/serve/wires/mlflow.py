@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from labelwright.bundle.types import Bundle
 from labelwright.data.records import Fault, refusal
-from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError
 from labelwright.serve.bodies import CSV, JSON, described, json_answer, read_body, read_json
 from labelwright.serve.questions import outside_of
@@ -72,10 +72,9 @@ def router(service: Service) -> APIRouter:
             if faults := [Fault(n, str(one)) for n, one in enumerate(found, start=1) if isinstance(one, DataError)]:
                 raise refusal(SOURCE, faults)
             scored = [one for one in found if not isinstance(one, DataError)]
-            decision = lease.bundle.decision
             outside = await outside_of(lease.bundle, [text for text, _ in rows], scored)
             predictions = [
-                _prediction(names, one, decision, None if outside is None else outside[[n]])
+                _prediction(lease.bundle, names, one, None if outside is None else outside[[n]])
                 for n, (one, (_, names)) in enumerate(zip(scored, rows, strict=True))
             ]
         return json_answer({"predictions": predictions})
@@ -101,13 +100,13 @@ def refused(refusal: RefusalError) -> tuple[int, dict[str, Any]]:
 WIRE = Wire("mlflow", "POST /invocations, GET /ping, GET /version", router, refused)
 
 
-def _prediction(names: Sequence[str], probs: NDArray[np.float64], decision: Decision, outside: Any) -> dict[str, Any]:
+def _prediction(bundle: Bundle, names: Sequence[str], probs: NDArray[np.float64], outside: Any) -> dict[str, Any]:
     """A row of the registered model's answer (``workbench.tracking.writes.served_model``)."""
-    decided = decision.decide(probs[None], outside)
+    decided = bundle.decision.decide(probs[None], outside)
     said = int(decided.said[0])
     return {
         "label": names[said] if said >= 0 else None,
-        **({"abstained": decided.why[0]} if decision.may_abstain else {}),
+        **({"abstained": decided.why[0]} if bundle.decision.may_abstain else {}),
         "confidence": float(decided.confidence[0]),
         "probabilities": dict(zip(names, probs.tolist(), strict=False)),
     }

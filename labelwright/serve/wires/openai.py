@@ -87,7 +87,8 @@ async def _answer(lease: Lease, request: ChatRequest) -> Response:
     probs = await question.asked_of(lease)
     if isinstance(probs, DataError):
         raise RefusalError(400, "invalid_request", f"messages: {probs}")
-    answer = answered(asked, probs, question.decision, await question.outside_of(lease, probs))
+    outside = await question.outside_of(lease, probs)
+    answer = answered(asked, probs, question.decision, outside, question.beside(probs, asked.labels, outside))
     notes = about(
         asked,
         answer,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
+from labelwright.bundle.types import Bundle
 from labelwright.decisions.decision import Decision
-from labelwright.errors import DataError
+from labelwright.errors import DataError, LabelwrightError
 from labelwright.labelling import NO_ANSWER
 from labelwright.serve.bodies import JSON, described, json_answer, read_json
 from labelwright.serve.questions import Question, as_text, of_bundle, put
@@ -30,6 +32,8 @@ PATH = "/v1/systemone"
 ANY_MODEL = frozenset({"jev-latest"})
 MOST_OPTIONS, MOST_LEVELS = 255, 10
 _FEWEST = 2
+# What a request may ask of the bundle's promise, each behind x_ (``labelwright.decisions.asked.Asked``).
+_ASKED = ("max_error", "confidence", "by_label", "sets")
 
 _Fault = dict[str, Any]
 
@@ -68,7 +72,7 @@ WIRE = Wire("systemone", "POST /v1/systemone (choice, noul, score)", router, ref
 
 async def answered(lease: Lease, body: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to a request in which ``faults_of`` finds nothing. Raises RefusalError."""
-    bundle, state, questions = lease.bundle, body["state"], body["questions"]
+    bundle, state, questions = _promising(lease.bundle, body), body["state"], body["questions"]
     puts = {id: put(bundle, state, _question(one)) for id, one in questions.items()}
     if not lease.served.has_language_model and (foreign := [id for id, one in puts.items() if not one.is_own]):
         raise invalid(
@@ -85,13 +89,26 @@ async def answered(lease: Lease, body: Mapping[str, Any]) -> dict[str, Any]:
         if answers(probs) < 0:
             raise RefusalError(502, "no_answer", NO_ANSWER)
         outside = await one.outside_of(lease, probs)
-        said[id] = _answer(questions[id], probs, one.decision, outside) | {"x_level": one.level}
+        names = list(questions[id].get("criteria") or ()) if questions[id]["type"] == "choice" else []
+        beside = one.beside(probs, names, outside) if names else {}
+        said[id] = _answer(questions[id], probs, one.decision, outside) | {"x_level": one.level} | beside
     n_tokens = sum(lease.served.count_tokens(one.prompt, [one.text]) for one in puts.values())
     return {
         "model": lease.served.id,
         "answers": said,
         "usage": {"input_tokens": n_tokens, "output_tokens": len(questions)},
     }
+
+
+def _promising(bundle: Bundle, body: Mapping[str, Any]) -> Bundle:
+    """The bundle with what this request asks of its promise. Raises RefusalError for what it cannot keep."""
+    wanted = {name: body[f"x_{name}"] for name in _ASKED if body.get(f"x_{name}") is not None}
+    if not wanted:
+        return bundle
+    try:
+        return replace(bundle, promise=bundle.promise.ask(**wanted))
+    except LabelwrightError as error:
+        raise invalid([_fault([f"x_{next(iter(wanted))}"], str(error), "value_error")]) from error
 
 
 def _question(question: Mapping[str, Any]) -> Question:
@@ -122,7 +139,6 @@ def _answer(
             "choice": names[int(decided.choice[0])],
             "probabilities": dict(zip(names, values, strict=True)),
             "confidence": choice_confidence(values),
-            **({"x_abstained": decided.why[0] or None} if decision.may_abstain else {}),
         }
     return {
         "type": "score",
@@ -266,6 +282,10 @@ _SCHEMA = {
     "properties": {
         "model": {"type": "string", "description": "A model's id, or jev-latest for the first"},
         "state": {"anyOf": [{"type": "string"}, {"type": "object"}, {"type": "array"}]},
+        "x_max_error": {"type": "number", "description": "Abstain where more of the answered rows might be wrong"},
+        "x_confidence": {"type": "number", "description": "With which that is promised"},
+        "x_by_label": {"type": "boolean", "description": "Promise it for the rows of each answered label"},
+        "x_sets": {"type": "number", "description": "Give sets of labels that so often hold the right one"},
         "questions": {
             "type": "object",
             "minProperties": 1,

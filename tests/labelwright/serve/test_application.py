@@ -7,17 +7,21 @@ import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from fakes import FakeEngine, toy_bundle
 from serving import CLIENT, Held, asked, running, served
+from starlette.testclient import TestClient
 
 from labelwright.decide import probabilities
+from labelwright.decisions.promise import Promise
 from labelwright.errors import DataError
 from labelwright.serve.application import application
 from labelwright.serve.keys import Keys
 from labelwright.serve.limits import Limits
 from labelwright.serve.served import Served
+from labelwright.statistics.risk import Counts
 
 NAMES = ["pool", "fence", "hvac"]
 PATH = "/v1/systemone"
@@ -344,3 +348,45 @@ def test_what_is_spoken_is_documented_with_its_bodies(url):
     page = CLIENT.get(f"{url}/docs").text
     assert "/v1/systemone" in page
     assert "<script" not in page
+
+
+@pytest.fixture(scope="module")
+def promising():
+    """A client of a bundle that answers at a probability of 0.9 and more, and whose counts allow no error below 4 %."""
+    counts = Counts((0.9, 0.0), ((100, 0), (200, 60)), ((100, 0), (200, 60)))
+    promise = Promise(200, 200, counts, gold=(0,) * 200, at_gold=(0.2,) * 200).ask(max_error=0.05, sets=0.9)
+    models = served(replace(toy_bundle(), promise=promise), FakeEngine(), "toy")
+    with TestClient(application(models)) as client:
+        yield client
+    models["toy"].close()
+
+
+UNSURE = "nothing that is known"
+PROMISED = "at most 5 % of the answered rows wrong, with 95 % confidence"
+OWN = {"type": "choice", "criteria": dict.fromkeys(NAMES)}
+
+
+def test_every_wire_says_that_the_bundle_abstains(promising):
+    messages = [{"role": "user", "content": UNSURE}]
+    chat = promising.post("/v1/chat/completions", json={"model": "toy", "messages": messages}).json()
+    questions = [{"type": "choice", "instructions": "?", "choices": [{"value": name} for name in NAMES]}]
+    decided = promising.post("/v1/decisions", json={"model": "toy", "input": UNSURE, "questions": questions}).json()
+    own = promising.post(PATH, json={"model": "toy", "state": UNSURE, "questions": {"q": OWN}}).json()
+    for answer in (chat, decided["answers"][0], own["answers"]["q"]):
+        assert (answer["x_abstained"], answer["x_promise"]) == ("unsure", PROMISED)
+        assert answer["x_label_set"] == NAMES
+    assert chat["choices"][0]["message"]["content"] == own["answers"]["q"]["choice"] == "pool"
+    (row,) = promising.post("/invocations", json={"inputs": [UNSURE]}).json()["predictions"]
+    assert (row["label"], row["abstained"]) == (None, "unsure")
+
+
+def test_a_request_asks_for_its_own_promise_and_is_told_what_cannot_be(promising):
+    def ask(**more):
+        return promising.post(PATH, json={"model": "toy", "state": UNSURE, "questions": {"q": OWN}, **more})
+
+    assert ask(x_max_error=1.0).json()["answers"]["q"].get("x_abstained") is None
+    refused = ask(x_max_error=0.001)
+    assert refused.status_code == 422
+    assert refused.json()["detail"][0]["loc"] == ["body", "x_max_error"]
+    assert "independent calib rows" in refused.json()["detail"][0]["msg"]
+    assert ask(x_confidence="high").status_code == 422

@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Task
+from labelwright.decisions.decision import LIKELIEST
+from labelwright.decisions.promise import Promise
 from labelwright.errors import DataError
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt, Template
 from labelwright.serve.questions import Question, _restricted, as_text, put, row_text
 from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.risk import Counts
 
 
 def question(*names: str, is_choice: bool = True) -> Question:
@@ -117,3 +120,21 @@ def test_the_fake_engine_tells_the_toy_rows_apart():
     bundle = toy_bundle()
     scores = FakeEngine().score(bundle.prompt.render_all(["pool", "gate fence"]), bundle.prompt.options)
     assert scores.argmax(axis=1).tolist() == [0, 1]
+
+
+def test_beside_its_own_question_stands_what_the_bundle_promises_and_beside_a_part_of_it_nothing():
+    probs = np.array([[0.9, 0.05, 0.05]] * 300)
+    promise = Promise.of(LIKELIEST, *[(probs, np.zeros(300, dtype=int))] * 2, 300).ask(max_error=0.05, sets=0.9)
+    bundle = replace(toy_bundle(), promise=promise)
+    whole = put(bundle, "a text", question("hvac", "fence", "pool"))
+    unsure, sure = np.array([0.3, 0.3, 0.4]), np.array([0.0, 0.02, 0.98])
+    said = {"x_promise": "at most 5 % of the answered rows wrong, with 95 % confidence"}
+    assert whole.beside(sure, "hfp") == {**said, "x_abstained": None, "x_label_set": ["h", "f", "p"]}
+    assert whole.beside(unsure, "hfp")["x_abstained"] is None  # every row was right: all are answered
+    strict = replace(
+        bundle, promise=replace(promise, all=Counts((0.9, 0.0), ((300, 0), (400, 90)), ((300, 0), (400, 90))))
+    )
+    whole = put(strict, "a text", question("hvac", "fence", "pool"))
+    assert whole.beside(unsure, "hfp")["x_abstained"] == "unsure"
+    assert put(strict, "a text", question("hvac", "fence")).beside(np.array([0.4, 0.6]), "hf") == {}
+    assert put(toy_bundle(), "a text", question("hvac", "fence", "pool")).beside(unsure, "hfp") == {}

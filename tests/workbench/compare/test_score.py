@@ -21,6 +21,7 @@ from labelwright.statistics.metrics import accuracy
 from workbench import verbs
 from workbench.cli import main
 from workbench.compare import score as compare
+from workbench.compare.board import FORMAT
 from workbench.compare.jobs import open_comparison
 from workbench.compare.measure import free_generation
 from workbench.compare.score import read_test
@@ -62,7 +63,7 @@ def test_a_report_of_another_version_is_refused_in_a_line_and_compared_again(
     capsys.readouterr()
     assert main(["export", "toy.toml", "--candidate", "ship"]) == 2
     said = capsys.readouterr()
-    assert "only labelwright-report-4 can be read: run make compare again" in said.out + said.err
+    assert f"only {FORMAT} can be read: run make compare again" in said.out + said.err
     assert main(["compare", "toy.toml"]) == 0
     assert read_report(RunFolder(run.path)) is not None
 

@@ -29,6 +29,7 @@ from labelwright.data.task import Example, texts_and_labels
 from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
 from labelwright.files import write_json
 from labelwright.models.weights import Base, is_language_model
+from labelwright.predictors.encoders.sentence_encoder import one_pass
 from optimizers.stage import Tracker
 from workbench.compare import measure, score
 from workbench.compare.jobs import Comparison, Job, open_comparison
@@ -115,14 +116,22 @@ def is_lasting(error: BaseException) -> bool:
 
 def run_jobs(comparison: Comparison, jobs: Sequence[Job], say: Say, record: Record) -> None:
     """Train, score and keep a candidate's jobs. Raises whatever the candidate does."""
-    for number, job in enumerate(jobs):
-        where = f"job {number + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
 
-        def tell(done: int, total: int, message: str, number: int = number, where: str = where) -> None:
-            say(number, len(jobs), where + message)
+    def run(some: Sequence[Job]) -> None:
+        for job in some:
+            number = jobs.index(job)
+            where = f"job {number + 1} of {len(jobs)}: " if len(jobs) > 1 else ""
 
-        say(number, len(jobs), where + _what(job, comparison))
-        _run_job(comparison, job, tell, record)
+            def tell(done: int, total: int, message: str, number: int = number, where: str = where) -> None:
+                say(number, len(jobs), where + message)
+
+            say(number, len(jobs), where + _what(job, comparison))
+            _run_job(comparison, job, tell, record)
+
+    run([job for job in jobs if comparison.is_main(job)])
+    # The others are not timed, and their rows are the same again: an encoder need read each but once.
+    with one_pass():
+        run([job for job in jobs if not comparison.is_main(job)])
     say(len(jobs), len(jobs), "")
 
 
@@ -158,7 +167,8 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
         if comparison.is_main(job):
             # What is measured is what lies here, and what ships.
             entry = {"stage": "compare", "candidate": job.candidate}
-            final = replace(final, bundle=save(final.bundle.with_stage(entry, scope=final.bundle.scope), place))
+            kept = final.bundle.with_stage(entry, promise=final.bundle.promise, scope=final.bundle.scope)
+            final = replace(final, bundle=save(kept, place))
     texts = texts_and_labels(test)[0]
     if comparison.is_main(job):
         probs, result["cost"] = measure.price(final, texts, comparison.recipe.compare.latency_rows)

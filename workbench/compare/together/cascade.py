@@ -1,8 +1,10 @@
 """Who is asked first, and when it is sure enough: thresholds that lose nothing on calib at the least time a row.
 
 The last level is what answers best, by log loss on dev. Before it stand one or more cheaper members. Of all chains of
-them and all thresholds, the one is taken that needs the fewest milliseconds a row on calib, on average, and is there
-neither less often right than the last level alone nor of higher log loss.
+them and all thresholds, the one is taken that needs the fewest milliseconds a row on calib, on average, and that there
+is neither less often right than the last level alone nor of higher log loss. Hundreds are tried on few rows, and the
+luckiest would be taken: so one standard error less must still be within the margin of the last level's accuracy. Where
+the two differ in many rows that is not so, though they may be equally often right.
 """
 
 from __future__ import annotations
@@ -14,12 +16,15 @@ from itertools import combinations, product
 import numpy as np
 
 from labelwright.statistics.metrics import Floats, Ints
+from labelwright.statistics.proportions import difference_interval
 
 # So many thresholds of each member are tried, and so many of the cheaper members, the best at their price.
 _MOST_THRESHOLDS = 24
 _MOST_CHEAPER = 5
 # What is not cheaper by more than this factor is not asked first.
 _CHEAPER = 1.25
+# Of a normal distribution, what one standard error to both sides holds.
+_ONE_ERROR = 0.6827
 _SMALLEST = float(np.finfo(np.float64).eps)
 # What a row costs, in milliseconds, that was asked of all of these; parts that they share count once.
 Price = Callable[[Sequence[str]], float]
@@ -48,7 +53,14 @@ class Chain:
 
 
 def choose_cascade(
-    probs: Mapping[str, Floats], gold: Ints, price: Price, last: str, order: Sequence[str], most_levels: int
+    probs: Mapping[str, Floats],
+    gold: Ints,
+    groups: Sequence[str],
+    price: Price,
+    last: str,
+    order: Sequence[str],
+    most_levels: int,
+    margin: float,
 ) -> tuple[Chain | None, list[Chain]]:
     """The cheapest chain that loses nothing, and all that no other beats in both accuracy and time.
 
@@ -57,12 +69,16 @@ def choose_cascade(
     probs : mapping of member to ndarray of shape (n_calib, n_labels)
         Calibrated, on calib rows.
     gold : int ndarray of shape (n_calib,)
+    groups : sequence of str
+        Rows that are not independent of each other.
     price : callable
     last : str
         Who answers what the others leave.
     order : sequence of str
         The members, the best on dev first.
     most_levels : int
+    margin : float
+        Share of accuracy within which one is as good as another.
 
     Returns
     -------
@@ -82,11 +98,25 @@ def choose_cascade(
     ]
     alone = [_tried((name,), (), probs, gold, price) for name in (*cheaper, last)]
     whole = alone[-1]
-    loses_nothing = [
-        one for one in tried if one.accuracy >= whole.accuracy and one.log_loss <= whole.log_loss and one.ms < whole.ms
-    ]
-    chosen = min(loses_nothing, key=lambda one: (one.ms, one.log_loss), default=None)
-    return chosen, _frontier([*tried, *alone])
+    right = (probs[last].argmax(axis=1) == gold).astype(np.int64)
+
+    def loses_nothing(one: Chain) -> bool:
+        if one.accuracy < whole.accuracy or one.log_loss > whole.log_loss or one.ms >= whole.ms:
+            return False
+        net = (answered(one, probs).argmax(axis=1) == gold).astype(np.int64) - right
+        return difference_interval(net, groups, _ONE_ERROR).low >= -margin
+
+    cheapest_first = sorted(tried, key=lambda one: (one.ms, one.log_loss))
+    return next(filter(loses_nothing, cheapest_first), None), _frontier([*tried, *alone])
+
+
+def answered(chain: Chain, probs: Mapping[str, Floats]) -> Floats:
+    """What a chain answers, (n_rows, n_labels)."""
+    found = probs[chain.names[-1]].copy()
+    for name, threshold in reversed(list(zip(chain.names[:-1], chain.thresholds, strict=True))):
+        sure = probs[name].max(axis=1) >= threshold
+        found[sure] = probs[name][sure]
+    return found
 
 
 def _cheaper(price: Price, last: str, order: Sequence[str]) -> list[str]:
@@ -122,9 +152,9 @@ def _tried(
         spent += len(left) * (paid - before)
         mine = probs[name][left]
         sure = mine.max(axis=1) >= threshold
-        answered, rows = mine[sure], left[sure]
-        n_right += int((answered.argmax(axis=1) == gold[rows]).sum())
-        loss -= float(np.log(np.maximum(answered[np.arange(len(rows)), gold[rows]], _SMALLEST)).sum())
+        said, rows = mine[sure], left[sure]
+        n_right += int((said.argmax(axis=1) == gold[rows]).sum())
+        loss -= float(np.log(np.maximum(said[np.arange(len(rows)), gold[rows]], _SMALLEST)).sum())
         left = left[~sure]
     n_rows = len(gold)
     return Chain(names, thresholds, n_right / n_rows, loss / n_rows, spent / n_rows)

@@ -73,11 +73,18 @@ def mixed(
 def in_turn(
     members: Mapping[str, Answered],
     gold: Mapping[str, Ints],
+    groups: Sequence[str],
     prices: Prices,
     most_levels: int,
+    margin: float,
     ensemble: Chosen | None,
 ) -> Chosen:
     """The cascade that loses nothing on calib; its last level is what dev likes best, the ensemble where it is that.
+
+    Parameters
+    ----------
+    groups : sequence of str
+        Of the calib rows. The rest is as in ``choose_cascade``.
 
     Raises
     ------
@@ -98,7 +105,7 @@ def in_turn(
     def price(names: Sequence[str]) -> float:
         return prices([member for name in names for member in weights[name]])
 
-    chain, frontier = choose_cascade(calib, gold["calib"], price, last, order, most_levels)
+    chain, frontier = choose_cascade(calib, gold["calib"], groups, price, last, order, most_levels, margin)
     if chain is None:
         raise RecipeError(f"no cheaper candidate may answer a calib row in place of {last} and lose nothing by it")
     names = tuple(dict.fromkeys(member for name in chain.names for member in weights[name]))

@@ -65,7 +65,12 @@ def measured_together(
     if job.candidate != CASCADE or table.most_members:
         chosen = mixed(kept, gold, group_keys(splits.dev), table.most_members, table.n_bags, seed)
     if job.candidate == CASCADE:
-        chosen = in_turn(kept, gold, prices, comparison.recipe.cascade.most_levels, chosen)
+        # Thresholds are chosen on the calib rows that calibrations are fitted on: the others say what may be promised.
+        fitted, _ = comparison.calibration().sides(splits.calib, seed)
+        seen = {name: {**one, "calib": one["calib"][fitted]} for name, one in kept.items()}
+        seen_gold = {**gold, "calib": gold["calib"][fitted]}
+        groups, margin = group_keys([splits.calib[i] for i in fitted.tolist()]), comparison.recipe.compare.margin
+        chosen = in_turn(seen, seen_gold, groups, prices, comparison.recipe.cascade.most_levels, margin, chosen)
     assert chosen is not None
     if len(chosen.names) < 2 and comparison.is_main(job):
         raise RecipeError(f"no mean of several is better on dev than {chosen.names[0]} alone")
@@ -137,7 +142,10 @@ def _saved(comparison: Comparison, job: Job, chosen: Chosen, made: Bundle) -> Bu
             made.task, job.candidate, chosen.plan, folders, Path(scratch) / "members", made.calibration
         )
         entry = {"stage": "compare", "candidate": job.candidate}
-        return save(replace(made, weights=staged.weights).with_stage(entry, scope=made.scope), comparison.place(job))
+        return save(
+            replace(made, weights=staged.weights).with_stage(entry, promise=made.promise, scope=made.scope),
+            comparison.place(job),
+        )
 
 
 def _cost(trained: measure.Trained, texts: Sequence[str], probs: Floats, n_rows: int) -> dict[str, Any]:

@@ -114,8 +114,10 @@ def _without_front_matter(card: str) -> str:
 def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as: str = "bundle") -> int:
     """Log the bundle with the active run and register it under ``name``; returns the new version's number."""
     package = Path(next(iter(labelwright.__path__))).resolve()
+    opened = load(bundle)
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "label"),
+        *([ColSpec(DataType.string, "abstained")] if opened.decision.may_abstain else []),
         ColSpec(DataType.double, "confidence"),
         ColSpec(Map(DataType.double), "probabilities"),
     ]
@@ -125,7 +127,7 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as:
         python_model=str(Path(__file__).with_name("served_model.py")),
         artifacts={"bundle": str(bundle)},
         code_paths=[str(package)],
-        pip_requirements=serving_requirements(load(bundle).weights),
+        pip_requirements=serving_requirements(opened.weights),
         signature=signature,
         input_example=pd.DataFrame({"text": list(example_texts)}),
         registered_model_name=name,

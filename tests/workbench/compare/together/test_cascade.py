@@ -31,13 +31,19 @@ def confident(n_rows: int, share_sure: float, seed: int = 0) -> tuple[np.ndarray
     return probs, gold
 
 
+def chosen(probs: dict[str, np.ndarray], gold: np.ndarray, price=price, most_levels: int = 3, margin: float = 0.02):
+    """Each row a group of its own; the dearer the better."""
+    rows = [str(row) for row in range(len(gold))]
+    return choose_cascade(probs, gold, rows, price, "large", list(probs)[::-1], most_levels, margin)
+
+
 def perfect(gold: np.ndarray, p: float = 0.9) -> np.ndarray:
     return np.where(np.eye(2)[gold] > 0, p, 1 - p)
 
 
 def test_the_cheap_one_answers_what_it_is_sure_of_and_nothing_is_lost():
     tiny, gold = confident(400, 0.6)
-    chain, frontier = choose_cascade({"tiny": tiny, "large": perfect(gold)}, gold, price, "large", ["large", "tiny"], 3)
+    chain, frontier = chosen({"tiny": tiny, "large": perfect(gold)}, gold)
     assert chain is not None
     assert chain.names == ("tiny", "large")
     assert 0.52 < chain.thresholds[0] < 0.97, "between two confidences"
@@ -53,8 +59,8 @@ def test_three_levels_where_they_are_cheaper_and_two_where_no_more_are_allowed()
     tiny, gold = confident(400, 0.5)
     small = np.where((np.random.default_rng(1).random(400) < 0.7)[:, None], perfect(gold, 0.98), 0.5)
     probs = {"tiny": tiny, "small": small, "large": perfect(gold)}
-    three, _ = choose_cascade(probs, gold, price, "large", ["large", "small", "tiny"], 3)
-    two, _ = choose_cascade(probs, gold, price, "large", ["large", "small", "tiny"], 2)
+    three, _ = chosen(probs, gold)
+    two, _ = chosen(probs, gold, most_levels=2)
     assert three is not None
     assert two is not None
     assert three.names == ("tiny", "small", "large")
@@ -65,9 +71,7 @@ def test_three_levels_where_they_are_cheaper_and_two_where_no_more_are_allowed()
 def test_who_is_sure_and_wrong_answers_nothing():
     tiny, gold = confident(200, 0.5)
     wrong = tiny[:, ::-1]
-    chain, frontier = choose_cascade(
-        {"tiny": wrong, "large": perfect(gold)}, gold, price, "large", ["large", "tiny"], 3
-    )
+    chain, frontier = chosen({"tiny": wrong, "large": perfect(gold)}, gold)
     assert chain is None
     assert frontier[-1].names == ("large",)
 
@@ -75,30 +79,34 @@ def test_who_is_sure_and_wrong_answers_nothing():
 def test_right_as_often_and_far_less_sure_is_a_loss_too():
     """All are right; the cheap one's probabilities say much less."""
     _, gold = confident(200, 0.5)
-    chain, _ = choose_cascade(
-        {"tiny": perfect(gold, 0.6), "large": perfect(gold, 0.99)}, gold, price, "large", ["large", "tiny"], 3
-    )
+    chain, _ = chosen({"tiny": perfect(gold, 0.6), "large": perfect(gold, 0.99)}, gold)
     assert chain is None
 
 
 def test_what_is_not_cheaper_is_not_asked_first():
     tiny, gold = confident(200, 0.6)
-    chain, frontier = choose_cascade(
-        {"tiny": tiny, "large": perfect(gold)}, gold, lambda names: 100.0 * len(names), "large", ["large", "tiny"], 3
-    )
+    chain, frontier = chosen({"tiny": tiny, "large": perfect(gold)}, gold, price=lambda names: 100.0 * len(names))
     assert chain is None
     assert [one.names for one in frontier] == [("large",)]
 
 
 def test_what_members_share_is_paid_once():
     tiny, gold = confident(400, 0.5)
-    chain, _ = choose_cascade(
-        {"tiny": tiny, "large": perfect(gold)}, gold, lambda names: max(MS[name] for name in names), "large",
-        ["large", "tiny"], 3,
-    )  # fmt: skip
+    chain, _ = chosen({"tiny": tiny, "large": perfect(gold)}, gold, price=lambda names: max(MS[name] for name in names))
     assert chain is not None
     left = float((tiny.max(axis=1) < 0.9).mean())
     assert chain.ms == pytest.approx(1 + left * 99)
+
+
+def test_luck_on_few_rows_is_not_enough():
+    """Equally often right, and on other rows: on thirty that may be luck, on three thousand it is not."""
+    for n_rows, is_enough in ((30, False), (3000, True)):
+        gold, part = np.zeros(n_rows, dtype=np.int64), n_rows // 15
+        tiny, large = np.tile([0.95, 0.05], (n_rows, 1)), np.tile([0.9, 0.1], (n_rows, 1))
+        tiny[:part], large[part : 2 * part] = [0.05, 0.95], [0.1, 0.9]
+        tiny[-part:] = 0.5
+        chain, _ = chosen({"tiny": tiny, "large": large}, gold)
+        assert (chain is not None) == is_enough, n_rows
 
 
 @settings(max_examples=25)
@@ -108,7 +116,7 @@ def test_what_is_promised_is_what_the_plan_answers(seed, share):
     tiny, gold = confident(60, share, seed)
     large = perfect(gold)
     large[:3] = large[:3, ::-1]
-    chain, _ = choose_cascade({"tiny": tiny, "large": large}, gold, price, "large", ["large", "tiny"], 3)
+    chain, _ = chosen({"tiny": tiny, "large": large}, gold)
     if chain is None:
         return
     plan = Plan((Level((1.0, 0.0), chain.thresholds[0]), Level((0.0, 1.0))))

@@ -1,0 +1,55 @@
+"""A challenger in the shadow: the same rows answered by another bundle, asked now or read from its own file."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+from labelwright.bundle.types import Bundle
+from labelwright.engines.protocol import Engine
+from labelwright.errors import DataError
+from labelwright.labelling import CHUNK_ROWS, answer, score_rows
+from labelwright.watch.answers import Answer
+
+Pairs = Iterator[tuple[Answer, Answer | None]]
+
+
+def asked(answers: Iterable[Answer], challenger: Bundle, engine: Engine, source: str, column: str) -> Pairs:
+    """Each answer beside the challenger's, which is asked some rows at a time.
+
+    Parameters
+    ----------
+    source, column : str
+        The file of the answers and its column of the text, for messages.
+
+    Raises
+    ------
+    DataError
+        A row has no text to ask about; or rows bring their own choices, which a file of answers does not hold as such.
+    """
+    if challenger.task.by_row:
+        raise DataError("--against: rows bring their own choices here; name a file of the challenger's answers")
+    remaining = iter(answers)
+    while chunk := list(itertools.islice(remaining, CHUNK_ROWS)):
+        # Where the bundle itself had no text it gave no answer.
+        if silent := [one.number for one in chunk if one.text is None and one.label is not None]:
+            raise DataError(
+                f"{source}, row {silent[0]}: no text in column {column!r}, which a challenger has to read: "
+                f"`labelwright predict --output` keeps texts; or name a file of the challenger's answers"
+            )
+        scored = iter(score_rows(challenger, engine, [one.text for one in chunk if one.text is not None]))
+        for one in chunk:
+            probs = None if one.text is None else next(scored)
+            said = {"label": None} if probs is None or isinstance(probs, DataError) else answer(challenger, probs)
+            yield one, Answer(one.number, said.get("suggested", said["label"]))
+
+
+def beside(ours: Iterable[Answer], theirs: Iterable[Answer], source: str, against: str) -> Pairs:
+    """The answers of two files, row by row. Raises DataError where they are not about the same rows."""
+    same = f"{source} and {against}: expected answers to the same rows"
+    for one, other in itertools.zip_longest(ours, theirs):
+        if one is None or other is None:
+            raise DataError(f"{same}, but one of them has more")
+        if one.text is not None and other.text is not None and one.text != other.text:
+            raise DataError(f"{same}, but row {one.number} has another text in each")
+        yield one, other

@@ -1,0 +1,73 @@
+"""The reference of a bundle: its answers on dev, counted. Called where a bundle is exported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from labelwright.bundle.reference import MOST_CENTRES, Reference, watched_names
+from labelwright.bundle.store import members_of
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Example, group_keys
+from labelwright.engines.protocol import Engine
+from labelwright.errors import DataError
+from labelwright.labelling import answer, score_rows
+from labelwright.models.weights import Predictor
+from labelwright.predictors.encoders.sentence_encoder import open_encoder
+from labelwright.predictors.store import encoder_name
+from labelwright.watch.answers import Answer
+from labelwright.watch.sketch import Embed, Sketch, centres_of, known_words
+
+# Train rows whose embeddings the centres are means of, evenly spread: an encoder takes its time.
+_EMBEDDED_ROWS = 2000
+
+
+def encoder_of(bundle: Bundle) -> Embed | None:
+    """What embeds texts for a bundle: the first encoder that reads them there; None where there is none."""
+    parts = [bundle.weights, *(member.weights for member in members_of(bundle.weights))]
+    names = [encoder_name(weights.folder) for weights in parts if isinstance(weights, Predictor)]
+    found = next(filter(None, names), None)
+    return None if found is None or bundle.task.by_row else open_encoder(found).embed
+
+
+def make_reference(
+    bundle: Bundle,
+    engine: Engine,
+    train: Sequence[Example],
+    dev: Sequence[Example],
+    n_rows: int,
+    encoder: Callable[[Bundle], Embed | None] = encoder_of,
+) -> Reference:
+    """Count a bundle's answers on dev.
+
+    Words and centres are of train rows, so that dev rows are to them what later rows are. One row of each group of dev
+    is taken, since rows that say the same would make chance look smaller than it is. Where rows bring their own
+    choices, texts are not looked at: here they hold the choices, and in a file of answers they do not.
+
+    Parameters
+    ----------
+    engine : Engine
+        Opened on the bundle's weights.
+    n_rows : int
+        Dev rows that are asked at most.
+    encoder : callable
+        From a bundle to what embeds texts for it.
+    """
+    by_row = bundle.task.by_row
+    known = known_words([] if by_row else zip([row.text for row in train], group_keys(train), strict=True))
+    embed, centres = encoder(bundle) if train else None, None
+    if embed is not None:
+        some = train[:: -(-len(train) // _EMBEDDED_ROWS)]
+        found = centres_of(
+            embed([row.text for row in some]), [row.label for row in some], group_keys(some), MOST_CENTRES
+        )
+        centres = found if len(found) else None
+    asked = list(dict(zip(group_keys(dev), dev, strict=True)).values())[:n_rows]
+    answers = []
+    scored = score_rows(bundle, engine, [row.text for row in asked])
+    for number, (row, probs) in enumerate(zip(asked, scored, strict=True), start=1):
+        said = {"label": None} if isinstance(probs, DataError) else answer(bundle, probs)
+        text = None if by_row else row.text
+        label = said.get("suggested", said["label"])
+        answers.append(Answer(number, label, said.get("confidence"), text, row.label))
+    counts = Sketch(watched_names(bundle.task.names, by_row), known, centres, embed).counts(answers)
+    return Reference(counts, sum(one.label == one.gold for one in answers), known, centres)
