@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 PARTS = {
     "peak_memory_demo_bytes": "bench.memory:peak_memory_demo",
     "first_row": "bench.startup:first_row",
+    "first_row_ngrams": "bench.startup:first_row_ngrams",
+    "first_row_onnx": "bench.startup:first_row_onnx",
     "memory_many_rows": "bench.startup:memory_many_rows",
     "score_vs_generate": "bench.scoring.packing:score_vs_generate",
     "score_vs_generate_tuned": "bench.scoring.packing:score_vs_generate_tuned",
@@ -43,6 +45,7 @@ PARTS = {
     "coalescing": "bench.scoring.coalescing:coalescing",
     "serve_overhead": "bench.serving:serve_overhead",
     "serve_latency": "bench.serving:serve_latency",
+    "served_vs_llamacpp": "bench.scoring.endpoints:served_vs_llamacpp",
     "grpo_step_vs_trl": "bench.training.grpo_step:grpo_step_vs_trl",
     "grpo_step_growth": "bench.training.grpo_step:grpo_step_growth",
     "sft_vs_trl": "bench.training.sft:sft_vs_trl",
@@ -52,7 +55,7 @@ TUNED = ("score_vs_generate_tuned", "expansion_tuned")
 # One of TRL's steps takes minutes: once is enough for a ratio of thirty.
 ONCE = ("grpo_step_vs_trl", "grpo_step_growth", "memory_many_rows")
 # The rows of a step are part of what is measured, so a quick run takes them all.
-OWN_ROWS = ("grpo_step_vs_trl", "grpo_step_growth", "first_row", "sft_vs_trl")
+OWN_ROWS = ("grpo_step_vs_trl", "grpo_step_growth", "first_row", "first_row_ngrams", "first_row_onnx", "sft_vs_trl")
 RESULTS = Path("bench/results/results.json")
 PAGE = RESULTS.with_name("README.md")
 QUICK_ROWS = 16

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import openai
 
-from bench.serving import serving
+from bench.load.server import serving
 from labelwright.bundle.store import load, save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, group_keys, read_examples, with_labels_of
@@ -134,7 +134,7 @@ def four_ways(folder: Path, tuned: Bundle, texts: Sequence[str]) -> Iterator[Way
     with tempfile.TemporaryDirectory() as scratch:
         untuned = Path(scratch) / "untuned"
         save(Bundle(tuned.task, prompt, Base(tuned.weights.base), Calibration()), untuned)
-        with serving([untuned, folder]) as url:
+        with serving([untuned, folder]) as (url, _):
             client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
             with one_line_errors(url):
                 ids = [one.id for one in client.models.list()]

@@ -401,7 +401,7 @@ def _open(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bu
     )
     if hasattr(arguments, "max_error"):
         bundle = _asked(bundle, arguments, folder)
-    return bundle, open_engine(bundle.weights, settings)
+    return bundle, open_engine(bundle.weights, settings, to_score=True)
 
 
 def _asked(bundle: Bundle, arguments: argparse.Namespace, folder: Path) -> Bundle:

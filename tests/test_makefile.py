@@ -73,6 +73,11 @@ def test_what_is_not_given_is_left_out(folder):
     assert make(folder, "demo", "FORCE=1", "RUN=1-2")[3:] == ["runs/homeowner.toml", "--run=1-2", "--force"]
 
 
+def test_a_server_has_the_port_that_was_typed(folder):
+    assert make(folder, "serve", "PORT=9001")[2:] == ["serve", "runs/homeowner.toml", "--port=9001"]
+    assert make(folder, "serve")[-1] == "--port=8080"
+
+
 @pytest.mark.parametrize("given", ["my tickets.csv", "it's.csv", "$(shell touch owned).csv", "a;touch owned", "a, b"])
 def test_a_new_recipe_gets_what_was_typed(folder, given):
     said = make(

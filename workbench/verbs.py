@@ -18,6 +18,7 @@ from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
 from labelwright.conversion.certificate import Certificate
 from labelwright.data.choices import lettered, split_lettered
+from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.plain_text import shell_word
@@ -125,7 +126,7 @@ def serve(recipe: Recipe, run: str, port: int) -> int:
 
     def opened(folder: Path) -> tuple[Bundle, Engine]:
         bundle = load(folder)
-        return bundle, Engines(recipe.model.settings)(bundle.weights)
+        return bundle, open_engine(bundle.weights, recipe.model.settings, to_score=True)
 
     return serving([where], opened, "127.0.0.1", port, Limits())
 

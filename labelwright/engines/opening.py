@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import nullcontext
+from functools import partial
 from importlib import import_module
 
 from labelwright.engines.predictor import PredictorEngine
@@ -17,10 +18,15 @@ from labelwright.prompt import Template
 from labelwright.reading import no_prompts, opening
 
 
-def open_engine(weights: Weights, settings: EngineSettings | None = None) -> Engine:
+def open_engine(weights: Weights, settings: EngineSettings | None = None, *, to_score: bool = False) -> Engine:
     """Load a model, or reach its server, and return the engine over it.
 
     A predictor runs in process, whatever the settings say. Of several bundles each is opened.
+
+    Parameters
+    ----------
+    to_score : bool
+        Whoever only scores may not have to wait for all that a backend can do.
 
     Raises
     ------
@@ -35,24 +41,29 @@ def open_engine(weights: Weights, settings: EngineSettings | None = None) -> Eng
     # Tuned weights are files that may be damaged; whatever libraries say of that becomes one line.
     with no_prompts(), warnings.catch_warnings(), opening(weights.folder) if weights.folder else nullcontext():
         warnings.simplefilter("ignore")
-        return _opened(weights, settings)
+        return _opened(weights, settings, to_score)
 
 
-def _opened(weights: Weights, settings: EngineSettings) -> Engine:
+def _opened(weights: Weights, settings: EngineSettings, to_score: bool) -> Engine:
     if isinstance(weights, Predictor):
         return PredictorEngine.open(weights, settings)
     if isinstance(weights, Together):
-        return TogetherEngine.open(weights, settings, open_engine)
+        return TogetherEngine.open(weights, settings, partial(open_engine, to_score=to_score))
     if faults := list(settings.faults()):
         raise ModelError("; ".join(faults))
     backend = BACKENDS[settings.backend]
+    only_scores = to_score and backend.lean and not settings.thinking_tokens
     try:
         engine = getattr(import_module(backend.module), backend.engine)
+        opener = import_module(backend.lean).open_to_score if only_scores else engine.open
+        opened = opener(weights, settings)
+    except MissingExtraError:
+        raise
     except ImportError as error:
         raise MissingExtraError(
             f'backend "{settings.backend}" is not installed ({error}): pip install "labelwright[{backend.extra}]"'
         ) from error
-    opened = engine.open(weights, settings)
     if not settings.thinking_tokens:
-        return opened
+        answering: Engine = opened
+        return answering
     return ThinkingEngine(opened, Template.from_tokenizer(opened.tokenizer, thinking=True), settings.thinking_tokens)

@@ -30,6 +30,7 @@ class PromptTokens:
     Parameters
     ----------
     tokenizer : transformers fast tokenizer
+        Or ``labelwright.engines.packed.known.LeanTokenizer``.
     template : Template
     name : str
         What to call the model in messages.
@@ -59,7 +60,8 @@ class PromptTokens:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise ModelError("the tokenizer is a slow one: expected a fast tokenizer (tokenizer.json)")
-        spec = json.loads(backend.to_str())
+        # To write and to read it takes long, because of the vocabulary.
+        spec = getattr(tokenizer, "spec", None) or json.loads(backend.to_str())
         self._special = {added["id"]: added["content"] for added in spec["added_tokens"] if added["special"]}
         self._begin, self._middle, self._puts_space = _plain_tokenizers(backend, spec)
         self.name = name

@@ -13,17 +13,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from labelwright.engines.options.expansion import Expansion, Mask, bounded_mass
 from labelwright.engines.options.tree import OptionTree
-from labelwright.engines.packed.attention import ATTENTION
 from labelwright.engines.packed.decoder import encode_prefix, open_decoder, pack_linears
 from labelwright.engines.packed.edges import edge_log_probs
 from labelwright.engines.packed.heads import open_head
@@ -36,6 +33,9 @@ from labelwright.models.loading import context_length, load_model, load_tokenize
 from labelwright.models.weights import Weights
 from labelwright.prompt import Rendered, Template
 from labelwright.statistics.calibration import Calibration
+
+if TYPE_CHECKING:
+    from transformers import DynamicCache
 
 # Packed tokens in one forward pass: enough for the matrix products to run at full rate, little enough to stay in cache.
 PACK_TOKENS = {"cpu": 1024, "cuda": 16384}
@@ -86,22 +86,10 @@ class TransformersEngine:
         settings: EngineSettings | None = None,
         check: bool = True,
     ) -> None:
+        from labelwright.engines.packed.interface import ATTENTION
+
         settings = settings or EngineSettings()
-        self.model = model
-        self.tokenizer = tokenizer
-        self.name = name
-        self.unexpanded_mass = settings.unexpanded_mass
-        self.template = Template.from_tokenizer(tokenizer)
-        self.tokens = PromptTokens(
-            tokenizer,
-            self.template,
-            name=name,
-            max_tokens=context_length(model.config),
-            long_rows=settings.long_rows,
-        )
-        self._prefixes: OrderedDict[tuple[int, ...], KeyValues] = OrderedDict()
-        # The prefix cache and the model's attention setting are shared state; callers may be threads.
-        self._lock = threading.RLock()
+        self._hold(model, tokenizer, name, settings, Template.from_tokenizer(tokenizer), context_length(model.config))
         with refusing(model, name):
             refuse_by_name(model.config)
             if model.config._attn_implementation != ATTENTION:
@@ -109,6 +97,26 @@ class TransformersEngine:
             self.decoder, self.head = open_decoder(model), open_head(model)
             if check:
                 check_scores(model, self.tokens.plain(TEXT), self._whole_edges)
+
+    def _hold(
+        self,
+        model: Any,
+        tokenizer: Any,
+        name: str,
+        settings: EngineSettings,
+        template: Template,
+        context: int | None,
+    ) -> None:
+        """What is kept of a model, whoever loaded it; decoder and head are still to come."""
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name
+        self.unexpanded_mass = settings.unexpanded_mass
+        self.template = template
+        self.tokens = PromptTokens(tokenizer, template, name=name, max_tokens=context, long_rows=settings.long_rows)
+        self._prefixes: OrderedDict[tuple[int, ...], KeyValues] = OrderedDict()
+        # The prefix cache and the model's attention setting are shared state; callers may be threads.
+        self._lock = threading.RLock()
 
     @classmethod
     def open(cls, weights: Weights, settings: EngineSettings | None = None) -> TransformersEngine:
@@ -211,6 +219,8 @@ class TransformersEngine:
         A window counts places, and would count the padding behind the prefix; what is kept of a recurrent layer
         would have read the padding.
         """
+        from transformers.cache_utils import DynamicCache, DynamicLayer
+
         cache = DynamicCache(config=self.model.config)
         if not prefix or any(type(layer) is not DynamicLayer for layer in cache.layers):
             return None

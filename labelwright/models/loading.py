@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from labelwright.engines.packed.attention import ATTENTION
 from labelwright.errors import MissingExtraError, ModelError
 from labelwright.models.folders import model_folder
 from labelwright.models.packaged import cache_dir, scratch_beside
@@ -41,10 +40,12 @@ def load_model(weights: Weights, device: str = "auto", dtype: str = "auto") -> A
     """
     from transformers import AutoModelForCausalLM
 
+    from labelwright.engines.packed.interface import ATTENTION
+
     target_device = choose_device(device)
     target_dtype = choose_dtype(dtype, target_device)
     source = _source(weights)
-    adapter = _read_adapter(weights.folder) if isinstance(weights, Adapter) else None
+    adapter = read_adapter(weights.folder) if isinstance(weights, Adapter) else None
     load_dtype = target_dtype if adapter is None else torch.float32
     settings = {"dtype": load_dtype, "attn_implementation": ATTENTION, "output_loading_info": True}
     model, loaded = _load(AutoModelForCausalLM, source, **settings)
@@ -53,9 +54,27 @@ def load_model(weights: Weights, device: str = "auto", dtype: str = "auto") -> A
     if isinstance(weights, Adapter) and adapter is not None:
         model = _merge_adapter(model, weights.folder, adapter)
     try:
-        return model.to(device=target_device, dtype=target_dtype).eval()
+        return _converted(model, target_device, target_dtype).eval()
     except RuntimeError as error:  # no such device, or no memory on it
         raise ModelError(f"{target_device} cannot hold the model {str(source)!r}: {_first_line(error)}") from error
+
+
+def _converted(model: Any, device: torch.device, dtype: torch.dtype) -> Any:
+    """A model on a device, in a number format; what it has computed for itself stays as precise as it was.
+
+    The frequencies of rotary positions are such: rounded to bfloat16 they would turn the four hundredth token by an
+    angle that is off by a radian.
+    """
+    computed = [
+        (module, name, buffer)
+        for module in model.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+        if name in module._non_persistent_buffers_set
+    ]
+    model = model.to(device=device, dtype=dtype)
+    for module, name, buffer in computed:
+        setattr(module, name, buffer.to(device))
+    return model
 
 
 def save_merged(weights: Weights, folder: Path) -> None:
@@ -151,8 +170,8 @@ def _load(auto_class: Any, source: str | Path, **settings: Any) -> Any:
         raise ModelError(f"model {str(source)!r} cannot be loaded: {_first_line(error)}") from error
 
 
-def _read_adapter(folder: Path) -> dict[str, torch.Tensor]:
-    """The adapter's tensors by name, all of them numbers."""
+def read_adapter(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors of an adapter by name, all of them numbers. Raises ModelError."""
     from safetensors.torch import load_file
 
     path = folder / "adapter_model.safetensors"

@@ -31,7 +31,7 @@ def opened(monkeypatch) -> list[dict]:
     """Settings of every engine that is opened."""
     calls: list[dict] = []
 
-    def open_fake(weights, settings):
+    def open_fake(weights, settings, **_):
         calls.append({"device": settings.device, "dtype": settings.dtype})
         return FakeEngine()
 
@@ -108,7 +108,9 @@ def test_what_may_stay_unexpanded_is_the_bundles_unless_told_otherwise(
     command, given, wanted, tmp_path, monkeypatch, capsys
 ):
     opened = []
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, s: opened.append(s) or FakeEngine())
+    monkeypatch.setattr(
+        labelwright.engines.opening, "open_engine", lambda weights, s, **_: opened.append(s) or FakeEngine()
+    )
     bundle = tmp_path / "bundle"
     save(replace(toy_bundle(), unexpanded_mass=0.02), bundle, engine=FakeEngine(), golden=toy_examples(2))
     rows = write_rows(tmp_path / "rows.jsonl", [{"text": "pool", "label": "pool"}, {"text": "x", "label": "fence"}])
@@ -207,7 +209,7 @@ def test_a_row_that_the_engine_refuses_costs_no_other_row_its_answer(bundle, tmp
                     raise DataError(f"row {number} ({prompt.user[:9]!r}…): 9000 tokens, but toy reads at most 2048")
             return super().score(prompts, options)
 
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: Short())
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings, **_: Short())
     rows = [{"text": "pool endless: …" if n in (3, 97) else "pool"} for n in range(100)]
     source = write_rows(tmp_path / "in.jsonl", rows)
     assert main(["predict", bundle, "--input", source]) == 1
@@ -381,7 +383,7 @@ def test_evaluate_names_the_rows_of_the_file_that_do_not_fit(bundle, tmp_path, m
                     raise DataError(f"row {number} ({prompt.user[:9]!r}…): 9000 tokens")
             return super().score(prompts, options)
 
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: Short())
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings, **_: Short())
     rows = [{"text": "endless" if n in (1, 599) else "pool", "label": "pool"} for n in range(600)]
     assert main(["evaluate", bundle, "--input", write_rows(tmp_path / "in.jsonl", rows)]) == 2
     assert "in.jsonl, rows 2 and 600: 9000 tokens" in capsys.readouterr().err
@@ -411,7 +413,7 @@ def test_check_notices_another_model(bundle, monkeypatch, capsys):
         def score(self, prompts, options):
             return super().score(prompts, options)[:, ::-1]
 
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: OtherEngine())
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings, **_: OtherEngine())
     assert main(["check", bundle]) == 1
     assert "golden.jsonl, row 1" in capsys.readouterr().err
 
@@ -457,7 +459,7 @@ class Mute(FakeEngine):
 
 @pytest.fixture
 def mute(bundle, monkeypatch) -> str:
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: Mute())
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings, **_: Mute())
     return bundle
 
 

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from workbench import verbs
+
+ROOT = Path(__file__).parents[2]
+NGRAMS = ROOT / "tests" / "labelwright" / "bundle" / "older" / "ngrams"
+RECIPE = """
+name = "toy"
+[data]
+path = "rows.jsonl"
+[task]
+instructions = "Which?"
+labels = ["pool", "fence", "hvac"]
+"""
 
 HOSTILE = "no $(touch owned) `touch owned` \"; touch owned #\x1b]0;owned\x07 it's"
 
@@ -18,3 +36,39 @@ def test_a_command_to_copy_has_the_text_as_one_word(text: str) -> None:
     assert words[:3] == [".venv/bin/labelwright", "predict", "runs/my run/bundle"]
     assert len(words) == 4
     assert "\n" not in words[3]
+
+
+def test_serve_answers_with_the_runs_bundle_until_it_is_told_to_end(tmp_path: Path) -> None:
+    """The verb behind `make serve`, as a process: what was exported answers."""
+    run = tmp_path / "runs" / "toy" / "20260101-000000"
+    run.mkdir(parents=True)
+    shutil.copytree(NGRAMS, run / "bundle")
+    (run / "state.json").write_text(json.dumps({"steps": [], "export": {"candidate": "sgd-ngrams"}}))
+    (tmp_path / "toy.toml").write_text(RECIPE)
+    (tmp_path / "rows.jsonl").write_text("")
+    command = [sys.executable, "-m", "workbench", "serve", "toy.toml", "--port=0"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as started:
+        try:
+            assert started.stdout is not None
+            url = next(line for line in started.stdout if line.startswith("http://")).split()[0]
+
+            def said(path: str, body: object = None) -> object:
+                data = None if body is None else json.dumps(body).encode()
+                asked = urllib.request.Request(url + path, data, {"content-type": "application/json"})
+                with urllib.request.urlopen(asked, timeout=20) as answer:
+                    return json.loads(answer.read())
+
+            assert said("/ready")
+            labels = said("/predict", {"inputs": "the pool is green"})
+            assert labels[0]["label"] == "pool"
+            started.send_signal(signal.SIGTERM)
+            assert started.wait(20) == 0
+        finally:
+            started.kill()

@@ -138,13 +138,15 @@ class Decisions:
         What ``request`` made.
     names : sequence of str
         The labels, in the order of the columns.
+    slots : int
+        Rows answered side by side.
     """
 
-    def __init__(self, path: Path, request: Mapping[str, Any], names: Sequence[str]) -> None:
+    def __init__(self, path: Path, request: Mapping[str, Any], names: Sequence[str], slots: int = SLOTS) -> None:
         parameters = xllamacpp.CommonParams()
         parameters.model.path = str(path)
-        parameters.n_parallel = SLOTS
-        parameters.n_ctx = SLOTS * CONTEXT_TOKENS
+        parameters.n_parallel = slots
+        parameters.n_ctx = slots * CONTEXT_TOKENS
         parameters.warmup = False
         parameters.verbosity = -1
         try:
@@ -153,7 +155,12 @@ class Decisions:
             raise ModelError(f"{path}: llama.cpp cannot load it ({one_line(error)}); convert again") from error
         self._request = request
         self._names = names
-        self._pool = ThreadPoolExecutor(max_workers=SLOTS, thread_name_prefix="decisions")
+        self._pool = ThreadPoolExecutor(max_workers=slots, thread_name_prefix="decisions")
+
+    @property
+    def url(self) -> str:
+        """Where llama.cpp's own server answers over HTTP, on this machine alone, until ``close``."""
+        return str(self._server.listening_address)
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Shape (n_texts, n_labels); a text too long for the context has no answer."""

@@ -130,7 +130,7 @@ def test_a_bundle_keeps_choices_and_rotations(tmp_path, monkeypatch, capsys):
 
     import labelwright.engines.opening
 
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: engine)
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings, **_: engine)
     folder = str(tmp_path / "b")
     assert main(["predict", folder, "wood floats", "--json", "--choices", "stone", "wood"]) == 0
     assert '"label": "wood"' in capsys.readouterr().out

@@ -12,8 +12,8 @@ import pytest
 import torch
 from tiny import tiny_tokenizer
 
-from labelwright.engines.packed.attention import ATTENTION
 from labelwright.engines.packed.heads import OwnHead, open_head
+from labelwright.engines.packed.interface import ATTENTION
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Rendered
 

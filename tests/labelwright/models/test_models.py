@@ -106,3 +106,12 @@ def test_an_adapter_without_its_file(base, adapter):
     refused(Adapter(str(base), adapter), "cannot be read")
     (adapter / "adapter_model.safetensors").unlink()
     refused(Adapter(str(base), adapter), "cannot be read")
+
+
+def test_positions_turn_as_precisely_whatever_the_weights_are_kept_in(base, adapter):
+    """Rounded to bfloat16, an angle of 400 is off by a radian."""
+    exact = load_model(Base(str(base)), "cpu", "float32").model.rotary_emb.inv_freq
+    for weights in (Base(str(base)), Adapter(str(base), adapter)):
+        model = load_model(weights, "cpu", "bfloat16")
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+        assert torch.equal(model.model.rotary_emb.inv_freq, exact)

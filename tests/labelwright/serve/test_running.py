@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -121,6 +122,28 @@ def test_limits_are_held_to_their_ranges(capsys):
     assert "rows = 0" in capsys.readouterr().err
     with pytest.raises(RecipeError, match=r"body_bytes.*seconds"):
         Limits(body_bytes=1, seconds=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "policy"),
+    [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active"), ({"GOMP_SPINCOUNT": "7"}, None)],
+    ids=["nothing said", "active", "spins"],
+)
+def test_a_models_threads_sleep_between_products_unless_the_user_said_otherwise(given, policy, monkeypatch):
+    for name in running._WAITING:
+        monkeypatch.setenv(name, "")  # so that all is put back
+        monkeypatch.delenv(name)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    seen = []
+
+    def opener(folder):
+        seen.append(os.environ.get("OMP_WAIT_POLICY"))
+        raise BundleError("no")
+
+    with pytest.raises(BundleError):
+        running.serve([NGRAMS], opener, "127.0.0.1", 0, Limits())
+    assert seen == [policy]
 
 
 def test_a_bundle_named_twice_is_refused():

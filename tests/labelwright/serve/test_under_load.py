@@ -1,111 +1,103 @@
-"""64 clients at once, a tenth of them sending nonsense, a tenth going away half-way: every other answer is right.
+"""Many clients at once, some sending nonsense, some going away half-way, and a server that is killed under them.
 
-Ten seconds; ``LABELWRIGHT_SOAK_S`` makes it longer, up to ten minutes. It ends after 100,000 requests at the latest and
-speaks to this machine only.
+What they ask and how it is judged is ``bench.load``'s, which asks far more when it is told to.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import random
 import time
 from collections import Counter
-from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
-from serving import asked, command
 
-from labelwright.bundle.store import load
-from labelwright.decide import probabilities
-from labelwright.engines.opening import open_engine
+from bench.load.client import Connection, request
+from bench.load.server import serving
+from bench.load.soak import NGRAMS, soak_of
 
-NGRAMS = Path(__file__).parents[1] / "bundle" / "older" / "ngrams"
-SECONDS = min(float(os.environ.get("LABELWRIGHT_SOAK_S", "10")), 600.0)
-N_CLIENTS, MOST_REQUESTS = 64, 100_000
-# The first fifth warms up: pools, caches, the allocator.
-WARM = 0.2
-BAD = (b"{", b"[]", b'{"model": 1}', b"\xff" * 40, b"[" * 3000, b'{"state": NaN}', b'{"a": "\\ud800"}')
+N_CLIENTS = 64
+# Of a client that retries: so often, with so much time between.
+N_RETRIES, PAUSE_S = 100, 0.1
+EACH = 30
 
 
-class Load:
-    """What the clients share: what to ask, what is right, and what they saw."""
-
-    def __init__(self, port: int) -> None:
-        bundle = load(NGRAMS)
-        texts = [f"the {word} is {state} {i}" for i, word in enumerate(("pool", "gate", "vent") * 20) for state in "ab"]
-        expected = probabilities(bundle, open_engine(bundle.weights), texts)
-        self.bodies = [json.dumps(asked(bundle.task.names, text)).encode() for text in texts]
-        self.expected = dict(enumerate(expected))
-        self.port, self.seen, self.wrong = port, Counter[int](), 0
-        self.started = time.monotonic()
-
-    @property
-    def is_over(self) -> bool:
-        return time.monotonic() - self.started > SECONDS or self.seen.total() >= MOST_REQUESTS
-
-    async def client(self, seed: int) -> None:
-        chance = random.Random(seed)
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        while not self.is_over:
-            kind = chance.random()
-            number = chance.randrange(len(self.bodies))
-            body = chance.choice(BAD) if kind < 0.1 else self.bodies[number]
-            head = b"POST /v1/systemone HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-            request = head + b"content-length: %d\r\n\r\n" % len(body) + body
-            if 0.1 <= kind < 0.2:
-                writer.write(request[: chance.randrange(1, len(request) + 1)])
-                await writer.drain()
-                writer.close()
-                self.seen[0] += 1
-                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-                continue
-            writer.write(request)
-            answer = await reader.readuntil(b"\r\n\r\n")
-            status = int(answer.split()[1])
-            n_bytes = next(
-                int(line.split(b":")[1]) for line in answer.lower().split(b"\r\n") if b"content-length" in line
-            )
-            said = json.loads(await reader.readexactly(n_bytes))
-            self.seen[status] += 1
-            if kind < 0.1:
-                assert status == 422, said
-                continue
-            got = said["answers"]["q"]["probabilities"].values() if status == 200 else ()
-            self.wrong += not (status == 200 and np.allclose(list(got), self.expected[number], atol=1e-9))
-        writer.close()
-
-    async def watch(self, process: psutil.Process) -> tuple[int, int]:
-        """Resident bytes of the server when it is warm, and at the end."""
-        await asyncio.sleep(WARM * SECONDS)
-        warm = process.memory_info().rss
-        while not self.is_over:
-            await asyncio.sleep(0.1)
-        return warm, process.memory_info().rss
+def port_of(url: str) -> int:
+    return int(url.rsplit(":", 1)[1])
 
 
 @pytest.mark.real
-def test_every_answer_is_right_none_is_a_5xx_and_memory_stays():
-    with command(NGRAMS) as (started, url, _):
-        # What nobody reads fills its pipe, and the server waits for ever.
-        drained = asyncio.to_thread(lambda: Counter(line[:1] for line in started.stderr))
-        load_on = Load(int(url.rsplit(":", 1)[1]))
+def test_every_answer_is_right_none_is_a_5xx_and_memory_stays(tmp_path):
+    soak = soak_of(NGRAMS, most_requests=100_000, most_s=8.0)
+    with (tmp_path / "log").open("w+") as log, serving([NGRAMS], log=log) as (url, process):
+        asyncio.run(soak.run(port_of(url), psutil.Process(process.pid), N_CLIENTS))
+        process.terminate()
+        assert process.wait(20) == 0
+        log.seek(0)
+        # A line of log each, and nothing else.
+        assert set(Counter(line[:1] for line in log)) == {"{"}
+    assert soak.problems == []
+    assert set(soak.seen) == {0, 200, 422}
+    assert soak.seen.total() > 20 * soak.seconds
 
-        async def all_of_it():
-            lines = asyncio.create_task(drained)
-            clients = [load_on.client(seed) for seed in range(N_CLIENTS)]
-            memory, *_ = await asyncio.gather(load_on.watch(psutil.Process(started.pid)), *clients)
-            started.terminate()
-            return memory, await lines
 
-        (warm, end), lines = asyncio.run(all_of_it())
-        assert started.wait(20) == 0
-    assert load_on.wrong == 0
-    assert set(load_on.seen) == {0, 200, 422}
-    assert load_on.seen.total() > 20 * SECONDS
-    assert end < 1.05 * warm + 2**21
-    # A line of log each, and nothing else.
-    assert set(lines) == {"{"}
+def test_whoever_retries_loses_nothing_when_the_server_is_killed_and_started_again():
+    """SIGKILL half-way: connections break within requests, none can be made, and then they are answered again."""
+    soak = soak_of(NGRAMS, most_requests=0, most_s=0)
+    n_clients = 16
+    answered: Counter[int] = Counter()
+    retried: list[str] = []
+    wrong: list[int] = []
+
+    async def client(port: int, seed: int) -> None:
+        connection = Connection(port)
+        for turn in range(EACH):
+            number = (EACH * seed + turn) % len(soak.bodies)
+            for _ in range(N_RETRIES):
+                try:
+                    status, said = await connection.ask(request(soak.bodies[number]))
+                except (OSError, EOFError) as error:
+                    retried.append(type(error).__name__)
+                else:
+                    if status == 200:
+                        break
+                    retried.append(str(status))
+                await asyncio.sleep(PAUSE_S)
+            else:
+                raise AssertionError(f"request {number} was never answered")
+            answered[seed] += 1
+            got = said["answers"]["q"]["probabilities"].values()
+            wrong.extend([number] if max(abs(soak.expected[number] - list(got))) > 1e-9 else [])
+            # So slowly that the end comes after the kill.
+            await asyncio.sleep(0.01)
+        connection.close()
+
+    async def clients_of(port: int, half: asyncio.Event) -> None:
+        clients = [asyncio.create_task(client(port, seed)) for seed in range(n_clients)]
+        while answered.total() < n_clients * EACH // 2:
+            await asyncio.sleep(0.01)
+        half.set()
+        await asyncio.gather(*clients)
+
+    async def all_of_it(port: int, first) -> None:
+        half = asyncio.Event()
+        asking = asyncio.create_task(clients_of(port, half))
+        await half.wait()
+        first.kill()
+        assert await asyncio.to_thread(first.wait, 20) == -9
+        again = serving([NGRAMS], port=port)
+        try:
+            await asyncio.to_thread(again.__enter__)
+            await asyncio.wait_for(asking, 60)
+        finally:
+            await asyncio.to_thread(again.__exit__, None, None, None)
+
+    started = time.monotonic()
+    with serving([NGRAMS]) as (url, first):
+        asyncio.run(all_of_it(port_of(url), first))
+    assert answered == dict.fromkeys(range(n_clients), EACH)
+    assert wrong == []
+    assert {"ConnectionRefusedError"} <= set(retried) <= {
+        "ConnectionRefusedError", "ConnectionResetError", "IncompleteReadError", "BrokenPipeError"
+    }  # fmt: skip
+    assert time.monotonic() - started < 60

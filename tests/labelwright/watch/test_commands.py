@@ -46,7 +46,7 @@ def dev() -> Reference:
 
 @pytest.fixture
 def bundle(tmp_path, monkeypatch, dev):
-    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings: FakeEngine())
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda weights, settings, **_: FakeEngine())
     monkeypatch.chdir(tmp_path)
     save(toy_bundle(), tmp_path / "bundle", reference=dev)
     return str(tmp_path / "bundle")
@@ -250,6 +250,7 @@ def test_a_bundle_of_before_says_what_to_do(bundle, capsys):
         ([{"label": "pool", "confidence": 1.2}], "row 1: confidence '1.2': expected a probability, 0 to 1"),
         ([{"label": "pool", "confidence": True}], "expected a probability"),
         ([{"label": "pool", "confidence": "high"}], "expected a probability"),
+        ([{"label": "pool", "gold": "\ud800"}], "row 1: the right label holds half a character"),
     ],
 )
 def test_what_is_no_answer_is_refused_by_row(bundle, capsys, rows, said):

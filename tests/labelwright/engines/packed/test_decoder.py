@@ -6,7 +6,6 @@ from tiny import tiny_model
 from torch import nn
 
 from labelwright.engines.options.tree import OptionTree
-from labelwright.engines.packed.attention import ATTENTION
 from labelwright.engines.packed.decoder import (
     HubDecoder,
     LeanDecoder,
@@ -15,6 +14,7 @@ from labelwright.engines.packed.decoder import (
     open_decoder,
     pack_linears,
 )
+from labelwright.engines.packed.interface import ATTENTION
 from labelwright.engines.packed.packing import Row, pack
 
 TREE = OptionTree.build([[5, 6, 2], [5, 7, 2], [8, 2], [9, 10, 11, 2]])

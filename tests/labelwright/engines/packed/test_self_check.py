@@ -11,10 +11,10 @@ from labelwright.data.task import Label
 from labelwright.engines import transformers
 from labelwright.engines.opening import open_engine
 from labelwright.engines.options.tree import OptionTree
-from labelwright.engines.packed import attention
-from labelwright.engines.packed.attention import ATTENTION
+from labelwright.engines.packed import interface
 from labelwright.engines.packed.edges import edge_log_probs, tree_log_probs
 from labelwright.engines.packed.heads import PlainHead, open_head
+from labelwright.engines.packed.interface import ATTENTION
 from labelwright.engines.packed.packing import Row
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
@@ -87,11 +87,11 @@ def test_the_check_leaves_the_model_as_it_was(tokenizer):
 
 def test_a_window_is_looked_past_however_wide_it_is(tokenizer, monkeypatch):
     """A scorer that forgets windows passes on short rows only."""
-    kept = attention.AttentionMaskInterface._global_mapping
-    monkeypatch.setattr(attention.AttentionMaskInterface, "_global_mapping", kept.copy())
-    attention.AttentionMaskInterface.register(
+    kept = interface.AttentionMaskInterface._global_mapping
+    monkeypatch.setattr(interface.AttentionMaskInterface, "_global_mapping", kept.copy())
+    interface.AttentionMaskInterface.register(
         ATTENTION,
-        lambda *given, **settings: None if attention._LAYOUT.get() else attention.sdpa_mask(*given, **settings),
+        lambda *given, **settings: None if interface.LAYOUT.get() else interface.sdpa_mask(*given, **settings),
     )
     with pytest.raises(ModelError, match="differ by"):
         TransformersEngine(tiny_of("mistral", sliding_window=400), tokenizer)
