@@ -84,7 +84,7 @@ def measured_together(
         "n_train": len(splits.train),
         "made_from": [],
         "members": members,
-        "scores": measure.one_training(probs, raw, gold["test"]),
+        "scores": measure.one_training(probs, raw, gold["test"], made.decision),
     }
     if not comparison.is_main(job):
         return result, None
@@ -103,6 +103,7 @@ def measured_together(
         cost["ms_mean"] = chosen.mean_ms(found, prices)
     result |= {
         "calibration": calibration_record(made),
+        "promise": made.promise.to_dict(),
         "generation": {},
         "cost": cost,
         "outside": measure.on_rows_out_of_scope(trained, [row.text for row in comparison.out_of_scope], test, probs),
