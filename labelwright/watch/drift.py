@@ -122,7 +122,9 @@ class Drift:
                 changes = list(self._changes(span))
                 least = min([least, *(one.p for one in changes)])
                 clear = [one for one in changes if one.p <= self.false_alarms]
-                found += _clearest(clear)
+                # What a shorter span says already is not said again.
+                said = {(one.what, one.label) for one in found}
+                found += [one for one in _clearest(clear) if (one.what, one.label) not in said]
                 for one in list(self._last)[-span:]:
                     one.is_told |= bool(clear)
         while len(self._last) > SPANS[-1]:
