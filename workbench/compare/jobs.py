@@ -395,6 +395,7 @@ class Comparison:
             n_train=main["n_train"],
             decision=Decision.of(self.task.costs, self.task.names),
             promise=self._promise(main),
+            turned_away=Kept(arrays, "outside") if main.get("scoped") else None,
         )
 
     def _promise(self, main: Mapping[str, Any]) -> Promise:

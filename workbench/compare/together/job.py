@@ -89,7 +89,7 @@ def measured_together(
     if not comparison.is_main(job):
         return result, None
     if comparison.recipe.data.out_of_scope:
-        made = measure.with_scope(made, splits, made.calibration.apply(of_calib))
+        made = measure.with_scope(made, splits, stage, seed, made.calibration.apply(of_calib))
     final = _saved(comparison, job, chosen, made)
     seconds = sum(costs[name]["seconds_to_train"] for name in chosen.names)
     trained = measure.Trained(final, comparison.engines(final.weights), seconds, None)
@@ -104,13 +104,14 @@ def measured_together(
     result |= {
         "calibration": calibration_record(made),
         "promise": made.promise.to_dict(),
+        "scoped": made.scope is not None,
         "generation": {},
         "cost": cost,
         "outside": measure.on_rows_out_of_scope(trained, [row.text for row in comparison.out_of_scope], test, probs),
         "bundle": str(comparison.place(job)),
         "together": asdict(told(chosen, found.levels, probs, gold["test"])),
     }
-    return result, {"raw": raw, "probs": probs}
+    return result, {"raw": raw, "probs": probs, **measure.turned_away(final, [row.text for row in test], probs)}
 
 
 def _refuse_one_alone(chosen: Chosen) -> None:
