@@ -25,7 +25,7 @@ from labelwright.statistics.metrics import Floats, Ints
 
 # Thresholds to test: a hundredth of the rows apart.
 N_THRESHOLDS = 100
-_BISECTIONS = 60
+_BISECTIONS = 40
 # A factor of rows beyond which "more rows would do" helps nobody.
 _MOST_TIMES = 1000
 

@@ -43,6 +43,8 @@ from workbench.wording import listed
 N_MISTAKES = 20
 # So many points are a curve to the eye; of more rows a part is kept.
 _MOST_POINTS = 500
+# And so many a bound, which is smooth and takes its time.
+_MOST_BOUNDS = 25
 # How many labels of a row get a probability in rows.jsonl: all of 77 would make a comparison's file of 200 MB.
 _N_LIKELIEST = 20
 # What stands for an answer in free text that is no label, and for a row that was not answered.
@@ -121,7 +123,8 @@ def promised(candidate: Candidate, gold: Ints, groups: Sequence[str] | None) -> 
         return None
     told = Promised(asked.max_error, asked.confidence, why=promise.fault(), n_apart=promise.n_apart)
     if promise.all is not None:
-        ends = [(n / promise.n_apart, risk_bound(wrong, n, asked.confidence)) for n, wrong in promise.all.tested if n]
+        some = [one for one in promise.all.tested if one[0]][:: -(-len(promise.all.tested) // _MOST_BOUNDS)]
+        ends = [(n / promise.n_apart, risk_bound(wrong, n, asked.confidence)) for n, wrong in some]
         told = replace(told, bound=tuple(ends))
     if told.why:
         return told

@@ -19,7 +19,7 @@ import numpy as np
 
 import baselines
 from labelwright.data.task import Example, Splits, Task, by_label
-from labelwright.decisions.decision import Decision
+from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.engines.settings import BACKENDS
 from labelwright.files import read_json, short_hash, write_json
@@ -393,7 +393,8 @@ class Comparison:
             folder=main["bundle"],
             together=_together(main["together"]) if "together" in main else None,
             n_train=main["n_train"],
-            decision=Decision.of(self.task.costs, self.task.names),
+            # Free text has a column more, and nothing is decided with it.
+            decision=LIKELIEST if kind == "free" else Decision.of(self.task.costs, self.task.names),
             promise=self._promise(main),
             turned_away=Kept(arrays, "outside") if main.get("scoped") else None,
         )
