@@ -14,6 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.decisions.decision import LIKELIEST, Decision
+from labelwright.decisions.promise import NO_PROMISE, Promise
+
 # "free" answers in free text, so some answers are no label: its probabilities have a last column for those.
 # "together" is made of other candidates.
 Kind = Literal["baseline", "llm", "free", "together"]
@@ -174,6 +177,10 @@ class Candidate:
         Of kind "together": how it is made of others.
     n_train : int
         Training rows; 0 where that is not known.
+    decision : Decision
+        Which label it says, at the task's prices; without thresholds.
+    promise : Promise
+        What its calib rows say of its errors, asked for what the recipe wants to know.
     """
 
     name: str
@@ -192,3 +199,5 @@ class Candidate:
     failed: str = ""
     together: Together | None = None
     n_train: int = 0
+    decision: Decision = LIKELIEST
+    promise: Promise = NO_PROMISE

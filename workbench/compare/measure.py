@@ -22,6 +22,7 @@ from labelwright.bundle.store import predictor_bundle
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, Task, group_keys, texts_and_labels
 from labelwright.decide import log_scores, probabilities, render_rows
+from labelwright.decisions.decision import Decision
 from labelwright.decisions.scope import certainty
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine, has_probabilities
@@ -158,13 +159,16 @@ def calibrated(
     return replace(trained, bundle=made.bundle), record, made.probs
 
 
-def one_training(probs: NDArray[np.float64], raw: NDArray[np.float64], gold: NDArray[np.int64]) -> dict[str, float]:
+def one_training(
+    probs: NDArray[np.float64], raw: NDArray[np.float64], gold: NDArray[np.int64], decision: Decision
+) -> dict[str, float]:
     """The numbers of one training, on whatever rows ``gold`` is of: for spreads over seeds and for learning curves."""
+    read, of_raw = (decision.read(one, gold) for one in (probs, raw))
     return {
-        "accuracy": float(accuracy(probs, gold)),
-        "macro_f1": float(macro_f1(probs, gold)),
-        "log_loss": float(log_loss(probs, gold)),
-        "accuracy_raw": float(accuracy(raw, gold)),
+        "accuracy": float(accuracy(read, gold)),
+        "macro_f1": float(macro_f1(read, gold)),
+        "log_loss": float(log_loss(read, gold)),
+        "accuracy_raw": float(accuracy(of_raw, gold)),
     }
 
 

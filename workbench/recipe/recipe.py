@@ -140,8 +140,9 @@ class DataTable:
         (`make next-rows`). Each kind of file says itself how it is read. Rows with the text or the group of a row of
         dev, calib or test are left out.
     out_of_scope : str
-        A label that is none: rows of it have no right answer. They are no part of the splits; the comparison asks how
-        well a candidate's confidence tells them from test rows. Empty where there is none.
+        A label that is none: rows of it have no right answer. They are no part of the splits; the comparison gives
+        each candidate's bundle a scope (``labelwright.decisions.scope``) and asks how well it tells them from test
+        rows. Empty where there is none.
     leave_out : tuple of "empty", "conflicting", "rare"
         Rows that are left out and counted, where they would be refused: without text or label; with a text that several
         labels are given to (a test split that is given keeps its own); of labels with too few rows to be learnt and

@@ -169,6 +169,7 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
             entry = {"stage": "compare", "candidate": job.candidate}
             kept = final.bundle.with_stage(entry, promise=final.bundle.promise, scope=final.bundle.scope)
             final = replace(final, bundle=save(kept, place))
+            result["promise"] = final.bundle.promise.to_dict()
     texts = texts_and_labels(test)[0]
     if comparison.is_main(job):
         probs, result["cost"] = measure.price(final, texts, comparison.recipe.compare.latency_rows)
@@ -181,7 +182,7 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     same = final.bundle.calibration == before.bundle.calibration
     raw = probs if same else before.probabilities(texts)
     gold = np.array([names.index(row.label) for row in test])
-    result["scores"] = measure.one_training(probs, raw, gold)
+    result["scores"] = measure.one_training(probs, raw, gold, final.bundle.decision)
     if comparison.is_main(job):
         arrays["raw"] = raw
     _keep(place, result, {**arrays, "probs": probs} if arrays else None)
