@@ -6,8 +6,8 @@ can be of one population (``labelwright.statistics.exact.fisher``). That is exac
 changed, and needs counts only.
 
 *Before* is dev and all windows since in which nothing was told. That makes dev's own chance wear off, and it makes the
-windows' tests independent of each other as long as no row differs from another in law: each is a rank of the newest
-rows among all so far (Barndorff-Nielsen 1963; Vovk, Gammerman and Shafer 2005, chapter 7).
+windows' tests independent of each other as long as no row differs from another in law and none was told: each is a rank
+of the newest rows among all so far (Barndorff-Nielsen 1963; Vovk, Gammerman and Shafer 2005, chapter 7).
 
 A small change shows in no single window, so the last 4 windows together and the last 16 are asked about as well, each
 time that so many are full. The allowance of false alarms is dealt evenly: to the three spans (the longer ones are asked
