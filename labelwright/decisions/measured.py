@@ -56,7 +56,6 @@ def costs(
     probs: Floats,
     gold: Ints,
     groups: Sequence[str] | None = None,
-    seed: int = 0,
     outside: Any = None,
 ) -> dict[str, Interval]:
     """Mean cost of a row: ``cost`` as it was, ``expected_cost`` as the probabilities have it, and what argmax cost.
