@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from labelwright.engines.together.plan import MEANS, Level, Plan, average
 
 A = np.array([[0.9, 0.1, 0.0], [0.4, 0.3, 0.3], [0.0, 0.0, 0.0]])
-B = np.array([[0.2, 0.7, 0.1], [0.1, 0.8, 0.1], [0.0, 1.0, 0.0]])
+B = np.array([[0.2, 0.7, 0.1], [0.1, 0.8, 0.1], [0.1, 0.7, 0.2]])
 
 
 def asker(*probs: np.ndarray, asked: list[tuple[int, list[int]]] | None = None):
@@ -32,6 +32,7 @@ def test_a_mean_of_logarithms_is_the_normalised_product():
     found = np.exp(average([A, B], (1.0, 1.0), "log"))
     product = np.sqrt(np.maximum(A, 1e-6) * np.maximum(B, 1e-6))
     np.testing.assert_allclose(found[:2], product[:2] / product[:2].sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(found[2], B[2])  # who is silent does not make the others less sure
     assert 0 < found[0, 2] < 0.01, "what one member calls impossible is unlikely, and no more"
 
 
