@@ -97,11 +97,11 @@ def _answer(row: Row, columns: Columns, labels: frozenset[str] | None) -> Answer
     abstained = is_missing(record["label"]) and not is_missing(record.get("suggested"))
     label = _text(record, "suggested" if abstained else "label")
     confidence = None if label is None else _confidence(record.get("confidence"))
-    if label is not None and labels is not None and label not in labels:
+    if label is not None and labels is None:
+        checked_text(label, "label")
+    elif label is not None and labels is not None and label not in labels:
         raise DataError(f"{label[:60]!r} is none of the bundle's labels ({listed(sorted(labels), 3)})")
     gold = next((said for name in columns.gold if (said := _text(record, name)) is not None), None)
-    for role, said in (("label", label), ("right label", gold)):
-        checked_text(said or "", role)
     time = printable_line(_text(record, columns.time) or "")[:_LONGEST_TIME]
     return Answer(row.number, label, confidence, _text(record, columns.text), gold, time, abstained)
 

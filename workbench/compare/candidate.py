@@ -181,6 +181,8 @@ class Candidate:
         Which label it says, at the task's prices; without thresholds.
     promise : Promise
         What its calib rows say of its errors, asked for what the recipe wants to know.
+    turned_away : ndarray of shape (n_test,)
+        Which test rows it finds to belong to no label, 1 or 0; empty where it does not ask.
     """
 
     name: str
@@ -201,3 +203,10 @@ class Candidate:
     n_train: int = 0
     decision: Decision = LIKELIEST
     promise: Promise = NO_PROMISE
+    turned_away: _Array = _Array()
+
+    @property
+    def away(self) -> NDArray[np.bool_] | None:
+        """``turned_away`` as a decision takes it; None where the candidate does not ask."""
+        found = self.turned_away
+        return found.astype(bool) if found.size else None

@@ -128,7 +128,8 @@ def promised(candidate: Candidate, gold: Ints, groups: Sequence[str] | None) -> 
         told = replace(told, bound=tuple(ends))
     if told.why:
         return told
-    found = answered_and_wrong(replace(candidate.decision, thresholds=thresholds), candidate.probs, gold, groups)
+    decision = replace(candidate.decision, thresholds=thresholds)
+    found = answered_and_wrong(decision, candidate.probs, gold, groups, candidate.away)
     return replace(told, threshold=float(thresholds[0]), answered=found["answered"], wrong=found.get("wrong"))
 
 

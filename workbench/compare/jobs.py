@@ -206,7 +206,7 @@ class Comparison:
             parts.append([asdict(row) for row in self.out_of_scope])
         if kind == "together":
             of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
-            tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade), self.recipe.compare.margin]
+            tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade)]
             return [*parts, of, tables, self._code("workbench.compare.together.choosing")]
         if kind == "baseline":
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]
@@ -396,6 +396,7 @@ class Comparison:
             # Free text has a column more, and nothing is decided with it.
             decision=LIKELIEST if kind == "free" else Decision.of(self.task.costs, self.task.names),
             promise=self._promise(main),
+            turned_away=Kept(arrays, "outside") if main.get("scoped") else None,
         )
 
     def _promise(self, main: Mapping[str, Any]) -> Promise:

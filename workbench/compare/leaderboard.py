@@ -246,7 +246,7 @@ def _decided(entry: Entry, candidate: Candidate, gold: Ints, groups: Sequence[st
     return replace(
         entry,
         promised=promised(candidate, gold, groups),
-        priced=costs(candidate.decision, candidate.probs, gold, groups) if priced else {},
+        priced=costs(candidate.decision, candidate.probs, gold, groups, candidate.away) if priced else {},
     )
 
 

@@ -24,6 +24,7 @@ from labelwright.decisions.decision import NOTHING, OUTSIDE, UNSURE, Decision
 from labelwright.decisions.scope import Scope, both, certainty, nearness
 from labelwright.errors import BundleError
 from labelwright.labelling import label_rows
+from labelwright.predictors.encoders.sentence_encoder import Encoder
 from labelwright.serve.application import application
 
 EMPTY = np.zeros((0, 0), dtype=np.float32)
@@ -88,6 +89,30 @@ def test_the_command_line_and_python_give_no_label_out_of_scope(bundle):
     assert "error" in empty
     assert Classifier.from_bundle(bundle, engine=engine).predict([INSIDE, OUT]).tolist() == ["pool", None]
     assert Classifier.from_bundle(replace(bundle, scope=None), engine=engine).predict([OUT])[0] is not None
+
+
+def test_a_classifier_and_its_scope_share_the_encoders_pass(bundle, monkeypatch, tmp_path):
+    n_texts: list[int] = []
+
+    class Model:
+        def encode(self, texts, **_):
+            n_texts.append(len(texts))
+            return np.ones((len(texts), 1), dtype=np.float32)
+
+    encoder = Encoder(Model(), tmp_path)
+
+    class Embedding(FakeEngine):
+        def score(self, prompts, options):
+            encoder.embed([prompt.user for prompt in prompts])
+            return super().score(prompts, options)
+
+    monkeypatch.setattr(module, "open_encoder", lambda name: encoder)
+    scoped = replace(bundle, scope=Scope(0.2, 0.95, 60, "minilm", np.ones((1, 1), dtype=np.float32)))
+    rows = list(label_rows([Row(1, {"text": INSIDE}), Row(2, {"text": OUT})], scoped, Embedding()))
+    assert [row["label"] for row in rows] == ["pool", None]
+    assert n_texts == [2]
+    Classifier.from_bundle(scoped, engine=Embedding()).predict([INSIDE, OUT])
+    assert n_texts == [2, 2]
 
 
 def test_the_server_says_so_beside_its_answer(bundle):
