@@ -26,6 +26,7 @@ from labelwright.engines.protocol import Engine
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, MissingExtraError, RecipeError
 from labelwright.models.weights import Base, Weights
+from labelwright.predictors.encoders.sentence_encoder import one_pass
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration, fit_calibration
 
@@ -172,8 +173,9 @@ class Classifier(ClassifierMixin, BaseEstimator):
         threshold = self.abstain_below
         if threshold is not None and not 0 <= threshold <= 1:
             raise RecipeError(f"abstain_below is {threshold!r}: expected a probability in [0, 1], or None")
-        probs = self.predict_proba(X)
-        decided = self.bundle_.decision.decide(probs, self.outside(X, probs))
+        with one_pass():
+            probs = self.predict_proba(X)
+            decided = self.bundle_.decision.decide(probs, self.outside(X, probs))
         labels = self.classes_[decided.choice] if len(probs) else self.classes_[:0]
         if self.bundle_.task.by_row:
             best = zip(_lettered(X), decided.choice, strict=True)

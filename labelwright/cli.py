@@ -322,7 +322,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     gold = np.array([names.index(example.label) for example in examples])
     groups = group_keys(examples) if arguments.group_column else None
     metrics = bootstrap_intervals(bundle.decision.read(*checked(probs, gold)), gold, groups)
-    metrics |= decided_metrics(bundle, probs, gold, groups)
+    metrics |= decided_metrics(bundle, probs, gold, groups, bundle.outside(texts, probs))
     if arguments.json:
         numbers = {name: interval._asdict() for name, interval in metrics.items()}
         invalid = {"n_invalid": n_silent} if n_silent else {}

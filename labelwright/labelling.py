@@ -25,6 +25,7 @@ from labelwright.decisions.decision import NOTHING
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_json
+from labelwright.predictors.encoders.sentence_encoder import one_pass
 
 # Rows handed to the engine at once: enough for it to pack well, few enough to keep memory flat.
 CHUNK_ROWS = 512
@@ -112,9 +113,10 @@ def label_rows(
     is_first = True
     while chunk := list(itertools.islice(remaining, chunk_rows)):
         read = [_readable(row, bundle, text, choices) for row in chunk]
-        scored = iter(score_rows(bundle, engine, [one for one in read if isinstance(one, str)]))
-        results = [next(scored) if isinstance(one, str) else one for one in read]
-        outside = iter(_outside(bundle, read, results))
+        with one_pass():
+            scored = iter(score_rows(bundle, engine, [one for one in read if isinstance(one, str)]))
+            results = [next(scored) if isinstance(one, str) else one for one in read]
+            outside = iter(_outside(bundle, read, results))
         faults = [
             Fault(row.number, str(one)) if isinstance(one, DataError) else one
             for row, one in zip(chunk, results, strict=True)

@@ -45,16 +45,16 @@ class Calibrated(NamedTuple):
     chosen : Chosen
         On top of what came in, see ``uncalibrated``.
     raw, probs : ndarray of shape (n_rows, n_labels)
-        Of the calib rows that were fitted on: as the bundle came in, and in-sample, as it answers now.
-    gold : ndarray of shape (n_rows,)
-        Of the same rows.
+        Of all calib rows: as the bundle came in, and as it answers now.
+    fitted_on : ndarray of int
+        Positions of the rows that were fitted on, for which ``probs`` are in-sample.
     """
 
     bundle: Bundle
     chosen: Chosen
     raw: Floats
     probs: Floats
-    gold: Ints
+    fitted_on: Ints
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ class CalibrateStage:
         context.tracker.metrics(
             {**numbers, "calib.temperature": calibration.temperature, "calib.kept": float(entry["kept"])}
         )
-        context.tracker.artifact(_plot(context.folder, made.raw, made.chosen.best, made.gold))
+        gold = gold_of(bundle, splits.calib)[made.fitted_on]
+        context.tracker.artifact(_plot(context.folder, made.raw[made.fitted_on], made.chosen.best, gold))
         return made.bundle
 
     def sides(self, rows: Sequence[Example], seed: int) -> tuple[Ints, Ints]:
@@ -187,12 +188,12 @@ class CalibrateStage:
             progress=progress,
         )
         fitted = base.calibration.then(chosen.calibration)
-        raw, probs = base.calibration.apply(scores[fitted_on]), fitted.apply(scores[fitted_on])
+        raw, probs = base.calibration.apply(scores), fitted.apply(scores)
         best, kept = chosen.best, chosen.variant != "none"
         numbers |= {
-            **_numbers("uncalibrated", raw, gold),
+            **_numbers("uncalibrated", raw[fitted_on], gold),
             **_numbers("cross_validated", best.probs, gold),
-            **_numbers("in_sample", probs, gold),
+            **_numbers("in_sample", probs[fitted_on], gold),
         }
         threshold = abstain_threshold(chosen.probs, gold, self.target_accuracy)
         if threshold is not None:
@@ -200,9 +201,9 @@ class CalibrateStage:
             numbers["calib.abstain_coverage"] = float((chosen.probs.max(axis=1) >= threshold).mean())
         promise = Promise(n_fitted=len(set(groups)))
         if len(kept_apart):
-            of_apart = fitted.apply(scores[kept_apart]), every_gold[kept_apart]
+            of_apart = probs[kept_apart], every_gold[kept_apart]
             decision = Decision.of(bundle.task.costs, bundle.task.names)
-            promise = Promise.of(decision, (probs, gold), of_apart, promise.n_fitted)
+            promise = Promise.of(decision, (probs[fitted_on], gold), of_apart, promise.n_fitted)
         asked = Asked(self.max_error, self.confidence)
         numbers |= _promised(replace(promise, asked=asked))
         if self.abstain:
@@ -222,7 +223,7 @@ class CalibrateStage:
             **numbers,
         }
         made = bundle.with_stage(entry, calibration=fitted, promise=promise)
-        return Calibrated(made, chosen, raw, probs, gold)
+        return Calibrated(made, chosen, raw, probs, fitted_on)
 
 
 def uncalibrated(bundle: Bundle) -> Bundle:

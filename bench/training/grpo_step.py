@@ -227,5 +227,5 @@ def _shared(
         dataloader_num_workers=0,
         seed=SEED,
     )
-    lora = lora_config(stage)
+    lora = lora_config(stage, model)
     return {"model": model, "args": args, "processing_class": engine.tokenizer, "peft_config": lora}

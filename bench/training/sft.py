@@ -85,14 +85,15 @@ def _ours(
     from trl import GRPOConfig
 
     rows = LabelRows.from_examples(train, setting.prompt, setting.engine)
+    model = _fresh_model(setting)
     trainer = LabelTreeTrainer(
-        model=_fresh_model(setting),
+        model=model,
         rows=rows,
         objective=Objective("cross_entropy"),
         # A row is one item; the group size only has to pass TRL's checks.
         args=GRPOConfig(num_generations=n_rows, beta=0.0, **_shared(setting, folder, n_rows, steps, learning_rate)),
         processing_class=setting.engine.tokenizer,
-        peft_config=lora_config(SftStage()),
+        peft_config=lora_config(SftStage(), model),
     )
     keep_activations_small(trainer.model)
     return trainer
@@ -125,7 +126,7 @@ def _trl(
             **_shared(setting, folder, n_rows, steps, learning_rate),
         ),
         processing_class=setting.engine.tokenizer,
-        peft_config=lora_config(SftStage()),
+        peft_config=lora_config(SftStage(), model),
     )
 
 

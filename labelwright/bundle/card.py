@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from labelwright.bundle.document import from_json
 from labelwright.bundle.files import read_part
 from labelwright.bundle.types import Bundle
+from labelwright.decisions.promise import NO_PROMISE
 from labelwright.engines.together.document import Members, read_plan
 from labelwright.models.weights import Adapter, Base, Full, Predictor, Together, Weights, is_language_model
 from labelwright.plain_text import escaped
 from labelwright.predictors import store as predictors
 
 _HEAD_ROWS = 40
+# What a card states where nothing else is asked.
+_SHOWN_ERROR = 0.05
 _MADE_AS = {Base: "a prompt for", Adapter: "a LoRA adapter over", Full: "all weights, tuned from"}
 
 
@@ -35,6 +39,7 @@ def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = Non
         "## Use\n\n" + _use(bundle, n_golden),
         "## Labels\n\n" + _labels(bundle),
         "## Numbers\n\n" + _numbers(bundle.report, test),
+        *_decision(bundle),
         "## How it was made\n\n" + _history(bundle),
         "## Limits\n\n" + _limits(bundle),
     ]
@@ -165,6 +170,32 @@ def _metrics(report: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, s
 
 def _number(value: Any) -> str:
     return str(value) if isinstance(value, int) else "-" if value is None else f"{value:.3f}"
+
+
+def _decision(bundle: Bundle) -> list[str]:
+    """What it promises, and what mistakes cost; nothing where neither is known."""
+    sections, promise = [], bundle.promise
+    if promise != NO_PROMISE:
+        abstains = promise.asked.max_error < 1
+        shown = promise if abstains else replace(promise, asked=replace(promise.asked, max_error=_SHOWN_ERROR))
+        asked, fault, coverage = shown.asked, shown.fault(), shown.coverage()
+        if fault or coverage is None:
+            said = f"{fault[0].upper()}{fault[1:]}." if fault else f"{asked.said}, among the rows of each label."
+        else:
+            how = "it does so by itself" if abstains else f"ask for it with `--max-error {asked.max_error:g}`"
+            said = (
+                f"Answering {100 * coverage:.0f} % of the rows, {asked.said}; {how}. Tested on {shown.n_apart} calib "
+                f"rows that nothing was fitted on; it holds for rows like those. Other errors can be asked for."
+            )
+        sections.append(f"## Promise\n\n{said}")
+    if (costs := bundle.task.costs) is not None:
+        lines = [f"a mistake costs {costs.wrong:g}, a right answer {costs.right:g}"]
+        lines += [f"giving no label {costs.abstain:g}"] if costs.abstain is not None else []
+        shown_pairs = costs.pairs[:_HEAD_ROWS]
+        lines += [f"{escaped(gold)} answered as {escaped(said)} {price:g}" for gold, said, price in shown_pairs]
+        more = f"; {len(costs.pairs) - len(shown_pairs)} more in `bundle.json`" if costs.pairs[_HEAD_ROWS:] else ""
+        sections.append(f"## Prices\n\nThe answer is what costs least on average: {'; '.join(lines)}{more}.")
+    return sections
 
 
 def _history(bundle: Bundle) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,17 +15,23 @@ from labelwright.statistics.proportions import share_interval
 
 
 def decided_metrics(
-    bundle: Bundle, probs: Floats, gold: Ints, groups: Sequence[str] | None = None
+    bundle: Bundle, probs: Floats, gold: Ints, groups: Sequence[str] | None = None, outside: Any = None
 ) -> dict[str, Interval]:
-    """Of a bundle's decision, as far as it decides anything: ``answered_and_wrong``, ``costs``, ``sets``."""
+    """Of a bundle's decision, as far as it decides anything: ``answered_and_wrong``, ``costs``, ``sets``.
+
+    Parameters
+    ----------
+    outside : bool ndarray of shape (n_rows,), optional
+        What ``Bundle.outside`` says of the rows.
+    """
     decision, lowest = bundle.decision, bundle.set_thresholds
-    found = answered_and_wrong(decision, probs, gold, groups) if decision.may_abstain else {}
-    found |= costs(decision, probs, gold, groups) if decision.prices is not None else {}
+    found = answered_and_wrong(decision, probs, gold, groups, outside) if decision.may_abstain else {}
+    found |= costs(decision, probs, gold, groups, outside) if decision.prices is not None else {}
     return found | (sets(probs, gold, lowest, groups) if lowest is not None else {})
 
 
 def answered_and_wrong(
-    decision: Decision, probs: Floats, gold: Ints, groups: Sequence[str] | None = None
+    decision: Decision, probs: Floats, gold: Ints, groups: Sequence[str] | None = None, outside: Any = None
 ) -> dict[str, Interval]:
     """``answered``, the share of rows that get a label, and ``wrong``, that of mistakes among them (if there are some).
 
@@ -35,7 +42,7 @@ def answered_and_wrong(
     groups : sequence of n_rows, optional
         The group of each row.
     """
-    said = decision.decide(probs).said
+    said = decision.decide(probs, outside).said
     answered = said >= 0
     found = {"answered": share_interval(answered, groups)}
     if answered.any():
@@ -45,13 +52,17 @@ def answered_and_wrong(
 
 
 def costs(
-    decision: Decision, probs: Floats, gold: Ints, groups: Sequence[str] | None = None, seed: int = 0
+    decision: Decision,
+    probs: Floats,
+    gold: Ints,
+    groups: Sequence[str] | None = None,
+    outside: Any = None,
 ) -> dict[str, Interval]:
     """Mean cost of a row: ``cost`` as it was, ``expected_cost`` as the probabilities have it, and what argmax cost.
 
     ``cost_of_argmax`` is that of the likeliest labels, always answered, and ``cost_saved`` the paired difference.
     """
-    decided = decision.decide(probs)
+    decided = decision.decide(probs, outside)
     # A promise abstains for another reason than its price: what it leaves to a person costs what one costs.
     realised = decision.realised(gold, decided.said)
     of_argmax = decision.realised(gold, answers(probs))
@@ -61,7 +72,7 @@ def costs(
         "cost_of_argmax": of_argmax,
         "cost_saved": of_argmax - realised,
     }
-    return {name: mean_interval(values, groups, seed=seed) for name, values in each.items()}
+    return {name: mean_interval(values, groups) for name, values in each.items()}
 
 
 def sets(probs: Floats, gold: Ints, lowest: Floats, groups: Sequence[str] | None = None) -> dict[str, Interval]:

@@ -71,6 +71,7 @@ class Promise:
         apart: tuple[Floats, Ints],
         n_fitted: int,
         asked: Asked = NOTHING,
+        outside: tuple[Any, Any] = (None, None),
     ) -> Promise:
         """Count what a decision does to rows.
 
@@ -82,9 +83,11 @@ class Promise:
             The rows that something was fitted on, and one of each group of those that nothing was.
         n_fitted : int
             Groups behind ``fitted``.
+        outside : tuple of bool ndarrays (n_rows,), optional
+            Which rows of each are found to belong to no label, by what looked at none of the second.
         """
         (choice, sure, wrong), (choice_apart, sure_apart, wrong_apart) = (
-            _outcome(decision, probs, gold) for probs, gold in (fitted, apart)
+            _outcome(decision, *rows, away) for rows, away in zip((fitted, apart), outside, strict=True)
         )
         labels = {}
         for label in range(fitted[0].shape[1]):
@@ -242,9 +245,9 @@ class Promise:
         return f"about {needed} independent calib rows would do (there are {self.n_fitted + self.n_apart})"
 
 
-def _outcome(decision: Decision, probs: Floats, gold: Ints) -> tuple[Ints, Floats, Ints]:
+def _outcome(decision: Decision, probs: Floats, gold: Ints, outside: Any) -> tuple[Ints, Floats, Ints]:
     """The choice of each row, its confidence (-1 where the decision abstains), and whether it is wrong."""
-    decided = decision.decide(probs)
+    decided = decision.decide(probs, outside)
     answered = decided.said >= 0
     return decided.choice, np.where(answered, decided.confidence, -1.0), (decided.choice != gold).astype(np.int64)
 

@@ -97,6 +97,7 @@ class _Answered(Collector):
         alarms = CounterMetricFamily("labelwright_drift_alarms", "Windows unlike dev and those before", labels=by_model)
         for id, served in self._service.served.items():
             tally = served.tally
+            tally.settle()
             for name, n in zip(tally.names[:_MOST_LABELS], tally.labels.tolist(), strict=False):
                 answers.add_metric((id, name), n)
             if len(tally.names) > _MOST_LABELS:

@@ -16,6 +16,7 @@ import numpy as np
 
 from labelwright.statistics.metrics import Floats
 from labelwright.statistics.proportions import LEVEL, Interval
+from labelwright.statistics.risk import binomial_tail, risk_bound
 
 # From here on Stirling's series is exact to 1e-13.
 _SMALL = 16
@@ -61,8 +62,7 @@ def sign_test(first: int, second: int) -> float:
     >>> round(sign_test(1, 7), 4), sign_test(0, 0)
     (0.0703, 1.0)
     """
-    n, k = first + second, max(first, second)
-    return min(1.0, 2 * _binomial_tail(k, n, 0.5))
+    return min(1.0, 2 * binomial_tail(min(first, second), first + second, 0.5))
 
 
 def clopper_pearson(yes: int, n: int, level: float = LEVEL) -> Interval:
@@ -71,10 +71,8 @@ def clopper_pearson(yes: int, n: int, level: float = LEVEL) -> Interval:
     >>> [round(one, 3) for one in clopper_pearson(8, 10)]
     [0.8, 0.444, 0.975]
     """
-    tail = (1 - level) / 2
-    low = 0.0 if yes == 0 else _crossing(lambda p: _binomial_tail(yes, n, p) - tail, 0.0, yes / n)
-    high = 1.0 if yes == n else _crossing(lambda p: tail - _binomial_tail(n - yes, n, 1 - p), yes / n, 1.0)
-    return Interval(yes / n, low, high)
+    each = (1 + level) / 2
+    return Interval(yes / n, 1 - risk_bound(n - yes, n, each), risk_bound(yes, n, each))
 
 
 def confidence_sequence(yes: int, n: int, level: float = LEVEL) -> Interval:
@@ -137,18 +135,6 @@ def _upper_tail(count: Any, n: Any, successes: Any, total: Any) -> Floats:
         tail += term.sum(axis=-1)
         k = k + _BLOCK
     return np.asarray(tail)
-
-
-def _binomial_tail(k: int, n: int, p: float) -> float:
-    """P(X >= k) of ``n`` coins with probability ``p``."""
-    if k <= 0:
-        return 1.0
-    if p <= 0 or p >= 1:
-        return float(p >= 1)
-    x = np.arange(k, n + 1)
-    return float(
-        min(1.0, np.exp(_log_choose(np.full(len(x), n), x) + x * math.log(p) + (n - x) * math.log1p(-p)).sum())
-    )
 
 
 def _log_choose(n: Any, k: Any) -> Any:

@@ -194,7 +194,7 @@ def aurc(probs: Floats | Answers, gold: Ints, weights: Floats | None = None) -> 
     return (np.diff(coverage, axis=-1, prepend=0.0) * risk).sum(axis=-1)
 
 
-def risk_coverage(probs: Floats, gold: Ints) -> tuple[Floats, Floats, Floats]:
+def risk_coverage(probs: Floats | Answers, gold: Ints) -> tuple[Floats, Floats, Floats]:
     """The risk-coverage curve (El-Yaniv and Wiener 2010).
 
     Returns
@@ -203,8 +203,7 @@ def risk_coverage(probs: Floats, gold: Ints) -> tuple[Floats, Floats, Floats]:
         Answering rows whose confidence is at least ``threshold``, from high to low, answers the share ``coverage`` of
         them, with the error rate ``risk``.
     """
-    probs, gold = checked(probs, gold)
-    return _risk_steps(answers_of(probs, gold), gold, _ones(gold))
+    return _risk_steps(_read(probs, gold), gold, _ones(gold))
 
 
 @dataclass(frozen=True)
@@ -257,22 +256,20 @@ METRICS: Mapping[str, Metric] = {
 }
 
 
-def confusion(probs: Floats, gold: Ints) -> Ints:
+def confusion(probs: Floats | Answers, gold: Ints) -> Ints:
     """Counts of shape (n_labels, n_labels): rows of gold label i that were predicted as j, all columns being labels."""
-    probs, gold = checked(probs, gold)
-    n_labels = probs.shape[1]
-    said = answers(probs)
+    read = _read(probs, gold)
+    n_labels, said = read.n_labels, read.answer
     pairs = (gold * n_labels + said)[said >= 0]
     return np.bincount(pairs, minlength=n_labels**2).reshape(n_labels, n_labels).astype(np.int64)
 
 
-def per_label(probs: Floats, gold: Ints, names: Sequence[str]) -> list[dict[str, Any]]:
+def per_label(probs: Floats | Answers, gold: Ints, names: Sequence[str]) -> list[dict[str, Any]]:
     """One dictionary a label, in label order: label, n_rows, n_predicted, precision, recall, f1.
 
     A precision or recall that is 0/0 is given as 0.
     """
-    probs, gold = checked(probs, gold, names)
-    counts = (column.tolist() for column in _label_counts(answers_of(probs, gold), gold, None))
+    counts = (column.tolist() for column in _label_counts(_read(probs, gold, names), gold, None))
     return [
         {
             "label": name,
@@ -286,10 +283,10 @@ def per_label(probs: Floats, gold: Ints, names: Sequence[str]) -> list[dict[str,
     ]
 
 
-def reliability(probs: Floats, gold: Ints, n_bins: int = ECE_BINS) -> list[dict[str, float]]:
+def reliability(probs: Floats | Answers, gold: Ints, n_bins: int = ECE_BINS) -> list[dict[str, float]]:
     """The bins behind ``ece`` that hold rows: low, high, n_rows, confidence and accuracy (means in the bin)."""
-    probs, gold = checked(probs, gold)
-    confidence, right = probs.max(axis=1), answers(probs) == gold
+    read = _read(probs, gold)
+    confidence, right = read.confidence, read.answer == gold
     index = _bin_index(confidence, n_bins)
     return [
         {
@@ -301,6 +298,11 @@ def reliability(probs: Floats, gold: Ints, n_bins: int = ECE_BINS) -> list[dict[
         }
         for k in np.unique(index).tolist()
     ]
+
+
+def _read(probs: Floats | Answers, gold: Ints, names: Sequence[str] | None = None) -> Answers:
+    """Answers as they are, or read off probabilities that are checked first."""
+    return probs if isinstance(probs, Answers) else answers_of(*checked(probs, gold, names))
 
 
 def _ones(gold: Ints) -> Floats:

@@ -25,7 +25,7 @@ from labelwright.statistics.metrics import Floats, Ints
 
 # Thresholds to test: a hundredth of the rows apart.
 N_THRESHOLDS = 100
-_BISECTIONS = 60
+_BISECTIONS = 40
 # A factor of rows beyond which "more rows would do" helps nobody.
 _MOST_TIMES = 1000
 
@@ -65,7 +65,10 @@ class Counts:
         Over repeated draws of the tested rows, the true rate is above ``rate`` in at most 1 - confidence of them.
         Infinity where nothing can be promised.
         """
-        start = min(range(len(self.thresholds)), key=lambda i: log_binomial_tail(*self.first[i][::-1], rate))
+        places = range(len(self.thresholds))
+        # Where more are wrong than may be, no threshold is easy; these are left out, as tails take their time.
+        likely = [i for i in places if self.first[i][1] < rate * self.first[i][0]] or places
+        start = min(likely, key=lambda i: log_binomial_tail(*self.first[i][::-1], rate))
         found = math.inf
         for i in range(start, len(self.thresholds)):
             answered, wrong = self.tested[i]

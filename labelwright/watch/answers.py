@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from labelwright.data.records import Fault, Row, is_missing, listed, refusal
+from labelwright.data.records import Fault, Row, checked_text, is_missing, listed, refusal
 from labelwright.errors import DataError
+from labelwright.plain_text import printable_line
 
 # Rows that do not read are told together, and no file is read to its end to find more.
 _MOST_FAULTS = 200
+_LONGEST_TIME = 40
 
 
 class Answer(NamedTuple):
@@ -31,7 +33,7 @@ class Answer(NamedTuple):
     gold : str or None
         The right label, of an audited row.
     time : str
-        As it is written, or empty.
+        As it is written, fit for a terminal, or empty.
     abstained : bool
     """
 
@@ -95,11 +97,13 @@ def _answer(row: Row, columns: Columns, labels: frozenset[str] | None) -> Answer
     abstained = is_missing(record["label"]) and not is_missing(record.get("suggested"))
     label = _text(record, "suggested" if abstained else "label")
     confidence = None if label is None else _confidence(record.get("confidence"))
-    if label is not None and labels is not None and label not in labels:
+    if label is not None and labels is None:
+        checked_text(label, "label")
+    elif label is not None and labels is not None and label not in labels:
         raise DataError(f"{label[:60]!r} is none of the bundle's labels ({listed(sorted(labels), 3)})")
     gold = next((said for name in columns.gold if (said := _text(record, name)) is not None), None)
-    text, time = _text(record, columns.text), _text(record, columns.time) or ""
-    return Answer(row.number, label, confidence, text, gold, time, abstained)
+    time = printable_line(_text(record, columns.time) or "")[:_LONGEST_TIME]
+    return Answer(row.number, label, confidence, _text(record, columns.text), gold, time, abstained)
 
 
 def _text(record: Mapping[str, Any], column: str) -> str | None:

@@ -6,8 +6,8 @@ can be of one population (``labelwright.statistics.exact.fisher``). That is exac
 changed, and needs counts only.
 
 *Before* is dev and all windows since in which nothing was told. That makes dev's own chance wear off, and it makes the
-windows' tests independent of each other as long as no row differs from another in law: each is a rank of the newest
-rows among all so far (Barndorff-Nielsen 1963; Vovk, Gammerman and Shafer 2005, chapter 7).
+windows' tests independent of each other as long as no row differs from another in law and none was told: each is a rank
+of the newest rows among all so far (Barndorff-Nielsen 1963; Vovk, Gammerman and Shafer 2005, chapter 7).
 
 A small change shows in no single window, so the last 4 windows together and the last 16 are asked about as well, each
 time that so many are full. The allowance of false alarms is dealt evenly: to the three spans (the longer ones are asked
@@ -122,7 +122,9 @@ class Drift:
                 changes = list(self._changes(span))
                 least = min([least, *(one.p for one in changes)])
                 clear = [one for one in changes if one.p <= self.false_alarms]
-                found += _clearest(clear)
+                # What a shorter span says already is not said again.
+                said = {(one.what, one.label) for one in found}
+                found += [one for one in _clearest(clear) if (one.what, one.label) not in said]
                 for one in list(self._last)[-span:]:
                     one.is_told |= bool(clear)
         while len(self._last) > SPANS[-1]:

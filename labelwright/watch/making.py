@@ -18,7 +18,7 @@ from labelwright.watch.answers import Answer
 from labelwright.watch.sketch import Embed, Sketch, centres_of, known_words
 
 # Train rows whose embeddings the centres are means of, evenly spread: an encoder takes its time.
-_EMBEDDED_ROWS = 2000
+_EMBEDDED_ROWS = 1000
 
 
 def encoder_of(bundle: Bundle) -> Embed | None:

@@ -60,13 +60,11 @@ def draw(watched: Watched, path: Path) -> None:
         shares.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
         confidence.plot(at, [_nan(window.confidence) for window in watched.windows], color=_LINES[0], linewidth=1.2)
         confidence.set_ylabel("mean confidence")
-        for window in watched.windows:
-            if window.n_audited:
-                value, low, high = wilson(window.n_right / window.n_audited, window.n_audited)
-                ends = [[100 * (value - low)], [100 * (high - value)]]
-                accuracy.errorbar(
-                    [window.number], [100 * value], yerr=ends, fmt="o", color=_LINES[2], markersize=3, linewidth=1
-                )
+        if audited := [window for window in watched.windows if window.n_audited]:
+            found = [wilson(window.n_right / window.n_audited, window.n_audited) for window in audited]
+            ends = [[100 * (one.value - one.low) for one in found], [100 * (one.high - one.value) for one in found]]
+            places, values = [window.number for window in audited], [100 * one.value for one in found]
+            accuracy.errorbar(places, values, yerr=ends, fmt="o", color=_LINES[2], markersize=3, linewidth=1)
         if watched.audit.n_dev:
             accuracy.axhline(100 * watched.audit.dev.value, color=_MUTED, linewidth=0.8, linestyle=":")
         accuracy.set_ylabel("accuracy %, 95 %")

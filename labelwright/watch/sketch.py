@@ -51,7 +51,8 @@ class Sketch:
     ) -> None:
         self.names = tuple(names)
         self._position = {name: place for place, name in enumerate(names)}
-        self._known = np.unpackbits(np.frombuffer(known, np.uint8)).astype(bool)
+        self._known = frozenset(np.flatnonzero(np.unpackbits(np.frombuffer(known, np.uint8))).tolist())
+        self._has_words = bool(known)
         self._centres = centres
         self._embed = embed
 
@@ -72,7 +73,7 @@ class Sketch:
         texts = [row.text for row in rows if row.text is not None]
         if confidences := [row.confidence for row in rows if row.confidence is not None]:
             found["confidence"] = binned("confidence", np.array(confidences))
-        if texts and len(self._known):
+        if texts and self._has_words:
             found["words"] = binned("words", np.array([self._known_share(text) for text in texts]))
         if texts and self._centres is not None and self._embed is not None and n_embedded != 0:
             chosen = texts if n_embedded is None else texts[:: -(-len(texts) // n_embedded)]
@@ -81,8 +82,8 @@ class Sketch:
 
     def _known_share(self, text: str) -> float:
         """The share of a text's words that are known; 0 of none."""
-        found = [self._known[bucket(word)] for word in words(text)]
-        return float(sum(found) / len(found)) if found else 0.0
+        found = words(text)
+        return sum(bucket(word) in self._known for word in found) / len(found) if found else 0.0
 
 
 def binned(name: str, values: NDArray[np.floating]) -> NDArray[np.int64]:

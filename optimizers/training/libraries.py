@@ -67,17 +67,31 @@ def grpo_config(
     return config
 
 
-def lora_config(stage: TrainingSettings) -> Any:
-    """PEFT's settings for a stage's adapter: every linear layer, and nothing else."""
+def lora_config(stage: TrainingSettings, model: Any) -> Any:
+    """PEFT's settings for a stage's adapter: every linear layer of the model's upper blocks, and nothing else."""
     from peft import LoraConfig
 
     return LoraConfig(
         r=stage.lora_rank,
         lora_alpha=stage.lora_alpha,
         target_modules="all-linear",
+        exclude_modules=_below(model, stage.lora_layers) or None,
         lora_dropout=stage.lora_dropout,
         task_type="CAUSAL_LM",
     )
+
+
+def _below(model: Any, share: float) -> list[str]:
+    """Names of the modules in the blocks below the upper ``share`` of them."""
+    from torch.nn import ModuleList
+
+    n_blocks = model.config.get_text_config().num_hidden_layers
+    n_below = n_blocks - max(1, round(share * n_blocks))
+    named = list(model.named_modules())
+    blocks = next(name for name, module in named if isinstance(module, ModuleList) and len(module) == n_blocks)
+    # PEFT's own layers_to_transform cannot stand beside "all-linear".
+    below = tuple(f"{blocks}.{number}." for number in range(n_below))
+    return [name for name, _ in named if name.startswith(below)]
 
 
 def keep_activations_small(model: Any) -> None:

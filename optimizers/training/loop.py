@@ -74,8 +74,9 @@ class Training:
         # Two copies of the weights are half a gigabyte of nothing.
         del engine
         context.close_engines()
+        model = for_training(bundle.weights, str(device), dtype, stage.trains_all)
         trainer = LabelTreeTrainer(
-            model=for_training(bundle.weights, str(device), dtype, stage.trains_all),
+            model=model,
             rows=rows,
             objective=objective,
             args=grpo_config(
@@ -87,7 +88,7 @@ class Training:
                 n_answer_tokens=max(map(len, rows.tree.options)),
             ),
             processing_class=tokenizer,
-            peft_config=None if stage.trains_all else lora_config(stage),
+            peft_config=None if stage.trains_all else lora_config(stage, model),
         )
         keep_activations_small(trainer.model)
         trainer.remove_callback(PrinterCallback)

@@ -16,7 +16,7 @@ from labelwright.statistics.metrics import METRICS
 from workbench.compare.candidate import CurvePoint, Kind, Repeat, Together
 
 # The version of all that is below, in report.json and in what a comparison depends on: another one is computed anew.
-FORMAT = "labelwright-report-5"
+FORMAT = "labelwright-report-6"
 
 # The quality metrics in the tables' order, and those of an answer in free text, which has no probabilities.
 QUALITY = tuple(name for name, metric in METRICS.items() if metric.is_reported)
@@ -79,6 +79,37 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class Promised:
+    """How many rows a candidate may answer so that few of them are wrong: what calib rows promise, and what came of it.
+
+    Attributes
+    ----------
+    max_error, confidence : float
+        At most so many of the answered rows are wrong, which holds so often.
+    threshold : float, optional
+        The probability from which on a row is answered; None where nothing can be promised, which ``why`` says.
+    answered : Interval, optional
+        Share of the test rows.
+    wrong : Interval, optional
+        Share of mistakes among these; None where none is answered.
+    n_apart : int
+        Independent calib rows behind it.
+    bound : tuple of (coverage, rate)
+        At each threshold the share of those rows that is answered, and what the rate of mistakes is below with that
+        confidence, each by itself.
+    """
+
+    max_error: Share
+    confidence: Share
+    threshold: Share | None = None
+    why: str = ""
+    answered: Interval | None = None
+    wrong: Interval | None = None
+    n_apart: Count = 0
+    bound: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Entry:
     """One candidate of the leaderboard: ``workbench.compare.candidate.Candidate``, measured, without its arrays.
 
@@ -103,6 +134,10 @@ class Entry:
     spread : mapping of str to Spread
         "split fixed": trainings that differ in their seed alone; "split varied": in what dealt the splits. The
         candidate itself is one of them. A key is absent where there are fewer than two trainings.
+    promised : Promised, optional
+        None for kind "free" and for failed ones, and where nothing is asked.
+    priced : mapping of str to Interval
+        Of a test row, where the recipe has prices: ``labelwright.decisions.measured.costs``.
     """
 
     name: str
@@ -125,6 +160,8 @@ class Entry:
     generation: Generation | None = None
     outside: Mapping[str, float] | None = None
     together: Together | None = None
+    promised: Promised | None = None
+    priced: Mapping[str, Interval] = field(default_factory=dict)
 
     @property
     def ms(self) -> float | None:

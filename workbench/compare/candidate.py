@@ -14,6 +14,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.decisions.decision import LIKELIEST, Decision
+from labelwright.decisions.promise import NO_PROMISE, Promise
+
 # "free" answers in free text, so some answers are no label: its probabilities have a last column for those.
 # "together" is made of other candidates.
 Kind = Literal["baseline", "llm", "free", "together"]
@@ -174,6 +177,12 @@ class Candidate:
         Of kind "together": how it is made of others.
     n_train : int
         Training rows; 0 where that is not known.
+    decision : Decision
+        Which label it says, at the task's prices; without thresholds.
+    promise : Promise
+        What its calib rows say of its errors, asked for what the recipe wants to know.
+    turned_away : ndarray of shape (n_test,)
+        Which test rows it finds to belong to no label, 1 or 0; empty where it does not ask.
     """
 
     name: str
@@ -192,3 +201,12 @@ class Candidate:
     failed: str = ""
     together: Together | None = None
     n_train: int = 0
+    decision: Decision = LIKELIEST
+    promise: Promise = NO_PROMISE
+    turned_away: _Array = _Array()
+
+    @property
+    def away(self) -> NDArray[np.bool_] | None:
+        """``turned_away`` as a decision takes it; None where the candidate does not ask."""
+        found = self.turned_away
+        return found.astype(bool) if found.size else None

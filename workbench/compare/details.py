@@ -8,14 +8,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from labelwright.data.task import Example
-from labelwright.statistics.metrics import Floats, Ints, answers, confusion, per_label, reliability, risk_coverage
-from workbench.compare.board import Answered, Bin, Confidence, LabelScores, Leaderboard, Mistake, Side, Suspect
+from labelwright.decisions.measured import answered_and_wrong
+from labelwright.statistics.metrics import (
+    Answers,
+    Ints,
+    answers,
+    confusion,
+    per_label,
+    reliability,
+    risk_coverage,
+)
+from labelwright.statistics.risk import risk_bound
+from workbench.compare.board import (
+    Answered,
+    Bin,
+    Confidence,
+    LabelScores,
+    Leaderboard,
+    Mistake,
+    Promised,
+    Side,
+    Suspect,
+)
 from workbench.compare.candidate import Candidate
 from workbench.wording import listed
 
@@ -23,6 +43,8 @@ from workbench.wording import listed
 N_MISTAKES = 20
 # So many points are a curve to the eye; of more rows a part is kept.
 _MOST_POINTS = 500
+# And so many a bound, which is smooth and takes its time.
+_MOST_BOUNDS = 25
 # How many labels of a row get a probability in rows.jsonl: all of 77 would make a comparison's file of 200 MB.
 _N_LIKELIEST = 20
 # What stands for an answer in free text that is no label, and for a row that was not answered.
@@ -66,14 +88,14 @@ class DoubtedRow:
 
 def answered(candidate: Candidate, gold: Ints, labels: Sequence[str], test: Sequence[Example]) -> Answered:
     """Scores of every label, the confusion counts, and the mistakes made with most confidence."""
-    probs = candidate.probs
+    probs, read = candidate.probs, candidate.decision.read(candidate.probs, gold)
     # An answer in free text may be no label; the last name is for rows without an answer, whose position is -1.
     names = [*labels, *[NO_LABEL] * (probs.shape[1] - len(labels))]
-    said, confidence, counts = answers(probs), probs.max(axis=1), confusion(probs, gold)
+    said, confidence, counts = read.answer, read.confidence, confusion(read, gold)
     wrong = np.flatnonzero(said != gold)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:N_MISTAKES]
     return Answered(
-        labels=tuple(LabelScores(**one) for one in per_label(probs, gold, names)),
+        labels=tuple(LabelScores(**one) for one in per_label(read, gold, names)),
         confusion=tuple((i, j, int(counts[i, j])) for i, j in np.argwhere(counts).tolist()),
         n_wrong=len(wrong),
         mistakes=tuple(
@@ -85,11 +107,30 @@ def answered(candidate: Candidate, gold: Ints, labels: Sequence[str], test: Sequ
 
 def confidence(candidate: Candidate, gold: Ints) -> Confidence:
     """Reliability before and after calibration, and the risk-coverage curve."""
-    raw, probs = candidate.raw, candidate.probs
+    raw, probs = (candidate.decision.read(one, gold) if one.size else None for one in (candidate.raw, candidate.probs))
+    assert probs is not None
     coverage, risk, _ = risk_coverage(probs, gold)
     shown = np.unique(np.linspace(0, len(coverage) - 1, min(len(coverage), _MOST_POINTS)).round().astype(int))
     points = zip(coverage[shown].tolist(), risk[shown].tolist(), strict=True)
-    return Confidence(_bins(raw, gold) if raw.size else (), _bins(probs, gold), tuple(points))
+    return Confidence(_bins(raw, gold) if raw is not None else (), _bins(probs, gold), tuple(points))
+
+
+def promised(candidate: Candidate, gold: Ints, groups: Sequence[str] | None) -> Promised | None:
+    """What a candidate promises, and how that went on the test rows; None where nothing was asked."""
+    promise, asked = candidate.promise, candidate.promise.asked
+    thresholds = promise.thresholds(candidate.probs.shape[1])
+    if candidate.kind == "free" or thresholds is None:
+        return None
+    told = Promised(asked.max_error, asked.confidence, why=promise.fault(), n_apart=promise.n_apart)
+    if promise.all is not None:
+        some = [one for one in promise.all.tested if one[0]][:: -(-len(promise.all.tested) // _MOST_BOUNDS)]
+        ends = [(n / promise.n_apart, risk_bound(wrong, n, asked.confidence)) for n, wrong in some]
+        told = replace(told, bound=tuple(ends))
+    if told.why:
+        return told
+    decision = replace(candidate.decision, thresholds=thresholds)
+    found = answered_and_wrong(decision, candidate.probs, gold, groups, candidate.away)
+    return replace(told, threshold=float(thresholds[0]), answered=found["answered"], wrong=found.get("wrong"))
 
 
 def rows_jsonl(candidates: Sequence[Candidate], board: Leaderboard, test: Sequence[Example]) -> str:
@@ -129,7 +170,8 @@ def telling_rows(
     said, sure, right, of_gold = {}, {}, np.ones(len(test), dtype=bool), np.zeros(len(test))
     for one in candidates:
         probs = one.probs
-        said[one.name], sure[one.name] = answers(probs), probs.max(axis=1)
+        read = one.decision.read(probs, gold)
+        said[one.name], sure[one.name] = read.answer, read.confidence
         right &= said[one.name] == gold
         of_gold += probs[each, gold]
     names = [*labels, NO_LABEL, NO_ANSWER]  # an answer of -1 is none
@@ -169,7 +211,7 @@ def doubted_rows(
         for one in suspects
     }  # fmt: skip
     probs = ships.probs
-    said, sure = answers(probs), probs.max(axis=1)
+    _, said, sure, _ = ships.decision.decide(probs)
     for i in np.argsort(sure, kind="stable").tolist():
         if threshold is None or sure[i] >= threshold:
             break
@@ -183,13 +225,13 @@ def doubted_rows(
 def _likeliest(candidate: Candidate) -> tuple[Any, Any, Any]:
     """A candidate's answers (n_test,), and its likeliest labels' positions and probabilities, each (n_test, shown)."""
     probs = candidate.probs
-    chosen = answers(probs)
+    chosen = answers(probs) if candidate.kind == "free" else candidate.decision.decide(probs).choice
     if candidate.kind == "free":
         return chosen, None, None
     shown = np.sort(np.argsort(-probs, axis=1, kind="stable")[:, :_N_LIKELIEST], axis=1)
     return chosen, shown, np.take_along_axis(probs, shown, axis=1)
 
 
-def _bins(probs: Floats, gold: Ints) -> tuple[Bin, ...]:
+def _bins(probs: Answers, gold: Ints) -> tuple[Bin, ...]:
     found = reliability(probs, gold)
     return tuple(Bin(one["low"], one["high"], int(one["n_rows"]), one["confidence"], one["accuracy"]) for one in found)

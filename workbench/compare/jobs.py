@@ -8,7 +8,7 @@ run in a process of their own (``workbench.compare.processes``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -19,6 +19,8 @@ import numpy as np
 
 import baselines
 from labelwright.data.task import Example, Splits, Task, by_label
+from labelwright.decisions.decision import LIKELIEST, Decision
+from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.engines.settings import BACKENDS
 from labelwright.files import read_json, short_hash, write_json
 from labelwright.prompt import SAID
@@ -204,7 +206,7 @@ class Comparison:
             parts.append([asdict(row) for row in self.out_of_scope])
         if kind == "together":
             of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
-            tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade), self.recipe.compare.margin]
+            tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade)]
             return [*parts, of, tables, self._code("workbench.compare.together.choosing")]
         if kind == "baseline":
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]
@@ -391,7 +393,19 @@ class Comparison:
             folder=main["bundle"],
             together=_together(main["together"]) if "together" in main else None,
             n_train=main["n_train"],
+            # Free text has a column more, and nothing is decided with it.
+            decision=LIKELIEST if kind == "free" else Decision.of(self.task.costs, self.task.names),
+            promise=self._promise(main),
+            turned_away=Kept(arrays, "outside") if main.get("scoped") else None,
         )
+
+    def _promise(self, main: Mapping[str, Any]) -> Promise:
+        """What a candidate's calib rows say of its errors, asked for what the recipe wants to know."""
+        if "promise" not in main:  # free text promises nothing
+            return NO_PROMISE
+        stage = self.calibration()
+        kept = Promise.from_dict(main["promise"], len(self.task.names))
+        return replace(kept, asked=replace(kept.asked, max_error=stage.max_error, confidence=stage.confidence))
 
     def is_heavy(self, name: str) -> bool:
         """Whether a candidate trains or asks a transformer of its own: it is trained with fewer seeds."""

@@ -17,9 +17,10 @@ import numpy as np
 
 import baselines
 from labelwright.data.task import Example, group_keys
+from labelwright.decisions.measured import costs
 from labelwright.errors import DataError
 from labelwright.statistics.intervals import Interval, Resampled, metric_intervals, resample, wilson
-from labelwright.statistics.metrics import METRICS, Answers, Ints, answers_of, checked, ece_floor, macro_f1
+from labelwright.statistics.metrics import METRICS, Answers, Ints, checked, ece_floor, macro_f1
 from workbench.compare.board import (
     QUALITY,
     QUALITY_OF_FREE,
@@ -31,7 +32,7 @@ from workbench.compare.board import (
     TestRows,
 )
 from workbench.compare.candidate import Candidate, Repeat
-from workbench.compare.details import answered, confidence
+from workbench.compare.details import answered, confidence, promised
 from workbench.compare.differences import TESTED, against_best, between, standing
 from workbench.compare.noise import suspects
 from workbench.compare.together.gain import gain_of
@@ -110,6 +111,7 @@ def build(
         _entry(one, quality, before, tested, best, seed, margin, answers, gold) if not one.failed else _described(one)
         for one in candidates
     ]
+    entries = [_decided(one, scored[one.name].candidate, gold, groups) if not one.failed else one for one in entries]
 
     def compare(a: str, b: str) -> Difference:
         if b == best:
@@ -181,7 +183,7 @@ def _read(candidate: Candidate, gold: Ints, n_labels: int) -> tuple[Answers, Ans
                 f"expected {expected}"
             )
         try:
-            found.append(answers_of(*checked(probs, gold)))
+            found.append(candidate.decision.read(*checked(probs, gold)))
         except DataError as error:
             raise _NotProbabilitiesError(f"what is no probability ({error})") from error
     calibrated, raw = found
@@ -235,6 +237,16 @@ def _entry(
         standing=standing(tested[name]["accuracy"], margin),
         against_best=tested[name],
         **found,
+    )
+
+
+def _decided(entry: Entry, candidate: Candidate, gold: Ints, groups: Sequence[str] | None) -> Entry:
+    """With what the candidate promises, and what its answers cost."""
+    priced = candidate.decision.prices is not None and candidate.kind != "free"
+    return replace(
+        entry,
+        promised=promised(candidate, gold, groups),
+        priced=costs(candidate.decision, candidate.probs, gold, groups, candidate.away) if priced else {},
     )
 
 

@@ -22,6 +22,8 @@ from labelwright.bundle.store import predictor_bundle
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, Task, group_keys, texts_and_labels
 from labelwright.decide import log_scores, probabilities, render_rows
+from labelwright.decisions.decision import Decision
+from labelwright.decisions.promise import Promise
 from labelwright.decisions.scope import certainty
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine, has_probabilities
@@ -34,10 +36,11 @@ from labelwright.models.weights import Full, Weights, is_language_model
 from labelwright.predictors.store import save_predictor
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration, group_folds
-from labelwright.statistics.metrics import accuracy, answers, log_loss, macro_f1
+from labelwright.statistics.metrics import Floats, accuracy, answers, log_loss, macro_f1
 from labelwright.statistics.proportions import share_interval
 from optimizers.calibrate import CalibrateStage, calibration_record, uncalibrated
 from optimizers.scope import fit_scope
+from optimizers.scores import gold_of
 from workbench.run.usage import Load, peak_memory_bytes
 
 # Behind the name of a share: itself, and the two ends of its interval.
@@ -158,25 +161,47 @@ def calibrated(
     return replace(trained, bundle=made.bundle), record, made.probs
 
 
-def one_training(probs: NDArray[np.float64], raw: NDArray[np.float64], gold: NDArray[np.int64]) -> dict[str, float]:
+def one_training(
+    probs: NDArray[np.float64], raw: NDArray[np.float64], gold: NDArray[np.int64], decision: Decision
+) -> dict[str, float]:
     """The numbers of one training, on whatever rows ``gold`` is of: for spreads over seeds and for learning curves."""
+    read, of_raw = (decision.read(one, gold) for one in (probs, raw))
     return {
-        "accuracy": float(accuracy(probs, gold)),
-        "macro_f1": float(macro_f1(probs, gold)),
-        "log_loss": float(log_loss(probs, gold)),
-        "accuracy_raw": float(accuracy(raw, gold)),
+        "accuracy": float(accuracy(read, gold)),
+        "macro_f1": float(macro_f1(read, gold)),
+        "log_loss": float(log_loss(read, gold)),
+        "accuracy_raw": float(accuracy(of_raw, gold)),
     }
 
 
-def with_scope(bundle: Bundle, splits: Splits, of_calib: NDArray[np.float64]) -> Bundle:
+def with_scope(bundle: Bundle, splits: Splits, stage: CalibrateStage, seed: int, of_calib: Floats) -> Bundle:
     """The bundle that tells rows out of scope: what is far from train rows, by a threshold of calib rows.
+
+    Its promise is counted again, of what it answers now. So the threshold is of the rows that ``stage`` fits on, and
+    those kept apart for the promise choose nothing here either.
 
     Parameters
     ----------
     of_calib : ndarray of shape (n_calib, n_labels)
         What it says of calib rows.
     """
-    return replace(bundle, scope=fit_scope(splits.train, splits.calib, of_calib))
+    sides = stage.sides(splits.calib, seed)
+    texts, gold = texts_and_labels(splits.calib)[0], gold_of(bundle, splits.calib)
+    scope = fit_scope(splits.train, [splits.calib[i] for i in sides[0].tolist()], of_calib[sides[0]])
+    promise = bundle.promise
+    if promise.all is not None:
+        fitted, apart = ((of_calib[side], gold[side]) for side in sides)
+        outside = scope.outside(texts, of_calib)
+        decision = Decision.of(bundle.task.costs, bundle.task.names)
+        away = outside[sides[0]], outside[sides[1]]
+        promise = Promise.of(decision, fitted, apart, promise.n_fitted, promise.asked, away)
+    return replace(bundle, scope=scope, promise=promise)
+
+
+def turned_away(bundle: Bundle, texts: Sequence[str], probs: Floats) -> dict[str, Floats]:
+    """``outside``: which rows belong to no label, (n_rows,) of 1 and 0; nothing where the bundle does not ask."""
+    outside = bundle.outside(texts, probs)
+    return {} if outside is None else {"outside": outside.astype(np.float64)}
 
 
 def on_rows_out_of_scope(

@@ -38,6 +38,7 @@ def cross_faults(recipe: Recipe, document: Mapping[str, Any], stages: Mapping[st
         Every stage that the recipe runs or sets, built.
     """
     yield from _task_faults(recipe)
+    yield from _cost_faults(recipe)
     yield from _model_faults(recipe)
     yield from _stage_faults(recipe, stages)
     yield from _baseline_faults(recipe, "names" in document.get("baselines", {}))
@@ -86,6 +87,16 @@ def _task_faults(recipe: Recipe) -> Iterator[Fault]:
         yield "data", f"{named} go with path, and hub was given: take them out"
     if data.choices and "conflicting" in data.leave_out:
         yield "data", 'leave_out = ["conflicting"]: rows bring their own choices, and may have several labels'
+
+
+def _cost_faults(recipe: Recipe) -> Iterator[Fault]:
+    if (costs := recipe.costs.prices) is None:
+        return
+    if recipe.data.choices:
+        yield "costs", "rows bring their own choices, which no price can name: leave the table out"
+    elif recipe.task.labels:
+        for fault in costs.faults(list(dict.fromkeys(label.name for label in recipe.task.labels))):
+            yield "costs", fault
 
 
 def _model_faults(recipe: Recipe) -> Iterator[Fault]:

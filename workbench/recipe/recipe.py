@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from labelwright.data.choices import LabelAs
+from labelwright.data.costs import Costs
 from labelwright.data.formats.dialect import Dialect, delimiter_fault, encoding_fault
 from labelwright.data.spelling import Similar
 from labelwright.data.task import Label, Task
@@ -56,6 +57,7 @@ Names = Annotated[tuple[Needed, ...], Items()]
 Column = Annotated[str, Text(lines=True)]
 NeededColumn = Annotated[str, Text(least=1, lines=True)]
 Share = Annotated[float, Range(0, 1, "()", "a share between 0 and 1, such as 0.15")]
+Price = Annotated[float, Range(0)]
 
 
 class Pipeline(NamedTuple):
@@ -138,8 +140,9 @@ class DataTable:
         (`make next-rows`). Each kind of file says itself how it is read. Rows with the text or the group of a row of
         dev, calib or test are left out.
     out_of_scope : str
-        A label that is none: rows of it have no right answer. They are no part of the splits; the comparison asks how
-        well a candidate's confidence tells them from test rows. Empty where there is none.
+        A label that is none: rows of it have no right answer. They are no part of the splits; the comparison gives
+        each candidate's bundle a scope (``labelwright.decisions.scope``) and asks how well it tells them from test
+        rows. Empty where there is none.
     leave_out : tuple of "empty", "conflicting", "rare"
         Rows that are left out and counted, where they would be refused: without text or label; with a text that several
         labels are given to (a test split that is given keeps its own); of labels with too few rows to be learnt and
@@ -241,6 +244,31 @@ class TaskTable:
     name: Name = ""
     labels: tuple[Label, ...] = ()
     style: Style = "name"
+
+
+@dataclass(frozen=True)
+class CostsTable:
+    """``[costs]``: what mistakes cost, in any one unit. As it stands, the likeliest label is said.
+
+    Attributes
+    ----------
+    matrix : mapping of gold label to mapping of answered label to price
+        What differs from ``wrong`` and ``right``.
+    wrong, right : float
+        The price of a mistake, and of a right answer, that ``matrix`` does not list.
+    abstain : float
+        The price of giving no label, a person's look at the row, say; 0 where nobody can be asked.
+    """
+
+    matrix: Mapping[str, Mapping[str, Price]] = field(default_factory=dict)
+    wrong: Price = 1.0
+    right: Price = 0.0
+    abstain: Price = 0.0
+
+    @property
+    def prices(self) -> Costs | None:
+        """As a task has them; None where all mistakes cost the same and nobody can be asked."""
+        return None if self == CostsTable() else Costs.from_dict({**asdict(self), "abstain": self.abstain or None})
 
 
 @dataclass(frozen=True)
@@ -458,6 +486,7 @@ class Recipe:
     splits: SplitTable
     task: TaskTable
     model: ModelTable
+    costs: CostsTable = field(default_factory=CostsTable)
     baselines: BaselineTable = field(default_factory=BaselineTable)
     models: ModelsTable = field(default_factory=ModelsTable)
     compare: CompareTable = field(default_factory=CompareTable)
@@ -479,11 +508,19 @@ class Recipe:
         ----------
         max_choices : int
             The most choices of any row, where rows bring their own.
+
+        Raises
+        ------
+        RecipeError
+            Prices of labels that there are not.
         """
         if self.data.choices:
             return Task(self.task.name or self.name, self.task.instructions, (), max_choices)
         labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
-        return Task(self.task.name or self.name, self.task.instructions, labels)
+        costs = self.costs.prices
+        if costs and (faults := costs.faults([label.name for label in labels])):
+            raise RecipeError(f"{self.path}, [costs]: {'; '.join(faults)}")
+        return Task(self.task.name or self.name, self.task.instructions, labels, costs=costs)
 
     def fingerprints(self) -> dict[str, str]:
         """One short hash for each table that a run keeps from its beginning, and for the seed."""
@@ -501,6 +538,7 @@ TABLES: Mapping[str, type] = {
     "data": DataTable,
     "splits": SplitTable,
     "task": TaskTable,
+    "costs": CostsTable,
     "model": ModelTable,
     "baselines": BaselineTable,
     "models": ModelsTable,

@@ -247,6 +247,9 @@ class Tracking:
         costs = {f"cost.{name}": one for name, one in candidate.cost.items() if one is not None}
         if not step and "cost.seconds_to_train" in costs:
             costs["seconds"] = costs["cost.seconds_to_train"]
+        costs |= {f"prices.{name}": interval.value for name, interval in entry.priced.items()}
+        if entry.promised and entry.promised.answered:
+            costs["promise.answered"] = entry.promised.answered.value
         for one in entries.metrics(key, costs):
             self.write(one)
         self.write(entries.candidate(key, entry, self._test))

@@ -44,8 +44,10 @@ _PASS: ContextVar[dict[int, dict[str, NDArray[np.float32]]] | None] = ContextVar
 
 @contextmanager
 def one_pass() -> Iterator[None]:
-    """Within it an encoder embeds a text once, whoever asks: for several classifiers that answer the same rows."""
-    token = _PASS.set({})
+    """Within it an encoder embeds a text once, whoever asks: for several classifiers that answer the same rows, and for
+    what tells rows out of scope. A pass within a pass is the same pass."""
+    outer = _PASS.get()
+    token = _PASS.set({} if outer is None else outer)
     try:
         yield
     finally:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_task
 
+from labelwright.bundle.card import card
 from labelwright.bundle.document import from_json, to_json
 from labelwright.bundle.store import load, save
 from labelwright.data.costs import Costs
@@ -158,3 +159,18 @@ def test_a_damaged_promise_is_refused(tmp_path, key, value):
     content["promise"][key] = value
     with pytest.raises(BundleError):
         from_json(content, tmp_path)
+
+
+def test_the_card_says_what_can_be_promised_and_what_mistakes_cost():
+    bundle = replace(toy_bundle(), promise=promise())
+    covered = f"{100 * bundle.promise.ask(max_error=0.05).coverage():.0f} %"
+    assert f"Answering {covered} of the rows, at most 5 % of the answered rows wrong, with 95 % confidence" in card(
+        bundle
+    )
+    assert "ask for it with `--max-error 0.05`" in card(bundle)
+    assert "it does so by itself" in card(replace(bundle, promise=promise().ask(max_error=0.1)))
+    few = card(replace(bundle, promise=Promise(n_fitted=54)))
+    assert "## Promise\n\nAt most 5 % of the answered rows wrong, with 95 % confidence cannot be promised: calib" in few
+    priced = replace(bundle, task=replace(bundle.task, costs=Costs((("hvac", "pool", 7.0),), abstain=0.5)))
+    assert "a mistake costs 1, a right answer 0; giving no label 0.5; hvac answered as pool 7." in card(priced)
+    assert "## Promise" not in card(toy_bundle())

@@ -93,10 +93,10 @@ def true_rate(threshold: float) -> float:
 def test_the_promise_is_broken_no_more_often_than_it_says():
     """Where it is nearly tight: an order from few rows, and a rate near the wanted one at most thresholds."""
     chance, delta = np.random.default_rng(0), 0.2
-    found = [Counts.of(draw(chance, 300), draw(chance, 300)).threshold(0.08, 1 - delta) for _ in range(300)]
+    found = [Counts.of(draw(chance, 300), draw(chance, 300)).threshold(0.08, 1 - delta) for _ in range(200)]
     made = [one for one in found if math.isfinite(one)]
     n_broken = sum(true_rate(one) > 0.08 for one in made)
-    assert len(made) > 200
+    assert len(made) > 130
     assert binomtest(n_broken, len(found), delta, alternative="greater").pvalue > 0.01
     # It would be worth little if it never were: it is not that cautious.
     assert n_broken > 0

@@ -226,6 +226,8 @@ def test_a_challenging_bundle_needs_texts_and_a_file_the_same_rows(bundle, capsy
     assert "row 1: no text in column 'text'" in refused(capsys, bundle, silent, "--against", "other")
     ours = write("a.jsonl", rows)
     assert "one of them has more" in refused(capsys, bundle, ours, "--against", write("b.jsonl", rows[:-1]))
+    half = write("d.jsonl", [{"label": "\ud800"}] * 30)
+    assert "d.jsonl, rows 1, 2" in refused(capsys, bundle, ours, "--against", half)
     turned = write("c.jsonl", rows[::-1])
     assert "row 1 has another text" in refused(capsys, bundle, ours, "--against", turned)
 

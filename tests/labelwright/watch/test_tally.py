@@ -28,6 +28,7 @@ def test_requests_of_any_size_make_the_same_windows(sizes):
     for size in sizes:
         tally.add(list(PROBS[start : start + size]))
         start += size
+    tally.settle()
     start = min(start, len(PROBS))
     drift, sketch, alarms, p = Drift(DEV, NAMES), Sketch(NAMES, b""), 0, None
     for begin in range(0, start - 39, 40):
@@ -46,6 +47,7 @@ def test_requests_of_any_size_make_the_same_windows(sizes):
 def test_other_answers_than_devs_are_an_alarm():
     tally = Tally(NAMES, DEV, window=100)
     tally.add([np.array([0.02, 0.02, 0.96])] * 250)
+    tally.settle()
     assert (tally.n_windows, tally.n_alarms) == (2, 2)
     assert tally.p is not None
     assert tally.p < 1e-9
@@ -54,6 +56,7 @@ def test_other_answers_than_devs_are_an_alarm():
 def test_without_a_reference_it_counts_and_tells_nothing():
     tally = Tally(NAMES, None, window=10)
     tally.add([np.array([0.2, 0.7, 0.1])] * 25)
+    tally.settle()
     assert tally.labels.tolist() == [0, 25, 0, 0]
     assert (tally.is_watched, tally.p, tally.n_alarms) == (False, None, 0)
 
@@ -61,6 +64,7 @@ def test_without_a_reference_it_counts_and_tells_nothing():
 def test_answers_that_are_not_told_count_by_what_they_would_have_been():
     tally = Tally(NAMES, decision=Decision.of(None, NAMES, 0.6))
     tally.add([np.array([0.2, 0.7, 0.1]), np.array([0.5, 0.3, 0.2]), np.zeros(3)])
+    tally.settle()
     assert tally.labels.tolist() == [1, 1, 0, 1]
     assert tally.n_abstained == 1
     assert tally.confidence_sum == pytest.approx(1.2)
@@ -69,4 +73,5 @@ def test_answers_that_are_not_told_count_by_what_they_would_have_been():
 def test_letters_of_rows_with_choices_are_one():
     tally = Tally(("any choice",))
     tally.add([np.array([0.1, 0.9, 0.0]), np.zeros(3)])
+    tally.settle()
     assert tally.labels.tolist() == [1, 1]

@@ -273,3 +273,16 @@ def test_an_adapter_over_merged_weights_is_merged_in_the_numbers_it_was_measured
     assert twice.weights == Full(once.weights.base, tmp_path / "two" / "merged")
     merged = load_file(tmp_path / "two" / "merged" / "model.safetensors")
     assert {tensor.dtype for tensor in merged.values()} == {torch.float32}
+
+
+# --- which layers ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("share", "tuned"), [(1.0, {0, 1}), (0.5, {1}), (0.01, {1})])
+def test_only_the_upper_share_of_the_layers_gets_an_adapter(bundle, tmp_path, share, tuned):
+    stage = replace(MODES["sft"], lora_layers=share, learning_rate=1e-2)
+    run(stage, bundle, tmp_path / "run")
+    written = list((tmp_path / "run").rglob("adapter_model.safetensors"))
+    assert written
+    names = [name for path in written for name in load_file(path)]
+    assert {int(name.split(".layers.")[1].split(".")[0]) for name in names} == tuned

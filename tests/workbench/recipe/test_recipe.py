@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import workbench_fakes
 
+from labelwright.data.costs import Costs
 from labelwright.errors import RecipeError
 from workbench.recipe import recipe as recipes
 from workbench.recipe.read import read_recipe
@@ -215,3 +216,43 @@ def test_a_changed_table_changes_its_fingerprint_only(tmp_path: Path) -> None:
     two = read_recipe(written(tmp_path, MINIMAL + "[model]\nname = 'other'\n[gepa]\nn_words = 2\n")).fingerprints()
     assert {name for name in one if one[name] != two[name]} == {"model"}
     assert set(recipes.FIXED_TABLES) <= set(one)
+
+
+PRICED = MINIMAL + 'labels = ["pool", "hvac"]\n[costs]\nabstain = 0.3\n[costs.matrix]\n"hvac" = {"pool" = 5}\n'
+
+
+def test_prices_become_the_tasks(tmp_path: Path) -> None:
+    recipe = read_recipe(written(tmp_path, PRICED))
+    assert recipe.task_for(()).costs == Costs((("hvac", "pool", 5.0),), abstain=0.3)
+    plain = read_recipe(written(tmp_path, MINIMAL + "[costs]\nwrong = 1\n"))
+    assert plain.task_for(("a", "b")).costs is None
+
+
+def test_all_that_is_wrong_with_prices_is_told_at_once(tmp_path: Path) -> None:
+    bad = PRICED.replace('"hvac" = {"pool" = 5}', '"spa" = {"pool" = 1, "sauna" = 2}')
+    with pytest.raises(
+        RecipeError, match=r"\[costs\].*matrix names 'spa' and 'sauna': expected labels of pool and hvac"
+    ):
+        read_recipe(written(tmp_path, bad))
+    bad = PRICED.replace("= 5", "= -5").replace("0.3", "nan\nright = -1")
+    with pytest.raises(RecipeError) as told:
+        read_recipe(written(tmp_path, bad))
+    for fault in (
+        "matrix.hvac.pool = -5.0: expected 0 or more",
+        "abstain = nan: expected a finite",
+        "right = -1.0: expected",
+    ):
+        assert fault in str(told.value)
+    with pytest.raises(RecipeError, match="every answer costs the same"):
+        read_recipe(written(tmp_path, MINIMAL + 'labels = ["pool", "hvac"]\n[costs]\nwrong = 0\n'))
+    by_row = MINIMAL.replace("[task]", 'choices = "choices"\n[task]') + "[costs]\nwrong = 2\n"
+    with pytest.raises(RecipeError, match="rows bring their own choices, which no price can name"):
+        read_recipe(written(tmp_path, by_row))
+
+
+def test_prices_of_labels_that_the_data_lack_are_refused_when_it_is_read(tmp_path: Path) -> None:
+    recipe = read_recipe(written(tmp_path, PRICED.replace('labels = ["pool", "hvac"]\n', "")))
+    with pytest.raises(
+        RecipeError, match=r"mine\.toml, \[costs\]: matrix names 'hvac': expected labels of fence and pool"
+    ):
+        recipe.task_for(("pool", "fence"))

@@ -163,12 +163,13 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
             # What candidates that are made of this one are chosen on.
             arrays["dev"] = final.probabilities(texts_and_labels(splits.dev)[0])
         if comparison.is_main(job) and comparison.recipe.data.out_of_scope:
-            final = replace(final, bundle=measure.with_scope(final.bundle, splits, arrays["calib"]))
+            final = replace(final, bundle=measure.with_scope(final.bundle, splits, stage, seed, arrays["calib"]))
         if comparison.is_main(job):
             # What is measured is what lies here, and what ships.
             entry = {"stage": "compare", "candidate": job.candidate}
             kept = final.bundle.with_stage(entry, promise=final.bundle.promise, scope=final.bundle.scope)
             final = replace(final, bundle=save(kept, place))
+            result |= {"promise": final.bundle.promise.to_dict(), "scoped": final.bundle.scope is not None}
     texts = texts_and_labels(test)[0]
     if comparison.is_main(job):
         probs, result["cost"] = measure.price(final, texts, comparison.recipe.compare.latency_rows)
@@ -181,9 +182,10 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     same = final.bundle.calibration == before.bundle.calibration
     raw = probs if same else before.probabilities(texts)
     gold = np.array([names.index(row.label) for row in test])
-    result["scores"] = measure.one_training(probs, raw, gold)
+    result["scores"] = measure.one_training(probs, raw, gold, final.bundle.decision)
     if comparison.is_main(job):
         arrays["raw"] = raw
+        arrays |= measure.turned_away(final.bundle, texts, probs)
     _keep(place, result, {**arrays, "probs": probs} if arrays else None)
 
 

@@ -2,9 +2,8 @@
 
 The last level is what answers best, by log loss on dev. Before it stand one or more cheaper members. Of all chains of
 them and all thresholds, the one is taken that needs the fewest milliseconds a row on calib, on average, and that there
-is neither less often right than the last level alone nor of higher log loss. Hundreds are tried on few rows, and the
-luckiest would be taken: so one standard error less must still be within the margin of the last level's accuracy. Where
-the two differ in many rows that is not so, though they may be equally often right.
+is not less often right than the last level alone, and of lower log loss by one standard error of the difference:
+hundreds are tried on few rows, and without that the luckiest would be taken.
 """
 
 from __future__ import annotations
@@ -16,15 +15,12 @@ from itertools import combinations, product
 import numpy as np
 
 from labelwright.statistics.metrics import Floats, Ints
-from labelwright.statistics.proportions import difference_interval
 
 # So many thresholds of each member are tried, and so many of the cheaper members, the best at their price.
 _MOST_THRESHOLDS = 24
 _MOST_CHEAPER = 5
 # What is not cheaper by more than this factor is not asked first.
 _CHEAPER = 1.25
-# Of a normal distribution, what one standard error to both sides holds.
-_ONE_ERROR = 0.6827
 _SMALLEST = float(np.finfo(np.float64).eps)
 # What a row costs, in milliseconds, that was asked of all of these; parts that they share count once.
 Price = Callable[[Sequence[str]], float]
@@ -60,7 +56,6 @@ def choose_cascade(
     last: str,
     order: Sequence[str],
     most_levels: int,
-    margin: float,
 ) -> tuple[Chain | None, list[Chain]]:
     """The cheapest chain that loses nothing, and all that no other beats in both accuracy and time.
 
@@ -77,8 +72,6 @@ def choose_cascade(
     order : sequence of str
         The members, the best on dev first.
     most_levels : int
-    margin : float
-        Share of accuracy within which one is as good as another.
 
     Returns
     -------
@@ -98,13 +91,13 @@ def choose_cascade(
     ]
     alone = [_tried((name,), (), probs, gold, price) for name in (*cheaper, last)]
     whole = alone[-1]
-    right = (probs[last].argmax(axis=1) == gold).astype(np.int64)
+    of_whole, of_group = _losses(probs[last], gold), np.unique(np.asarray(groups), return_inverse=True)[1]
 
     def loses_nothing(one: Chain) -> bool:
         if one.accuracy < whole.accuracy or one.log_loss > whole.log_loss or one.ms >= whole.ms:
             return False
-        net = (answered(one, probs).argmax(axis=1) == gold).astype(np.int64) - right
-        return difference_interval(net, groups, _ONE_ERROR).low >= -margin
+        more = _losses(answered(one, probs), gold) - of_whole
+        return float(more.mean()) + _standard_error(more, of_group) <= 0
 
     cheapest_first = sorted(tried, key=lambda one: (one.ms, one.log_loss))
     return next(filter(loses_nothing, cheapest_first), None), _frontier([*tried, *alone])
@@ -154,10 +147,21 @@ def _tried(
         sure = mine.max(axis=1) >= threshold
         said, rows = mine[sure], left[sure]
         n_right += int((said.argmax(axis=1) == gold[rows]).sum())
-        loss -= float(np.log(np.maximum(said[np.arange(len(rows)), gold[rows]], _SMALLEST)).sum())
+        loss += float(_losses(said, gold[rows]).sum())
         left = left[~sure]
     n_rows = len(gold)
     return Chain(names, thresholds, n_right / n_rows, loss / n_rows, spent / n_rows)
+
+
+def _losses(probs: Floats, gold: Ints) -> Floats:
+    """Every row's log loss, (n_rows,)."""
+    return np.asarray(-np.log(np.maximum(probs[np.arange(len(gold)), gold], _SMALLEST)))
+
+
+def _standard_error(values: Floats, of_group: Ints) -> float:
+    """Of their mean, where whole groups of rows go together."""
+    sums = np.bincount(of_group, weights=values - values.mean())
+    return float(np.sqrt((sums**2).sum()) / len(values))
 
 
 def _frontier(chains: Sequence[Chain]) -> list[Chain]:

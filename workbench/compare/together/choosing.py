@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from labelwright.engines.together.plan import Found, Level, Plan
-from labelwright.errors import RecipeError
 from labelwright.statistics.metrics import Floats, Ints, answers, log_loss
 from workbench.compare.candidate import Asking, Together
 from workbench.compare.together.cascade import choose_cascade
@@ -76,7 +75,6 @@ def in_turn(
     groups: Sequence[str],
     prices: Prices,
     most_levels: int,
-    margin: float,
     ensemble: Chosen | None,
 ) -> Chosen:
     """The cascade that loses nothing on calib; its last level is what dev likes best, the ensemble where it is that.
@@ -86,10 +84,7 @@ def in_turn(
     groups : sequence of str
         Of the calib rows. The rest is as in ``choose_cascade``.
 
-    Raises
-    ------
-    RecipeError
-        Nothing cheaper may answer any row.
+    Where nothing cheaper may answer any row, it is that last level alone.
     """
     losses = {name: float(log_loss(one["dev"], gold["dev"])) for name, one in members.items()}
     order = sorted(losses, key=losses.__getitem__)
@@ -105,13 +100,12 @@ def in_turn(
     def price(names: Sequence[str]) -> float:
         return prices([member for name in names for member in weights[name]])
 
-    chain, frontier = choose_cascade(calib, gold["calib"], groups, price, last, order, most_levels, margin)
-    if chain is None:
-        raise RecipeError(f"no cheaper candidate may answer a calib row in place of {last} and lose nothing by it")
-    names = tuple(dict.fromkeys(member for name in chain.names for member in weights[name]))
+    chain, frontier = choose_cascade(calib, gold["calib"], groups, price, last, order, most_levels)
+    asked, thresholds = ((last,), ()) if chain is None else (chain.names, chain.thresholds)
+    names = tuple(dict.fromkeys(member for name in asked for member in weights[name]))
     levels = [
         Level(tuple(weights[name].get(member, 0.0) for member in names), threshold)
-        for name, threshold in zip(chain.names, (*chain.thresholds, 0.0), strict=True)
+        for name, threshold in zip(asked, (*thresholds, 0.0), strict=True)
     ]
     plan = Plan(tuple(levels), ensemble.plan.mean) if ensemble else Plan(tuple(levels))
     return Chosen(names, plan, last, tuple((one.ms, one.accuracy) for one in frontier))

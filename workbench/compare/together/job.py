@@ -64,28 +64,32 @@ def measured_together(
     table, seed = comparison.recipe.ensemble, comparison.recipe.seed
     if job.candidate != CASCADE or table.most_members:
         chosen = mixed(kept, gold, group_keys(splits.dev), table.most_members, table.n_bags, seed)
+    stage = replace(comparison.calibration(), rotations=False)  # members have turned their rows' choices themselves
     if job.candidate == CASCADE:
-        groups, margin = group_keys(splits.calib), comparison.recipe.compare.margin
-        chosen = in_turn(kept, gold, groups, prices, comparison.recipe.cascade.most_levels, margin, chosen)
+        # The rows kept apart for the promise choose nothing.
+        fitted = stage.sides(splits.calib, seed)[0]
+        groups = group_keys([splits.calib[row] for row in fitted.tolist()])
+        on = {name: one | {"calib": one["calib"][fitted]} for name, one in kept.items()}
+        of = gold | {"calib": gold["calib"][fitted]}
+        chosen = in_turn(on, of, groups, prices, comparison.recipe.cascade.most_levels, chosen)
     assert chosen is not None
-    if len(chosen.names) < 2 and comparison.is_main(job):
-        raise RecipeError(f"no mean of several is better on dev than {chosen.names[0]} alone")
+    if comparison.is_main(job):
+        _refuse_one_alone(chosen)
 
     found, of_calib = chosen.answers(kept, "test"), chosen.answers(kept, "calib").log_probs
     bundle = _described(comparison, job.candidate, chosen)
-    stage = replace(comparison.calibration(), rotations=False)  # members have turned their rows' choices themselves
     made = stage.calibrated(bundle, splits.calib, lambda _: of_calib, seed).bundle
     raw, probs = (one.calibration.apply(found.log_probs) for one in (bundle, made))
     result: dict[str, Any] = {
         "n_train": len(splits.train),
         "made_from": [],
         "members": members,
-        "scores": measure.one_training(probs, raw, gold["test"]),
+        "scores": measure.one_training(probs, raw, gold["test"], made.decision),
     }
     if not comparison.is_main(job):
         return result, None
     if comparison.recipe.data.out_of_scope:
-        made = measure.with_scope(made, splits, made.calibration.apply(of_calib))
+        made = measure.with_scope(made, splits, stage, seed, made.calibration.apply(of_calib))
     final = _saved(comparison, job, chosen, made)
     seconds = sum(costs[name]["seconds_to_train"] for name in chosen.names)
     trained = measure.Trained(final, comparison.engines(final.weights), seconds, None)
@@ -99,13 +103,25 @@ def measured_together(
         cost["ms_mean"] = chosen.mean_ms(found, prices)
     result |= {
         "calibration": calibration_record(made),
+        "promise": made.promise.to_dict(),
+        "scoped": made.scope is not None,
         "generation": {},
         "cost": cost,
         "outside": measure.on_rows_out_of_scope(trained, [row.text for row in comparison.out_of_scope], test, probs),
         "bundle": str(comparison.place(job)),
         "together": asdict(told(chosen, found.levels, probs, gold["test"])),
     }
-    return result, {"raw": raw, "probs": probs}
+    return result, {"raw": raw, "probs": probs, **measure.turned_away(final, [row.text for row in test], probs)}
+
+
+def _refuse_one_alone(chosen: Chosen) -> None:
+    """Raise RecipeError where what was chosen is another candidate. On other splits it may be."""
+    if chosen.last and len(chosen.plan.levels) == 1:
+        raise RecipeError(
+            f"no cheaper candidate may answer a calib row in place of {chosen.last} and lose nothing by it"
+        )
+    if not chosen.last and len(chosen.names) == 1:
+        raise RecipeError(f"no mean of several is better on dev than {chosen.names[0]} alone")
 
 
 def _main(comparison: Comparison, name: str) -> dict[str, Any]:

@@ -103,6 +103,30 @@ def risk(report: Report) -> Figure:
     return figure
 
 
+def bound(report: Report) -> Figure:
+    """Errors of the candidate that ships by rows answered: on test, and what calib rows exclude."""
+    name = report.verdict.ship
+    told, found = report.entry(name).promised, report.confidence[name]
+    assert told is not None
+    figure = Figure(figsize=(7.2, 4))
+    axes = figure.subplots()
+    coverage, risk = 100 * np.transpose(found.risk)
+    axes.plot(coverage, risk, color=LINES[0], drawstyle="steps-pre", label=f"{plain(name)} on test rows")
+    axes.plot(
+        *(100 * np.transpose(told.bound)), color=LINES[1], linestyle=DASHES[1],
+        label=f"with {100 * told.confidence:g} % confidence it is below this (each point by itself)",
+    )  # fmt: skip
+    axes.axhline(100 * told.max_error, color="#818b98", linewidth=0.8)
+    if told.answered is not None:
+        axes.axvline(100 * told.answered.value, color=GOOD, linewidth=1.2, label="answered under the promise")
+    axes.set(xlabel="rows answered, most confident first, %", ylabel="wrong among them, %", xlim=(0, 101))
+    axes.set_ylim(0, min(100, 1.25 * max(risk.max(), 100 * told.max_error)))
+    axes.legend(loc="upper left")
+    axes.grid()
+    figure.set_layout_engine("constrained")
+    return figure
+
+
 def _most_mistaken(counts: Ints) -> list[int]:
     """Positions of at most ``MOST_LABELS`` labels in their order: those of most mistakes as label or as answer."""
     n_labels = len(counts)

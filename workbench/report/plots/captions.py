@@ -63,6 +63,12 @@ def pictures(report: Report) -> dict[str, Picture]:
             "bin of few rows has a long interval and says little.",
             "Accuracy against mean confidence in ten bins, before and after calibration.",
         ),
+        "risk-bound": Picture(
+            "what the shipped candidate may answer",
+            "Errors on test rows, and the bound that calib rows give. The promise goes down the thresholds as long as "
+            "each passes by itself; the horizontal line is the error that is allowed.",
+            f"Wrong answers of {verdict.ship} against the share of rows answered, with the bound from calib rows.",
+        ),
         "risk-coverage": Picture(
             "risk and coverage",
             "What is gained by answering only where the candidate is sure, and leaving the rest to a person.",
@@ -80,7 +86,13 @@ def pictures(report: Report) -> dict[str, Picture]:
         "confusion-shipped": verdict.ship != verdict.best,
         "cascade": any(entry.together and entry.together.curve for entry in report.scored),
         "reliability": bool(report.confidence),
+        "risk-bound": _has_bound(report),
         "risk-coverage": bool(report.confidence),
         "curves": bool(report.curves),
     }
     return {name: picture for name, picture in found.items() if there.get(name, True)}
+
+
+def _has_bound(report: Report) -> bool:
+    ships = report.entry(report.verdict.ship).promised
+    return ships is not None and bool(ships.bound) and report.verdict.ship in report.confidence

@@ -99,6 +99,7 @@ _DRAWN: Mapping[str, Callable[[Report], Figure]] = {
     "confusion-shipped": lambda report: answers.confusion(report, report.verdict.ship),
     "confusion": lambda report: answers.confusion(report, report.verdict.best),
     "reliability": answers.reliability,
+    "risk-bound": answers.bound,
     "risk-coverage": answers.risk,
     "curves": _stage_curves,
 }

@@ -24,6 +24,8 @@ TABLES = (
     "by_label.by_label",
     "rows.mistakes",
     "rows.suspects",
+    "decisions.promises",
+    "decisions.prices",
     "confidence.confidence",
     "stages.stages",
     "leaderboard.left_out",

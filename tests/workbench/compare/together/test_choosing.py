@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labelwright.errors import RecipeError
 from workbench.compare.together.choosing import in_turn, mixed, told
 from workbench.compare.together.prices import Prices
 
@@ -39,7 +38,7 @@ def test_members_of_one_encoder_cost_the_dearest_of_them():
 def test_a_cascade_ends_in_the_ensemble_where_dev_likes_that_best():
     ensemble = mixed(MEMBERS, GOLD, GROUPS, 8, 5, 0)
     assert {"a", "b", "large"} <= set(ensemble.names)
-    chosen = in_turn(MEMBERS, GOLD, GROUPS, PRICES, 3, 0.05, ensemble)
+    chosen = in_turn(MEMBERS, GOLD, GROUPS, PRICES, 3, ensemble)
     assert chosen.last == "ensemble"
     assert len(chosen.plan.levels) > 1
     assert chosen.names[0] == "tiny"
@@ -55,17 +54,17 @@ def test_without_an_ensemble_it_ends_in_the_best_single_one():
     best = min(MEMBERS, key=lambda name: -np.log(MEMBERS[name]["dev"][np.arange(240), GOLD["dev"]]).mean())
     ms = {name: 100.0 if name == best else 1.0 for name in MEMBERS}
     dearest = Prices(ms, dict(zip(MEMBERS, MEMBERS, strict=True)))
-    assert in_turn(MEMBERS, GOLD, GROUPS, dearest, 2, 0.05, None).last == best
+    assert in_turn(MEMBERS, GOLD, GROUPS, dearest, 2, None).last == best
 
 
-def test_nothing_cheaper_is_said():
+def test_where_nothing_is_cheaper_the_last_level_is_alone():
     alike = Prices(dict.fromkeys(MEMBERS, 5.0), dict(zip(MEMBERS, MEMBERS, strict=True)))
-    with pytest.raises(RecipeError, match="no cheaper candidate may answer a calib row in place of"):
-        in_turn(MEMBERS, GOLD, GROUPS, alike, 3, 0.05, None)
+    chosen = in_turn(MEMBERS, GOLD, GROUPS, alike, 3, None)
+    assert (chosen.names, len(chosen.plan.levels)) == ((chosen.last,), 1)
 
 
 def test_what_is_told_is_what_was_answered():
-    chosen = in_turn(MEMBERS, GOLD, GROUPS, PRICES, 3, 0.05, mixed(MEMBERS, GOLD, GROUPS, 8, 5, 0))
+    chosen = in_turn(MEMBERS, GOLD, GROUPS, PRICES, 3, mixed(MEMBERS, GOLD, GROUPS, 8, 5, 0))
     found = chosen.answers(MEMBERS, "test")
     report = told(chosen, found.levels, np.exp(found.log_probs), GOLD["test"])
     assert sum(level.share for level in report.levels) == pytest.approx(1)
@@ -80,5 +79,5 @@ def test_the_test_rows_choose_nothing():
     others = {name: {**one, "test": one["test"][:, ::-1]} for name, one in MEMBERS.items()}
     gold = {**GOLD, "test": GOLD["test"][::-1]}
     both = ((MEMBERS, GOLD), (others, gold))
-    first, second = (in_turn(one, of, GROUPS, PRICES, 3, 0.05, mixed(one, of, GROUPS, 8, 3, 0)) for one, of in both)
+    first, second = (in_turn(one, of, GROUPS, PRICES, 3, mixed(one, of, GROUPS, 8, 3, 0)) for one, of in both)
     assert first == second

@@ -1,0 +1,71 @@
+"""What a comparison measures of rows out of scope, over the fake engine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import FakeEngine, toy_bundle, toy_splits
+
+from labelwright.data.task import group_keys
+from labelwright.errors import MissingExtraError
+from labelwright.statistics.proportions import share_interval
+from optimizers import scope
+from optimizers.calibrate import CalibrateStage
+from workbench.compare.measure import Trained, on_rows_out_of_scope, with_scope
+
+
+def missing(name: str) -> None:
+    raise MissingExtraError("no encoder")
+
+
+def test_rows_out_of_scope_are_measured_at_the_threshold_that_ships(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scope, "open_encoder", missing)
+    splits = toy_splits()
+    rows = [*splits.train, *splits.dev, *splits.calib]
+    before = Trained(toy_bundle(), FakeEngine(), 0.0, None)
+    of_calib = before.probabilities([row.text for row in splits.calib])
+    bundle = with_scope(before.bundle, splits, CalibrateStage(), 0, of_calib)
+    assert bundle.scope is not None
+    assert bundle.scope.n_rows == len(splits.calib)
+    bundle = replace(bundle, scope=replace(bundle.scope, threshold=0.1))
+    trained = Trained(bundle, FakeEngine(), 0.0, None)
+    assert bundle.scope is not None
+    out = ["nothing of it", "what is love", "the pool pump"]
+    probs = trained.probabilities([row.text for row in rows])
+    found = on_rows_out_of_scope(trained, out, rows, probs)
+    kept = ~bundle.scope.outside([row.text for row in rows], probs)
+    gold = np.array([bundle.task.index(row.label) for row in rows])
+    right = share_interval(kept & (probs.argmax(axis=1) == gold), group_keys(rows))
+    assert (found["n_rows"], found["kept"]) == (3, kept.mean())
+    assert (found["right"], found["right_low"], found["right_high"]) == right
+    of_out = bundle.scope.outside(out, trained.probabilities(out))
+    assert found["recall"] == of_out.mean()
+    sure = bundle.scope.scores(out, trained.probabilities(out)), bundle.scope.scores([], probs)
+    ahead = (sure[1][:, None] > sure[0]) + 0.5 * (sure[1][:, None] == sure[0])
+    assert found["auroc_score"] == found["auroc_certainty"] == pytest.approx(ahead.mean())
+    assert 0 < found["right"] <= found["kept"] < 1
+    assert on_rows_out_of_scope(trained, [], rows, probs) == {}
+    assert on_rows_out_of_scope(before, out, rows, probs) == {}
+
+
+def test_a_promise_counts_the_rows_that_the_scope_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the scope's threshold looks at none of the rows that the promise is tested on."""
+    monkeypatch.setattr(scope, "open_encoder", missing)
+    monkeypatch.setattr(scope, "KEPT", 0.5)
+    splits = toy_splits()
+    stage = CalibrateStage(max_error=1.0, promise_share=0.5)
+    bundle = toy_bundle()
+    scores = 2 * np.random.default_rng(0).standard_normal((len(splits.calib), len(bundle.task.names)))
+    made = stage.calibrated(bundle, splits.calib, lambda _: scores, 0)
+    fitted, apart = stage.sides(splits.calib, 0)
+    assert made.bundle.promise.all is not None
+    bundle = with_scope(made.bundle, splits, stage, 0, made.probs)
+    assert bundle.scope is not None
+    assert bundle.scope.n_rows == len(fitted)
+    outside = bundle.scope.outside([row.text for row in splits.calib], made.probs)
+    for counts, rows in (("first", fitted), ("tested", apart)):
+        assert getattr(made.bundle.promise.all, counts)[-1][0] == len(rows)
+        assert getattr(bundle.promise.all, counts)[-1][0] == (~outside[rows]).sum()
+    assert 0 < outside[fitted].sum() < len(fitted)
