@@ -331,7 +331,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     print(f"{len(examples)} rows, {len(names)} labels; value and 95 % interval")
     width = max(10, *map(len, metrics))
     for name, interval in metrics.items():
-        print(f"  {name:{width}} {interval.value:7.3f}   {interval.low:.3f} to {interval.high:.3f}")
+        print(f"  {name:{width}} {interval.value:7.3f}   {interval.low:z.3f} to {interval.high:z.3f}")
     return 0
 
 

@@ -241,7 +241,7 @@ class Promise:
     def _more(self) -> str:
         needed = self.rows_needed()
         if needed is None:
-            return "more are wrong at every confidence, so that more rows would not help; allow more errors"
+            return "as far as these rows tell, more are wrong at every confidence; allow more errors"
         return f"about {needed} independent calib rows would do (there are {self.n_fitted + self.n_apart})"
 
 

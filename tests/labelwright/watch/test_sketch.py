@@ -82,3 +82,8 @@ def test_any_text_has_words_and_a_share_of_known_ones(text):
 @given(st.lists(st.floats(0, 1), max_size=20))
 def test_every_value_is_in_one_bin(values):
     assert binned("confidence", np.array(values)).sum() == len(values)
+
+
+def test_where_rows_bring_their_own_choices_every_answer_is_one_kind():
+    rows = [Answer(1, "stone"), Answer(2, "wood"), Answer(3, None)]
+    assert Sketch(("any choice",), b"").counts(rows)[LABELS].tolist() == [2, 1]

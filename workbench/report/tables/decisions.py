@@ -55,6 +55,6 @@ def _promised(entry: Entry) -> list[Cell]:
     assert found is not None
     apart = Cell(str(found.n_apart))
     if found.threshold is None or found.answered is None:
-        return [Cell(entry.name), Cell("none", "nothing can be promised"), NOTHING, NOTHING, apart]
+        return [Cell(entry.name), Cell("none", found.why.split(": ", 1)[-1]), NOTHING, NOTHING, apart]
     wrong = Cell(*parts(found.wrong)) if found.wrong else NOTHING
     return [Cell(entry.name), Cell(*parts(found.answered)), wrong, Cell(f"{found.threshold:.3f}"), apart]
