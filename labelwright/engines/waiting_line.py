@@ -24,8 +24,6 @@ from labelwright.prompt import Rendered
 from labelwright.statistics.calibration import Calibration
 
 Scores = NDArray[np.float64]
-# Of the engine call before: how long nobody may come, and how long is waited in all.
-QUIET_SHARE, WAIT_SHARE = 1 / 40, 1 / 10
 
 
 @dataclass(eq=False)
@@ -123,7 +121,6 @@ class WaitingLine:
         self.n_rows = 0
         self._n_put = 0
         self._n_put_before = 0
-        self._taken_at: float | None = None
         self._stopped = False
         # Those who wait for room, in the order they came: a long request must not be overtaken for ever.
         self._entrance: deque[object] = deque()
@@ -170,17 +167,16 @@ class WaitingLine:
         """The next batch, once there is one; None when the line is stopped."""
         with self._work:
             crowded = self._n_put > self._n_put_before  # somebody came while the engine was at work
-            call_s = 0.0 if self._taken_at is None else time.monotonic() - self._taken_at
             while True:
                 self._work.wait_for(lambda: self._line or self._stopped)
                 if crowded and self.quiet_s:
-                    self._gather(call_s)
+                    self._gather()
                 if self._stopped:
                     return None
                 if self._line:  # what was there may have been cancelled meanwhile
                     break
             batch = self._next()
-            self._n_put_before, self._taken_at = self._n_put, time.monotonic()
+            self._n_put_before = self._n_put
             self._room.notify_all()
             return batch
 
@@ -206,19 +202,14 @@ class WaitingLine:
             self._work.notify_all()
             self._room.notify_all()
 
-    def _gather(self, call_s: float) -> None:
-        """Wait until the batch is full, or nobody comes any more; what is worth waiting for depends on a call's length.
-
-        Those who were answered together come back one after another, as fast as they and the server get to run, and a
-        call with a few of them takes half as long as one with all.
-        """
-        quiet_s = max(self.quiet_s, QUIET_SHARE * call_s)
-        latest = time.monotonic() + max(self.max_wait_s, WAIT_SHARE * call_s)
+    def _gather(self) -> None:
+        """Wait until the batch is full, or nobody comes any more."""
+        latest = time.monotonic() + self.max_wait_s
         while self._line and not self._stopped and not self._full():
             n_put, left_s = self._n_put, latest - time.monotonic()
             if left_s <= 0:
                 return
-            self._work.wait(min(quiet_s, left_s))
+            self._work.wait(min(self.quiet_s, left_s))
             if self._n_put == n_put:
                 return
 

@@ -68,9 +68,9 @@ class Pool:
         """What was found, in a sentence."""
         n = self.counts
         left = [f"{n[key]:,} {why}" for key, why in _LEFT_OUT.items() if n[key]]
-        kept = f", {len(self.rows):,} of them drawn by chance to choose from" if len(self.rows) < n["new"] else ""
+        kept = f", {len(self.rows):,} of them kept, drawn by chance" if len(self.rows) < n["new"] else ""
         out = f"; left out: {', '.join(left)}" if left else ""
-        return f"{printable_line(self.source)}: {plural(n['rows'], 'row')}, {n['new']:,} to choose from{kept}{out}"
+        return f"{printable_line(self.source)}: {plural(n['rows'], 'row')}, {n['new']:,} may be asked{kept}{out}"
 
 
 _LEFT_OUT = {

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from labelwright.engines.coalesce import CoalescingEngine
 from labelwright.engines.protocol import has_probabilities
-from labelwright.engines.waiting_line import Request, WaitingLine, equal_shares
+from labelwright.engines.waiting_line import equal_shares
 from labelwright.errors import DataError, QueueFullError
 
 PROMPT = toy_bundle().prompt
@@ -222,55 +222,6 @@ def test_callers_who_come_one_after_another_are_gathered(engine):
             futures.append(shared.submit(render(text), OPTIONS))
         concurrent.futures.wait(futures, LONG_S)
     assert engine.batches == [["first"], ["second", *TEXTS[:5]]]
-
-
-@pytest.fixture
-def waited(monkeypatch):
-    """A line with one request and a clock of its own: how long it waits for others each time, nobody or one coming."""
-    line, now, waits = WaitingLine(64, 1024, 0.002, 0.05), [0.0], []
-    line.put(Request(FakeEngine(), render("first"), OPTIONS, 0), None)
-    monkeypatch.setattr("labelwright.engines.waiting_line.time.monotonic", lambda: now[0])
-
-    def gathered(call_s, comes):
-        waits.clear()
-
-        def wait(timeout):
-            waits.append(round(timeout, 6))
-            now[0] += timeout
-            line._n_put += comes
-
-        monkeypatch.setattr(line._work, "wait", wait)
-        line._gather(call_s)
-        return waits.copy()
-
-    return gathered
-
-
-def test_how_long_nobody_may_come_grows_with_the_engine_call_before(waited):
-    assert waited(0.0, 0) == waited(0.04, 0) == [0.002]
-    assert waited(4.0, 0) == [0.1]
-
-
-def test_all_that_waiting_takes_is_a_tenth_of_the_call_before_however_many_come(waited):
-    assert sum(waited(0.04, 1)) == pytest.approx(0.05)
-    assert sum(waited(4.0, 1)) == pytest.approx(0.4)
-
-
-def test_the_call_before_is_the_engines_and_not_the_time_without_work(engine):
-    with CoalescingEngine(engine, quiet_s=0.001, max_wait_s=0.001) as shared:
-        line, calls = shared._line, []
-        line._gather = calls.append
-        occupied(shared)
-        time.sleep(0.2)
-        future = shared.submit(render("second"), OPTIONS)
-        engine.open()
-        future.result(LONG_S)
-        time.sleep(0.3)  # idle: nobody asks
-        futures = [shared.submit(render(text), OPTIONS) for text in TEXTS[:2]]
-        concurrent.futures.wait(futures, LONG_S)
-    assert calls
-    assert calls[0] > 0.19
-    assert all(one < 0.1 for one in calls[1:])
 
 
 # ---------------------------------------------------------------------------------------------------------- fairness

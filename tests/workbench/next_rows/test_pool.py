@@ -33,14 +33,14 @@ def test_rows_that_need_no_label_are_left_out_and_counted():
     assert sorted((row.text, row.id, row.number) for row in pool.rows) == [("new", "7", 1), ("new too", "", 7)]
     left_out = {key: n for key, n in pool.counts.items() if key not in ("rows", "new")}
     assert left_out == dict.fromkeys(("empty", "labelled", "known", "asked", "repeated"), 1)
-    assert pool.told.startswith("pool.csv: 7 rows, 2 to choose from; left out: 1 without text, 1 that have a label, ")
+    assert pool.told.startswith("pool.csv: 7 rows, 2 may be asked; left out: 1 without text, 1 that have a label, ")
 
 
 def test_every_row_is_as_likely_to_come_first_and_memory_is_bounded():
     """300 draws of 5 from 10: the first place is each row's 30 times on average, and so is being kept at all 150."""
     pools = [read(*({"text": f"row {n}"} for n in range(10)), most=5, seed=seed) for seed in range(300)]
     assert {len(pool.rows) for pool in pools} == {5}
-    assert "5 of them drawn by chance" in pools[0].told
+    assert "5 of them kept, drawn by chance" in pools[0].told
     first = Counter(pool.rows[0].text for pool in pools)
     kept = Counter(row.text for pool in pools for row in pool.rows)
     assert len(first) == len(kept) == 10
