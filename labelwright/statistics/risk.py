@@ -9,8 +9,8 @@ algorithms to achieve risk control", 3.2) tests them in an order fixed beforehan
 pass: then any of those that passed is right with the wanted confidence, at no price for their number.
 
 What must be fixed beforehand, thresholds and order, is taken from rows that no test looks at: those that the
-calibration was fitted on (their "split fixed sequence testing"). The order begins at the threshold that those rows make
-the easiest to prove, and goes on to lower ones.
+calibration was fitted on (their "split fixed sequence testing"). The order begins at the threshold that is likeliest to
+pass by what those rows show, and goes on to lower ones.
 """
 
 from __future__ import annotations
@@ -65,10 +65,7 @@ class Counts:
         Over repeated draws of the tested rows, the true rate is above ``rate`` in at most 1 - confidence of them.
         Infinity where nothing can be promised.
         """
-        places = range(len(self.thresholds))
-        # Where more are wrong than may be, no threshold is easy; these are left out, as tails take their time.
-        likely = [i for i in places if self.first[i][1] < rate * self.first[i][0]] or places
-        start = min(likely, key=lambda i: log_binomial_tail(*self.first[i][::-1], rate))
+        start = max(range(len(self.thresholds)), key=lambda i: _chance_to_pass(*self.first[i], rate, confidence))
         found = math.inf
         for i in range(start, len(self.thresholds)):
             answered, wrong = self.tested[i]
@@ -147,6 +144,16 @@ def least_rows(rate: float, confidence: float) -> int:
 @lru_cache(maxsize=4)
 def _log_factorials(most: int) -> Floats:
     return np.append(0.0, np.cumsum(np.log(np.arange(1, most + 1))))
+
+
+def _chance_to_pass(n: int, wrong: int, rate: float, confidence: float) -> float:
+    """How likely as many rows again would pass the test, their true rate being guessed from these (Laplace)."""
+    if wrong >= rate * n:
+        return 0.0
+    k, factorial = np.arange(int(rate * n) + 1), _log_factorials(2 ** n.bit_length())
+    terms = factorial[n] - factorial[k] - factorial[n - k] + k * math.log(rate) + (n - k) * math.log1p(-rate)
+    most_wrong = int((np.logaddexp.accumulate(terms) <= math.log1p(-confidence)).sum()) - 1
+    return binomial_tail(most_wrong, n, (wrong + 1) / (n + 2)) if most_wrong >= 0 else 0.0
 
 
 def _passes(share: float, n: float, rate: float, confidence: float) -> bool:
