@@ -181,11 +181,20 @@ def test_the_wire_answers(project: Path, compared: Path, scores_server: tuple[st
     assert "Traceback" not in done.stderr
 
 
+def scored(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The candidates that have answered; of so few rows nothing can be made of several together."""
+    found = [entry for entry in report["candidates"] if not entry["failed"]]
+    assert {"ensemble", "ensemble-light", "cascade"} >= {
+        entry["name"] for entry in report["candidates"] if entry not in found
+    }
+    return found
+
+
 def test_the_metric_is_measured_and_shown(
     project: Path, compared: Path, scores_server: tuple[str, list[dict[str, Any]]]
 ):
     report = json.loads((compared / "report.json").read_text(encoding="utf-8"))
-    for entry in report["candidates"]:
+    for entry in scored(report):
         found = entry["test"]["spherical"]
         assert 0 < found["low"] <= found["value"] <= found["high"] <= 1
     for face in ("report.md", "report.html"):
@@ -200,6 +209,6 @@ def test_the_table_is_on_every_face(compared: Path):
     n_rows = report["test_rows"]["n_rows"]
     page = (compared / "report.md").read_text(encoding="utf-8")
     table = page.split("## Errors\n")[1].split("\n## ")[0]
-    for entry in report["candidates"]:
+    for entry in scored(report):
         assert f"| {entry['name']} | {round(n_rows * (1 - entry['test']['accuracy']['value']))} | {n_rows} |" in table
     assert 'id="errors"' in (compared / "report.html").read_text(encoding="utf-8")
