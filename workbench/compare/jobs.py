@@ -433,7 +433,10 @@ def comparison_of(recipe: Recipe, folder: RunFolder, rows: Sequence[Example], sp
 
 
 def shortened(recipe: Recipe) -> Recipe:
-    """What `make demo` compares: the candidates of ``[demo]``, trained once each. Their results count for all."""
+    """What `make demo` compares: the candidates of ``[demo]``, trained once each. Their results count for all.
+
+    Nothing is made of several together: that takes half a minute, and others when `make compare` has trained the rest.
+    """
     light = [name for name in recipe.baselines.names if not getattr(baselines.BASELINES[name], "heavy", False)]
     # Where all train a transformer, all stand in: a demo that compares nothing would say nothing.
     chosen = recipe.demo.candidates or light or [*recipe.baselines.names, *recipe.models.candidates]
@@ -442,6 +445,8 @@ def shortened(recipe: Recipe) -> Recipe:
         baselines=replace(recipe.baselines, names=tuple(name for name in recipe.baselines.names if name in chosen)),
         models=replace(recipe.models, candidates=tuple(one for one in recipe.models.candidates if one in chosen)),
         compare=replace(recipe.compare, seeds=1, heavy_seeds=1, curves=()),
+        ensemble=replace(recipe.ensemble, most_members=0),
+        cascade=replace(recipe.cascade, most_levels=0),
     )
 
 

@@ -19,10 +19,11 @@ from labelwright.statistics import calibration
 from labelwright.statistics.metrics import answers
 from workbench.cli import main
 from workbench.compare import score as compare
-from workbench.compare.jobs import Comparison, Job, fewer_rows, open_comparison
+from workbench.compare.jobs import Comparison, Job, fewer_rows, open_comparison, shortened
 from workbench.compare.processes.pool import Processes
 from workbench.compare.processes.worker import run_jobs
 from workbench.compare.score import score_candidates, signature
+from workbench.compare.together.candidates import made_of
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import read_pipeline
@@ -330,3 +331,13 @@ def test_rows_to_which_a_server_says_nothing_usable_are_wrong_and_counted(
     result = found.result(job)
     assert result["cost"]["n_invalid"] == silent.sum() > 0
     assert result["scores"]["accuracy"] == pytest.approx(right.mean())
+
+
+def test_a_demo_makes_nothing_of_several_together() -> None:
+    """Its processes read the whole recipe, in which there is more to be made of."""
+    recipe = read_recipe(Path(__file__).parents[3] / "runs" / "homeowner.toml")
+    assert recipe.ensemble.most_members
+    assert recipe.cascade.most_levels
+    short = shortened(recipe)
+    assert short.baselines.names
+    assert made_of(short, short.baselines.names, lambda name: False) == {}
