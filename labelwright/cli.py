@@ -401,6 +401,8 @@ def _open(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bu
     )
     if hasattr(arguments, "max_error"):
         bundle = _asked(bundle, arguments, folder)
+    if bundle.scope is not None:
+        bundle.scope.open()
     return bundle, open_engine(bundle.weights, settings, to_score=True)
 
 

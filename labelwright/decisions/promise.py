@@ -244,7 +244,9 @@ class Promise:
         needed = self.rows_needed()
         have = f"calib has {self.n_fitted} independent rows, and all of them fit the probabilities"
         if needed is not None and needed <= self.n_fitted:
-            return f"{have}; set [calibrate] max_error = {self.asked.max_error:g}, promise_share = 0.5 and calibrate again"
+            return (
+                f"{have}; set [calibrate] max_error = {self.asked.max_error:g}, promise_share = 0.5 and calibrate again"
+            )
         return f"{have}; {needed} at the least would do, so give [splits] calib more rows"
 
     def _more(self) -> str:
