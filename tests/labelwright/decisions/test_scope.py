@@ -151,6 +151,7 @@ def test_the_server_says_so_beside_its_answer(bundle):
         assert [(row["label"], row["abstained"]) for row in rows] == [(None, "out of scope"), ("pool", "")]
         chat = {"model": "toy", "messages": [{"role": "user", "content": OUT}]}
         assert client.post("/v1/chat/completions", json=chat).json()["x_abstained"] == "out of scope"
+        assert 'labelwright_abstained_total{model="toy"} 3.0' in client.get("/metrics").text
 
 
 @pytest.mark.parametrize("threshold", [0.25, float("-inf")])

@@ -205,7 +205,7 @@ def test_where_rows_bring_choices_a_letter_is_no_right_label(bundle, capsys):
     file = write("a.jsonl", rows)
     watched(capsys, "quiz", file, "--reference", file, "--output", "w.json")
     audit = json.loads(Path("w.json").read_text())["audit"]
-    assert (audit["n_audited"], audit["n_right"]) == (1, 1)
+    assert (audit["n"], audit["n_right"]) == (1, 1)
 
 
 # ------------------------------------------------------------------------------------------------------ challenger
