@@ -107,8 +107,7 @@ class Put:
         if self.promised:
             said["x_promise"] = self.promised
         if self.lowest is not None:
-            in_set = probs >= self.lowest
-            in_set[decided.choice] = True
+            (in_set,) = self.decision.sets(probs[None], self.lowest)
             said["x_label_set"] = [name for name, is_in in zip(names, in_set, strict=True) if is_in]
         return said
 
