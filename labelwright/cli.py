@@ -401,6 +401,8 @@ def _open(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bu
     )
     if hasattr(arguments, "max_error"):
         bundle = _asked(bundle, arguments, folder)
+    if bundle.scope is not None:
+        bundle.scope.open()
     return bundle, open_engine(bundle.weights, settings, to_score=True)
 
 
@@ -466,13 +468,15 @@ def _remarks(engine: Engine, n_silent: int = 0) -> None:
 
 
 def _picture(row: Mapping[str, Any]) -> str:
-    """A text and its most probable labels, with bars."""
+    """A text and its most probable labels, with bars; and what is said beside the label."""
     ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])[:_SHOWN_LABELS]
     ranked = [(printable(name), p) for name, p in ranked]
     width = max(len(name) for name, _ in ranked)
     lines = [f"  {name:{width}}  {p:.3f}  {'#' * round(_BAR_WIDTH * p)}".rstrip() for name, p in ranked]
     if "abstained" in row:
         lines.insert(0, f"  (no label: {row['abstained']}; it would be {printable(row['suggested'])})")
+    if "label_set" in row:
+        lines.append(f"  (the set: {', '.join(map(printable, row['label_set']))})")
     return "\n".join([printable(row["text"]), *lines])
 
 

@@ -69,8 +69,8 @@ def answer(
     best = names[choice] if choices is None else max(by_label, key=lambda name: by_label[name])
     given: Record = {"label": None, "abstained": why, "suggested": best} if why else {"label": best}
     if (lowest := bundle.set_thresholds) is not None:
-        at_least = zip(names, probs.tolist(), lowest.tolist(), strict=False)
-        given["label_set"] = [name for name, p, least in at_least if p >= least or name == best]
+        in_set = zip(names, bundle.decision.sets(probs[None], lowest)[0], strict=False)
+        given["label_set"] = [name for name, is_in in in_set if is_in or name == best]
     return {**given, "confidence": by_label[best], "probabilities": by_label}
 
 

@@ -69,10 +69,12 @@ def sketch(vectors: Vectors, labels: Sequence[str], most: int = MOST_VECTORS) ->
 
 
 def threshold(scores: Floats, kept: float) -> float:
-    """The score below which at most 1 - ``kept`` of rows in scope fall, on average over draws of the rows it is of.
+    """The score below which about 1 - ``kept`` of rows in scope fall, on average over draws of the rows it is of.
 
     The k-th smallest of n with k = floor((1 - kept) (n + 1)): of exchangeable rows another one is below it with a
-    probability of k / (n + 1) at most (split conformal prediction, Vovk et al. 2005). Minus infinity where k is 0.
+    probability of k / (n + 1) at most (split conformal prediction, Vovk et al. 2005). Calib rows are not quite: the
+    calibration was fitted on a part of them and rows of one group are alike, so that it is somewhat more. Minus
+    infinity where k is 0.
 
     >>> threshold(np.arange(99.0), 0.95), threshold(np.arange(10.0), 0.95)
     (4.0, -inf)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from labelwright.settings import Range, check
 
-Error = Annotated[float, Range(0, 1, "(]", "a share above 0 and at most 1, such as 0.05")]
+Error = Annotated[float, Range(1e-6, 1, "[]", "a share of at least 0.000001 and at most 1, such as 0.05")]
 Confidence = Annotated[float, Range(0, 1, "()", "a share between 0 and 1, such as 0.95")]
 
 

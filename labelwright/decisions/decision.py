@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelwright.data.costs import Costs
 from labelwright.statistics.metrics import Answers, Floats, Ints, answers, answers_of
@@ -119,6 +120,18 @@ class Decision:
         if self.prices is None:
             return (answered != gold).astype(np.float64)
         return np.where(answered < 0, self._silence, self.prices[gold, np.maximum(answered, 0)])
+
+    def sets(self, probs: Floats, lowest: Floats) -> NDArray[np.bool_]:
+        """Which labels are in each row's set, (n_rows, n_labels).
+
+        Those of at least ``lowest``, (n_labels,), and in every row with an answer the choice and the likeliest label.
+        """
+        probs = np.asarray(probs, dtype=np.float64)
+        is_in: NDArray[np.bool_] = probs >= lowest
+        for label in (answers(probs), self._choice(probs)):
+            rows = np.flatnonzero(label >= 0)
+            is_in[rows, label[rows]] = True
+        return is_in
 
     def read(self, probs: Floats, gold: Ints) -> Answers:
         """What the metrics need (``labelwright.statistics.metrics``): choices in the place of the likeliest labels.

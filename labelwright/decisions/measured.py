@@ -27,7 +27,7 @@ def decided_metrics(
     decision, lowest = bundle.decision, bundle.set_thresholds
     found = answered_and_wrong(decision, probs, gold, groups, outside) if decision.may_abstain else {}
     found |= costs(decision, probs, gold, groups, outside) if decision.prices is not None else {}
-    return found | (sets(probs, gold, lowest, groups) if lowest is not None else {})
+    return found | (sets(decision, probs, gold, lowest, groups) if lowest is not None else {})
 
 
 def answered_and_wrong(
@@ -75,7 +75,9 @@ def costs(
     return {name: mean_interval(values, groups) for name, values in each.items()}
 
 
-def sets(probs: Floats, gold: Ints, lowest: Floats, groups: Sequence[str] | None = None) -> dict[str, Interval]:
+def sets(
+    decision: Decision, probs: Floats, gold: Ints, lowest: Floats, groups: Sequence[str] | None = None
+) -> dict[str, Interval]:
     """``in_set``, how often the right label is in the set of labels, and ``set_size``, how many labels it has.
 
     Parameters
@@ -83,10 +85,8 @@ def sets(probs: Floats, gold: Ints, lowest: Floats, groups: Sequence[str] | None
     lowest : ndarray of shape (n_labels,)
         ``Bundle.set_thresholds``.
     """
-    is_in = probs >= lowest
-    rows = np.arange(len(gold))
-    is_in[rows, probs.argmax(axis=1)] = True
+    is_in = decision.sets(probs, lowest)
     return {
-        "in_set": share_interval(is_in[rows, gold], groups),
+        "in_set": share_interval(is_in[np.arange(len(gold)), gold], groups),
         "set_size": mean_interval(is_in.sum(axis=1).astype(np.float64), groups),
     }

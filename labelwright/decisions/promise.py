@@ -33,6 +33,8 @@ from labelwright.statistics.risk import Counts, least_rows
 # A label is counted for itself where so many of its answers were seen, at so many thresholds.
 _LEAST_OF_LABEL = 20
 _THRESHOLDS_OF_LABEL = 20
+# Rows that a stranger's bundle may say it was fitted on: tests take memory for each of them.
+_MOST_FITTED = 1 << 22
 # Probabilities are kept to so many places, rounded down, which makes sets larger and never smaller.
 _PLACES = 6
 
@@ -112,6 +114,8 @@ class Promise:
             What cannot be promised, in a line that says how many rows would do.
         """
         asked = replace(self.asked, **{name: value for name, value in changes.items() if value is not None})
+        if asked.max_error >= 1 and not asked.sets and (changes.get("by_label") or changes.get("confidence")):
+            raise DataError("by_label and confidence are of a promised error: expected a max_error below 1 beside them")
         promise = replace(self, asked=asked)
         if fault := promise.fault():
             raise DataError(fault)
@@ -173,6 +177,9 @@ class Promise:
         Where no rows were kept apart it is how many have to be there for that.
         """
         asked = self.asked
+        if self.all is None and asked.max_error >= 1:
+            # With fewer apart than this every set would hold every label.
+            return 2 * math.ceil(asked.sets / (1 - asked.sets) - 1e-9)
         if self.all is None:
             return 2 * least_rows(asked.max_error, asked.confidence)
         times = self.all.times_needed(asked.max_error, asked.confidence)
@@ -210,16 +217,17 @@ class Promise:
         ValueError, TypeError, LookupError
             Whatever is not what it wrote.
         """
+        n_apart = _count(values["n_apart"])
         promise = cls(
             n_fitted=_count(values["n_fitted"]),
-            n_apart=_count(values["n_apart"]),
-            all=_read_counts(values["all"]) if values["all"] is not None else None,
-            labels={int(label): _read_counts(one) for label, one in values["labels"].items()},
+            n_apart=n_apart,
+            all=_read_counts(values["all"], n_apart) if values["all"] is not None else None,
+            labels={_count(int(label)): _read_counts(one, n_apart) for label, one in values["labels"].items()},
             gold=tuple(map(_count, values["gold"])),
             at_gold=tuple(map(_share, values["at_gold"])),
             asked=Asked(**values["asked"]),
         )
-        apart = promise.n_apart if promise.all else 0
+        apart = n_apart if promise.all else 0
         if not (len(promise.gold) == len(promise.at_gold) == apart and promise.n_labels <= n_labels):
             raise ValueError("the promise does not fit its rows or the task's labels")
         return promise
@@ -233,10 +241,13 @@ class Promise:
     def _none_apart(self) -> str:
         if not self.n_fitted:
             return "this bundle was made without rows kept apart for it; calibrate and export it again"
-        return (
-            f"calib has {self.n_fitted} independent rows, and all of them fit the probabilities; {self.rows_needed()} "
-            f"at the least would do, so give [splits] calib more rows"
-        )
+        needed = self.rows_needed()
+        have = f"calib has {self.n_fitted} independent rows, and all of them fit the probabilities"
+        if needed is not None and needed <= self.n_fitted:
+            return (
+                f"{have}; set [calibrate] max_error = {self.asked.max_error:g}, promise_share = 0.5 and calibrate again"
+            )
+        return f"{have}; {needed} at the least would do, so give [splits] calib more rows"
 
     def _more(self) -> str:
         needed = self.rows_needed()
@@ -256,11 +267,12 @@ def _as_lists(counts: Counts) -> dict[str, Any]:
     return {key: [list(one) if isinstance(one, tuple) else one for one in value] for key, value in vars(counts).items()}
 
 
-def _read_counts(values: Mapping[str, Any]) -> Counts:
+def _read_counts(values: Mapping[str, Any], n_apart: int) -> Counts:
     first, tested = (tuple((_count(n), _count(wrong)) for n, wrong in values[key]) for key in ("first", "tested"))
     thresholds = tuple(map(_share, values["thresholds"]))
     falls = all(a > b for a, b in pairwise(thresholds))
-    if not (thresholds and falls and len(first) == len(tested) == len(thresholds)):
+    fits = all(wrong <= n <= _MOST_FITTED for n, wrong in first) and all(wrong <= n <= n_apart for n, wrong in tested)
+    if not (thresholds and falls and fits and len(first) == len(tested) == len(thresholds)):
         raise ValueError("thresholds and counts of the promise do not fit together")
     return Counts(thresholds, first, tested)
 

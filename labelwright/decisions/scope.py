@@ -53,8 +53,21 @@ class Scope:
     encoder: str
     vectors: Vectors
 
+    def open(self) -> None:
+        """Load the encoder now, for who wants to know whether it is there before rows come.
+
+        Raises
+        ------
+        MissingExtraError, ModelError
+            As ``labelwright.predictors.encoders.sentence_encoder.open_encoder``.
+        """
+        if self.encoder and np.isfinite(self.threshold):
+            open_encoder(self.encoder)
+
     def outside(self, texts: Sequence[str], probs: Floats) -> NDArray[np.bool_]:
         """Which rows are out of scope, bool of shape (n_rows,); ``probs`` (n_rows, n_labels) are calibrated."""
+        if np.isneginf(self.threshold):
+            return np.zeros(len(probs), dtype=bool)
         found: NDArray[np.bool_] = self.scores(texts, probs) < self.threshold
         return found
 

@@ -12,6 +12,7 @@ import asyncio
 import json
 import unicodedata
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,8 @@ TUNED, ZERO_SHOT = "tuned", "zero-shot"
 _SHOWN_LABELS = 12
 # Longer names are listed behind a code: as answers they would cost an engine more than the text itself.
 _LONGEST_NAME = 80
+# One thread: encoders serve one caller at a time, and who waits for one holds no thread that others need.
+_SCOPES = ThreadPoolExecutor(1, "scope")
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,7 @@ class Put:
         if self.promised:
             said["x_promise"] = self.promised
         if self.lowest is not None:
-            in_set = probs >= self.lowest
-            in_set[decided.choice] = True
+            (in_set,) = self.decision.sets(probs[None], self.lowest)
             said["x_label_set"] = [name for name, is_in in zip(names, in_set, strict=True) if is_in]
         return said
 
@@ -130,16 +132,29 @@ class Put:
 
     async def outside_of(self, lease: Lease, probs: NDArray[np.float64]) -> NDArray[np.bool_] | None:
         """Whether the row belongs to no label, (1,); None where the bundle, or this question, does not ask."""
-        return await outside_of(lease.bundle, [self.text], [probs]) if self.decision.scoped else None
+        if not self.decision.scoped:
+            return None
+        return await outside_of(lease, [self.text], [probs], self.columns or tuple(range(self.n_options)))
 
 
 async def outside_of(
-    bundle: Bundle, texts: Sequence[str], probs: Sequence[NDArray[np.float64]]
+    lease: Lease, texts: Sequence[str], probs: Sequence[NDArray[np.float64]], columns: Sequence[int] = ()
 ) -> NDArray[np.bool_] | None:
-    """``Bundle.outside``, beside the event loop: an encoder takes its time."""
+    """``Bundle.outside``, beside the event loop: an encoder takes its time. What it turns away the tally is told.
+
+    Parameters
+    ----------
+    columns : sequence of int
+        Which of the bundle's labels the probabilities are of, where not all as they come.
+    """
+    bundle = lease.bundle
     if bundle.scope is None or not texts:
         return None
-    found: NDArray[np.bool_] = await asyncio.to_thread(bundle.outside, texts, np.stack(probs))
+    rows = np.stack(probs)
+    loop = asyncio.get_running_loop()
+    found: NDArray[np.bool_] = await loop.run_in_executor(_SCOPES, bundle.outside, texts, rows)
+    decision = bundle.decision.among(columns) if columns else bundle.decision
+    lease.served.tally.turn_away(int((found & (decision.decide(rows).said >= 0)).sum()))
     return found
 
 

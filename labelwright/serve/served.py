@@ -90,10 +90,13 @@ class Served:
         Raises
         ------
         LabelwrightError
-            As ``labelwright.bundle.store.load`` and ``labelwright.engines.opening.open_engine``.
+            As ``labelwright.bundle.store.load`` and ``labelwright.engines.opening.open_engine``; or its scope's
+            encoder cannot be opened.
         """
         identity = bundle_identity(folder)
         bundle, engine = opener(folder)
+        if bundle.scope is not None:
+            bundle.scope.open()
         created = int((folder / "bundle.json").stat().st_mtime)
         return cls(id, bundle, engine, identity, created, waiting_rows, read_reference(folder, bundle))
 

@@ -141,7 +141,8 @@ def least_rows(rate: float, confidence: float) -> int:
     return math.ceil(math.log1p(-confidence) / math.log1p(-rate) - 1e-9)
 
 
-@lru_cache(maxsize=4)
+# One a power of two: as many as a bundle's counts can need.
+@lru_cache(maxsize=32)
 def _log_factorials(most: int) -> Floats:
     return np.append(0.0, np.cumsum(np.log(np.arange(1, most + 1))))
 

@@ -6,7 +6,7 @@ beside the answer; what it lacks is not watched.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from labelwright.data.records import Fault, Row, checked_text, is_missing, listed, refusal
@@ -55,6 +55,8 @@ class Columns(NamedTuple):
 
 
 PREDICTED = Columns()
+# Where rows bring their own choices a file's label may be a letter or a number, and answers are the choices themselves.
+OF_CHOICES = Columns(gold=("gold",))
 
 
 def read_answers(
@@ -72,7 +74,8 @@ def read_answers(
     Raises
     ------
     DataError
-        Behind the last row, or ``_MOST_FAULTS`` of them: the rows that are no answers, or answers of another bundle.
+        Behind the last row, or ``_MOST_FAULTS`` of them: the rows that are no answers, or answers of another bundle, or
+        whose right label is none of ``labels``.
     """
     faults: list[Fault] = []
     for row in rows:
@@ -98,12 +101,26 @@ def _answer(row: Row, columns: Columns, labels: frozenset[str] | None) -> Answer
     label = _text(record, "suggested" if abstained else "label")
     confidence = None if label is None else _confidence(record.get("confidence"))
     if label is not None and labels is None:
-        checked_text(label, "label")
+        label = " ".join(checked_text(label, "label").split())
     elif label is not None and labels is not None and label not in labels:
         raise DataError(f"{label[:60]!r} is none of the bundle's labels ({listed(sorted(labels), 3)})")
-    gold = next((said for name in columns.gold if (said := _text(record, name)) is not None), None)
+    gold = _gold(record, columns.gold, labels)
     time = printable_line(_text(record, columns.time) or "")[:_LONGEST_TIME]
     return Answer(row.number, label, confidence, _text(record, columns.text), gold, time, abstained)
+
+
+def _gold(record: Mapping[str, Any], columns: Sequence[str], labels: frozenset[str] | None) -> str | None:
+    """The right label, spaces aside; one that could never be answered would count as a mistake of the bundle's."""
+    found = next(((name, said) for name in columns if (said := _text(record, name)) is not None), None)
+    if found is None or (labels is not None and found[1] in labels):
+        return None if found is None else found[1]
+    column, gold = found[0], " ".join(found[1].split())
+    if labels is not None and gold not in labels:
+        raise DataError(
+            f"{column} {gold[:60]!r} is none of the bundle's labels ({listed(sorted(labels), 3)}): correct or empty "
+            f"it, or name the column of right labels (--gold-column)"
+        )
+    return gold
 
 
 def _text(record: Mapping[str, Any], column: str) -> str | None:

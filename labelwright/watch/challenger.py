@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.records import checked_text
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.labelling import CHUNK_ROWS, answer, score_rows
@@ -37,11 +38,20 @@ def asked(answers: Iterable[Answer], challenger: Bundle, engine: Engine, source:
                 f"{source}, row {silent[0]}: no text in column {column!r}, which a challenger has to read: "
                 f"`labelwright predict --output` keeps texts; or name a file of the challenger's answers"
             )
-        scored = iter(score_rows(challenger, engine, [one.text for one in chunk if one.text is not None]))
-        for one in chunk:
-            probs = None if one.text is None else next(scored)
+        texts = [_readable(one.text) for one in chunk]
+        scored = iter(score_rows(challenger, engine, [text for text in texts if text is not None]))
+        for one, text in zip(chunk, texts, strict=True):
+            probs = None if text is None else next(scored)
             said = {"label": None} if probs is None or isinstance(probs, DataError) else answer(challenger, probs)
             yield one, Answer(one.number, said.get("suggested", said["label"]))
+
+
+def _readable(text: str | None) -> str | None:
+    """The text; None where no model can read it, to which there is no answer."""
+    try:
+        return None if text is None else checked_text(text, "text")
+    except DataError:
+        return None
 
 
 def beside(ours: Iterable[Answer], theirs: Iterable[Answer], source: str, against: str) -> Pairs:

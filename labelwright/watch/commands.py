@@ -13,7 +13,7 @@ from labelwright.data.records import Fault, Row, scan_jsonl, scan_records
 from labelwright.errors import DataError
 from labelwright.files import write_json
 from labelwright.plain_text import printable
-from labelwright.watch.answers import PREDICTED, Answer, Columns, read_answers
+from labelwright.watch.answers import OF_CHOICES, PREDICTED, Answer, Columns, read_answers
 
 if TYPE_CHECKING:
     from labelwright.bundle.types import Bundle
@@ -77,7 +77,7 @@ def run(arguments: argparse.Namespace, opener: Callable[[Path], tuple[Bundle, En
             f"{arguments.bundle}: was exported before bundles kept what their answers look like on dev; export it "
             f"again (make export), or name answers of a time that was good: --reference FILE"
         )
-    gold = (arguments.gold_column,) if arguments.gold_column else PREDICTED.gold
+    gold = (arguments.gold_column,) if arguments.gold_column else (OF_CHOICES if bundle.task.by_row else PREDICTED).gold
     columns = Columns(arguments.text_column, gold, arguments.time_column)
     labels = None if bundle.task.by_row else frozenset(bundle.task.names)
     names = watched_names(bundle.task.names, bundle.task.by_row)

@@ -61,7 +61,10 @@ def make_reference(
             embed([row.text for row in some]), [row.label for row in some], group_keys(some), MOST_CENTRES
         )
         centres = found if len(found) else None
-    asked = list(dict(zip(group_keys(dev), dev, strict=True)).values())[:n_rows]
+    one_each = list(dict(zip(group_keys(dev), dev, strict=True)).values())
+    n_asked = min(n_rows, len(one_each))
+    # Evenly spread: files are often in an order, of labels or of time.
+    asked = [one_each[i * len(one_each) // n_asked] for i in range(n_asked)]
     answers = []
     scored = score_rows(bundle, engine, [row.text for row in asked])
     for number, (row, probs) in enumerate(zip(asked, scored, strict=True), start=1):

@@ -78,6 +78,10 @@ class Tally:
         if len(self._waiting) >= _TOGETHER:
             self.settle()
 
+    def turn_away(self, n_rows: int) -> None:
+        """Count rows as not told that ``add`` was given, that its decision tells, and that belong to no label."""
+        self.n_abstained += n_rows
+
     def settle(self) -> None:
         """Count what was taken in; the attributes are true from here to the next ``add``."""
         rows, self._waiting = self._waiting, []

@@ -514,6 +514,8 @@ def test_it_abstains_where_the_promise_would_be_broken_and_that_is_no_fault(prom
     assert main(["predict", promising, *texts, "--max-error", "0.05", "--sets", "0.9"]) == 0
     out, err = capsys.readouterr()
     assert "  (no label: unsure; it would be pool)" in out.splitlines()
+    # No row kept apart had another label than pool, so that every set must hold the others.
+    assert out.count("\n  (the set: pool, fence, hvac)\n") == 2
     assert "2 of 2 rows are abstained on" in err
     rows = write_rows(tmp_path / "rows.jsonl", [{"text": "pool", "label": "pool"}, {"text": "x", "label": "fence"}])
     assert main(["evaluate", promising, "--input", rows, "--max-error", "0.05", "--json"]) == 0

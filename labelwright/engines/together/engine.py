@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from labelwright.bundle.store import members_of
 from labelwright.bundle.types import Bundle
-from labelwright.decide import probabilities
-from labelwright.engines.protocol import Engine
+from labelwright.decide import Query
+from labelwright.engines.protocol import Engine, has_probabilities
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.together.document import read_plan
 from labelwright.engines.together.plan import Floats, Found, Ints, Plan
@@ -83,10 +83,15 @@ class TogetherEngine:
         """Rows that members shortened so far, each member's counted."""
         return sum({id(one.engine): one.engine.n_shortened for one in self.members}.values())
 
+    @property
+    def unexpanded_mass(self) -> float:
+        """The most that a member leaves unexpanded, of its own probabilities; 0 where all expand everything."""
+        return max(getattr(one.engine, "unexpanded_mass", 0.0) for one in self.members)
+
     def score(
         self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
     ) -> NDArray[np.float64]:
-        """As in the protocol; nothing is left out because of ``calibration``.
+        """As in the protocol. Members are asked with their own calibration, and without one each option to its end.
 
         Raises
         ------
@@ -99,15 +104,23 @@ class TogetherEngine:
                 f"{self.name} does not know the option {unknown[0]!r}; expected its labels by name, such as "
                 f"{self._names[0]!r}: ask one of its members about other labels"
             )
-        return self.answer([prompt.user for prompt in prompts]).log_probs[:, [self._columns[one] for one in options]]
+        found = self.answer([prompt.user for prompt in prompts], whole=calibration is None)
+        return found.log_probs[:, [self._columns[one] for one in options]]
 
-    def answer(self, texts: Sequence[str]) -> Found:
-        """Log-probabilities (n_texts, n_labels) and who gave them, for texts as prompts hold them."""
+    def answer(self, texts: Sequence[str], whole: bool = False) -> Found:
+        """Log-probabilities (n_texts, n_labels) and who gave them, for texts as prompts hold them.
+
+        Parameters
+        ----------
+        whole : bool
+            Members leave nothing unexpanded.
+        """
 
         def ask(member: int, rows: Ints) -> Floats:
             bundle, engine = self.members[member]
             try:
-                return probabilities(bundle, engine, [texts[row] for row in rows])
+                query = Query.of(bundle.prompt, bundle.calibration, [texts[row] for row in rows], whole)
+                return query.probabilities(query.asked_of(engine), has_probabilities(engine))
             except DataError as error:
                 raise _renumbered(error, rows) from error
 

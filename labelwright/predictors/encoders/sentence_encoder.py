@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -69,6 +70,8 @@ class Encoder:
         self._model = model
         self._folder = folder
         self._remembered: dict[str, NDArray[np.float32]] = {}
+        # Each call sets the tokenizer's truncation and padding for itself.
+        self._one_at_a_time = threading.Lock()
 
     def embed(
         self, texts: Sequence[str], remember: bool = False, long_texts: LongTexts | None = None
@@ -76,11 +79,19 @@ class Encoder:
         """Unit vectors of shape (n_texts, n_dimensions), rows in order.
 
         What becomes of a text of more tokens than the model reads is up to ``long_texts``; without it the rest is cut
-        off. Strings such as [SEP] in a text are plain text.
+        off. Strings such as [SEP] in a text are plain text. Callers in several threads are served one at a time.
 
         With ``remember`` vectors are kept in memory by text and used again: for training rows, which several baselines
         and folds embed. Predictions go without, so that what they cost can be measured.
         """
+        with self._one_at_a_time:
+            return self._embed(texts, remember, long_texts)
+
+    def size_bytes(self) -> int:
+        """Bytes of the encoder's files on disk."""
+        return folder_bytes(self._folder)
+
+    def _embed(self, texts: Sequence[str], remember: bool, long_texts: LongTexts | None) -> NDArray[np.float32]:
         # Tokenizers refuse half characters (lone surrogates).
         texts = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
         if long_texts is not None and (room := token_room(self._model)):
@@ -96,10 +107,6 @@ class Encoder:
         for text in list(known)[:-_REMEMBERED_TEXTS]:
             del known[text]
         return vectors
-
-    def size_bytes(self) -> int:
-        """Bytes of the encoder's files on disk."""
-        return folder_bytes(self._folder)
 
     def _places(self, texts: list[str]) -> list[list[tuple[int, int]]]:
         return token_places(self._model.tokenizer, texts)

@@ -72,7 +72,7 @@ def router(service: Service) -> APIRouter:
             if faults := [Fault(n, str(one)) for n, one in enumerate(found, start=1) if isinstance(one, DataError)]:
                 raise refusal(SOURCE, faults)
             scored = [one for one in found if not isinstance(one, DataError)]
-            outside = await outside_of(lease.bundle, [text for text, _ in rows], scored)
+            outside = await outside_of(lease, [text for text, _ in rows], scored)
             predictions = [
                 _prediction(lease.bundle, names, one, None if outside is None else outside[[n]])
                 for n, (one, (_, names)) in enumerate(zip(scored, rows, strict=True))

@@ -72,7 +72,10 @@ WIRE = Wire("systemone", "POST /v1/systemone (choice, noul, score)", router, ref
 
 async def answered(lease: Lease, body: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to a request in which ``faults_of`` finds nothing. Raises RefusalError."""
-    bundle, state, questions = _promising(lease.bundle, body), body["state"], body["questions"]
+    state, questions = body["state"], body["questions"]
+    wanted = {name: body[f"x_{name}"] for name in _ASKED if body.get(f"x_{name}") is not None}
+    # Other requests are not to wait until this one's promise is worked out.
+    bundle = await asyncio.to_thread(_promising, lease.bundle, wanted) if wanted else lease.bundle
     puts = {id: put(bundle, state, _question(one)) for id, one in questions.items()}
     if not lease.served.has_language_model and (foreign := [id for id, one in puts.items() if not one.is_own]):
         raise invalid(
@@ -100,13 +103,13 @@ async def answered(lease: Lease, body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _promising(bundle: Bundle, body: Mapping[str, Any]) -> Bundle:
+def _promising(bundle: Bundle, wanted: Mapping[str, Any]) -> Bundle:
     """The bundle with what this request asks of its promise. Raises RefusalError for what it cannot keep."""
-    wanted = {name: body[f"x_{name}"] for name in _ASKED if body.get(f"x_{name}") is not None}
-    if not wanted:
-        return bundle
     try:
-        return replace(bundle, promise=bundle.promise.ask(**wanted))
+        asked = replace(bundle, promise=bundle.promise.ask(**wanted))
+        # Both are kept by the bundle, and cost time here and not where they are read.
+        _ = asked.decision, asked.set_thresholds
+        return asked
     except LabelwrightError as error:
         raise invalid([_fault([f"x_{next(iter(wanted))}"], str(error), "value_error")]) from error
 

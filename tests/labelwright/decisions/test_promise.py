@@ -63,6 +63,29 @@ def test_what_cannot_be_promised_is_refused_in_a_line_that_says_how_many_rows_wo
         promise().ask(max_error=1.5, sets=1.0)
 
 
+def test_where_the_rows_would_do_the_setting_that_fits_them_all_is_named():
+    with pytest.raises(
+        DataError, match=r"holds the right label in 90 %.*set \[calibrate\] max_error = 1, promise_share"
+    ):
+        Promise(n_fitted=54).ask(sets=0.9)
+    with pytest.raises(DataError, match=r"holds the right label in 99 %.*; 198 at the least would do, so give"):
+        Promise(n_fitted=54).ask(sets=0.99)
+    with pytest.raises(
+        DataError, match=r"calib has 54 .*set \[calibrate\] max_error = 0.2, promise_share = 0.5 and cal"
+    ):
+        Promise(n_fitted=54).ask(max_error=0.2)
+    with pytest.raises(RecipeError, match=r"expected a share of at least 0.000001"):
+        Promise(n_fitted=54).ask(max_error=5e-324)
+
+
+def test_a_confidence_without_an_error_is_refused():
+    for alone in ({"by_label": True}, {"confidence": 0.99}):
+        with pytest.raises(DataError, match="expected a max_error below 1"):
+            promise().ask(**alone)
+    promise().ask(max_error=0.1).ask(confidence=0.9, by_label=False)
+    promise().ask(sets=0.9, confidence=0.9)
+
+
 def test_rows_that_would_do_are_about_right():
     few = promise(150).ask
     with pytest.raises(DataError) as told:
@@ -148,7 +171,12 @@ def test_prices_are_part_of_the_bundle(tmp_path):
         ("at_gold", [2.0] * 400),
         ("all", {"thresholds": [0.1, 0.5], "first": [[1, 0], [1, 0]], "tested": [[1, 0], [1, 0]]}),
         ("all", {"thresholds": [0.5], "first": [], "tested": []}),
+        ("all", {"thresholds": [0.0], "first": [[1_000_000_000, 0]], "tested": [[1, 0]]}),
+        ("all", {"thresholds": [0.0], "first": [[1, 2]], "tested": [[1, 0]]}),
+        ("all", {"thresholds": [0.0], "first": [[1, 0]], "tested": [[401, 0]]}),
+        ("all", {"thresholds": [0.0], "first": [[1, 0]], "tested": [[1, 2]]}),
         ("labels", {"12": {"thresholds": [0.0], "first": [[1, 0]], "tested": [[1, 0]]}}),
+        ("labels", {"-7": {"thresholds": [0.0], "first": [[1, 0]], "tested": [[1, 0]]}}),
         ("asked", {"max_error": 2}),
         ("asked", {"error": 0.1}),
     ],

@@ -17,15 +17,18 @@ from labelwright.bundle.card import card, needed_package
 from labelwright.bundle.files import write_hashes
 from labelwright.bundle.store import load, save
 from labelwright.classifier import Classifier
+from labelwright.cli import main
 from labelwright.data.records import Row
 from labelwright.decide import probabilities
 from labelwright.decisions import scope as module
 from labelwright.decisions.decision import NOTHING, OUTSIDE, UNSURE, Decision
 from labelwright.decisions.scope import Scope, both, certainty, nearness
-from labelwright.errors import BundleError
+from labelwright.engines import opening
+from labelwright.errors import BundleError, MissingExtraError
 from labelwright.labelling import label_rows
 from labelwright.predictors.encoders.sentence_encoder import Encoder
 from labelwright.serve.application import application
+from labelwright.serve.served import Served
 
 EMPTY = np.zeros((0, 0), dtype=np.float32)
 SCOPE = Scope(0.2, 0.95, 60, "", EMPTY)
@@ -63,6 +66,24 @@ def test_sure_rows_that_are_near_to_nothing_are_out_of_scope(monkeypatch):
     scope = Scope(0.5, 0.95, 60, "minilm", np.array([[1, 0]], dtype=np.float32))
     sure = np.array([[0.98, 0.02], [0.98, 0.02], [0.55, 0.45]])
     assert scope.outside(["a pool", "what is love", "a pool"], sure).tolist() == [False, True, True]
+
+
+def test_an_encoder_that_is_missing_is_told_before_a_row_comes(bundle, monkeypatch, tmp_path, capsys):
+    def missing(name):
+        raise MissingExtraError(f"{name} is not here")
+
+    monkeypatch.setattr(module, "open_encoder", missing)
+    scoped = replace(bundle, scope=replace(SCOPE, encoder="minilm", vectors=np.eye(3, dtype=np.float32)))
+    save(scoped, tmp_path / "b")
+    with pytest.raises(MissingExtraError):
+        Served.open("toy", tmp_path / "b", lambda folder: (scoped, FakeEngine()))
+    monkeypatch.setattr(opening, "open_engine", lambda *_, **__: pytest.fail("a model is loaded first"))
+    assert main(["predict", str(tmp_path / "b"), OUT]) == 2
+    assert "minilm is not here" in capsys.readouterr().err
+    # A threshold that nothing is below needs no encoder.
+    never = replace(scoped.scope, threshold=-np.inf)
+    never.open()
+    assert never.outside([OUT], np.array([[0.4, 0.3, 0.3]])).tolist() == [False]
 
 
 def test_what_is_out_of_scope_is_not_said_whatever_else_is_asked():
@@ -130,6 +151,7 @@ def test_the_server_says_so_beside_its_answer(bundle):
         assert [(row["label"], row["abstained"]) for row in rows] == [(None, "out of scope"), ("pool", "")]
         chat = {"model": "toy", "messages": [{"role": "user", "content": OUT}]}
         assert client.post("/v1/chat/completions", json=chat).json()["x_abstained"] == "out of scope"
+        assert 'labelwright_abstained_total{model="toy"} 3.0' in client.get("/metrics").text
 
 
 @pytest.mark.parametrize("threshold", [0.25, float("-inf")])

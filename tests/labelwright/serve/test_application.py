@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -378,6 +379,24 @@ def test_every_wire_says_that_the_bundle_abstains(promising):
     assert chat["choices"][0]["message"]["content"] == own["answers"]["q"]["choice"] == "pool"
     (row,) = promising.post("/invocations", json={"inputs": [UNSURE]}).json()["predictions"]
     assert (row["label"], row["abstained"]) == (None, "unsure")
+
+
+def test_a_requests_promise_is_worked_out_beside_the_event_loop(promising, monkeypatch):
+    threads: dict[str, set[int]] = {"loop": set(), "count": set()}
+
+    def noted(where, function):
+        def wrapped(self, *arguments, **options):
+            threads[where].add(threading.get_ident())
+            return function(self, *arguments, **options)
+
+        return wrapped
+
+    monkeypatch.setattr(Served, "probabilities", noted("loop", Served.probabilities))
+    monkeypatch.setattr(Promise, "thresholds", noted("count", Promise.thresholds))
+    body = {"model": "toy", "state": UNSURE, "questions": {"q": OWN}, "x_max_error": 0.9}
+    assert promising.post(PATH, json=body).status_code == 200
+    assert threads["count"]
+    assert not threads["count"] & threads["loop"]
 
 
 def test_a_request_asks_for_its_own_promise_and_is_told_what_cannot_be(promising):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,9 +20,10 @@ from labelwright.decisions.promise import Promise
 from labelwright.errors import DataError
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt, Template
-from labelwright.serve.questions import Question, _restricted, as_text, put, row_text
+from labelwright.serve.questions import Question, _restricted, as_text, outside_of, put, row_text
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.risk import Counts
+from labelwright.watch.tally import Tally
 
 
 def question(*names: str, is_choice: bool = True) -> Question:
@@ -73,6 +77,31 @@ def test_where_rows_bring_their_choices_the_options_are_these():
 )
 def test_the_row_of_a_state(state, text):
     assert row_text(state) == text
+
+
+def test_scopes_of_many_requests_are_asked_one_at_a_time():
+    at_once, most = [], []
+
+    class Slow:
+        encoder = ""
+
+        def outside(self, texts, probs):
+            at_once.append(1)
+            most.append(len(at_once))
+            time.sleep(0.002)
+            at_once.pop()
+            return np.ones(len(texts), dtype=bool)
+
+    bundle = replace(toy_bundle(), scope=Slow())
+    lease = SimpleNamespace(bundle=bundle, served=SimpleNamespace(tally=Tally(bundle.task.names)))
+
+    async def asked():
+        rows = [np.array([0.6, 0.3, 0.1])]
+        return await asyncio.gather(*(outside_of(lease, ["a text"], rows, (2, 0, 1)) for _ in range(8)))
+
+    assert len(asyncio.run(asked())) == 8
+    assert max(most) == 1
+    assert lease.served.tally.n_abstained == 8
 
 
 def test_names_that_are_no_answers_stand_behind_codes():

@@ -14,7 +14,12 @@ from fakes import WORDS, FakeEngine, toy_bundle
 import labelwright.engines.opening
 from labelwright.bundle.reference import LEAST_GROUPS, Reference
 from labelwright.bundle.store import save
+from labelwright.bundle.types import Bundle
 from labelwright.cli import main
+from labelwright.data.task import Task
+from labelwright.models.weights import Base
+from labelwright.prompt import Prompt, Template
+from labelwright.statistics.calibration import Calibration
 from labelwright.watch.answers import Answer
 from labelwright.watch.sketch import Sketch, known_words
 
@@ -185,6 +190,24 @@ def test_predicts_own_column_of_right_labels_is_read_too(bundle, capsys):
     assert "of 10 audited rows" in watched(capsys, bundle, write("a.jsonl", rows))[1]
 
 
+def test_right_labels_are_the_bundles_or_refused(bundle, capsys):
+    rows = [{"label": "pool", "gold": " pool "}] * 30
+    assert "accuracy 100.0% [88.6%, 100.0%] of 30 audited" in watched(capsys, bundle, write("a.jsonl", rows))[1]
+    said = refused(capsys, bundle, write("b.jsonl", [*rows, {"label": "pool", "input_label": "Pool"}]))
+    assert "row 31: input_label 'Pool' is none of the bundle's labels" in said
+    assert "--gold-column" in said
+
+
+def test_where_rows_bring_choices_a_letter_is_no_right_label(bundle, capsys):
+    task = Task("quiz", "Which?", max_choices=3)
+    save(Bundle(task, Prompt.for_task(task, Template()), Base("fake"), Calibration()), "quiz")
+    rows = [{"label": "a  stone", "input_label": "B", "confidence": 0.5}] * 30 + [{"label": "wood", "gold": "wood "}]
+    file = write("a.jsonl", rows)
+    watched(capsys, "quiz", file, "--reference", file, "--output", "w.json")
+    audit = json.loads(Path("w.json").read_text())["audit"]
+    assert (audit["n"], audit["n_right"]) == (1, 1)
+
+
 # ------------------------------------------------------------------------------------------------------ challenger
 
 
@@ -217,6 +240,19 @@ def test_a_challenging_bundle_answers_the_texts(bundle, capsys):
     assert "challenger: the same answer in" in out
     # The toy's engine knows a text by its label's name alone, which these do not have.
     assert against["agreement"]["value"] < 0.6
+
+
+def test_a_text_that_no_model_reads_has_no_answer_of_the_challengers(bundle, monkeypatch, capsys):
+    class Engine(FakeEngine):
+        def score(self, prompts, options):
+            "".join(prompt.user for prompt in prompts).encode()
+            return super().score(prompts, options)
+
+    monkeypatch.setattr(labelwright.engines.opening, "open_engine", lambda *_, **__: Engine())
+    save(toy_bundle(), "other")
+    rows = [*answered(30), {"text": "half \ud800", "label": "pool"}]
+    watched(capsys, bundle, write("a.jsonl", rows), "--against", "other", "--output", "w.json")
+    assert json.loads(Path("w.json").read_text())["against"]["n"] == 31
 
 
 def test_a_challenging_bundle_needs_texts_and_a_file_the_same_rows(bundle, capsys):

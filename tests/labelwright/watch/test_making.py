@@ -32,6 +32,19 @@ def test_no_more_rows_are_asked_than_are_wanted():
     assert sum(n for n, _ in engine.calls) == 3
 
 
+def test_the_rows_asked_are_spread_over_a_sorted_file():
+    dev = [Example(str(i), f"row {i}", ("pool", "fence", "hvac")[i // 4]) for i in range(12)]
+    asked: list[str] = []
+
+    class Engine(FakeEngine):
+        def score(self, prompts, options):
+            asked.extend(prompt.user for prompt in prompts)
+            return super().score(prompts, options)
+
+    make_reference(toy_bundle(), Engine(), SPLITS.train, dev, 5)
+    assert asked == [f"row {i}" for i in (0, 2, 4, 7, 9)]
+
+
 def test_dev_rows_add_no_words():
     train = [Example(str(i), "pump", "pool") for i in range(LEAST_GROUPS)]
     dev = [Example(str(i), "pump motor", "pool") for i in range(LEAST_GROUPS + 1)]

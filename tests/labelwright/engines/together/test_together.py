@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import toy_bundle, toy_splits, toy_task
+from fakes import FakeEngine, toy_bundle, toy_splits, toy_task
 from sklearn.linear_model import LogisticRegression
 from word_encoder import WordEncoder
 
@@ -24,6 +24,7 @@ from labelwright.data.choices import lettered
 from labelwright.data.task import Label, Task, texts_and_labels
 from labelwright.decide import probabilities
 from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import score_options
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.together.engine import Member, TogetherEngine
 from labelwright.engines.together.plan import Level, Plan, average
@@ -34,6 +35,7 @@ from labelwright.predictors.embeddings import EmbeddingHead
 from labelwright.predictors.encoders import sentence_encoder
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.store import save_predictor
+from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 
 SPLITS = toy_splits()
@@ -128,6 +130,24 @@ def test_models_that_are_the_same_are_opened_once(tmp_path):
     engine = TogetherEngine.open(bundle.weights, EngineSettings(long_rows="head", thinking_tokens=9), opener)
     assert [one.engine for one in engine.members] == [engine.members[0].engine] * 2
     assert asked == [(Base("fake"), EngineSettings(long_rows="head", thinking_tokens=0))]
+
+
+def test_members_leave_nothing_unexpanded_where_nothing_may_be():
+    class Expanding(FakeEngine):
+        unexpanded_mass = 0.1
+
+        def score(self, prompts, options, calibration=None):
+            asked.append(calibration)
+            return super().score(prompts, options)
+
+    asked: list[Calibration | None] = []
+    bundle = replace(toy_bundle(), calibration=Calibration(2.0))
+    engine = TogetherEngine(Plan((Level((1.0,)),)), [Member(bundle, Expanding())], "ensemble")
+    prompts = Prompt.for_task(toy_task(), engine.template)
+    for calibration in (None, Calibration()):
+        score_options(engine, prompts.render_all(["the pool"]), prompts.options, calibration)
+    assert asked == [None, bundle.calibration]
+    assert engine.unexpanded_mass == 0.1
 
 
 def test_members_that_share_an_encoder_share_its_pass_and_answer_the_same(tmp_path, monkeypatch):

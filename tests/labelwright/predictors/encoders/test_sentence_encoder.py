@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +112,22 @@ def test_remembered_vectors_are_right_and_bounded(monkeypatch: pytest.MonkeyPatc
     assert kept.embed(["d", "a"], remember=True) == pytest.approx(expected[[4, 0]])
     assert model.encoded == ["a", "b", "c", "d", "a"]
     assert np.isfinite(expected).all()
+
+
+def test_callers_in_several_threads_are_served_one_at_a_time() -> None:
+    at_once: list[int] = []
+
+    class Model(WordHashModel):
+        def encode(self, texts: list[str], **settings: Any) -> np.ndarray:
+            at_once.append(1)
+            time.sleep(0.002)
+            assert len(at_once) == 1
+            at_once.pop()
+            return super().encode(texts, **settings)
+
+    shared = Encoder(Model(), Path())
+    with ThreadPoolExecutor(4) as pool:
+        assert len(list(pool.map(shared.embed, [["a"]] * 8))) == 8
 
 
 def test_half_characters_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
