@@ -142,7 +142,7 @@ def take(recipe: Recipe, labels: str | Path, display: Display) -> list[Estimate]
     names = [*task_of(recipe, rows).names, *([table.out_of_scope] if table.out_of_scope else [])]
     columns = (table.text, table.label)
     with locked(root):
-        given = read_answers(_scan(labels, display), str(labels), batches, columns, names)
+        given = read_answers(_scan(labels, display, has_header=True), str(labels), batches, columns, names)
         n_new, n_other = write_answers(given, batches, table, path, log, str(labels))
         known = known_answers(path, table)
     open_rows = sum(row.id not in known for batch in batches for row in batch.rows)
@@ -189,14 +189,14 @@ def _read_pool(
     return read_pool(chain([first], found), source, columns, known, asked, seed)
 
 
-def _scan(given: Any, display: Display) -> Iterator[Row | Fault]:
+def _scan(given: Any, display: Display, has_header: bool = False) -> Iterator[Row | Fault]:
     """Rows of a file or folder, its dialect found out and said, or of a data frame."""
     if not isinstance(given, (str, Path)):
         yield from (Row(number, dict(one)) for number, one in enumerate(given.to_dict("records"), start=1))
         return
     remarks: list[str] = []
     path = Path(given)
-    dialect = find_dialect(path, remarks) if path.is_file() else PLAIN
+    dialect = find_dialect(path, remarks, has_header=has_header) if path.is_file() else PLAIN
     for remark in remarks:
         display.say(f"  {path.name}: {remark}")
     for part in parts_of(path, dialect):

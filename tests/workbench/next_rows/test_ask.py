@@ -24,6 +24,7 @@ from workbench.cli import main
 from workbench.next_rows import answering, ask
 from workbench.next_rows.ask import Wanted
 from workbench.next_rows.batch import batches_of
+from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import make_splits, read_rows, task_of
@@ -138,6 +139,15 @@ def test_a_sheet_with_faults_changes_nothing(pool: Path) -> None:
     with pytest.raises(DataError, match="'nonsense' is no label"):
         run.take_labels(fill(sheet, **{"b1-2": "nonsense"}))
     assert not list(Path("runs/toy/next-rows").glob("*.jsonl"))
+
+
+def test_the_sheet_has_a_header_whatever_it_reads_like(workspace: Path) -> None:
+    """Of data without a header the columns are called "1" and "2", which reads like a row of numbers."""
+    Path("filled.csv").write_text("id,1,2,why\n" + "".join(f"b1-{n},{n},{n % 3},random\n" for n in range(9)))
+    rows = list(ask._scan("filled.csv", Display(), has_header=True))
+    assert len(rows) == 9
+    assert list(rows[0].record) == ["id", "1", "2", "why"]
+    assert len(list(ask._scan("filled.csv", Display()))) == 10, "a pool of these lines is taken for one without"
 
 
 def test_time_bounds_what_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:

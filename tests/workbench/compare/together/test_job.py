@@ -100,6 +100,18 @@ def test_a_member_that_comes_to_run_makes_them_anew(run):
     assert "ensemble" in opened(run).unfinished()
 
 
+def test_a_member_that_is_measured_again_makes_them_anew(run):
+    names = ["words", "chars", "ensemble-light"]
+    score_candidates(opened(run), Display(), names=names)
+    assert "ensemble-light" not in opened(run).unfinished()
+    found = opened(run)
+    path = found.place(found.jobs("chars")[0]).with_suffix(".json")
+    result = json.loads(path.read_text())
+    result["cost"]["ms_p50"] += 1
+    path.write_text(json.dumps(result))
+    assert "ensemble-light" in opened(run).unfinished()
+
+
 def test_a_member_that_changes_makes_them_stale(run, monkeypatch):
     before, after = opened(run), opened(run)
     monkeypatch.setattr(after, "baseline_settings", lambda name: {"alpha": 1e-3} if name == "chars" else {})
