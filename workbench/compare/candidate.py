@@ -132,6 +132,15 @@ class Together:
     last: str = ""
     curve: tuple[tuple[float, float], ...] = ()
 
+    def ends_in(self, name: str, whole: Together | None) -> bool:
+        """Whether its last level is a candidate of that name, which is made so, and not only called so."""
+        if whole is None or name != self.last:
+            return name == self.last
+        (own, other) = (
+            {one: round(share, 6) for one, share in made.levels[-1].weights.items()} for made in (self, whole)
+        )
+        return (own, self.mean) == (other, whole.mean)
+
 
 @dataclass(frozen=True)
 class Candidate:
