@@ -17,7 +17,7 @@ from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import group_keys, texts_and_labels
 from labelwright.engines.protocol import Engine
-from labelwright.errors import BundleError, MissingExtraError, ModelError
+from labelwright.errors import BundleError, DataError, MissingExtraError, ModelError
 from labelwright.labelling import score_rows
 from workbench.export import exported
 from workbench.recipe.recipe import Recipe
@@ -80,7 +80,10 @@ def _bundles(recipe: Recipe, folder: RunFolder | None) -> list[tuple[str, Path]]
     if folder is None:
         return []
     found = [("the exported bundle", folder.path / "bundle")] if exported(folder) else []
-    if (report := read_report(folder)) and report.verdict.ship:
+    report = None
+    with suppress(DataError):  # a report of another version says nothing, and the rest may
+        report = read_report(folder)
+    if report and report.verdict.ship:
         ship = report.verdict.ship
         key = folder.state["compare"]["candidates"].get(ship, "")
         found.append((f"{ship}, which the comparison says to ship", RUNS / recipe.name / CANDIDATES / ship / key))

@@ -21,7 +21,17 @@ from labelwright.statistics.metrics import answers
 from workbench.first.dialect import find_dialect
 from workbench.next_rows.answering import Answerer, best_there_is
 from workbench.next_rows.answers import Estimate, estimate, known_answers, read_answers, write_answers
-from workbench.next_rows.batch import FOLDER, SHEETS, AskedRow, Batch, batches_of, own_columns, sheet_of, write_batch
+from workbench.next_rows.batch import (
+    FOLDER,
+    SHEETS,
+    AskedRow,
+    Batch,
+    batches_of,
+    number_of,
+    own_columns,
+    sheet_of,
+    write_batch,
+)
 from workbench.next_rows.choice import choose, text_vectors
 from workbench.next_rows.pool import Pool, PoolRow, read_pool, text_mark
 from workbench.progress import Display, silence_libraries
@@ -107,7 +117,9 @@ def ask(recipe: Recipe, run: str, pool: Any, wanted: Wanted, display: Display) -
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         batches = batches_of(root)
-        number = 1 + max((batch.number for batch in batches), default=0)
+        # An answered batch whose folder is gone counts too, or its ids would be another text's.
+        answered = map(number_of, known_answers(_answers_path(recipe), recipe.data))
+        number = 1 + max([*(batch.number for batch in batches), *answered], default=0)
         read = _read_pool(recipe, rows, pool, wanted, batches, recipe.seed + number, display)
         display.say(read.told)
         silence_libraries()
@@ -138,7 +150,7 @@ def take(recipe: Recipe, labels: str | Path, display: Display) -> list[Estimate]
         raise RecipeError(
             f"nothing was asked for {recipe.name} yet: {make_command('next-rows', recipe)} POOL=FILE asks"
         )
-    path, log = root / f"{recipe.name}-answers.jsonl", root / f"{recipe.name}-changes.jsonl"
+    path, log = _answers_path(recipe), root / f"{recipe.name}-changes.jsonl"
     names = [*task_of(recipe, rows).names, *([table.out_of_scope] if table.out_of_scope else [])]
     columns = (table.text, table.label)
     with locked(root):
@@ -159,6 +171,10 @@ def take(recipe: Recipe, labels: str | Path, display: Display) -> list[Estimate]
 def root_of(recipe: Recipe) -> Path:
     """Where a recipe's batches and answers lie."""
     return RUNS / recipe.name / FOLDER
+
+
+def _answers_path(recipe: Recipe) -> Path:
+    return root_of(recipe) / f"{recipe.name}-answers.jsonl"
 
 
 def _run_of(recipe: Recipe, run: str) -> RunFolder | None:

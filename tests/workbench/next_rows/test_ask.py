@@ -28,6 +28,7 @@ from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import make_splits, read_rows, task_of
+from workbench.report.report import read_report
 from workbench.run.folder import RunFolder
 
 GOLD = {f"{word} number {n}": label for label, words in WORDS.items() for word in words for n in range(12)}
@@ -106,6 +107,10 @@ def test_what_ships_answers_the_pool_once_there_is_something(pool: Path, monkeyp
         return answering.best_there_is(recipe, folder, rows).name
 
     assert name() == f"the exported bundle ({places[0]})"
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "report", lambda self: {"format": "of another time"})
+        patch.setattr(answering, "read_report", read_report)
+        assert name() == f"the exported bundle ({places[0]})"
     assert answering.best_there_is(recipe, folder, rows).probabilities(["x", "y"]).shape == (2, 3)
     shutil.rmtree(places[0])
     assert name() == f"majority, which the comparison says to ship ({places[1]})"
@@ -139,6 +144,16 @@ def test_a_sheet_with_faults_changes_nothing(pool: Path) -> None:
     with pytest.raises(DataError, match="'nonsense' is no label"):
         run.take_labels(fill(sheet, **{"b1-2": "nonsense"}))
     assert not list(Path("runs/toy/next-rows").glob("*.jsonl"))
+
+
+def test_no_id_is_given_twice_though_the_batch_that_had_it_is_gone(pool: Path) -> None:
+    run = Run("toy.toml")
+    run.take_labels(fill(run.next_rows(pool, n=3).sheet))
+    shutil.rmtree("runs/toy/next-rows/1")
+    found = run.next_rows(pool, n=3)
+    assert {row.id for row in found.batch.rows} == {"b2-1", "b2-2", "b2-3"}
+    run.take_labels(fill(found.sheet))
+    assert len(Path("runs/toy/next-rows/toy-answers.jsonl").read_text().splitlines()) == 6
 
 
 def test_the_sheet_has_a_header_whatever_it_reads_like(workspace: Path) -> None:
