@@ -136,10 +136,9 @@ class Together:
         """Whether its last level is a candidate of that name, which is made so, and not only called so."""
         if whole is None or name != self.last:
             return name == self.last
-        (own, other) = (
-            {one: round(share, 6) for one, share in made.levels[-1].weights.items()} for made in (self, whole)
-        )
-        return (own, self.mean) == (other, whole.mean)
+        own, other = self.levels[-1].weights, whole.levels[-1].weights
+        same = own.keys() == other.keys() and all(abs(share - other[one]) < 1e-6 for one, share in own.items())
+        return same and self.mean == whole.mean
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from labelwright.errors import DataError, RecipeError
 from labelwright.files import write_text
 from labelwright.plain_text import shell_word
 from labelwright.settings import shown
-from labelwright.statistics.metrics import answers
 from workbench.first.dialect import find_dialect
 from workbench.next_rows.answering import Answerer, best_there_is
 from workbench.next_rows.answers import Estimate, estimate, known_answers, read_answers, write_answers
@@ -231,14 +230,23 @@ def _asked(
     if len(probs) < len(texts):
         display.say(f"answered {len(probs):,} of {len(texts):,} rows in {wanted.minutes:g} minutes; the others wait")
     chosen = choose(probs, lambda rows: text_vectors([texts[i] for i in rows]), wanted.n, wanted.n_random, seed)
-    said, sure = answers(probs), probs.max(axis=1)
+    decided = answerer.decision.decide(probs)
     in_order: Iterable[Any] = sorted(chosen, key=lambda one: text_mark(texts[one.row]))
     asked = []
     for place, (row, why) in enumerate(in_order, start=1):
         own: PoolRow = pool.rows[row]
-        guess = answerer.labels[said[row]] if said[row] >= 0 else None
+        guess = answerer.labels[decided.choice[row]] if decided.choice[row] >= 0 else None
         asked.append(
-            AskedRow(f"b{number}-{place}", own.text, why, guess, float(sure[row]), own.number, own.id, own.group)
+            AskedRow(
+                f"b{number}-{place}",
+                own.text,
+                why,
+                guess,
+                float(decided.confidence[row]),
+                own.number,
+                own.id,
+                own.group,
+            )
         )
     return tuple(asked)
 

@@ -15,6 +15,8 @@ from fakes import WORDS
 
 from labelwright.bundle.files import bundle_identity
 from labelwright.bundle.store import predictor_bundle, save
+from labelwright.data.costs import Costs
+from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError, RecipeError
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.store import save_predictor
@@ -24,6 +26,7 @@ from workbench.cli import main
 from workbench.next_rows import answering, ask
 from workbench.next_rows.ask import Wanted
 from workbench.next_rows.batch import batches_of
+from workbench.next_rows.pool import Pool, PoolRow
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import Recipe
@@ -163,6 +166,16 @@ def test_the_sheet_has_a_header_whatever_it_reads_like(workspace: Path) -> None:
     assert len(rows) == 9
     assert list(rows[0].record) == ["id", "1", "2", "why"]
     assert len(list(ask._scan("filled.csv", Display()))) == 10, "a pool of these lines is taken for one without"
+
+
+def test_the_guess_is_what_the_classifier_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of these probabilities the less likely label is the cheaper answer."""
+    monkeypatch.setattr(ask, "text_vectors", lambda texts: np.array([[len(text)] for text in texts]))
+    decision = Decision.of(Costs((("b", "a", 20.0),)), ("a", "b"))
+    answerer = answering.Answerer("fixed", ("a", "b"), lambda texts: np.tile([0.8, 0.2], (len(texts), 1)), decision)
+    pool = Pool("pool.csv", tuple(PoolRow(n, f"text {n}") for n in range(4)), {})
+    rows = ask._asked(pool, answerer, Wanted(n=4), 1, 0, Display())
+    assert {(row.guess, row.confidence) for row in rows} == {("b", 0.2)}
 
 
 def test_time_bounds_what_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
