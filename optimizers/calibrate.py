@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.task import Example, Splits, group_keys
+from labelwright.data.families import family_names
+from labelwright.data.task import Example, Splits
 from labelwright.decisions.apart import keep_apart
 from labelwright.decisions.asked import Asked, Confidence, Error
 from labelwright.decisions.decision import Decision
@@ -121,9 +122,13 @@ class CalibrateStage:
         return made.bundle
 
     def sides(self, rows: Sequence[Example], seed: int) -> tuple[Ints, Ints]:
-        """Positions of the calib rows to fit on, and of those kept apart, one a group; none of these where too few."""
+        """Positions of the calib rows to fit on, and of those kept apart, one a family; none of these where too few.
+
+        Copies are of one family (``family_names``) as they are when rows are dealt: what is fitted on one is known of
+        the other.
+        """
         least = least_rows(self.max_error, self.confidence) if self.max_error < 1 else 1
-        return keep_apart(group_keys(rows), self.promise_share, least, seed)
+        return keep_apart(family_names(rows), self.promise_share, least, seed)
 
     def fitted_rows(self, rows: Sequence[Example], seed: int) -> list[Example]:
         """The calib rows that anything but a promise may be fitted, chosen or looked up on."""
@@ -163,7 +168,7 @@ class CalibrateStage:
             raise RecipeError(
                 "[calibrate] rotations = true: only rows that bring their own choices have an order to turn"
             )
-        every_gold, every_group = gold_of(bundle, rows), group_keys(rows)
+        every_gold, every_group = gold_of(bundle, rows), family_names(rows)
         fitted_on, kept_apart = self.sides(rows, seed)
         gold, groups = every_gold[fitted_on], [every_group[i] for i in fitted_on.tolist()]
         base = uncalibrated(bundle)

@@ -139,7 +139,8 @@ def source_of_export(session: Session) -> Source:
     Raises
     ------
     RecipeError
-        If nothing was compared yet, that candidate is not among what was, it failed, or it has changed since.
+        If nothing was compared yet, that candidate is not among what was, it failed, or it has changed since; or the
+        newest step decides by other prices than the recipe's.
     """
     wanted = session.recipe.export.candidate
     comparison = comparison_of(session.recipe, session.folder, session.rows, session.splits)
@@ -150,7 +151,14 @@ def source_of_export(session: Session) -> Source:
             raise RecipeError(
                 "the run has no step of its own to export: name a candidate, as in make export CANDIDATE=ship"
             )
-        return _newest(session, comparison) or Source("", session.folder.bundle_path(done[-1]))
+        if found := _newest(session, comparison):
+            return found
+        path = session.folder.bundle_path(done[-1])
+        if load(path).task.costs != session.task.costs:
+            raise RecipeError(
+                f"export of {path}: [costs] changed since it was made; run make optimize or make demo again"
+            )
+        return Source("", path)
     if report is None:
         raise RecipeError(f"export of candidate {wanted!r}: nothing is compared yet; run make compare first")
     name = {"best": report.verdict.best, "ship": report.verdict.ship}.get(wanted, wanted)

@@ -18,9 +18,10 @@ from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
 from labelwright.conversion.certificate import Certificate
 from labelwright.data.choices import lettered, split_lettered
+from labelwright.decisions.decision import NOTHING
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
-from labelwright.errors import LabelwrightError, RecipeError
+from labelwright.errors import DataError, LabelwrightError, RecipeError
 from labelwright.plain_text import shell_word
 from labelwright.serve.limits import Limits
 from workbench.compare.expected import Expected
@@ -126,6 +127,10 @@ def serve(recipe: Recipe, run: str, port: int) -> int:
 
     def opened(folder: Path) -> tuple[Bundle, Engine]:
         bundle = load(folder)
+        try:
+            bundle.promise.ask()
+        except DataError as error:
+            raise DataError(f"{folder}: {error}") from error
         return bundle, open_engine(bundle.weights, recipe.model.settings, to_score=True)
 
     return serving([where], opened, "127.0.0.1", port, Limits())
@@ -157,10 +162,16 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
         question, *choices = (part.strip() for part in text.split("|"))
         text = lettered(question, choices, 'TEXT="question | choice | choice …"')
         names = split_lettered(text)[1]
-    probs = classifier.predict_proba([text])[0]
-    if not probs.any():
+    probs = classifier.predict_proba([text])
+    decided = bundle.decision.decide(probs, bundle.outside([text], probs))
+    why, choice = decided.why[0], int(decided.choice[0])
+    if why == NOTHING:
         display.say("no answer: what the model said is none of the labels")
-    ranked = sorted(zip(probs.tolist(), names, strict=False), reverse=True)
+    elif why:
+        display.say(f"no label ({why}); it would have been {names[choice]}")
+    elif bundle.decision.prices is not None:
+        display.say(f"{names[choice]}, which is expected to cost least")
+    ranked = sorted(zip(probs[0].tolist(), names, strict=False), reverse=True)
     for p, name in ranked[:3]:
         display.say(f"{p:6.1%}  {name}")
     display.say(f"({where})")

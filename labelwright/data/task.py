@@ -210,7 +210,7 @@ def examples_from_rows(rows: Iterable[Row | Fault], columns: Mapping[str, str | 
 def _example(row: Row, wanted: Mapping[str, str]) -> tuple[Example, tuple[str, ...]]:
     """The row, and what it calls its choices. Raises DataError with the first thing that is wrong with it."""
     text, label = (text_of(row.record, wanted[role], role) for role in ("text", "label"))
-    group, id = (_name(row.record, wanted[role], role) if role in wanted else "" for role in ("group", "id"))
+    group, id = (name_of(row.record, wanted[role], role) if role in wanted else "" for role in ("group", "id"))
     choices: tuple[str, ...] | None = None
     marks: tuple[str, ...] = ()
     if "choices" in wanted:
@@ -220,7 +220,7 @@ def _example(row: Row, wanted: Mapping[str, str]) -> tuple[Example, tuple[str, .
     return Example(id or str(row.number), text, label, choices, group or None), marks
 
 
-def _name(record: Mapping[str, Any], column: str, role: str) -> str:
+def name_of(record: Mapping[str, Any], column: str, role: str) -> str:
     """An id or a group: 5 and 5.0 are one, as a column of numbers with gaps in it comes as floats."""
     value = record.get(column)
     if isinstance(value, float) and value.is_integer():

@@ -162,6 +162,15 @@ def test_a_share_of_the_groups_is_kept_apart_and_nothing_is_fitted_on_it(tmp_pat
     assert [row.id for row in stage.fitted_rows(splits.calib, 0)] == [splits.calib[i].id for i in fitted.tolist()]
 
 
+def test_copies_lie_on_one_side_of_the_promise() -> None:
+    _, splits = drawn(scale=1.0, first=0.0)
+    rows = [replace(row, group=None) for row in splits.calib]
+    copies = [replace(row, id=f"copy {row.id}", text=f"{row.text.upper()}!") for row in rows]
+    fitted, apart = CalibrateStage().sides([*rows, *copies], seed=0)
+    assert (len(fitted), len(apart)) == (240, 120)
+    assert not set(fitted % 240) & set(apart % 240)
+
+
 def test_too_few_rows_are_all_fitted_on_and_the_promise_says_so(tmp_path: Path) -> None:
     engine, splits = drawn(scale=3.0, first=4.0)
     few = replace(splits, calib=splits.calib[:234])  # 117 groups: a half is 58, and 59 could promise something

@@ -117,6 +117,17 @@ def test_a_killed_export_is_not_what_predict_asks(compared: Path, capsys: pytest
     assert "1-gepa/bundle" in capsys.readouterr().out
 
 
+def test_a_step_of_other_prices_is_not_exported(compared: Path) -> None:
+    recipe = Path("toy.toml")
+    text = recipe.read_text()
+    recipe.write_text(f"{text}\n[costs]\nabstain = 0.2\n")
+    try:
+        with pytest.raises(RecipeError, match=r"1-gepa.bundle: \[costs\] changed since it was made"):
+            verbs.export(read_recipe("toy.toml"), "", False, Display())
+    finally:
+        recipe.write_text(text)
+
+
 def test_a_step_that_is_trained_again_is_exported_again(compared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     verbs.export(read_recipe("toy.toml"), "", False, Display())
     before = load(compared / "bundle").prompt

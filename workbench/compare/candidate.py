@@ -132,6 +132,14 @@ class Together:
     last: str = ""
     curve: tuple[tuple[float, float], ...] = ()
 
+    def ends_in(self, name: str, whole: Together | None) -> bool:
+        """Whether its last level is a candidate of that name, which is made so, and not only called so."""
+        if whole is None or name != self.last:
+            return name == self.last
+        own, other = self.levels[-1].weights, whole.levels[-1].weights
+        same = own.keys() == other.keys() and all(abs(share - other[one]) < 1e-6 for one, share in own.items())
+        return same and self.mean == whole.mean
+
 
 @dataclass(frozen=True)
 class Candidate:

@@ -240,13 +240,15 @@ class Comparison:
         return Job(member, job.seed if self.trains(member) else self.recipe.seed, job.split_seed)
 
     def available(self, job: Job) -> dict[str, str]:
-        """The members that have results, each with the key of its own; none of a candidate that is made of nobody."""
+        """The members that have results, each with a hash of what those are; none where it is made of nobody."""
         found = {}
         for name in self.together.get(job.candidate, ()):
             one = self.of_member(name, job)
             # The candidate itself too: its price is known of no other job.
-            if all(self.result(needed) is not None for needed in {one, self.jobs(name)[0]}):
-                found[name] = self.key(one)
+            left = [self.result(needed) for needed in dict.fromkeys([one, self.jobs(name)[0]])]
+            if all(result is not None for result in left):
+                # Measured again under the same key, a member may answer otherwise, and cost other times.
+                found[name] = short_hash([self.key(one), left])
         return found
 
     def steps(self, job: Job) -> tuple[Step, ...]:

@@ -39,13 +39,15 @@ _HIGHEST_TITLE = 20
 Ask = Callable[[str, Sequence[str]], str]
 
 
-def find_dialect(path: Path, remarks: list[str], ask: Ask | None = None) -> Dialect:
+def find_dialect(path: Path, remarks: list[str], ask: Ask | None = None, has_header: bool = False) -> Dialect:
     """The dialect of a file; what was found, and on what grounds, goes to the remarks.
 
     Parameters
     ----------
     ask : callable, optional
         Asks a person which of several; without it the first is taken and the others are named.
+    has_header : bool
+        Whether it is known that the first line of a CSV file names its columns.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def find_dialect(path: Path, remarks: list[str], ask: Ask | None = None) -> Dial
         return replace(dialect, label_prefix=_LABEL_PREFIX)
     dialect = _quotes(path, dialect, remarks)
     rows = [row.record for row in islice(scan_records(path, dialect), _SAMPLE_ROWS) if isinstance(row, Row)]
-    if header_is_a_row(describe(rows)):
+    if not has_header and header_is_a_row(describe(rows)):
         remarks.append('the first line reads like a row and names no columns: header = false, columns are "1", "2", …')
         dialect = replace(dialect, header=False)
     return dialect

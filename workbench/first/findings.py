@@ -16,12 +16,12 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from unicodedata import normalize
 
+from labelwright.data.families import families_of
 from labelwright.data.records import listed
 from labelwright.data.spelling import Source, label_key, reconcile, text_key
 from labelwright.data.task import Example, conflicting_rows
 from labelwright.plain_text import spreadsheet_cell
 from workbench.first.language import languages
-from workbench.recipe.dealing import families_of
 from workbench.recipe.splits import SIDES
 
 # Letters that a piece of a word has, roughly, in an encoder's vocabulary.

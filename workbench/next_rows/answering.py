@@ -16,8 +16,9 @@ import baselines
 from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import group_keys, texts_and_labels
+from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.engines.protocol import Engine
-from labelwright.errors import BundleError, MissingExtraError, ModelError
+from labelwright.errors import BundleError, DataError, MissingExtraError, ModelError
 from labelwright.labelling import score_rows
 from workbench.export import exported
 from workbench.recipe.recipe import Recipe
@@ -41,11 +42,14 @@ class Answerer:
         What it is and where it comes from, in a few words.
     probabilities : callable
         From texts to probabilities, (n_texts, n_labels), labels in the task's order; zeros for a text without answer.
+    decision : Decision
+        What they become.
     """
 
     name: str
     labels: tuple[str, ...]
     probabilities: Callable[[Sequence[str]], NDArray[np.float64]]
+    decision: Decision = LIKELIEST
 
     def in_time(
         self, texts: Sequence[str], seconds: float, least: int, progress: Callable[[int], None]
@@ -72,7 +76,7 @@ def best_there_is(recipe: Recipe, folder: RunFolder | None, rows: Rows) -> Answe
             bundle = load(path)
             if bundle.task.names == names:
                 engine = Engines(recipe.model.settings)(bundle.weights)
-                return Answerer(f"{what} ({path})", names, partial(_scored, bundle, engine))
+                return Answerer(f"{what} ({path})", names, partial(_scored, bundle, engine), bundle.decision)
     return _trained_now(recipe, rows)
 
 
@@ -80,7 +84,10 @@ def _bundles(recipe: Recipe, folder: RunFolder | None) -> list[tuple[str, Path]]
     if folder is None:
         return []
     found = [("the exported bundle", folder.path / "bundle")] if exported(folder) else []
-    if (report := read_report(folder)) and report.verdict.ship:
+    report = None
+    with suppress(DataError):  # a report of another version says nothing, and the rest may
+        report = read_report(folder)
+    if report and report.verdict.ship:
         ship = report.verdict.ship
         key = folder.state["compare"]["candidates"].get(ship, "")
         found.append((f"{ship}, which the comparison says to ship", RUNS / recipe.name / CANDIDATES / ship / key))
@@ -116,4 +123,5 @@ def _trained_now(recipe: Recipe, rows: Rows) -> Answerer:
         probs[:, columns] = estimator.predict_proba(list(texts))
         return probs
 
-    return Answerer(f"{name}, trained just now on {len(train)} train rows", task.names, probabilities)
+    told = f"{name}, trained just now on {len(train)} train rows"
+    return Answerer(told, task.names, probabilities, Decision.of(task.costs, task.names))

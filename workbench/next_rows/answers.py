@@ -18,6 +18,7 @@ from typing import Any
 from labelwright.data.records import Fault, Row, optional_text, refusal
 from labelwright.errors import DataError
 from labelwright.files import write_text
+from labelwright.plain_text import spreadsheet_cell
 from labelwright.settings import shown
 from labelwright.statistics.proportions import Interval, share_interval
 from workbench.next_rows.batch import AskedRow, Batch, own_columns
@@ -110,7 +111,8 @@ def _answer(
         raise DataError(
             "the text is not the one that was asked about; put it back, or take the column away where only labels count"
         )
-    return id, label_meant(said, labels)
+    # As labels.csv has them: an apostrophe before what a spreadsheet would take for a formula.
+    return id, label_meant(next((one for one in labels if said == spreadsheet_cell(one)), said), labels)
 
 
 def write_answers(
@@ -126,7 +128,8 @@ def write_answers(
     """
     columns, id_column = (table.text, table.label), table.id or own_columns((table.text, table.label))[0]
     asked = {row.id: row for batch in batches for row in batch.rows}
-    known = known_answers(path, table)
+    records = _known_records(path, table)
+    known = {id: str(one[table.label]) for id, one in records.items()}
     when = datetime.now(UTC).isoformat(timespec="seconds")
     changes = [
         Change(id, "train", known.get(id, ""), label, "", when, source)
@@ -135,14 +138,14 @@ def write_answers(
     ]
     if not changes:
         return 0, 0
-    lines = []
-    for id, label in {**known, **given}.items():
+    # What is not given stays as it was written: the batch that asked it may be gone.
+    for id, label in given.items():
         row = asked[id]
-        record = {id_column: id, **dict(zip(columns, (row.text, label), strict=True)), "asked_why": row.why}
+        records[id] = {id_column: id, **dict(zip(columns, (row.text, label), strict=True)), "asked_why": row.why}
         if table.group:
-            record[table.group] = row.group
-        # In ASCII, whatever the recipe says of how its files are encoded.
-        lines.append(json.dumps(record) + "\n")
+            records[id][table.group] = row.group
+    # In ASCII, whatever the recipe says of how its files are encoded.
+    lines = [json.dumps(one) + "\n" for one in records.values()]
     # The log first: killed in between, the same command writes the rows, and a change twice in the log harms nobody.
     write_text(log, (log.read_text(encoding="utf-8") if log.is_file() else "") + changes_jsonl(changes))
     write_text(path, "".join(lines))
@@ -152,12 +155,16 @@ def write_answers(
 
 def known_answers(path: Path, table: DataTable) -> dict[str, str]:
     """The labels that ``write_answers`` wrote, by id. Raises DataError where the file is damaged."""
+    return {id: str(one[table.label]) for id, one in _known_records(path, table).items()}
+
+
+def _known_records(path: Path, table: DataTable) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     id_column = table.id or own_columns((table.text, table.label))[0]
     try:
         records: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return {str(one[id_column]): str(one[table.label]) for one in records}
+        return {str(one[id_column]): one | {table.label: str(one[table.label])} for one in records}
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path}: not as make next-rows writes it for this recipe ({error!r}); put it back as it was, or move it "

@@ -17,11 +17,20 @@ from labelwright.errors import DataError, RecipeError
 from labelwright.files import write_text
 from labelwright.plain_text import shell_word
 from labelwright.settings import shown
-from labelwright.statistics.metrics import answers
 from workbench.first.dialect import find_dialect
 from workbench.next_rows.answering import Answerer, best_there_is
 from workbench.next_rows.answers import Estimate, estimate, known_answers, read_answers, write_answers
-from workbench.next_rows.batch import FOLDER, SHEETS, AskedRow, Batch, batches_of, own_columns, sheet_of, write_batch
+from workbench.next_rows.batch import (
+    FOLDER,
+    SHEETS,
+    AskedRow,
+    Batch,
+    batches_of,
+    number_of,
+    own_columns,
+    sheet_of,
+    write_batch,
+)
 from workbench.next_rows.choice import choose, text_vectors
 from workbench.next_rows.pool import Pool, PoolRow, read_pool, text_mark
 from workbench.progress import Display, silence_libraries
@@ -107,7 +116,9 @@ def ask(recipe: Recipe, run: str, pool: Any, wanted: Wanted, display: Display) -
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         batches = batches_of(root)
-        number = 1 + max((batch.number for batch in batches), default=0)
+        # An answered batch whose folder is gone counts too, or its ids would be another text's.
+        answered = map(number_of, known_answers(_answers_path(recipe), recipe.data))
+        number = 1 + max([*(batch.number for batch in batches), *answered], default=0)
         read = _read_pool(recipe, rows, pool, wanted, batches, recipe.seed + number, display)
         display.say(read.told)
         silence_libraries()
@@ -138,11 +149,11 @@ def take(recipe: Recipe, labels: str | Path, display: Display) -> list[Estimate]
         raise RecipeError(
             f"nothing was asked for {recipe.name} yet: {make_command('next-rows', recipe)} POOL=FILE asks"
         )
-    path, log = root / f"{recipe.name}-answers.jsonl", root / f"{recipe.name}-changes.jsonl"
+    path, log = _answers_path(recipe), root / f"{recipe.name}-changes.jsonl"
     names = [*task_of(recipe, rows).names, *([table.out_of_scope] if table.out_of_scope else [])]
     columns = (table.text, table.label)
     with locked(root):
-        given = read_answers(_scan(labels, display), str(labels), batches, columns, names)
+        given = read_answers(_scan(labels, display, has_header=True), str(labels), batches, columns, names)
         n_new, n_other = write_answers(given, batches, table, path, log, str(labels))
         known = known_answers(path, table)
     open_rows = sum(row.id not in known for batch in batches for row in batch.rows)
@@ -159,6 +170,10 @@ def take(recipe: Recipe, labels: str | Path, display: Display) -> list[Estimate]
 def root_of(recipe: Recipe) -> Path:
     """Where a recipe's batches and answers lie."""
     return RUNS / recipe.name / FOLDER
+
+
+def _answers_path(recipe: Recipe) -> Path:
+    return root_of(recipe) / f"{recipe.name}-answers.jsonl"
 
 
 def _run_of(recipe: Recipe, run: str) -> RunFolder | None:
@@ -189,14 +204,14 @@ def _read_pool(
     return read_pool(chain([first], found), source, columns, known, asked, seed)
 
 
-def _scan(given: Any, display: Display) -> Iterator[Row | Fault]:
+def _scan(given: Any, display: Display, has_header: bool = False) -> Iterator[Row | Fault]:
     """Rows of a file or folder, its dialect found out and said, or of a data frame."""
     if not isinstance(given, (str, Path)):
         yield from (Row(number, dict(one)) for number, one in enumerate(given.to_dict("records"), start=1))
         return
     remarks: list[str] = []
     path = Path(given)
-    dialect = find_dialect(path, remarks) if path.is_file() else PLAIN
+    dialect = find_dialect(path, remarks, has_header=has_header) if path.is_file() else PLAIN
     for remark in remarks:
         display.say(f"  {path.name}: {remark}")
     for part in parts_of(path, dialect):
@@ -215,14 +230,23 @@ def _asked(
     if len(probs) < len(texts):
         display.say(f"answered {len(probs):,} of {len(texts):,} rows in {wanted.minutes:g} minutes; the others wait")
     chosen = choose(probs, lambda rows: text_vectors([texts[i] for i in rows]), wanted.n, wanted.n_random, seed)
-    said, sure = answers(probs), probs.max(axis=1)
+    decided = answerer.decision.decide(probs)
     in_order: Iterable[Any] = sorted(chosen, key=lambda one: text_mark(texts[one.row]))
     asked = []
     for place, (row, why) in enumerate(in_order, start=1):
         own: PoolRow = pool.rows[row]
-        guess = answerer.labels[said[row]] if said[row] >= 0 else None
+        guess = answerer.labels[decided.choice[row]] if decided.choice[row] >= 0 else None
         asked.append(
-            AskedRow(f"b{number}-{place}", own.text, why, guess, float(sure[row]), own.number, own.id, own.group)
+            AskedRow(
+                f"b{number}-{place}",
+                own.text,
+                why,
+                guess,
+                float(decided.confidence[row]),
+                own.number,
+                own.id,
+                own.group,
+            )
         )
     return tuple(asked)
 

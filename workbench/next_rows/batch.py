@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -54,6 +55,12 @@ class AskedRow:
     number: int
     pool_id: str = ""
     group: str = ""
+
+
+def number_of(id: str) -> int:
+    """The number of the batch that a row's id names; 0 where it is none of these."""
+    found = re.match(r"b([0-9]+)-", id)
+    return int(found[1]) if found else 0
 
 
 @dataclass(frozen=True)

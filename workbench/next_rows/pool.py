@@ -10,12 +10,13 @@ bytes for each different text.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
 from labelwright.data.records import Fault, Row, listed, optional_text, refusal
-from labelwright.data.task import normalise
+from labelwright.data.task import name_of, normalise
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_line
 from workbench.wording import plural
@@ -168,11 +169,13 @@ def _read(row: Row | Fault, columns: Mapping[str, str]) -> PoolRow | Fault | str
         return row
     try:
         text = optional_text(row.record, columns["text"], "text")
-        label, id, group = (_optional(row, columns.get(role, ""), role) for role in ("label", "id", "group"))
+        label = _optional(row, columns.get("label", ""), "label", optional_text)
+        # By the rule of labelled data, or a group is another one here than there, and lies on two sides.
+        id, group = (_optional(row, columns.get(role, ""), role, name_of) for role in ("id", "group"))
     except DataError as error:
         return Fault(row.number, str(error))
     return label or PoolRow(row.number, text, id, group)
 
 
-def _optional(row: Row, column: str, role: str) -> str:
-    return optional_text(row.record, column, role) if column and column in row.record else ""
+def _optional(row: Row, column: str, role: str, read: Callable[[Mapping[str, Any], str, str], str]) -> str:
+    return read(row.record, column, role) if column and column in row.record else ""

@@ -1,4 +1,4 @@
-"""Which rows must not be parted, and how they are dealt to the sides. Called by ``workbench.recipe.rows``."""
+"""How rows are dealt to the sides. Called by ``workbench.recipe.rows``."""
 
 from __future__ import annotations
 
@@ -6,34 +6,15 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from labelwright.data.families import families_of
 from labelwright.data.records import listed
-from labelwright.data.task import Example, Splits, family_keys
+from labelwright.data.task import Example, Splits
 from labelwright.errors import DataError
 
 # Who is served first where a label has fewer families than there are sides: it must be learnt, then measured.
 _FIRST_SERVED = ("train", "test", "dev", "calib")
 # How far a side's share of the rows may be from what was asked before it is said.
 _SAID_BEYOND = 0.05
-
-
-def families_of(rows: Sequence[Example]) -> list[list[int]]:
-    """Row numbers that must stay together: connected, if by way of others, through ``task.family_keys``."""
-    parent = list(range(len(rows)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    first: dict[tuple[str, ...], int] = {}
-    for i, row in enumerate(rows):
-        for key in family_keys(row):
-            parent[root(i)] = root(first.setdefault(key, i))
-    families: dict[int, list[int]] = defaultdict(list)
-    for i in range(len(rows)):
-        families[root(i)].append(i)
-    return list(families.values())
 
 
 def deal(rows: Sequence[Example], shares: Mapping[str, float], seed: int) -> dict[str, tuple[Example, ...]]:

@@ -384,6 +384,10 @@ class EnsembleTable:
     most_members: Annotated[int, Range(0, 32)] = 8
     n_bags: Annotated[int, Range(1, 1000)] = 20
 
+    def __post_init__(self) -> None:
+        if self.most_members == 1:
+            raise RecipeError("most_members = 1: expected 2 or more, or 0 to leave the ensemble out")
+
 
 @dataclass(frozen=True)
 class CascadeTable:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from labelwright.data.choices import over_letters, read_label_as
+from labelwright.data.families import families_of
 from labelwright.data.records import listed
 from labelwright.data.spelling import Source, label_key, reconcile, text_key
 from labelwright.data.task import (
@@ -21,7 +22,7 @@ from labelwright.data.task import (
 )
 from labelwright.errors import DataError
 from workbench.recipe.checks import check_rewards, check_styles
-from workbench.recipe.dealing import deal, dealt_remarks, families_of
+from workbench.recipe.dealing import deal, dealt_remarks
 from workbench.recipe.files import read_files
 from workbench.recipe.recipe import DataTable, Recipe, SplitTable
 from workbench.recipe.splits import SIDES

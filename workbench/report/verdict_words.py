@@ -190,7 +190,7 @@ def _cascade(board: Leaderboard) -> str:
     if found is None or found.together is None:
         return ""
     last = found.together.last
-    whole = next((one for one in board.scored if one.name == last), None)
+    whole = next((one for one in board.scored if found.together.ends_in(one.name, one.together)), None)
     never = sum(level.share for level in found.together.levels[:-1])
     against = f", {last} has {whole.accuracy:.1f} at {milliseconds(whole.ms)} ms" if whole is not None else ""
     return (

@@ -111,6 +111,8 @@ class Session:
         else:
             self.steps.run(_tuning(stages), self._asked, self._opened)
         self.folder.end_step(record, step.cost._asdict())
+        if name == "calibrate" and (made := self.newest_bundle()) and (fault := made.promise.fault()):
+            self.display.say(f"warning: [calibrate] abstain = true, so no row will get a label: {fault}")
 
     def drop_stale(self) -> None:
         """Forget steps that are not what recipe, models and code would make now, and those that were built on them.

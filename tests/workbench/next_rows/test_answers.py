@@ -10,6 +10,7 @@ import pytest
 
 from labelwright.data.records import Row
 from labelwright.errors import DataError
+from labelwright.plain_text import spreadsheet_cell
 from labelwright.statistics.proportions import wilson
 from workbench.next_rows.answers import estimate, known_answers, read_answers, write_answers
 from workbench.next_rows.batch import AskedRow, Batch
@@ -39,6 +40,21 @@ def test_labels_come_back_by_id_however_a_spreadsheet_wrote_them():
         {"id": "b1-4", "label": "none"},
     )
     assert found == {"b1-2": "water heater", "b1-1": "pool", "b1-4": "none"}
+
+
+def test_labels_come_back_as_the_house_wrote_them_into_labels_csv():
+    rows = [Row(1, {"id": "b1-1", "label": spreadsheet_cell("-1")}), Row(2, {"id": "b1-2", "label": "1"})]
+    assert read_answers(rows, "sheet.csv", [BATCH], COLUMNS, ("-1", "1")) == {"b1-1": "-1", "b1-2": "1"}
+
+
+def test_answers_of_a_batch_that_is_gone_stay_as_they_were_written(tmp_path: Path):
+    path, log, table = tmp_path / "answers.jsonl", tmp_path / "changes.jsonl", DataTable(path="rows.jsonl")
+    write_answers({"b1-1": "pool", "b1-2": "fence"}, [BATCH], table, path, log, "one.csv")
+    before = path.read_text()
+    later = Batch(2, "pool.csv", "words", (AskedRow("b2-1", "a loose board", "random", None, 0.5, 1),))
+    assert write_answers({"b2-1": "fence"}, [later], table, path, log, "two.csv") == (1, 0)
+    assert path.read_text().startswith(before)
+    assert json.loads(path.read_text().splitlines()[-1])["text"] == "a loose board"
 
 
 def test_all_that_cannot_be_used_is_refused_in_one_line():

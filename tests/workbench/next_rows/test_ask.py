@@ -15,6 +15,8 @@ from fakes import WORDS
 
 from labelwright.bundle.files import bundle_identity
 from labelwright.bundle.store import predictor_bundle, save
+from labelwright.data.costs import Costs
+from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError, RecipeError
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.store import save_predictor
@@ -24,9 +26,12 @@ from workbench.cli import main
 from workbench.next_rows import answering, ask
 from workbench.next_rows.ask import Wanted
 from workbench.next_rows.batch import batches_of
+from workbench.next_rows.pool import Pool, PoolRow
+from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import make_splits, read_rows, task_of
+from workbench.report.report import read_report
 from workbench.run.folder import RunFolder
 
 GOLD = {f"{word} number {n}": label for label, words in WORDS.items() for word in words for n in range(12)}
@@ -105,6 +110,10 @@ def test_what_ships_answers_the_pool_once_there_is_something(pool: Path, monkeyp
         return answering.best_there_is(recipe, folder, rows).name
 
     assert name() == f"the exported bundle ({places[0]})"
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "report", lambda self: {"format": "of another time"})
+        patch.setattr(answering, "read_report", read_report)
+        assert name() == f"the exported bundle ({places[0]})"
     assert answering.best_there_is(recipe, folder, rows).probabilities(["x", "y"]).shape == (2, 3)
     shutil.rmtree(places[0])
     assert name() == f"majority, which the comparison says to ship ({places[1]})"
@@ -138,6 +147,35 @@ def test_a_sheet_with_faults_changes_nothing(pool: Path) -> None:
     with pytest.raises(DataError, match="'nonsense' is no label"):
         run.take_labels(fill(sheet, **{"b1-2": "nonsense"}))
     assert not list(Path("runs/toy/next-rows").glob("*.jsonl"))
+
+
+def test_no_id_is_given_twice_though_the_batch_that_had_it_is_gone(pool: Path) -> None:
+    run = Run("toy.toml")
+    run.take_labels(fill(run.next_rows(pool, n=3).sheet))
+    shutil.rmtree("runs/toy/next-rows/1")
+    found = run.next_rows(pool, n=3)
+    assert {row.id for row in found.batch.rows} == {"b2-1", "b2-2", "b2-3"}
+    run.take_labels(fill(found.sheet))
+    assert len(Path("runs/toy/next-rows/toy-answers.jsonl").read_text().splitlines()) == 6
+
+
+def test_the_sheet_has_a_header_whatever_it_reads_like(workspace: Path) -> None:
+    """Of data without a header the columns are called "1" and "2", which reads like a row of numbers."""
+    Path("filled.csv").write_text("id,1,2,why\n" + "".join(f"b1-{n},{n},{n % 3},random\n" for n in range(9)))
+    rows = list(ask._scan("filled.csv", Display(), has_header=True))
+    assert len(rows) == 9
+    assert list(rows[0].record) == ["id", "1", "2", "why"]
+    assert len(list(ask._scan("filled.csv", Display()))) == 10, "a pool of these lines is taken for one without"
+
+
+def test_the_guess_is_what_the_classifier_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of these probabilities the less likely label is the cheaper answer."""
+    monkeypatch.setattr(ask, "text_vectors", lambda texts: np.array([[len(text)] for text in texts]))
+    decision = Decision.of(Costs((("b", "a", 20.0),)), ("a", "b"))
+    answerer = answering.Answerer("fixed", ("a", "b"), lambda texts: np.tile([0.8, 0.2], (len(texts), 1)), decision)
+    pool = Pool("pool.csv", tuple(PoolRow(n, f"text {n}") for n in range(4)), {})
+    rows = ask._asked(pool, answerer, Wanted(n=4), 1, 0, Display())
+    assert {(row.guess, row.confidence) for row in rows} == {("b", 0.2)}
 
 
 def test_time_bounds_what_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:

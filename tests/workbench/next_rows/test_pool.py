@@ -36,6 +36,12 @@ def test_rows_that_need_no_label_are_left_out_and_counted():
     assert pool.told.startswith("pool.csv: 7 rows, 2 may be asked; left out: 1 without text, 1 that have a label, ")
 
 
+def test_groups_are_called_as_in_the_data():
+    rows = [Row(1, {"text": "a", "id": 7.0, "who": 5.0}), Row(2, {"text": "b", "id": "8", "who": 5})]
+    pool = read_pool(rows, "pool.csv", {**COLUMNS, "group": "who"}, set(), set(), 0)
+    assert {(row.id, row.group) for row in pool.rows} == {("7", "5"), ("8", "5")}
+
+
 def test_every_row_is_as_likely_to_come_first_and_memory_is_bounded():
     """300 draws of 5 from 10: the first place is each row's 30 times on average, and so is being kept at all 150."""
     pools = [read(*({"text": f"row {n}"} for n in range(10)), most=5, seed=seed) for seed in range(300)]

@@ -78,6 +78,14 @@ def test_optimize_then_train_then_the_rest_continue_one_run(
     assert results(run) == undisturbed
 
 
+def test_a_promise_that_cannot_be_kept_is_told_when_it_is_made(workspace: Path, capsys) -> None:
+    recipe = workspace / "toy.toml"
+    recipe.write_text(recipe.read_text() + "[calibrate]\nabstain = true\n")
+    assert main(["calibrate", "toy.toml"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "abstain = true, so no row will get a label: at most 5 % of the answered rows wrong" in said
+
+
 def test_force_does_a_step_again_and_drops_what_was_built_on_it(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

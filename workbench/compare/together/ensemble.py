@@ -31,7 +31,7 @@ def choose_ensemble(
     seed: int,
     means: Sequence[Mean] = MEANS,
 ) -> tuple[tuple[str, ...], Plan]:
-    """The members that are asked, and the plan of one level over them.
+    """The members that are asked, and the plan of one level over them; one alone where no mean is better than it.
 
     Parameters
     ----------
@@ -59,6 +59,10 @@ def choose_ensemble(
         if best is None or loss < best[0]:
             best = loss, names, Plan((level,), mean)
     assert best is not None
+    # Weights half way to equal, of the few that are kept, are not those that were picked: one alone may be better.
+    single = min(probs, key=lambda name: float(log_loss(probs[name], gold)))
+    if best[0] >= float(log_loss(probs[single], gold)):
+        return (single,), Plan((Level((1.0,)),), best[2].mean)
     return best[1:]
 
 

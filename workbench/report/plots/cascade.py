@@ -15,7 +15,8 @@ def cascade(report: Report) -> Figure:
     assert entry.together is not None
     curve = [(ms, 100 * accuracy) for ms, accuracy in entry.together.curve]
     shown = [(entry, *KINDS["together"][:2], True)]
-    shown += [(one, *KINDS[one.kind][:2], False) for one in report.scored if one.name == entry.together.last]
+    ends = [one for one in report.scored if entry.together.ends_in(one.name, one.together)]
+    shown += [(one, *KINDS[one.kind][:2], False) for one in ends]
     figure = Figure(figsize=(8.6, 4.6))
     axes = figure.subplots()
     axes.set_xscale("log")

@@ -74,9 +74,23 @@ def test_resamples_draw_whole_groups_and_repeat_themselves():
     assert whole[0][1].levels[0].weights == pytest.approx(whole[1][1].levels[0].weights)
 
 
+def test_one_alone_is_taken_where_those_that_are_kept_are_worse():
+    """Each of four is wrong on another quarter of the rows: together they are good, and two of them are not."""
+    quarter = np.arange(N) % 4
+
+    def at_gold(right: np.ndarray) -> np.ndarray:
+        return np.where(np.eye(K)[GOLD] > 0, right[:, None], (1 - right[:, None]) / (K - 1))
+
+    probs = {"steady": at_gold(np.full(N, 0.6))}
+    probs |= {str(one): at_gold(np.where(quarter == one, 0.05, 0.9)) for one in range(4)}
+    assert len(choose_ensemble(probs, GOLD, GROUPS, 8, 3, 0, means=("log",))[0]) == 5
+    names, plan = choose_ensemble(probs, GOLD, GROUPS, 2, 3, 0, means=("log",))
+    assert (names, [level.weights for level in plan.levels]) == (("steady",), [(1.0,)])
+
+
 @settings(max_examples=15)
 @given(seed=st.integers(0, 99), members=st.integers(2, 4))
-def test_it_is_never_worse_on_dev_than_its_best_member_by_much(seed, members):
+def test_it_is_never_worse_on_dev_than_its_best_member(seed, members):
     probs = {str(one): answers(1.5, 100 * seed + one) for one in range(members)}
     names, plan = choose_ensemble(probs, GOLD, GROUPS, 8, 3, seed)
-    assert loss(probs, names, plan) <= min(float(log_loss(one, GOLD)) for one in probs.values()) + 0.01
+    assert loss(probs, names, plan) <= min(float(log_loss(one, GOLD)) for one in probs.values()) + 1e-12

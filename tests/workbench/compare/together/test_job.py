@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +16,12 @@ from labelwright.bundle.store import load, members_of
 from labelwright.decide import probabilities
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.together.plan import Level, Plan
+from labelwright.errors import BundleError
 from labelwright.models.weights import Together
 from workbench.cli import main
 from workbench.compare.jobs import Comparison, Job, open_comparison
 from workbench.compare.score import read_test, score_candidates
-from workbench.compare.together import choosing
+from workbench.compare.together import choosing, job
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import read_rows
@@ -100,6 +103,18 @@ def test_a_member_that_comes_to_run_makes_them_anew(run):
     assert "ensemble" in opened(run).unfinished()
 
 
+def test_a_member_that_is_measured_again_makes_them_anew(run):
+    names = ["words", "chars", "ensemble-light"]
+    score_candidates(opened(run), Display(), names=names)
+    assert "ensemble-light" not in opened(run).unfinished()
+    found = opened(run)
+    path = found.place(found.jobs("chars")[0]).with_suffix(".json")
+    result = json.loads(path.read_text())
+    result["cost"]["ms_p50"] += 1
+    path.write_text(json.dumps(result))
+    assert "ensemble-light" in opened(run).unfinished()
+
+
 def test_a_member_that_changes_makes_them_stale(run, monkeypatch):
     before, after = opened(run), opened(run)
     monkeypatch.setattr(after, "baseline_settings", lambda name: {"alpha": 1e-3} if name == "chars" else {})
@@ -131,10 +146,35 @@ def test_it_is_reported_exported_and_checked(run):
     assert json.loads((path / "bundle" / "bundle.json").read_text())["n_golden"] == 4
 
 
+def test_a_cascade_ends_in_the_ensemble_of_the_recipe_or_in_none(run, monkeypatch):
+    """Where [ensemble] may have two of three, so may a cascade's last level."""
+    write("n_bags = 3", 'n_bags = 3\nmembers = ["words", "untuned"]')
+    mixed_of = []
+    real = job.mixed
+    monkeypatch.setattr(job, "mixed", lambda kept, *rest: mixed_of.append(set(kept)) or real(kept, *rest))
+    score_candidates(opened(run), Display(), names=["words", "chars", "untuned", "cascade"])
+    assert mixed_of == [{"words", "untuned"}]
+
+
+@pytest.mark.parametrize(("n_others", "refused"), [(4, False), (5, True)])
+def test_rows_next_to_a_threshold_may_differ_and_no_more(n_others, refused, monkeypatch):
+    probs = np.full((41, 2), 0.5)
+    asked = np.concatenate([probs[:40], probs[:1]])
+    asked[:n_others] = [0.9, 0.1]
+    trained = SimpleNamespace(bundle=SimpleNamespace(weights=Together("cascade", Path())), seconds=0.0)
+    monkeypatch.setattr(job.measure, "one_by_one", lambda *given: ({}, asked))
+    with pytest.raises(BundleError, match="answer otherwise") if refused else nullcontext():
+        job._cost(trained, ["x"] * 41, probs, 40)
+
+
 def test_a_member_that_there_is_not_and_a_cascade_of_one_level_are_refused(workspace):
     write(OFF, '[ensemble]\nmembers = ["wrods"]\n[cascade]\nmost_levels = 1\n')
     with pytest.raises(Exception, match="most_levels = 1: expected 2 or more, or 0 to leave the cascade out"):
         read_recipe("toy.toml")
     write("most_levels = 1", "most_levels = 2")
+    write('["wrods"]', '["wrods"]\nmost_members = 1')
+    with pytest.raises(Exception, match="most_members = 1: expected 2 or more, or 0 to leave the ensemble out"):
+        read_recipe("toy.toml")
+    write("\nmost_members = 1", "")
     with pytest.raises(Exception, match=r"\[ensemble\].*unknown candidate .wrods.; did you mean .words."):
         read_recipe("toy.toml")

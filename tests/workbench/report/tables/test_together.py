@@ -72,6 +72,14 @@ def test_the_verdict_says_what_is_gained_what_it_costs_and_who_is_never_asked(re
     ) in text
 
 
+def test_an_ensemble_of_others_than_the_cascades_is_not_taken_for_its_last_level(report):
+    other = replace(MADE["ensemble"], levels=(Asking({"sgd-ngrams": 0.6, "minilm-logreg": 0.4}, None, 1.0, 0.9),))
+    entries = tuple(replace(one, together=other) if one.name == "ensemble" else one for one in report.candidates)
+    changed = replace(report, candidates=entries)
+    assert "ms a row on average." in words(changed).text
+    assert "ensemble, on test" not in {text.get_text() for one in draw(changed).legends for text in one.get_texts()}
+
+
 def test_the_cascades_price_is_its_mean(report):
     (one,) = (entry for entry in report.candidates if entry.name == "cascade")
     assert (one.ms, one.cost["ms_p50"]) == (2.94, 0.5)
