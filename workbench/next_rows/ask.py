@@ -236,18 +236,8 @@ def _asked(
     for place, (row, why) in enumerate(in_order, start=1):
         own: PoolRow = pool.rows[row]
         guess = answerer.labels[decided.choice[row]] if decided.choice[row] >= 0 else None
-        asked.append(
-            AskedRow(
-                f"b{number}-{place}",
-                own.text,
-                why,
-                guess,
-                float(decided.confidence[row]),
-                own.number,
-                own.id,
-                own.group,
-            )
-        )
+        sure = float(decided.confidence[row])
+        asked.append(AskedRow(f"b{number}-{place}", own.text, why, guess, sure, own.number, own.id, own.group))
     return tuple(asked)
 
 
