@@ -83,8 +83,9 @@ def _row(record: Record, column: str, task: Task) -> tuple[str, tuple[str, ...]]
     if column not in record:
         raise DataError(f"no column {TEXT!r} among {sorted(map(str, record))}; put the text to classify there")
     cell = record[column]
-    # As arrays of one column have it.
-    text = text_of({column: cell[0]} if isinstance(cell, list) and len(cell) == 1 else record, column, "text")
+    if isinstance(cell, list) and len(cell) == 1:  # as arrays of one column have it
+        cell = cell[0]
+    text = text_of({column: cell}, column, "text")
     if not task.by_row:
         return text, task.names
     if CHOICES in record:
