@@ -272,6 +272,7 @@ LATE = {
     "gguf": "an extra",
     "onnxruntime": "an extra",
     "fcntl": "not on Windows",
+    "resource": "not on Windows",
 }
 
 
