@@ -198,6 +198,9 @@ def test_what_the_objective_says_reaches_trl(tmp_path):
     args = grpo_config(MODES["sampled"], objective, context, autocast=False, on_cpu=True, n_answer_tokens=3)
     assert (args.num_generations, args.loss_type, args.scale_rewards, args.seed) == (2, "bnpo", "batch", 7)
     assert args.beta == 0, "TRL would load the untuned model as the reference"
+    by_mean = replace(objective, scale_rewards="mean")
+    args = grpo_config(MODES["sampled"], by_mean, context, autocast=False, on_cpu=True, n_answer_tokens=3)
+    assert args.scale_rewards == "none", "what TRL does not know is the trainer's"
 
 
 def test_two_visible_gpus_are_one_too_many(bundle, engine, tmp_path, monkeypatch):
