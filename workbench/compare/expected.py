@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ import numpy as np
 
 import baselines
 from labelwright.data.task import Example, Splits
-from labelwright.errors import LabelwrightError
 from labelwright.files import read_json
 from optimizers.stage import Stage
 from workbench.compare.jobs import Comparison
@@ -39,18 +39,18 @@ _PASSES: Mapping[str, Callable[[Any, Splits], float]] = {
     "grpo": lambda stage, splits: _training(stage, splits),
     "calibrate": lambda stage, splits: len(splits.dev) + len(splits.calib),
 }
+_EMBEDDINGS, _FINETUNED = "baselines.embeddings", "baselines.finetuned"
 # Seconds to begin and seconds a training row, by a baseline's module; measured on two cores that multiply matrices of
 # 1024 x 1024 float32 at _REFERENCE_FLOPS.
 _SECONDS = {
     "baselines.majority": (1.0, 0.0),
     "baselines.linear": (3.0, 0.002),
-    "baselines.embeddings": (8.0, 0.02),
+    _EMBEDDINGS: (8.0, 0.02),
     "baselines.choices": (8.0, 0.06),
-    "baselines.finetuned": (10.0, 0.07),
+    _FINETUNED: (10.0, 0.07),
     "baselines.zero_shot": (15.0, 0.3),
 }
 _REFERENCE_FLOPS = 100e9
-_EMBEDDINGS = "baselines.embeddings"
 # A stage's engine, its libraries and its checkpoints.
 _BEGINNING_S = 6.0
 
@@ -132,8 +132,8 @@ class Expected:
 
         Whether a machine has native bfloat16, no product of float32 matrices tells; a pass of the model itself does.
         """
-        comparison, estimator = self._comparison, self._estimator(name)
-        if comparison.family(name) != "baselines.finetuned" or estimator is None:
+        comparison = self._comparison
+        if comparison.family(name) != _FINETUNED or (estimator := self._estimator(name)) is None:
             return None
         a_pass = self._pass_of(estimator.model)
         if a_pass is None:
@@ -157,10 +157,9 @@ class Expected:
     def _estimator(self, name: str) -> Any:
         """A baseline with its settings, not fitted; None where it cannot be made, which it says itself when it runs."""
         comparison = self._comparison
-        try:
+        with suppress(Exception):
             return baselines.make(name, comparison.task, 0, comparison.baseline_settings(name))
-        except (LabelwrightError, ImportError):
-            return None
+        return None
 
     def _together(self, name: str) -> float:
         """Of one that is made of others: their models are opened, some rows asked; the rest is arithmetic."""
