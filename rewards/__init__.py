@@ -34,7 +34,7 @@ AUTO = "auto"
 # Each takes (task, train rows, **settings of the recipe).
 REWARDS: Mapping[str, Callable[..., Reward]] = {
     "label_match": LabelMatch.for_task,
-    "cost_matrix": CostMatrix.for_task,
+    "cost_matrix": CostMatrix.of_settings,
     "rare_class": RareClass.for_task,
     "noisy_label": NoisyLabel.for_task,
     AUTO: _as_priced,
