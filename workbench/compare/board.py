@@ -159,6 +159,7 @@ class Entry:
     cost: Mapping[str, float | None] = field(default_factory=dict)
     generation: Generation | None = None
     outside: Mapping[str, float] | None = None
+    steering: Mapping[str, float] | None = None
     together: Together | None = None
     promised: Promised | None = None
     priced: Mapping[str, Interval] = field(default_factory=dict)

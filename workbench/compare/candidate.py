@@ -175,6 +175,10 @@ class Candidate:
         certainty and the bundle's own score tell them apart (auroc, auroc_certainty, auroc_score); at the bundle's
         threshold the shares of test rows that are kept and that are kept and right, and of rows out of scope that are
         found (kept, right, recall, each also with _low and _high); ms a row that the score takes.
+    steering : mapping
+        Test rows with an ending that asks for a label which is not the answer without it; empty where that was not
+        asked. n_rows; by ending, and for "all" of them, the share of rows answered with that label, each also with _low
+        and _high.
     repeats : tuple of Repeat
         Other seeds and other splits; the candidate itself is not among them.
     curve : tuple of CurvePoint
@@ -203,6 +207,7 @@ class Candidate:
     cost: Mapping[str, float | None] = field(default_factory=dict)
     generation: Mapping[str, float] = field(default_factory=dict)
     outside: Mapping[str, float] = field(default_factory=dict)
+    steering: Mapping[str, float] = field(default_factory=dict)
     repeats: tuple[Repeat, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     folder: str = ""

@@ -23,6 +23,7 @@ from labelwright.data.task import Example, Splits
 from labelwright.files import read_json
 from optimizers.stage import Stage
 from workbench.compare.jobs import Comparison
+from workbench.compare.steering.endings import ENDINGS
 from workbench.run.steps import settings_of
 
 # To train on a row is forward, backward, which is two of them, and with checkpoints forward again.
@@ -176,6 +177,7 @@ class Expected:
         calib = len(self._comparison.splits_of(main).calib)
         # One by one a row costs three times as much, written freely six times.
         n_passes = calib * (1 + shares.test / shares.calib) + 3 * table.latency_rows + 6 * table.generate_rows
+        n_passes += table.steering_rows * (1 + len(ENDINGS))
         return _BEGINNING_S + self.seconds_per_row * n_passes
 
     def _stages(self, name: str) -> float:

@@ -204,6 +204,8 @@ class Comparison:
         if kind != "free" and self.is_main(job):
             # By value: they are read from a file that may change while the rows of the splits stay.
             parts.append([asdict(row) for row in self.out_of_scope])
+            if self.recipe.compare.steering_rows:
+                parts.append({"steering_rows": self.recipe.compare.steering_rows})
         if kind == "together":
             of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
             tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade)]
@@ -390,6 +392,7 @@ class Comparison:
             cost=main["cost"],
             generation=main["generation"],
             outside=main.get("outside", {}),
+            steering=main.get("steering", {}),
             repeats=tuple(repeats),
             curve=tuple(curve),
             folder=main["bundle"],

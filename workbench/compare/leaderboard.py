@@ -208,6 +208,7 @@ def _described(candidate: Candidate, **measured: Any) -> Entry:
         cost=dict(candidate.cost),
         generation=Generation(n_rows, *(wilson(free[key], n_rows) for key in ("valid", "right"))) if free else None,
         outside=dict(candidate.outside) or None,
+        steering=dict(candidate.steering) or None,
         together=candidate.together,
         **measured,
     )

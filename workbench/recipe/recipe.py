@@ -345,6 +345,9 @@ class CompareTable:
         whose label they doubt together.
     generate_rows : int
         Test rows answered by free generation, to see how often the answer is a label; 0 leaves it out.
+    steering_rows : int
+        Test rows that every candidate answers five times more, each time with an ending that asks for another label, to
+        see how often that becomes the answer; 0 leaves it out.
     latency_rows : int
         Rows timed one by one.
     bootstrap : int
@@ -361,6 +364,7 @@ class CompareTable:
     curve_rows: Annotated[tuple[Annotated[int, Range(1)], ...], Items()] = (1, 2, 4, 8, 16)
     noise: Names = ("sgd-chars", "minilm-logreg")
     generate_rows: Annotated[int, Range(0)] = 64
+    steering_rows: Annotated[int, Range(0)] = 0
     latency_rows: Annotated[int, Range(1)] = 40
     bootstrap: Annotated[int, Range(100, 100_000)] = 2000
     margin: Annotated[float, Range(0, 0.5, "()", "a share of accuracy above 0 and below 0.5, such as 0.02")] = 0.02

@@ -34,6 +34,7 @@ from optimizers.stage import Tracker
 from workbench.compare import measure, score
 from workbench.compare.jobs import Comparison, Job, open_comparison
 from workbench.compare.processes.pool import Record, Say
+from workbench.compare.steering.endings import steering
 from workbench.compare.together.job import measured_together
 from workbench.run.steps import Step
 from workbench.tracking import entries
@@ -222,13 +223,15 @@ def _train_model(comparison: Comparison, job: Job, say: Say, record: Record) -> 
 def _of_the_candidate(
     comparison: Comparison, job: Job, final: measure.Trained, test: Sequence[Example], probs: NDArray[np.float64]
 ) -> dict[str, Any]:
-    """What is asked of the candidate itself alone: how it writes freely, and how sure it is of rows out of scope."""
+    """What is asked of the candidate itself alone: how it writes freely, how sure it is of rows out of scope, and what
+    rows that ask for a label make of it."""
     generation: dict[str, float] = {}
     if is_language_model(final.bundle.weights):
         n_rows = comparison.recipe.compare.generate_rows
         generation = measure.free_generation(final.engine, final.bundle.prompt, test, n_rows)
     outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope], test, probs)
-    return {"generation": generation, "outside": outside, "bundle": str(comparison.place(job))}
+    steered = steering(final.bundle, final.engine, test, comparison.recipe.compare.steering_rows)
+    return {"generation": generation, "outside": outside, "steering": steered, "bundle": str(comparison.place(job))}
 
 
 def _free(comparison: Comparison, job: Job, test: Sequence[Example]) -> tuple[dict[str, Any], Any]:

@@ -24,6 +24,7 @@ TABLES = (
     "by_label.by_label",
     "rows.mistakes",
     "rows.suspects",
+    "rows.steering",
     "decisions.promises",
     "decisions.prices",
     "confidence.confidence",
