@@ -109,21 +109,23 @@ class Expected:
             return 0.0
         if comparison.kind(name) == "together":
             return self._together(name)
+        is_baseline = comparison.kind(name) in ("baseline", "distilled")
         kept = sorted((comparison.root / name).glob("*.json"), key=_modified, reverse=True)
         for path in kept:
             if cost := read_json(path).get("cost"):
                 scoring = len(comparison.splits_of(missing[0]).calib) * 2 / cost["rows_per_second"]
-                once = cost["seconds_to_train"] if comparison.kind(name) == "baseline" else 0.0
+                once = cost["seconds_to_train"] if is_baseline else 0.0
                 again = once + scoring + comparison.recipe.compare.latency_rows * cost["ms_p50"] / 1000
                 return again * len(missing) + self._stages(name)
-        if comparison.kind(name) == "baseline":
+        if is_baseline:
             if (tuned := self._tuned(name)) is not None:
                 return tuned
             if comparison.family(name) not in _SECONDS:
                 return None
             begin, per_row = _SECONDS[comparison.family(name)]
             scale = _REFERENCE_FLOPS / flops()
-            n_rows = [len(comparison.splits_of(job).train) for job in missing]
+            n_soft = len(comparison.unlabelled.texts) if comparison.kind(name) == "distilled" else 0
+            n_rows = [len(comparison.splits_of(job).train) + n_soft for job in missing]
             return scale * (begin + per_row * sum(n_rows))
         scoring = self.scoring()
         return None if scoring is None else scoring * len(missing) + self._stages(name)

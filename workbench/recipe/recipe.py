@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
+import baselines
 from labelwright.data.choices import LabelAs
 from labelwright.data.costs import Costs
 from labelwright.data.formats.dialect import Dialect, delimiter_fault, encoding_fault
@@ -39,6 +40,8 @@ STAGES = {
 }
 # Candidates that are made of other ones.
 ENSEMBLE, ENSEMBLE_LIGHT, CASCADE = TOGETHER = ("ensemble", "ensemble-light", "cascade")
+# What students are called, before the name of the baseline that each is.
+DISTILLED = "distilled-"
 # What a run does where its recipe does not say.
 DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 
@@ -139,6 +142,9 @@ class DataTable:
         A file whose rows are train rows, whole, and take no part in the dealing of the others: what was labelled later
         (`make next-rows`). Each kind of file says itself how it is read. Rows with the text or the group of a row of
         dev, calib or test are left out.
+    unlabelled : str
+        A file or folder of rows without labels, read as those of ``path`` are, for students to learn from
+        (``[distil]``). It is no part of the splits, and a label in it is not read.
     out_of_scope : str
         A label that is none: rows of it have no right answer. They are no part of the splits; the comparison gives
         each candidate's bundle a scope (``labelwright.decisions.scope``) and asks how well it tells them from test
@@ -179,6 +185,7 @@ class DataTable:
     test_split: Name = ""
     test_path: Name = ""
     train_path: Name = ""
+    unlabelled: Name = ""
     out_of_scope: Name = ""
     leave_out: tuple[LeftOut, ...] = ()
     max_rows: Annotated[int, Range(0, expected="a number of rows, or 0 for all")] = 0
@@ -197,6 +204,8 @@ class DataTable:
             raise RecipeError(
                 f"train_path = {self.train_path!r}: expected a file of its own, besides path and test_path"
             )
+        if self.unlabelled and self.unlabelled in (self.path, self.test_path, self.train_path):
+            raise RecipeError(f"unlabelled = {self.unlabelled!r}: expected a file of its own, of rows without labels")
         if self.split and self.hub:
             raise RecipeError("split goes with path; a dataset's splits are known by name")
         if self.test_split and self.read_splits and self.test_split not in self.read_splits:
@@ -414,6 +423,25 @@ class CascadeTable:
 
 
 @dataclass(frozen=True)
+class DistilTable:
+    """``[distil]``: students that learn a teacher's probabilities of the rows of ``[data] unlabelled``.
+
+    Attributes
+    ----------
+    teacher : str
+        A candidate; empty: the ensemble where there is one, else the candidate that is best on dev.
+    students : tuple of str
+        Baselines that learn from probabilities, of those in ``[baselines] names``; empty: all of them.
+    most_rows : int
+        Rows of the pool that are learnt at most, drawn by chance.
+    """
+
+    teacher: Name = ""
+    students: Names = ()
+    most_rows: Annotated[int, Range(1, 1_000_000)] = 20_000
+
+
+@dataclass(frozen=True)
 class DemoTable:
     """``[demo]``: what `make demo` compares, and how long it may take; `make compare` adds the rest.
 
@@ -500,6 +528,7 @@ class Recipe:
     compare: CompareTable = field(default_factory=CompareTable)
     ensemble: EnsembleTable = field(default_factory=EnsembleTable)
     cascade: CascadeTable = field(default_factory=CascadeTable)
+    distil: DistilTable = field(default_factory=DistilTable)
     demo: DemoTable = field(default_factory=DemoTable)
     export: ExportTable = field(default_factory=ExportTable)
     tracking: TrackingTable = field(default_factory=TrackingTable)
@@ -537,6 +566,8 @@ class Recipe:
         for name in _LATER_KEYS:
             if getattr(self.data, name) == getattr(DataTable, name):
                 del tables["data"][name]
+        # It changes no row of the run; what learns from it is stale by itself when it changes.
+        del tables["data"]["unlabelled"]
         tables["data"]["hub_splits"] = tables["data"].pop("read_splits")  # its first name
         tables["seed"] = {"seed": self.seed}
         return {name: short_hash(table) for name, table in tables.items()}
@@ -553,6 +584,7 @@ TABLES: Mapping[str, type] = {
     "compare": CompareTable,
     "ensemble": EnsembleTable,
     "cascade": CascadeTable,
+    "distil": DistilTable,
     "demo": DemoTable,
     "export": ExportTable,
     "tracking": TrackingTable,
@@ -568,6 +600,19 @@ def own_candidates(recipe: Recipe) -> list[str]:
     """Names of the candidates that the run's own steps will be."""
     stages = [stage for stage in recipe.stages if stage != "calibrate"]
     return [Pipeline(tuple(stages[:n])).name for n in range(len(stages) + 1)]
+
+
+def distilled_candidates(recipe: Recipe) -> dict[str, str]:
+    """Students by name, each with the baseline that it is; none where there is no pool to learn from."""
+    if not recipe.data.unlabelled:
+        return {}
+    able = [name for name in recipe.baselines.names if learns_soft(name)]
+    return {f"{DISTILLED}{name}": name for name in recipe.distil.students or able}
+
+
+def learns_soft(name: str) -> bool:
+    """Whether a baseline of that name learns from probabilities."""
+    return bool(getattr(baselines.BASELINES.get(name), "learns_soft", False))
 
 
 def stage_class(name: str) -> type:

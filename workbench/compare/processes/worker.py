@@ -17,7 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from labelwright.models.weights import Base, is_language_model
 from labelwright.predictors.encoders.sentence_encoder import one_pass
 from optimizers.stage import Tracker
 from workbench.compare import measure, score
+from workbench.compare.distilled.teacher import teach
 from workbench.compare.jobs import Comparison, Job, open_comparison
 from workbench.compare.processes.pool import Record, Say
 from workbench.compare.steering.endings import steering
@@ -149,12 +150,16 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     # What a baseline learnt lies in no step; what a model's steps left is noted before it is measured.
     made_from: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
-        if comparison.kind(job.candidate) == "baseline":
-            trained = measure.train_baseline(_baseline(comparison, job), splits, Path(scratch))
+        taught = teach(comparison, job, say) if comparison.kind(job.candidate) == "distilled" else None
+        if comparison.kind(job.candidate) in ("baseline", "distilled"):
+            soft = (taught.texts, names, taught.probs) if taught else None
+            trained = measure.train_baseline(_baseline(comparison, job), splits, Path(scratch), soft)
         else:
             trained, made_from = _train_model(comparison, job, say, record)
         before = measure.before_calibration(trained)
         result: dict[str, Any] = {"n_train": len(splits.train), "made_from": made_from}
+        if taught:
+            result["members"] = comparison.available(job)
         # A learning curve is drawn uncalibrated: the calib rows would be labels that the candidate was not shown.
         final = before
         arrays: dict[str, NDArray[np.float64]] = {}
@@ -167,7 +172,10 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
             final = replace(final, bundle=measure.with_scope(final.bundle, splits, stage, seed, arrays["calib"]))
         if comparison.is_main(job):
             # What is measured is what lies here, and what ships.
-            entry = {"stage": "compare", "candidate": job.candidate}
+            entry: dict[str, Any] = {"stage": "compare", "candidate": job.candidate}
+            if taught:
+                result["distilled"] = asdict(taught.told(comparison, arrays["dev"]))
+                entry |= {"teacher": taught.teacher, "n_unlabelled": len(taught.texts)}
             kept = final.bundle.with_stage(entry, promise=final.bundle.promise, scope=final.bundle.scope)
             final = replace(final, bundle=save(kept, place))
             result |= {"promise": final.bundle.promise.to_dict(), "scoped": final.bundle.scope is not None}
@@ -192,7 +200,8 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
 
 def _baseline(comparison: Comparison, job: Job) -> measure.BaselineJob:
     settings, long_rows = comparison.baseline_settings(job.candidate), comparison.recipe.model.long_rows
-    return measure.BaselineJob(job.candidate, comparison.task, settings, job.seed, long_rows)
+    name = comparison.distilled.get(job.candidate, job.candidate)
+    return measure.BaselineJob(name, comparison.task, settings, job.seed, long_rows)
 
 
 def _train_model(comparison: Comparison, job: Job, say: Say, record: Record) -> tuple[measure.Trained, list[str]]:

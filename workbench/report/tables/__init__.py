@@ -18,6 +18,7 @@ TABLES = (
     "leaderboard.leaderboard",
     "costs.costs",
     "together.together",
+    "together.distilled",
     "trainings.learning",
     "trainings.seeds",
     "paired.paired",
