@@ -174,7 +174,9 @@ class Candidate:
         Rows out of scope beside test rows, empty where there are none: n_rows; how well the highest probability, the
         certainty and the bundle's own score tell them apart (auroc, auroc_certainty, auroc_score); at the bundle's
         threshold the shares of test rows that are kept and that are kept and right, and of rows out of scope that are
-        found (kept, right, recall, each also with _low and _high); ms a row that the score takes.
+        found (kept, right, recall, each also with _low and _high); ms a row that the score takes. Where rows out of
+        scope taught a "none of these" also none_n_taught, none_n_calib, none_score and none_trained (as
+        ``labelwright.decisions.scope.Preference``), and none_used, 1 or 0.
     repeats : tuple of Repeat
         Other seeds and other splits; the candidate itself is not among them.
     curve : tuple of CurvePoint

@@ -27,9 +27,10 @@ from labelwright.prompt import SAID
 from optimizers.stage import Stage
 from workbench.compare.candidate import Asking, Candidate, CurvePoint, Kept, Kind, Repeat, Together
 from workbench.compare.together import candidates as together
+from workbench.recipe.outside import OutOfScope, deal_out_of_scope
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import STAGES, TOGETHER, Pipeline, Recipe, read_pipeline
-from workbench.recipe.rows import load_out_of_scope, make_splits, read_rows, task_of
+from workbench.recipe.rows import make_splits, read_rows, task_of
 from workbench.recipe.splits import read_splits, split_digest
 from workbench.run.engines import Engines
 from workbench.run.folder import CANDIDATES, RUNS, RunFolder, runs_of
@@ -203,7 +204,7 @@ class Comparison:
             parts.append(settings_of(self.calibration()))
         if kind != "free" and self.is_main(job):
             # By value: they are read from a file that may change while the rows of the splits stay.
-            parts.append([asdict(row) for row in self.out_of_scope])
+            parts.append([[asdict(row) for row in side] for side in self.out_of_scope])
         if kind == "together":
             of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
             tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade)]
@@ -267,9 +268,10 @@ class Comparison:
         return self.recipe.stage("calibrate")
 
     @cached_property
-    def out_of_scope(self) -> list[Example]:
-        """Rows of the label that is none; empty where the recipe names none."""
-        return load_out_of_scope(self.recipe.data)
+    def out_of_scope(self) -> OutOfScope:
+        """Rows of the label that is none; all sides empty where the recipe names none."""
+        recipe = self.recipe
+        return deal_out_of_scope(recipe.data, self._splits[recipe.seed], recipe.splits, recipe.seed)
 
     def _baseline_module(self, name: str) -> str:
         return str(getattr(baselines.BASELINES[name], "module", "baselines"))
