@@ -12,9 +12,16 @@ from starlette.responses import Response
 from labelwright.reading import parse_json
 from labelwright.serve.service import RefusalError
 
-JSON, CSV = "application/json", "text/csv"
+JSON, CSV, PARQUET = "application/json", "text/csv", "application/vnd.apache.parquet"
+# Of a charset that is declared; ASCII is a part of it.
+_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 # As deep as a state may be; deeper is no state but an attempt.
 _DEEPEST = 64
+
+
+def media_type_of(request: Request) -> str:
+    """What a request says that its body is, without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def read_body(request: Request, *media_types: str) -> bytes:
@@ -26,12 +33,16 @@ async def read_body(request: Request, *media_types: str) -> bytes:
     Raises
     ------
     RefusalError
-        415 for another media type, or a packed body.
+        415 for another media type or charset, or a packed body.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = media_type_of(request)
     if media_type not in media_types:
         expected = " or ".join(media_types)
         raise RefusalError(415, "invalid_request", f"content-type {media_type[:80]!r}: expected {expected}")
+    for parameter in request.headers["content-type"].lower().split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip() == "charset" and value.strip().strip('"') not in _UTF_8:
+            raise RefusalError(415, "invalid_request", f"charset {value.strip()[:80]!r}: send the body in UTF-8")
     if (packed := request.headers.get("content-encoding", "identity").strip().lower()) not in ("identity", ""):
         raise RefusalError(415, "invalid_request", f"content-encoding {packed[:80]!r}: send the body as it is")
     # The gate counts what is read, whether a length was declared or not.

@@ -76,6 +76,10 @@ class Expected:
             seconds.append(time.perf_counter() - begun)
         self._seconds_per_row = min(seconds) / len(texts)
 
+    def take(self, seconds_per_row: float) -> None:
+        """What a row cost the model when dev was scored."""
+        self._seconds_per_row = seconds_per_row
+
     def stage(self, stage: Stage, splits: Splits) -> float | None:
         """Of one stage; None where nothing is known of it."""
         settings, found = settings_of(stage), list(self._comparison.pipelines.root.glob(f"{stage.name}-*/done.json"))

@@ -14,6 +14,7 @@ from labelwright.errors import DataError
 from workbench.recipe.dealing import deal, held
 from workbench.recipe.files import read_files
 from workbench.recipe.recipe import DataTable, SplitTable
+from workbench.recipe.splits import SIDES
 
 # With fewer on either side nothing is learnt, or nothing can be told; all of them are then measured on.
 LEAST_ROWS = 10
@@ -55,7 +56,8 @@ def deal_out_of_scope(table: DataTable, splits: Splits, shares: SplitTable, seed
     """
     rows = all_out_of_scope(table)
     given = rows.get(table.test_source, []) if table.test_source else []
-    measured = [*splits.dev, *splits.calib, *splits.test, *given]
+    # Of these rows nothing is read but text and group, to keep them apart.
+    measured = [*(row for side in SIDES if side != "train" for row in getattr(splits, side)), *given]
     own, away = _apart(rows.get(table.source, []), measured)
     later, _ = _apart(rows.get(table.train_path, []) if table.train_path else [], [*measured, *own, *away])
     every = OutOfScope(test=tuple(given) if table.test_source else (*own, *away))

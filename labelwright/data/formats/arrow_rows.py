@@ -44,7 +44,7 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
 
     try:
         with opened(path, seeking=True) as content, parquet.ParquetFile(content) as file:
-            yield from _rows(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow, path)
+            yield from rows_of(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow, path)
     except arrow.ArrowException as error:
         raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); write it again") from error
 
@@ -59,10 +59,10 @@ def arrow_rows(path: Path) -> Iterator[dict[str, Any]]:
             if is_file:
                 reader = arrow.ipc.open_file(content)
                 batches = map(reader.get_batch, range(reader.num_record_batches))
-                yield from _rows(batches, reader.schema, path)
+                yield from rows_of(batches, reader.schema, path)
             else:
                 stream = arrow.ipc.open_stream(content)
-                yield from _rows(stream, stream.schema, path)
+                yield from rows_of(stream, stream.schema, path)
     except arrow.ArrowException as error:
         raise DataError(f"{path}: not an Arrow file ({str(error).splitlines()[0]}); write it again") from error
 
@@ -75,11 +75,12 @@ def _arrow() -> Any:
     return pyarrow
 
 
-def _rows(batches: Iterable[Any], schema: Any, path: Path) -> Iterator[dict[str, Any]]:
+def rows_of(batches: Iterable[Any], schema: Any, source: Path | str) -> Iterator[dict[str, Any]]:
+    """Rows of Arrow's batches; ``source`` is what a message calls them. Raises DataError for a column twice."""
     names = schema.names
     repeated = [name for name, n in Counter(names).items() if n > 1]
     if repeated:
-        raise DataError(f"{path}: column {repeated[0]!r} is there twice; keep one")
+        raise DataError(f"{source}: column {repeated[0]!r} is there twice; keep one")
     classes = class_names(schema.metadata)
     for batch in batches:
         columns = [

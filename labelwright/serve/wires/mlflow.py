@@ -7,6 +7,7 @@ no model, so the first one answers.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,12 +19,23 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.formats.parquet_apart import BeyondError, Bounds, read_apart
 from labelwright.data.records import Fault, refusal
-from labelwright.errors import DataError
-from labelwright.serve.bodies import CSV, JSON, described, json_answer, read_body, read_json
+from labelwright.errors import DataError, MissingExtraError
+from labelwright.serve.bodies import (
+    CSV,
+    JSON,
+    PARQUET,
+    described,
+    json_answer,
+    media_type_of,
+    read_body,
+    read_json,
+)
+from labelwright.serve.limits import Limits
 from labelwright.serve.questions import outside_of
 from labelwright.serve.service import RefusalError, Service, Wire
-from labelwright.serve.wires.tables import SOURCE, csv_records, json_records, read_rows
+from labelwright.serve.wires.tables import CHOICES, SOURCE, TEXT, Record, csv_records, json_records, read_rows
 
 # MLflow's own names of what went wrong.
 _CODES = {
@@ -33,9 +45,12 @@ _CODES = {
     500: "INTERNAL_ERROR",
     503: "TEMPORARILY_UNAVAILABLE",
 }
-_ROWS = {"type": "array", "minItems": 1}
+_ROWS = {"type": "array"}
 _COLUMNS = {"type": "object", "description": "a list a column"}
 _CSV_SCHEMA = {"type": "string", "description": "a header, and a line a row"}
+_PARQUET_SCHEMA = {"type": "string", "format": "binary", "description": "a Parquet file"}
+# Processes that read Parquet at a time; others wait.
+_READERS = 2
 _SCHEMA = {
     "type": "object",
     "description": "exactly one of the four forms",
@@ -56,16 +71,15 @@ _SCHEMA = {
 def router(service: Service) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["MLflow"])
+    readers = asyncio.Semaphore(_READERS)
 
     @routes.post(
         "/invocations",
         summary="A table of texts in, a label a row out",
-        openapi_extra=described({JSON: _SCHEMA, CSV: _CSV_SCHEMA}),
+        openapi_extra=described({JSON: _SCHEMA, CSV: _CSV_SCHEMA, PARQUET: _PARQUET_SCHEMA}),
     )
     async def invocations(request: Request) -> Response:
-        body = await read_body(request, JSON, CSV)
-        is_csv = request.headers["content-type"].strip().lower().startswith(CSV)
-        records = csv_records(body) if is_csv else json_records(await read_json(request))
+        records = await _records(request, service.limits, readers)
         with service.lease(request) as lease:
             rows = read_rows(records, lease.bundle.task)
             found = await lease.probabilities([text for text, _ in rows])
@@ -98,6 +112,20 @@ def refused(refusal: RefusalError) -> tuple[int, dict[str, Any]]:
 
 
 WIRE = Wire("mlflow", "POST /invocations, GET /ping, GET /version", router, refused)
+
+
+async def _records(request: Request, limits: Limits, readers: asyncio.Semaphore) -> list[Record]:
+    """The rows of a body, whatever its form. Raises RefusalError, and DataError for what is wrong with them."""
+    body, media_type = await read_body(request, JSON, CSV, PARQUET), media_type_of(request)
+    if media_type != PARQUET:
+        return csv_records(body) if media_type == CSV else json_records(await read_json(request))
+    try:
+        async with readers:
+            return list(await read_apart(body, (TEXT, CHOICES), Bounds(limits.rows, limits.body_bytes)))
+    except MissingExtraError as error:
+        raise RefusalError(415, "invalid_request", f"content-type {PARQUET!r}: {error}") from error
+    except BeyondError as error:
+        raise RefusalError(413, "too_large", str(error)) from error
 
 
 def _prediction(bundle: Bundle, names: Sequence[str], probs: NDArray[np.float64], outside: Any) -> dict[str, Any]:

@@ -1,13 +1,14 @@
-"""Rows as MLflow's scoring protocol sends them: a table in one of four JSON forms, or CSV.
+"""Rows as MLflow's scoring protocol sends them: a table in one of four JSON forms, or CSV; Parquet is read elsewhere.
 
 The forms are those of ``mlflow.pyfunc.scoring_server``, read without mlflow and without a data frame: what comes out is
-a list of records. ``labelwright.serve.wires.mlflow`` makes routes of it.
+a list of records, which may be empty. ``labelwright.serve.wires.mlflow`` makes routes of it.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,10 +32,9 @@ def json_records(given: Any) -> list[Record]:
         has = f"has {', '.join(forms)}" if forms else "has none of them"
         raise DataError(f"the body {has}: {_EXPECTED}")
     value = given[forms[0]]
-    records = _split(value) if forms[0] == "dataframe_split" else _rows(value, forms[0])
-    if not records:
-        raise DataError(f"{forms[0]} has no rows: expected at least one")
-    return records
+    if value == {} or (forms[0] == "dataframe_records" and value == []):
+        raise DataError(f"{forms[0]} has no columns and no rows: expected at least one row")
+    return _split(value) if forms[0] == "dataframe_split" else _rows(value, forms[0])
 
 
 def csv_records(body: bytes) -> list[Record]:
@@ -50,26 +50,28 @@ def csv_records(body: bytes) -> list[Record]:
     faults = [Fault(number, f"{len(row)} cells") for number, row in enumerate(rows, 1) if len(row) != len(header)]
     if faults:
         raise refusal(f"{SOURCE} (its header has {len(header)} cells)", faults)
-    if not rows:
-        raise DataError("the body has no rows: expected CSV with a header and a line a row")
-    return [dict(zip(header, row, strict=True)) for row in rows]
+    if not header:
+        raise DataError("the body is empty: expected CSV with a header and a line a row")
+    return [dict(zip(_once_each(header, "the header"), row, strict=True)) for row in rows]
 
 
 def read_rows(records: Sequence[Record], task: Task) -> list[tuple[str, tuple[str, ...]]]:
     """The text of each record as a model reads it, and the names of what may be answered.
 
-    The text is in the column ``text``, or in the only one. Where rows bring their own choices, a column ``choices``
-    lists them; without it the text holds them behind letters, and letters are answered.
+    The text is in the column ``text``, or in the only one that the table has. Where rows bring their own choices, a
+    column ``choices`` lists them; without it the text holds them behind letters, and letters are answered.
 
     Raises
     ------
     DataError
         All rows that have no usable text, each with its number.
     """
+    columns = {name: None for record in records for name in record}
+    column = next(iter(columns)) if len(columns) == 1 else TEXT
     rows, faults = [], []
     for number, record in enumerate(records, start=1):
         try:
-            rows.append(_row(record, task))
+            rows.append(_row(record, column, task))
         except DataError as error:
             faults.append(Fault(number, str(error)))
     if faults:
@@ -77,11 +79,13 @@ def read_rows(records: Sequence[Record], task: Task) -> list[tuple[str, tuple[st
     return rows
 
 
-def _row(record: Record, task: Task) -> tuple[str, tuple[str, ...]]:
-    column = next(iter(record)) if len(record) == 1 else TEXT
+def _row(record: Record, column: str, task: Task) -> tuple[str, tuple[str, ...]]:
     if column not in record:
         raise DataError(f"no column {TEXT!r} among {sorted(map(str, record))}; put the text to classify there")
-    text = text_of(record, column, "text")
+    cell = record[column]
+    if isinstance(cell, list) and len(cell) == 1:  # as arrays of one column have it
+        cell = cell[0]
+    text = text_of({column: cell}, column, "text")
     if not task.by_row:
         return text, task.names
     if CHOICES in record:
@@ -105,7 +109,15 @@ def _split(value: Any) -> list[Record]:
     columns = value.get("columns") if value.get("columns") is not None else list(range(width))
     if not isinstance(columns, list) or any(len(row) != len(columns) for row in rows):
         raise DataError("dataframe_split: expected every row of data to have one cell a column")
-    return [dict(zip(map(str, columns), row, strict=True)) for row in rows]
+    names = _once_each(list(map(str, columns)), "dataframe_split")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _once_each(names: list[str], where: str) -> list[str]:
+    """The names of columns. Raises DataError for one that is there twice."""
+    if repeated := [name for name, n in Counter(names).items() if n > 1]:
+        raise DataError(f"{where} has the column {repeated[0]!r} twice: keep one")
+    return names
 
 
 def _rows(value: Any, form: str) -> list[Record]:
@@ -121,6 +133,5 @@ def _rows(value: Any, form: str) -> list[Record]:
         raise DataError(f"{form}: expected a list of rows")
     rows: list[Record] = []
     for one in value:
-        cell = one[0] if isinstance(one, list) and len(one) == 1 else one
-        rows.append(one if isinstance(one, dict) else {TEXT: cell})
+        rows.append(one if isinstance(one, dict) else {TEXT: one})
     return rows

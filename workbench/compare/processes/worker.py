@@ -161,8 +161,8 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
         if not job.per_label:
             stage, seed = comparison.calibration(), comparison.recipe.seed
             final, result["calibration"], arrays["calib"] = measure.calibrated(trained, stage, splits.calib, seed)
-            # What candidates that are made of this one are chosen on.
-            arrays["dev"] = final.probabilities(texts_and_labels(splits.dev)[0])
+            # What candidates that are made of this one are chosen on, and what the export counts.
+            arrays["dev"] = final.bundle.calibration.apply(final.log_scores(splits.dev))
         if comparison.is_main(job) and comparison.recipe.data.out_of_scope:
             none = Outside()
             if (outside := comparison.out_of_scope).calib:
@@ -218,7 +218,9 @@ def _train_model(comparison: Comparison, job: Job, say: Say, record: Record) -> 
     stages = comparison.stages(job.candidate)
     tuned = comparison.pipelines.run(stages, comparison.asked(job), opened)
     engine = comparison.engines(tuned.bundle.weights)
-    trained = measure.Trained(tuned.bundle, engine, tuned.seconds, tuned.others_busy_cores)
+    trained = measure.Trained(
+        tuned.bundle, engine, tuned.seconds, tuned.others_busy_cores, kept=comparison.pipelines.scores()
+    )
     return trained, [step.left for step in tuned.steps]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from starlette.testclient import TestClient
 
 from workbench.tracking.writes.served_model import BundleModel
 
+PARQUET = "application/vnd.apache.parquet"
 TEXTS = ["the pool liner", 'a fence, "post"', "cooling and airflow"]
 FRAME = pd.DataFrame({"text": TEXTS, "other": [1, 2, 3]})
 
@@ -48,8 +50,12 @@ def invoke(client: TestClient, body, content_type: str = "application/json"):
         {"dataframe_records": json.loads(FRAME.to_json(orient="records")), "params": {"a": 1}},
         {"instances": TEXTS},
         {"instances": [{"text": text} for text in TEXTS]},
+        {"instances": [[text] for text in TEXTS]},
+        {"instances": {"text": TEXTS}},
         {"inputs": {"text": TEXTS}},
-        {"inputs": TEXTS},
+        {"inputs": {"text": [[text] for text in TEXTS], "other": [1, 2, 3]}},
+        {"inputs": [{"text": text} for text in TEXTS]},
+        {"inputs": TEXTS, "params": {"temperature": 1}},
     ],
     ids=lambda body: next(iter(body)),
 )
@@ -61,8 +67,26 @@ def test_every_form_is_answered_as_mlflows_own_server_does(client, theirs, body)
 
 
 def test_csv_is_answered_as_mlflows_own_server_does(client, theirs):
-    body = FRAME.to_csv(index=False)
-    assert invoke(client, body, "text/csv; charset=utf-8").json() == invoke(theirs, body, "text/csv").json()
+    for body in (FRAME.to_csv(index=False), FRAME.to_csv(), FRAME[["text"]].to_csv(index=False, lineterminator="\r\n")):
+        ours, expected = invoke(client, body, "text/csv; charset=utf-8"), invoke(theirs, body, "text/csv")
+        assert ours.json() == expected.json()
+        assert len(ours.json()["predictions"]) == 3
+
+
+def packed(frame: pd.DataFrame, **how) -> bytes:
+    file = io.BytesIO()
+    frame.to_parquet(file, **how)
+    return file.getvalue()
+
+
+def test_parquet_is_answered_as_mlflows_own_server_does(client, theirs):
+    body = packed(FRAME.set_index(pd.Index(["x", "y", "z"], name="key")))
+    assert invoke(client, body, PARQUET).json() == invoke(theirs, body, PARQUET).json()
+
+
+def test_no_rows_are_answered_by_none(client, theirs):
+    for body in ({"inputs": []}, {"dataframe_split": {"columns": ["text"], "data": []}}):
+        assert invoke(client, body).json() == invoke(theirs, body).json() == {"predictions": []}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +102,7 @@ def test_csv_is_answered_as_mlflows_own_server_does(client, theirs):
         ("a,b\n1,2\n", "text/csv"),
         ({"dataframe_records": []}, "application/json"),
         ("x", "text/plain"),
+        (json.dumps({"inputs": TEXTS}), "application/json; charset=latin-1"),
     ],
 )
 def test_what_mlflow_refuses_is_refused_with_its_status(client, theirs, body, content_type):
@@ -92,6 +117,19 @@ def test_rows_that_cannot_be_answered_are_named_together(client):
     assert answer.status_code == 400
     assert answer.json()["message"].startswith("the request, rows 2 and 3: the text is empty")
     assert invoke(client, {"inputs": ["a"] * 9}).status_code == 413
+
+
+def test_parquet_is_held_to_the_limits_and_refused_in_one_line(client, monkeypatch):
+    many = packed(pd.DataFrame({"text": ["a"] * 9}))
+    assert (answer := invoke(client, many, PARQUET)).status_code == 413
+    assert "9 rows in the body, but at most 8" in answer.json()["message"]
+    answer = invoke(client, b"PAR1 or not", PARQUET)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "BAD_REQUEST")
+    assert answer.json()["message"].startswith("the body is no Parquet (")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    answer = invoke(client, many, PARQUET)
+    assert answer.status_code == 415
+    assert "labelwright[parquet]" in answer.json()["message"]
 
 
 def test_rows_bring_their_own_choices(quiz_client):
