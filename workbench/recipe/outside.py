@@ -55,6 +55,8 @@ def deal_out_of_scope(table: DataTable, splits: Splits, shares: SplitTable, seed
     measured or chosen on teaches nothing.
     """
     rows = all_out_of_scope(table)
+    if not any(rows.values()):
+        return OutOfScope()
     given = rows.get(table.test_source, []) if table.test_source else []
     # Of these rows nothing is read but text and group, to keep them apart.
     measured = [*(row for side in SIDES if side != "train" for row in getattr(splits, side)), *given]
