@@ -152,7 +152,8 @@ class Distilled:
     n_rows : int
         Rows without labels that it learnt the teacher's probabilities of.
     left_out : mapping of str to int
-        Other rows of the pool, by ``workbench.recipe.unlabelled.LEFT_OUT``; "silent": the teacher gave no answer.
+        Other rows of the pool, by ``workbench.recipe.beside.unlabelled.LEFT_OUT``; "silent": the teacher gave no
+        answer.
     agreement : Interval
         Share of the dev rows to which both give the same label.
     """

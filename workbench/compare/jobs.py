@@ -30,7 +30,8 @@ from labelwright.statistics.metrics import log_loss
 from optimizers.stage import Stage
 from workbench.compare.candidate import Asking, Candidate, CurvePoint, Distilled, Kept, Kind, Repeat, Together
 from workbench.compare.together import candidates as together
-from workbench.recipe.outside import OutOfScope, deal_out_of_scope
+from workbench.recipe.beside.outside import OutOfScope, deal_out_of_scope
+from workbench.recipe.beside.unlabelled import Unlabelled, read_unlabelled
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import (
     ENSEMBLE,
@@ -43,7 +44,6 @@ from workbench.recipe.recipe import (
 )
 from workbench.recipe.rows import make_splits, read_rows, task_of
 from workbench.recipe.splits import read_splits, split_digest
-from workbench.recipe.unlabelled import Unlabelled, read_unlabelled
 from workbench.run.engines import Engines
 from workbench.run.folder import CANDIDATES, RUNS, RunFolder, runs_of
 from workbench.run.identity import code_version, environment, settings_content

@@ -20,13 +20,13 @@ from labelwright.data.task import (
     family_keys,
 )
 from labelwright.errors import DataError
+from workbench.recipe.beside.outside import in_scope
+from workbench.recipe.beside.unlabelled import check_unlabelled
 from workbench.recipe.checks import check_rewards, check_styles
 from workbench.recipe.dealing import deal, dealt_remarks, held
 from workbench.recipe.files import read_files
-from workbench.recipe.outside import in_scope
 from workbench.recipe.recipe import DataTable, Recipe, SplitTable
 from workbench.recipe.splits import SIDES
-from workbench.recipe.unlabelled import check_unlabelled
 
 # Rows of a label that ``max_rows`` leaves where it can: one for every side.
 _ROWS_A_LABEL = len(SIDES)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from labelwright.errors import DataError, RecipeError
-from workbench.recipe.outside import all_out_of_scope
+from workbench.recipe.beside.outside import all_out_of_scope
 from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.rows import load_rows, make_splits
 

@@ -15,7 +15,7 @@ from rows import find_leaks
 
 from labelwright.data.task import Example
 from labelwright.errors import DataError, RecipeError
-from workbench.recipe.outside import all_out_of_scope
+from workbench.recipe.beside.outside import all_out_of_scope
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.rows import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.compare.board import Entry, Lesson
 from workbench.compare.candidate import Asking
-from workbench.recipe.unlabelled import told
+from workbench.recipe.beside.unlabelled import told
 from workbench.report.report import Report
 from workbench.report.table import CANDIDATE, NOTHING, Cell, Column, Table, metric
 from workbench.wording import listed, milliseconds, number

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwright.data.task import Example, family_keys
-from workbench.recipe import outside
+from workbench.recipe.beside import outside
+from workbench.recipe.beside.outside import LEAST_ROWS, OutOfScope, deal_out_of_scope
 from workbench.recipe.files import Files
-from workbench.recipe.outside import LEAST_ROWS, OutOfScope, deal_out_of_scope
 from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.rows import load_rows, make_splits
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from labelwright.data.task import Example, normalise
 from labelwright.errors import DataError, RecipeError
+from workbench.recipe.beside.unlabelled import read_unlabelled
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import DataTable, DistilTable
 from workbench.recipe.rows import read_rows
-from workbench.recipe.unlabelled import read_unlabelled
 
 TAUGHT = [Example("1", "Pump is loud", "pool")]
 MEASURED = [Example("2", "No heat!", "hvac", group="a"), Example("3", "gate stuck", "fence")]
