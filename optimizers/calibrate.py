@@ -104,10 +104,12 @@ class CalibrateStage:
         DataError
             The calib split is empty or has a single group.
         """
+        # What rotations cost is measured, on rows that are asked here.
+        asking = replace(context, scores=None) if self.rotations else context
         made = self.calibrated(
             bundle,
             splits.calib,
-            lambda asked: kept_scores(asked, splits.calib, context, "calib"),
+            lambda asked: kept_scores(asked, splits.calib, asking, "calib"),
             context.seed,
             _reporter(context),
         )

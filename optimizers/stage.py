@@ -14,6 +14,7 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits
 from labelwright.engines.protocol import Engine
 from labelwright.models.weights import Weights
+from optimizers.kept import KeptScores
 
 
 class Tracker(Protocol):
@@ -57,6 +58,8 @@ class StageContext:
     seed : int
     close_engines : callable
         Lets the warm engine go, for a stage that needs the memory and no engine for a while.
+    scores : KeptScores, optional
+        What others scored already, and where to leave what others may ask.
     """
 
     folder: Path
@@ -64,6 +67,7 @@ class StageContext:
     open_engine: Callable[[Weights], Engine]
     seed: int = 0
     close_engines: Callable[[], object] = lambda: None
+    scores: KeptScores | None = None
 
 
 class Stage(Protocol):

@@ -18,6 +18,7 @@ from labelwright.data.task import Example, Label, Task
 from labelwright.errors import RecipeError
 from rewards.cost_matrix import CostMatrix
 from rewards.label_match import LabelMatch
+from rewards.noisy_label import NoisyLabel
 from rewards.outcome import Outcome, Reward
 from rewards.prices import Prices
 from rewards.rare_class import RareClass
@@ -33,12 +34,15 @@ AUTO = "auto"
 # Each takes (task, train rows, **settings of the recipe).
 REWARDS: Mapping[str, Callable[..., Reward]] = {
     "label_match": LabelMatch.for_task,
-    "cost_matrix": CostMatrix.for_task,
+    "cost_matrix": CostMatrix.of_settings,
     "rare_class": RareClass.for_task,
+    "noisy_label": NoisyLabel.for_task,
     AUTO: _as_priced,
 }
 # Rewards that are nothing but a weight of each gold label: scaled row by row they are "label_match".
 ONLY_WEIGHTS = ("rare_class",)
+# Rewards that tell an optimizer more than "label_match" only where it ascends ln E[r].
+ONLY_LIKELIHOODS = ("noisy_label",)
 
 
 def make_reward(name: str, task: Task, train: Sequence[Example], settings: Mapping[str, Any] | None = None) -> Reward:

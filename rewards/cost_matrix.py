@@ -1,86 +1,43 @@
-"""Mistakes that cost differently: sending a gas leak to the pool desk is worse than sending it to hvac."""
+"""Prices of a stage's own, in its ``reward_settings``: for who tunes by other prices than ``[costs]`` decides by."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from labelwright.data.costs import Costs, pairs_of
 from labelwright.data.task import Example, Task
-from labelwright.errors import RecipeError
-from rewards.feedback import feedback
-from rewards.outcome import Outcome, Score
+from labelwright.errors import DataError, RecipeError
+from rewards.prices import Prices
 
 
-@dataclass(frozen=True)
-class CostMatrix:
-    """1 - cost / (highest cost); the gold label costs nothing.
-
-    Attributes
-    ----------
-    labels : tuple of str
-        All labels of the task. An answer outside them costs as much as the worst mistake.
-    costs : mapping of gold to mapping of predicted to number
-        Costs of 0 or more, in any unit, of answering ``predicted`` where ``gold`` is right.
-    other : float
-        The cost of every mistake that ``costs`` does not list.
-
-    Raises
-    ------
-    RecipeError
-        A name that is not a label; a cost that is negative or not a number; a cost for the right answer; no mistake
-        that costs anything.
-    """
-
-    labels: tuple[str, ...]
-    costs: Mapping[str, Mapping[str, float]]
-    other: float = 1.0
+class CostMatrix(Prices):
+    """``rewards.prices.Prices`` of what a recipe gives the reward, whatever the task's own are."""
 
     name: ClassVar[str] = "cost_matrix"
 
-    def __post_init__(self) -> None:
-        _check_cost(self.other, "other")
-        for gold, row in self.costs.items():
-            if not isinstance(row, Mapping):
-                raise RecipeError(f"costs of {gold!r} are {row!r}: expected a table of predicted label = cost")
-            for label in (gold, *row):
-                if label not in self.labels:
-                    raise RecipeError(
-                        f"costs name the label {label!r}, which the task does not have: "
-                        f"expected one of {', '.join(self.labels)}"
-                    )
-            for predicted, cost in row.items():
-                _check_cost(cost, f"{gold!r} answered as {predicted!r}")
-            if row.get(gold):
-                raise RecipeError(f"costs charge {row[gold]} for {gold!r} answered rightly: leave that entry out")
-        if self.highest == 0:
-            raise RecipeError("no mistake costs anything: give at least one cost above 0")
-
-    @property
-    def highest(self) -> float:
-        """The highest cost, which scores 0."""
-        return max([self.other, *(cost for row in self.costs.values() for cost in row.values())])
-
-    def __call__(self, gold: str, outcome: Outcome) -> Score:
-        """1.0 for gold, 0.0 for the costliest mistake, the rest in between in proportion."""
-        return Score(1 - self._cost(gold, outcome.label) / self.highest, feedback(gold, outcome))
-
     @classmethod
-    def for_task(
-        cls, task: Task, train: Sequence[Example], costs: Mapping[str, Mapping[str, float]], other: float = 1.0
+    def of_settings(
+        cls, task: Task, train: Sequence[Example], costs: Mapping[str, Mapping[str, Any]], other: Any = 1.0
     ) -> CostMatrix:
-        """Costs as the recipe gives them, over the task's labels."""
-        if not isinstance(costs, Mapping):
-            raise RecipeError(f"costs are {costs!r}: expected a table {{gold = {{predicted = cost}}}}")
-        return cls(task.names, costs, other)
+        """Prices over the task's labels.
 
-    def _cost(self, gold: str, predicted: str) -> float:
-        if predicted == gold:
-            return 0.0
-        return self.costs.get(gold, {}).get(predicted, self.other) if predicted in self.labels else self.highest
+        Parameters
+        ----------
+        costs : mapping of gold to mapping of answered to number
+            In any unit; a right answer costs nothing where it is not among them.
+        other : float
+            The price of every mistake that ``costs`` does not list.
 
-
-def _check_cost(cost: Any, what: str) -> None:
-    if isinstance(cost, bool) or not isinstance(cost, int | float) or not (math.isfinite(cost) and cost >= 0):
-        raise RecipeError(f"the cost of {what} is {cost!r}: expected a number of 0 or more")
+        Raises
+        ------
+        RecipeError
+            What [costs] would be refused for, all of it in one line.
+        """
+        try:
+            prices = Costs(pairs_of(costs, "costs"), other)
+        except DataError as error:
+            raise RecipeError(f"reward {cls.name!r}: {error}") from error
+        if faults := prices.faults(task.names, "costs", "other"):
+            raise RecipeError(f"reward {cls.name!r}: {'; '.join(faults)}")
+        return cls(task.names, prices)

@@ -367,6 +367,7 @@ OF_SEVERAL_MODULES = {
     "tests/optimizers/training/test_pipelines.py": "stages that train, one after another",
     "tests/workbench/compare/test_many_labels.py": "memory with many labels",
     "tests/workbench/run/test_staleness.py": "when work is done again",
+    "tests/workbench/test_asked_once.py": "what a demo asks its engines",
     "tests/workbench/test_cut_off.py": "kills before every renaming",
     "tests/workbench/test_dashboard.py": "MLflow's own UI",
     "tests/workbench/test_same_numbers.py": "a whole small run, before and after",

@@ -20,7 +20,6 @@ from fakes import WORDS, FakeEngine, toy_examples
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits
-from labelwright.decide import log_scores
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
 from labelwright.engines.settings import EngineSettings
@@ -29,6 +28,7 @@ from labelwright.errors import MissingExtraError, RecipeError
 from labelwright.models.weights import Adapter, Predictor, Together, Weights
 from optimizers.calibrate import CalibrateStage
 from optimizers.gepa.programs import show_programs
+from optimizers.scores import kept_scores
 from optimizers.stage import StageContext
 
 RECIPE = """
@@ -157,10 +157,8 @@ class FakeCalibrate(CalibrateStage):
     """The real calibration, without its plot."""
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
-        texts = [row.text for row in splits.calib]
-        engine = context.open_engine(bundle.weights)
         return self.calibrated(
-            bundle, splits.calib, lambda asked: log_scores(asked, engine, texts), context.seed
+            bundle, splits.calib, lambda asked: kept_scores(asked, splits.calib, context, "calib"), context.seed
         ).bundle
 
 

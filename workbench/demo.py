@@ -114,8 +114,13 @@ def _expected_of_stages(work: Session, budget: Budget) -> Expected:
     left = work.remaining_stages()
     bundle = work.newest_bundle()
     if bundle is not None and left:
-        engine = work.engines(bundle.weights)
-        expected.look_at(lambda texts: probabilities(bundle, engine, texts), work.splits.dev)
+        kept = work.steps.scores()
+        seconds = None if kept is None else kept.seconds_per_row(bundle, work.splits.dev)
+        if seconds is None:
+            engine = work.engines(bundle.weights)
+            expected.look_at(lambda texts: probabilities(bundle, engine, texts), work.splits.dev)
+        else:
+            expected.take(seconds)
     times = {name: expected.stage(work.recipe.stage(name), work.splits) for name in left}
     scoring = expected.scoring()
     # The untuned model and what each stage makes of it are scored; a calibration is no candidate.

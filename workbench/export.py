@@ -14,12 +14,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from labelwright.bundle.files import bundle_identity, recover
 from labelwright.bundle.store import load, save, verify
+from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, by_label
 from labelwright.errors import BundleError, RecipeError
 from labelwright.files import folder_bytes, folder_digest
 from labelwright.models.weights import Adapter, Full
+from labelwright.statistics.metrics import Floats
 from labelwright.watch.making import make_reference
 from workbench.compare.board import Entry
 from workbench.compare.jobs import Comparison, comparison_of
@@ -84,9 +88,10 @@ def export_bundle(session: Session) -> Path:
             bundle = replace(bundle, weights=Full(bundle.weights.base, merged))
         # What was measured answers the golden rows: where merging rounds the weights, the check below says how much.
         engine, splits = session.engines(measured), session.splits
-        reference = (
-            make_reference(bundle, engine, splits.train, splits.dev, table.watch_rows) if table.watch_rows else None
-        )
+        reference = None
+        if table.watch_rows:
+            known = dev_answers(session, source, replace(bundle, weights=measured))
+            reference = make_reference(bundle, engine, splits.train, splits.dev, table.watch_rows, known_probs=known)
         saved = save(bundle, target, engine=engine, golden=golden, test=source.test, reference=reference)
     finally:
         shutil.rmtree(merged, ignore_errors=True)
@@ -198,6 +203,22 @@ def _compared(session: Session, comparison: Comparison, name: str, candidate: st
     if found.failed:
         return None
     return Source(candidate, place, found)
+
+
+def dev_answers(session: Session, source: Source, bundle: Bundle) -> Floats | None:
+    """What the bundle answers to dev, (n_dev, n_labels), where it was asked; None where nobody did.
+
+    The comparison keeps it beside the bundle that it measured; a step leaves scores, which the bundle's calibration
+    makes into the same.
+    """
+    if source.measured is not None:
+        with np.load(source.folder.with_suffix(".npz"), allow_pickle=False) as kept:
+            # One that is made of others was chosen on what these said.
+            answers: Floats | None = kept.get("dev")
+            return answers
+    stored = session.steps.scores()
+    scores = None if stored is None else stored.known(bundle, session.splits.dev)
+    return None if scores is None else bundle.calibration.apply(scores)
 
 
 def test_rows_of(session: Session, measured: Entry | None) -> list[tuple[str, bool, str | None]]:

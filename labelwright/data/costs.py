@@ -36,23 +36,28 @@ class Costs:
     right: float = 0.0
     abstain: float | None = None
 
-    def faults(self, names: Sequence[str]) -> list[str]:
+    def faults(self, names: Sequence[str], matrix: str = "matrix", wrong: str = "wrong") -> list[str]:
         """All that is wrong with the prices for a task of these labels, a sentence each; without names, what is anyway.
 
         Labels that the task does not have; prices that are negative or no numbers; all of them alike.
+
+        Parameters
+        ----------
+        matrix, wrong : str
+            What ``pairs`` and ``wrong`` are called where they were written.
         """
         found = [
             f"{name} is {price!r}: expected a number of 0 or more"
-            for name, price in (("wrong", self.wrong), ("right", self.right))
+            for name, price in ((wrong, self.wrong), ("right", self.right))
             if not _is_price(price)
         ]
         if self.abstain is not None and not (_is_price(self.abstain) and self.abstain > 0):
             found.append(f"abstain is {self.abstain!r}: expected a number above 0, or to be left out")
         strangers = dict.fromkeys(one for gold, said, _ in self.pairs for one in (gold, said) if one not in names)
         if names and strangers:
-            found.append(f"matrix names {listed(map(repr, strangers), 6)}: expected labels of {listed(names, 12)}")
+            found.append(f"{matrix} names {listed(map(repr, strangers), 6)}: expected labels of {listed(names, 12)}")
         found += [
-            f"matrix: {gold!r} answered as {said!r} costs {price!r}: expected a number of 0 or more"
+            f"{matrix}: {gold!r} answered as {said!r} costs {price!r}: expected a number of 0 or more"
             for gold, said, price in self.pairs
             if not _is_price(price)
         ]
@@ -89,18 +94,32 @@ class Costs:
         DataError
             Keys that are not known, or what is no table. What prices may be, ``faults`` says.
         """
-        matrix = values.get("matrix", {})
-        if set(values) - set(_KEYS) or not isinstance(matrix, Mapping):
-            raise DataError(f"costs are {sorted(values)}: expected some of {', '.join(_KEYS)}, matrix being a table")
-        rows = [(gold, row) for gold, row in matrix.items() if not isinstance(row, Mapping)]
-        if rows:
-            raise DataError(
-                "; ".join(
-                    f'matrix of {gold!r} is {row!r}: expected {{ "answered label" = price }}' for gold, row in rows
-                )
-            )
-        pairs = tuple((gold, said, price) for gold, row in matrix.items() for said, price in row.items())
+        if set(values) - set(_KEYS):
+            raise DataError(f"costs are {sorted(values)}: expected some of {', '.join(_KEYS)}")
+        pairs = pairs_of(values.get("matrix", {}))
         return cls(pairs, **{key: values[key] for key in _KEYS[1:] if key in values})
+
+
+def pairs_of(table: Any, called: str = "matrix") -> tuple[tuple[str, str, Any], ...]:
+    """``Costs.pairs`` of a table of tables, gold to answered to price. Raises DataError where it is none.
+
+    Parameters
+    ----------
+    called : str
+        What it is called where it was written.
+    """
+    if not isinstance(table, Mapping):
+        raise DataError(
+            f'{called} is {table!r}: expected a table, {{ "right label" = {{ "answered label" = price }} }}'
+        )
+    faults = [
+        f'{called} of {gold!r} is {row!r}: expected {{ "answered label" = price }}'
+        for gold, row in table.items()
+        if not isinstance(row, Mapping)
+    ]
+    if faults:
+        raise DataError("; ".join(faults))
+    return tuple((gold, said, price) for gold, row in table.items() for said, price in row.items())
 
 
 def _is_price(value: Any) -> bool:

@@ -244,8 +244,11 @@ class Promise:
         needed = self.rows_needed()
         have = f"calib has {self.n_fitted} independent rows, and all of them fit the probabilities"
         if needed is not None and needed <= self.n_fitted:
+            # A calibrate stage keeps rows apart where they would do for its own max_error; of 1, any do.
+            alone = " (sets are then all that is promised, no share of errors)" if self.asked.max_error >= 1 else ""
             return (
-                f"{have}; set [calibrate] max_error = {self.asked.max_error:g}, promise_share = 0.5 and calibrate again"
+                f"{have}; half of them, kept apart, would do: calibrate again with [calibrate] promise_share = 0.5 and "
+                f"max_error = {self.asked.max_error:g}{alone}"
             )
         return f"{have}; {needed} at the least would do, so give [splits] calib more rows"
 

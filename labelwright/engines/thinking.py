@@ -38,6 +38,11 @@ class ThinkingCost:
     n_tokens: int = 0
     n_cut: int = 0
 
+    def since(self, earlier: ThinkingCost) -> ThinkingCost:
+        """What was thought after an earlier look at it."""
+        counts = (self.n_thoughts - earlier.n_thoughts, self.n_tokens - earlier.n_tokens, self.n_cut - earlier.n_cut)
+        return ThinkingCost(*counts)
+
     @property
     def mean_tokens(self) -> float:
         """Tokens a thought; 0 before the first."""

@@ -14,6 +14,7 @@ from labelwright.labelling import answer, score_rows
 from labelwright.models.weights import Predictor
 from labelwright.predictors.encoders.sentence_encoder import open_encoder
 from labelwright.predictors.store import encoder_name
+from labelwright.statistics.metrics import Floats
 from labelwright.watch.answers import Answer
 from labelwright.watch.sketch import Embed, Sketch, centres_of, known_words
 
@@ -36,6 +37,7 @@ def make_reference(
     dev: Sequence[Example],
     n_rows: int,
     encoder: Callable[[Bundle], Embed | None] = encoder_of,
+    known_probs: Floats | None = None,
 ) -> Reference:
     """Count a bundle's answers on dev.
 
@@ -51,6 +53,8 @@ def make_reference(
         Dev rows that are asked at most.
     encoder : callable
         From a bundle to what embeds texts for it.
+    known_probs : ndarray of shape (n_dev, n_labels), optional
+        What the bundle answers to ``dev``, where it was asked already.
     """
     by_row = bundle.task.by_row
     known = known_words([] if by_row else zip([row.text for row in train], group_keys(train), strict=True))
@@ -61,12 +65,15 @@ def make_reference(
             embed([row.text for row in some]), [row.label for row in some], group_keys(some), MOST_CENTRES
         )
         centres = found if len(found) else None
-    one_each = list(dict(zip(group_keys(dev), dev, strict=True)).values())
+    one_each = list(dict(zip(group_keys(dev), range(len(dev)), strict=True)).values())
     n_asked = min(n_rows, len(one_each))
     # Evenly spread: files are often in an order, of labels or of time.
-    asked = [one_each[i * len(one_each) // n_asked] for i in range(n_asked)]
+    places = [one_each[i * len(one_each) // n_asked] for i in range(n_asked)]
+    asked = [dev[i] for i in places]
     answers = []
-    scored = score_rows(bundle, engine, [row.text for row in asked])
+    scored: Sequence[Floats | DataError] = (
+        score_rows(bundle, engine, [row.text for row in asked]) if known_probs is None else list(known_probs[places])
+    )
     for number, (row, probs) in enumerate(zip(asked, scored, strict=True), start=1):
         said = {"label": None} if isinstance(probs, DataError) else answer(bundle, probs)
         text = None if by_row else row.text

@@ -26,7 +26,7 @@ from optimizers.gepa.pareto_front import draw_front
 from optimizers.gepa.programs import show_programs, write_programs
 from optimizers.gepa.proposer import EvidenceProposer
 from optimizers.gepa.search_log import SearchLog
-from optimizers.scores import weights_fingerprint
+from optimizers.kept import weights_fingerprint
 from optimizers.stage import StageContext
 from rewards import AUTO, REWARDS, make_reward
 from rewards.outcome import Outcome, Reward

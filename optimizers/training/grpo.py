@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits
@@ -18,11 +18,11 @@ from labelwright.settings import Choice, Range
 from optimizers.stage import StageContext
 from optimizers.training.loop import Training
 from optimizers.training.settings import Objective, Scale, TrainingSettings
-from rewards import AUTO, ONLY_WEIGHTS, REWARDS, check_reward, make_reward, reward_matrix, weighs_rows
+from rewards import AUTO, ONLY_LIKELIHOODS, ONLY_WEIGHTS, REWARDS, check_reward, make_reward, reward_matrix, weighs_rows
 
-# TRL's, by the names of its GRPOConfig.
+# By the names of TRL's GRPOConfig, "auto" and "mean" aside.
 LOSS_TYPES = ("bnpo", "cispo", "dapo", "dr_grpo", "grpo", "luspo", "sapo", "vespo")
-SCALES = ("auto", "group", "batch", "none")
+SCALES = ("auto", *get_args(Scale))
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,12 @@ class GrpoStage(TrainingSettings):
         Weight of the KL divergence to the starting weights; 0 is off.
     loss_type : {"dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"}
         TRL's loss in "sampled" mode.
-    scale_rewards : {"auto", "group", "batch", "none"}
+    scale_rewards : {"auto", "group", "batch", "none", "mean"}
         What a row's advantages r_k - mean r are divided by, as TRL names it: the deviation of the row's own rewards
-        ("group"), that of all rewards of the step ("batch"), or nothing ("none"). "group" makes all rows count alike,
-        whatever is at stake in them; "auto" is "batch" where the reward puts more at stake for some labels than for
-        others, else "group".
+        ("group"), that of all rewards of the step ("batch"), or nothing ("none"); and their mean ("mean", maximum
+        likelihood: with a 0/1 reward it is what SFT learns). "group" makes all rows count alike, whatever is at stake
+        in them; "auto" is "batch" where the reward puts more at stake for some labels than for others, "mean" where the
+        reward is a likelihood, else "group". What each ascends: ``losses.exact_loss``.
     reward : str
         A name from ``rewards``; "auto" is the prices of the recipe's ``[costs]``, and without them "label_match".
     reward_settings : mapping
@@ -71,6 +72,11 @@ class GrpoStage(TrainingSettings):
                 f'[grpo] scale_rewards = "group" takes the weights of reward = "{self.reward}" out again: '
                 f'set scale_rewards = "batch" or "none", or leave it out'
             )
+        if self.scale_rewards not in ("auto", "mean") and self.reward in ONLY_LIKELIHOODS:
+            raise RecipeError(
+                f'[grpo] scale_rewards = "{self.scale_rewards}" makes "label_match" of reward = "{self.reward}": '
+                f'set scale_rewards = "mean", or leave it out'
+            )
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """Train, keep the step that is best on dev, and return it if it beats the given bundle there."""
@@ -81,6 +87,7 @@ class GrpoStage(TrainingSettings):
         scale = self.scale_rewards
         if scale == "auto":
             scale = "batch" if weighs_rows(rewards) else "group"
+            scale = "mean" if self.reward in ONLY_LIKELIHOODS else scale
         objective = Objective(
             mode=self.mode,
             validity=self.validity,

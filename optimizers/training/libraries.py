@@ -47,7 +47,8 @@ def grpo_config(
         max_grad_norm=stage.max_grad_norm,
         beta=0.0,  # the trainer's, not TRL's
         loss_type=objective.loss_type,
-        scale_rewards=objective.scale_rewards,
+        # "mean" is not TRL's: the trainer divides what TRL leaves as it is.
+        scale_rewards="none" if objective.scale_rewards == "mean" else objective.scale_rewards,
         use_cpu=on_cpu,
         bf16=autocast,
         gradient_checkpointing=False,

@@ -12,7 +12,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,8 @@ from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
 from labelwright.files import read_json, write_json
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
-from optimizers.scores import dev_numbers, gold_of, rank
+from labelwright.statistics.metrics import Floats
+from optimizers.scores import dev_numbers, gold_of, kept_scores, rank
 from optimizers.stage import StageContext, Tracker
 from optimizers.training.libraries import grpo_config, keep_activations_small, lora_config
 from optimizers.training.settings import Objective, TrainingSettings
@@ -65,7 +66,8 @@ class Training:
             raise DataError(f"{stage.name} chooses its best step on dev, which has no rows: set [splits] dev above 0")
         # Before anything is scored, so that all rows that do not fit are named at once.
         rows = LabelRows.from_examples(splits.train, bundle.prompt, engine, also=splits.dev)
-        before = _dev_metrics(engine, bundle, splits.dev)
+        asked = replace(bundle, calibration=UNCALIBRATED)
+        before = _dev_metrics(kept_scores(asked, splits.dev, context, "dev"), engine, bundle, splits.dev)
         dtype = str(engine.model.dtype).removeprefix("torch.")
         device, tokenizer = engine.device, engine.tokenizer
         settings = EngineSettings(
@@ -173,7 +175,8 @@ class Training:
             plain, self.trainer.processing_class, name="training", settings=self.settings, check=False
         )
         with self.trainer.accelerator.autocast():
-            metrics = _dev_metrics(engine, self.bundle, self.dev)
+            scores = option_scores(self.bundle.prompt, engine, [row.text for row in self.dev])
+            metrics = _dev_metrics(scores, engine, self.bundle, self.dev)
         model.train()
         self._record(step, metrics)
         best = self.best()
@@ -237,8 +240,8 @@ def _callback(training: Training) -> Any:
     return Report()
 
 
-def _dev_metrics(engine: Any, bundle: Bundle, dev: tuple[Example, ...]) -> dict[str, float]:
-    scores = option_scores(bundle.prompt, engine, [example.text for example in dev], UNCALIBRATED)
+def _dev_metrics(scores: Floats, engine: Any, bundle: Bundle, dev: tuple[Example, ...]) -> dict[str, float]:
+    """Of whole scores (n_dev, n_labels), before the first step as after each."""
     if np.isnan(scores).any():
         raise ModelError(f"{engine.name} gives dev rows scores that are no numbers: the weights are broken")
     return dev_numbers(UNCALIBRATED.apply(scores), gold_of(bundle, dev))

@@ -76,8 +76,21 @@ def exact_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """GRPO's loss (Shao et al. 2024, equation 3) with the whole answer space as the group, each label weighted by P.
 
-    A_k = (r_k - sum_j P_j r_j) / scale, and loss = -sum_k P_k A_k with the advantages held fixed. A group of drawn
-    labels estimates these sums; here nothing is drawn, so nothing is left to chance.
+    A_k = (r_k - E[r]) / scale with E[r] = sum_j P_j r_j, and loss = -sum_k P_k A_k with the advantages held fixed. A
+    group of drawn labels estimates these sums; here nothing is drawn, so nothing is left to chance. The scale says what
+    a row's gradient is that of, beside "none" with the same direction and another length:
+
+    ======= =========================== ====================== ========================================================
+    scale   divides by                  with a 0/1 reward      from
+    ======= =========================== ====================== ========================================================
+    "none"  1                           P_gold                 Dr. GRPO (Liu et al. 2025, arXiv 2503.20783)
+    "group" the row's deviation of r    2 arcsin sqrt(P_gold)  GRPO (Shao et al. 2024, arXiv 2402.03300)
+    "batch" the step's deviation of r   P_gold, by the step    Lite PPO (Liu et al. 2025, arXiv 2508.08221)
+    "mean"  E[r]                        ln P_gold              MaxRL (Tajwar et al. 2026, arXiv 2602.02710)
+    ======= =========================== ====================== ========================================================
+
+    As P_gold falls, "group" learns from a row by sqrt(P_gold), "none" by P_gold; "mean" ascends ln E[r] and loses none:
+    with a 0/1 reward it is the cross-entropy of SFT. It is computed as -ln E[r] itself, so no E[r] is too small.
 
     Parameters
     ----------
@@ -90,10 +103,8 @@ def exact_loss(
         s_k under the starting weights; needed where beta is above 0.
     validity : float
         Weight c of the validity term.
-    scale_rewards : {"group", "batch", "none"}
-        The scale: the deviation of each row's rewards under its P, that of all rows' rewards together, or 1. With a
-        reward of 1 for gold and 0 else, "group" ascends 2 arcsin sqrt(P_gold), which treats all rows alike; "none"
-        ascends P_gold.
+    scale_rewards : {"group", "batch", "none", "mean"}
+        The scale, as above; "mean" learns nothing from a row whose rewards are all 0.
     deviation : scalar tensor, optional
         "batch": the deviation to take, where the rows are only a part of the step's.
 
@@ -127,7 +138,9 @@ def exact_loss(
             "frac_reward_zero_std": (spread < ADVANTAGE_EPSILON).float().mean().item(),
             **_spread(scores, log_probs),
         }
-    loss = -(probs * advantages).sum(-1).mean()
+    loss = (
+        -log_mean_reward(log_probs, rewards).mean() if scale_rewards == "mean" else -(probs * advantages).sum(-1).mean()
+    )
     if beta:
         if reference is None:
             raise ValueError("beta > 0 needs the reference log-probabilities")
@@ -135,6 +148,27 @@ def exact_loss(
         loss = loss + beta * divergence
         metrics["kl"] = divergence.item()
     return _with_validity(loss, scores, validity), metrics
+
+
+def log_mean_reward(log_probs: Tensor, rewards: Tensor) -> Tensor:
+    """ln sum_k P_k r_k of every row, (n,); 0 without a gradient where all of a row's rewards are 0.
+
+    Parameters
+    ----------
+    log_probs : tensor (n, K)
+        ln P_k.
+    rewards : tensor (n, K)
+        0 or more.
+
+    Examples
+    --------
+    >>> round(log_mean_reward(torch.tensor([[0.5, 0.5]]).log(), torch.tensor([[1.0, 0.0]])).item(), 3)
+    -0.693
+    """
+    none = ~(rewards > 0).any(dim=-1, keepdim=True)
+    # ln 0 is what leaves a label out of the sum; a row of nothing else has no logarithm, nor one's gradient.
+    weights = rewards.log().masked_fill(none, 0.0)
+    return (log_probs + weights).logsumexp(-1).masked_fill(none.squeeze(-1), 0.0)
 
 
 @torch.no_grad()

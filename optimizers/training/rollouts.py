@@ -82,3 +82,23 @@ def token_edges(rollouts: Sequence[tuple[Tokens, Tokens]], trees: Mapping[Tokens
         path = np.flatnonzero(tree.incidence[tree.options.index(answer)])
         edges[i, : len(answer)] = torch.as_tensor(first_edge[prompt] + path)
     return edges
+
+
+def over_mean(advantages: Tensor, rewards: Sequence[float], n_rollouts: int) -> Tensor:
+    """(r_i - mean r) / mean r of every rollout: the estimate of ln E[r]'s gradient, of maximum-likelihood RL.
+
+    With a 0/1 reward its expected value is the gradient of ln p = -sum_k (1 - p)^k / k up to the order n - 1 of a group
+    of n, which is (1 - (1 - p)^(n - 1)) / p times that of p (after Tajwar et al. 2026, arXiv 2602.02710). It would be
+    the order n if a group without a reward were pushed away from all that it drew; here such a group teaches nothing.
+
+    Parameters
+    ----------
+    advantages : tensor (n_groups * n_rollouts,)
+        r_i - mean r of the rollout's group.
+    rewards : sequence of float, one a rollout
+    n_rollouts : int
+        Rollouts a group, which lie one behind the other.
+    """
+    means = torch.as_tensor(rewards, device=advantages.device).view(-1, n_rollouts).mean(-1, keepdim=True)
+    scaled = advantages.view(-1, n_rollouts) / means
+    return scaled.masked_fill(means == 0, 0.0).flatten()

@@ -16,7 +16,7 @@ from labelwright.errors import RecipeError
 from labelwright.settings import ABOVE_ZERO, BELOW_ONE, Range, check
 
 Mode = Literal["sampled", "exact", "cross_entropy"]
-Scale = Literal["group", "batch", "none"]
+Scale = Literal["group", "batch", "none", "mean"]
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from labelwright.engines.packed.edges import tree_log_probs
 from labelwright.engines.packed.packing import Row
 from labelwright.errors import ModelError
 from optimizers.training.losses import ABSENT, cross_entropy_loss, exact_loss, gold_rank, reward_deviation
-from optimizers.training.rollouts import answers_by_prompt, draw_labels, token_edges, unpadded
+from optimizers.training.rollouts import answers_by_prompt, draw_labels, over_mean, token_edges, unpadded
 from optimizers.training.rows import LabelRows, StartingPoint, passes
 from optimizers.training.settings import Objective
 
@@ -77,6 +77,7 @@ class LabelTreeTrainer(GRPOTrainer):
         self._rewards = torch.as_tensor(self._reward_values, dtype=torch.float32, device=device)
         self._incidence = torch.as_tensor(rows.tree.incidence, dtype=torch.float32, device=device)
         self._deviation: tuple[int, Tensor] | None = None
+        self._drawn_rewards: list[float] = []
         self._reference = self._starting_point() if objective.beta else None
         if self._draws:
             # TRL asks "the reference model" for log-probabilities; the hook below answers for it.
@@ -129,7 +130,9 @@ class LabelTreeTrainer(GRPOTrainer):
     ) -> list[float]:
         """TRL's reward function: the reward matrix at (gold label, drawn label)."""
         drawn = [self._option[tuple(ids)] for ids in completion_ids]
-        return [float(self._reward_values[self._rows.gold[r], k]) for r, k in zip(row, drawn, strict=True)]
+        values = [float(self._reward_values[self._rows.gold[r], k]) for r, k in zip(row, drawn, strict=True)]
+        self._drawn_rewards = values
+        return values
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -179,8 +182,11 @@ class LabelTreeTrainer(GRPOTrainer):
         return super()._prepare_inputs(generation_batch) if self._draws else generation_batch
 
     def _generate_and_score_completions(self, inputs: Any) -> Any:
-        """TRL's batch of rollouts, with the training row of each."""
-        return super()._generate_and_score_completions(inputs) | {"row": torch.tensor([one["row"] for one in inputs])}
+        """TRL's batch of rollouts, with the training row of each, and with the one scale that TRL does not have."""
+        found = super()._generate_and_score_completions(inputs)
+        if self._objective.scale_rewards == "mean":
+            found["advantages"] = over_mean(found["advantages"], self._drawn_rewards, self._objective.n_rollouts)
+        return found | {"row": torch.tensor([one["row"] for one in inputs])}
 
     def _compute_loss(self, model: Any, inputs: Any) -> Tensor:
         """TRL's loss, or one over all labels."""

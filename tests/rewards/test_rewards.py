@@ -16,7 +16,10 @@ from rewards.feedback import feedback
 from rewards.outcome import Outcome, Score
 
 NAMES = toy_task().names
-SETTINGS: dict[str, dict[str, Any]] = {"cost_matrix": {"costs": {"pool": {"hvac": 4.0, "fence": 2}}}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "cost_matrix": {"costs": {"pool": {"hvac": 4.0, "fence": 2}}},
+    "noisy_label": {"share": 0.2},
+}
 
 
 def make(name: str) -> Any:

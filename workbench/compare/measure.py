@@ -28,7 +28,7 @@ from labelwright.decisions.scope import certainty
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine, has_probabilities
 from labelwright.engines.settings import EngineSettings
-from labelwright.engines.thinking import ThinkingEngine
+from labelwright.engines.thinking import ThinkingCost, ThinkingEngine
 from labelwright.errors import LabelwrightError
 from labelwright.files import folder_bytes
 from labelwright.models.folders import model_folder
@@ -39,12 +39,15 @@ from labelwright.statistics.calibration import Calibration, group_folds
 from labelwright.statistics.metrics import Floats, accuracy, answers, log_loss, macro_f1
 from labelwright.statistics.proportions import share_interval
 from optimizers.calibrate import CalibrateStage, calibration_record, uncalibrated
+from optimizers.kept import KeptScores
 from optimizers.scope import fit_scope
 from optimizers.scores import gold_of
 from workbench.run.usage import Load, peak_memory_bytes
 
 # Behind the name of a share: itself, and the two ends of its interval.
 _ENDS = ("", "_low", "_high")
+# Enough for an engine to pack them, and to have all the memory that it wants.
+_WARM_UP_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Trained:
         Of a baseline; a model's is counted from its bundle.
     n_shortened : int
         Train rows that were shortened, as the candidate reads only so many tokens.
+    kept : KeptScores, optional
+        What its language model was asked before: of dev and calib rows, whose price is not measured.
     """
 
     bundle: Bundle
@@ -71,6 +76,14 @@ class Trained:
     others_busy_cores: float | None
     size_bytes: int | None = None
     n_shortened: int = 0
+    kept: KeptScores | None = None
+
+    def log_scores(self, rows: Sequence[Example], bundle: Bundle | None = None) -> NDArray[np.float64]:
+        """Whole log-scores of rows, (n_rows, n_labels); of another bundle over the same weights where one is given."""
+        bundle = self.bundle if bundle is None else bundle
+        if self.kept is not None and is_language_model(bundle.weights):
+            return self.kept.of(bundle, rows, lambda weights: self.engine)
+        return log_scores(bundle, self.engine, texts_and_labels(rows)[0])
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Of the bundle as it stands, (n_texts, n_labels)."""
@@ -102,19 +115,25 @@ class BaselineJob:
         return estimator
 
 
-def train_baseline(job: BaselineJob, splits: Splits, scratch: Path) -> Trained:
+def train_baseline(
+    job: BaselineJob, splits: Splits, scratch: Path, soft: tuple[Any, Any, Any] | None = None
+) -> Trained:
     """Train on train rows only, what the model's stages learn from; dev chooses, as it does for the model.
 
     Parameters
     ----------
     scratch : Path
         An empty folder for the predictor, which must last as long as it is asked.
+    soft : (texts, labels, probabilities), optional
+        More rows, with a teacher's probabilities.
     """
+    # Who cannot learn them does not know the word.
+    more = {} if soft is None else {"soft": soft}
     texts, labels = texts_and_labels(splits.train)
     estimator = job.make()
     with Load() as load:
         begun = time.perf_counter()
-        estimator.fit(texts, labels, groups=group_keys(splits.train), eval_set=texts_and_labels(splits.dev))
+        estimator.fit(texts, labels, groups=group_keys(splits.train), eval_set=texts_and_labels(splits.dev), **more)
         seconds = time.perf_counter() - begun
     save_predictor(estimator.predictor_, estimator.classes_, scratch)
     bundle = predictor_bundle(job.task, job.name, scratch, Calibration())
@@ -154,8 +173,9 @@ def calibrated(
     if not is_language_model(trained.bundle.weights):
         # A small classifier looks at every choice by itself, in whatever order they stand.
         stage = replace(stage, rotations=False)
-    texts = texts_and_labels(rows)[0]
-    made = stage.calibrated(trained.bundle, rows, lambda asked: log_scores(asked, trained.engine, texts), seed)
+    # What rotations cost is measured, on rows that are asked here.
+    asking = replace(trained, kept=None) if stage.rotations else trained
+    made = stage.calibrated(trained.bundle, rows, lambda asked: asking.log_scores(rows, asked), seed)
     record = calibration_record(made.bundle)
     assert record is not None
     return replace(trained, bundle=made.bundle), record, made.probs
@@ -242,10 +262,15 @@ def on_rows_out_of_scope(
 
 
 def price(final: Trained, texts: Sequence[str], latency_rows: int) -> tuple[NDArray[np.float64], dict[str, Any]]:
-    """Probabilities of the texts and what they cost: in bulk, and ``latency_rows`` one by one after a warm-up."""
+    """Probabilities of the texts and what they cost: in bulk, and ``latency_rows`` one by one, both after a warm-up.
+
+    What they cost does not depend on what was asked before: nothing here is kept or read, and the warm-up is a call of
+    several rows, as those that it warms up for.
+    """
     engine, bundle = final.engine, final.bundle
-    final.probabilities(texts[:1])
+    final.probabilities(texts[:_WARM_UP_ROWS])
     shortened = engine.n_shortened
+    thinking = replace(engine.cost) if isinstance(engine, ThinkingEngine) else None
     with Load() as load:
         begun = time.perf_counter()
         probs = final.probabilities(texts)
@@ -268,7 +293,7 @@ def price(final: Trained, texts: Sequence[str], latency_rows: int) -> tuple[NDAr
         files = folder_bytes(bundle.weights.folder) if bundle.weights.folder else 0
         cost["size_bytes"] = files + base_size_bytes(bundle)
         cost["prompt_tokens"] = engine.count_tokens(render_rows(bundle.prompt, texts[:1])[0].text)
-    cost |= _remarks(engine, shortened)
+    cost |= _remarks(engine, shortened, thinking)
     if n_invalid := int((answers(probs) < 0).sum()):
         cost["n_invalid"] = n_invalid
     return probs, cost
@@ -286,15 +311,22 @@ def one_by_one(final: Trained, texts: Sequence[str], n_rows: int) -> tuple[dict[
     return times, np.concatenate(probs)
 
 
-def _remarks(engine: Engine, shortened: int) -> dict[str, float | None]:
-    """What a reader must know of how the rows were answered, where there is something to say."""
+def _remarks(engine: Engine, shortened: int, thinking: ThinkingCost | None) -> dict[str, float | None]:
+    """What a reader must know of how the rows were answered, where there is something to say.
+
+    Parameters
+    ----------
+    thinking : ThinkingCost, optional
+        As it stood before these rows.
+    """
     said: dict[str, float | None] = {}
     if shortened:
         said["scorings_shortened"] = shortened
     if not has_probabilities(engine):
         said["has_probabilities"] = 0
-    if isinstance(engine, ThinkingEngine):
-        said["thinking_tokens_mean"], said["thoughts_cut_share"] = engine.cost.mean_tokens, engine.cost.share_cut
+    if isinstance(engine, ThinkingEngine) and thinking is not None:
+        of_rows = engine.cost.since(thinking)
+        said["thinking_tokens_mean"], said["thoughts_cut_share"] = of_rows.mean_tokens, of_rows.share_cut
     return said
 
 

@@ -26,6 +26,7 @@ from workbench.recipe.dealing import deal, dealt_remarks
 from workbench.recipe.files import read_files
 from workbench.recipe.recipe import DataTable, Recipe, SplitTable
 from workbench.recipe.splits import SIDES
+from workbench.recipe.unlabelled import check_unlabelled
 
 # Rows of a label that ``max_rows`` leaves where it can: one for every side.
 _ROWS_A_LABEL = len(SIDES)
@@ -46,6 +47,7 @@ def read_rows(recipe: Recipe) -> Rows:
     task = task_of(recipe, rows)
     check_rewards(recipe, task)
     check_styles(recipe, task)
+    check_unlabelled(recipe.data)
     return rows
 
 

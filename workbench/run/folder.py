@@ -24,9 +24,10 @@ from typing import Any
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.files import read_json, sha256_of_file, write_json, write_text
 
-# Where recipes' runs are; and beside the runs of a recipe, which share them, its steps and the comparison's results.
+# Where recipes' runs are; and beside the runs of a recipe, which share them, its steps, the comparison's results, and
+# scores of rows that were asked before.
 RUNS = Path("runs")
-STEPS, CANDIDATES = "steps", "candidates"
+STEPS, CANDIDATES, SCORES = "steps", "candidates", "scores"
 # What a comparison writes for people and for the export.
 REPORT_FILES = ("report.json", "report.md", "report.html", "rows.jsonl")
 # The rows that people are asked about; beside it lies what they answered.

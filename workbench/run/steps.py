@@ -12,6 +12,9 @@ stage goes on), ``curves.jsonl``, ``bundle``, and ``done.json``, which comes las
 from __future__ import annotations
 
 import json
+import os
+import platform
+import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -20,22 +23,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
-
 from labelwright.bundle.store import load, save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits, Task
-from labelwright.decide import probabilities
+from labelwright.decide import log_scores
 from labelwright.engines.settings import BACKENDS, EngineSettings
-from labelwright.files import folder_digest, read_json, short_hash, write_json
+from labelwright.files import folder_digest, read_json, short_hash, write_json, write_text
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import evaluate
+from optimizers.kept import KeptScores
+from optimizers.scores import gold_of
 from optimizers.stage import Stage, StageContext, Tracker
 from workbench.recipe.splits import split_digest
 from workbench.run.engines import Engines, let_go
-from workbench.run.folder import Clock, locked
+from workbench.run.folder import SCORES, Clock, locked
 from workbench.run.identity import code_version, content_of, settings_content
 from workbench.run.usage import Load, forget_peak_memory, most, peak_memory_bytes
 
@@ -184,6 +187,7 @@ class Steps:
         self._engines = engines
         self.peak_memory_bytes = 0
         self._codes: dict[str, str] = {}
+        self._engine = ""
 
     def plan(self, stages: Sequence[Stage], asked: Asked) -> tuple[Step, ...]:
         """The steps of a pipeline, done or not. Nothing is run and no model is loaded."""
@@ -203,6 +207,21 @@ class Steps:
         """A hash of what every pipeline begins with: task, model with its content, how it runs, how it answers."""
         content = content_of(self._model, self._settings.backend == "transformers")
         return short_hash([asdict(self._task), self._model, asdict(self._settings), content, style])
+
+    def scores(self, asker: str = "") -> KeptScores | None:
+        """Scores of rows under any of the bundles, kept beside the steps for all who ask.
+
+        None where a server answers: which model it has today nobody knows here, so it is asked again.
+        """
+        if not BACKENDS[self._settings.backend].dtypes:
+            return None
+        if not self._engine:
+            files = content_of(self._model, self._settings.backend == "transformers")
+            code = code_version(("labelwright.decide", BACKENDS[self._settings.backend].module))
+            # What "auto" comes to, and the last digits, are the machine's.
+            machine = [platform.node(), platform.machine(), os.environ.get("CUDA_VISIBLE_DEVICES", "")]
+            self._engine = short_hash([asdict(self._settings), files, code, machine])
+        return KeptScores(self.root.with_name(SCORES), self._engine, asker)
 
     def run(self, stages: Sequence[Stage], asked: Asked, opened: Open) -> Tuned:
         """Run what is left of a pipeline; steps that are done are taken as they are.
@@ -273,17 +292,22 @@ class Steps:
                 tracker.params(settings)
                 work = step.folder / "work"
                 work.mkdir(exist_ok=True)
-                context = StageContext(work, tracker, self._engines, asked.seed, self._engines.close)
+                kept = self.scores(_attempt(step))
+                context = StageContext(work, tracker, self._engines, asked.seed, self._engines.close, kept)
                 bundle = step.stage.run(before, asked.splits.for_tuning(), context)
                 let_go()
                 # A stage that looked at dev itself has said so in the report; the others are scored here, all alike.
                 if not bundle.report or (not _same_classifier(bundle, before) and bundle.report == before.report):
-                    bundle = replace(bundle, report=self._dev_report(bundle, asked.splits))
+                    # Asked as it is saved, with its weights as everybody will find them: saving rewrites their config.
+                    bundle = save(bundle, step.bundle)
+                    bundle = replace(bundle, report=self._dev_report(bundle, asked.splits, kept))
                 numbers = {f"dev.{key}": one for key, one in bundle.report.items() if isinstance(one, (int, float))}
                 tracker.metrics(numbers)
                 save(bundle, step.bundle)
             # From here on a kill loses nothing but this file, and the stage finds its own end in ``work``.
-            cost = Cost(round(clock.seconds, 2), peak_memory_bytes(), load.others_busy_cores)
+            # What others had scored counts as if it had been scored here: a step costs the same in whatever order.
+            seconds = round(clock.seconds + (kept.reused_s if kept else 0.0), 2)
+            cost = Cost(seconds, peak_memory_bytes(), load.others_busy_cores)
             self.peak_memory_bytes = max(self.peak_memory_bytes, cost.peak_memory_bytes)
             tracker.metrics({"seconds": cost.seconds, "peak_memory_bytes": cost.peak_memory_bytes})
             write_json(step.folder / "done.json", {**cost._asdict(), "bundle": folder_digest(step.bundle)})
@@ -294,11 +318,14 @@ class Steps:
         prompt = Prompt.for_task(self._task, self._engines(weights).template, style)
         return Bundle(self._task, prompt, weights, Calibration())
 
-    def _dev_report(self, bundle: Bundle, splits: Splits) -> dict[str, float]:
-        names = self._task.names
+    def _dev_report(self, bundle: Bundle, splits: Splits, kept: KeptScores | None) -> dict[str, float]:
         texts = [row.text for row in splits.dev]
-        gold = np.array([names.index(row.label) for row in splits.dev])
-        return evaluate(probabilities(bundle, self._engines(bundle.weights), texts), gold, names)
+        scores = (
+            kept.of(bundle, splits.dev, self._engines)
+            if kept is not None
+            else log_scores(bundle, self._engines(bundle.weights), texts)
+        )
+        return evaluate(bundle.calibration.apply(scores), gold_of(bundle, splits.dev), self._task.names)
 
     def _code(self, stage: Stage) -> str:
         # Looked at once: code that is edited meanwhile is the next command's.
@@ -312,6 +339,14 @@ def settings_of(stage: Stage) -> dict[str, Any]:
     """A stage's settings as JSON holds them."""
     settings: dict[str, Any] = json.loads(json.dumps(asdict(stage), default=str))  # type: ignore[call-overload]
     return settings
+
+
+def _attempt(step: Step) -> str:
+    """Who works on a step, by a name that outlives a kill and not the step: dropped and run again, it is another."""
+    path = step.folder / "work" / "attempt.txt"
+    if not path.is_file():
+        write_text(path, secrets.token_hex(8))
+    return path.read_text(encoding="utf-8")
 
 
 def _same_classifier(one: Bundle, other: Bundle) -> bool:

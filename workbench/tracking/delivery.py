@@ -1,9 +1,9 @@
 """An entry's way to the store: into the run's journal at once, and from there by a thread, one after another.
 
 So the work waits for no store. Only where a command begins, needs an answer or ends is the thread waited for. A store
-in a file is waited for as long as it works. A server may cost a command ``[tracking] wait_s`` in all, however slow it
-is: what is not delivered by then stays in the journal, and the next command on the run delivers it first. A store that
-fails is told of in one line, and asked again after a while.
+in a file is waited for as long as it works, which it does unless another process holds it. A server may cost a command
+``[tracking] wait_s`` in all, however slow it is: what is not delivered by then stays in the journal, and the next
+command on the run delivers it first. A store that fails is told of in one line, and asked again after a while.
 
 What a call has written when it is given up or killed is written again: see ``workbench.tracking.writes``.
 """
@@ -28,7 +28,7 @@ from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RUNS, RunFolder
 from workbench.tracking.journal import Entry, Journal
-from workbench.tracking.store import TrackingError, absolute, prepare_store, shown_uri, sqlite_path
+from workbench.tracking.store import TrackingError, absolute, is_held, prepare_store, shown_uri, sqlite_path
 from workbench.tracking.writes import candidates, datasets, evaluations, models, notes, prompts, reviews, runs
 from workbench.tracking.writes.opened_store import OpenedStore
 
@@ -56,9 +56,11 @@ WRITES: Mapping[str, Callable[[OpenedStore, Entry], Any]] = {
     "newest_evaluation": evaluations.newest_evaluation,
     "review": reviews.review,
 }
-# Seconds for a call of a store in a file, for opening one (which imports half of MLflow), and for a model beside its
-# bytes.
-WAIT_S, OPEN_S, MODEL_S = 9.0, 30.0, 60.0
+# Seconds after which a store in a file is looked at, whether another holds it: for a call, for opening the store (which
+# imports half of MLflow), and for a model beside its bytes.
+WAIT_S, OPEN_S, MODEL_S = 5.0, 30.0, 60.0
+# Seconds for one call of a store in a file that nobody holds.
+STALLED_S = 180.0
 # Seconds until a store that failed is asked again.
 RETRY_S = 30.0
 _BYTES_PER_S = 5e6
@@ -73,7 +75,7 @@ class _Call:
     Attributes
     ----------
     within_s : float
-        Seconds that a store in a file may take.
+        Seconds that a store in a file may take while another holds it.
     for_bytes_s : float
         Seconds that files take by their size, from a server too.
     number : int
@@ -119,7 +121,6 @@ class Delivery:
         # What follows is the thread's as well, under this lock.
         self._changed = threading.Condition()
         self._calls: deque[_Call] = deque()
-        self._begun_at: float | None = None
         self._failure: Exception | None = None
         self._again_at = 0.0
         self._n_failures = self._n_late = self._n_refused = 0
@@ -206,22 +207,36 @@ class Delivery:
 
     def _wait(self, is_there: Callable[[], bool], most_s: float = math.inf) -> None:
         """Wait for the thread: while a store in a file works, and for a server as long as it may cost."""
+        if self._thread is None:
+            return
+        if self._is_file:
+            self._wait_for_file(lambda: self._is_stopped or is_there())
+            return
         begun = time.monotonic()
         with self._changed:
             for_bytes_s = sum(one.for_bytes_s for one in self._calls)
-            while self._thread is not None and not self._is_stopped and not is_there():
-                now = time.monotonic()
-                if self._is_file:
-                    within_s = self._calls[0].within_s
-                    left_s = within_s - (now - self._begun_at if self._begun_at is not None else 0.0)
-                    if left_s <= 0:
-                        self._failure = TimeoutError(f"no answer within {within_s:.0f} s")
-                else:
-                    left_s = min(self._left_s, most_s) + for_bytes_s - (now - begun)
-                if left_s <= 0:
-                    break
-                self._changed.wait(left_s)
+            within_s = max(min(self._left_s, most_s), 0.0) + for_bytes_s
+            self._changed.wait_for(lambda: self._is_stopped or is_there(), within_s)
         self._left_s -= max(time.monotonic() - begun - for_bytes_s, 0.0)
+
+    def _wait_for_file(self, is_over: Callable[[], bool]) -> None:
+        # How long a call takes says nothing: the machine may be busy, the disk may stall, and the work that we come
+        # from may have left the thread no time. A store is given up where another keeps it from being written to.
+        stalled_at = time.monotonic() + STALLED_S
+        while True:
+            with self._changed:
+                if is_over():
+                    return
+                first = self._calls[0]
+                within_s = min(first.within_s, 0.5) if self.is_away else first.within_s
+                if self._changed.wait_for(lambda at=first: is_over() or self._calls[0] is not at, within_s):  # type: ignore[misc]
+                    stalled_at = time.monotonic() + STALLED_S
+                    continue
+            if is_held(self._uri) or time.monotonic() > stalled_at:
+                with self._changed:
+                    if not is_over() and self._calls[0] is first:
+                        self._failure = TimeoutError(f"no answer within {first.within_s:.0f} s")
+                        return
 
     def _deliver(self) -> None:
         """The thread: one call after another, a call that failed again after a while."""
@@ -239,14 +254,12 @@ class Delivery:
             while not self._is_stopped:
                 wait_s = None if not self._calls else 0.0 if not self.is_away else self._again_at - time.monotonic()
                 if wait_s is not None and wait_s <= 0:
-                    self._begun_at = time.monotonic()
                     return self._calls[0]
                 self._changed.wait(wait_s)
         return None
 
     def _came_out(self, call: _Call, value: Any, error: Exception | None) -> None:
         with self._changed:
-            self._begun_at = None
             if self._is_stopped:
                 return  # nobody waits any more, and the journal has it for who comes next
             is_refused = isinstance(error, MlflowException) and error.error_code in _REFUSALS

@@ -72,7 +72,7 @@ def prepare_store(uri: str, say: Callable[[str], None] = lambda text: None) -> N
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if _is_whole(path):
-            _try_to_write(path)
+            _try_to_write(path, BUSY_S)
             return
         with _only_maker(path):
             if not (revision := _revision(path)):
@@ -81,6 +81,38 @@ def prepare_store(uri: str, say: Callable[[str], None] = lambda text: None) -> N
                 say(_bring_up_to_date(path, revision))
     except (OSError, sqlite3.Error) as error:
         raise TrackingError(f"{path} cannot be used ({error}); free it, or set MLFLOW_TRACKING_URI") from error
+
+
+def is_held(uri: str) -> bool:
+    """Whether another process keeps a SQLite store from being written to, for seconds on end, or the store is gone.
+
+    A write of our own that takes long is none: a machine may be busy, a disk may stall.
+    """
+    path = sqlite_path(uri)
+    deadline = time.monotonic() + BUSY_S
+    while path is not None and not (path.exists() and (_can_be_written(path) or _is_ours(path))):
+        if time.monotonic() > deadline:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _can_be_written(path: Path) -> bool:
+    try:
+        _try_to_write(path, 0.0)
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether it is this process that writes to a store, as far as the system tells."""
+    # Not asked of the file itself: a process that closes a file loses all its locks on it, SQLite's among them.
+    try:
+        locks = Path("/proc/locks").read_text()
+    except OSError:
+        return False
+    return re.search(rf": POSIX .* WRITE {os.getpid()} \S+:{path.stat().st_ino} ", locks) is not None
 
 
 def _revision(path: Path) -> str:
@@ -157,9 +189,9 @@ def _of_this_mlflow() -> tuple[str, set[str], set[str]]:
     return str(script.get_current_head()), {one.revision for one in script.walk_revisions()}, set(Base.metadata.tables)
 
 
-def _try_to_write(path: Path) -> None:
+def _try_to_write(path: Path, within_s: float) -> None:
     """Take the lock that a write takes, and give it back: MLflow itself would wait for minutes."""
-    with closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)) as store:
+    with closing(sqlite3.connect(path, timeout=within_s, isolation_level=None)) as store:
         store.execute("BEGIN IMMEDIATE")
         store.execute("ROLLBACK")
 

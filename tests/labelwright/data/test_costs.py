@@ -49,7 +49,7 @@ def test_prices_that_decide_nothing_are_refused(costs):
     [
         ({"prices": {}}, "expected some of matrix, wrong, right, abstain"),
         ({"matrix": {"pool": 3, "hvac": []}}, "matrix of 'pool' is 3.*matrix of 'hvac' is"),
-        ({"matrix": [1]}, "matrix being a table"),
+        ({"matrix": [1]}, r"matrix is \[1\]: expected a table"),
     ],
 )
 def test_what_is_no_table_is_refused(values, said):

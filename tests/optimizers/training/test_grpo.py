@@ -128,11 +128,17 @@ def test_an_engine_that_cannot_train_is_refused(tmp_path):
         ({"validity": NAN}, "validity = nan"),
         ({"validity": INF}, "validity = inf"),
         ({"loss_type": "ppo"}, "loss_type = 'ppo': expected one of 'bnpo', 'cispo'"),
-        ({"scale_rewards": "row"}, "scale_rewards = 'row': expected one of 'auto', 'group', 'batch', 'none'"),
+        ({"scale_rewards": "row"}, "scale_rewards = 'row': expected one of 'auto', 'group', 'batch', 'none', 'mean'"),
         ({"reward": "labelmatch"}, "reward = 'labelmatch': expected one of 'label_match'"),
         ({"reward": "cost_matrix"}, "needs the setting 'costs'"),
         ({"reward_settings": {"power": 1}}, "no setting 'power'"),
         ({"reward": "rare_class", "scale_rewards": "group"}, 'set scale_rewards = "batch" or "none"'),
+        ({"reward": "noisy_label"}, "needs the setting 'share'"),
+        ({"reward": "noisy_label", "reward_settings": {"share": 0.5}}, "share is 0.5: expected a number from 0"),
+        (
+            {"reward": "noisy_label", "reward_settings": {"share": 0.1}, "scale_rewards": "none"},
+            'makes "label_match" of reward = "noisy_label": set scale_rewards = "mean"',
+        ),
     ],
 )
 def test_settings_out_of_range_are_named(settings, message):
@@ -149,6 +155,8 @@ COSTS = {"pool": {"fence": 4.0, "hvac": 4.0}}
     [
         ({}, "group"),
         ({"scale_rewards": "none"}, "none"),
+        ({"scale_rewards": "mean"}, "mean"),
+        ({"reward": "noisy_label", "reward_settings": {"share": 0.1}}, "mean"),
         ({"reward": "rare_class"}, "batch"),
         ({"reward": "rare_class", "scale_rewards": "none"}, "none"),
         ({"reward": "rare_class", "reward_settings": {"power": 0}}, "group"),  # all weights are equal

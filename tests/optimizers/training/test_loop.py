@@ -16,6 +16,7 @@ from labelwright.engines.opening import open_engine
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
 from labelwright.models.weights import Full
+from optimizers.kept import KeptScores
 from optimizers.stage import StageContext
 from optimizers.training import loop as training
 from optimizers.training.grpo import GrpoStage
@@ -48,10 +49,10 @@ def opener(**settings):
     return lambda weights: open_engine(weights, EngineSettings(**({"device": "cpu", "dtype": "float32"} | settings)))
 
 
-def run(stage, bundle, folder, splits=FEW, open_engine=open_float32):
+def run(stage, bundle, folder, splits=FEW, open_engine=open_float32, scores=None):
     folder.mkdir(exist_ok=True)
     record = Record()
-    return stage.run(bundle, splits, StageContext(folder, record, open_engine, 0)), record
+    return stage.run(bundle, splits, StageContext(folder, record, open_engine, 0, scores=scores)), record
 
 
 def relabelled(rows, label):
@@ -69,7 +70,11 @@ def test_the_step_is_chosen_on_dev_and_learnt_from_train_only(bundle, tmp_path, 
         LabelRows, "from_examples", lambda rows, *rest, **more: seen.append(rows) or rows_of(rows, *rest, **more)
     )
     traps = Splits(FEW.train, FEW.dev, relabelled(SPLITS.calib, "pool"), relabelled(SPLITS.dev[:9], "pool"))
-    plain, _ = run(MODES["sft"], bundle, tmp_path / "plain")
+    kept = KeptScores(tmp_path / "scores", asker="the step before")
+    kept.of(bundle, FEW.dev, open_float32)
+    kept = replace(kept, asker="this one")
+    plain, _ = run(MODES["sft"], bundle, tmp_path / "plain", scores=kept)
+    assert kept.reused_s > 0, "dev before the first step was scored by whoever made the bundle"
     trapped, _ = run(MODES["sft"], bundle, tmp_path / "trapped", traps)
     assert plain.history[-1]["curve"] == trapped.history[-1]["curve"]
     assert seen == [FEW.train, FEW.train]
@@ -193,6 +198,9 @@ def test_what_the_objective_says_reaches_trl(tmp_path):
     args = grpo_config(MODES["sampled"], objective, context, autocast=False, on_cpu=True, n_answer_tokens=3)
     assert (args.num_generations, args.loss_type, args.scale_rewards, args.seed) == (2, "bnpo", "batch", 7)
     assert args.beta == 0, "TRL would load the untuned model as the reference"
+    by_mean = replace(objective, scale_rewards="mean")
+    args = grpo_config(MODES["sampled"], by_mean, context, autocast=False, on_cpu=True, n_answer_tokens=3)
+    assert args.scale_rewards == "none", "what TRL does not know is the trainer's"
 
 
 def test_two_visible_gpus_are_one_too_many(bundle, engine, tmp_path, monkeypatch):

@@ -1,10 +1,15 @@
 """Losses as functions of scores, held to their definitions and to torch's own."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
 
 from optimizers.training.losses import ABSENT, cross_entropy_loss, exact_loss
+from optimizers.training.rollouts import over_mean
+from rewards import reward_matrix
+from rewards.noisy_label import NoisyLabel
 from rewards.rare_class import RareClass
 
 # A right answer to the rare label is worth 1, to the common one a sixth (36 rows against 1, power 0.5).
@@ -93,3 +98,79 @@ def test_exact_scales_are_the_row_the_batch_and_one():
         given = scores.clone().requires_grad_()
         exact_loss(given, rewards, scale_rewards=scale)[0].backward()
         torch.testing.assert_close(given.grad, plain.grad / divisor)
+
+
+# What each scale ascends with a reward of 1 for gold: the gradient is held to autograd of the objective by its name.
+OBJECTIVES = {
+    "none": lambda gold: gold,
+    "group": lambda gold: 2 * gold.sqrt().arcsin(),
+    "mean": lambda gold: gold.log(),
+}
+
+
+@pytest.mark.parametrize("scale", OBJECTIVES)
+def test_a_scale_ascends_the_objective_that_it_stands_for(scale):
+    scores = torch.tensor([[0.3, -0.2, -0.9], [-2.0, 0.3, 1.9]], dtype=torch.float64)
+    rewards = torch.tensor([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0]], dtype=torch.float64)
+    wanted, given = scores.clone().requires_grad_(), scores.clone().requires_grad_()
+    (-OBJECTIVES[scale](torch.softmax(wanted, -1)[:, 0]).mean()).backward()
+    exact_loss(given, rewards, scale_rewards=scale)[0].backward()
+    # "group" adds 1e-4 to the deviation, as TRL does.
+    torch.testing.assert_close(given.grad, wanted.grad, rtol=1e-3 if scale == "group" else 1e-9, atol=0)
+
+
+@pytest.mark.parametrize("far", [0.0, 40.0])
+def test_by_the_mean_a_one_hot_reward_is_supervised_fine_tuning(far):
+    """Also where the gold label is all but impossible, where every other scale has stopped learning."""
+    scores, gold = torch.tensor([[0.3, -0.2, -0.9 - far], [-0.2, 0.3, 0.1]]), torch.tensor([2, 0])
+    losses, grads = [], []
+    for loss in (
+        lambda one: cross_entropy_loss(one, gold)[0],
+        lambda one: exact_loss(one, torch.eye(3)[gold], scale_rewards="mean")[0],
+    ):
+        given = scores.clone().requires_grad_()
+        losses.append(loss(given))
+        losses[-1].backward()
+        grads.append(given.grad)
+    torch.testing.assert_close(losses[1], losses[0])
+    torch.testing.assert_close(grads[1], grads[0])
+
+
+def test_by_the_mean_soft_rewards_ascend_the_logarithm_of_the_expected_reward():
+    """And a row whose rewards are all 0 teaches nothing, where its logarithm would be no number."""
+    scores = torch.tensor([[0.3, -0.2, -0.9], [-0.2, 0.3, ABSENT], [1.0, 2.0, 3.0]], dtype=torch.float64)
+    rewards = torch.tensor([[0.25, 1.0, 0.0], [0.5, 0.1, 1.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    wanted, given = scores.clone().requires_grad_(), scores.clone().requires_grad_()
+    (-(torch.softmax(wanted, -1) * rewards).sum(-1)[:2].log().sum() / 3).backward()
+    exact_loss(given, rewards, scale_rewards="mean")[0].backward()
+    torch.testing.assert_close(given.grad, wanted.grad)
+    assert not given.grad[2].any()
+
+
+def test_by_the_mean_a_noisy_label_is_as_likely_as_the_slips_make_it():
+    """Forward correction: -ln sum_k P_k T_kg, over the transition matrix T."""
+    scores, gold, share = torch.tensor([[0.3, -0.2, -0.9], [-3.0, 0.3, 0.1]], dtype=torch.float64), [2, 0], 0.2
+    slips = torch.full((3, 3), share / 2, dtype=torch.float64).fill_diagonal_(1 - share)
+    reward = NoisyLabel(3, share)
+    rewards = torch.tensor(reward_matrix(reward, ["a", "b", "c"]))
+    wanted, given = scores.clone().requires_grad_(), scores.clone().requires_grad_()
+    (-(torch.softmax(wanted, -1) @ slips)[range(2), gold].log().mean()).backward()
+    exact_loss(given, rewards[gold], scale_rewards="mean")[0].backward()
+    torch.testing.assert_close(given.grad, wanted.grad)
+
+
+@pytest.mark.parametrize("n_rollouts", [2, 4])
+def test_sampled_by_the_mean_is_the_likelihoods_gradient_up_to_the_order_of_the_group(n_rollouts):
+    """All draws there can be, each with its probability: the expectation itself, not a mean of some draws."""
+    scores = torch.tensor([0.4, -0.2, -0.9], dtype=torch.float64, requires_grad=True)
+    probs = torch.softmax(scores, -1)
+    p = probs[0]
+    (gradient_of_p,) = torch.autograd.grad(p, scores, retain_graph=True)
+    slopes = torch.eye(3, dtype=torch.float64) - probs.detach()  # of ln P_k, a line a label
+    expected = torch.zeros(3, dtype=torch.float64)
+    for drawn in map(list, product(range(3), repeat=n_rollouts)):
+        rewards = [float(k == 0) for k in drawn]
+        centred = torch.tensor(rewards, dtype=torch.float64) - sum(rewards) / n_rollouts
+        estimate = over_mean(centred, rewards, n_rollouts) @ slopes[drawn] / n_rollouts
+        expected += probs.detach()[drawn].prod() * estimate
+    torch.testing.assert_close(expected, (1 - (1 - p.detach()) ** (n_rollouts - 1)) / p.detach() * gradient_of_p)

@@ -53,11 +53,12 @@ def make_trainer(folder, mode="sampled", **changes):
     prompt = Prompt.for_task(toy_task(), engine.template, style="code")
     rows = LabelRows.from_examples(ROWS, prompt, engine)
     asked = {k: changes.pop(k) for k in ASKED if k in changes}
+    told = asked.get("scale_rewards", "").replace("mean", "none")  # as libraries.grpo_config does
     return LabelTreeTrainer(
         rows=rows,
-        objective=Objective(mode, **asked),
+        objective=Objective(mode, n_rollouts=4, **asked),
         model=model,
-        args=make_args(folder, **({k: v for k, v in asked.items() if k == "scale_rewards"} | changes)),
+        args=make_args(folder, **({"scale_rewards": told} if told else {}) | changes),
         processing_class=tokenizer,
     )
 
@@ -228,7 +229,7 @@ def test_cross_entropy_is_torchs_own_over_the_label_scores(tmp_path):
 WEIGHT = RareClass({"common": 36, "rare": 1}).weight("common")
 
 
-@pytest.mark.parametrize(("scale", "ratio"), [("group", 1.0), ("batch", WEIGHT), ("none", WEIGHT)])
+@pytest.mark.parametrize(("scale", "ratio"), [("group", 1.0), ("batch", WEIGHT), ("none", WEIGHT), ("mean", 1.0)])
 def test_sampled_gradient_of_a_common_row_is_what_was_asked(tmp_path, monkeypatch, scale, ratio):
     """Both rows draw one right and three wrong labels; the gradient of a rollout's log-probability is its advantage."""
     rewards = np.diag([WEIGHT, 1.0, 1.0])
@@ -242,6 +243,8 @@ def test_sampled_gradient_of_a_common_row_is_what_was_asked(tmp_path, monkeypatc
     advantages = trainer._generate_and_score_completions(inputs)["advantages"]
     assert float(advantages[0] / advantages[4]) == pytest.approx(ratio, rel=5e-3)
     assert float(advantages[4]) > 0 > float(advantages[5])
+    if scale == "mean":
+        assert advantages.tolist() == pytest.approx([3, -1, -1, -1, 3, -1, -1, -1]), "(r - mean r) / mean r"
 
 
 def test_a_step_is_scaled_as_a_whole_however_many_passes_it_takes(tmp_path):

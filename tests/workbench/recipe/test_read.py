@@ -86,7 +86,7 @@ BY_HAND = {
     "costs of an unknown label": GOOD + COSTS + "{pol = {hvac = 1}}}",
     "a negative cost": GOOD + COSTS + "{pool = {hvac = -1}}}",
     "a cost that is no number": GOOD + COSTS + "{pool = {hvac = nan}}}",
-    "a cost for the right answer": GOOD + COSTS + "{pool = {pool = 1}}}",
+    "a negative cost of the right answer": GOOD + COSTS + "{pool = {pool = -1}}}",
     "no mistake costs": GOOD + COSTS + "{}, other = 0}",
     "costs as a list": GOOD + COSTS + "[1]}",
     "costs where labels come from the data": DATA + TASK + COSTS + "{pool = {hvac = true}}}",

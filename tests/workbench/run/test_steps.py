@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import workbench_fakes
 
+from optimizers.kept import KeptScores
 from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import make_splits, read_rows, task_of
 from workbench.run.engines import Engines
@@ -67,6 +68,21 @@ def test_no_stage_is_the_untuned_model(world: World) -> None:
 
 def test_every_step_has_its_dev_scores(world: World) -> None:
     assert 0 <= world.run("sft").bundle.report["accuracy"] <= 1
+
+
+def test_a_step_costs_what_it_reuses(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether dev was scored by an earlier step of the same bundle, or by it: its price is the same."""
+    real = KeptScores.of
+
+    def slow(self: KeptScores, *given: Any, **named: Any) -> Any:
+        scores = real(self, *given, **named)
+        self.reused_s *= 1e6
+        return scores
+
+    first = world.run("calibrate").steps[0]
+    monkeypatch.setattr(KeptScores, "of", slow)
+    world.steps.drop(first)
+    assert world.run("calibrate").steps[0].cost.seconds > 1e3, "its own scores from before it was dropped"
 
 
 def test_a_step_that_was_cut_off_goes_on_where_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

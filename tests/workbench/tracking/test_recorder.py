@@ -221,7 +221,7 @@ def test_a_continued_run_writes_to_the_same_runs(made_store: Path, tmp_path: Pat
     assert sorted(run.info.run_name for run in runs if "parentRunId" in str(run.data.tags)) == [
         "gepa",
         "untuned",
-    ]
+    ], again.stdout
     assert len(runs) == 3
     assert {run.info.status for run in runs} == {"FINISHED"}
     (gepa,) = (run for run in runs if run.info.run_name == "gepa")

@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from fakes import FakeEngine, toy_bundle, toy_splits
 from training_fakes import Record
 
 from labelwright.bundle.types import Bundle
 from labelwright.models.weights import Adapter, Base, Full, Weights
 from labelwright.statistics.calibration import Calibration
-from optimizers.scores import kept_scores, weights_fingerprint
+from optimizers.kept import KeptScores, weights_fingerprint
+from optimizers.scores import kept_scores
 from optimizers.stage import StageContext
 
 ROWS = toy_splits().calib
@@ -89,3 +91,47 @@ def test_kept_scores_go_to_every_options_end(tmp_path: Path) -> None:
     bundle = replace(toy_bundle(), calibration=Calibration(2.0, (0.0, 1.0, 2.0)))
     scored(tmp_path, bundle, opened)
     assert set(opened[0].asked) == {None}, "what will be fitted on them is not known"
+
+
+def test_what_another_asker_left_counts_with_what_it_took(tmp_path: Path) -> None:
+    """So that a step costs the same whoever scored its rows before."""
+    bundle, opened = toy_bundle(), []
+
+    def open_engine(weights: Weights) -> FakeEngine:
+        opened.append(weights)
+        return FakeEngine()
+
+    first, again, other = (KeptScores(tmp_path, "engine", asker) for asker in ("a", "a", "b"))
+    scores = first.of(bundle, ROWS, open_engine)
+    np.testing.assert_array_equal(again.of(bundle, ROWS, open_engine), scores)
+    np.testing.assert_array_equal(other.of(bundle, ROWS, open_engine), scores)
+    assert len(opened) == 1
+    took = first.seconds_per_row(bundle, ROWS)
+    assert took is not None
+    assert (first.reused_s, again.reused_s) == (0.0, 0.0), "what it scored itself is in its own time already"
+    assert took > 0
+    assert other.reused_s == pytest.approx(took * len(ROWS))
+
+
+def test_another_engine_and_other_rows_are_other_questions(tmp_path: Path) -> None:
+    bundle = toy_bundle()
+    KeptScores(tmp_path, "engine").of(bundle, ROWS, lambda weights: FakeEngine())
+    assert KeptScores(tmp_path, "engine").known(bundle, ROWS) is not None
+    assert KeptScores(tmp_path, "engine of other settings").known(bundle, ROWS) is None
+    assert KeptScores(tmp_path, "engine").known(bundle, ROWS[1:]) is None
+    other = replace(bundle, calibration=Calibration(2.0, (1.0, 0.0, 0.0)))
+    assert KeptScores(tmp_path, "engine").known(other, ROWS) is not None, "scores are of no calibration"
+
+
+def test_no_numbers_and_half_files_are_not_taken_for_scores(tmp_path: Path) -> None:
+    class Broken(FakeEngine):
+        def score(self, prompts, options):
+            return np.full((len(prompts), len(options)), np.nan)
+
+    kept, bundle = KeptScores(tmp_path), toy_bundle()
+    assert np.isnan(kept.of(bundle, ROWS, lambda weights: Broken())).all()
+    scores = kept.of(bundle, ROWS, lambda weights: FakeEngine())
+    assert np.isfinite(scores).all()
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-40])
+    np.testing.assert_array_equal(kept.of(bundle, ROWS, lambda weights: FakeEngine()), scores)

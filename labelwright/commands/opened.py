@@ -1,0 +1,117 @@
+"""A bundle and its engine, opened as a command's options say."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labelwright.engines.settings import BACKENDS, EngineSettings
+from labelwright.errors import DataError, RecipeError
+from labelwright.models.weights import is_language_model
+
+if TYPE_CHECKING:
+    from labelwright.bundle.types import Bundle
+    from labelwright.engines.protocol import Engine
+
+_IN_PROCESS = EngineSettings.backend
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Where a bundle's model runs, and how it reads."""
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, mps, ... (default: auto)")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16 or float16 (default: auto)")
+    parser.add_argument("--backend", default=_IN_PROCESS, help=f"one of {', '.join(BACKENDS)} (default: {_IN_PROCESS})")
+    parser.add_argument("--url", default="", help="of the server that a backend asks; ends in /v1")
+    parser.add_argument(
+        "--long-rows",
+        default="",
+        help="rows longer than the model reads: refuse them, keep their head, or head_tail (default: the bundle's)",
+    )
+    parser.add_argument(
+        "--unexpanded-mass",
+        type=float,
+        metavar="SHARE",
+        help="of a row's probability that options left unexpanded may hold; 0 expands all (default: the bundle's)",
+    )
+
+
+def add_promise_options(parser: argparse.ArgumentParser) -> None:
+    """Which answers are given at all, and what is promised of them."""
+    parser.add_argument(
+        "--max-error",
+        type=float,
+        metavar="SHARE",
+        help="give no label where more of the answered rows might be wrong; 1 answers all (default: the bundle's)",
+    )
+    parser.add_argument(
+        "--confidence", type=float, metavar="SHARE", help="with which that is promised (default: the bundle's, 0.95)"
+    )
+    parser.add_argument(
+        "--by-label",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="promise it for the rows of each answered label",
+    )
+    parser.add_argument(
+        "--sets", type=float, metavar="SHARE", help="with each answer a set of labels that so often holds the right one"
+    )
+
+
+def open_bundle(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bundle, Engine]:
+    """The bundle in a folder, by default the command's own, and what scores its rows.
+
+    Raises
+    ------
+    RecipeError
+        Options that mean nothing for this bundle.
+    DataError
+        A promise that it cannot keep.
+    """
+    from labelwright.bundle.store import load, members_of
+    from labelwright.engines.opening import open_engine
+
+    folder = folder or arguments.bundle
+    bundle = load(folder)
+    each = [member.weights for member in members_of(bundle.weights)] or [bundle.weights]
+    if not any(map(is_language_model, each)):
+        _refuse_model_options(arguments, folder, bundle.weights.base, len(each))
+    settings = EngineSettings(
+        backend=arguments.backend,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        url=arguments.url,
+        long_rows=arguments.long_rows or bundle.long_rows,
+        unexpanded_mass=bundle.unexpanded_mass if arguments.unexpanded_mass is None else arguments.unexpanded_mass,
+        thinking_tokens=bundle.prompt.template.thinking_tokens,
+    )
+    if hasattr(arguments, "max_error"):
+        bundle = _asked(bundle, arguments, folder)
+    if bundle.scope is not None:
+        bundle.scope.open()
+    return bundle, open_engine(bundle.weights, settings, to_score=True)
+
+
+def _asked(bundle: Bundle, arguments: argparse.Namespace, folder: Path) -> Bundle:
+    """The bundle with what is asked of its promise; what it cannot keep is refused before a model is loaded."""
+    wanted = {name: getattr(arguments, name) for name in ("max_error", "confidence", "by_label", "sets")}
+    try:
+        return replace(bundle, promise=bundle.promise.ask(**wanted))
+    except (DataError, RecipeError) as error:
+        raise type(error)(f"{folder}: {error}") from error
+
+
+def _refuse_model_options(arguments: argparse.Namespace, folder: Path, name: str, n_members: int) -> None:
+    """Nobody should believe that a server, or a GPU, gave answers which it did not."""
+    given = {
+        "--backend": arguments.backend != _IN_PROCESS,
+        "--url": bool(arguments.url),
+        "--device": arguments.device not in ("auto", "cpu"),
+    }
+    if any(given.values()):
+        what = "a small classifier that runs" if n_members == 1 else f"{n_members} small classifiers that run"
+        options = " and ".join(option for option, is_given in given.items() if is_given)
+        raise RecipeError(
+            f"{folder} holds {name}, {what} in this process without a language model: leave out {options}"
+        )

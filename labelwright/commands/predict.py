@@ -1,0 +1,94 @@
+"""``labelwright predict``: texts from the command line, stdin or a file, and their labels."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from labelwright.commands.opened import add_promise_options, open_bundle
+from labelwright.commands.shown import Faults, picture, remarks, with_progress
+from labelwright.data.records import Fault, Row, scan_jsonl, scan_lines, scan_records
+from labelwright.errors import DataError
+
+_STDIN = "-"
+# Typed texts are few and a pipe may be slow: small chunks, so that answers follow soon.
+_TYPED_CHUNK_ROWS = 16
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """What is labelled, and how it is written."""
+    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to label; - reads one a line from stdin")
+    parser.add_argument(
+        "--input", metavar="FILE", help="rows to label: JSON, CSV, Parquet or a workbook; - is JSONL on stdin"
+    )
+    parser.add_argument("--output", metavar="FILE", help="where labelled rows go, as .jsonl (default: stdout)")
+    parser.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
+    parser.add_argument(
+        "--choices", nargs="+", metavar="CHOICE", help="what to choose from, where rows bring their own choices"
+    )
+    parser.add_argument(
+        "--choices-column", default="choices", metavar="NAME", help="column of the row's choices (default: choices)"
+    )
+    add_promise_options(parser)
+    parser.add_argument("--json", action="store_true", help="one JSON object a text, with every probability")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Label what is given; returns the exit status."""
+    if bool(arguments.texts) == (arguments.input is not None):
+        raise DataError('predict: expected either texts or --input FILE; try: labelwright predict BUNDLE "a text"')
+    if arguments.input is None and arguments.output is not None:
+        raise DataError("predict: --output goes with --input FILE; texts are answered on stdout")
+    if arguments.output is not None and Path(arguments.output).suffix.lower() != ".jsonl":
+        raise DataError(f"{arguments.output}: expected an output file ending in .jsonl")
+    return _predict_texts(arguments) if arguments.input is None else _predict_rows(arguments)
+
+
+def _predict_texts(arguments: argparse.Namespace) -> int:
+    from labelwright.labelling import JsonLines, label_rows
+
+    typed = (Row(number, {"text": text}) for number, text in enumerate(arguments.texts, start=1))
+    source = "stdin" if arguments.texts == [_STDIN] else "texts"
+    rows = _first_read(scan_lines(sys.stdin.buffer, source) if source == "stdin" else typed)
+    if arguments.choices:
+        rows = (_with_choices(row, arguments.choices) for row in rows)
+    bundle, engine = open_bundle(arguments)
+    faults = Faults()
+    with JsonLines() as output:
+        for row in faults.told(label_rows(rows, bundle, engine, source=source, chunk_rows=_TYPED_CHUNK_ROWS)):
+            if arguments.json:
+                output.write(row)
+            elif "error" not in row:
+                print(picture(row), flush=True)
+    remarks(engine)
+    return faults.status
+
+
+def _predict_rows(arguments: argparse.Namespace) -> int:
+    from labelwright.labelling import JsonLines, label_rows
+
+    columns = {"text": arguments.text_column, "choices": arguments.choices_column}
+    source = "stdin" if arguments.input == _STDIN else arguments.input
+    rows = _first_read(scan_jsonl(sys.stdin.buffer, source) if source == "stdin" else scan_records(arguments.input))
+    faults = Faults()
+    with JsonLines(arguments.output) as output:
+        bundle, engine = open_bundle(arguments)
+        for row in with_progress(faults.told(label_rows(rows, bundle, engine, **columns, source=source))):
+            output.write(row)
+    remarks(engine)
+    return faults.status
+
+
+def _first_read(rows: Iterator[Row | Fault]) -> Iterator[Row | Fault]:
+    """The same rows, the first one read already: a file that cannot be read is refused before a model is loaded."""
+    first = next(rows, None)
+    if first is None:
+        raise DataError("stdin: nothing to label; expected one text a line, or with --input - one JSON object a line")
+    return itertools.chain([first], rows)
+
+
+def _with_choices(row: Row | Fault, choices: Sequence[str]) -> Row | Fault:
+    return Row(row.number, {**row.record, "choices": choices}) if isinstance(row, Row) else row

@@ -1,0 +1,92 @@
+"""What a command says beside its answers: rows left unanswered, progress, remarks; and an answer for people."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from labelwright import console
+from labelwright.plain_text import printable, printable_line
+
+if TYPE_CHECKING:
+    from labelwright.engines.protocol import Engine
+
+_SHOWN_LABELS = 5
+_SHOWN_FAULTS = 10
+_BAR_WIDTH = 24
+_PROGRESS_EVERY_S = 1.0
+
+
+class Faults:
+    """Counts the rows that were left unanswered, and says why on stderr: the first ones each, the others in all."""
+
+    def __init__(self) -> None:
+        self.n_rows = self.n_faults = self.n_abstained = 0
+
+    def told(self, rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The same rows."""
+        for row in rows:
+            self.n_rows += 1
+            self.n_abstained += "abstained" in row
+            if "error" in row:
+                self.n_faults += 1
+                if self.n_faults <= _SHOWN_FAULTS:
+                    print("\r" + printable_line(f"labelwright: {row['error']}"), file=sys.stderr)
+            yield row
+
+    @property
+    def status(self) -> int:
+        """The command's exit status: to abstain is an answer."""
+        if self.n_abstained:
+            print(
+                f"{self.n_abstained} of {self.n_rows} rows are abstained on (label null, the reason under abstained)",
+                file=sys.stderr,
+            )
+        if not self.n_faults:
+            return console.DONE
+        print(
+            f"labelwright: {self.n_faults} of {self.n_rows} rows are left unanswered, as named above and in the output "
+            f"(label null, the reason under error)",
+            file=sys.stderr,
+        )
+        return console.FOUND_SOMETHING
+
+
+def with_progress(rows: Iterator[Any]) -> Iterator[Any]:
+    """The same rows; how many have passed is written to stderr, once a second at most."""
+    started = reported = time.monotonic()
+    n_rows = 0
+    for n_rows, row in enumerate(rows, start=1):
+        yield row
+        if (now := time.monotonic()) - reported >= _PROGRESS_EVERY_S:
+            reported = now
+            print(f"\r{n_rows} rows, {n_rows / (now - started):.0f} rows/s", end="", file=sys.stderr, flush=True)
+    print(f"\r{n_rows} rows in {time.monotonic() - started:.1f} s".ljust(40), file=sys.stderr)
+
+
+def remarks(engine: Engine, n_silent: int = 0) -> None:
+    """What a reader of the answers must know about them, on stderr; ``n_silent`` rows have none."""
+    from labelwright.engines.protocol import has_probabilities
+
+    if engine.n_shortened:
+        print(f"{engine.n_shortened} rows were shortened to fit the context of {engine.name}", file=sys.stderr)
+    if not has_probabilities(engine):
+        print(f"probabilities are not available from {engine.name}: each answer is all or nothing", file=sys.stderr)
+    if n_silent:
+        noun = "row has" if n_silent == 1 else "rows have"
+        print(f"{n_silent} {noun} no answer: what {engine.name} said is none of the labels", file=sys.stderr)
+
+
+def picture(row: Mapping[str, Any]) -> str:
+    """A text and its most probable labels, with bars; and what is said beside the label."""
+    ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])[:_SHOWN_LABELS]
+    ranked = [(printable(name), p) for name, p in ranked]
+    width = max(len(name) for name, _ in ranked)
+    lines = [f"  {name:{width}}  {p:.3f}  {'#' * round(_BAR_WIDTH * p)}".rstrip() for name, p in ranked]
+    if "abstained" in row:
+        lines.insert(0, f"  (no label: {row['abstained']}; it would be {printable(row['suggested'])})")
+    if "label_set" in row:
+        lines.append(f"  (the set: {', '.join(map(printable, row['label_set']))})")
+    return "\n".join([printable(row["text"]), *lines])

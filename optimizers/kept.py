@@ -1,0 +1,140 @@
+"""Scores of rows under a bundle, kept for whoever asks the same again.
+
+Rows of dev and calib are asked about one bundle several times: by the stage that made it, by the stage after it, by the
+comparison and by the export. Scores are whole, every option's to its end, so that they serve whatever calibration is
+applied later; and they lie under a hash of the question, so that nothing answers for another bundle, row or engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Example
+from labelwright.decide import log_scores, render_rows
+from labelwright.engines.protocol import Engine
+from labelwright.files import folder_digest, replacing
+from labelwright.models.weights import Adapter, Full, Predictor, Weights
+from labelwright.statistics.metrics import Floats
+
+# Rows are scored in slices of this many, only to show progress.
+_SLICE_ROWS = 32
+
+
+class _Kept(NamedTuple):
+    scores: Floats
+    seconds: float
+    asker: str
+
+
+@dataclass
+class KeptScores:
+    """Log-scores that are kept in a folder, a file a question.
+
+    The same question is one about the same rows under the same prompt and the same weights, by their content, to the
+    same engine. Scores that are no numbers are not kept.
+
+    Attributes
+    ----------
+    folder : Path
+        Made when the first are kept; it can be deleted at any time.
+    engine : str
+        What tells engines apart that open the same weights: their settings and their code.
+    asker : str
+        Who asks.
+    reused_s : float
+        Seconds that scoring took another asker, of what was read since: who reports what work costs adds them.
+    """
+
+    folder: Path
+    engine: str = ""
+    asker: str = ""
+    reused_s: float = 0.0
+
+    def of(
+        self,
+        bundle: Bundle,
+        rows: Sequence[Example],
+        open_engine: Callable[[Weights], Engine],
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Floats:
+        """Whole log-scores of shape (n_rows, n_labels), read where they are kept, else scored and kept.
+
+        Parameters
+        ----------
+        bundle : Bundle
+            Its calibration counts only for its rotations.
+        open_engine : callable
+            Weights to an engine; not called where the scores are kept.
+        progress : callable, optional
+            Takes how many rows of how many are scored.
+        """
+        path = self._path(bundle, rows)
+        if (known := _read(path)) is not None:
+            self.reused_s += known.seconds if known.asker != self.asker else 0.0
+            return known.scores
+        engine, texts = open_engine(bundle.weights), [row.text for row in rows]
+        n_at_once = len(texts) if progress is None else _SLICE_ROWS
+        parts, begun = [], time.perf_counter()
+        for start in range(0, len(texts), max(n_at_once, 1)):
+            if progress is not None:
+                progress(start, len(texts))
+            parts.append(log_scores(bundle, engine, texts[start : start + n_at_once]))
+        scores = np.concatenate(parts) if parts else np.zeros((0, len(bundle.prompt.options)))
+        if not np.isnan(scores).any():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as part:
+                np.savez(part, scores=scores, seconds=time.perf_counter() - begun, asker=self.asker)
+        return scores
+
+    def known(self, bundle: Bundle, rows: Sequence[Example]) -> Floats | None:
+        """The same where they are kept, else None."""
+        known = _read(self._path(bundle, rows))
+        return None if known is None else known.scores
+
+    def seconds_per_row(self, bundle: Bundle, rows: Sequence[Example]) -> float | None:
+        """What a row took when these were scored; None where they are not kept."""
+        known = _read(self._path(bundle, rows)) if rows else None
+        return None if known is None else known.seconds / len(rows)
+
+    def _path(self, bundle: Bundle, rows: Sequence[Example]) -> Path:
+        texts = [row.text for row in rows]
+        asked = [
+            self.engine,
+            weights_fingerprint(bundle.weights),
+            bundle.calibration.rotations,
+            bundle.prompt.options,
+            # In segments, since these are tokenised apart; and the text, which says what letters a row of choices has.
+            [[*one, text] for one, text in zip(render_rows(bundle.prompt, texts), texts, strict=True)],
+        ]
+        return self.folder / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()}.npz"
+
+
+def weights_fingerprint(weights: Weights) -> str:
+    """What tells weights apart: the base's name, and what is in the folders, wherever they lie.
+
+    A folder whose files were replaced holds other weights; the same files elsewhere are the same.
+    """
+    folders: list[Path | None] = [Path(weights.base)]
+    folders += [weights.folder if isinstance(weights, kind) else None for kind in (Adapter, Full, Predictor)]
+    # A base that is a folder is called by its place, and that says nothing.
+    name = "" if Path(weights.base).is_dir() else weights.base
+    return "\n".join([name, *(folder_digest(one) if one is not None and one.is_dir() else "" for one in folders)])
+
+
+def _read(path: Path) -> _Kept | None:
+    """What a file holds; None where there is none, or a failing disk left half of one."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return _Kept(stored["scores"], float(stored["seconds"]), str(stored["asker"]))
+    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):
+        return None

@@ -1,0 +1,80 @@
+"""GRPO's scales against SFT: who is taught what, that killed runs are gone on with, and that differences are paired."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from fakes import toy_task
+
+from bench.training import scales
+from bench.training.scales import ARMS, FLIPPED, Run, Steps, flipped, model_of, read_kept, runs_of, table, train_missing
+from labelwright.data.task import group_keys
+from labelwright.errors import DataError
+
+TWO = ("clean", "flipped")
+
+
+def test_within_a_seed_arms_differ_in_nothing_but_the_loss(setting):
+    runs = runs_of(setting, TWO, 2)
+    for seed in (0, 1):
+        mine = [run for run in runs if run.seed == seed]
+        assert [run.arm for run in mine] == [*ARMS["clean"], *ARMS["flipped"]]
+        assert len({run.held_out for run in mine}) == 1
+        assert len({run.train for run in mine if run.setting == "clean"}) == 1
+        assert not {*group_keys(mine[0].held_out)} & {*group_keys(mine[0].train)}, "families stay on one side"
+    assert not {*runs[0].held_out} & {*runs[-1].held_out}, "another fold a seed"
+    keys = [run.key(toy_task().names, "settings") for run in runs]
+    assert len({*keys}) == len(keys)
+
+
+def test_only_train_labels_are_flipped_and_as_many_as_said(setting):
+    clean, noisy = (runs_of(setting, [name], 1)[0] for name in TWO)
+    changed = [a.label != b.label for a, b in zip(clean.train, noisy.train, strict=True)]
+    assert sum(changed) == round(FLIPPED * len(changed))
+    assert clean.held_out == noisy.held_out
+    assert noisy.train == flipped(clean.train, toy_task().names, 0), "the same ones whoever trains"
+
+
+def test_soft_rewards_are_those_of_the_shipped_labels_only(setting):
+    with pytest.raises(DataError, match="leave it out with --settings clean flipped"):
+        runs_of(setting, ["soft"], 1)
+    names = [name for trade in scales.TRADES for name in trade]
+    rewards = scales.soft_rewards(names)
+    assert rewards[names.index("pool"), names.index("fountain")] == 0.5
+    assert rewards[names.index("pool"), names.index("car")] == 0
+    assert (np.diag(rewards) == 1).all()
+    sft, mean = (Run("soft", arm, 0, (), ()) for arm in ("sft", "mean"))
+    assert sft.key(names, "") == Run("clean", "sft", 0, (), ()).key(names, ""), "SFT hears nothing of soft rewards"
+    assert mean.key(names, "") != Run("clean", "mean", 0, (), ()).key(names, "")
+
+
+def test_what_is_kept_is_not_trained_again_and_half_a_line_is_passed_over(setting, tmp_path):
+    wanted = runs_of(setting, ["clean"], 1)
+    trained = []
+
+    def fake(run):
+        trained.append(run.arm)
+        return np.eye(3)[[toy_task().index(row.label) for row in run.held_out]] * (1 if run.arm == "sft" else -1)
+
+    out = tmp_path / "runs" / "scales.jsonl"
+    first = train_missing(setting, wanted[:2], fake, "", out)
+    out.write_text(out.read_text() + '{"key": "ha')
+    again = train_missing(setting, wanted, fake, "", out)
+    assert trained == [run.arm for run in wanted], "each once"
+    assert again[:2] == json.loads(json.dumps(first))
+    assert len(read_kept(out)) == len(wanted)
+    lines = table(again)
+    assert "| clean | sft | 100.0 | – |" in "\n".join(lines)
+    assert "| clean | group | 0.0 | -100.0 [-100.0, -100.0] |" in "\n".join(lines)
+
+
+def test_the_model_learns_by_the_loss_of_the_arm_and_the_engine_is_left_alone(setting):
+    wanted = {run.arm: run for run in runs_of(setting, ["clean"], 1)}
+    before = setting.engine.score(setting.rendered(2), setting.prompt.options)
+    trainer, _ = model_of(setting, Steps(steps=1, rows_per_step=4, rows_per_forward=4, learning_rate=5e-2))
+    sft, none = trainer(wanted["sft"]), trainer(wanted["none"])
+    assert sft.shape == (len(wanted["sft"].held_out), 3)
+    assert not np.allclose(sft, none)
+    assert (setting.engine.score(setting.rendered(2), setting.prompt.options) == before).all()
