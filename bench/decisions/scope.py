@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     silence_libraries()
     begun = time.monotonic()
     try:
-        rows = {name: _rows(given.data / path, path, n) for name, (path, n) in SETS.items()}
+        rows = {name: read(given.data / path, path, n) for name, (path, n) in SETS.items()}
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _rows(path: Path, own: str, n_rows: int) -> Rows:
+def read(path: Path, own: str, n_rows: int) -> Rows:
     examples = read_examples(path if path.is_file() else Path(own))
     drawn = [examples[i] for i in np.random.default_rng(0).permutation(len(examples))[:n_rows]]
     gold = np.unique([row.label for row in drawn], return_inverse=True)[1]

@@ -12,6 +12,7 @@ from labelwright.bundle.document import from_json
 from labelwright.bundle.files import read_part
 from labelwright.bundle.types import Bundle
 from labelwright.decisions.promise import NO_PROMISE
+from labelwright.decisions.scope import Scope
 from labelwright.engines.together.document import Members, read_plan
 from labelwright.models.weights import Adapter, Base, Full, Predictor, Together, Weights, is_language_model
 from labelwright.plain_text import escaped
@@ -215,11 +216,24 @@ def _of_scope(bundle: Bundle) -> str:
     if scope is None:
         return "A text that belongs to none of the labels still gets one: use the probability to abstain."
     score = "certainty x nearness^2" if scope.encoder else "certainty"
+    score += ' x P(in scope) of a trained "none of these"' if scope.none.size else ""
     if not math.isfinite(scope.threshold):
         return f"{scope.n_rows} calib rows are too few to tell texts that belong to none of the labels: each gets one."
     return (
         f"A text whose {score} is below {scope.threshold:.3f} is out of scope and gets no label. The threshold keeps "
         f"{scope.kept:.0%} of rows in scope, of {scope.n_rows} calib rows; for other texts than those it keeps fewer."
+        + _preferred(scope)
+    )
+
+
+def _preferred(scope: Scope) -> str:
+    """Whether a trained "none of these" is used, and why; nothing where no rows could teach one."""
+    if (found := scope.preference) is None:
+        return ""
+    used = "used" if scope.none.size else "not used"
+    return (
+        f' A "none of these" trained on {found.n_taught} texts out of scope is {used}: with it {found.trained:.3f} is '
+        f"the AUROC on {found.n_calib} others and the calib rows, without it {found.score:.3f}."
     )
 
 

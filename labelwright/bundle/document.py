@@ -23,7 +23,7 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.costs import Costs
 from labelwright.data.task import Label, Task
 from labelwright.decisions.promise import NO_PROMISE, Promise
-from labelwright.decisions.scope import Scope, Vectors
+from labelwright.decisions.scope import Preference, Scope, Vectors
 from labelwright.engines.settings import LONG_ROWS, EngineSettings
 from labelwright.engines.together import document as together
 from labelwright.errors import BundleError
@@ -37,6 +37,7 @@ FORMAT = "labelwright-bundle"
 VERSION = 1
 # The vectors that rows in scope are near to.
 SCOPE = "scope.safetensors"
+_AXES = {"vectors": 2}
 _PLACE = "{text}"
 # Fits end at 1/1000; what lies far beyond turns every score into the same one, or into none.
 _LOWEST_TEMPERATURE = 1e-9
@@ -182,7 +183,9 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _scope_json(scope: Scope) -> dict[str, Any]:
     """All but the vectors, which are a file of their own; JSON has no infinity."""
     least = scope.threshold if math.isfinite(scope.threshold) else None
-    return {"threshold": least, "kept": scope.kept, "n_rows": scope.n_rows, "encoder": scope.encoder}
+    found = {"threshold": least, "kept": scope.kept, "n_rows": scope.n_rows, "encoder": scope.encoder}
+    more = {"preference": scope.preference._asdict()} if scope.preference else {}
+    return found | more | ({"none": True} if scope.none.size else {})
 
 
 def _scope(written: Mapping[str, Any], folder: Path) -> Scope:
@@ -192,11 +195,19 @@ def _scope(written: Mapping[str, Any], folder: Path) -> Scope:
         if isinstance(one, bool) or not isinstance(one, int | float) or not 0 <= one <= 1:
             raise BundleError(f"{folder}: scope holds {one!r}, expected a share in [0, 1]; export the bundle again")
     vectors: Vectors = np.zeros((0, 0), dtype=np.float32)
+    none: Vectors = np.zeros(0, dtype=np.float32)
     if encoder:
-        vectors = read_tensors(folder / SCOPE, {"vectors": 2})["vectors"].astype(np.float32)
+        trained = {"none": 1} if written.get("none") is True else {}
+        read = {name: one.astype(np.float32) for name, one in read_tensors(folder / SCOPE, _AXES | trained).items()}
+        vectors, none = read["vectors"], read.get("none", none)
     if encoder and not vectors.size:
         raise BundleError(f"{folder / SCOPE}: no vectors; export the bundle again")
-    return Scope(-math.inf if least is None else float(least), float(kept), n_rows, encoder, vectors)
+    if none.size and none.size != vectors.shape[1] + 1:
+        raise BundleError(f"{folder / SCOPE}: weights of other vectors; export the bundle again")
+    preference = Preference(**_object(written["preference"])) if written.get("preference") else None
+    if preference and not all(isinstance(one, int | float) and 0 <= one < math.inf for one in preference):
+        raise BundleError(f"{folder}: scope holds {list(preference)}, expected two counts and two shares; export again")
+    return Scope(-math.inf if least is None else float(least), float(kept), n_rows, encoder, vectors, none, preference)
 
 
 def _weights(content: Mapping[str, Any], folder: Path) -> Weights:

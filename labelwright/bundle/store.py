@@ -30,6 +30,7 @@ from labelwright.bundle.reference import FILE as REFERENCE
 from labelwright.bundle.reference import read_reference as read_reference_file
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Task
+from labelwright.decisions.scope import Scope
 from labelwright.engines.protocol import Engine
 from labelwright.engines.together import document as together
 from labelwright.engines.together.plan import Plan
@@ -201,7 +202,7 @@ def save(
             bundle_files.write_part(building / "bundle.json", to_json(bundle, test) | {"n_golden": len(rows)})
             _copy_weights(bundle.weights, building)
             if bundle.scope is not None and bundle.scope.encoder:
-                _write_vectors(bundle.scope.vectors, building / SCOPE)
+                _write_vectors(bundle.scope, building / SCOPE)
             (building / "README.md").write_bytes(card(bundle, len(rows), test).encode())
             if rows:
                 (building / GOLDEN).write_bytes(to_lines(rows))
@@ -332,10 +333,11 @@ def _model_names(bundle: Bundle) -> Iterator[tuple[str, str]]:
         yield "bundle.json", bundle.scope.encoder
 
 
-def _write_vectors(vectors: Any, path: Path) -> None:
+def _write_vectors(scope: Scope, path: Path) -> None:
     from safetensors.numpy import save_file
 
-    save_file({"vectors": np.ascontiguousarray(vectors, dtype=np.float32)}, path)
+    arrays = {"vectors": scope.vectors} | ({"none": scope.none} if scope.none.size else {})
+    save_file({name: np.ascontiguousarray(one, dtype=np.float32) for name, one in arrays.items()}, path)
 
 
 def verify(folder: Path | str, engine: Engine | None = None, *, tolerance: float = GOLDEN_TOLERANCE) -> Verification:

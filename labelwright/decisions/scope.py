@@ -9,14 +9,19 @@ another question, and each answers what the other cannot. So the score is their 
     nearness  = the mean cosine of x to the three nearest vectors of a sketch of the train rows, 0 where it is below 0
 
 Which score it is was fixed by ``python -m bench.decisions.scope`` on datasets with labels left out, and rows of other
-datasets; nobody's rows out of scope are needed. Where there is no encoder it is the certainty alone. Fitted by
-``optimizers.scope``; kept in the bundle, vectors without texts.
+datasets; nobody's rows out of scope are needed. Where there is no encoder it is the certainty alone.
+
+Where some such rows are there to teach, they make a "none of these": a logistic regression that tells their vectors
+from those of rows in scope. Alone it knows only what it was shown, and calls anything new one of the labels
+(``python -m bench.decisions.none_of_these``), so it is one factor more: score(x) * P(in scope | x). Whether it is used,
+calib rows say. Fitted by ``optimizers.scope``; kept in the bundle, vectors without texts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +32,27 @@ from labelwright.statistics.metrics import Floats
 Vectors = NDArray[np.float32]
 N_NEAREST = 3
 POWER = 2
+
+
+class Preference(NamedTuple):
+    """What calib rows said of the score with and without a trained "none of these".
+
+    Attributes
+    ----------
+    n_taught, n_calib : int
+        Rows out of scope that taught it, and that were asked.
+    score, trained : float
+        AUROC without it and with it: how often a calib row in scope has more than one out of scope.
+    """
+
+    n_taught: int
+    n_calib: int
+    score: float
+    trained: float
+
+
+def _nothing() -> Vectors:
+    return np.zeros(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +71,11 @@ class Scope:
         As in ``labelwright.predictors.encoders.sentence_encoder.open_encoder``; empty where certainty alone is asked.
     vectors : float32 ndarray of shape (n_vectors, n_dimensions)
         The sketch: unit vectors.
+    none : float32 ndarray of shape (n_dimensions + 1,)
+        Weights and, last, the bias of the trained "none of these"; empty where there is none, or calib prefers to do
+        without.
+    preference : Preference, optional
+        Why; None where too few rows out of scope were there to teach and to choose.
     """
 
     threshold: float
@@ -52,6 +83,8 @@ class Scope:
     n_rows: int
     encoder: str
     vectors: Vectors
+    none: Vectors = field(default_factory=_nothing)
+    preference: Preference | None = None
 
     def open(self) -> None:
         """Load the encoder now, for who wants to know whether it is there before rows come.
@@ -75,7 +108,9 @@ class Scope:
         """How sure it is that each row is in scope, (n_rows,), in [0, 1]."""
         if not self.encoder or not len(texts):
             return certainty(probs)
-        return both(certainty(probs), nearness(open_encoder(self.encoder).embed(list(texts)), self.vectors))
+        vectors = open_encoder(self.encoder).embed(list(texts))
+        found = both(certainty(probs), nearness(vectors, self.vectors))
+        return found * in_scope(vectors, self.none) if self.none.size else found
 
 
 def certainty(probs: Floats) -> Floats:
@@ -91,6 +126,12 @@ def nearness(vectors: Vectors, sketch: Vectors) -> Floats:
     n = min(N_NEAREST, len(sketch))
     cosines = np.partition(np.asarray(vectors @ sketch.T, dtype=np.float64), -n, axis=1)[:, -n:]
     return np.clip(cosines.mean(axis=1), 0.0, 1.0)
+
+
+def in_scope(vectors: Vectors, none: Vectors) -> Floats:
+    """P(in scope) of each vector by a trained "none of these", (n_rows,), both kinds of rows being equally frequent."""
+    logits = np.asarray(vectors @ none[:-1] + none[-1], dtype=np.float64)
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -500, 500))))
 
 
 def both(sure: Floats, near: Floats) -> Floats:

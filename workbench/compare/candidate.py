@@ -196,7 +196,9 @@ class Candidate:
         Rows out of scope beside test rows, empty where there are none: n_rows; how well the highest probability, the
         certainty and the bundle's own score tell them apart (auroc, auroc_certainty, auroc_score); at the bundle's
         threshold the shares of test rows that are kept and that are kept and right, and of rows out of scope that are
-        found (kept, right, recall, each also with _low and _high); ms a row that the score takes.
+        found (kept, right, recall, each also with _low and _high); ms a row that the score takes. Where rows out of
+        scope taught a "none of these" also none_n_taught, none_n_calib, none_score and none_trained (as
+        ``labelwright.decisions.scope.Preference``), and none_used, 1 or 0.
     steering : mapping
         Test rows with an ending that asks for a label which is not the answer without it; empty where that was not
         asked. n_rows; by ending, and for "all" of them, the share of rows answered with that label, each also with _low

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from labelwright.statistics.metrics import log_loss
 from optimizers.stage import Stage
 from workbench.compare.candidate import Asking, Candidate, CurvePoint, Distilled, Kept, Kind, Repeat, Together
 from workbench.compare.together import candidates as together
+from workbench.recipe.outside import OutOfScope, deal_out_of_scope
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import (
     ENSEMBLE,
@@ -39,7 +41,7 @@ from workbench.recipe.recipe import (
     distilled_candidates,
     read_pipeline,
 )
-from workbench.recipe.rows import load_out_of_scope, make_splits, read_rows, task_of
+from workbench.recipe.rows import make_splits, read_rows, task_of
 from workbench.recipe.splits import read_splits, split_digest
 from workbench.recipe.unlabelled import Unlabelled, read_unlabelled
 from workbench.run.engines import Engines
@@ -146,7 +148,7 @@ class Comparison:
         taught = self._splits[self.recipe.seed].train
         ids = {row.id for row in taught}
         measured = [row for row in self._rows if row.id not in ids]
-        return read_unlabelled(self.recipe, taught, [*measured, *self.out_of_scope])
+        return read_unlabelled(self.recipe, taught, [*measured, *chain.from_iterable(self.out_of_scope)])
 
     @cached_property
     def _of_the_run(self) -> dict[str, str]:
@@ -260,7 +262,7 @@ class Comparison:
             parts.append(settings_of(self.calibration()))
         if kind != "free" and self.is_main(job):
             # By value: they are read from a file that may change while the rows of the splits stay.
-            parts.append([asdict(row) for row in self.out_of_scope])
+            parts.append([[asdict(row) for row in side] for side in self.out_of_scope])
             if self.recipe.compare.steering_rows:
                 parts.append({"steering_rows": self.recipe.compare.steering_rows})
         if kind == "together":
@@ -341,9 +343,10 @@ class Comparison:
         return self.recipe.stage("calibrate")
 
     @cached_property
-    def out_of_scope(self) -> list[Example]:
-        """Rows of the label that is none; empty where the recipe names none."""
-        return load_out_of_scope(self.recipe.data)
+    def out_of_scope(self) -> OutOfScope:
+        """Rows of the label that is none; all sides empty where the recipe names none."""
+        recipe = self.recipe
+        return deal_out_of_scope(recipe.data, self._splits[recipe.seed], recipe.splits, recipe.seed)
 
     def _baseline_module(self, name: str) -> str:
         return str(getattr(baselines.BASELINES[self.distilled.get(name, name)], "module", "baselines"))

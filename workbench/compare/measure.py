@@ -40,7 +40,7 @@ from labelwright.statistics.metrics import Floats, accuracy, answers, log_loss, 
 from labelwright.statistics.proportions import share_interval
 from optimizers.calibrate import CalibrateStage, calibration_record, uncalibrated
 from optimizers.kept import KeptScores
-from optimizers.scope import fit_scope
+from optimizers.scope import Outside, fit_scope
 from optimizers.scores import gold_of
 from workbench.run.usage import Load, peak_memory_bytes
 
@@ -194,7 +194,9 @@ def one_training(
     }
 
 
-def with_scope(bundle: Bundle, splits: Splits, stage: CalibrateStage, seed: int, of_calib: Floats) -> Bundle:
+def with_scope(
+    bundle: Bundle, splits: Splits, stage: CalibrateStage, seed: int, of_calib: Floats, outside: Outside
+) -> Bundle:
     """The bundle that tells rows out of scope: what is far from train rows, by a threshold of calib rows.
 
     Its promise is counted again, of what it answers now. So the threshold is of the rows that ``stage`` fits on, and
@@ -204,16 +206,19 @@ def with_scope(bundle: Bundle, splits: Splits, stage: CalibrateStage, seed: int,
     ----------
     of_calib : ndarray of shape (n_calib, n_labels)
         What it says of calib rows.
+    outside : Outside
+        Rows out of scope that teach and choose; none of either where there are too few.
     """
     sides = stage.sides(splits.calib, seed)
     texts, gold = texts_and_labels(splits.calib)[0], gold_of(bundle, splits.calib)
-    scope = fit_scope(splits.train, [splits.calib[i] for i in sides[0].tolist()], of_calib[sides[0]])
+    fitted_on = [splits.calib[i] for i in sides[0].tolist()]
+    scope = fit_scope(splits.train, fitted_on, of_calib[sides[0]], outside=outside)
     promise = bundle.promise
     if promise.all is not None:
         fitted, apart = ((of_calib[side], gold[side]) for side in sides)
-        outside = scope.outside(texts, of_calib)
+        turned = scope.outside(texts, of_calib)
         decision = Decision.of(bundle.task.costs, bundle.task.names)
-        away = outside[sides[0]], outside[sides[1]]
+        away = turned[sides[0]], turned[sides[1]]
         promise = Promise.of(decision, fitted, apart, promise.n_fitted, promise.asked, away)
     return replace(bundle, scope=scope, promise=promise)
 
@@ -257,6 +262,9 @@ def on_rows_out_of_scope(
         "right": share_interval(kept & (answers(probs) == gold), groups),
         "recall": share_interval(scores[0] < scope.threshold),
     }
+    if preferred := scope.preference:
+        found |= {f"none_{name}": float(value) for name, value in preferred._asdict().items()}
+        found["none_used"] = float(scope.none.size > 0)
     ends = {f"{name}{end}": value for name, one in shares.items() for end, value in zip(_ENDS, one, strict=True)}
     return {"n_rows": len(texts), "ms": 1000 * seconds / len(is_inside), **found, **ends}
 

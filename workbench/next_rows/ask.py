@@ -34,8 +34,9 @@ from workbench.next_rows.batch import (
 from workbench.next_rows.choice import choose, text_vectors
 from workbench.next_rows.pool import Pool, PoolRow, read_pool, text_mark
 from workbench.progress import Display, silence_libraries
+from workbench.recipe.outside import all_out_of_scope
 from workbench.recipe.recipe import Recipe
-from workbench.recipe.rows import Rows, load_out_of_scope, read_rows, task_of
+from workbench.recipe.rows import Rows, read_rows, task_of
 from workbench.run.folder import RUNS, RunFolder, find_run, locked, runs_of
 from workbench.verbs import make_command
 from workbench.wording import plural
@@ -198,7 +199,7 @@ def _read_pool(
     if not wanted.text and len(has) == 1 and has[0] != columns["text"]:
         columns["text"] = has[0]
         display.say(f"the pool's only column, {shown(has[0])}, is taken for the text")
-    labelled = [*rows, *load_out_of_scope(table)]
+    labelled = [*rows, *chain.from_iterable(all_out_of_scope(table).values())]
     known = {text_mark(row.text) for row in labelled}
     asked = {text_mark(row.text) for batch in batches for row in batch.rows}
     return read_pool(chain([first], found), source, columns, known, asked, seed)

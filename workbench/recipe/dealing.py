@@ -59,6 +59,12 @@ def deal(rows: Sequence[Example], shares: Mapping[str, float], seed: int) -> dic
     return sides
 
 
+def held(rows: Sequence[Example], measured: Sequence[Example]) -> set[int]:
+    """Numbers of the rows that a family connects with one of the measured rows."""
+    families = families_of([*rows, *measured])
+    return {i for family in families if family[-1] >= len(rows) for i in family if i < len(rows)}
+
+
 def dealt_remarks(splits: Splits, shares: Mapping[str, float], missing: bool = True) -> list[str]:
     """What the reader should know of the sides: shares that came out otherwise than asked, labels that are missing.
 

@@ -148,7 +148,7 @@ class DataTable:
     out_of_scope : str
         A label that is none: rows of it have no right answer. They are no part of the splits; the comparison gives
         each candidate's bundle a scope (``labelwright.decisions.scope``) and asks how well it tells them from test
-        rows. Empty where there is none.
+        rows. Those that are no test rows teach it (``workbench.recipe.outside``). Empty where there is none.
     leave_out : tuple of "empty", "conflicting", "rare"
         Rows that are left out and counted, where they would be refused: without text or label; with a text that several
         labels are given to (a test split that is given keeps its own); of labels with too few rows to be learnt and

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from labelwright.data.choices import over_letters, read_label_as
-from labelwright.data.families import families_of
 from labelwright.data.records import listed
-from labelwright.data.spelling import Source, label_key, reconcile, text_key
+from labelwright.data.spelling import Source, reconcile, text_key
 from labelwright.data.task import (
     Example,
     Splits,
@@ -22,8 +21,9 @@ from labelwright.data.task import (
 )
 from labelwright.errors import DataError
 from workbench.recipe.checks import check_rewards, check_styles
-from workbench.recipe.dealing import deal, dealt_remarks
+from workbench.recipe.dealing import deal, dealt_remarks, held
 from workbench.recipe.files import read_files
+from workbench.recipe.outside import in_scope
 from workbench.recipe.recipe import DataTable, Recipe, SplitTable
 from workbench.recipe.splits import SIDES
 from workbench.recipe.unlabelled import check_unlabelled
@@ -95,7 +95,7 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
     files, n_empty = read_files(table)
     remarks += [f"{n} rows of {name} are left out: no text or no label" for name, n in n_empty.items() if n]
     if table.choices:
-        files = {name: _in_scope(rows, table) for name, rows in files.items()}
+        files = {name: in_scope(rows, table) for name, rows in files.items()}
         label_as = table.choice_label
         if label_as == "auto":
             label_as = read_label_as([row for rows in files.values() for row in rows], " and ".join(files))
@@ -126,14 +126,6 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
     return Rows([*rows, *test, *later], remarks)
 
 
-def load_out_of_scope(table: DataTable) -> list[Example]:
-    """Rows of the label that is none, of the test split where one is given; nothing where the recipe names none."""
-    if not table.out_of_scope:
-        return []
-    rows = read_files(table).rows[table.test_source or table.source]
-    return [row for row in rows if _is_out_of_scope(row.label, table)]
-
-
 def _without_conflicts(rows: list[Example], table: DataTable, remarks: list[str]) -> list[Example]:
     """The rows whose text has one label, where ``leave_out`` says so."""
     conflicting = conflicting_rows(rows) if "conflicting" in table.leave_out else []
@@ -158,16 +150,6 @@ def _without_rare(
     return [row for row in rows if row.label not in rare], [row for row in test if row.label not in rare]
 
 
-def _is_out_of_scope(label: str, table: DataTable) -> bool:
-    if table.similar_labels == "merge":
-        return label_key(label) == label_key(table.out_of_scope)
-    return label == table.out_of_scope
-
-
-def _in_scope(rows: list[Example], table: DataTable) -> list[Example]:
-    return [row for row in rows if not table.out_of_scope or not _is_out_of_scope(row.label, table)]
-
-
 def _reconciled(
     files: dict[str, list[Example]], table: DataTable, labels: Sequence[str] | None, remarks: list[str]
 ) -> dict[str, list[Example]]:
@@ -189,7 +171,7 @@ def _reconciled(
     files = {name: [replace(row, label=written[row.label]) for row in rows] for name, rows in files.items()}
     if table.out_of_scope and not any(row.label == table.out_of_scope for rows in files.values() for row in rows):
         remarks.append(f"no row has the label {table.out_of_scope!r} that out_of_scope names")
-    return {name: _in_scope(rows, table) for name, rows in files.items()}
+    return {name: in_scope(rows, table) for name, rows in files.items()}
 
 
 def _test_remarks(test: Sequence[Example], path: str) -> list[str]:
@@ -230,17 +212,19 @@ def _not_contradicting(
 
 def _apart(rows: list[Example], test: list[Example], table: DataTable, remarks: list[str]) -> list[Example]:
     """The rows that no family connects with a test row; how many are left out, and why, goes to the remarks."""
-    held = _held(rows, test)
-    if not held:
+    found = held(rows, test)
+    if not found:
         return rows
     by_key = {key: row for row in reversed(test) for key in family_keys(row)}
     twins: dict[int, Example] = {}
-    for i in sorted(held):
+    for i in sorted(found):
         same, near, *_ = (by_key.get(key) for key in family_keys(rows[i]))
         if twin := same or near:
             twins[i] = twin
-    told = f"{len(held)} rows of {table.source} are left out: "
-    told += f"{len(twins)} have the text of a row of {table.test_source}, {len(held) - len(twins)} belong to its groups"
+    told = f"{len(found)} rows of {table.source} are left out: "
+    told += (
+        f"{len(twins)} have the text of a row of {table.test_source}, {len(found) - len(twins)} belong to its groups"
+    )
     if twins:
         # The least alike are what a reader wants to see.
         i, twin = min(twins.items(), key=lambda item: (text_key(rows[item[0]].text) == text_key(item[1].text), item[0]))
@@ -248,13 +232,7 @@ def _apart(rows: list[Example], test: list[Example], table: DataTable, remarks: 
         n_otherwise = sum(rows[i].label != twin.label for i, twin in twins.items())
         told += f"; {n_otherwise} of them are labelled otherwise there" if n_otherwise else ""
     remarks.append(told)
-    return [row for i, row in enumerate(rows) if i not in held]
-
-
-def _held(rows: Sequence[Example], measured: Sequence[Example]) -> set[int]:
-    """Numbers of the rows that a family connects with one of the measured rows."""
-    families = families_of([*rows, *measured])
-    return {i for family in families if family[-1] >= len(rows) for i in family if i < len(rows)}
+    return [row for i, row in enumerate(rows) if i not in found]
 
 
 def _short(text: str) -> str:
@@ -324,8 +302,8 @@ def make_splits(rows: Sequence[Example], shares: SplitTable, seed: int) -> Split
     given = tuple(row for row in rows if row.side == "test")
     dealt = deal([row for row in rows if row.side is None], _shares(shares, bool(given)), seed)
     later = [row for row in rows if row.side == "train"]
-    held = _held(later, [*dealt["dev"], *dealt["calib"], *(given or dealt["test"])]) if later else set()
-    train = (*dealt["train"], *(row for i, row in enumerate(later) if i not in held))
+    measured = held(later, [*dealt["dev"], *dealt["calib"], *(given or dealt["test"])]) if later else set()
+    train = (*dealt["train"], *(row for i, row in enumerate(later) if i not in measured))
     return Splits(train, dealt["dev"], dealt["calib"], given or dealt["test"])
 
 

@@ -22,7 +22,7 @@ from labelwright.data.records import Row
 from labelwright.decide import probabilities
 from labelwright.decisions import scope as module
 from labelwright.decisions.decision import NOTHING, OUTSIDE, UNSURE, Decision
-from labelwright.decisions.scope import Scope, both, certainty, nearness
+from labelwright.decisions.scope import Preference, Scope, both, certainty, nearness
 from labelwright.engines import opening
 from labelwright.errors import BundleError, MissingExtraError
 from labelwright.labelling import label_rows
@@ -97,6 +97,34 @@ def test_what_is_out_of_scope_is_not_said_whatever_else_is_asked():
     # Of a part of the labels nothing is known: a row may belong to one that was not asked for.
     assert not replace(decision, scoped=True).among([0], is_part=True).scoped
     assert replace(decision, scoped=True).among([1, 0]).scoped
+
+
+def test_a_trained_none_of_these_is_one_factor_more_and_travels_with_the_bundle(bundle, monkeypatch, tmp_path):
+    class Encoder:
+        def embed(self, texts):
+            return np.array([[1, 0] if "pool" in text else [0, 1] for text in texts], dtype=np.float32)
+
+    monkeypatch.setattr(module, "open_encoder", lambda name: Encoder())
+    none = np.array([0.0, -4.0, 1.0], dtype=np.float32)  # P(in scope) is 1 / (1 + exp(-1)) here, 1 / (1 + exp(3)) there
+    plain = Scope(0.05, 0.95, 60, "minilm", np.eye(2, dtype=np.float32))
+    trained = replace(plain, none=none, preference=Preference(30, 12, 0.88, 0.95))
+    sure = np.array([[0.9, 0.1], [0.9, 0.1]])
+    texts = ["a pool", "what is love"]
+    expected = plain.scores(texts, sure) / (1 + np.exp([-1.0, 3.0]))
+    assert trained.scores(texts, sure) == pytest.approx(expected)
+    assert plain.outside(texts, sure).tolist() == [False, False]
+    assert trained.outside(texts, sure).tolist() == [False, True]
+    save(replace(bundle, scope=trained), tmp_path / "b")
+    found = load(tmp_path / "b").scope
+    assert found.preference == trained.preference
+    np.testing.assert_array_equal(found.none, none)
+    assert found.scores(texts, sure) == pytest.approx(expected)
+    said = (tmp_path / "b" / "README.md").read_text()
+    assert '"none of these" trained on 30 texts out of scope is used: with it 0.950' in said
+    save_file({"vectors": plain.vectors, "none": none[1:]}, tmp_path / "b" / "scope.safetensors")
+    write_hashes(tmp_path / "b")
+    with pytest.raises(BundleError, match="weights of other vectors"):
+        load(tmp_path / "b")
 
 
 def test_the_command_line_and_python_give_no_label_out_of_scope(bundle):

@@ -13,7 +13,10 @@ from labelwright.errors import MissingExtraError
 from labelwright.statistics.proportions import share_interval
 from optimizers import scope
 from optimizers.calibrate import CalibrateStage
+from optimizers.scope import Outside
 from workbench.compare.measure import Trained, on_rows_out_of_scope, with_scope
+
+NOBODY = Outside()
 
 
 def missing(name: str) -> None:
@@ -26,7 +29,7 @@ def test_rows_out_of_scope_are_measured_at_the_threshold_that_ships(monkeypatch:
     rows = [*splits.train, *splits.dev, *splits.calib]
     before = Trained(toy_bundle(), FakeEngine(), 0.0, None)
     of_calib = before.probabilities([row.text for row in splits.calib])
-    bundle = with_scope(before.bundle, splits, CalibrateStage(), 0, of_calib)
+    bundle = with_scope(before.bundle, splits, CalibrateStage(), 0, of_calib, NOBODY)
     assert bundle.scope is not None
     assert bundle.scope.n_rows == len(splits.calib)
     bundle = replace(bundle, scope=replace(bundle.scope, threshold=0.1))
@@ -61,7 +64,7 @@ def test_a_promise_counts_the_rows_that_the_scope_leaves(monkeypatch: pytest.Mon
     made = stage.calibrated(bundle, splits.calib, lambda _: scores, 0)
     fitted, apart = stage.sides(splits.calib, 0)
     assert made.bundle.promise.all is not None
-    bundle = with_scope(made.bundle, splits, stage, 0, made.probs)
+    bundle = with_scope(made.bundle, splits, stage, 0, made.probs, NOBODY)
     assert bundle.scope is not None
     assert bundle.scope.n_rows == len(fitted)
     outside = bundle.scope.outside([row.text for row in splits.calib], made.probs)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from labelwright.errors import DataError, RecipeError
+from workbench.recipe.outside import all_out_of_scope
 from workbench.recipe.recipe import DataTable, SplitTable
-from workbench.recipe.rows import load_out_of_scope, load_rows, make_splits
+from workbench.recipe.rows import load_rows, make_splits
 
 
 def rows(n: int, tag: str, **more: Any) -> list[dict[str, Any]]:
@@ -78,7 +79,7 @@ def test_out_of_scope_rows_are_those_of_the_test_split(tmp_path: Path) -> None:
     outside = [{"text": "what", "label": "none", "set": "test"}, {"text": "eh", "label": "none", "set": "train"}]
     path = write(tmp_path / "r.jsonl", [*rows(20, "train", set="train"), *rows(4, "test", set="test"), *outside])
     table = DataTable(path=path, split="set", test_split="test", out_of_scope="none")
-    assert [row.text for row in load_out_of_scope(table)] == ["what"]
+    assert [row.text for row in all_out_of_scope(table)[table.test_source]] == ["what"]
     assert {row.label for row in load_rows(table)} == {"a", "b"}
 
 

@@ -15,10 +15,10 @@ from rows import find_leaks
 
 from labelwright.data.task import Example
 from labelwright.errors import DataError, RecipeError
+from workbench.recipe.outside import all_out_of_scope
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.rows import (
-    load_out_of_scope,
     load_rows,
     make_splits,
     read_rows,
@@ -125,8 +125,9 @@ def test_rows_out_of_scope_are_no_part_of_the_splits(tmp_path: Path) -> None:
         file.write("".join(json.dumps(row) + "\n" for row in outside))
     table = DataTable(path=str(path), test_path=str(test_path), out_of_scope="none")
     assert {row.label for row in load_rows(table)} == {"a", "b"}
-    assert [row.text for row in load_out_of_scope(table)] == [row["text"] for row in outside]
-    assert load_out_of_scope(DataTable(path=str(path))) == []
+    found = all_out_of_scope(table)
+    assert [row.text for row in found[str(test_path)]] == [row["text"] for row in outside]
+    assert all_out_of_scope(DataTable(path=str(path))) == {}
 
 
 def test_a_dataset_id_is_read_through_datasets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +217,7 @@ def test_out_of_scope_is_reconciled_too(tmp_path: Path) -> None:
         load_rows(DataTable(path=path, out_of_scope="none"))
     merged = DataTable(path=path, out_of_scope="none", similar_labels="merge")
     assert {row.label for row in load_rows(merged)} == {"a", "b"}
-    assert len(load_out_of_scope(merged)) == 4
+    assert len(all_out_of_scope(merged)[str(path)]) == 4
     assert "no row has the label 'oos'" in load_rows(DataTable(path=path, out_of_scope="oos")).remarks[0]
 
 

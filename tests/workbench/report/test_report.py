@@ -51,6 +51,7 @@ OUTSIDE = {
     "n_rows": 40, "ms": 9.5, "auroc": 0.81, "auroc_certainty": 0.83, "auroc_score": 0.91,
     "kept": 0.95, "kept_low": 0.9, "kept_high": 0.98, "right": 0.75, "right_low": 0.7, "right_high": 0.8,
     "recall": 0.5, "recall_low": 0.35, "recall_high": 0.65,
+    "none_n_taught": 30.0, "none_n_calib": 12.0, "none_score": 0.88, "none_trained": 0.95, "none_used": 1.0,
 }  # fmt: skip
 STEERING = {"n_rows": 60} | {
     f"{kind}{end}": (0.25 if kind == "JSON" else 0.5) + shift
@@ -349,7 +350,8 @@ def test_the_report_says_what_a_reader_needs(text: str) -> None:
     assert "| sgd-ngrams | sgd-ngrams as drawn | 91.1 | 0.4 | 0.56 | 10,000 | 3.0 MB | 306 MB | 0.5 s | – |" in part(
         text, "Cost"
     )
-    cells = "0.810 | 0.830 | 0.910 | 95.0 [90.0, 98.0] | 75.0 [70.0, 80.0] | 50.0 [35.0, 65.0] | 9.5 | 40"
+    cells = "0.810 | 0.830 | 0.910 | used: 0.950 with, 0.880 without "
+    cells += "| 95.0 [90.0, 98.0] | 75.0 [70.0, 80.0] | 50.0 [35.0, 65.0] | 9.5 | 40"
     assert f"| minilm-logreg | {cells} |" in part(text, "Confidence: rows out of scope")
     assert "No row is confused." in part(text, "Labels: encoder-pairs")
     assert "Most often confused: " in part(text, "Labels: sft@code")

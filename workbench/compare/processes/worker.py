@@ -30,6 +30,7 @@ from labelwright.errors import DataError, LabelwrightError, MissingExtraError, R
 from labelwright.files import write_json
 from labelwright.models.weights import Base, is_language_model
 from labelwright.predictors.encoders.sentence_encoder import one_pass
+from optimizers.scope import Outside
 from optimizers.stage import Tracker
 from workbench.compare import measure, score
 from workbench.compare.distilled.teacher import teach
@@ -169,7 +170,11 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
             # What candidates that are made of this one are chosen on, and what the export counts.
             arrays["dev"] = final.bundle.calibration.apply(final.log_scores(splits.dev))
         if comparison.is_main(job) and comparison.recipe.data.out_of_scope:
-            final = replace(final, bundle=measure.with_scope(final.bundle, splits, stage, seed, arrays["calib"]))
+            none = Outside()
+            if (outside := comparison.out_of_scope).calib:
+                arrays["calib_outside"] = final.probabilities([row.text for row in outside.calib])
+                none = Outside(outside.taught, outside.calib, arrays["calib_outside"])
+            final = replace(final, bundle=measure.with_scope(final.bundle, splits, stage, seed, arrays["calib"], none))
         if comparison.is_main(job):
             # What is measured is what lies here, and what ships.
             entry: dict[str, Any] = {"stage": "compare", "candidate": job.candidate}
@@ -238,7 +243,7 @@ def _of_the_candidate(
     if is_language_model(final.bundle.weights):
         n_rows = comparison.recipe.compare.generate_rows
         generation = measure.free_generation(final.engine, final.bundle.prompt, test, n_rows)
-    outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope], test, probs)
+    outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope.test], test, probs)
     steered = steering(final.bundle, final.engine, test, comparison.recipe.compare.steering_rows)
     return {"generation": generation, "outside": outside, "steering": steered, "bundle": str(comparison.place(job))}
 

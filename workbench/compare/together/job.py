@@ -24,6 +24,7 @@ from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import Floats, answers
 from optimizers.calibrate import calibration_record
+from optimizers.scope import Outside
 from workbench.compare import measure
 from workbench.compare.jobs import Comparison, Job
 from workbench.compare.steering.endings import steering
@@ -93,11 +94,16 @@ def measured_together(
     if not comparison.is_main(job):
         return result, None
     if comparison.recipe.data.out_of_scope:
-        made = measure.with_scope(made, splits, stage, seed, made.calibration.apply(of_calib))
+        none = Outside()
+        if (of_none := comparison.out_of_scope).calib:
+            of_outside = made.calibration.apply(chosen.answers(kept, "calib_outside").log_probs)
+            none = Outside(of_none.taught, of_none.calib, of_outside)
+        made = measure.with_scope(made, splits, stage, seed, made.calibration.apply(of_calib), none)
     final = _saved(comparison, job, chosen, made)
     seconds = sum(costs[name]["seconds_to_train"] for name in chosen.names)
     trained = measure.Trained(final, comparison.engines(final.weights), seconds, None)
     bulk = replace(prices, ms={name: 1000 / float(cost["rows_per_second"]) for name, cost in costs.items()})
+    outside = [row.text for row in comparison.out_of_scope.test]
     cost = _cost(trained, texts_and_labels(test)[0], probs, comparison.recipe.compare.latency_rows)
     cost["rows_per_second"] = 1000 / chosen.mean_ms(found, bulk)
     cost["size_bytes"] = size_bytes(
@@ -111,7 +117,7 @@ def measured_together(
         "scoped": made.scope is not None,
         "generation": {},
         "cost": cost,
-        "outside": measure.on_rows_out_of_scope(trained, [row.text for row in comparison.out_of_scope], test, probs),
+        "outside": measure.on_rows_out_of_scope(trained, outside, test, probs),
         "steering": steering(final, trained.engine, test, comparison.recipe.compare.steering_rows),
         "bundle": str(comparison.place(job)),
         "together": asdict(told(chosen, found.levels, probs, gold["test"])),
@@ -138,7 +144,8 @@ def _main(comparison: Comparison, name: str) -> dict[str, Any]:
 def _kept(comparison: Comparison, job: Job) -> dict[str, Floats]:
     """What a member answered: its calibrated probabilities by side."""
     with np.load(comparison.place(job).with_suffix(".npz"), allow_pickle=False) as kept:
-        return {"dev": kept["dev"], "calib": kept["calib"], "test": kept["probs"]}
+        found = {"dev": kept["dev"], "calib": kept["calib"], "test": kept["probs"]}
+        return found | ({"calib_outside": kept["calib_outside"]} if "calib_outside" in kept else {})
 
 
 def _described(comparison: Comparison, name: str, chosen: Chosen) -> Bundle:
