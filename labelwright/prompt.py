@@ -40,6 +40,16 @@ RS RT RV RW SB SC SD SF SG SH SJ SK SL SM SN SP SR SS ST SV SW TB TC TD TF TH TL
 VS VT WC WH WR WS WW XL XP XX
 """
 
+# Two capitals that are one token of SmolLM2's where they stand alone, A to Z first: with the letters 255.
+_PAIRS = """
+AA AB AC AD AE AF AG AH AI AK AL AM AN AP AR AS AT AU AV AW AX AY BA BB BC BD BE BF BG BH BI BL BM BN BO BP BR BS BT
+BU BV BY CA CB CC CD CE CF CG CH CI CL CM CN CO CP CR CS CT CU CV CY DA DB DC DD DE DF DH DI DL DM DN DO DP DR DS DT
+EA EC ED EE EF EG EL EM EN EP ER ES ET EU EV EW EX FA FC FD FE FF FI FL FM FN FO FP FR FS FT FW GA GB GC GD GE GF GG
+GH GI GL GM GN GO GP GR GS GT GW GY HA HC HD HE HF HI HL HO HP HR HS HT HV IA IB IC ID IE IF IG IH II IK IL IM IN IO
+IP IR IS IT IU IV IX IZ JC JD JO JS JV KA KB KD KE KG KK KN KS LA LC LD LE LG LI LL LM LO LP LR LS LT LU LV LY MA MB
+MC MD ME MH MI ML MM MN MO MP MR MS MT MW MY NA NB NC ND NE NF NG NH NI NL NM NN NO NP NR NS NT NV NW
+"""
+
 
 class Rendered(NamedTuple):
     """One prompt, in the order in which it is read.
@@ -341,12 +351,17 @@ def answers_of(style: Style, labels: Sequence[Label]) -> tuple[str, ...]:
 def label_letters(n_labels: int) -> tuple[str, ...]:
     """The letters before listed labels: those before a row's own choices, then the small ones, 52 in all.
 
-    llama.cpp reads the same ones in the same order (``decision.type`` "openjev").
+    For more labels, up to 255, the small ones' place is taken by pairs of capitals. llama.cpp reads the same ones in
+    the same order (``decision.type`` "openjev"; "pplx-decider" for more), where the model's vocabulary has these pairs.
 
     >>> label_letters(3)
     ('A', 'B', 'C')
+    >>> label_letters(53)[25:28]
+    ('Z', 'AA', 'AB')
     """
     letters = (*LETTERS, *map(str.lower, LETTERS))
+    if n_labels > len(letters):
+        letters = (*LETTERS, *_PAIRS.split())
     if n_labels > len(letters):
         raise DataError(f'{n_labels} labels are more than the {len(letters)} letters: use style = "name" or "code"')
     return letters[:n_labels]

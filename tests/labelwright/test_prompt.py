@@ -214,9 +214,18 @@ def test_letters_are_unique_single_and_the_first_are_those_of_a_rows_own_choices
     assert letters[:26] == LETTERS[: min(n_labels, 26)]
 
 
+@given(st.integers(53, 255))
+def test_more_labels_stand_behind_pairs_of_capitals(n_labels):
+    letters = label_letters(n_labels)
+    assert len(set(letters)) == len(letters) == n_labels
+    assert letters[:26] == LETTERS
+    assert list(letters[26:]) == sorted(letters[26:])
+    assert {len(pair) for pair in letters[26:]} == {2}
+
+
 def test_too_many_labels_for_letters():
-    with pytest.raises(DataError, match='53 labels are more than the 52 letters: use style = "name" or "code"'):
-        label_letters(53)
+    with pytest.raises(DataError, match='256 labels are more than the 255 letters: use style = "name" or "code"'):
+        label_letters(256)
 
 
 @pytest.mark.real
@@ -227,7 +236,7 @@ def test_every_letter_is_one_token_and_the_same_one_behind_the_cue():
 
     tokenizer = load_tokenizer(Base("smollm2"))
     cue = tokenizer.encode("Label:", add_special_tokens=False)
-    for letter in label_letters(52):
+    for letter in (*label_letters(52), *label_letters(255)):
         (token,) = tokenizer.encode(letter, add_special_tokens=False)
         assert tokenizer.encode(f"Label:{letter}", add_special_tokens=False) == [*cue, token]
 

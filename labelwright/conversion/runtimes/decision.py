@@ -4,6 +4,8 @@ llama.cpp answers ``POST /v1/systemone`` itself where a file says ``ARCH.decisio
 the template ``tokenizer.chat_template.systemone`` for each question (with ``type``, ``instructions``, ``state`` and
 ``options`` of ``key`` and ``description``), and takes the softmax over the tokens of the bare letters A to Z and a to
 z, one an option, behind it, at the temperature ``ARCH.decision.temperature.choice`` (tools/server/server-decision.cpp).
+Of type "pplx-decider" the tokens are those of A to Z and then of AA to ZZ, as far as the vocabulary has them as one:
+255 options at most, and for a model that has other pairs than the prompt lists no way to say so (``other_pairs``).
 
 What must hold: the template renders the bytes that ``Prompt.render`` does, and no text is ever template. So every text
 that is known here stands in it as a string literal, and every text of a request comes in by a variable.
@@ -14,13 +16,16 @@ llama.cpp reads markup anywhere in a rendered prompt, where the house reads a ro
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
+from itertools import islice, product, zip_longest
 
+from labelwright.data.task import LETTERS
 from labelwright.prompt import Prompt, label_letters
 from labelwright.statistics.calibration import Calibration
 
 TEMPLATE_KEY = "tokenizer.chat_template.systemone"
-_MOST = 52
+# Of options: with the letters, and with pairs of them, which are read by another type of decision model.
+LETTERED, PAIRED = 52, 255
 
 
 def metadata(prompt: Prompt, calibration: Calibration, markup: Iterable[str]) -> Mapping[str, str | float]:
@@ -36,7 +41,7 @@ def metadata(prompt: Prompt, calibration: Calibration, markup: Iterable[str]) ->
         Every string that the model's tokenizer takes for one token whatever stands around it.
     """
     return {
-        "{arch}.decision.type": "openjev",
+        "{arch}.decision.type": "openjev" if len(prompt.labels) <= LETTERED else "pplx-decider",
         "{arch}.decision.temperature.choice": calibration.temperature,
         TEMPLATE_KEY: template(prompt, markup),
     }
@@ -62,7 +67,7 @@ def template(prompt: Prompt, markup: Iterable[str]) -> str:
     lines = [
         f"{{%- macro plain(value) -%}}{{{{- (value if value is string else value | tojson){filters} -}}}}"
         "{%- endmacro -%}",
-        f"{{%- set letters = {literal(''.join(label_letters(_MOST)))} -%}}",
+        f"{{%- set letters = [{', '.join(map(literal, _letters(prompt)))}] -%}}",
         f"{{%- set known = {{ {known} }} -%}}",
         f"{{%- set demos = [{demos}] -%}}",
         '{%- set asked = namespace(own=(type == "choice"), shown=false) -%}',
@@ -85,6 +90,19 @@ def template(prompt: Prompt, markup: Iterable[str]) -> str:
         f"{{{{- {literal(markers.after_user + prompt.cue)} -}}}}",
     ]
     return "".join(lines)
+
+
+def other_pairs(prompt: Prompt, vocabulary: Container[str]) -> tuple[str, str] | None:
+    """The first letters of a label in the prompt and what llama.cpp would read in their place, where these differ."""
+    listed = prompt.answers[len(LETTERS) :] if len(prompt.labels) > LETTERED else ()
+    pairs = (pair for pair in map("".join, product(LETTERS, LETTERS)) if pair in vocabulary)
+    both = zip_longest(listed, islice(pairs, len(listed)), fillvalue="nothing")
+    return next(((ours, theirs) for ours, theirs in both if ours != theirs), None)
+
+
+def _letters(prompt: Prompt) -> tuple[str, ...]:
+    """All that options of any question may stand behind."""
+    return label_letters(LETTERED if len(prompt.labels) <= LETTERED else PAIRED)
 
 
 # As ``Prompt.system`` puts its parts together.

@@ -20,7 +20,7 @@ from labelwright.bundle.files import write_part
 from labelwright.bundle.types import Bundle
 from labelwright.conversion.folder import Converted
 from labelwright.conversion.huggingface import refuse_other_prompts
-from labelwright.conversion.runtimes.decision import metadata
+from labelwright.conversion.runtimes.decision import LETTERED, metadata, other_pairs
 from labelwright.conversion.servers import QUESTION, system_one_request
 from labelwright.conversion.targets import Written
 from labelwright.errors import BundleError, ModelError
@@ -82,8 +82,13 @@ def _refuse_other_tokens(bundle: Bundle, tokenizer: Mapping[str, Any], markup: S
     name, vocabulary = bundle.weights.base, tokenizer["model"]["vocab"]
     if split_rule(tokenizer) is None:
         raise BundleError(f"{name}: its tokenizer splits text in a way that llama.cpp has no name for here")
-    if missing := [letter for letter in label_letters(52) if letter not in vocabulary]:
+    if missing := [letter for letter in label_letters(LETTERED) if letter not in vocabulary]:
         raise BundleError(f"{name}: no single token for {', '.join(missing)}, which llama.cpp wants of every letter")
+    if other := other_pairs(bundle.prompt, vocabulary):
+        raise BundleError(
+            f"{name}: {len(bundle.task.names)} labels, one behind {other[0]} where llama.cpp reads {other[1]}, by this "
+            f"model's vocabulary: more than {LETTERED} labels leave with SmolLM2 alone; convert --to ollama"
+        )
     if short := [one for one in markup if len(one) < 2]:
         raise BundleError(f"{name}: its tokenizer takes {short[0]!r} for markup wherever it stands in a text")
 

@@ -33,17 +33,17 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_more_labels_than_letters_are_refused_before_a_model_is_opened(tmp_path: Path) -> None:
-    rows = [{"text": f"text {i}", "label": f"l{i % 53}"} for i in range(106)]
+    rows = [{"text": f"text {i}", "label": f"l{i % 256}"} for i in range(512)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     candidates = '[models]\ncandidates = ["untuned@letter", "untuned"]\n'
     minimal = MINIMAL.replace("rows.jsonl", str(tmp_path / "rows.jsonl"))
     recipe = read_recipe(written(tmp_path, minimal + 'style = "letter"\n'))
-    with pytest.raises(RecipeError, match=r"mine\.toml: \[task\]: 53 labels are more than the 52 letters: use style"):
+    with pytest.raises(RecipeError, match=r"mine\.toml: \[task\]: 256 labels are more than the 255 letters: use style"):
         read_rows(recipe)
     recipe = read_recipe(written(tmp_path, minimal + candidates))
-    with pytest.raises(RecipeError, match=r"mine\.toml: untuned@letter: 53 labels are more than"):
+    with pytest.raises(RecipeError, match=r"mine\.toml: untuned@letter: 256 labels are more than"):
         read_rows(recipe)
-    assert len(read_rows(read_recipe(written(tmp_path, minimal + 'style = "code"\n')))) == 106
+    assert len(read_rows(read_recipe(written(tmp_path, minimal + 'style = "code"\n')))) == 512
 
 
 def test_a_minimal_recipe_gets_the_defaults(tmp_path: Path) -> None:

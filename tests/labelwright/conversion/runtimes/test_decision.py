@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwright.conversion.runtimes.decision import TEMPLATE_KEY, literal, metadata, template
+from labelwright.conversion.runtimes.decision import TEMPLATE_KEY, literal, metadata, other_pairs, template
 from labelwright.data.task import Label
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
@@ -77,6 +77,25 @@ def test_the_keys_of_a_decision_model():
     assert keys["{arch}.decision.type"] == "openjev"
     assert keys["{arch}.decision.temperature.choice"] == 2.5
     assert keys[TEMPLATE_KEY] == template(prompt, MARKUP)
+
+
+def test_more_labels_than_letters_stand_behind_pairs():
+    labels = tuple(Label(f"queue {number}") for number in range(60))
+    prompt = Prompt("Which?", labels, (("x", "queue 27"),), "letter", CHATML)
+    assert metadata(prompt, Calibration(), MARKUP)["{arch}.decision.type"] == "pplx-decider"
+    written = rendered(template(prompt, MARKUP), "s", [label.name for label in labels])
+    assert written == prompt.render("s").text
+    assert "\nZ: queue 25\nAA: queue 26\nAB: queue 27\n" in written
+
+
+def test_pairs_that_the_models_vocabulary_reads_otherwise_are_noticed():
+    prompt = Prompt("Which?", tuple(Label(str(number)) for number in range(60)), style="letter")
+    pairs = {*prompt.answers[26:], "ZZ"}
+    assert other_pairs(prompt, pairs) is None
+    assert other_pairs(prompt, pairs | {"AJ"}) == ("AK", "AJ")
+    assert other_pairs(prompt, {"AA"}) == ("AB", "nothing")
+    few = Prompt("Which?", tuple(Label(str(number)) for number in range(52)), style="letter")
+    assert other_pairs(few, set()) is None
 
 
 def test_a_literal_has_no_way_out():

@@ -9,18 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import toy_splits, toy_task
-from tiny import tiny_model_folder
+from tiny import CORPUS, tiny_model, tiny_model_folder, tiny_tokenizer
 
 from labelwright.bundle.store import load, save
 from labelwright.bundle.types import Bundle
 from labelwright.conversion import converting, folder
 from labelwright.conversion.rows import golden_rows
+from labelwright.data.task import Label, Task
 from labelwright.decide import probabilities
 from labelwright.engines.opening import open_engine
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import BundleError
 from labelwright.models.weights import Base, Full
-from labelwright.prompt import Prompt
+from labelwright.prompt import Prompt, label_letters
 from labelwright.statistics.calibration import Calibration
 
 pytest.importorskip("xllamacpp", reason="xllamacpp is not installed")
@@ -135,6 +136,35 @@ def test_what_llama_cpp_cannot_carry_is_refused_or_said(source, tmp_path):
     biased = replace(bundle, calibration=Calibration(1.0, (0.5, 0.0, -0.5)))
     assert "a bias to each label" in target.convert(biased, tmp_path, "f32").differs[0]
     assert "bias" not in " ".join(target.convert(bundle, tmp_path, "f32").differs)
+
+
+def test_more_labels_than_letters_are_decided_among_pairs(tmp_path):
+    """Sixty labels: llama.cpp reads them behind A to Z and then AA, AB …, where the vocabulary has these."""
+    labels = tuple(Label(f"queue {number}") for number in range(60))
+    pairs = label_letters(60)[26:]
+    tokenizer = tiny_tokenizer(corpus=[*CORPUS, *(pair for pair in pairs for _ in range(50))], vocab_size=500)
+    model = tiny_model(vocab_size=len(tokenizer), seed=4)
+    model.config.max_position_embeddings = 4096
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    weights = Full("tiny", tmp_path / "model")
+    engine = open_engine(weights, EngineSettings(device="cpu", dtype="float32"))
+    task = Task("queues", "Which queue?", labels)
+    bundle = Bundle(task, Prompt.for_task(task, engine.template, "letter"), weights, Calibration(1.5))
+    (tmp_path / "out").mkdir()
+    target.convert(bundle, tmp_path / "out", "f32")
+    opened = target.Decisions(tmp_path / "out" / target.MODEL, target.request(bundle), task.names, slots=1)
+    try:
+        here, there = probabilities(bundle, engine, TEXTS[:2]), opened.probabilities(TEXTS[:2])
+    finally:
+        opened.close()
+    np.testing.assert_allclose(there, here, atol=5e-3)
+    assert here.max() > 0.05, "rows of one probability could not tell labels apart"
+    more = replace(task, labels=(*labels, Label("one more")))
+    with pytest.raises(
+        BundleError, match=rf"61 labels, one behind {label_letters(61)[60]} where llama\.cpp reads nothing"
+    ):
+        target.convert(replace(bundle, task=more, prompt=replace(bundle.prompt, labels=more.labels)), tmp_path, "f32")
 
 
 def test_the_request_on_the_card_is_the_bundles_question(written):
