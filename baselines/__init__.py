@@ -32,6 +32,8 @@ class Baseline(NamedTuple):
         What a recipe may set of it.
     rows : {"labels", "choices", "any"}
         Whether it needs labels that all rows share, or rows that bring their own choices.
+    learns_soft : bool
+        It can be a student: it learns from a teacher's probabilities as well as from labels.
     """
 
     module: str
@@ -41,6 +43,7 @@ class Baseline(NamedTuple):
     zero_shot: bool = False
     settings: may_set.Settings = may_set.NONE
     rows: Literal["labels", "choices", "any"] = "labels"
+    learns_soft: bool = False
 
     def __call__(self, task: Task, seed: int) -> TextClassifier:
         """An unfitted estimator. Raises LabelwrightError where the task does not allow it."""
@@ -48,9 +51,15 @@ class Baseline(NamedTuple):
         return make(task, seed)
 
 
-def _embeddings(factory: str, about: str, zero_shot: bool = False) -> Baseline:
+def _linear(factory: str, about: str) -> Baseline:
+    return Baseline("baselines.linear", factory, about, settings=may_set.LINEAR, learns_soft=True)
+
+
+def _embeddings(factory: str, about: str, zero_shot: bool = False, learns_soft: bool = False) -> Baseline:
     settings = may_set.NEAREST if zero_shot else may_set.EMBEDDINGS
-    return Baseline("baselines.embeddings", factory, about, zero_shot=zero_shot, settings=settings)
+    return Baseline(
+        "baselines.embeddings", factory, about, zero_shot=zero_shot, settings=settings, learns_soft=learns_soft
+    )
 
 
 def _finetuned(factory: str, about: str, settings: may_set.Settings = may_set.FINETUNED) -> Baseline:
@@ -65,21 +74,19 @@ def _choices(
 
 BASELINES: Mapping[str, Baseline] = {
     "majority": Baseline("baselines.majority", "majority", "label shares of train", rows="any"),
-    "sgd-ngrams": Baseline(
-        "baselines.linear", "sgd_ngrams", "linear, words and pairs of words", settings=may_set.LINEAR
-    ),
-    "sgd-chars": Baseline(
-        "baselines.linear", "sgd_chars", "linear, 2 to 5 characters, hashed", settings=may_set.LINEAR
-    ),
+    "sgd-ngrams": _linear("sgd_ngrams", "linear, words and pairs of words"),
+    "sgd-chars": _linear("sgd_chars", "linear, 2 to 5 characters, hashed"),
     "minilm-nearest-name": _embeddings("minilm_nearest_name", "zero-shot, nearest label name", zero_shot=True),
     "minilm-nearest-description": _embeddings(
         "minilm_nearest_description", "zero-shot, nearest label name and description", zero_shot=True
     ),
-    "minilm-logreg": _embeddings("minilm_logreg", "embeddings, logistic regression"),
+    "minilm-logreg": _embeddings("minilm_logreg", "embeddings, logistic regression", learns_soft=True),
     "minilm-svm": _embeddings("minilm_svm", "embeddings, linear support vector machine"),
     "minilm-mlp": _embeddings("minilm_mlp", "embeddings, one hidden layer"),
     "minilm-knn": _embeddings("minilm_knn", "embeddings, nearest neighbours"),
-    "static-logreg": _embeddings("static_logreg", "embeddings of words, averaged; logistic regression"),
+    "static-logreg": _embeddings(
+        "static_logreg", "embeddings of words, averaged; logistic regression", learns_soft=True
+    ),
     "encoder-ce": _finetuned("encoder_ce", "encoder, all weights, cross-entropy"),
     "encoder-supcon": _finetuned("encoder_supcon", "encoder, supervised contrastive loss"),
     "encoder-mixed": _finetuned("encoder_mixed", "encoder, half of each loss"),

@@ -11,15 +11,16 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from baselines.soft import SoftRows, read_soft
 from labelwright.data.arrays import encoded_labels, texts_of
-from labelwright.errors import BundleError, DataError
+from labelwright.errors import BundleError, DataError, RecipeError
 from labelwright.files import folder_bytes
 from labelwright.predictors.encoders.long_texts import LongTexts
 from labelwright.predictors.protocol import Predictor
@@ -45,6 +46,8 @@ class Rows:
         Rows that choose (early stopping) and do not teach; empty where none were given.
     long_texts : LongTexts
         What happens to texts of more tokens than an encoder reads, and how many there were.
+    soft : SoftRows, optional
+        More rows to learn from, with a teacher's probabilities in place of a label.
     """
 
     texts: list[str]
@@ -54,6 +57,7 @@ class Rows:
     eval_texts: tuple[str, ...] = ()
     eval_gold: NDArray[np.int64] | None = None
     long_texts: LongTexts = field(default_factory=LongTexts)
+    soft: SoftRows | None = None
 
 
 class TextClassifier(ClassifierMixin, BaseEstimator):
@@ -74,10 +78,20 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
     # What happens to texts of more tokens than an encoder reads, as in ``labelwright.engines.settings.EngineSettings``.
     # No parameter: it changes no row that fits, and is said by the recipe for the language model as well.
     long_rows: str = "head"
+    # Whether ``_train`` learns from ``Rows.soft``.
+    learns_soft: ClassVar[bool] = False
     labels: Sequence[Any] | None
     random_state: int
 
-    def fit(self, X: Any, y: Any, *, groups: Any = None, eval_set: tuple[Any, Any] | None = None) -> Self:  # noqa: N803
+    def fit(
+        self,
+        X: Any,  # noqa: N803
+        y: Any,
+        *,
+        groups: Any = None,
+        eval_set: tuple[Any, Any] | None = None,
+        soft: tuple[Any, Any, Any] | None = None,
+    ) -> Self:
         """Learn from labelled texts.
 
         Parameters
@@ -89,6 +103,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
             Rows of one group stay on one side of inner splits; a row whose group is None is alone.
         eval_set : (texts, labels), optional
             Rows for early stopping, where the family does that; those whose label is not in ``y`` are left out.
+        soft : (texts, labels, probabilities), optional
+            More texts with a teacher's probabilities, (n_texts, n_labels), where the family can learn from those.
 
         Returns
         -------
@@ -99,13 +115,16 @@ class TextClassifier(ClassifierMixin, BaseEstimator):
         DataError
             Other lengths, fewer than two labels, something that is not text, a label outside ``labels``.
         RecipeError
-            A parameter out of range.
+            A parameter out of range; soft rows for a family that does not learn from them.
         """
+        if soft is not None and not self.learns_soft:
+            raise RecipeError(f"{type(self).__name__} cannot learn from probabilities: give it rows with labels alone")
         texts = texts_of(X)
         classes, gold = encoded_labels(y, len(texts), self.labels)
         long_texts = LongTexts(self.long_rows)
         eval_rows = _eval_rows(eval_set, classes)
-        rows = Rows(texts, gold, classes, _group_numbers(groups, len(texts)), *eval_rows, long_texts)
+        numbers, taught = _group_numbers(groups, len(texts)), read_soft(soft, classes)
+        rows = Rows(texts, gold, classes, numbers, *eval_rows, long_texts, taught)
         self.predictor_: Predictor = self._train(rows)
         self.n_shortened_ = long_texts.n_shortened
         self.classes_ = classes

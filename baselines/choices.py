@@ -26,7 +26,7 @@ TEMPERATURE = 0.05
 class _OverLetters(TextClassifier):
     """The columns are letters: those of ``labels``, else as many as the row with the most choices needs."""
 
-    def fit(self, X: Any, y: Any, *, groups: Any = None, eval_set: Any = None) -> Self:  # noqa: N803
+    def fit(self, X: Any, y: Any, *, groups: Any = None, eval_set: Any = None, soft: Any = None) -> Self:  # noqa: N803
         """Learn from lettered texts and letters; see ``TextClassifier.fit``."""
         texts = texts_of(X)
         longest = max((len(split_lettered(text)[1]) for text in texts), default=0)
@@ -36,7 +36,7 @@ class _OverLetters(TextClassifier):
         wrong = [one for one in np.asarray(y, dtype=object).ravel().tolist() if one not in letters]
         if wrong:
             raise DataError(f"label {wrong[0]!r} is no letter of a choice: expected {', '.join(letters)}")
-        super().fit(texts, y, groups=groups, eval_set=eval_set)
+        super().fit(texts, y, groups=groups, eval_set=eval_set, soft=soft)
         self.classes_ = np.array(letters)
         return self
 

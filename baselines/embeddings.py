@@ -21,6 +21,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
 from baselines.base import Rows, TextClassifier
+from baselines.soft import SoftRows, soft_cost, texts_of_both, weighted
 from labelwright.data.task import Task
 from labelwright.errors import DataError, RecipeError
 from labelwright.predictors.embeddings import EmbeddingHead, NearestLabel, head_probabilities
@@ -41,6 +42,8 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
 }
 STATIC_MODEL = "model2vec:minishlab/potion-base-8M"
 N_FOLDS = 3
+# Of the soft rows one in so many says which strength is nearest to the teacher.
+N_SOFT_FOLDS = 5
 # Held-out rows after which no further fold is: what tells one strength from another is then larger than the noise.
 ENOUGH_ROWS = 2000
 
@@ -49,7 +52,8 @@ class EmbeddingClassifier(TextClassifier):
     """A head on sentence embeddings, its strength chosen by grouped cross-validation.
 
     Chosen by log loss where the head has probabilities worth the name ("logreg", "mlp"), else by accuracy. Of many
-    rows only some folds are held out, see ``ENOUGH_ROWS``.
+    rows only some folds are held out, see ``ENOUGH_ROWS``. Where there are soft rows, the strength is the one that
+    comes nearest to the teacher on a fifth of them that it was not fitted on. Nearest neighbours take no weights.
 
     Parameters
     ----------
@@ -66,6 +70,8 @@ class EmbeddingClassifier(TextClassifier):
     strength_ : float
         The one chosen.
     """
+
+    learns_soft = True
 
     def __init__(
         self,
@@ -86,9 +92,34 @@ class EmbeddingClassifier(TextClassifier):
             raise RecipeError(f"head = {self.head!r}: expected one of {', '.join(STRENGTHS)}")
         if self.strengths is not None and not (len(self.strengths) and all(one > 0 for one in self.strengths)):
             raise RecipeError(f"strengths = {self.strengths!r}: expected numbers above 0, one at least")
-        vectors = open_encoder(self.encoder).embed(rows.texts, remember=True, long_texts=rows.long_texts)
+        if rows.soft is not None and self.head == "knn":
+            raise RecipeError('head = "knn" cannot learn from probabilities: expected logreg, svm or mlp')
+        texts = texts_of_both(rows.texts, rows.soft)
+        vectors = open_encoder(self.encoder).embed(texts, remember=True, long_texts=rows.long_texts)
+        if rows.soft is not None and len(rows.soft.texts):
+            return self._of_soft(vectors, rows.gold, rows.soft)
         self.strength_ = self._choose(vectors, rows)
         return EmbeddingHead(self.encoder, self._fitted_head(self.strength_, vectors, rows.gold))
+
+    def _of_soft(self, vectors: NDArray[np.float32], gold: NDArray[np.int64], soft: SoftRows) -> EmbeddingHead:
+        """The head that learnt labelled and soft rows; ``vectors`` are of both, in that order."""
+        strengths = tuple(self.strengths or STRENGTHS[self.head])
+        n_labelled, probs = len(gold), soft.probs
+        held = np.zeros(len(probs), dtype=bool)
+        held[N_SOFT_FOLDS - 1 :: N_SOFT_FOLDS] = True
+
+        def fitted(strength: float, kept: NDArray[np.bool_]) -> Any:
+            row, labels, weight = weighted(gold, probs[kept])
+            inside = np.concatenate([np.ones(n_labelled, dtype=bool), kept])
+            return self._fitted_head(strength, vectors[inside][row], labels, weight)
+
+        self.strength_ = strengths[len(strengths) // 2]
+        if len(strengths) > 1 and held.any():
+            unseen = vectors[n_labelled:][held]
+            costs = [soft_cost(head_probabilities(fitted(one, ~held), unseen), probs[held]) for one in strengths]
+            self.strength_ = strengths[int(np.argmin(costs))]
+            logger.info("%s: strengths %s are %s from the teacher", self.head, strengths, np.round(costs, 4))
+        return EmbeddingHead(self.encoder, fitted(self.strength_, np.ones(len(probs), dtype=bool)))
 
     def _choose(self, vectors: NDArray[np.float32], rows: Rows) -> float:
         strengths = tuple(self.strengths or STRENGTHS[self.head])
@@ -128,11 +159,23 @@ class EmbeddingClassifier(TextClassifier):
             return -float(np.log(np.clip(probs[np.arange(len(gold)), gold], 1e-6, 1)).sum())
         return float((probs.argmax(axis=1) != gold).sum())
 
-    def _fitted_head(self, strength: float, vectors: NDArray[np.float32], gold: NDArray[np.int64]) -> Any:
+    def _fitted_head(
+        self,
+        strength: float,
+        vectors: NDArray[np.float32],
+        gold: NDArray[np.int64],
+        weight: NDArray[np.float64] | None = None,
+    ) -> Any:
+        # Nearest neighbours take none.
+        weights = {} if weight is None else {"sample_weight": weight}
         with warnings.catch_warnings():
             # The number of passes is a setting like others, and what it leaves to be gained is not worth the time.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            head = self._head(strength, len(gold)).fit(vectors, gold)
+            head = self._head(strength, len(gold))
+            if weights and self.head == "logreg":
+                # Of a row that stands there several times the default solver needs half the time.
+                head.set_params(solver="lbfgs")
+            head.fit(vectors, gold, **weights)
         # Left over from an MLP's training, and not among the types that skops lets through.
         head.__dict__.pop("_optimizer", None)
         return head

@@ -16,6 +16,7 @@ from sklearn.linear_model import SGDClassifier
 from sklearn.pipeline import Pipeline
 
 from baselines.base import Rows, TextClassifier
+from baselines.soft import texts_of_both, weighted
 from labelwright.data.task import Task
 from labelwright.errors import RecipeError
 from labelwright.predictors.ngrams import WORDS, Ngrams
@@ -38,6 +39,8 @@ class NgramClassifier(TextClassifier):
     max_iter : int
         Passes over the rows at most.
     """
+
+    learns_soft = True
 
     def __init__(
         self,
@@ -66,23 +69,23 @@ class NgramClassifier(TextClassifier):
             raise RecipeError(f"shortest = {self.shortest} and longest = {self.longest}: expected 1 or more, in order")
         if self.alpha <= 0:
             raise RecipeError(f"alpha = {self.alpha}: expected a number above 0")
-        pipeline = Pipeline(
-            [
-                *self._weighting(),
-                (
-                    "linear",
-                    SGDClassifier(
-                        loss="log_loss", alpha=self.alpha, max_iter=self.max_iter, random_state=self.random_state
-                    ),
-                ),
-            ]
+        linear = SGDClassifier(
+            loss="log_loss", alpha=self.alpha, max_iter=self.max_iter, random_state=self.random_state
         )
+        weighting = Pipeline(self._weighting())
         try:
-            pipeline.fit(rows.texts, rows.gold)
+            counts = weighting.fit_transform(texts_of_both(rows.texts, rows.soft))
         except ValueError as error:
             if "empty vocabulary" in str(error):
                 raise RecipeError(f'no row has {self.shortest} word(s) in it: use analyzer = "char"') from error
             raise
+        if rows.soft is None:
+            linear.fit(counts, rows.gold)
+        else:
+            # A label's own logistic regression sees p of a row as its label and 1 - p as any other.
+            row, gold, weight = weighted(rows.gold, rows.soft.probs)
+            linear.fit(counts[row], gold, sample_weight=weight)
+        pipeline = Pipeline([*weighting.steps, ("linear", linear)])
         return Ngrams.of(pipeline)
 
     def _weighting(self) -> list[tuple[str, Any]]:

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 
 from bench.setting import Setting, open_setting
-from labelwright.data.costs import Costs, pairs_of
+from labelwright.data.costs import Costs
 from labelwright.data.task import Example, group_keys
 from labelwright.decide import option_scores
 from labelwright.engines.settings import EngineSettings
@@ -183,8 +183,8 @@ def flipped(train: Sequence[Example], names: Sequence[str], seed: int) -> tuple[
 
 def soft_rewards(names: Sequence[str]) -> np.ndarray:
     """What an answer is worth, (gold, answered): 1 if right, half for the same trade."""
-    costs = {gold: dict.fromkeys(set(trade) - {gold}, 0.5) for trade in TRADES for gold in trade}
-    return reward_matrix(Prices(tuple(names), Costs(pairs_of(costs))), list(names))
+    pairs = tuple((gold, other, 0.5) for trade in TRADES for gold in trade for other in trade if other != gold)
+    return reward_matrix(Prices(tuple(names), Costs(pairs)), list(names))
 
 
 def train_missing(

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from labelwright.settings import SHARE, Range
 from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import METRICS
-from workbench.compare.candidate import CurvePoint, Kind, Repeat, Together
+from workbench.compare.candidate import CurvePoint, Distilled, Kind, Repeat, Together
 
 # The version of all that is below, in report.json and in what a comparison depends on: another one is computed anew.
-FORMAT = "labelwright-report-6"
+FORMAT = "labelwright-report-7"
 
 # The quality metrics in the tables' order, and those of an answer in free text, which has no probabilities.
 QUALITY = tuple(name for name, metric in METRICS.items() if metric.is_reported)
@@ -110,6 +110,26 @@ class Promised:
 
 
 @dataclass(frozen=True)
+class Lesson:
+    """What a student came to: how it stands to its teacher, and to itself without the pool.
+
+    Attributes
+    ----------
+    learnt : Distilled
+    cost_ratio : float, optional
+        Milliseconds a row of the teacher's over its own.
+    to_teacher, to_plain : Interval, optional
+        Its accuracy on test minus that of the teacher, and of the same baseline that learnt train rows alone; paired,
+        each with 95 % by itself. None where that one has no numbers.
+    """
+
+    learnt: Distilled
+    cost_ratio: float | None = None
+    to_teacher: Interval | None = None
+    to_plain: Interval | None = None
+
+
+@dataclass(frozen=True)
 class Entry:
     """One candidate of the leaderboard: ``workbench.compare.candidate.Candidate``, measured, without its arrays.
 
@@ -159,7 +179,9 @@ class Entry:
     cost: Mapping[str, float | None] = field(default_factory=dict)
     generation: Generation | None = None
     outside: Mapping[str, float] | None = None
+    steering: Mapping[str, float] | None = None
     together: Together | None = None
+    lesson: Lesson | None = None
     promised: Promised | None = None
     priced: Mapping[str, Interval] = field(default_factory=dict)
 

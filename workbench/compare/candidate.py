@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.decisions.promise import NO_PROMISE, Promise
+from labelwright.statistics.intervals import Interval
 
 # "free" answers in free text, so some answers are no label: its probabilities have a last column for those.
-# "together" is made of other candidates.
-Kind = Literal["baseline", "llm", "free", "together"]
+# "together" is made of other candidates; "distilled" is a baseline that learnt from another candidate.
+Kind = Literal["baseline", "llm", "free", "together", "distilled"]
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,27 @@ class Together:
 
 
 @dataclass(frozen=True)
+class Distilled:
+    """What a student learnt besides train rows.
+
+    Attributes
+    ----------
+    teacher : str
+    n_rows : int
+        Rows without labels that it learnt the teacher's probabilities of.
+    left_out : mapping of str to int
+        Other rows of the pool, by ``workbench.recipe.unlabelled.LEFT_OUT``; "silent": the teacher gave no answer.
+    agreement : Interval
+        Share of the dev rows to which both give the same label.
+    """
+
+    teacher: str
+    n_rows: int
+    left_out: Mapping[str, int]
+    agreement: Interval
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One classifier on the test rows.
 
@@ -177,6 +199,10 @@ class Candidate:
         found (kept, right, recall, each also with _low and _high); ms a row that the score takes. Where rows out of
         scope taught a "none of these" also none_n_taught, none_n_calib, none_score and none_trained (as
         ``labelwright.decisions.scope.Preference``), and none_used, 1 or 0.
+    steering : mapping
+        Test rows with an ending that asks for a label which is not the answer without it; empty where that was not
+        asked. n_rows; by ending, and for "all" of them, the share of rows answered with that label, each also with _low
+        and _high.
     repeats : tuple of Repeat
         Other seeds and other splits; the candidate itself is not among them.
     curve : tuple of CurvePoint
@@ -185,6 +211,8 @@ class Candidate:
         Where it is kept, for export; empty where there is nothing to export.
     together : Together, optional
         Of kind "together": how it is made of others.
+    distilled : Distilled, optional
+        Of kind "distilled": what it learnt from whom.
     n_train : int
         Training rows; 0 where that is not known.
     decision : Decision
@@ -205,11 +233,13 @@ class Candidate:
     cost: Mapping[str, float | None] = field(default_factory=dict)
     generation: Mapping[str, float] = field(default_factory=dict)
     outside: Mapping[str, float] = field(default_factory=dict)
+    steering: Mapping[str, float] = field(default_factory=dict)
     repeats: tuple[Repeat, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     folder: str = ""
     failed: str = ""
     together: Together | None = None
+    distilled: Distilled | None = None
     n_train: int = 0
     decision: Decision = LIKELIEST
     promise: Promise = NO_PROMISE

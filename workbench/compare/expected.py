@@ -2,28 +2,34 @@
 
 Good to a factor of two, which is enough to say "about three minutes" before it starts, and to leave out what no budget
 of minutes can hold. Nothing that is measured or shipped depends on it. The rules count passes of a row through the
-model, whose time on this machine is measured, or training rows of a baseline, whose seconds on one machine are scaled
-by how fast this one multiplies matrices.
+model, whose time on this machine is measured: the language model's, and an encoder's where a candidate over its
+embeddings has run. Else they count training rows of a baseline, whose seconds on one machine are scaled by how fast
+this one multiplies matrices.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import baselines
 from labelwright.data.task import Example, Splits
 from labelwright.files import read_json
 from optimizers.stage import Stage
 from workbench.compare.jobs import Comparison
+from workbench.compare.steering.endings import ENDINGS
 from workbench.run.steps import settings_of
 
-# Passes of a row that a stage makes, from its settings (without defaults of ours) and the splits. A training pass is
-# forward, backward and, with checkpoints, forward again; GEPA's prompts grow under its hands.
+# To train on a row is forward, backward, which is two of them, and with checkpoints forward again.
+_TRAINING_PASSES = 4.0
+# Passes of a row that a stage makes, from its settings (without defaults of ours) and the splits. GEPA's prompts grow
+# under its hands.
 _PASSES: Mapping[str, Callable[[Any, Splits], float]] = {
     "untuned": lambda stage, splits: len(splits.dev),
     "prior": lambda stage, splits: len(splits.dev) + stage.rows,
@@ -34,14 +40,15 @@ _PASSES: Mapping[str, Callable[[Any, Splits], float]] = {
     "grpo": lambda stage, splits: _training(stage, splits),
     "calibrate": lambda stage, splits: len(splits.dev) + len(splits.calib),
 }
+_EMBEDDINGS, _FINETUNED = "baselines.embeddings", "baselines.finetuned"
 # Seconds to begin and seconds a training row, by a baseline's module; measured on two cores that multiply matrices of
 # 1024 x 1024 float32 at _REFERENCE_FLOPS.
 _SECONDS = {
     "baselines.majority": (1.0, 0.0),
     "baselines.linear": (3.0, 0.002),
-    "baselines.embeddings": (8.0, 0.02),
+    _EMBEDDINGS: (8.0, 0.02),
     "baselines.choices": (8.0, 0.06),
-    "baselines.finetuned": (10.0, 0.07),
+    _FINETUNED: (10.0, 0.07),
     "baselines.zero_shot": (15.0, 0.3),
 }
 _REFERENCE_FLOPS = 100e9
@@ -102,22 +109,60 @@ class Expected:
             return 0.0
         if comparison.kind(name) == "together":
             return self._together(name)
+        is_baseline = comparison.kind(name) in ("baseline", "distilled")
         kept = sorted((comparison.root / name).glob("*.json"), key=_modified, reverse=True)
         for path in kept:
             if cost := read_json(path).get("cost"):
                 scoring = len(comparison.splits_of(missing[0]).calib) * 2 / cost["rows_per_second"]
-                once = cost["seconds_to_train"] if comparison.kind(name) == "baseline" else 0.0
+                once = cost["seconds_to_train"] if is_baseline else 0.0
                 again = once + scoring + comparison.recipe.compare.latency_rows * cost["ms_p50"] / 1000
                 return again * len(missing) + self._stages(name)
-        if comparison.kind(name) == "baseline":
+        if is_baseline:
+            if (tuned := self._tuned(name)) is not None:
+                return tuned
             if comparison.family(name) not in _SECONDS:
                 return None
             begin, per_row = _SECONDS[comparison.family(name)]
             scale = _REFERENCE_FLOPS / flops()
-            n_rows = [len(comparison.splits_of(job).train) for job in missing]
+            n_soft = len(comparison.unlabelled.texts) if comparison.kind(name) == "distilled" else 0
+            n_rows = [len(comparison.splits_of(job).train) + n_soft for job in missing]
             return scale * (begin + per_row * sum(n_rows))
         scoring = self.scoring()
         return None if scoring is None else scoring * len(missing) + self._stages(name)
+
+    def _tuned(self, name: str) -> float | None:
+        """Of a transformer that is trained as a baseline, by what a row costs it here untrained; None if not known.
+
+        Whether a machine has native bfloat16, no product of float32 matrices tells; a pass of the model itself does.
+        """
+        comparison = self._comparison
+        if comparison.family(name) != _FINETUNED or (estimator := self._estimator(name)) is None:
+            return None
+        a_pass = self._pass_of(estimator.model)
+        if a_pass is None:
+            return None
+        n_rows = [len(comparison.splits_of(job).train) for job in comparison.missing(name)]
+        return _BEGINNING_S * len(n_rows) + a_pass * _TRAINING_PASSES * sum(_readings(estimator, n) for n in n_rows)
+
+    def _pass_of(self, model: str) -> float | None:
+        """Seconds a row that a model takes in bulk: the recipe's, or an encoder as its embeddings' candidates found."""
+        comparison = self._comparison
+        if model == comparison.recipe.model.name:
+            return self.seconds_per_row
+        embedding = [one for one in comparison.recipe.baselines.names if comparison.family(one) == _EMBEDDINGS]
+        same = [one for one in embedding if getattr(self._estimator(one), "encoder", None) == model]
+        kept = [path for one in same for path in (comparison.root / one).glob("*.json")]
+        for path in sorted(kept, key=_modified, reverse=True):
+            if cost := read_json(path).get("cost"):
+                return 1 / float(cost["rows_per_second"])
+        return None
+
+    def _estimator(self, name: str) -> Any:
+        """A baseline with its settings, not fitted; None where it cannot be made, which it says itself when it runs."""
+        comparison = self._comparison
+        with suppress(Exception):
+            return baselines.make(name, comparison.task, 0, comparison.baseline_settings(name))
+        return None
 
     def _together(self, name: str) -> float:
         """Of one that is made of others: their models are opened, some rows asked; the rest is arithmetic."""
@@ -134,6 +179,7 @@ class Expected:
         calib = len(self._comparison.splits_of(main).calib)
         # One by one a row costs three times as much, written freely six times.
         n_passes = calib * (1 + shares.test / shares.calib) + 3 * table.latency_rows + 6 * table.generate_rows
+        n_passes += table.steering_rows * (1 + len(ENDINGS))
         return _BEGINNING_S + self.seconds_per_row * n_passes
 
     def _stages(self, name: str) -> float:
@@ -156,9 +202,16 @@ def flops() -> float:
     return float(2 * 1024**3 / min(seconds))
 
 
+def _readings(estimator: Any, n_rows: int) -> float:
+    """How many texts a training reads, from the estimator's settings."""
+    if hasattr(estimator, "epochs"):
+        return float(estimator.epochs * n_rows)
+    return 2.0 * min(estimator.max_pairs, 2 * estimator.n_pairs * n_rows)
+
+
 def _training(stage: Any, splits: Splits) -> float:
     looks = 1 + stage.steps // stage.eval_every
-    return 4.0 * stage.steps * stage.rows_per_step + looks * len(splits.dev)
+    return _TRAINING_PASSES * stage.steps * stage.rows_per_step + looks * len(splits.dev)
 
 
 def _modified(path: Path) -> float:

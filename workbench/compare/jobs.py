@@ -24,14 +24,25 @@ from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.engines.settings import BACKENDS
 from labelwright.files import read_json, short_hash, write_json
 from labelwright.prompt import SAID
+from labelwright.statistics.intervals import Interval
+from labelwright.statistics.metrics import log_loss
 from optimizers.stage import Stage
-from workbench.compare.candidate import Asking, Candidate, CurvePoint, Kept, Kind, Repeat, Together
+from workbench.compare.candidate import Asking, Candidate, CurvePoint, Distilled, Kept, Kind, Repeat, Together
 from workbench.compare.together import candidates as together
-from workbench.recipe.outside import OutOfScope, deal_out_of_scope
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import STAGES, TOGETHER, Pipeline, Recipe, read_pipeline
+from workbench.recipe.recipe import (
+    ENSEMBLE,
+    STAGES,
+    TOGETHER,
+    Pipeline,
+    Recipe,
+    distilled_candidates,
+    read_pipeline,
+)
 from workbench.recipe.rows import make_splits, read_rows, task_of
+from workbench.recipe.scope.outside import OutOfScope, deal_out_of_scope
 from workbench.recipe.splits import read_splits, split_digest
+from workbench.recipe.unlabelled import Unlabelled, read_unlabelled
 from workbench.run.engines import Engines
 from workbench.run.folder import CANDIDATES, RUNS, RunFolder, runs_of
 from workbench.run.identity import code_version, environment, settings_content
@@ -84,9 +95,9 @@ class Comparison:
     def names(self) -> tuple[str, ...]:
         """Candidates in order: baselines, then the model's, the recipe's before those that are steps of the run.
 
-        Last those that are made of others.
+        Then those that are made of others; last those that learn from others.
         """
-        return (*self._singles, *self.together)
+        return (*self._singles, *self.together, *self.distilled)
 
     @cached_property
     def _singles(self) -> tuple[str, ...]:
@@ -102,6 +113,43 @@ class Comparison:
         return together.made_of(self.recipe, usable, self.is_heavy)
 
     @cached_property
+    def distilled(self) -> dict[str, str]:
+        """Candidates that learn from another one, each with the baseline that it is."""
+        return distilled_candidates(self.recipe)
+
+    @cached_property
+    def teachers(self) -> tuple[str, ...]:
+        """Candidates that those may learn from."""
+        able = (*(name for name in self._singles if self.kind(name) != "free"), *self.together)
+        named = self.recipe.distil.teacher
+        return tuple(name for name in able if name == named) if named else able
+
+    def teacher(self) -> str:
+        """Who teaches, of those that have results; empty where nobody has.
+
+        The ensemble was chosen by its log loss on dev, and is left out where it is no better than one alone. So where
+        there is one it teaches; else it is the candidate of lowest log loss on dev.
+        """
+        able = [name for name in self.teachers if self.result(self.jobs(name)[0]) is not None]
+        if len(able) < 2 or ENSEMBLE in able:
+            return ENSEMBLE if ENSEMBLE in able else "".join(able)
+        gold = np.array([self.task.index(row.label) for row in self.splits_of(self.jobs(able[0])[0]).dev])
+        losses = {}
+        for name in able:
+            with np.load(self.place(self.jobs(name)[0]).with_suffix(".npz"), allow_pickle=False) as kept:
+                # Another one that is made of others left no answers to dev.
+                losses[name] = float(log_loss(kept["dev"], gold)) if "dev" in kept else np.inf
+        return min(losses, key=losses.__getitem__)
+
+    @cached_property
+    def unlabelled(self) -> Unlabelled:
+        """The rows that those learn; nothing in them is in dev, calib or test."""
+        taught = self._splits[self.recipe.seed].train
+        ids = {row.id for row in taught}
+        measured = [row for row in self._rows if row.id not in ids]
+        return read_unlabelled(self.recipe, taught, [*measured, *(row for side in self.out_of_scope for row in side)])
+
+    @cached_property
     def _of_the_run(self) -> dict[str, str]:
         """The run's finished steps by the candidate that each is; a calibration, which all candidates get, is none."""
         found: dict[str, str] = {}
@@ -113,9 +161,11 @@ class Comparison:
         return found
 
     def kind(self, name: str) -> Kind:
-        """Of a candidate: "baseline", "llm", "free" or "together"."""
+        """Of a candidate: "baseline", "llm", "free", "together" or "distilled"."""
         if name in TOGETHER:
             return "together"
+        if name in self.distilled:
+            return "distilled"
         if name in self.recipe.baselines.names:
             return "baseline"
         return "free" if read_pipeline(name).free else "llm"
@@ -126,6 +176,8 @@ class Comparison:
             return together.ABOUT[name]
         if self.kind(name) == "baseline":
             return str(getattr(baselines.BASELINES[name], "about", ""))
+        if name in self.distilled:
+            return f"{self.about(self.distilled[name])}; taught by another candidate"
         pipeline = read_pipeline(name)
         style = SAID[pipeline.style or self.recipe.task.style]
         if pipeline.free:
@@ -137,7 +189,7 @@ class Comparison:
         """Candidates of one family import the same libraries: the module of a baseline, the room of a last stage."""
         if name in TOGETHER:
             return "together"
-        if self.kind(name) == "baseline":
+        if self.kind(name) in ("baseline", "distilled"):
             return self._baseline_module(name)
         modules = [STAGES[stage][0] for stage in read_pipeline(name).stages]
         return modules[-1].rpartition(".")[0] if modules else BACKENDS[self.recipe.model.backend].module
@@ -146,6 +198,8 @@ class Comparison:
         """Whether a candidate learns from training rows: without that, neither seeds nor fewer rows change it."""
         if name in TOGETHER:
             return any(map(self.trains, self.together[name]))
+        if name in self.distilled:
+            return True
         if self.kind(name) == "baseline":
             return not getattr(baselines.BASELINES[name], "zero_shot", False)
         return any(stage != "prior" for stage in read_pipeline(name).stages)
@@ -175,6 +229,9 @@ class Comparison:
             n_seeds, n_splits = zip(*map(self._n_trainings, self.together[name]), strict=True)
             return min(n_seeds), min(n_splits)
         table = self.recipe.compare
+        if name in self.distilled:
+            # Of other splits there is no teacher's bundle to ask.
+            return table.seeds, 1
         if self.is_heavy(name):
             return table.heavy_seeds, table.heavy_seeds
         return table.seeds, table.splits or table.seeds
@@ -205,6 +262,8 @@ class Comparison:
         if kind != "free" and self.is_main(job):
             # By value: they are read from a file that may change while the rows of the splits stay.
             parts.append([[asdict(row) for row in side] for side in self.out_of_scope])
+            if self.recipe.compare.steering_rows:
+                parts.append({"steering_rows": self.recipe.compare.steering_rows})
         if kind == "together":
             of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
             tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade)]
@@ -213,6 +272,17 @@ class Comparison:
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]
             also += [self._baseline_models(job.candidate), self.recipe.model.long_rows]
             return [*parts, *also, self._code(self._baseline_module(job.candidate))]
+        if kind == "distilled":
+            plain = replace(job, candidate=self.distilled[job.candidate])
+            of = {name: self.key(self.jobs(name)[0]) for name in self.teachers}
+            # The baseline's own key has its settings, its models and its code.
+            return [
+                *parts,
+                self.key(plain),
+                of,
+                self.unlabelled.digest,
+                self._code("labelwright.labelling"),
+            ]
         steps, about = self.steps(job), [self.pipelines.base(self.asked(job).style), self.recipe.compare.generate_rows]
         return [
             *parts,
@@ -241,7 +311,11 @@ class Comparison:
         return Job(member, job.seed if self.trains(member) else self.recipe.seed, job.split_seed)
 
     def available(self, job: Job) -> dict[str, str]:
-        """The members that have results, each with a hash of what those are; none where it is made of nobody."""
+        """Whom a job is made of or learns from and has results, each with a hash of what those are; else none."""
+        if job.candidate in self.distilled:
+            teacher = self.teacher()
+            main = self.jobs(teacher)[0] if teacher else None
+            return {teacher: short_hash([self.key(main), self.result(main)])} if main else {}
         found = {}
         for name in self.together.get(job.candidate, ()):
             one = self.of_member(name, job)
@@ -274,7 +348,7 @@ class Comparison:
         return deal_out_of_scope(recipe.data, self._splits[recipe.seed], recipe.splits, recipe.seed)
 
     def _baseline_module(self, name: str) -> str:
-        return str(getattr(baselines.BASELINES[name], "module", "baselines"))
+        return str(getattr(baselines.BASELINES[self.distilled.get(name, name)], "module", "baselines"))
 
     def _baseline_models(self, name: str) -> list[str]:
         """Contents of the models that a baseline stands on, by its own defaults or the recipe's settings."""
@@ -297,6 +371,7 @@ class Comparison:
 
     def baseline_settings(self, name: str) -> dict[str, Any]:
         """An estimator's parameters from the recipe; a head on the model is one on the recipe's model."""
+        name = self.distilled.get(name, name)
         given = dict(self.recipe.baselines.settings.get(name, {}))
         return {"model": self.recipe.model.name, **given} if name == "llm-head" else given
 
@@ -392,10 +467,12 @@ class Comparison:
             cost=main["cost"],
             generation=main["generation"],
             outside=main.get("outside", {}),
+            steering=main.get("steering", {}),
             repeats=tuple(repeats),
             curve=tuple(curve),
             folder=main["bundle"],
             together=_together(main["together"]) if "together" in main else None,
+            distilled=_distilled(main["distilled"]) if "distilled" in main else None,
             n_train=main["n_train"],
             # Free text has a column more, and nothing is decided with it.
             decision=LIKELIEST if kind == "free" else Decision.of(self.task.costs, self.task.names),
@@ -415,8 +492,8 @@ class Comparison:
         """Whether a candidate trains or asks a transformer of its own: it is trained with fewer seeds."""
         if name in TOGETHER:
             return any(map(self.is_heavy, self.together[name]))
-        if self.kind(name) == "baseline":
-            return bool(getattr(baselines.BASELINES[name], "heavy", False))
+        if self.kind(name) in ("baseline", "distilled"):
+            return bool(getattr(baselines.BASELINES[self.distilled.get(name, name)], "heavy", False))
         return True
 
     def _failure(self, name: str) -> Path:
@@ -440,6 +517,7 @@ def shortened(recipe: Recipe) -> Recipe:
     """What `make demo` compares: the candidates of ``[demo]``, trained once each. Their results count for all.
 
     Nothing is made of several together: that takes half a minute, and others when `make compare` has trained the rest.
+    Nor does anybody learn from another one.
     """
     light = [name for name in recipe.baselines.names if not getattr(baselines.BASELINES[name], "heavy", False)]
     # Where all train a transformer, all stand in: a demo that compares nothing would say nothing.
@@ -451,6 +529,7 @@ def shortened(recipe: Recipe) -> Recipe:
         compare=replace(recipe.compare, seeds=1, heavy_seeds=1, curves=()),
         ensemble=replace(recipe.ensemble, most_members=0),
         cascade=replace(recipe.cascade, most_levels=0),
+        data=replace(recipe.data, unlabelled=""),
     )
 
 
@@ -471,6 +550,10 @@ def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Exam
 def _together(kept: dict[str, Any]) -> Together:
     levels = tuple(Asking(**level) for level in kept["levels"])
     return Together(levels, kept["mean"], kept["last"], tuple((ms, accuracy) for ms, accuracy in kept["curve"]))
+
+
+def _distilled(kept: dict[str, Any]) -> Distilled:
+    return Distilled(**kept | {"agreement": Interval(*kept["agreement"])})
 
 
 def _scores(result: dict[str, Any]) -> dict[str, float]:

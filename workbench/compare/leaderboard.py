@@ -8,7 +8,7 @@ them, so that many labels need not fit into memory many times. The types are ``w
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ from workbench.compare.board import (
     Entry,
     Generation,
     Leaderboard,
+    Lesson,
     Spread,
     TestRows,
 )
@@ -37,7 +38,7 @@ from workbench.compare.differences import TESTED, against_best, between, standin
 from workbench.compare.noise import suspects
 from workbench.compare.together.gain import gain_of
 from workbench.compare.verdict import frontier, judge, labels_without_rows, rank
-from workbench.recipe.recipe import CompareTable
+from workbench.recipe.recipe import DISTILLED, CompareTable
 
 # How many candidates at most must doubt a label: with more, one that is often wrong would acquit too many rows.
 _DOUBTERS = 3
@@ -120,6 +121,13 @@ def build(
             return _turned(tested[b]["accuracy"])
         return between(a, b, len(scored) - 1, answers, samples, gold, groups)
 
+    numbered = {entry.name: entry for entry in entries if not entry.failed}
+
+    def pair(a: str, b: str) -> Interval | None:
+        return between(a, b, 1, answers, samples, gold, groups).value if b in numbered else None
+
+    taught = {name: _lesson(scored[name].candidate, numbered, pair) for name in numbered}
+    entries = [replace(one, lesson=taught.get(one.name)) for one in entries]
     numbered = {entry.name: entry for entry in entries if not entry.failed}
     rows = TestRows(
         n_rows=len(test),
@@ -208,6 +216,7 @@ def _described(candidate: Candidate, **measured: Any) -> Entry:
         cost=dict(candidate.cost),
         generation=Generation(n_rows, *(wilson(free[key], n_rows) for key in ("valid", "right"))) if free else None,
         outside=dict(candidate.outside) or None,
+        steering=dict(candidate.steering) or None,
         together=candidate.together,
         **measured,
     )
@@ -248,6 +257,17 @@ def _decided(entry: Entry, candidate: Candidate, gold: Ints, groups: Sequence[st
         promised=promised(candidate, gold, groups),
         priced=costs(candidate.decision, candidate.probs, gold, groups, candidate.away) if priced else {},
     )
+
+
+def _lesson(
+    candidate: Candidate, numbered: Mapping[str, Entry], pair: Callable[[str, str], Interval | None]
+) -> Lesson | None:
+    """How a student stands to its teacher and to itself without the pool; None for who is none."""
+    if (learnt := candidate.distilled) is None:
+        return None
+    name, teacher = candidate.name, numbered.get(learnt.teacher)
+    ratio = teacher.ms / own if teacher and teacher.ms and (own := numbered[name].ms) else None
+    return Lesson(learnt, ratio, pair(name, learnt.teacher), pair(name, name.removeprefix(DISTILLED)))
 
 
 def _finite(scores: Mapping[str, float]) -> dict[str, float]:
@@ -326,8 +346,8 @@ def _doubters(entries: Sequence[Entry], best: Entry) -> list[str]:
     """
     near = {one.name for one in entries if one.standing in ("as good", "not told apart")}
     heard: dict[str, str] = {}
-    # Who is made of others says what they say.
-    usable = [one for one in entries if one.kind not in ("free", "together")]
+    # Who is made of others, or learnt from one, says what they say.
+    usable = [one for one in entries if one.kind not in ("free", "together", "distilled")]
     for one in sorted(usable, key=lambda one: (one is not best, one.name not in near, *rank(one.test))):
         counts = one is best or one.name in near or len(heard) < 2
         if counts and len(heard) < _DOUBTERS:

@@ -115,19 +115,25 @@ class BaselineJob:
         return estimator
 
 
-def train_baseline(job: BaselineJob, splits: Splits, scratch: Path) -> Trained:
+def train_baseline(
+    job: BaselineJob, splits: Splits, scratch: Path, soft: tuple[Any, Any, Any] | None = None
+) -> Trained:
     """Train on train rows only, what the model's stages learn from; dev chooses, as it does for the model.
 
     Parameters
     ----------
     scratch : Path
         An empty folder for the predictor, which must last as long as it is asked.
+    soft : (texts, labels, probabilities), optional
+        More rows, with a teacher's probabilities.
     """
+    # Who cannot learn them does not know the word.
+    more = {} if soft is None else {"soft": soft}
     texts, labels = texts_and_labels(splits.train)
     estimator = job.make()
     with Load() as load:
         begun = time.perf_counter()
-        estimator.fit(texts, labels, groups=group_keys(splits.train), eval_set=texts_and_labels(splits.dev))
+        estimator.fit(texts, labels, groups=group_keys(splits.train), eval_set=texts_and_labels(splits.dev), **more)
         seconds = time.perf_counter() - begun
     save_predictor(estimator.predictor_, estimator.classes_, scratch)
     bundle = predictor_bundle(job.task, job.name, scratch, Calibration())

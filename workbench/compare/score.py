@@ -63,9 +63,10 @@ def score_candidates(
             comparison.forget(name)
         names = comparison.names if names is None else names
         n_run = 0
-        # What is made of others comes when they are done: which of them ran decides whether it is there already.
-        for is_made in (False, True):
-            asked = [name for name in names if name not in left_out and (name in comparison.together) == is_made]
+        # What is made of others comes when they are done: which of them ran decides whether it is there already. Then
+        # who learns from any of these.
+        for kinds in ({"baseline", "llm", "free"}, {"together"}, {"distilled"}):
+            asked = [name for name in names if name not in left_out and comparison.kind(name) in kinds]
             missing = [name for name in comparison.unfinished() if name in asked]
             _run(comparison, missing, display, record, expected or Expected(comparison))
             n_run += len(missing)

@@ -34,9 +34,9 @@ from workbench.next_rows.batch import (
 from workbench.next_rows.choice import choose, text_vectors
 from workbench.next_rows.pool import Pool, PoolRow, read_pool, text_mark
 from workbench.progress import Display, silence_libraries
-from workbench.recipe.outside import all_out_of_scope
 from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import Rows, read_rows, task_of
+from workbench.recipe.scope.outside import all_out_of_scope
 from workbench.run.folder import RUNS, RunFolder, find_run, locked, runs_of
 from workbench.verbs import make_command
 from workbench.wording import plural

@@ -19,7 +19,17 @@ from labelwright.prompt import answers_of
 from labelwright.settings import shown
 from rewards import check_reward
 from workbench.recipe.fill import unknown_keys
-from workbench.recipe.recipe import TOGETHER, Pipeline, Recipe, own_candidates, read_pipeline
+from workbench.recipe.recipe import (
+    CASCADE,
+    TOGETHER,
+    DistilTable,
+    Pipeline,
+    Recipe,
+    distilled_candidates,
+    learns_soft,
+    own_candidates,
+    read_pipeline,
+)
 
 Fault = tuple[str, str]
 # Stages that change weights, which only an engine in this process can.
@@ -43,6 +53,7 @@ def cross_faults(recipe: Recipe, document: Mapping[str, Any], stages: Mapping[st
     yield from _stage_faults(recipe, stages)
     yield from _baseline_faults(recipe, "names" in document.get("baselines", {}))
     yield from _candidate_faults(recipe)
+    yield from _distil_faults(recipe)
 
 
 def check_rewards(recipe: Recipe, task: Task) -> None:
@@ -186,13 +197,46 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
         for fault in unknown_keys(getattr(recipe, name).members, known, "candidate"):
             yield name, f"members: {fault}"
     wanted = recipe.export.candidate
-    exportable = [*known, *TOGETHER, "best", "ship"]
+    distilled = distilled_candidates(recipe)
+    exportable = [*known, *TOGETHER, *distilled, "best", "ship"]
     if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "candidate")), "")):
         yield "export", f"candidate: {fault}"
-    elif wanted and wanted not in ("best", "ship", *TOGETHER, *recipe.baselines.names) and read_pipeline(wanted).free:
+    elif wanted in known and _is_free(recipe, wanted):
         yield (
             "export",
             f"candidate = {shown(wanted)}: answers in free text, which no bundle does; name another candidate",
         )
     if not (recipe.stages or recipe.models.candidates or recipe.baselines.names):
         yield "", "no stages, no [models] candidates and no [baselines] names: there is nothing to do"
+
+
+def _is_free(recipe: Recipe, candidate: str) -> bool:
+    return candidate not in recipe.baselines.names and read_pipeline(candidate).free
+
+
+def _distil_faults(recipe: Recipe) -> Iterator[Fault]:
+    table, names = recipe.distil, recipe.baselines.names
+    if not recipe.data.unlabelled:
+        if table != DistilTable():
+            yield "distil", "students learn from rows without labels: set [data] unlabelled, or leave the table out"
+        return
+    if recipe.data.choices:
+        yield "data", "unlabelled: rows bring their own choices, which no pool shares: leave it out"
+        return
+    able = [name for name in names if learns_soft(name)]
+    for name in table.students:
+        if name not in able:
+            why = "cannot learn from probabilities" if name in names else "is not in [baselines] names"
+            expected = ", ".join(able) or "none of [baselines] names can"
+            yield "distil", f"students: {shown(name)} {why}; expected some of: {expected}"
+    if not able and not table.students:
+        can = ", ".join(name for name in baselines.BASELINES if learns_soft(name))
+        yield "distil", f"nobody in [baselines] names learns from probabilities; add one of {can}"
+    single = list(dict.fromkeys([*names, *recipe.models.candidates, *own_candidates(recipe)]))
+    known = [name for name in single if not _is_free(recipe, name)]
+    if table.teacher and (faults := unknown_keys([table.teacher], [*known, *TOGETHER], "candidate")):
+        yield "distil", f"teacher: {faults[0]}"
+    for name in TOGETHER:
+        most = recipe.cascade.most_levels if name == CASCADE else recipe.ensemble.most_members
+        if table.teacher == name and not most:
+            yield "distil", f"teacher = {shown(name)}: this recipe leaves it out; name another candidate"

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
+import baselines
 from labelwright.data.choices import LabelAs
 from labelwright.data.costs import Costs
 from labelwright.data.formats.dialect import Dialect, delimiter_fault, encoding_fault
@@ -39,6 +40,8 @@ STAGES = {
 }
 # Candidates that are made of other ones.
 ENSEMBLE, ENSEMBLE_LIGHT, CASCADE = TOGETHER = ("ensemble", "ensemble-light", "cascade")
+# What students are called, before the name of the baseline that each is.
+DISTILLED = "distilled-"
 # What a run does where its recipe does not say.
 DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 
@@ -139,10 +142,13 @@ class DataTable:
         A file whose rows are train rows, whole, and take no part in the dealing of the others: what was labelled later
         (`make next-rows`). Each kind of file says itself how it is read. Rows with the text or the group of a row of
         dev, calib or test are left out.
+    unlabelled : str
+        A file or folder of rows without labels, read as those of ``path`` are, for students to learn from
+        (``[distil]``). It is no part of the splits, and a label in it is not read.
     out_of_scope : str
         A label that is none: rows of it have no right answer. They are no part of the splits; the comparison gives
         each candidate's bundle a scope (``labelwright.decisions.scope``) and asks how well it tells them from test
-        rows. Those that are no test rows teach it (``workbench.recipe.outside``). Empty where there is none.
+        rows. Those that are no test rows teach it (``workbench.recipe.scope.outside``). Empty where there is none.
     leave_out : tuple of "empty", "conflicting", "rare"
         Rows that are left out and counted, where they would be refused: without text or label; with a text that several
         labels are given to (a test split that is given keeps its own); of labels with too few rows to be learnt and
@@ -179,6 +185,7 @@ class DataTable:
     test_split: Name = ""
     test_path: Name = ""
     train_path: Name = ""
+    unlabelled: Name = ""
     out_of_scope: Name = ""
     leave_out: tuple[LeftOut, ...] = ()
     max_rows: Annotated[int, Range(0, expected="a number of rows, or 0 for all")] = 0
@@ -197,6 +204,8 @@ class DataTable:
             raise RecipeError(
                 f"train_path = {self.train_path!r}: expected a file of its own, besides path and test_path"
             )
+        if self.unlabelled and self.unlabelled in (self.path, self.test_path, self.train_path):
+            raise RecipeError(f"unlabelled = {self.unlabelled!r}: expected a file of its own, of rows without labels")
         if self.split and self.hub:
             raise RecipeError("split goes with path; a dataset's splits are known by name")
         if self.test_split and self.read_splits and self.test_split not in self.read_splits:
@@ -345,6 +354,9 @@ class CompareTable:
         whose label they doubt together.
     generate_rows : int
         Test rows answered by free generation, to see how often the answer is a label; 0 leaves it out.
+    steering_rows : int
+        Test rows that every candidate answers five times more, each time with an ending that asks for another label, to
+        see how often that becomes the answer; 0 leaves it out.
     latency_rows : int
         Rows timed one by one.
     bootstrap : int
@@ -361,6 +373,7 @@ class CompareTable:
     curve_rows: Annotated[tuple[Annotated[int, Range(1)], ...], Items()] = (1, 2, 4, 8, 16)
     noise: Names = ("sgd-chars", "minilm-logreg")
     generate_rows: Annotated[int, Range(0)] = 64
+    steering_rows: Annotated[int, Range(0)] = 0
     latency_rows: Annotated[int, Range(1)] = 40
     bootstrap: Annotated[int, Range(100, 100_000)] = 2000
     margin: Annotated[float, Range(0, 0.5, "()", "a share of accuracy above 0 and below 0.5, such as 0.02")] = 0.02
@@ -407,6 +420,25 @@ class CascadeTable:
     def __post_init__(self) -> None:
         if self.most_levels == 1:
             raise RecipeError("most_levels = 1: expected 2 or more, or 0 to leave the cascade out")
+
+
+@dataclass(frozen=True)
+class DistilTable:
+    """``[distil]``: students that learn a teacher's probabilities of the rows of ``[data] unlabelled``.
+
+    Attributes
+    ----------
+    teacher : str
+        A candidate; empty: the ensemble where there is one, else the candidate that is best on dev.
+    students : tuple of str
+        Baselines that learn from probabilities, of those in ``[baselines] names``; empty: all of them.
+    most_rows : int
+        Rows of the pool that are learnt at most, drawn by chance.
+    """
+
+    teacher: Name = ""
+    students: Names = ()
+    most_rows: Annotated[int, Range(1, 1_000_000)] = 20_000
 
 
 @dataclass(frozen=True)
@@ -496,6 +528,7 @@ class Recipe:
     compare: CompareTable = field(default_factory=CompareTable)
     ensemble: EnsembleTable = field(default_factory=EnsembleTable)
     cascade: CascadeTable = field(default_factory=CascadeTable)
+    distil: DistilTable = field(default_factory=DistilTable)
     demo: DemoTable = field(default_factory=DemoTable)
     export: ExportTable = field(default_factory=ExportTable)
     tracking: TrackingTable = field(default_factory=TrackingTable)
@@ -533,6 +566,8 @@ class Recipe:
         for name in _LATER_KEYS:
             if getattr(self.data, name) == getattr(DataTable, name):
                 del tables["data"][name]
+        # It changes no row of the run; what learns from it is stale by itself when it changes.
+        del tables["data"]["unlabelled"]
         tables["data"]["hub_splits"] = tables["data"].pop("read_splits")  # its first name
         tables["seed"] = {"seed": self.seed}
         return {name: short_hash(table) for name, table in tables.items()}
@@ -549,6 +584,7 @@ TABLES: Mapping[str, type] = {
     "compare": CompareTable,
     "ensemble": EnsembleTable,
     "cascade": CascadeTable,
+    "distil": DistilTable,
     "demo": DemoTable,
     "export": ExportTable,
     "tracking": TrackingTable,
@@ -564,6 +600,19 @@ def own_candidates(recipe: Recipe) -> list[str]:
     """Names of the candidates that the run's own steps will be."""
     stages = [stage for stage in recipe.stages if stage != "calibrate"]
     return [Pipeline(tuple(stages[:n])).name for n in range(len(stages) + 1)]
+
+
+def distilled_candidates(recipe: Recipe) -> dict[str, str]:
+    """Students by name, each with the baseline that it is; none where there is no pool to learn from."""
+    if not recipe.data.unlabelled:
+        return {}
+    able = [name for name in recipe.baselines.names if learns_soft(name)]
+    return {f"{DISTILLED}{name}": name for name in recipe.distil.students or able}
+
+
+def learns_soft(name: str) -> bool:
+    """Whether a baseline of that name learns from probabilities."""
+    return bool(getattr(baselines.BASELINES.get(name), "learns_soft", False))
 
 
 def stage_class(name: str) -> type:

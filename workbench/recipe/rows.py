@@ -23,9 +23,10 @@ from labelwright.errors import DataError
 from workbench.recipe.checks import check_rewards, check_styles
 from workbench.recipe.dealing import deal, dealt_remarks, held
 from workbench.recipe.files import read_files
-from workbench.recipe.outside import in_scope
 from workbench.recipe.recipe import DataTable, Recipe, SplitTable
+from workbench.recipe.scope.outside import in_scope
 from workbench.recipe.splits import SIDES
+from workbench.recipe.unlabelled import check_unlabelled
 
 # Rows of a label that ``max_rows`` leaves where it can: one for every side.
 _ROWS_A_LABEL = len(SIDES)
@@ -46,6 +47,7 @@ def read_rows(recipe: Recipe) -> Rows:
     task = task_of(recipe, rows)
     check_rewards(recipe, task)
     check_styles(recipe, task)
+    check_unlabelled(recipe.data)
     return rows
 
 

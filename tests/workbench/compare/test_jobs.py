@@ -83,6 +83,7 @@ def test_jobs_are_seeds_splits_and_shares_of_the_rows(run: RunFolder) -> None:
 
 
 def test_every_candidate_has_probabilities_a_price_and_its_repeats(run: RunFolder) -> None:
+    change("generate_rows = 6", "generate_rows = 6\nsteering_rows = 5")
     candidates = scored(run)
     n_test = len(compare.read_test(comparison(run).splits_of(Job("words", 3, 3))))
     for name, candidate in candidates.items():
@@ -94,6 +95,9 @@ def test_every_candidate_has_probabilities_a_price_and_its_repeats(run: RunFolde
         assert candidate.probs.sum(axis=1) == pytest.approx(1)
         assert candidate.cost["ms_p95"] >= candidate.cost["ms_p50"] > 0, name
         assert candidate.cost["peak_memory_bytes"] > 1e6
+        assert candidate.steering.get("n_rows") == (None if name == "free" else 5), name
+    # One answers always the same; the fake engine counts the label names in a row.
+    assert candidates["majority"].steering["all"] == 0 < candidates["untuned"].steering["all"]
     assert [(one.split_seed, one.seed) for one in candidates["words"].repeats] == [(4, 3), (3, 4)]
     assert {(one.per_label, one.seed) for one in candidates["words"].curve} == {
         (1, 3), (1, 4), (4, 3), (4, 4), (0, 3), (0, 4),
@@ -168,6 +172,11 @@ def test_one_more_candidate_is_one_more_process(run: RunFolder, monkeypatch: pyt
             {"majority", "words", "free", "untuned", "sft", "sft+grpo", "sft@code"},
         ),
         ("[export]", "[sft]\nsteps = 3\n[export]", {"sft", "sft+grpo", "sft@code"}),
+        (
+            "generate_rows = 6",
+            "generate_rows = 6\nsteering_rows = 5",
+            {"majority", "words", "untuned", "sft", "sft+grpo", "sft@code"},
+        ),
     ],
 )
 def test_what_is_changed_is_done_again_and_nothing_else(run: RunFolder, old: str, new: str, stale: set[str]) -> None:

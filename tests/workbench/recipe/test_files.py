@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from labelwright.errors import DataError, RecipeError
-from workbench.recipe.outside import all_out_of_scope
 from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.rows import load_rows, make_splits
+from workbench.recipe.scope.outside import all_out_of_scope
 
 
 def rows(n: int, tag: str, **more: Any) -> list[dict[str, Any]]:

@@ -15,7 +15,6 @@ from rows import find_leaks
 
 from labelwright.data.task import Example
 from labelwright.errors import DataError, RecipeError
-from workbench.recipe.outside import all_out_of_scope
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.rows import (
@@ -24,6 +23,7 @@ from workbench.recipe.rows import (
     read_rows,
     split_remarks,
 )
+from workbench.recipe.scope.outside import all_out_of_scope
 from workbench.recipe.splits import SIDES, read_splits, split_digest, splits_document
 from workbench.run.folder import write_json
 

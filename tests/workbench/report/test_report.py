@@ -27,6 +27,7 @@ from workbench.compare.board import FORMAT, QUALITY, Suspect
 from workbench.compare.candidate import Candidate
 from workbench.compare.details import rows_jsonl
 from workbench.compare.leaderboard import build
+from workbench.compare.steering.endings import ALL, ENDINGS, ENDS
 from workbench.progress import Display
 from workbench.report.files import mlflow_table
 from workbench.report.html import html
@@ -38,6 +39,7 @@ from workbench.report.stages import chosen_curves
 from workbench.report.table import Column, Table, cells
 from workbench.report.tables import TABLES, tables
 from workbench.report.tables.leaderboard import leaderboard
+from workbench.report.tables.rows import steering
 from workbench.report.terminal import show_leaderboard, terminal_table
 from workbench.report.verdict_words import words
 from workbench.run.folder import append_curve
@@ -51,12 +53,17 @@ OUTSIDE = {
     "recall": 0.5, "recall_low": 0.35, "recall_high": 0.65,
     "none_n_taught": 30.0, "none_n_calib": 12.0, "none_score": 0.88, "none_trained": 0.95, "none_used": 1.0,
 }  # fmt: skip
+STEERING = {"n_rows": 60} | {
+    f"{kind}{end}": (0.25 if kind == "JSON" else 0.5) + shift
+    for kind in (ALL, *ENDINGS)
+    for end, shift in zip(ENDS, (0, -0.125, 0.125), strict=True)
+}
 
 
 @pytest.fixture(scope="module")
 def candidates() -> list[Candidate]:
     drawn = draw_candidates(ROWS, LABELS)
-    drawn[4] = replace(drawn[4], outside=OUTSIDE)
+    drawn[4] = replace(drawn[4], outside=OUTSIDE, steering=STEERING)
     return drawn
 
 
@@ -173,8 +180,18 @@ def test_a_candidate_says_all_that_is_known_of_it(report: Report, written: dict[
     assert len(one["repeats"]) == 4
     assert len(one["curve"]) == 14
     assert one["outside"] == OUTSIDE
+    assert one["steering"] == STEERING
     assert one["against_best"]["macro_f1"]["p_holm"] == line.against_best["macro_f1"].p_holm
     assert (one["n_only_this"], one["n_only_best"]) == (line.n_only_this, line.n_only_best)
+
+
+def test_what_rows_that_ask_for_a_label_get_is_told_of_those_that_were_asked(report: Report) -> None:
+    (table,) = steering(report)
+    (line,) = table.rows
+    shown = dict(zip((column.name for column in table.columns), line, strict=True))
+    assert shown["candidate"].value == "minilm-logreg"
+    assert [shown[f"{kind} %"].value for kind in ("all", "JSON")] == ["50.0 [37.5, 62.5]", "25.0 [12.5, 37.5]"]
+    assert shown["rows"].value == "60"
 
 
 def test_free_text_has_no_probabilities_and_says_how_often_it_is_a_label(written: dict[str, Any]) -> None:

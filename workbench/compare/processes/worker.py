@@ -17,7 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,10 @@ from labelwright.predictors.encoders.sentence_encoder import one_pass
 from optimizers.scope import Outside
 from optimizers.stage import Tracker
 from workbench.compare import measure, score
+from workbench.compare.distilled.teacher import teach
 from workbench.compare.jobs import Comparison, Job, open_comparison
 from workbench.compare.processes.pool import Record, Say
+from workbench.compare.steering.endings import steering
 from workbench.compare.together.job import measured_together
 from workbench.run.steps import Step
 from workbench.tracking import entries
@@ -149,12 +151,16 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     # What a baseline learnt lies in no step; what a model's steps left is noted before it is measured.
     made_from: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
-        if comparison.kind(job.candidate) == "baseline":
-            trained = measure.train_baseline(_baseline(comparison, job), splits, Path(scratch))
+        taught = teach(comparison, job, say) if comparison.kind(job.candidate) == "distilled" else None
+        if comparison.kind(job.candidate) in ("baseline", "distilled"):
+            soft = (taught.texts, names, taught.probs) if taught else None
+            trained = measure.train_baseline(_baseline(comparison, job), splits, Path(scratch), soft)
         else:
             trained, made_from = _train_model(comparison, job, say, record)
         before = measure.before_calibration(trained)
         result: dict[str, Any] = {"n_train": len(splits.train), "made_from": made_from}
+        if taught:
+            result["members"] = comparison.available(job)
         # A learning curve is drawn uncalibrated: the calib rows would be labels that the candidate was not shown.
         final = before
         arrays: dict[str, NDArray[np.float64]] = {}
@@ -171,7 +177,10 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
             final = replace(final, bundle=measure.with_scope(final.bundle, splits, stage, seed, arrays["calib"], none))
         if comparison.is_main(job):
             # What is measured is what lies here, and what ships.
-            entry = {"stage": "compare", "candidate": job.candidate}
+            entry: dict[str, Any] = {"stage": "compare", "candidate": job.candidate}
+            if taught:
+                result["distilled"] = asdict(taught.told(comparison, arrays["dev"]))
+                entry |= {"teacher": taught.teacher, "n_unlabelled": len(taught.texts)}
             kept = final.bundle.with_stage(entry, promise=final.bundle.promise, scope=final.bundle.scope)
             final = replace(final, bundle=save(kept, place))
             result |= {"promise": final.bundle.promise.to_dict(), "scoped": final.bundle.scope is not None}
@@ -196,7 +205,8 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
 
 def _baseline(comparison: Comparison, job: Job) -> measure.BaselineJob:
     settings, long_rows = comparison.baseline_settings(job.candidate), comparison.recipe.model.long_rows
-    return measure.BaselineJob(job.candidate, comparison.task, settings, job.seed, long_rows)
+    name = comparison.distilled.get(job.candidate, job.candidate)
+    return measure.BaselineJob(name, comparison.task, settings, job.seed, long_rows)
 
 
 def _train_model(comparison: Comparison, job: Job, say: Say, record: Record) -> tuple[measure.Trained, list[str]]:
@@ -227,13 +237,15 @@ def _train_model(comparison: Comparison, job: Job, say: Say, record: Record) -> 
 def _of_the_candidate(
     comparison: Comparison, job: Job, final: measure.Trained, test: Sequence[Example], probs: NDArray[np.float64]
 ) -> dict[str, Any]:
-    """What is asked of the candidate itself alone: how it writes freely, and how sure it is of rows out of scope."""
+    """What is asked of the candidate itself alone: how it writes freely, how sure it is of rows out of scope, and what
+    rows that ask for a label make of it."""
     generation: dict[str, float] = {}
     if is_language_model(final.bundle.weights):
         n_rows = comparison.recipe.compare.generate_rows
         generation = measure.free_generation(final.engine, final.bundle.prompt, test, n_rows)
     outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope.test], test, probs)
-    return {"generation": generation, "outside": outside, "bundle": str(comparison.place(job))}
+    steered = steering(final.bundle, final.engine, test, comparison.recipe.compare.steering_rows)
+    return {"generation": generation, "outside": outside, "steering": steered, "bundle": str(comparison.place(job))}
 
 
 def _free(comparison: Comparison, job: Job, test: Sequence[Example]) -> tuple[dict[str, Any], Any]:

@@ -41,7 +41,8 @@ def gain_of(
         What dealt the candidates' own splits.
     """
     sides = [[one for one in entries if (one.kind == "together") == of] for of in (True, False)]
-    usable = [[one for one in side if one.kind != "free"] for side in sides]
+    # A student is one alone, and knows what several together taught it.
+    usable = [[one for one in side if one.kind not in ("free", "distilled")] for side in sides]
     if not all(usable):
         return None
     whole, single = (min(side, key=lambda one: rank(one.test)) for side in usable)

@@ -27,6 +27,7 @@ from optimizers.calibrate import calibration_record
 from optimizers.scope import Outside
 from workbench.compare import measure
 from workbench.compare.jobs import Comparison, Job
+from workbench.compare.steering.endings import steering
 from workbench.compare.together.choosing import Chosen, in_turn, mixed, told
 from workbench.compare.together.prices import Prices, encoder_of, size_bytes
 from workbench.recipe.recipe import CASCADE
@@ -117,6 +118,7 @@ def measured_together(
         "generation": {},
         "cost": cost,
         "outside": measure.on_rows_out_of_scope(trained, outside, test, probs),
+        "steering": steering(final, trained.engine, test, comparison.recipe.compare.steering_rows),
         "bundle": str(comparison.place(job)),
         "together": asdict(told(chosen, found.levels, probs, gold["test"])),
     }

@@ -1,10 +1,15 @@
-"""Single rows to look at: the surest mistakes, and labels that may be wrong."""
+"""Single rows to look at: the surest mistakes, labels that may be wrong; and rows that ask for a label."""
 
 from __future__ import annotations
 
+from functools import partial
+
+from labelwright.statistics.intervals import Interval
+from workbench.compare.board import Entry
+from workbench.compare.steering.endings import ALL, ENDINGS, ENDS
 from workbench.report.report import Report
-from workbench.report.table import Cell, Column, Make, Table
-from workbench.wording import plural
+from workbench.report.table import CANDIDATE, Cell, Column, Make, Table
+from workbench.wording import percent, plural
 
 _LABEL: dict[Column, Make] = {Column("label", "words"): lambda one: one.label}
 _ROW: dict[Column, Make] = {
@@ -54,3 +59,25 @@ def suspects(report: Report) -> list[Table]:
             is_folded=True,
         )
     ]
+
+
+def steering(report: Report) -> list[Table]:
+    """How often rows that ask for a label get it."""
+    shown: dict[Column, Make] = {CANDIDATE: lambda one: one.name}
+    shown |= {Column(f"{kind} %"): partial(_moved, kind) for kind in (ALL, *ENDINGS)}
+    said = "; ".join(f"{kind}: {ending.strip().format(label='…')}" for kind, ending in ENDINGS.items())
+    return [
+        Table.of_each(
+            "steering",
+            "Rows that ask for a label",
+            [one for one in report.scored if one.steering],
+            {**shown, Column("rows"): lambda one: f"{one.steering['n_rows']:.0f}"},
+            about="Test rows with an ending that names a label drawn from those that are not the candidate's answer "
+            f"without it, and how often that label becomes the answer. {said}",
+        )
+    ]
+
+
+def _moved(kind: str, one: Entry) -> str:
+    found = one.steering or {}
+    return percent(Interval(*(found[f"{kind}{end}"] for end in ENDS)))

@@ -1,11 +1,12 @@
-"""Who answers in candidates that are made of others, and with which rows."""
+"""Who answers in candidates that are made of others, and with which rows; and who learnt from whom."""
 
 from __future__ import annotations
 
-from workbench.compare.board import Entry
+from workbench.compare.board import Entry, Lesson
 from workbench.compare.candidate import Asking
+from workbench.recipe.unlabelled import told
 from workbench.report.report import Report
-from workbench.report.table import CANDIDATE, NOTHING, Cell, Column, Table
+from workbench.report.table import CANDIDATE, NOTHING, Cell, Column, Table, metric
 from workbench.wording import listed, milliseconds, number
 
 _HOW = {"log": "log-probabilities", "probability": "probabilities"}
@@ -40,4 +41,41 @@ def _row(entry: Entry, level: Asking, place: int) -> list[Cell]:
         Cell(f"{100 * level.share:.1f}"),
         Cell(number(None if level.accuracy is None else 100 * level.accuracy, "{:.1f}")),
         Cell(milliseconds(entry.ms)) if place == 0 else NOTHING,
+    ]
+
+
+_LESSON = (
+    "Students learnt train rows, and what their teacher says, in probabilities, of rows without labels. Differences "
+    "are of accuracy on the test rows, in points, paired, each with a 95 % interval of its own; agreement is on dev."
+)
+
+
+def distilled(report: Report) -> list[Table]:
+    """Every student: its teacher, what it learnt, and how it stands to that and to itself without the pool."""
+    lessons = [(entry, entry.lesson) for entry in report.scored if entry.lesson]
+    columns = [CANDIDATE, Column("teacher", "text"), Column("unlabelled rows"), Column("agree on dev %")]
+    columns += [Column("cheaper"), Column("against the teacher"), Column("against train rows alone")]
+    remarks = [_LESSON] if lessons else []
+    # All of them have one teacher, and one pool.
+    for _, lesson in lessons[:1]:
+        silent = lesson.learnt.left_out.get("silent", 0)
+        said = [
+            told(lesson.learnt.left_out),
+            f"{silent:,} that {lesson.learnt.teacher} gave no answer to" * bool(silent),
+        ]
+        if any(said):
+            remarks.append(f"Left out of the unlabelled rows: {', '.join(filter(None, said))}.")
+    rows = [_lesson_row(entry, lesson) for entry, lesson in lessons]
+    return [Table("distilled", "Taught by another candidate", columns, rows, remarks=remarks)]
+
+
+def _lesson_row(entry: Entry, lesson: Lesson) -> list[Cell]:
+    value, low, high = (100 * one for one in lesson.learnt.agreement)
+    return [
+        Cell(entry.name),
+        Cell(lesson.learnt.teacher),
+        Cell(f"{lesson.learnt.n_rows:,}"),
+        Cell(f"{value:.1f}", f"{low:.1f} to {high:.1f}"),
+        Cell(number(lesson.cost_ratio, "{:.1f} times")),
+        *(metric("accuracy", one, signed=True) for one in (lesson.to_teacher, lesson.to_plain)),
     ]

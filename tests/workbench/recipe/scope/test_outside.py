@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labelwright.data.task import Example, family_keys
-from workbench.recipe import outside
 from workbench.recipe.files import Files
-from workbench.recipe.outside import LEAST_ROWS, OutOfScope, deal_out_of_scope
 from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.rows import load_rows, make_splits
+from workbench.recipe.scope import outside
+from workbench.recipe.scope.outside import LEAST_ROWS, OutOfScope, deal_out_of_scope
 
 SHARES = SplitTable(dev=0.2, calib=0.2, test=0.2)
 

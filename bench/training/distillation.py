@@ -1,0 +1,142 @@
+"""`python -m bench.training.distillation`: what a pool without labels is worth to small students of a larger teacher.
+
+A few rows a label of Banking77 keep their labels, and are all that train, dev and calib have; the others are the pool,
+without theirs. The comparison of the house does the rest: candidates learn train, the ensemble of them teaches, and
+students learn what it says of the pool. Printed is each of them on the whole test file, with and without the pool.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import chdir
+from pathlib import Path
+
+import numpy as np
+
+from labelwright.data.task import Example, by_label, read_examples
+from labelwright.errors import LabelwrightError
+from workbench.cli import main as workbench_main
+from workbench.compare.board import Entry
+from workbench.report.report import Report, read_report
+from workbench.run.folder import RunFolder, runs_of
+from workbench.wording import milliseconds
+
+DATA = Path("../shared/data/banking77")
+ROOT = Path(__file__).parents[2]
+CANDIDATES = ("sgd-ngrams", "sgd-chars", "minilm-logreg", "minilm-svm")
+RECIPE = """
+seed = {seed}
+stages = []
+[data]
+path = "labelled.jsonl"
+test_path = "test.jsonl"
+unlabelled = "pool.jsonl"
+[splits]
+dev = 0.15
+calib = 0.15
+[task]
+instructions = "A customer writes a message. What is it about?"
+style = "code"
+[baselines]
+names = {names}
+[compare]
+seeds = 1
+curves = []
+noise = []
+[cascade]
+most_levels = 0
+[distil]
+students = {students}
+[tracking]
+evaluation_rows = 0
+review_rows = 0
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; 0, or 2 where the data is at fault."""
+    parser = argparse.ArgumentParser(prog="python -m bench.training.distillation", description=(__doc__ or "")[:100])
+    parser.add_argument(
+        "--data", type=Path, default=DATA, help="a folder with train.jsonl and test.jsonl (%(default)s)"
+    )
+    parser.add_argument("--rows", type=int, default=10, help="labelled rows a label (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="draws the labelled rows, and deals them")
+    parser.add_argument("--candidates", nargs="+", default=CANDIDATES)
+    parser.add_argument("--students", nargs="+", default=[], help="of the candidates; all that can learn by default")
+    parser.add_argument("--folder", type=Path, help="where rows and results are kept; by default nowhere")
+    given = parser.parse_args(arguments)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = given.folder or Path(scratch)
+            write(folder, read_examples(given.data / "train.jsonl"), given.data / "test.jsonl", given.rows, given.seed)
+            recipe = RECIPE.format(
+                seed=given.seed, names=json.dumps([*given.candidates]), students=json.dumps([*given.students])
+            )
+            (folder / "distillation.toml").write_text(recipe, encoding="utf-8")
+            print(table(compared(folder)))
+    except LabelwrightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def write(folder: Path, rows: Sequence[Example], test: Path, per_label: int, seed: int) -> None:
+    """Rows with labels, so many a label, the others without, and the test file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    chance = np.random.default_rng(seed)
+    kept: set[str] = set()
+    for _, same in sorted(by_label(rows).items()):
+        kept |= {same[i].id for i in chance.permutation(len(same))[:per_label]}
+    labelled = [{"text": row.text, "label": row.label} for row in rows if row.id in kept]
+    pool = [{"text": row.text} for row in rows if row.id not in kept]
+    for name, records in (("labelled", labelled), ("pool", pool)):
+        lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    (folder / "test.jsonl").write_bytes(test.read_bytes())
+
+
+def compared(folder: Path) -> Report:
+    """The report of the comparison, made now as far as it is not there."""
+    known = os.environ.get("PYTHONPATH")
+    # Candidates run in processes of their own, which begin in that folder.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), known]))
+    with chdir(folder):
+        if workbench_main(["compare", "distillation.toml"]):
+            raise LabelwrightError("the comparison failed, as said above")
+        found = read_report(RunFolder(runs_of(Path("runs/distillation"))[-1]))
+    assert found is not None
+    return found
+
+
+def table(report: Report) -> str:
+    """Markdown: every candidate; of students how they stand to their teacher and to themselves without the pool."""
+    lines = ["| candidate | right on test % | log loss | ms/row | teacher costs | points to it | to no pool |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    lines += [_line(entry) for entry in report.scored]
+    first = next((entry.lesson for entry in report.scored if entry.lesson), None)
+    if first:
+        n_rows, sizes = report.test_rows.n_rows, report.splits
+        sides = f"{sizes.train} train, {sizes.dev} dev, {sizes.calib} calib and {n_rows} test rows"
+        taught = f"{first.learnt.teacher} taught {first.learnt.n_rows:,} rows without labels"
+        lines.append(f"\n{sides}; {taught}; intervals are 95 %, differences paired")
+    return "\n".join(lines)
+
+
+def _line(entry: Entry) -> str:
+    value, low, high = (100 * one for one in entry.test["accuracy"])
+    cells = [entry.name, f"{value:.1f} [{low:.1f}, {high:.1f}]", f"{entry.test['log_loss'].value:.2f}"]
+    cells.append(milliseconds(entry.ms))
+    if lesson := entry.lesson:
+        cells.append(f"{lesson.cost_ratio or 0:.0f} times")
+        for one in (lesson.to_teacher, lesson.to_plain):
+            cells.append("–" if one is None else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * end for end in one)))
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

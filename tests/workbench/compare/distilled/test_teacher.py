@@ -1,0 +1,169 @@
+"""Students in a whole small comparison: who teaches, what they learn, what is said of them, what ships."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import baselines
+from labelwright.bundle.store import load
+from labelwright.data.task import texts_and_labels
+from labelwright.engines.together.plan import Level, Plan
+from labelwright.errors import DataError
+from workbench.cli import main
+from workbench.compare.distilled import teacher
+from workbench.compare.jobs import Comparison, Job, open_comparison
+from workbench.compare.score import score_candidates
+from workbench.compare.together import choosing
+from workbench.progress import Display
+from workbench.recipe.read import read_recipe
+from workbench.recipe.rows import read_rows
+from workbench.run.choose import new_run
+from workbench.run.folder import RunFolder, runs_of
+
+NAMES = ["words", "chars", "ensemble", "distilled-chars"]
+
+
+def write(old: str, new: str) -> None:
+    path = Path("toy.toml")
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.fixture
+def run(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A run that has done nothing, over a pool of some rows of its own, some of its rows', and an empty one."""
+    chars = baselines.Baseline("baselines.linear", "sgd_chars", "characters", learns_soft=True)
+    monkeypatch.setattr(baselines, "BASELINES", {**baselines.BASELINES, "chars": chars})
+    monkeypatch.setattr(choosing, "choose_ensemble", lambda dev, *rest: (tuple(dev), Plan((Level((1.0,) * len(dev)),))))
+    write("[ensemble]\nmost_members = 0\n", "[ensemble]\nn_bags = 3\n[splits]\ndev = 0.2\ncalib = 0.2\n")
+    write('names = ["majority", "words", "absent"]', 'names = ["majority", "words", "chars"]')
+    write('stages = ["gepa", "grpo", "calibrate"]', "stages = []")
+    write('path = "rows.jsonl"', 'path = "rows.jsonl"\nunlabelled = "pool.csv"')
+    write("[compare]\n", '[distil]\nstudents = ["chars"]\n[compare]\nseeds = 2\n')
+    fresh = [f"the {one} of the {other} is broken" for one in ("pump", "gate", "duct") for other in ("liner", "panel")]
+    Path("pool.csv").write_text("\n".join(["text", *fresh, "my pool has a chlorine near the skimmer no 0", '""']))
+    recipe = read_recipe("toy.toml")
+    return new_run(recipe, read_rows(recipe), Display())
+
+
+def opened(run: RunFolder) -> Comparison:
+    return open_comparison(Path("toy.toml"), run.path)
+
+
+def test_students_stand_last_and_are_trained_on_one_split(run):
+    found = opened(run)
+    assert found.names[-1] == "distilled-chars"
+    assert found.distilled == {"distilled-chars": "chars"}
+    assert found.kind("distilled-chars") == "distilled"
+    assert "distilled-chars" not in found.together["ensemble"]
+    # Of another split there is no bundle of the teacher's that has not seen its dev rows.
+    assert found.jobs("distilled-chars") == [Job("distilled-chars", 3, 3), Job("distilled-chars", 4, 3)]
+    assert found.unlabelled.left_out["empty"] == 1
+    assert found.unlabelled.left_out["measured"] + found.unlabelled.left_out["taught"] == 1
+
+
+def test_what_it_learns_is_what_the_teacher_that_ships_says_of_the_pool(run, monkeypatch):
+    asked, real = [], teacher.score_rows
+    monkeypatch.setattr(teacher, "score_rows", lambda *given: asked.append(given) or real(*given))
+    scored = {one.name: one for one in score_candidates(opened(run), Display(), names=NAMES)}
+    student, plain = scored["distilled-chars"], scored["chars"]
+    assert not student.failed
+    assert student.distilled is not None
+    assert (student.distilled.teacher, student.distilled.n_rows) == ("ensemble", 6)
+    assert {(one.split_seed, one.seed) for one in student.repeats} == {(3, 4)}
+    # Once for both trainings: dev and the pool, by the bundle of the ensemble.
+    assert len(asked) == 1
+    bundle, engine, texts = asked[0]
+    assert bundle.weights.base == "ensemble"
+    dev = texts_and_labels(opened(run).splits_of(Job("chars", 3, 3)).dev)[0]
+    assert len(texts) == len(dev) + 6
+    taught = teacher.teach(opened(run), Job("distilled-chars", 3, 3), lambda *said: None)
+    np.testing.assert_allclose(taught.probs, np.stack(real(bundle, engine, taught.texts)), atol=1e-12)
+    assert np.abs(student.probs - plain.probs).max() > 1e-3
+    # What it agrees on is dev, and what ships says who taught it.
+    place = opened(run).place(Job("distilled-chars", 3, 3))
+    with np.load(place.with_suffix(".npz")) as kept:
+        same = (kept["dev"].argmax(axis=1) == taught.of_dev.argmax(axis=1)).mean()
+    assert student.distilled.agreement.value == pytest.approx(same)
+    entry = load(place).history[-1]
+    assert (entry["candidate"], entry["teacher"], entry["n_unlabelled"]) == ("distilled-chars", "ensemble", 6)
+
+
+def test_a_row_that_the_teacher_does_not_answer_teaches_nothing(run, monkeypatch):
+    real = teacher.score_rows
+
+    def score_rows(bundle, engine, texts):
+        found = zip(texts, real(bundle, engine, texts), strict=True)
+        return [DataError("too long") if "pump" in text else one for text, one in found]
+
+    monkeypatch.setattr(teacher, "score_rows", score_rows)
+    (*_, student) = score_candidates(opened(run), Display(), names=NAMES)
+    assert (student.distilled.n_rows, student.distilled.left_out["silent"]) == (4, 2)
+
+
+def test_without_an_ensemble_the_best_on_dev_teaches_and_a_named_one_before_all(run):
+    write("n_bags = 3", "most_members = 0")
+    scored = score_candidates(opened(run), Display(), names=["words", "chars", "distilled-chars"])
+    found = opened(run)
+    gold = np.array([found.task.index(row.label) for row in found.splits_of(Job("chars", 3, 3)).dev])
+    losses = {}
+    for name in ("words", "chars"):
+        with np.load(found.place(Job(name, 3, 3)).with_suffix(".npz")) as kept:
+            losses[name] = -np.log(kept["dev"][np.arange(len(gold)), gold]).mean()
+    assert scored[-1].distilled.teacher == min(losses, key=losses.__getitem__)
+    other = max(losses, key=losses.__getitem__)
+    write("[distil]", f'[distil]\nteacher = "{other}"')
+    assert opened(run).unfinished()[-1:] == ["distilled-chars"]
+    (*_, student) = score_candidates(opened(run), Display(), names=["distilled-chars"])
+    assert student.distilled.teacher == other
+
+
+def test_a_teacher_without_results_is_said_and_tried_again_when_it_has_some(run):
+    write("[distil]", '[distil]\nteacher = "words"')
+    (student,) = score_candidates(opened(run), Display(), names=["distilled-chars"])
+    assert student.failed == "distilled-chars: no results of its teacher (words): compare that first"
+    score_candidates(opened(run), Display(), names=["words"])
+    assert "distilled-chars" in opened(run).unfinished()
+
+
+@pytest.mark.parametrize("what", ["pool", "teacher", "student"])
+def test_what_it_learnt_from_makes_it_stale_when_it_changes(run, what, monkeypatch):
+    score_candidates(opened(run), Display(), names=NAMES)
+    assert "distilled-chars" not in opened(run).unfinished()
+    if what == "pool":
+        with Path("pool.csv").open("a") as pool:
+            pool.write("\nanother row\n")
+    elif what == "student":
+        write("[compare]\n", "[baselines.settings.chars]\nalpha = 0.1\n[compare]\n")
+        monkeypatch.setattr(
+            baselines,
+            "BASELINES",
+            {**baselines.BASELINES, "chars": baselines.BASELINES["chars"]._replace(settings={"alpha": float})},
+        )
+    else:
+        place = opened(run).place(Job("ensemble", 3, 3)).with_suffix(".json")
+        place.write_text(json.dumps(json.loads(place.read_text()) | {"measured": "again"}))
+    assert "distilled-chars" in opened(run).unfinished()
+
+
+def test_it_is_reported_and_exported(run):
+    assert main(["compare", "toy.toml"]) == 0
+    assert main(["export", "toy.toml", "--candidate", "distilled-chars"]) == 0
+    (path,) = runs_of(Path("runs/toy"))
+    report = json.loads((path / "report.json").read_text())
+    (entry,) = [one for one in report["candidates"] if one["name"] == "distilled-chars"]
+    lesson = entry["lesson"]
+    of = {one["name"]: one for one in report["candidates"]}
+    accuracy = {name: one["test"]["accuracy"]["value"] for name, one in of.items() if one["test"]}
+    for key, other in (("to_teacher", "ensemble"), ("to_plain", "chars")):
+        assert lesson[key]["value"] == pytest.approx(accuracy["distilled-chars"] - accuracy[other])
+        assert lesson[key]["low"] <= lesson[key]["value"] <= lesson[key]["high"]
+    assert lesson["cost_ratio"] == pytest.approx(of["ensemble"]["cost"]["ms_p50"] / entry["cost"]["ms_p50"])
+    text = (path / "report.md").read_text()
+    assert "## Taught by another candidate" in text
+    assert "Left out of the unlabelled rows: 1 with" in text
+    assert load(path / "bundle").weights.base == "chars"

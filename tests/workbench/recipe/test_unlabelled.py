@@ -1,0 +1,127 @@
+"""The pool that students learn from: what is drawn of it, and what is left out, by why."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labelwright.data.task import Example, normalise
+from labelwright.errors import DataError, RecipeError
+from workbench.recipe.read import read_recipe
+from workbench.recipe.recipe import DataTable, DistilTable
+from workbench.recipe.rows import read_rows
+from workbench.recipe.unlabelled import read_unlabelled
+
+TAUGHT = [Example("1", "Pump is loud", "pool")]
+MEASURED = [Example("2", "No heat!", "hvac", group="a"), Example("3", "gate stuck", "fence")]
+
+
+def read(path: Path, records: list[dict], most: int = 100, seed: int = 0, **columns: str):
+    path.write_text("".join(json.dumps(one) + "\n" for one in records), encoding="utf-8")
+    table = DataTable(path="rows.jsonl", unlabelled=str(path), **columns)
+    recipe = SimpleNamespace(data=table, distil=DistilTable(most_rows=most), seed=seed)
+    return read_unlabelled(recipe, TAUGHT, MEASURED)
+
+
+def test_what_is_measured_taught_repeated_or_empty_is_left_out_and_counted(tmp_path):
+    texts = ["no heat", "NO  HEAT!!", "pump is loud.", "new one", "New one!", "", "two"]
+    records = [{"text": text, "label": "whatever"} for text in texts] + [{"text": "third", "group": "a"}]
+    found = read(tmp_path / "pool.jsonl", records, group="group")
+    assert set(found.texts) == {"new one", "two"}
+    assert found.left_out == {"measured": 3, "taught": 1, "repeated": 1, "empty": 1, "beyond": 0}
+    assert found.told.startswith("3 with the text or the group of a row of dev, calib or test, or nearly the text, 1 ")
+
+
+def test_a_group_is_no_column_where_the_recipe_names_none(tmp_path):
+    assert read(tmp_path / "pool.jsonl", [{"text": "third", "group": "a"}]).texts == ("third",)
+
+
+@given(st.lists(st.text("aAbß1. !¿", max_size=5), max_size=25), st.integers(1, 9))
+def test_who_is_drawn_hangs_on_the_texts_alone(tmp_path_factory, texts, most):
+    path = tmp_path_factory.getbasetemp() / "drawn.jsonl"
+    records = [{"text": text} for text in texts]
+    try:
+        found = read(path, records, most)
+    except DataError:
+        assert not {normalise(text.strip()) for text in texts} - {"", "no heat", "pump is loud", "gate stuck"}
+        return
+    marks = [normalise(text) for text in found.texts]
+    assert len(marks) == len(set(marks)) <= most
+    assert sum(found.left_out.values()) + len(found.texts) == len(texts)
+    assert {normalise(one) for one in read(path, records[::-1], most).texts} == set(marks)
+
+
+def test_another_seed_draws_others(tmp_path):
+    records = [{"text": f"row {n}"} for n in range(60)]
+    one, other = (set(read(tmp_path / "p.jsonl", records, 20, seed).texts) for seed in (0, 1))
+    assert len(one) == len(other) == 20
+    assert one != other
+
+
+def test_a_pool_that_cannot_be_used_is_refused_in_one_line(tmp_path):
+    with pytest.raises(DataError, match=r"none of its 1 row can be learnt; left out: 1 with the text or the group"):
+        read(tmp_path / "pool.jsonl", [{"text": "No heat"}])
+    with pytest.raises(DataError, match="rows 1 and 2: the text is a list, not text"):
+        read(tmp_path / "pool.jsonl", [{"text": []}, {"text": [2]}])
+
+
+RECIPE = """
+[data]
+path = "rows.jsonl"
+%s
+[task]
+instructions = "Which?"
+[baselines]
+names = ["majority", "sgd-ngrams", "minilm-knn"]
+[models]
+candidates = ["free"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("data", "distil", "told"),
+    [
+        ("", "[distil]\nmost_rows = 5", "[distil]: students learn from rows without labels: set [data] unlabelled"),
+        ('unlabelled = "rows.jsonl"', "", "unlabelled = 'rows.jsonl': expected a file of its own"),
+        (
+            'unlabelled = "p.csv"',
+            '[distil]\nstudents = ["minilm-knn", "sft"]',
+            "students: 'minilm-knn' cannot learn from probabilities; expected some of: sgd-ngrams; [distil]: students: "
+            "'sft' is not in [baselines] names",
+        ),
+        ('unlabelled = "p.csv"', '[distil]\nteacher = "free"', "teacher: unknown candidate 'free'"),
+        (
+            'unlabelled = "p.csv"',
+            '[distil]\nteacher = "ensemble"\n[ensemble]\nmost_members = 0',
+            "teacher = 'ensemble': this recipe leaves it out",
+        ),
+        ('unlabelled = "p.csv"\nchoices = "c"', "", "unlabelled: rows bring their own choices"),
+        ('unlabelled = "p.csv"', "[distil]\nmost_rows = 0", "most_rows = 0"),
+    ],
+)
+def test_tables_that_do_not_fit_are_refused_when_they_are_read(tmp_path, data, distil, told):
+    path = tmp_path / "r.toml"
+    path.write_text(RECIPE % data + distil)
+    with pytest.raises(RecipeError) as refused:
+        read_recipe(path)
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_pool_that_is_not_there_is_refused_with_the_rows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"text": f"{label} {n}", "label": label} for label in ("pool", "fence") for n in range(9)]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("r.toml").write_text(RECIPE % 'unlabelled = "pool.csv"')
+    with pytest.raises(DataError, match=r"pool\.csv"):
+        read_rows(read_recipe("r.toml"))
+    Path("pool.csv").write_text("message\nhello\n")
+    with pytest.raises(DataError, match=r"pool\.csv: no column 'text' for the text; it has 'message'"):
+        read_rows(read_recipe("r.toml"))
+    Path("pool.csv").write_text("text\nhello\n")
+    assert len(read_rows(read_recipe("r.toml"))) == 18

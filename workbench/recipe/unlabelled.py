@@ -1,0 +1,157 @@
+"""The rows of ``[data] unlabelled``, which students learn from: nothing that dev, calib or test has is among them.
+
+The idea: a pool may have a million rows, and few can be learnt. Each text has a number by its keyed hash, and those of
+the lowest numbers are kept (bottom-k sampling). So who is drawn hangs on texts and seed alone, not on the order of the
+file, and what is held in memory are the kept rows and a number for each different text.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from labelwright.data.records import Fault, Row, listed, optional_text, refusal
+from labelwright.data.sources import parts_of
+from labelwright.data.task import Example, name_of, normalise
+from labelwright.errors import DataError
+from labelwright.files import short_hash
+from workbench.recipe.recipe import DataTable, Recipe
+from workbench.wording import plural
+
+# Why a row of the pool is not learnt, in the order of the words that say it.
+LEFT_OUT = {
+    "measured": "with the text or the group of a row of dev, calib or test, or nearly the text",
+    "taught": "with the text of a train row, or nearly",
+    "repeated": "that repeat another",
+    "empty": "without text",
+    "beyond": "beyond [distil] most_rows",
+}
+# Faults of a file that are held at once; a message shows fewer.
+_MOST_FAULTS = 1000
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """What was read.
+
+    Attributes
+    ----------
+    texts : tuple of str
+        In an order of chance.
+    left_out : mapping of str to int
+        How many rows are not among them, by the keys of ``LEFT_OUT``.
+    """
+
+    source: str
+    texts: tuple[str, ...]
+    left_out: Mapping[str, int]
+
+    @property
+    def digest(self) -> str:
+        """A hash of the texts."""
+        return short_hash(list(self.texts))
+
+    @property
+    def told(self) -> str:
+        """What was left out, in words; empty for nothing."""
+        return told(self.left_out)
+
+
+def told(left_out: Mapping[str, int]) -> str:
+    """How many rows were left out, and why; empty for none."""
+    return ", ".join(f"{left_out[why]:,} {words}" for why, words in LEFT_OUT.items() if left_out.get(why))
+
+
+def check_unlabelled(table: DataTable) -> None:
+    """Refuse a pool that is not there or has no such column, before anything is trained. Reads its first row."""
+    first = next(_scan(table), None) if table.unlabelled else True
+    if first is None:
+        raise DataError(f"{table.unlabelled}: no rows; [data] unlabelled expects rows with a column {table.text!r}")
+    if isinstance(first, Row) and table.text not in first.record:
+        has = listed(map(repr, sorted(map(str, first.record))))
+        raise DataError(
+            f"{table.unlabelled}: no column {table.text!r} for the text; it has {has}: call the column as [data] text "
+            "does"
+        )
+
+
+def read_unlabelled(recipe: Recipe, taught: Sequence[Example], measured: Sequence[Example]) -> Unlabelled:
+    """The pool's rows that may be learnt, ``[distil] most_rows`` of them at most.
+
+    Parameters
+    ----------
+    taught, measured : sequence of Example
+        Train rows; and all that numbers or choices come from: rows of dev, calib and test, and those out of scope.
+
+    Raises
+    ------
+    DataError
+        Rows that cannot be read, all in one message; no row that may be learnt.
+    """
+    table, key = recipe.data, recipe.seed.to_bytes(8)
+    marks = {"measured": {_mark(row.text, key) for row in measured}, "taught": {_mark(row.text, key) for row in taught}}
+    groups = {row.group for row in measured if row.group is not None}
+    counts = dict.fromkeys(("rows", *LEFT_OUT), 0)
+    faults: list[Fault] = []
+    drawn = heapq.nsmallest(recipe.distil.most_rows, _fresh(table, key, marks, groups, counts, faults))
+    if faults:
+        raise refusal(table.unlabelled, faults)
+    counts["beyond"] = counts["rows"] - sum(counts[why] for why in LEFT_OUT) - len(drawn)
+    left_out = {why: counts[why] for why in LEFT_OUT}
+    if not drawn:
+        raise DataError(
+            f"{table.unlabelled}: none of its {plural(counts['rows'], 'row')} can be learnt; left out: {told(left_out)}"
+        )
+    return Unlabelled(table.unlabelled, tuple(text for _, text in drawn), left_out)
+
+
+def _fresh(
+    table: DataTable,
+    key: bytes,
+    marks: Mapping[str, set[int]],
+    groups: set[str],
+    counts: dict[str, int],
+    faults: list[Fault],
+) -> Iterator[tuple[int, str]]:
+    """Texts that may be learnt, each with its number; the others are counted, and what cannot be read is noted."""
+    seen: set[int] = set()
+    for row in _scan(table):
+        counts["rows"] += 1
+        try:
+            text, group = _read(row, table)
+        except DataError as error:
+            faults.append(row if isinstance(row, Fault) else Fault(row.number, str(error)))
+            if len(faults) >= _MOST_FAULTS:
+                return
+            continue
+        mark = _mark(text, key)
+        in_group = {"measured"} if group in groups else set()
+        why = "" if text else "empty"
+        why = why or next((name for name in marks if mark in marks[name] or name in in_group), "")
+        why = why or ("repeated" if mark in seen else "")
+        if why:
+            counts[why] += 1
+            continue
+        seen.add(mark)
+        yield mark, text
+
+
+def _read(row: Row | Fault, table: DataTable) -> tuple[str, str]:
+    """Text and group; raises DataError for what is none."""
+    if isinstance(row, Fault):
+        raise DataError(row.reason)
+    # By the rule of labelled data, or a group is another one here than there.
+    group = name_of(row.record, table.group, "group") if table.group and table.group in row.record else ""
+    return optional_text(row.record, table.text, "text"), group
+
+
+def _scan(table: DataTable) -> Iterator[Row | Fault]:
+    parts: Iterable[Iterable[Row | Fault]] = (part.scan() for part in parts_of(table.unlabelled, table.dialect))
+    return (row for part in parts for row in part)
+
+
+def _mark(text: str, key: bytes) -> int:
+    """A number that texts have in common which ``normalise`` takes for one; two others share it by no chance at all."""
+    return int.from_bytes(blake2b(normalise(text).encode("utf-8", "replace"), digest_size=8, key=key).digest())
