@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from serving import model_bundle, served
+from several import CASCADE, MEAN, several_bundle
 from starlette.testclient import TestClient
 
 from labelwright.bundle.store import load
@@ -87,6 +88,23 @@ def test_every_wire_answers_what_a_language_model_answers_here(model, ask):
     (expected,) = probabilities(bundle, engine, TEXTS[:1])
     (found,) = ask(client, TEXTS[:1], bundle.task.names)
     np.testing.assert_allclose([found[name] for name in bundle.task.names], expected, rtol=0, atol=1e-12)
+
+
+@pytest.fixture(scope="module", params=[MEAN, CASCADE], ids=["mean", "cascade"])
+def several(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """The client of a bundle of several bundles, and what it answers in this process."""
+    bundle = load(several_bundle(tmp_path_factory.mktemp("several"), request.param))
+    models = served(bundle, open_engine(bundle.weights))
+    with TestClient(application(models)) as client:
+        yield client, bundle, probabilities(bundle, open_engine(bundle.weights), TEXTS)
+    models["tickets"].close()
+
+
+@pytest.mark.parametrize("ask", WIRES)
+def test_every_wire_answers_what_several_answer_together(several, ask):
+    client, bundle, expected = several
+    found = [[one[name] for name in bundle.task.names] for one in ask(client, TEXTS, bundle.task.names)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def bodies(*keys: str) -> st.SearchStrategy:

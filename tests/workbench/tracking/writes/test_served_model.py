@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fakes import toy_splits, toy_task
+from several import CASCADE, MEAN, NAMES, several_bundle
 
 import baselines
 from labelwright.bundle import files as bundle_files
@@ -18,6 +19,7 @@ from labelwright.bundle.store import load, predictor_bundle, save
 from labelwright.classifier import Classifier
 from labelwright.data.choices import lettered
 from labelwright.data.task import Task, texts_and_labels
+from labelwright.engines.together.plan import Plan
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.store import KINDS, save_predictor
 from labelwright.statistics.calibration import Calibration
@@ -70,6 +72,23 @@ def test_a_loaded_model_gives_the_same_probabilities(store: Any, bundle: Path, t
     pins = (folder / "requirements.txt").read_text()
     assert "scikit-learn==" in pins
     assert "torch==" not in pins
+
+
+@pytest.mark.parametrize("plan", [MEAN, CASCADE], ids=["mean", "cascade"])
+def test_several_bundles_are_one_model(store: Any, tmp_path: Path, plan: Plan) -> None:
+    bundle = several_bundle(tmp_path, plan)
+    with store.start_run():
+        version = log_bundle("several", bundle, TEXTS[:1])
+    loaded = store.pyfunc.load_model(f"models:/several/{version}")
+    found = loaded.predict(pd.DataFrame({"text": TEXTS}))
+    expected = Classifier.from_bundle(bundle)
+    assert list(found["label"]) == list(expected.predict(TEXTS))
+    np.testing.assert_array_equal(
+        [[one[name] for name in toy_task().names] for one in found["probabilities"]], expected.predict_proba(TEXTS)
+    )
+    folder = Path(store.artifacts.download_artifacts(f"models:/several/{version}", dst_path=str(tmp_path / "down")))
+    assert len(list(folder.rglob("ngrams.safetensors"))) == len(NAMES)
+    assert "scikit-learn==" in (folder / "requirements.txt").read_text()
 
 
 def test_rows_with_their_own_choices(store: Any, tmp_path: Path) -> None:
