@@ -44,7 +44,7 @@ from workbench.run.choose import VERB_STAGES, choose_run
 from workbench.run.engines import Engines
 from workbench.run.folder import ASKED, RUNS, RunFolder, find_run, runs_of
 from workbench.run.session import Session
-from workbench.tracking.journal import read_made
+from workbench.tracking.journal import JOURNAL, read_made
 from workbench.tracking.pages import newest_run
 from workbench.tracking.rows import read_asked
 from workbench.tracking.store import absolute, prepare_store, shown_uri, sqlite_path
@@ -221,6 +221,7 @@ def _known_run(recipe: Recipe, run: str) -> RunFolder:
 def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     """Become MLflow's own UI on the recipe's store, so that whatever stops this process stops it."""
     uri = recipe.tracking.resolved_uri()
+    _deliver_left(recipe, display)
     if uri.startswith(("http://", "https://", "databricks")):
         page = newest_run(experiment) if (experiment := _experiment_of(recipe, uri)) else ""
         display.say(f"the store is a server with a UI of its own: {shown_uri(uri).rstrip('/')}/{page}")
@@ -240,6 +241,16 @@ def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     command = ["ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *command])
+
+
+def _deliver_left(recipe: Recipe, display: Display) -> None:
+    """What the store has not taken yet. MLflow takes seconds to import: only where there is something left."""
+    if any((path / JOURNAL).is_file() for path in runs_of(RUNS / recipe.name)):
+        from workbench.tracking.delivery import deliver_left
+        from workbench.tracking.recorder import quiet
+
+        quiet()
+        deliver_left(recipe, display)
 
 
 def _experiment_of(recipe: Recipe, uri: str) -> str:

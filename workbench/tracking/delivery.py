@@ -26,8 +26,8 @@ from mlflow.utils.logging_utils import disable_logging
 
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
-from workbench.run.folder import RUNS, RunFolder
-from workbench.tracking.journal import Entry, Journal
+from workbench.run.folder import RUNS, RunBusyError, RunFolder, runs_of
+from workbench.tracking.journal import JOURNAL, Entry, Journal
 from workbench.tracking.store import TrackingError, absolute, is_held, prepare_store, shown_uri, sqlite_path
 from workbench.tracking.writes import candidates, datasets, evaluations, models, notes, prompts, reviews, runs
 from workbench.tracking.writes.opened_store import OpenedStore
@@ -109,7 +109,7 @@ class Delivery:
         self._recipe = recipe
         self._folder = folder
         self._display = display
-        self.journal = Journal(folder.path / "tracking.jsonl")
+        self.journal = Journal(folder.path / JOURNAL)
         self._uri = absolute(recipe.tracking.resolved_uri())
         self.uri = shown_uri(self._uri)
         self._is_file = sqlite_path(self._uri) is not None
@@ -163,13 +163,25 @@ class Delivery:
         self._tell()
         if n_left and not self.is_away:
             self._display.say(
-                f"tracking: {self.uri} answers slowly; {n_left} records are not there yet, the next command on this "
-                "run brings them ([tracking] wait_s is how long it waits)"
+                f"tracking: {self.uri} answers slowly; {n_left} records are not there yet; make dashboard brings them, "
+                "however long it takes, and so does the next command on this run ([tracking] wait_s is how long it "
+                "waits)"
             )
         if self._n_late and not n_left:
             refused = f", and {self._n_refused} that it refuses are left out" if self._n_refused else ""
             n_taken = self._n_late - self._n_refused
             self._display.say(f"tracking: {n_taken} records that {self.uri} had not taken are there now{refused}")
+
+    def catch_up(self) -> None:
+        """Bring what earlier commands have left in the journal, however long the store takes."""
+        self._left_s = math.inf
+        self.open()
+        total = len(self._calls)
+        with self._display.step("tracking"):
+            while not self.is_away and (n_left := len(self._calls)):
+                self._display.progress(total - n_left, total)
+                self._wait(lambda at=n_left: self.is_away or len(self._calls) < at)  # type: ignore[misc]
+        self.close()
 
     def write(self, entry: Entry, keep: bool = True) -> _Call:
         """Have an entry recorded, now or later; without ``keep`` now or not at all."""
@@ -216,7 +228,7 @@ class Delivery:
         with self._changed:
             for_bytes_s = sum(one.for_bytes_s for one in self._calls)
             within_s = max(min(self._left_s, most_s), 0.0) + for_bytes_s
-            self._changed.wait_for(lambda: self._is_stopped or is_there(), within_s)
+            self._changed.wait_for(lambda: self._is_stopped or is_there(), min(within_s, threading.TIMEOUT_MAX))
         self._left_s -= max(time.monotonic() - begun - for_bytes_s, 0.0)
 
     def _wait_for_file(self, is_over: Callable[[], bool]) -> None:
@@ -310,6 +322,15 @@ class Delivery:
                 first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
                 where = "" if isinstance(error, TrackingError) else f"{self.uri} failed: "
                 self._display.say(f"tracking: {where}{shown_uri(first)[:300]}; {remedy}")
+
+
+def deliver_left(recipe: Recipe, display: Display) -> None:
+    """Bring to the store what it has not taken yet of a recipe's runs, but for those that a command is at work on."""
+    for path in runs_of(RUNS / recipe.name):
+        folder = RunFolder(path)
+        if (path / JOURNAL).is_file():
+            with suppress(RunBusyError), folder.lock():
+                Delivery(recipe, folder, display).catch_up()
 
 
 def _patience(entry: Entry) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from workbench.run.folder import RunFolder
 
 Entry = dict[str, Any]
 
+JOURNAL = "tracking.jsonl"
 # Beside the journal: the run and all that belongs to it, by the ids that the store gave them. Written by who delivers,
 # while the run's own state is written by who works.
 MADE = "mlflow.json"
@@ -37,7 +38,7 @@ def read_made(folder: RunFolder) -> dict[str, Any]:
 
 
 class Journal:
-    """Entries in the order in which they are to be written; one file, ``tracking.jsonl``.
+    """Entries in the order in which they are to be written; one file, ``JOURNAL``.
 
     A line is an entry with its number, or the number of the last entry that the store has taken.
     """
