@@ -243,7 +243,7 @@ def _of_the_candidate(
     if is_language_model(final.bundle.weights):
         n_rows = comparison.recipe.compare.generate_rows
         generation = measure.free_generation(final.engine, final.bundle.prompt, test, n_rows)
-    outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope.test], test, probs)
+    outside = measure.on_rows_out_of_scope(final, comparison.out_of_scope.test, test, probs)
     steered = steering(final.bundle, final.engine, test, comparison.recipe.compare.steering_rows)
     return {"generation": generation, "outside": outside, "steering": steered, "bundle": str(comparison.place(job))}
 
