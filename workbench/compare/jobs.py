@@ -264,7 +264,8 @@ class Comparison:
             # By value: they are read from a file that may change while the rows of the splits stay.
             parts.append([[asdict(row) for row in side] for side in self.out_of_scope])
             if self.recipe.compare.steering_rows:
-                parts.append({"steering_rows": self.recipe.compare.steering_rows})
+                steering = self._code("workbench.compare.steering.endings")
+                parts.append({"steering_rows": self.recipe.compare.steering_rows, "steering": steering})
         if kind == "together":
             of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
             tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade)]
