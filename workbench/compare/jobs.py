@@ -283,7 +283,9 @@ class Comparison:
                 self.key(plain),
                 of,
                 self.unlabelled.digest,
-                self._code("labelwright.labelling"),
+                # They change nothing that is learnt, but are told beside it.
+                sorted(self.unlabelled.left_out.items()),
+                self._code("workbench.compare.distilled.asking"),
             ]
         steps, about = self.steps(job), [self.pipelines.base(self.asked(job).style), self.recipe.compare.generate_rows]
         return [
