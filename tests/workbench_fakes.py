@@ -191,14 +191,21 @@ def _broken(task: Any, seed: int) -> Any:
     raise ZeroDivisionError("no candidate is so broken")
 
 
-def run_candidate_here(self: Any, jobs: Any, family: str, log: Path, say: Any, record: Callable[[Any], Any]) -> None:
+def run_candidate_here(
+    self: Any, jobs: Any, family: str, log: Path, say: Any, record: Callable[[Any], Any], asks_teacher: bool = False
+) -> None:
     """A candidate's jobs in this process, where the fakes are, in place of ``Processes.run``."""
+    from workbench.compare.distilled.teacher import ask_teacher
     from workbench.compare.jobs import open_comparison
     from workbench.compare.processes.pool import CandidateFailedError
     from workbench.compare.processes.worker import is_lasting, run_jobs
 
     try:
-        run_jobs(open_comparison(self.recipe, self.folder), jobs, say, record)
+        found = open_comparison(self.recipe, self.folder)
+        if asks_teacher:
+            ask_teacher(found, jobs[0], say)
+        else:
+            run_jobs(found, jobs, say, record)
     except Exception as error:
         raise CandidateFailedError(str(error), is_lasting(error)) from error
 

@@ -22,7 +22,8 @@ import baselines
 from labelwright.data.task import Example, Splits
 from labelwright.files import read_json
 from optimizers.stage import Stage
-from workbench.compare.jobs import Comparison
+from workbench.compare.distilled.teacher import to_ask
+from workbench.compare.jobs import Comparison, Job
 from workbench.compare.steering.endings import ENDINGS
 from workbench.run.steps import settings_of
 
@@ -107,6 +108,20 @@ class Expected:
         missing = comparison.missing(name)
         if not missing:
             return 0.0
+        seconds = self._of_jobs(name, missing)
+        if seconds is None or comparison.kind(name) != "distilled":
+            return seconds
+        return seconds + self._asking(missing[0])
+
+    def _asking(self, job: Job) -> float:
+        """Of what a job's teacher was not asked yet, by what a row cost it in bulk."""
+        teacher, n_rows = to_ask(self._comparison, job)
+        found = self._comparison.result(self._comparison.jobs(teacher)[0]) if n_rows else None
+        return _BEGINNING_S + n_rows / float(found["cost"]["rows_per_second"]) if found else 0.0
+
+    def _of_jobs(self, name: str, missing: Sequence[Job]) -> float | None:
+        """As ``candidate``, without what its teacher is asked."""
+        comparison = self._comparison
         if comparison.kind(name) == "together":
             return self._together(name)
         is_baseline = comparison.kind(name) in ("baseline", "distilled")

@@ -264,7 +264,8 @@ class Comparison:
             # By value: they are read from a file that may change while the rows of the splits stay.
             parts.append([[asdict(row) for row in side] for side in self.out_of_scope])
             if self.recipe.compare.steering_rows:
-                parts.append({"steering_rows": self.recipe.compare.steering_rows})
+                steering = self._code("workbench.compare.steering.endings")
+                parts.append({"steering_rows": self.recipe.compare.steering_rows, "steering": steering})
         if kind == "together":
             of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
             tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade)]
@@ -282,7 +283,9 @@ class Comparison:
                 self.key(plain),
                 of,
                 self.unlabelled.digest,
-                self._code("labelwright.labelling"),
+                # They change nothing that is learnt, but are told beside it.
+                sorted(self.unlabelled.left_out.items()),
+                self._code("workbench.compare.distilled.asking"),
             ]
         steps, about = self.steps(job), [self.pipelines.base(self.asked(job).style), self.recipe.compare.generate_rows]
         return [

@@ -230,7 +230,7 @@ def turned_away(bundle: Bundle, texts: Sequence[str], probs: Floats) -> dict[str
 
 
 def on_rows_out_of_scope(
-    trained: Trained, texts: Sequence[str], test: Sequence[Example], probs: NDArray[np.float64]
+    trained: Trained, rows: Sequence[Example], test: Sequence[Example], probs: NDArray[np.float64]
 ) -> dict[str, float]:
     """Rows out of scope beside test rows; empty where there are none of them. As ``Candidate.outside`` says.
 
@@ -241,7 +241,7 @@ def on_rows_out_of_scope(
     """
     from sklearn.metrics import roc_auc_score
 
-    scope = trained.bundle.scope
+    scope, texts = trained.bundle.scope, [row.text for row in rows]
     if not texts or scope is None:
         return {}
     of_texts = trained.probabilities(texts)
@@ -260,7 +260,7 @@ def on_rows_out_of_scope(
     shares = {
         "kept": share_interval(kept, groups),
         "right": share_interval(kept & (answers(probs) == gold), groups),
-        "recall": share_interval(scores[0] < scope.threshold),
+        "recall": share_interval(scores[0] < scope.threshold, group_keys(rows)),
     }
     if preferred := scope.preference:
         found |= {f"none_{name}": float(value) for name, value in preferred._asdict().items()}

@@ -15,6 +15,7 @@ from labelwright.files import short_hash
 from workbench.budget import about
 from workbench.compare.board import FORMAT
 from workbench.compare.candidate import Candidate
+from workbench.compare.distilled.teacher import to_ask
 from workbench.compare.expected import Expected
 from workbench.compare.jobs import Comparison
 from workbench.compare.processes.pool import CandidateFailedError, Processes, Record
@@ -89,7 +90,12 @@ def _run(comparison: Comparison, missing: Sequence[str], display: Display, recor
             display.say(f"  {name}: {about(expected.candidate(name))}")
             log, begun = comparison.root / name / "log.txt", time.monotonic()
             try:
-                processes.run(comparison.missing(name), comparison.family(name), log, say, record)
+                jobs = comparison.missing(name)
+                teacher, n_rows = to_ask(comparison, jobs[0]) if comparison.kind(name) == "distilled" else ("", 0)
+                if n_rows:
+                    # In the teacher's process, since what a student's own holds is the student's price.
+                    processes.run(jobs, comparison.family(teacher), log, say, record, asks_teacher=True)
+                processes.run(jobs, comparison.family(name), log, say, record)
             except CandidateFailedError as error:
                 comparison.keep_failure(name, str(error), error.lasting)
                 display.say(f"{name} is left out: {error}")

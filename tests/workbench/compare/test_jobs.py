@@ -18,6 +18,7 @@ from labelwright.files import write_json
 from labelwright.statistics import calibration
 from labelwright.statistics.metrics import answers
 from workbench.cli import main
+from workbench.compare import jobs
 from workbench.compare import score as compare
 from workbench.compare.jobs import Comparison, Job, fewer_rows, open_comparison, shortened
 from workbench.compare.processes.pool import Processes
@@ -186,6 +187,22 @@ def test_what_is_changed_is_done_again_and_nothing_else(run: RunFolder, old: str
     found = comparison(run)
     assert {name for name in found.names if found.missing(name)} - {"absent"} == stale
     assert signature(found) != before
+
+
+def test_other_endings_make_stale_where_rows_are_asked_with_them(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def key() -> str:
+        return comparison(run).key(Job("words", 3, 3))
+
+    plain = key()
+    change("generate_rows = 6", "generate_rows = 6\nsteering_rows = 5")
+    asked = key()
+    real = jobs.measured_code
+    monkeypatch.setattr(jobs, "measured_code", lambda module: real(module) + ("!" if "endings" in module else ""))
+    assert key() != asked
+    change("generate_rows = 6\nsteering_rows = 5", "generate_rows = 6")
+    assert key() == plain
 
 
 def test_a_candidate_that_breaks_is_a_row_that_says_so(run: RunFolder) -> None:

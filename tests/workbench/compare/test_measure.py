@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_splits
 
-from labelwright.data.task import group_keys
+from labelwright.data.task import Example, group_keys
 from labelwright.errors import MissingExtraError
 from labelwright.statistics.proportions import share_interval
 from optimizers import scope
@@ -37,20 +37,23 @@ def test_rows_out_of_scope_are_measured_at_the_threshold_that_ships(monkeypatch:
     assert bundle.scope is not None
     out = ["nothing of it", "what is love", "the pool pump"]
     probs = trained.probabilities([row.text for row in rows])
-    found = on_rows_out_of_scope(trained, out, rows, probs)
+    beside = [Example(str(i), text, "none", group=("x", "x", "y")[i]) for i, text in enumerate(out)]
+    found = on_rows_out_of_scope(trained, beside, rows, probs)
     kept = ~bundle.scope.outside([row.text for row in rows], probs)
     gold = np.array([bundle.task.index(row.label) for row in rows])
     right = share_interval(kept & (probs.argmax(axis=1) == gold), group_keys(rows))
     assert (found["n_rows"], found["kept"]) == (3, kept.mean())
     assert (found["right"], found["right_low"], found["right_high"]) == right
     of_out = bundle.scope.outside(out, trained.probabilities(out))
-    assert found["recall"] == of_out.mean()
+    # Two of them are paraphrases of one another, and count as one for how sure that is.
+    assert (found["recall"], found["recall_low"], found["recall_high"]) == share_interval(of_out, ["x", "x", "y"])
+    assert share_interval(of_out) != share_interval(of_out, ["x", "x", "y"])
     sure = bundle.scope.scores(out, trained.probabilities(out)), bundle.scope.scores([], probs)
     ahead = (sure[1][:, None] > sure[0]) + 0.5 * (sure[1][:, None] == sure[0])
     assert found["auroc_score"] == found["auroc_certainty"] == pytest.approx(ahead.mean())
     assert 0 < found["right"] <= found["kept"] < 1
     assert on_rows_out_of_scope(trained, [], rows, probs) == {}
-    assert on_rows_out_of_scope(before, out, rows, probs) == {}
+    assert on_rows_out_of_scope(before, beside, rows, probs) == {}
 
 
 def test_a_promise_counts_the_rows_that_the_scope_leaves(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,11 +1,12 @@
 """Who teaches, and what it says of the pool: asked once, kept beside its results, for all students.
 
 What is learnt is what would ship: the calibrated probabilities of the bundle that the comparison kept of the teacher.
+That is opened to ask it, and not to read what it said: a student's memory is measured, and must not be its teacher's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +14,14 @@ import numpy as np
 from labelwright.bundle.store import load
 from labelwright.data.task import group_keys, texts_and_labels
 from labelwright.errors import RecipeError
-from labelwright.files import short_hash
-from labelwright.labelling import score_rows
 from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import Floats, answers
 from labelwright.statistics.proportions import share_interval
 from workbench.compare.candidate import Distilled
-from workbench.compare.jobs import Comparison, Job
+from workbench.compare.distilled import asking
+from workbench.compare.distilled.asking import Chunk, ask, chunks
+from workbench.compare.jobs import Comparison, Job, measured_code
 
-# Rows that are asked at once, between two words on how far it is.
-_CHUNK_ROWS = 256
 Say = Callable[[int, int, str], None]
 
 
@@ -56,34 +55,46 @@ class Taught:
         return Distilled(self.teacher, len(self.texts), left_out, agreement)
 
 
-def teach(comparison: Comparison, job: Job, say: Say) -> Taught:
-    """A teacher's answers to the pool and to dev, asked now where they are not kept. Raises RecipeError for nobody."""
-    found = comparison.available(job)
-    if not found:
+def to_ask(comparison: Comparison, job: Job) -> tuple[str, int]:
+    """Who teaches a job, and how many rows it was not asked yet; nobody and none where no teacher has results."""
+    teacher, _, asked = _asked(comparison, job)
+    return teacher, sum(len(one.texts) for one in _left(asked))
+
+
+def ask_teacher(comparison: Comparison, job: Job, say: Say) -> None:
+    """Ask a job's teacher what is not kept of its answers to dev and to the pool."""
+    teacher, _, asked = _asked(comparison, job)
+    bundle = load(comparison.place(comparison.jobs(teacher)[0]))
+
+    def tell(done: int, total: int) -> None:
+        say(done, total, f"{teacher} answers the pool, {done:,} of {total:,} rows")
+
+    ask(_left(asked), bundle, comparison.engines(bundle.weights), tell)
+
+
+def teach(comparison: Comparison, job: Job) -> Taught:
+    """A teacher's kept answers to the pool and to dev. Raises RecipeError for nobody."""
+    teacher, n_dev, asked = _asked(comparison, job)
+    if not teacher:
         who = comparison.recipe.distil.teacher or "nobody who could teach"
         raise RecipeError(f"{job.candidate}: no results of its teacher ({who}): compare that first")
-    ((teacher, left),) = found.items()
-    pool, place = comparison.unlabelled, comparison.place(comparison.jobs(teacher)[0])
-    dev = texts_and_labels(comparison.splits_of(comparison.jobs(teacher)[0]).dev)[0]
-    path = place.with_name(f"{place.name}-pool-{short_hash([left, pool.digest])}.npz")
-    if not path.is_file():
-        asked = np.vstack(list(_asked(comparison, teacher, [*dev, *pool.texts], say)))
-        part = path.with_name(f".{path.name}.part.npz")
-        np.savez(part, probs=asked)
-        part.replace(path)
-    with np.load(path, allow_pickle=False) as kept:
-        probs = kept["probs"]
-    of_dev, of_pool = probs[: len(dev)], probs[len(dev) :]
+    probs, texts = np.vstack([one.read() for one in asked]), comparison.unlabelled.texts
+    of_dev, of_pool = probs[:n_dev], probs[n_dev:]
     said = answers(of_pool) >= 0
-    texts = [text for text, is_said in zip(pool.texts, said.tolist(), strict=True) if is_said]
-    return Taught(teacher, texts, of_pool[said], of_dev, int((~said).sum()))
+    known = [text for text, is_said in zip(texts, said.tolist(), strict=True) if is_said]
+    return Taught(teacher, known, of_pool[said], of_dev, int((~said).sum()))
 
 
-def _asked(comparison: Comparison, teacher: str, texts: Sequence[str], say: Say) -> Iterator[Floats]:
-    """Probabilities chunk by chunk; zeros of a row that is refused: too long, say."""
-    bundle = load(comparison.place(comparison.jobs(teacher)[0]))
-    engine, silent = comparison.engines(bundle.weights), np.zeros(len(comparison.task.names))
-    for start in range(0, len(texts), _CHUNK_ROWS):
-        say(start, len(texts), f"{teacher} answers the pool, {start:,} of {len(texts):,} rows")
-        found = score_rows(bundle, engine, texts[start : start + _CHUNK_ROWS])
-        yield np.stack([one if isinstance(one, np.ndarray) else silent for one in found])
+def _asked(comparison: Comparison, job: Job) -> tuple[str, int, list[Chunk]]:
+    """Who teaches, how many dev rows there are, and these and the pool in chunks; nobody where none has results."""
+    if not (found := comparison.available(job)):
+        return "", 0, []
+    ((teacher, left),) = found.items()
+    main = comparison.jobs(teacher)[0]
+    dev, place = texts_and_labels(comparison.splits_of(main).dev)[0], comparison.place(main)
+    who = [left, measured_code(asking.__name__)]
+    return teacher, len(dev), chunks([*dev, *comparison.unlabelled.texts], place.with_name(f"{place.name}-pool"), who)
+
+
+def _left(asked: Sequence[Chunk]) -> list[Chunk]:
+    return [one for one in asked if not one.path.is_file()]

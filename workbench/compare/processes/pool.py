@@ -70,7 +70,9 @@ class Processes:
     ) -> None:
         self._close()
 
-    def run(self, jobs: Sequence[Job], family: str, log: Path, say: Say, record: Record) -> None:
+    def run(
+        self, jobs: Sequence[Job], family: str, log: Path, say: Say, record: Record, asks_teacher: bool = False
+    ) -> None:
         """Run jobs of one candidate, each kept when done.
 
         Parameters
@@ -81,6 +83,8 @@ class Processes:
             Where the libraries' output goes.
         record : callable
             Takes what its stages report, as it comes (``workbench.tracking.entries``).
+        asks_teacher : bool
+            Only ask whom the jobs learn from, and keep what that says; ``family`` is then the teacher's.
 
         Raises
         ------
@@ -96,6 +100,7 @@ class Processes:
                 "jobs": [asdict(job) for job in jobs],
                 "log": str(log.absolute()),
                 "modules": self._modules.get(family, []),
+                "asks_teacher": asks_teacher,
             }
             at_work: set[str] = set()
             error, lasting, status = "", False, None

@@ -33,7 +33,7 @@ from labelwright.predictors.encoders.sentence_encoder import one_pass
 from optimizers.scope import Outside
 from optimizers.stage import Tracker
 from workbench.compare import measure, score
-from workbench.compare.distilled.teacher import teach
+from workbench.compare.distilled.teacher import ask_teacher, teach
 from workbench.compare.jobs import Comparison, Job, open_comparison
 from workbench.compare.processes.pool import Record, Say
 from workbench.compare.steering.endings import steering
@@ -80,17 +80,24 @@ def _work(recipe: Path, run: Path, asked: Mapping[str, Any], say: Tell) -> int:
             os.dup2(log.fileno(), stream)
     _end_with_the_parent()
     before = set(sys.modules)
-    status = attempt(recipe, run, [Job(**job) for job in asked["jobs"]], say)
+    status = attempt(recipe, run, [Job(**job) for job in asked["jobs"]], say, asked["asks_teacher"])
     sys.stderr.flush()
     say({"modules": [*asked["modules"], *(name for name in list(sys.modules) if name not in before)]})
     return status
 
 
-def attempt(recipe: Path, run: Path, jobs: Sequence[Job], say: Tell) -> int:
-    """Run a candidate's jobs and say what happens; returns the exit status."""
+def attempt(recipe: Path, run: Path, jobs: Sequence[Job], say: Tell, asks_teacher: bool = False) -> int:
+    """Run a candidate's jobs, or ask their teacher, and say what happens; returns the exit status."""
+
+    def tell(*progress: Any) -> None:
+        say({"progress": progress})
+
     try:
         comparison = open_comparison(recipe, run)
-        run_jobs(comparison, jobs, lambda *progress: say({"progress": progress}), lambda entry: say({"record": entry}))
+        if asks_teacher:
+            ask_teacher(comparison, jobs[0], tell)
+        else:
+            run_jobs(comparison, jobs, tell, lambda entry: say({"record": entry}))
     except LabelwrightError as error:
         say({"error": str(error), "lasting": is_lasting(error)})
         return 2
@@ -151,7 +158,7 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     # What a baseline learnt lies in no step; what a model's steps left is noted before it is measured.
     made_from: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
-        taught = teach(comparison, job, say) if comparison.kind(job.candidate) == "distilled" else None
+        taught = teach(comparison, job) if comparison.kind(job.candidate) == "distilled" else None
         if comparison.kind(job.candidate) in ("baseline", "distilled"):
             soft = (taught.texts, names, taught.probs) if taught else None
             trained = measure.train_baseline(_baseline(comparison, job), splits, Path(scratch), soft)
@@ -243,7 +250,7 @@ def _of_the_candidate(
     if is_language_model(final.bundle.weights):
         n_rows = comparison.recipe.compare.generate_rows
         generation = measure.free_generation(final.engine, final.bundle.prompt, test, n_rows)
-    outside = measure.on_rows_out_of_scope(final, [row.text for row in comparison.out_of_scope.test], test, probs)
+    outside = measure.on_rows_out_of_scope(final, comparison.out_of_scope.test, test, probs)
     steered = steering(final.bundle, final.engine, test, comparison.recipe.compare.steering_rows)
     return {"generation": generation, "outside": outside, "steering": steered, "bundle": str(comparison.place(job))}
 

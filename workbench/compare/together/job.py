@@ -103,7 +103,6 @@ def measured_together(
     seconds = sum(costs[name]["seconds_to_train"] for name in chosen.names)
     trained = measure.Trained(final, comparison.engines(final.weights), seconds, None)
     bulk = replace(prices, ms={name: 1000 / float(cost["rows_per_second"]) for name, cost in costs.items()})
-    outside = [row.text for row in comparison.out_of_scope.test]
     cost = _cost(trained, texts_and_labels(test)[0], probs, comparison.recipe.compare.latency_rows)
     cost["rows_per_second"] = 1000 / chosen.mean_ms(found, bulk)
     cost["size_bytes"] = size_bytes(
@@ -117,7 +116,7 @@ def measured_together(
         "scoped": made.scope is not None,
         "generation": {},
         "cost": cost,
-        "outside": measure.on_rows_out_of_scope(trained, outside, test, probs),
+        "outside": measure.on_rows_out_of_scope(trained, comparison.out_of_scope.test, test, probs),
         "steering": steering(final, trained.engine, test, comparison.recipe.compare.steering_rows),
         "bundle": str(comparison.place(job)),
         "together": asdict(told(chosen, found.levels, probs, gold["test"])),

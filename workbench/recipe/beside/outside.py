@@ -16,7 +16,8 @@ from workbench.recipe.files import read_files
 from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.splits import SIDES
 
-# With fewer on either side nothing is learnt, or nothing can be told; all of them are then measured on.
+# With fewer on either side nothing is learnt, or nothing can be told. Then all are measured on; where a test split is
+# given its rows alone are, and those others are left out.
 LEAST_ROWS = 10
 
 
@@ -68,7 +69,8 @@ def deal_out_of_scope(table: DataTable, splits: Splits, shares: SplitTable, seed
         dealt = deal(own, sides, seed)
     except DataError:  # too few families
         return every
-    found = OutOfScope((*dealt["train"], *later), dealt["calib"], every.test if given else (*dealt["test"], *away))
+    test = every.test if table.test_source else (*dealt["test"], *away)
+    found = OutOfScope((*dealt["train"], *later), dealt["calib"], test)
     return found if min(len(found.taught), len(found.calib)) >= LEAST_ROWS else every
 
 

@@ -14,8 +14,12 @@ from labelwright.data.task import texts_and_labels
 from labelwright.engines.together.plan import Level, Plan
 from labelwright.errors import DataError
 from workbench.cli import main
-from workbench.compare.distilled import teacher
-from workbench.compare.jobs import Comparison, Job, open_comparison
+from workbench.compare import jobs
+from workbench.compare.distilled import asking, teacher
+from workbench.compare.expected import Expected
+from workbench.compare.jobs import Comparison, Job, measured_code, open_comparison
+from workbench.compare.processes.pool import Processes
+from workbench.compare.processes.worker import attempt
 from workbench.compare.score import score_candidates
 from workbench.compare.together import choosing
 from workbench.progress import Display
@@ -67,8 +71,16 @@ def test_students_stand_last_and_are_trained_on_one_split(run):
 
 
 def test_what_it_learns_is_what_the_teacher_that_ships_says_of_the_pool(run, monkeypatch):
-    asked, real = [], teacher.score_rows
-    monkeypatch.setattr(teacher, "score_rows", lambda *given: asked.append(given) or real(*given))
+    asked, real = [], asking.score_rows
+    monkeypatch.setattr(asking, "score_rows", lambda *given: asked.append(given) or real(*given))
+    ran, here = [], Processes.run
+
+    def run_here(self, jobs, family, *rest, **more):
+        n_before = len(asked)
+        here(self, jobs, family, *rest, **more)
+        ran.append((jobs[0].candidate, family, len(asked) - n_before))
+
+    monkeypatch.setattr(Processes, "run", run_here)
     scored = {one.name: one for one in score_candidates(opened(run), Display(), names=NAMES)}
     student, plain = scored["distilled-chars"], scored["chars"]
     assert not student.failed
@@ -77,11 +89,13 @@ def test_what_it_learns_is_what_the_teacher_that_ships_says_of_the_pool(run, mon
     assert {(one.split_seed, one.seed) for one in student.repeats} == {(3, 4)}
     # Once for both trainings: dev and the pool, by the bundle of the ensemble.
     assert len(asked) == 1
+    # And in the teacher's process: what is held there is no student's price.
+    assert ran[-2:] == [("distilled-chars", "together", 1), ("distilled-chars", "baselines.linear", 0)]
     bundle, engine, texts = asked[0]
     assert bundle.weights.base == "ensemble"
     dev = texts_and_labels(opened(run).splits_of(Job("chars", 3, 3)).dev)[0]
     assert len(texts) == len(dev) + 6
-    taught = teacher.teach(opened(run), Job("distilled-chars", 3, 3), lambda *said: None)
+    taught = teacher.teach(opened(run), Job("distilled-chars", 3, 3))
     np.testing.assert_allclose(taught.probs, np.stack(real(bundle, engine, taught.texts)), atol=1e-12)
     assert np.abs(student.probs - plain.probs).max() > 1e-3
     # What it agrees on is dev, and what ships says who taught it.
@@ -93,14 +107,47 @@ def test_what_it_learns_is_what_the_teacher_that_ships_says_of_the_pool(run, mon
     assert (entry["candidate"], entry["teacher"], entry["n_unlabelled"]) == ("distilled-chars", "ensemble", 6)
 
 
+def test_what_was_answered_before_a_kill_is_not_asked_again_and_the_rest_is_expected(run, monkeypatch):
+    monkeypatch.setattr(asking, "CHUNK_ROWS", 3)
+    (*_, ensemble) = score_candidates(opened(run), Display(), names=NAMES[:-1])
+    job, asked, real = Job("distilled-chars", 3, 3), [], asking.score_rows
+
+    def answered(bundle, engine, texts):
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        asked.append(texts)
+        return real(bundle, engine, texts)
+
+    monkeypatch.setattr(asking, "score_rows", answered)
+    who, n_rows = teacher.to_ask(opened(run), job)
+    assert who == "ensemble"
+    with pytest.raises(KeyboardInterrupt):
+        teacher.ask_teacher(opened(run), job, lambda *said: None)
+    assert teacher.to_ask(opened(run), job) == (who, n_rows - 6)
+    before = Expected(opened(run)).candidate("distilled-chars")
+    asked.append([])  # so that it is not cut off again
+    assert attempt(Path("toy.toml"), run.path, [job], lambda said: None, asks_teacher=True) == 0
+    assert teacher.to_ask(opened(run), job) == (who, 0)
+    assert sum(map(len, asked)) == n_rows
+    after = Expected(opened(run)).candidate("distilled-chars")
+    assert before - after > (n_rows - 6) / ensemble.cost["rows_per_second"]
+    # Asked in another way, they would be other answers.
+    key = opened(run).key(job)
+    other = {"workbench.compare.distilled.asking": "other code"}
+    for module in (jobs, teacher):
+        monkeypatch.setattr(module, "measured_code", lambda name: other.get(name) or measured_code(name))
+    assert teacher.to_ask(opened(run), job) == (who, n_rows)
+    assert opened(run).key(job) != key
+
+
 def test_a_row_that_the_teacher_does_not_answer_teaches_nothing(run, monkeypatch):
-    real = teacher.score_rows
+    real = asking.score_rows
 
     def score_rows(bundle, engine, texts):
         found = zip(texts, real(bundle, engine, texts), strict=True)
         return [DataError("too long") if "pump" in text else one for text, one in found]
 
-    monkeypatch.setattr(teacher, "score_rows", score_rows)
+    monkeypatch.setattr(asking, "score_rows", score_rows)
     (*_, student) = score_candidates(opened(run), Display(), names=NAMES)
     assert (student.distilled.n_rows, student.distilled.left_out["silent"]) == (4, 2)
 

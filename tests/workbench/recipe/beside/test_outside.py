@@ -71,6 +71,14 @@ def test_too_few_teach_nothing_and_all_are_measured_on(tmp_path: Path) -> None:
     assert dealt(DataTable(path=few.path)) == OutOfScope()
 
 
+def test_a_given_test_without_such_rows_measures_none_and_the_others_teach_where_they_suffice(tmp_path: Path) -> None:
+    test = written(tmp_path / "t.jsonl", inside(8, 100))
+    for n, expected in ((100, [60, 40, 0]), (2 * LEAST_ROWS, [0, 0, 0]), (1, [0, 0, 0])):
+        path = written(tmp_path / f"{n}.jsonl", inside(40) + none(n))
+        found = dealt(DataTable(path=path, test_path=test, out_of_scope="none", group="group"))
+        assert [len(side) for side in found] == expected
+
+
 @settings(max_examples=20)
 @given(n_groups=st.integers(1, 40), seed=st.integers(0, 5))
 def test_no_group_stands_on_two_sides(n_groups: int, seed: int) -> None:
