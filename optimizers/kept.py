@@ -11,8 +11,10 @@ import hashlib
 import json
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,13 +54,15 @@ class KeptScores:
     asker : str
         Who asks.
     reused_s : float
-        Seconds that scoring took another asker, of what was read since: who reports what work costs adds them.
+        Seconds that scoring took another asker, of what was read since: who reports what work costs adds them. A
+        question that is asked again adds nothing, as it would not had it been scored here.
     """
 
     folder: Path
     engine: str = ""
     asker: str = ""
     reused_s: float = 0.0
+    _counted: set[Path] = field(default_factory=set, init=False, repr=False)
 
     def of(
         self,
@@ -80,7 +84,9 @@ class KeptScores:
         """
         path = self._path(bundle, rows)
         if (known := _read(path)) is not None:
-            self.reused_s += known.seconds if known.asker != self.asker else 0.0
+            if known.asker != self.asker and path not in self._counted:
+                self._counted.add(path)
+                self.reused_s += known.seconds
             return known.scores
         engine, texts = open_engine(bundle.weights), [row.text for row in rows]
         n_at_once = len(texts) if progress is None else _SLICE_ROWS
@@ -91,9 +97,11 @@ class KeptScores:
             parts.append(log_scores(bundle, engine, texts[start : start + n_at_once]))
         scores = np.concatenate(parts) if parts else np.zeros((0, len(bundle.prompt.options)))
         if not np.isnan(scores).any():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as part:
-                np.savez(part, scores=scores, seconds=time.perf_counter() - begun, asker=self.asker)
+            # A full disk costs who asks next the time, not who asks now the scores.
+            with suppress(OSError):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as part:
+                    np.savez(part, scores=scores, seconds=time.perf_counter() - begun, asker=self.asker)
         return scores
 
     def known(self, bundle: Bundle, rows: Sequence[Example]) -> Floats | None:
@@ -101,10 +109,15 @@ class KeptScores:
         known = _read(self._path(bundle, rows))
         return None if known is None else known.scores
 
+    def seconds(self, bundle: Bundle, rows: Sequence[Example]) -> float | None:
+        """What it took when these were scored, by whom it was; None where they are not kept."""
+        known = _read(self._path(bundle, rows))
+        return None if known is None else known.seconds
+
     def seconds_per_row(self, bundle: Bundle, rows: Sequence[Example]) -> float | None:
-        """What a row took when these were scored; None where they are not kept."""
-        known = _read(self._path(bundle, rows)) if rows else None
-        return None if known is None else known.seconds / len(rows)
+        """The same a row."""
+        seconds = self.seconds(bundle, rows) if rows else None
+        return None if seconds is None else seconds / len(rows)
 
     def _path(self, bundle: Bundle, rows: Sequence[Example]) -> Path:
         texts = [row.text for row in rows]
@@ -136,5 +149,6 @@ def _read(path: Path) -> _Kept | None:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return _Kept(stored["scores"], float(stored["seconds"]), str(stored["asker"]))
-    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):
+    # What zipfile cannot unpack (NotImplementedError is a RuntimeError) is half a file as well.
+    except (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None

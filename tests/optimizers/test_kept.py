@@ -135,3 +135,38 @@ def test_no_numbers_and_half_files_are_not_taken_for_scores(tmp_path: Path) -> N
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-40])
     np.testing.assert_array_equal(kept.of(bundle, ROWS, lambda weights: FakeEngine()), scores)
+
+
+def test_what_another_took_counts_once_however_often_it_is_read(tmp_path: Path) -> None:
+    """A stage asks about dev, and the step's report asks again: had it been scored here, the second were free."""
+    bundle = toy_bundle()
+    KeptScores(tmp_path, asker="a").of(bundle, ROWS, lambda weights: FakeEngine())
+    other = KeptScores(tmp_path, asker="b")
+    other.of(bundle, ROWS, lambda weights: FakeEngine())
+    once = other.reused_s
+    other.of(bundle, ROWS, lambda weights: FakeEngine())
+    assert other.reused_s == once == other.seconds(bundle, ROWS)
+    assert once > 0
+    KeptScores(tmp_path, asker="a").of(bundle, ROWS[1:], lambda weights: FakeEngine())
+    other.of(bundle, ROWS[1:], lambda weights: FakeEngine())
+    assert other.reused_s > once, "another question"
+
+
+def test_scores_outlive_a_folder_that_takes_no_files(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    kept, bundle = KeptScores(tmp_path / "file" / "scores"), toy_bundle()
+    assert np.isfinite(kept.of(bundle, ROWS, lambda weights: FakeEngine())).all()
+    assert kept.known(bundle, ROWS) is None
+
+
+def test_what_cannot_be_unpacked_is_scored_again(tmp_path: Path) -> None:
+    kept, bundle = KeptScores(tmp_path), toy_bundle()
+    scores = kept.of(bundle, ROWS, lambda weights: FakeEngine())
+    (path,) = tmp_path.iterdir()
+    content = bytearray(path.read_bytes())
+    for header in (b"PK\x01\x02", b"PK\x03\x04"):
+        at = content.find(header)
+        method = at + (10 if header == b"PK\x01\x02" else 8)
+        content[method] = 97  # no method that zipfile knows
+    path.write_bytes(content)
+    np.testing.assert_array_equal(kept.of(bundle, ROWS, lambda weights: FakeEngine()), scores)
