@@ -112,7 +112,7 @@ def test_only_what_is_too_much_is_the_bodys_fault(monkeypatch, caplog, end):
 def test_limits_of_the_server_stay_and_its_path_is_the_readers_behind_the_standard_library(monkeypatch, tmp_path):
     """Hard limits below the reader's own; a module on the server's path that is called as one of Python's."""
     resource = pytest.importorskip("resource")
-    (tmp_path / "json.py").write_text("raise SystemExit('not this one')", encoding="utf-8")
+    (tmp_path / "asyncio.py").write_text("raise SystemExit('not this one')", encoding="utf-8")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     real = asyncio.create_subprocess_exec
 
