@@ -1,9 +1,10 @@
 """The certificate: what a bundle answers here, what a target answers, and by how much they differ.
 
-Both are asked the same rows. The verdict is about probabilities: no probability of any row may differ by more than the
-tolerance. Accuracy and log loss, on rows whose label is known, say what the difference costs, with the interval of the
-paired difference; they do not decide, since a handful of rows could not show a loss. Latencies are measured on the same
-rows, the two one after the other: other work on the machine disturbs them, and they do not decide either.
+Both are asked the same rows. The verdict is about probabilities: every row must have some, and none may differ by more
+than the tolerance. Accuracy and log loss, on rows whose label is known, say what the difference costs, with the
+interval of the paired difference; they do not decide, since a handful of rows could not show a loss. Latencies are
+measured on the same rows, the two one after the other: other work on the machine disturbs them, and they do not decide
+either.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ class Certificate:
     rows, rows_sha256 : str
         Where the rows are from, and the hash of their texts and labels.
     n_rows, n_labelled : int
+    n_silent : int
+        Rows to which the target gave no answer.
     tolerance : float
         Largest difference of a probability that is allowed.
     agreement : Interval
@@ -112,6 +115,7 @@ class Certificate:
     rows_sha256: Annotated[str, _HASH]
     n_rows: Annotated[int, Range(1)]
     n_labelled: Annotated[int, _AT_LEAST_0]
+    n_silent: Annotated[int, _AT_LEAST_0]
     tolerance: Annotated[float, SHARE]
     agreement: Interval
     max_difference: Annotated[float, SHARE]
@@ -125,17 +129,22 @@ class Certificate:
 
     @property
     def holds(self) -> bool:
-        """Whether every probability is within the tolerance."""
-        return self.max_difference <= self.tolerance
+        """Whether every row has an answer, and every probability is within the tolerance."""
+        return self.max_difference <= self.tolerance and not self.n_silent
 
     @property
     def verdict(self) -> str:
         """One sentence."""
         says = "within" if self.holds else "OUTSIDE"
+        silent = f"; {self._silent}" if self.n_silent else ""
         return (
             f"{says} the tolerance: the largest difference of a probability is {self.max_difference:.4f}, allowed is "
-            f"{self.tolerance:g}; {self.agreement.value:.1%} of {self.n_rows} rows have the same label"
+            f"{self.tolerance:g}; {self.agreement.value:.1%} of {self.n_rows} rows have the same label{silent}"
         )
+
+    @property
+    def _silent(self) -> str:
+        return f"{self.n_silent} row{' has' if self.n_silent == 1 else 's have'} no answer"
 
     def to_json(self) -> dict[str, Any]:
         """As ``from_json`` reads it, with the verdict beside the numbers that it follows from."""
@@ -155,9 +164,8 @@ class Certificate:
                 f"{FORMAT!r} version {VERSION}: certify again"
             )
         faults: list[str] = []
-        read = _read(
-            cls, {key: one for key, one in content.items() if key not in ("format", "version", "holds")}, faults
-        )
+        numbers = {key: one for key, one in content.items() if key not in ("format", "version", "holds")}
+        read = _read(cls, {"n_silent": 0, **numbers}, faults)  # the first ones did not count them
         if not faults and content.get("holds") is not read.holds:
             faults.append(f"holds = {content.get('holds')!r}: its own numbers say {read.holds}")
         if faults:
@@ -200,6 +208,7 @@ def certify(
         rows_sha256=rows.sha256,
         n_rows=len(rows.texts),
         n_labelled=int((rows.gold >= 0).sum()),
+        n_silent=int((~theirs.any(axis=1)).sum()),
         tolerance=tolerance,
         agreement=share_interval(answers(ours) == answers(theirs), rows.groups),
         max_difference=float(difference.max()),
@@ -295,6 +304,8 @@ def table(certificate: Certificate) -> list[tuple[str, str, str, str]]:
         ("a probability", "", "", f"{one.max_difference:.4f} at most, {one.mean_difference:.5f} in the mean"),
         ("total variation of a row", "", "", f"{one.mean_total_variation:.4f} in the mean"),
     ]
+    if one.n_silent:
+        lines.append(("rows without an answer", "", "", f"{one.n_silent} of {one.n_rows}"))
     return lines
 
 

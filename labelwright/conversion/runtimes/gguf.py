@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import xllamacpp
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from labelwright.bundle.files import write_part
 from labelwright.bundle.types import Bundle
@@ -34,8 +35,8 @@ from labelwright.reading import one_line, read_object
 MODEL, REQUEST = "model.gguf", "request.json"
 FORMATS = ("f16", "q8_0", "q4_k_m", "bf16", "f32")
 DEFAULT_FORMAT = "q8_0"
-# Rows answered side by side, and the longest prompt of each.
-SLOTS, CONTEXT_TOKENS = 4, 2048
+# Rows answered side by side; the longest prompt of each, unless a bundle's own leaves less than so much room for a row.
+SLOTS, CONTEXT_TOKENS, ROW_TOKENS = 4, 2048, 1024
 
 
 def convert(bundle: Bundle, folder: Path, quantise: str) -> Written:
@@ -45,7 +46,8 @@ def convert(bundle: Bundle, folder: Path, quantise: str) -> Written:
     ------
     BundleError
         A bundle that answers with names or codes, without a language model, or whose prompt is not the same for every
-        row; a text that GGUF cannot hold; a tokenizer that llama.cpp would not read alike.
+        row; a text that GGUF cannot hold; a tokenizer that llama.cpp would not read alike; a prompt that leaves no
+        room for a row.
     """
     refuse_other_prompts(bundle, "gguf")
     prompt = bundle.prompt
@@ -61,15 +63,36 @@ def convert(bundle: Bundle, folder: Path, quantise: str) -> Written:
     keys = metadata(prompt, bundle.calibration, markup)
     if held := [key for key, value in keys.items() if "\0" in str(value)]:
         raise BundleError(f"{bundle.weights.base}: a zero character in its prompt, which {held[0]} cannot hold")
+    context = context_tokens(bundle, model)
     named = {"general.name": bundle.task.name.replace("\0", "")}
     write_gguf(model, folder / MODEL, quantise or DEFAULT_FORMAT, {**named, **keys})
     write_part(folder / REQUEST, request(bundle))
-    return Written({}, _use(), _differs(bundle, tokenizer), {"library_name": "gguf"})
+    said = _differs(bundle, tokenizer, context)
+    return Written({"context_tokens": context}, _use(context), said, {"library_name": "gguf"})
 
 
 def whole_model(weights: Weights) -> Path:
     """A Hugging Face folder with all of a bundle's model, an adapter merged in."""
     return saved_merged(weights) if weights.folder else Path(model_folder(weights.base))
+
+
+def context_tokens(bundle: Bundle, model: Path) -> int:
+    """How long a prompt may be: ``CONTEXT_TOKENS``, or more where the bundle's own is long and the model reads more.
+
+    Raises
+    ------
+    BundleError
+        A prompt that fills all that the model reads.
+    """
+    positions = int(read_object(model / "config.json").get("max_position_embeddings") or CONTEXT_TOKENS)
+    asked = bundle.prompt.render("").text
+    n_tokens = len(Tokenizer.from_file(str(model / "tokenizer.json")).encode(asked, add_special_tokens=False))
+    if n_tokens >= positions:
+        raise BundleError(
+            f"{bundle.weights.base}: its prompt alone has {n_tokens} tokens, and the model reads {positions}, which "
+            f"leaves no room for a row: shorten the instructions, the examples or the label list"
+        )
+    return max(CONTEXT_TOKENS, min(n_tokens + ROW_TOKENS, positions))
 
 
 def request(bundle: Bundle, text: str = "your text") -> dict[str, Any]:
@@ -93,7 +116,7 @@ def _refuse_other_tokens(bundle: Bundle, tokenizer: Mapping[str, Any], markup: S
         raise BundleError(f"{name}: its tokenizer takes {short[0]!r} for markup wherever it stands in a text")
 
 
-def _use() -> str:
+def _use(context: int) -> str:
     return (
         "llama.cpp's server answers with it (any build that knows `/v1/systemone`):\n\n"
         f"    llama-server -m {MODEL} --port 8080\n"
@@ -103,7 +126,7 @@ def _use() -> str:
         "```python\n"
         "import json\n\nimport xllamacpp\n\n"
         f'parameters = xllamacpp.CommonParams()\nparameters.model.path = "{MODEL}"\n'
-        f"parameters.n_ctx = {CONTEXT_TOKENS}\n"
+        f"parameters.n_ctx = {context}\n"
         "server = xllamacpp.Server(parameters)\n"
         f'request = json.load(open("{REQUEST}", encoding="utf-8"))\n'
         'print(server.handle_systemone(request | {"state": "a text"})["answers"])\n'
@@ -112,7 +135,7 @@ def _use() -> str:
     )
 
 
-def _differs(bundle: Bundle, tokenizer: Mapping[str, Any]) -> tuple[str, ...]:
+def _differs(bundle: Bundle, tokenizer: Mapping[str, Any], context: int) -> tuple[str, ...]:
     """What llama.cpp cannot carry."""
     said = [
         "Ask with the labels in the order of `request.json`: options stand behind letters in the order of the request. "
@@ -120,7 +143,7 @@ def _differs(bundle: Bundle, tokenizer: Mapping[str, Any]) -> tuple[str, ...]:
         "which were not tuned for them, and every choice at this bundle's temperature.",
         "Strings that are markup to the model (such as `<|im_end|>`) in a text or a question get a space behind their "
         "first character; the bundle reads them as they stand, as plain text.",
-        "A prompt longer than the server's context is an error there.",
+        f"A prompt longer than the server's context is an error there; certified with {context} tokens.",
     ]
     if any(bundle.calibration.bias):
         said.insert(
@@ -145,13 +168,22 @@ class Decisions:
         The labels, in the order of the columns.
     slots : int
         Rows answered side by side.
+    context : int
+        Tokens of the longest prompt.
     """
 
-    def __init__(self, path: Path, request: Mapping[str, Any], names: Sequence[str], slots: int = SLOTS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        request: Mapping[str, Any],
+        names: Sequence[str],
+        slots: int = SLOTS,
+        context: int = CONTEXT_TOKENS,
+    ) -> None:
         parameters = xllamacpp.CommonParams()
         parameters.model.path = str(path)
         parameters.n_parallel = slots
-        parameters.n_ctx = slots * CONTEXT_TOKENS
+        parameters.n_ctx = slots * context
         parameters.warmup = False
         parameters.verbosity = -1
         try:
@@ -188,5 +220,17 @@ class Decisions:
 
 
 def open_converted(converted: Converted) -> Decisions:
-    """The folder's model with the folder's question. Raises ModelError where llama.cpp cannot load it."""
-    return Decisions(converted.folder / MODEL, read_object(converted.folder / REQUEST), converted.names)
+    """The folder's model with the folder's question.
+
+    Raises
+    ------
+    BundleError
+        Settings that no version wrote.
+    ModelError
+        Where llama.cpp cannot load it.
+    """
+    context = converted.settings.get("context_tokens", CONTEXT_TOKENS)
+    if type(context) is not int or not 1 <= context < 2**24:
+        raise BundleError(f"{converted.folder}: context_tokens = {str(context)[:80]}: expected a number; convert again")
+    asked = read_object(converted.folder / REQUEST)
+    return Decisions(converted.folder / MODEL, asked, converted.names, context=context)

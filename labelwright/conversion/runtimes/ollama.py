@@ -15,7 +15,7 @@ from labelwright.bundle.files import write_part
 from labelwright.bundle.types import Bundle
 from labelwright.conversion.folder import Converted
 from labelwright.conversion.huggingface import refuse_other_prompts
-from labelwright.conversion.runtimes.gguf import CONTEXT_TOKENS, DEFAULT_FORMAT, MODEL, whole_model
+from labelwright.conversion.runtimes.gguf import CONTEXT_TOKENS, DEFAULT_FORMAT, MODEL, context_tokens, whole_model
 from labelwright.conversion.runtimes.vllm import GREEDY, longest
 from labelwright.conversion.targets import Written
 from labelwright.engines.options.grammar import gbnf
@@ -32,20 +32,22 @@ def convert(bundle: Bundle, folder: Path, quantise: str) -> Written:
     Raises
     ------
     BundleError
-        A bundle without a language model, or whose prompt is not the same for every row.
+        A bundle without a language model, or whose prompt is not the same for every row, or leaves no room for one.
     DataError
         A label that no grammar can hold.
     """
     refuse_other_prompts(bundle, "ollama")
     grammar = gbnf(bundle.prompt.options)
-    write_gguf(whole_model(bundle.weights), folder / MODEL, quantise or DEFAULT_FORMAT)
-    (folder / MODELFILE).write_text(modelfile(bundle.prompt), encoding="utf-8")
+    model = whole_model(bundle.weights)
+    asked = modelfile(bundle.prompt, context_tokens(bundle, model))
+    write_gguf(model, folder / MODEL, quantise or DEFAULT_FORMAT)
+    (folder / MODELFILE).write_text(asked, encoding="utf-8")
     (folder / GRAMMAR).write_text(grammar, encoding="utf-8")
     write_part(folder / REQUEST, completion(bundle.prompt))
     return Written({}, _use(bundle), GREEDY, {"library_name": "gguf"})
 
 
-def modelfile(prompt: Prompt) -> str:
+def modelfile(prompt: Prompt, context: int = CONTEXT_TOKENS) -> str:
     """What ``ollama create`` reads: the model, the prompt around a text, greedy decoding of a label's length."""
     asked = prompt.render("")
     lines = [
@@ -53,7 +55,7 @@ def modelfile(prompt: Prompt) -> str:
         f'TEMPLATE """{{{{ {go_string("".join(asked.prefix))} }}}}{{{{ .Prompt }}}}'
         f'{{{{ {go_string(asked.after_user)} }}}}"""',
         "PARAMETER temperature 0",
-        f"PARAMETER num_ctx {CONTEXT_TOKENS}",
+        f"PARAMETER num_ctx {context}",
         f"PARAMETER num_predict {longest(prompt)}",
     ]
     # A stop of other characters than these has no way into a Modelfile; the answer's length ends it all the same.

@@ -76,6 +76,19 @@ def test_without_labels_there_is_no_accuracy_and_with_groups_the_interval_is_wid
     assert together.agreement.high - together.agreement.low > alone.agreement.high - alone.agreement.low
 
 
+def test_a_row_without_an_answer_is_counted_and_within_no_tolerance():
+    """Among many labels silence is close to every probability."""
+    theirs = OURS.copy()
+    theirs[1:3] = 0
+    one = certified(theirs, tolerance=1.0)
+    assert (one.n_silent, one.holds) == (2, False)
+    assert one.verdict.endswith("; 2 rows have no answer")
+    assert table(one)[-1] == ("rows without an answer", "", "", "2 of 4")
+    assert Certificate.from_json(one.to_json()) == one
+    older = {key: value for key, value in certified(OURS).to_json().items() if key != "n_silent"}
+    assert Certificate.from_json(older).n_silent == 0
+
+
 @pytest.mark.parametrize(
     ("theirs", "said"),
     [

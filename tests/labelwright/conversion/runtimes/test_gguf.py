@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,6 +137,27 @@ def test_what_llama_cpp_cannot_carry_is_refused_or_said(source, tmp_path):
     biased = replace(bundle, calibration=Calibration(1.0, (0.5, 0.0, -0.5)))
     assert "a bias to each label" in target.convert(biased, tmp_path, "f32").differs[0]
     assert "bias" not in " ".join(target.convert(bundle, tmp_path, "f32").differs)
+
+
+def test_a_long_prompt_gets_a_larger_context_and_one_that_fills_the_model_is_refused(source, tmp_path, monkeypatch):
+    bundle = load(source)
+    shutil.copy(bundle.weights.folder / "tokenizer.json", tmp_path)
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 8192}', encoding="utf-8")
+    assert target.context_tokens(bundle, tmp_path) == target.CONTEXT_TOKENS
+    long = replace(bundle, prompt=bundle.prompt.with_instructions("the pool " * 1500))
+    n_tokens = len(open_engine(bundle.weights, EngineSettings(device="cpu")).tokens.prefix(long.prompt.render("")))
+    assert n_tokens > target.CONTEXT_TOKENS
+    assert 0 <= target.context_tokens(long, tmp_path) - n_tokens - target.ROW_TOKENS < 50
+    with pytest.raises(BundleError, match=r"its prompt alone has \d{4} tokens, and the model reads 512"):
+        target.convert(long, tmp_path, "f32")
+    opened = []
+    monkeypatch.setattr(target, "Decisions", lambda *_, context: opened.append(context))
+    made = folder.Converted(source, "gguf", "", "toy", ("a",), "", {"context_tokens": 5000})
+    monkeypatch.setattr(target, "read_object", lambda _: {})
+    target.open_converted(made)
+    assert opened == [5000]
+    with pytest.raises(BundleError, match="context_tokens = -1: expected a number"):
+        target.open_converted(replace(made, settings={"context_tokens": -1}))
 
 
 def test_more_labels_than_letters_are_decided_among_pairs(tmp_path):

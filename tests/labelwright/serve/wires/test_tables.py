@@ -107,6 +107,7 @@ def test_what_is_no_table_of_texts_is_said_in_one_line(body, said):
     [
         (b"", "is empty"),
         (b"text,text\na,b\n", "the column 'text' twice"),
+        (b"%b,%b\na,b\n" % (b"c" * 9000, b"c" * 9000), f"the column '{'c' * 80}' twice"),
         (b"\xff", "UTF-8"),
         (b'text\n"a', "no CSV"),
         (b"text\na,b\n", "2 cells"),
