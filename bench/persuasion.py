@@ -45,9 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(recipe_path: Path, folders: Sequence[Path]) -> None:
     """Print a Markdown table: share of dev rows, in percent, whose answer becomes the label that they ask for."""
     recipe = read_recipe(recipe_path)
+    if recipe.data.choices:
+        raise DataError(
+            f"{recipe_path}: rows bring their own choices, and what their letters stand for is the row's own"
+        )
     dev = make_splits(read_rows(recipe), recipe.splits, recipe.seed).for_tuning().dev
-    texts = [row.text for row in dev]
-    groups = group_keys(dev)
     found = [(folder.name, folder) for folder in folders] or list(kept_bundles(RUNS / recipe.name / "candidates"))
     if not found:
         raise DataError(
@@ -58,8 +60,13 @@ def measure(recipe_path: Path, folders: Sequence[Path]) -> None:
     for name, folder in found:
         bundle = load(folder)
         engine = open_engine(bundle.weights)
-        moved = rows_moved(bundle, engine, texts).values()
-        print(f"| {name} | " + " | ".join(percent(share_interval(one, groups)) for one in moved) + " |", flush=True)
+        moved, is_read = rows_moved(bundle, engine, [row.text for row in dev])
+        if not is_read.any():
+            raise DataError(f"{folder}: no row of dev has room for an ending")
+        groups = group_keys([row for row, read in zip(dev, is_read, strict=True) if read])
+        shown = " | ".join(percent(share_interval(one, groups)) for one in moved.values())
+        unread = f" ({is_read.sum()} of {len(dev)} rows)" if not is_read.all() else ""
+        print(f"| {name}{unread} | {shown} |", flush=True)
 
 
 def kept_bundles(root: Path) -> Iterator[tuple[str, Path]]:

@@ -349,9 +349,9 @@ def answers_of(style: Style, labels: Sequence[Label]) -> tuple[str, ...]:
 
 
 def label_letters(n_labels: int) -> tuple[str, ...]:
-    """The letters before listed labels: those before a row's own choices, then the small ones, 52 in all.
+    """The letters before up to 255 listed labels: those before a row's own choices, then small ones, or pairs.
 
-    For more labels, up to 255, the small ones' place is taken by pairs of capitals. llama.cpp reads the same ones in
+    For more than 52 labels the small ones' place is taken by pairs of capitals. llama.cpp reads the same ones in
     the same order (``decision.type`` "openjev"; "pplx-decider" for more), where the model's vocabulary has these pairs.
 
     >>> label_letters(3)

@@ -31,6 +31,7 @@ from labelwright.statistics.calibration import Calibration, abstain_threshold
 from labelwright.statistics.metrics import Floats, Ints, accuracy, ece, log_loss
 from labelwright.statistics.risk import least_rows
 from optimizers.calibration_choice import N_FOLDS, PENALTIES, Chosen, Tried, best_calibration
+from optimizers.kept import KeptScores
 from optimizers.reliability_plot import draw_reliability
 from optimizers.scores import gold_of, kept_scores
 from optimizers.stage import StageContext
@@ -104,14 +105,16 @@ class CalibrateStage:
         DataError
             The calib split is empty or has a single group.
         """
-        # What rotations cost is measured, on rows that are asked here.
-        asking = replace(context, scores=None) if self.rotations else context
+        # What rotations cost is measured, on rows that are asked by this stage; killed, it finds what they took.
+        own = KeptScores(context.folder / "scores")
+        asking = replace(context, scores=own) if self.rotations else context
         made = self.calibrated(
             bundle,
             splits.calib,
             lambda asked: kept_scores(asked, splits.calib, asking, "calib"),
             context.seed,
             _reporter(context),
+            took=lambda asked: own.seconds(asked, splits.calib),
         )
         entry = made.bundle.history[-1]
         numbers = {key: value for key, value in entry.items() if key.startswith("calib.")}
@@ -143,6 +146,7 @@ class CalibrateStage:
         score: Callable[[Bundle], Floats],
         seed: int,
         progress: Callable[[int, int, Tried], None] | None = None,
+        took: Callable[[Bundle], float | None] = lambda asked: None,
     ) -> Calibrated:
         """Calibrate a bundle on rows: the only place where one gets its calibration.
 
@@ -156,6 +160,9 @@ class CalibrateStage:
             A bundle to the log-scores of ``rows``, (n_rows, n_labels); only its calibration's rotations differ.
         seed : int
             Deals the folds.
+        took : callable, optional
+            A bundle to the seconds of ``score``, where these are known better than by the clock: scores that are read
+            took longer.
 
         Raises
         ------
@@ -179,12 +186,12 @@ class CalibrateStage:
         scores = score(base)
         if self.rotations:
             numbers |= _numbers("one_order", base.calibration.apply(scores[fitted_on]), gold)
-            numbers["calib.seconds_one_order"] = time.perf_counter() - begun
+            numbers["calib.seconds_one_order"] = took(base) or time.perf_counter() - begun
             begun = time.perf_counter()
             # A prior was measured on one order, in which choices have a place to be liked for.
             base = replace(base, calibration=Calibration(rotations=True))
             scores = score(base)
-            numbers["calib.seconds_rotations"] = time.perf_counter() - begun
+            numbers["calib.seconds_rotations"] = took(base) or time.perf_counter() - begun
         chosen = best_calibration(
             base.calibration.logits(scores[fitted_on]),
             gold,

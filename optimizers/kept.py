@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -28,12 +31,26 @@ from labelwright.statistics.metrics import Floats
 
 # Rows are scored in slices of this many, only to show progress.
 _SLICE_ROWS = 32
+# Files that nobody wrote or read for so long are removed: those of old code, and what a killed process left of one.
+_FORGOTTEN_S = 30 * 86_400
+
+
+class Watched(Protocol):
+    """What is known, on leaving, of a stretch of work that was watched."""
+
+    others_busy_cores: float | None
+
+
+@dataclass
+class _Unwatched:
+    others_busy_cores: float | None = None
 
 
 class _Kept(NamedTuple):
     scores: Floats
     seconds: float
     asker: str
+    others_busy_cores: float | None
 
 
 @dataclass
@@ -52,13 +69,21 @@ class KeptScores:
     asker : str
         Who asks.
     reused_s : float
-        Seconds that scoring took another asker, of what was read since: who reports what work costs adds them.
+        Seconds that scoring took another asker, of what was read since: who reports what work costs adds them. A
+        question that is asked again adds nothing, as it would not had it been scored here.
+    watch : callable
+        Opens what watches the machine while rows are scored.
+    reused_busy_cores : float or None
+        Cores that others kept busy meanwhile, at most; None where nobody watched.
     """
 
     folder: Path
     engine: str = ""
     asker: str = ""
     reused_s: float = 0.0
+    watch: Callable[[], AbstractContextManager[Watched]] = lambda: nullcontext(_Unwatched())
+    reused_busy_cores: float | None = None
+    _counted: set[Path] = field(default_factory=set, init=False, repr=False)
 
     def of(
         self,
@@ -80,20 +105,30 @@ class KeptScores:
         """
         path = self._path(bundle, rows)
         if (known := _read(path)) is not None:
-            self.reused_s += known.seconds if known.asker != self.asker else 0.0
+            if known.asker != self.asker and path not in self._counted:
+                self._counted.add(path)
+                self.reused_s += known.seconds
+                if known.others_busy_cores is not None:
+                    self.reused_busy_cores = max(self.reused_busy_cores or 0.0, known.others_busy_cores)
             return known.scores
         engine, texts = open_engine(bundle.weights), [row.text for row in rows]
         n_at_once = len(texts) if progress is None else _SLICE_ROWS
         parts, begun = [], time.perf_counter()
-        for start in range(0, len(texts), max(n_at_once, 1)):
-            if progress is not None:
-                progress(start, len(texts))
-            parts.append(log_scores(bundle, engine, texts[start : start + n_at_once]))
+        with self.watch() as load:
+            for start in range(0, len(texts), max(n_at_once, 1)):
+                if progress is not None:
+                    progress(start, len(texts))
+                parts.append(log_scores(bundle, engine, texts[start : start + n_at_once]))
+        seconds = time.perf_counter() - begun
         scores = np.concatenate(parts) if parts else np.zeros((0, len(bundle.prompt.options)))
         if not np.isnan(scores).any():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as part:
-                np.savez(part, scores=scores, seconds=time.perf_counter() - begun, asker=self.asker)
+            # A full disk costs who asks next the time, not who asks now the scores.
+            with suppress(OSError):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._forget()
+                others = np.nan if load.others_busy_cores is None else load.others_busy_cores
+                with replacing(path) as part:
+                    np.savez(part, scores=scores, seconds=seconds, asker=self.asker, others_busy_cores=others)
         return scores
 
     def known(self, bundle: Bundle, rows: Sequence[Example]) -> Floats | None:
@@ -101,10 +136,22 @@ class KeptScores:
         known = _read(self._path(bundle, rows))
         return None if known is None else known.scores
 
+    def seconds(self, bundle: Bundle, rows: Sequence[Example]) -> float | None:
+        """What it took when these were scored, by whom it was; None where they are not kept."""
+        known = _read(self._path(bundle, rows))
+        return None if known is None else known.seconds
+
     def seconds_per_row(self, bundle: Bundle, rows: Sequence[Example]) -> float | None:
-        """What a row took when these were scored; None where they are not kept."""
-        known = _read(self._path(bundle, rows)) if rows else None
-        return None if known is None else known.seconds / len(rows)
+        """The same a row."""
+        seconds = self.seconds(bundle, rows) if rows else None
+        return None if seconds is None else seconds / len(rows)
+
+    def _forget(self) -> None:
+        for path in self.folder.glob("*.npz"):
+            # Another process may do the same, or have replaced it meanwhile.
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - _FORGOTTEN_S:
+                    path.unlink()
 
     def _path(self, bundle: Bundle, rows: Sequence[Example]) -> Path:
         texts = [row.text for row in rows]
@@ -135,6 +182,12 @@ def _read(path: Path) -> _Kept | None:
     """What a file holds; None where there is none, or a failing disk left half of one."""
     try:
         with np.load(path, allow_pickle=False) as stored:
-            return _Kept(stored["scores"], float(stored["seconds"]), str(stored["asker"]))
-    except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):
+            others = float(stored["others_busy_cores"])
+            seconds, asker = float(stored["seconds"]), str(stored["asker"])
+            found = _Kept(stored["scores"], seconds, asker, None if np.isnan(others) else others)
+    # What zipfile cannot unpack (NotImplementedError is a RuntimeError) is half a file as well.
+    except (OSError, ValueError, LookupError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error):
         return None
+    with suppress(OSError):
+        os.utime(path)
+    return found

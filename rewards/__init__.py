@@ -39,7 +39,7 @@ REWARDS: Mapping[str, Callable[..., Reward]] = {
     "noisy_label": NoisyLabel.for_task,
     AUTO: _as_priced,
 }
-# Rewards that are nothing but a weight of each gold label: scaled row by row they are "label_match".
+# Rewards that are nothing but a weight of each gold label: scaled row by row, or by their mean, they are "label_match".
 ONLY_WEIGHTS = ("rare_class",)
 # Rewards that tell an optimizer more than "label_match" only where it ascends ln E[r].
 ONLY_LIKELIHOODS = ("noisy_label",)
@@ -67,13 +67,17 @@ def make_reward(name: str, task: Task, train: Sequence[Example], settings: Mappi
     return REWARDS[name](task, train, **settings)
 
 
-def check_reward(name: str, settings: Mapping[str, Any] | None = None, names: Sequence[str] = ()) -> None:
+def check_reward(
+    name: str, settings: Mapping[str, Any] | None = None, names: Sequence[str] = (), by_row: bool = False
+) -> None:
     """Refuse a reward that could not be made, before there are rows.
 
     Parameters
     ----------
     names : sequence of str
         The labels; none where they are not known yet, and then a setting may name any.
+    by_row : bool
+        Whether rows bring their own choices; the names are letters then.
 
     Raises
     ------
@@ -85,7 +89,8 @@ def check_reward(name: str, settings: Mapping[str, Any] | None = None, names: Se
         rows = costs if isinstance(costs, Mapping) else {}
         inner = [one for row in rows.values() if isinstance(row, Mapping) for one in row]
         names = list(dict.fromkeys([*rows, *inner, "one label", "another label"]))
-    make_reward(name, Task("check", "check", tuple(Label(one) for one in names)), (), settings)
+    labels = () if by_row else tuple(Label(one) for one in names)
+    make_reward(name, Task("check", "check", labels, max_choices=len(names) if by_row else 0), (), settings)
 
 
 def reward_matrix(reward: Reward, names: Sequence[str]) -> NDArray[np.float64]:

@@ -46,5 +46,15 @@ class NoisyLabel:
 
     @classmethod
     def for_task(cls, task: Task, train: Sequence[Example], share: float) -> NoisyLabel:
-        """The share as the recipe gives it, over the task's labels."""
+        """The share as the recipe gives it, over the task's labels.
+
+        Raises
+        ------
+        RecipeError
+            Also where rows bring their own choices: a slip goes to one of a row's own, not to any letter.
+        """
+        if task.by_row:
+            raise RecipeError(
+                'reward "noisy_label" is of shared labels, and rows bring their own choices here: set "label_match"'
+            )
         return cls(len(task.names), share)

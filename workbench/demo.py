@@ -7,6 +7,7 @@ out, by name.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from labelwright.decide import probabilities
 from labelwright.errors import RecipeError
@@ -16,7 +17,7 @@ from workbench.compare.expected import Expected
 from workbench.compare.jobs import Comparison, comparison_of, shortened
 from workbench.compare.score import read_test, score_candidates
 from workbench.progress import Display, duration
-from workbench.recipe.recipe import Recipe
+from workbench.recipe.recipe import Recipe, distilled_candidates
 from workbench.recipe.rows import read_rows
 from workbench.report.files import make_report
 from workbench.report.report import read_report
@@ -76,6 +77,7 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display, minutes: float
             short = comparison_of(shortened(recipe), work.folder, work.rows, work.splits)
             _leave_out(short, expected, budget)
             compare_step(work, short, verb="demo", left_out=budget.left_out, expected=expected)
+            _export_what_is_here(work, short, budget)
             export_step(work, force=False)
             work.folder.state["finished"] = True
             own = max(work.steps.peak_memory_bytes, peak_memory_bytes())
@@ -85,7 +87,10 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display, minutes: float
         assert report is not None
         show_leaderboard(report, display)
         peaks = [entry.cost["peak_memory_bytes"] or 0.0 for entry in report.candidates if entry.cost]
-        rest = comparison_of(recipe, work.folder, work.rows, work.splits).unfinished()
+        # Whether a student is done hangs on the whole pool, which a demo neither needs nor reads.
+        alone = replace(recipe, data=replace(recipe.data, unlabelled=""))
+        rest = comparison_of(alone, work.folder, work.rows, work.splits).unfinished()
+        rest += distilled_candidates(recipe)
         n_more = len(set(rest) - {entry.name for entry in report.candidates})
         more = ([f"{n_more} more candidates"] if n_more else []) + ["other seeds, learning curves"]
         _show_outputs(work, clock.seconds, max([own, *peaks]), ", ".join(more) if rest else "")
@@ -143,6 +148,18 @@ def _leave_out(comparison: Comparison, expected: Expected, budget: Budget) -> No
         seconds = expected.candidate(name)
         if budget.holds(name, seconds, kept_s):
             kept_s += seconds or 0.0
+
+
+def _export_what_is_here(work: Session, short: Comparison, budget: Budget) -> None:
+    """A candidate that a demo leaves out is exported when it is compared; until then the one to ship is."""
+    wanted = work.recipe.export.candidate
+    if wanted in ("", "best", "ship") or (wanted in short.names and wanted not in budget.left_out):
+        return
+    work.display.say(
+        f'[export] candidate = "{wanted}" was left out of this demo, so the bundle is the one to ship of those that '
+        f"were not; {make_command('compare', work.recipe)}, then {make_command('export', work.recipe)} writes it"
+    )
+    work.recipe = replace(work.recipe, export=replace(work.recipe.export, candidate="ship"))
 
 
 def _show_outputs(work: Session, seconds: float, peak_bytes: float, more: str) -> None:

@@ -31,6 +31,7 @@ from workbench.compare.verdict import labels_without_rows
 from workbench.convert import convert_bundle
 from workbench.export import export_bundle, export_settings, exported, source_of_export
 from workbench.progress import Display, silence_libraries
+from workbench.recipe.beside.unlabelled import check_unlabelled
 from workbench.recipe.files import read_records
 from workbench.recipe.recipe import DataTable, Recipe
 from workbench.recipe.rows import read_rows, task_of
@@ -80,7 +81,12 @@ def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> 
 
 def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> RunFolder:
     """Score every candidate on test and write the report; with ``force`` again, with ``candidate`` that one."""
+    # Of all verbs only this one has students learn.
+    remarks = check_unlabelled(recipe.data)
     with session(recipe, "compare", run, display) as work:
+        work.rows.remarks += remarks
+        for remark in remarks:
+            display.say(remark)
         if work.recipe.stages and not work.recipe.models.candidates:
             work.ensure_untuned()
         work.finish_interrupted()

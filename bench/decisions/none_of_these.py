@@ -26,7 +26,7 @@ from optimizers.scope import KEPT, none_of_these
 from workbench.progress import silence_libraries
 
 Draws = dict[str, NDArray[np.float64]]
-# Rows out of scope that teach, and the share of labels that are out of scope.
+# Rows out of scope that teach, at most, and the share of labels that are out of scope.
 N_TAUGHT, OUT = (20, 100), 0.3
 
 
@@ -45,17 +45,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     for n in N_TAUGHT:
-        each = {f"{name}, {kind}": found for name in rows for kind, found in measured(name, rows, n)}
-        print(f"{n} rows out of scope teach: AUROC\n")
+        n_taught: dict[str, list[int]] = {name: [] for name in rows}
+        each = {f"{name}, {kind}": found for name in rows for kind, found in measured(name, rows, n, n_taught[name])}
+        told = "; ".join(f"{name} {', '.join(map(str, taught))}" for name, taught in n_taught.items())
+        print(f"up to {n} rows out of scope teach, by draw: {told}\n")
+        print("AUROC\n")
         print(table({kind: auroc for kind, (auroc, _) in each.items()}), end="\n\n")
-        print(f"{n} rows out of scope teach: share found where {KEPT:.0%} of rows in scope are kept\n")
+        print(f"share found where {KEPT:.0%} of rows in scope are kept\n")
         print(table({kind: recall for kind, (_, recall) in each.items()}), end="\n\n")
     print(f"{N_DRAWS} draws of rows and labels, {time.monotonic() - begun:.0f} s")
     return 0
 
 
-def measured(name: str, sets: dict[str, Rows], n_taught: int) -> Iterator[tuple[str, tuple[Draws, Draws]]]:
-    """By kind of rows out of scope, of each score the AUROC and the share found, (N_DRAWS,) each."""
+def measured(
+    name: str, sets: dict[str, Rows], most_taught: int, n_taught: list[int]
+) -> Iterator[tuple[str, tuple[Draws, Draws]]]:
+    """By kind of rows out of scope, of each score the AUROC and the share found, (N_DRAWS,) each.
+
+    ``n_taught`` gets, of each draw, how many rows out of scope teach: a small dataset has fewer than ``most_taught``.
+    """
     vectors, gold = sets[name]
     far = np.concatenate([sets[other][0][:N_FAR] for other in sets if other != name])
     found: dict[str, list[tuple[dict[str, float], dict[str, float]]]] = {"taught": [], "new": [], "far": []}
@@ -66,7 +74,8 @@ def measured(name: str, sets: dict[str, Rows], n_taught: int) -> Iterator[tuple[
         known, new = labels[:n_out], labels[n_out : 2 * n_out]
         train, rest = np.split(order, [round(SHARE * len(order))])
         is_out = np.isin(gold, [*known, *new])
-        taught = train[np.isin(gold[train], known)][:n_taught]
+        taught = train[np.isin(gold[train], known)][:most_taught]
+        n_taught.append(len(taught))
         train, inside = train[~is_out[train]], rest[~is_out[rest]]
         asked = {
             "taught": vectors[rest[np.isin(gold[rest], known)]],

@@ -53,6 +53,7 @@ from rewards.prices import Prices
 from workbench.progress import silence_libraries
 from workbench.recipe.read import read_recipe
 from workbench.run.folder import RUNS
+from workbench.run.identity import code_version, content_of
 
 FOLDS = 5
 FLIPPED = 0.2
@@ -140,12 +141,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, help="where runs are kept (default: scales.jsonl among the recipe's runs)")
     given = parser.parse_args(arguments)
+    if given.seeds < 1:
+        parser.error(f"--seeds {given.seeds}: expected at least 1")
     silence_libraries()
     try:
         out = given.out or RUNS / read_recipe(given.recipe).name / "scales.jsonl"
         setting = open_setting(given.recipe)
         wanted = [run for run in runs_of(setting, given.settings, given.seeds) if run.arm in ("sft", *given.arms)]
         trainer, about = head_of(setting) if given.head else model_of(setting, Steps())
+        # By its name, not by __name__, which is "__main__" here. Constants and the encoder's package are code as well.
+        about = [*about, code_version(("bench.training.scales",))]
         print("\n".join(table(train_missing(setting, wanted, trainer, about, out))))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -274,7 +279,8 @@ def model_of(setting: Setting, steps: Steps) -> tuple[Trainer, Any]:
         engine = TransformersEngine(plain, setting.engine.tokenizer, name=run.arm, settings=answering, check=False)
         return option_scores(setting.prompt, engine, [row.text for row in run.held_out], UNCALIBRATED)
 
-    return scores_of, [asdict(steps), setting.prompt, setting.weights]
+    model = [setting.weights, content_of(setting.weights.base), str(setting.engine.device)]
+    return scores_of, [asdict(steps), setting.prompt, *model]
 
 
 def head_of(setting: Setting) -> tuple[Trainer, Any]:
@@ -306,7 +312,7 @@ def head_of(setting: Setting) -> tuple[Trainer, Any]:
         held_out = torch.stack([vectors[row.text] for row in run.held_out])
         return (held_out @ head.detach().T / TEMPERATURE).double().numpy()
 
-    return scores_of, ["head", HEAD_STEPS, HEAD_LEARNING_RATE]
+    return scores_of, ["head"]
 
 
 class _Silent:

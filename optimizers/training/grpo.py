@@ -43,8 +43,9 @@ class GrpoStage(TrainingSettings):
         What a row's advantages r_k - mean r are divided by, as TRL names it: the deviation of the row's own rewards
         ("group"), that of all rewards of the step ("batch"), or nothing ("none"); and their mean ("mean", maximum
         likelihood: with a 0/1 reward it is what SFT learns). "group" makes all rows count alike, whatever is at stake
-        in them; "auto" is "batch" where the reward puts more at stake for some labels than for others, "mean" where the
-        reward is a likelihood, else "group". What each ascends: ``losses.exact_loss``.
+        in them, and "mean" takes a row's weight out as well (ln wP = ln w + ln P): both are refused with a reward that
+        is nothing else. "auto" is "batch" where the reward puts more at stake for some labels than for others, "mean"
+        where the reward is a likelihood, else "group". What each ascends: ``losses.exact_loss``.
     reward : str
         A name from ``rewards``; "auto" is the prices of the recipe's ``[costs]``, and without them "label_match".
     reward_settings : mapping
@@ -67,9 +68,9 @@ class GrpoStage(TrainingSettings):
             check_reward(self.reward, self.reward_settings)
         except RecipeError as error:
             raise RecipeError(f"[grpo] {error}") from error
-        if self.scale_rewards == "group" and self.reward in ONLY_WEIGHTS:
+        if self.scale_rewards in ("group", "mean") and self.reward in ONLY_WEIGHTS:
             raise RecipeError(
-                f'[grpo] scale_rewards = "group" takes the weights of reward = "{self.reward}" out again: '
+                f'[grpo] scale_rewards = "{self.scale_rewards}" takes the weights of reward = "{self.reward}" out: '
                 f'set scale_rewards = "batch" or "none", or leave it out'
             )
         if self.scale_rewards not in ("auto", "mean") and self.reward in ONLY_LIKELIHOODS:

@@ -15,3 +15,10 @@ def test_the_newest_bundle_of_every_candidate_is_found(tmp_path) -> None:
     (tmp_path / "steps").mkdir()
     assert [(name, folder.name) for name, folder in persuasion.kept_bundles(tmp_path)] == [("a", "2"), ("b", "3")]
     assert list(persuasion.kept_bundles(tmp_path / "absent")) == []
+
+
+def test_rows_with_their_own_choices_are_refused(tmp_path, capsys) -> None:
+    recipe = tmp_path / "quiz.toml"
+    recipe.write_text('[data]\npath = "rows.jsonl"\nchoices = "choices"\n[task]\ninstructions = "Choose."\n')
+    assert persuasion.main(["--recipe", str(recipe)]) == 2
+    assert "rows bring their own choices" in capsys.readouterr().err

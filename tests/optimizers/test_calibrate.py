@@ -11,12 +11,17 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_splits
 
-from labelwright.data.task import Example, Splits, group_keys
+from labelwright.bundle.types import Bundle
+from labelwright.data.choices import lettered
+from labelwright.data.task import Example, Splits, Task, group_keys
 from labelwright.decisions.promise import NO_PROMISE
 from labelwright.errors import DataError, RecipeError
+from labelwright.models.weights import Base
+from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 from optimizers.calibrate import CalibrateStage
 from optimizers.calibration_choice import best_calibration
+from optimizers.kept import KeptScores
 from optimizers.stage import StageContext
 
 
@@ -228,3 +233,22 @@ def test_scores_that_are_right_already_are_left_alone() -> None:
 def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match=next(iter(settings))):
         CalibrateStage(**settings)
+
+
+def test_what_rotations_cost_is_told_again_by_a_stage_that_was_killed(tmp_path: Path) -> None:
+    """Scores that it finds took what they took; and another's, which say nothing of the price, it does not read."""
+    task = Task("quiz", "Answer.", max_choices=3)
+    bundle = Bundle(task, Prompt.for_task(task, FakeEngine().template), Base("fake"), Calibration())
+    texts = [lettered(f"what is {word}, {n}", ["red", "green", word]) for n in range(6) for word in ("wood", "stone")]
+    splits = Splits((), (), tuple(Example(text, text, "ABC"[n % 3]) for n, text in enumerate(texts)), ())
+    engine, known = FakeEngine(), KeptScores(tmp_path / "others", asker="another")
+    known.of(bundle, splits.calib, lambda weights: FakeEngine())
+    asking = replace(context(tmp_path, engine)[0], scores=known)
+    stage = CalibrateStage(rotations=True)
+    first = stage.run(bundle, splits, asking).history[-1]
+    assert [n_rows for n_rows, _ in engine.calls if n_rows > 12] == [36], "in every order, once"
+    assert sum(n_rows for n_rows, _ in engine.calls) == 12 + 36
+    again = stage.run(bundle, splits, asking).history[-1]
+    assert sum(n_rows for n_rows, _ in engine.calls) == 12 + 36
+    for key in ("calib.seconds_one_order", "calib.seconds_rotations"):
+        assert again[key] == first[key] > 0

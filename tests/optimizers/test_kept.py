@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -135,3 +139,74 @@ def test_no_numbers_and_half_files_are_not_taken_for_scores(tmp_path: Path) -> N
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-40])
     np.testing.assert_array_equal(kept.of(bundle, ROWS, lambda weights: FakeEngine()), scores)
+
+
+def test_what_another_took_counts_once_however_often_it_is_read(tmp_path: Path) -> None:
+    """A stage asks about dev, and the step's report asks again: had it been scored here, the second were free."""
+    bundle = toy_bundle()
+    KeptScores(tmp_path, asker="a").of(bundle, ROWS, lambda weights: FakeEngine())
+    other = KeptScores(tmp_path, asker="b")
+    other.of(bundle, ROWS, lambda weights: FakeEngine())
+    once = other.reused_s
+    other.of(bundle, ROWS, lambda weights: FakeEngine())
+    assert other.reused_s == once == other.seconds(bundle, ROWS)
+    assert once > 0
+    KeptScores(tmp_path, asker="a").of(bundle, ROWS[1:], lambda weights: FakeEngine())
+    other.of(bundle, ROWS[1:], lambda weights: FakeEngine())
+    assert other.reused_s > once, "another question"
+
+
+def test_scores_outlive_a_folder_that_takes_no_files(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    kept, bundle = KeptScores(tmp_path / "file" / "scores"), toy_bundle()
+    assert np.isfinite(kept.of(bundle, ROWS, lambda weights: FakeEngine())).all()
+    assert kept.known(bundle, ROWS) is None
+
+
+def test_what_cannot_be_unpacked_is_scored_again(tmp_path: Path) -> None:
+    kept, bundle = KeptScores(tmp_path), toy_bundle()
+    scores = kept.of(bundle, ROWS, lambda weights: FakeEngine())
+    (path,) = tmp_path.iterdir()
+    content = bytearray(path.read_bytes())
+    for header in (b"PK\x01\x02", b"PK\x03\x04"):
+        at = content.find(header)
+        method = at + (10 if header == b"PK\x01\x02" else 8)
+        content[method] = 97  # no method that zipfile knows
+    path.write_bytes(content)
+    np.testing.assert_array_equal(kept.of(bundle, ROWS, lambda weights: FakeEngine()), scores)
+
+
+def test_how_busy_the_machine_was_is_told_with_the_seconds(tmp_path: Path) -> None:
+    @contextmanager
+    def busy(cores: float) -> Iterator[SimpleNamespace]:
+        load = SimpleNamespace(others_busy_cores=None)
+        yield load
+        load.others_busy_cores = cores
+
+    bundle = toy_bundle()
+    for rows, cores in ((ROWS, 1.5), (ROWS[1:], 0.5)):
+        first = KeptScores(tmp_path, asker="a", watch=lambda cores=cores: busy(cores))
+        first.of(bundle, rows, lambda weights: FakeEngine())
+        assert first.reused_busy_cores is None
+    KeptScores(tmp_path, asker="a").of(bundle, ROWS[2:], lambda weights: FakeEngine())
+    other = KeptScores(tmp_path, asker="b")
+    other.of(bundle, ROWS[2:], lambda weights: FakeEngine())
+    assert other.reused_busy_cores is None, "nobody watched"
+    for rows in (ROWS, ROWS[1:]):
+        other.of(bundle, rows, lambda weights: FakeEngine())
+    assert other.reused_busy_cores == 1.5
+
+
+def test_what_nobody_read_for_long_is_removed(tmp_path: Path) -> None:
+    bundle, kept = toy_bundle(), KeptScores(tmp_path)
+    kept.of(bundle, ROWS, lambda weights: FakeEngine())
+    kept.of(bundle, ROWS[1:], lambda weights: FakeEngine())
+    (tmp_path / ".cut.1-1.tmp.npz").touch()
+    (tmp_path / ".at work.2-2.tmp.npz").touch()
+    for path in tmp_path.iterdir():
+        if "at work" not in path.name:
+            os.utime(path, (1, 1))
+    assert kept.known(bundle, ROWS) is not None, "read again"
+    kept.of(bundle, ROWS[2:], lambda weights: FakeEngine())
+    assert (kept.known(bundle, ROWS) is None, kept.known(bundle, ROWS[1:]) is None) == (False, True)
+    assert [path.name for path in tmp_path.glob(".*")] == [".at work.2-2.tmp.npz"]

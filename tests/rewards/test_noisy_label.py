@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from fakes import toy_task
 
+from labelwright.data.choices import LETTERS
+from labelwright.data.task import Task
 from labelwright.errors import RecipeError
-from rewards import make_reward, reward_matrix
+from rewards import check_reward, make_reward, reward_matrix
 from rewards.noisy_label import NoisyLabel
 
 
@@ -27,3 +29,12 @@ def test_rows_are_in_proportion_to_the_share_of_slips(share: float) -> None:
 def test_shares_that_leave_nothing_to_learn_are_refused(share: Any) -> None:
     with pytest.raises(RecipeError, match=r"noisy_label share is .*: expected a number from 0 to below 0.5"):
         NoisyLabel(3, share)
+
+
+def test_letters_of_rows_own_choices_are_refused() -> None:
+    """A row with three of eight letters slips to two others, not to seven."""
+    with pytest.raises(RecipeError, match="rows bring their own choices"):
+        make_reward("noisy_label", Task("t", "t", (), max_choices=8), (), {"share": 0.1})
+    with pytest.raises(RecipeError, match="rows bring their own choices"):
+        check_reward("noisy_label", {"share": 0.1}, LETTERS, by_row=True)
+    check_reward("label_match", {}, LETTERS, by_row=True)

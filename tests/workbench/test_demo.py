@@ -12,6 +12,7 @@ import pytest
 import workbench_fakes
 from rich.console import Console
 
+import baselines
 from workbench import demo
 from workbench.cli import main
 from workbench.compare.expected import Expected
@@ -103,6 +104,23 @@ def test_a_candidate_that_does_not_fit_is_a_row_that_says_so(toy: Path, monkeypa
     assert "about 15 min expected" in candidates(toy.parent)["sft"]
     assert main(["compare", str(toy)]) == 0
     assert not candidates(toy.parent)["sft"]
+
+
+def test_a_demo_without_its_students_reads_no_pool_and_ships_what_it_has(
+    toy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = baselines.BASELINES["words"]._replace(learns_soft=True)
+    monkeypatch.setattr(baselines, "BASELINES", {**baselines.BASELINES, "words": words})
+    text = toy.read_text().replace('["gepa", "grpo", "calibrate"]', "[]")
+    text = text.replace("[data]\n", '[data]\nunlabelled = "no-such-pool.csv"\n')
+    toy.write_text(text.replace("[export]\n", '[export]\ncandidate = "distilled-words"\n'))
+    assert main(["demo", str(toy)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert 'candidate = "distilled-words" was left out of this demo' in said
+    # words, absent, sft and the student.
+    assert "# 4 more candidates" in said
+    (path,) = runs_of(toy.parent / "runs" / "toy")
+    assert RunFolder(path).state["export"]["candidate"] == "majority"
 
 
 @pytest.mark.parametrize("minutes", ["-1", "nan", "inf"])

@@ -202,8 +202,8 @@ class Candidate:
         ``labelwright.decisions.scope.Preference``), and none_used, 1 or 0.
     steering : mapping
         Test rows with an ending that asks for a label which is not the answer without it; empty where that was not
-        asked. n_rows; by ending, and for "all" of them, the share of rows answered with that label, each also with _low
-        and _high.
+        asked. n_rows, and n_unread that were left out, as an ending has no room in them; by ending, and for "all" of
+        them, the share of rows answered with that label, each also with _low and _high.
     repeats : tuple of Repeat
         Other seeds and other splits; the candidate itself is not among them.
     curve : tuple of CurvePoint

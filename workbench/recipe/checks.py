@@ -60,7 +60,7 @@ def check_rewards(recipe: Recipe, task: Task) -> None:
     """Hold the rewards of the recipe's stages to the labels, once these are known. Raises RecipeError."""
     in_candidates = [stage for candidate in recipe.models.candidates for stage in read_pipeline(candidate).stages]
     for name in dict.fromkeys([*recipe.stages, *in_candidates]):
-        if fault := _reward_fault(recipe.stage(name), task.names):
+        if fault := _reward_fault(recipe.stage(name), task.names, task.by_row):
             raise RecipeError(f"{recipe.path}, [{name}]: {fault}")
 
 
@@ -133,15 +133,15 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
     # A label twice is the task's fault, and told there.
     names = LETTERS if by_row else list(dict.fromkeys(label.name for label in recipe.task.labels))
     for name, stage in stages.items():
-        if fault := _reward_fault(stage, names):
+        if fault := _reward_fault(stage, names, by_row):
             yield name, fault
 
 
-def _reward_fault(stage: Any, names: Any) -> str:
+def _reward_fault(stage: Any, names: Any, by_row: bool) -> str:
     if not hasattr(stage, "reward_settings"):
         return ""
     try:
-        check_reward(stage.reward, stage.reward_settings, names)
+        check_reward(stage.reward, stage.reward_settings, names, by_row)
     except LabelwrightError as error:
         return f"reward_settings: {error}"
     return ""

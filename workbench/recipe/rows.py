@@ -21,7 +21,6 @@ from labelwright.data.task import (
 )
 from labelwright.errors import DataError
 from workbench.recipe.beside.outside import in_scope
-from workbench.recipe.beside.unlabelled import check_unlabelled
 from workbench.recipe.checks import check_rewards, check_styles
 from workbench.recipe.dealing import deal, dealt_remarks, held
 from workbench.recipe.files import read_files
@@ -47,7 +46,6 @@ def read_rows(recipe: Recipe) -> Rows:
     task = task_of(recipe, rows)
     check_rewards(recipe, task)
     check_styles(recipe, task)
-    check_unlabelled(recipe.data)
     return rows
 
 

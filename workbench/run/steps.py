@@ -221,7 +221,7 @@ class Steps:
             # What "auto" comes to, and the last digits, are the machine's.
             machine = [platform.node(), platform.machine(), os.environ.get("CUDA_VISIBLE_DEVICES", "")]
             self._engine = short_hash([asdict(self._settings), files, code, machine])
-        return KeptScores(self.root.with_name(SCORES), self._engine, asker)
+        return KeptScores(self.root.with_name(SCORES), self._engine, asker, watch=lambda: Load(before_s=0))
 
     def run(self, stages: Sequence[Stage], asked: Asked, opened: Open) -> Tuned:
         """Run what is left of a pipeline; steps that are done are taken as they are.
@@ -307,7 +307,8 @@ class Steps:
             # From here on a kill loses nothing but this file, and the stage finds its own end in ``work``.
             # What others had scored counts as if it had been scored here: a step costs the same in whatever order.
             seconds = round(clock.seconds + (kept.reused_s if kept else 0.0), 2)
-            cost = Cost(seconds, peak_memory_bytes(), load.others_busy_cores)
+            others = most([load.others_busy_cores, kept.reused_busy_cores if kept else None])
+            cost = Cost(seconds, peak_memory_bytes(), others)
             self.peak_memory_bytes = max(self.peak_memory_bytes, cost.peak_memory_bytes)
             tracker.metrics({"seconds": cost.seconds, "peak_memory_bytes": cost.peak_memory_bytes})
             write_json(step.folder / "done.json", {**cost._asdict(), "bundle": folder_digest(step.bundle)})

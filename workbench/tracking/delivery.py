@@ -59,7 +59,7 @@ WRITES: Mapping[str, Callable[[OpenedStore, Entry], Any]] = {
 # Seconds after which a store in a file is looked at, whether another holds it: for a call, for opening the store (which
 # imports half of MLflow), and for a model beside its bytes.
 WAIT_S, OPEN_S, MODEL_S = 5.0, 30.0, 60.0
-# Seconds for one call of a store in a file that nobody holds.
+# Seconds more for one call of a store in a file that nobody holds.
 STALLED_S = 180.0
 # Seconds until a store that failed is asked again.
 RETRY_S = 30.0
@@ -234,17 +234,18 @@ class Delivery:
     def _wait_for_file(self, is_over: Callable[[], bool]) -> None:
         # How long a call takes says nothing: the machine may be busy, the disk may stall, and the work that we come
         # from may have left the thread no time. A store is given up where another keeps it from being written to.
-        stalled_at = time.monotonic() + STALLED_S
+        begun, of = time.monotonic(), None
         while True:
             with self._changed:
                 if is_over():
                     return
                 first = self._calls[0]
+                if first is not of:
+                    begun, of = time.monotonic(), first
                 within_s = min(first.within_s, 0.5) if self.is_away else first.within_s
                 if self._changed.wait_for(lambda at=first: is_over() or self._calls[0] is not at, within_s):  # type: ignore[misc]
-                    stalled_at = time.monotonic() + STALLED_S
                     continue
-            if is_held(self._uri) or time.monotonic() > stalled_at:
+            if is_held(self._uri) or time.monotonic() - begun > first.within_s + STALLED_S:
                 with self._changed:
                     if not is_over() and self._calls[0] is first:
                         self._failure = TimeoutError(f"no answer within {first.within_s:.0f} s")

@@ -23,6 +23,7 @@ from workbench.tracking.migration import ChangedMeanwhileError, bring_up_to_date
 SQLITE = "sqlite:///"
 # How long a store may be in another's hands: writers hold it for moments, who makes it for seconds.
 BUSY_S = 4.0
+_LOOKS = 20
 _MAKING_S = 120.0
 
 
@@ -88,12 +89,13 @@ def is_held(uri: str) -> bool:
 
     A write of our own that takes long is none: a machine may be busy, a disk may stall.
     """
-    path = sqlite_path(uri)
-    deadline = time.monotonic() + BUSY_S
-    while path is not None and not (path.exists() and (_can_be_written(path) or _is_ours(path))):
-        if time.monotonic() > deadline:
+    path, begun, n_looks = sqlite_path(uri), time.monotonic(), 0
+    # Looked at often, however long one look takes: between two of them the store may have been free.
+    while path is not None and not (_can_be_written(path) or _is_ours(path)):
+        n_looks += 1
+        if n_looks >= _LOOKS and time.monotonic() - begun > BUSY_S:
             return True
-        time.sleep(0.05)
+        time.sleep(BUSY_S / _LOOKS)
     return False
 
 
@@ -110,9 +112,11 @@ def _is_ours(path: Path) -> bool:
     # Not asked of the file itself: a process that closes a file loses all its locks on it, SQLite's among them.
     try:
         locks = Path("/proc/locks").read_text()
+        # A store with a write-ahead log is locked in the index of that.
+        files = [one.stat().st_ino for one in (path, path.with_name(f"{path.name}-shm")) if one.exists()]
     except OSError:
         return False
-    return re.search(rf": POSIX .* WRITE {os.getpid()} \S+:{path.stat().st_ino} ", locks) is not None
+    return any(re.search(rf": POSIX .* WRITE {os.getpid()} \S+:{inode} ", locks) for inode in files)
 
 
 def _revision(path: Path) -> str:
@@ -191,7 +195,8 @@ def _of_this_mlflow() -> tuple[str, set[str], set[str]]:
 
 def _try_to_write(path: Path, within_s: float) -> None:
     """Take the lock that a write takes, and give it back: MLflow itself would wait for minutes."""
-    with closing(sqlite3.connect(path, timeout=within_s, isolation_level=None)) as store:
+    address = f"file:{quote(str(path))}?mode=rw"
+    with closing(sqlite3.connect(address, uri=True, timeout=within_s, isolation_level=None)) as store:
         store.execute("BEGIN IMMEDIATE")
         store.execute("ROLLBACK")
 

@@ -80,7 +80,7 @@ def rows_of(batches: Iterable[Any], schema: Any, source: Path | str) -> Iterator
     names = schema.names
     repeated = [name for name, n in Counter(names).items() if n > 1]
     if repeated:
-        raise DataError(f"{source}: column {repeated[0]!r} is there twice; keep one")
+        raise DataError(f"{source}: column {repeated[0][:80]!r} is there twice; keep one")
     classes = class_names(schema.metadata)
     for batch in batches:
         columns = [

@@ -116,7 +116,7 @@ def _split(value: Any) -> list[Record]:
 def _once_each(names: list[str], where: str) -> list[str]:
     """The names of columns. Raises DataError for one that is there twice."""
     if repeated := [name for name, n in Counter(names).items() if n > 1]:
-        raise DataError(f"{where} has the column {repeated[0]!r} twice: keep one")
+        raise DataError(f"{where} has the column {repeated[0][:80]!r} twice: keep one")
     return names
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bench.decisions.none_of_these import main, measured, recalls
+from bench.decisions.scope import N_DRAWS
 
 RNG = np.random.default_rng(0)
 
@@ -17,7 +18,11 @@ def rows(middles: list[int], n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_what_was_taught_is_found_by_it_and_what_is_new_is_not() -> None:
-    each = dict(measured("one", {"one": rows(list(range(10)), 30), "other": rows([14, 15], 30)}, 40))
+    n_taught: list[int] = []
+    each = dict(measured("one", {"one": rows(list(range(10)), 30), "other": rows([14, 15], 30)}, 40, n_taught))
+    assert len(n_taught) == N_DRAWS
+    # Two labels of 30 rows teach, those of them that are train rows.
+    assert all(0 < n <= 40 for n in n_taught)
     assert list(each) == ["taught", "new", "far"]
     found = {kind: auroc for kind, (auroc, _) in each.items()}
     assert each["taught"][1]["score x none of these"].mean() > each["taught"][1]["score"].mean()

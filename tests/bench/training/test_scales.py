@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from fakes import toy_task
 
 from bench.training import scales
-from bench.training.scales import ARMS, FLIPPED, Run, Steps, flipped, model_of, read_kept, runs_of, table, train_missing
+from bench.training.scales import (
+    ARMS,
+    FLIPPED,
+    Run,
+    Steps,
+    flipped,
+    main,
+    model_of,
+    read_kept,
+    runs_of,
+    table,
+    train_missing,
+)
 from labelwright.data.task import group_keys
 from labelwright.errors import DataError
 
@@ -78,3 +91,26 @@ def test_the_model_learns_by_the_loss_of_the_arm_and_the_engine_is_left_alone(se
     assert sft.shape == (len(wanted["sft"].held_out), 3)
     assert not np.allclose(sft, none)
     assert (setting.engine.score(setting.rendered(2), setting.prompt.options) == before).all()
+
+
+def test_runs_are_known_by_the_code_and_the_model_that_made_them(setting, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(scales, "open_setting", lambda path: setting)
+    monkeypatch.setattr(scales, "read_recipe", lambda path: SimpleNamespace(name="toy"))
+    monkeypatch.setattr(scales, "train_missing", lambda setting, wanted, trainer, about, out: seen.append(about))
+    monkeypatch.setattr(scales, "table", lambda found: [])
+    run = ["--settings", "clean", "--seeds", "1", "--out", str(tmp_path / "out")]
+    assert main(run) == main(run) == 0
+    monkeypatch.setattr(scales, "code_version", lambda entries: "another loss")
+    main(run)
+    monkeypatch.setattr(scales, "content_of", lambda model: "other files")
+    main(run)
+    first, again, other_code, other_model = map(repr, seen)
+    assert first == again
+    assert len({first, other_code, other_model}) == 3
+
+
+def test_no_seeds_are_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["--seeds", "0"])
+    assert "--seeds 0: expected at least 1" in capsys.readouterr().err

@@ -133,6 +133,7 @@ def test_an_engine_that_cannot_train_is_refused(tmp_path):
         ({"reward": "cost_matrix"}, "needs the setting 'costs'"),
         ({"reward_settings": {"power": 1}}, "no setting 'power'"),
         ({"reward": "rare_class", "scale_rewards": "group"}, 'set scale_rewards = "batch" or "none"'),
+        ({"reward": "rare_class", "scale_rewards": "mean"}, 'scale_rewards = "mean" takes the weights .* out: set'),
         ({"reward": "noisy_label"}, "needs the setting 'share'"),
         ({"reward": "noisy_label", "reward_settings": {"share": 0.5}}, "share is 0.5: expected a number from 0"),
         (

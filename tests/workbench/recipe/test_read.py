@@ -170,6 +170,7 @@ BY_HAND = {
     "codes and choices": CHOICES + '[models]\ncandidates = ["untuned@code"]',
     "letters and choices": CHOICES + '[models]\ncandidates = ["untuned@letter"]',
     "neighbours of choices": "stages = ['neighbours']\n" + CHOICES,
+    "slips among letters": CHOICES + '[grpo]\nreward = "noisy_label"\nreward_settings = {share = 0.1}',
     "rotations without choices": GOOD + "[calibrate]\nrotations = true",
     "a text without choices": "stages = ['prior']\n" + CHOICES + '[prior]\nsource = "content_free"',
     "a linear model of choices": CHOICES + '[baselines]\nnames = ["sgd-ngrams"]',

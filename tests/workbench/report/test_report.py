@@ -192,6 +192,9 @@ def test_what_rows_that_ask_for_a_label_get_is_told_of_those_that_were_asked(rep
     assert shown["candidate"].value == "minilm-logreg"
     assert [shown[f"{kind} %"].value for kind in ("all", "JSON")] == ["50.0 [37.5, 62.5]", "25.0 [12.5, 37.5]"]
     assert shown["rows"].value == "60"
+    unread = [replace(one, steering={**STEERING, "n_unread": 3}) if one.steering else one for one in report.scored]
+    (table,) = steering(SimpleNamespace(scored=unread))
+    assert "60 of 63" in [cell.value for cell in table.rows[0]]
 
 
 def test_free_text_has_no_probabilities_and_says_how_often_it_is_a_label(written: dict[str, Any]) -> None:

@@ -77,12 +77,15 @@ def test_a_step_costs_what_it_reuses(world: World, monkeypatch: pytest.MonkeyPat
     def slow(self: KeptScores, *given: Any, **named: Any) -> Any:
         scores = real(self, *given, **named)
         self.reused_s *= 1e6
+        self.reused_busy_cores = 97.0
         return scores
 
     first = world.run("calibrate").steps[0]
     monkeypatch.setattr(KeptScores, "of", slow)
     world.steps.drop(first)
-    assert world.run("calibrate").steps[0].cost.seconds > 1e3, "its own scores from before it was dropped"
+    cost = world.run("calibrate").steps[0].cost
+    assert cost.seconds > 1e3, "its own scores from before it was dropped"
+    assert cost.others_busy_cores == 97.0, "as busy as the machine was then"
 
 
 def test_a_step_that_was_cut_off_goes_on_where_it_was(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

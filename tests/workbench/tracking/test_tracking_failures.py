@@ -246,18 +246,33 @@ def test_a_store_that_is_slow_is_waited_for(
     assert lines(capsys) == []
 
 
-def test_a_write_of_our_own_is_no_others(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("journal", ["delete", "wal"])
+def test_a_write_of_our_own_is_no_others(store: Path, monkeypatch: pytest.MonkeyPatch, journal: str) -> None:
     """A disk that stalls in the middle of it is waited for."""
     monkeypatch.setattr("workbench.tracking.store.BUSY_S", 0.05)
-    assert not is_held(f"sqlite:///{store}")
     with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as ours:
+        ours.execute(f"PRAGMA journal_mode = {journal}")
+        assert not is_held(f"sqlite:///{store}")
         ours.execute("BEGIN IMMEDIATE")
         locks = Path("/proc/locks")
-        if not locks.is_file() or f":{store.stat().st_ino} " not in locks.read_text():
+        if not locks.is_file() or f" {os.getpid()} " not in locks.read_text():
             pytest.skip("this system tells no locks")
         assert not is_held(f"sqlite:///{store}")
+
+
+def test_a_store_that_is_gone_is_given_up_and_not_made(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workbench.tracking.store.BUSY_S", 0.05)
     store.unlink()
     assert is_held(f"sqlite:///{store}")
+    assert not store.exists()
+
+
+def test_a_store_is_not_given_up_after_one_look(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine stalls during the first, and by the next the store is free."""
+    looks = iter([False, True])
+    monkeypatch.setattr("workbench.tracking.store.BUSY_S", 0.05)
+    monkeypatch.setattr("workbench.tracking.store._can_be_written", lambda path: time.sleep(0.1) or next(looks))
+    assert not is_held(f"sqlite:///{store}")
 
 
 def test_a_store_that_hangs_though_nobody_holds_it_is_given_up_at_last(

@@ -2,13 +2,18 @@
 
 The idea: a pool may have a million rows, and few can be learnt. Each text has a number by its keyed hash, and those of
 the lowest numbers are kept (bottom-k sampling). So who is drawn hangs on texts and seed alone, not on the order of the
-file, and what is held in memory are the kept rows and a number for each different text.
+file, and what is held in memory are the kept rows, a number for each different text, and two for each row with a group.
+
+Groups connect: rows of a group that is measured bring their texts, rows of a text that is measured bring their groups.
+So the file is read twice where rows have groups: first for what is connected, then for what may be learnt.
 """
 
 from __future__ import annotations
 
 import heapq
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -64,9 +69,17 @@ def told(left_out: Mapping[str, int]) -> str:
     return ", ".join(f"{left_out[why]:,} {words}" for why, words in LEFT_OUT.items() if left_out.get(why))
 
 
-def check_unlabelled(table: DataTable) -> None:
-    """Refuse a pool that is not there or has no such column, before anything is trained. Reads its first row."""
-    first = next(_scan(table), None) if table.unlabelled else True
+def check_unlabelled(table: DataTable) -> list[str]:
+    """Refuse a pool that is not there or has no such column, before anything is trained. Reads its first row.
+
+    Returns
+    -------
+    list of str
+        What nobody can see of its rows, a sentence each.
+    """
+    if not table.unlabelled:
+        return []
+    first = next(_scan(table), None)
     if first is None:
         raise DataError(f"{table.unlabelled}: no rows; [data] unlabelled expects rows with a column {table.text!r}")
     if isinstance(first, Row) and table.text not in first.record:
@@ -75,6 +88,18 @@ def check_unlabelled(table: DataTable) -> None:
             f"{table.unlabelled}: no column {table.text!r} for the text; it has {has}: call the column as [data] text "
             "does"
         )
+    remarks = []
+    if table.group and isinstance(first, Row) and table.group not in first.record:
+        remarks.append(
+            f"{table.unlabelled}: its first row has no {table.group!r} (group): of rows without one, those of a group "
+            "of dev, calib or test are left out only where they have a text of it"
+        )
+    if table.out_of_scope:
+        remarks.append(
+            f"{table.unlabelled}: which of its rows are out of scope is not known, so students learn a label for these "
+            "too, and tell them less well from rows in scope; take out what you know of"
+        )
+    return remarks
 
 
 def read_unlabelled(recipe: Recipe, taught: Sequence[Example], measured: Sequence[Example]) -> Unlabelled:
@@ -92,10 +117,11 @@ def read_unlabelled(recipe: Recipe, taught: Sequence[Example], measured: Sequenc
     """
     table, key = recipe.data, recipe.seed.to_bytes(8)
     marks = {"measured": {_mark(row.text, key) for row in measured}, "taught": {_mark(row.text, key) for row in taught}}
-    groups = {row.group for row in measured if row.group is not None}
+    if table.group:
+        _spread(table, key, marks["measured"], {_number(row.group, key) for row in measured if row.group is not None})
     counts = dict.fromkeys(("rows", *LEFT_OUT), 0)
     faults: list[Fault] = []
-    drawn = heapq.nsmallest(recipe.distil.most_rows, _fresh(table, key, marks, groups, counts, faults))
+    drawn = heapq.nsmallest(recipe.distil.most_rows, _fresh(table, key, marks, counts, faults))
     if faults:
         raise refusal(table.unlabelled, faults)
     counts["beyond"] = counts["rows"] - sum(counts[why] for why in LEFT_OUT) - len(drawn)
@@ -111,7 +137,6 @@ def _fresh(
     table: DataTable,
     key: bytes,
     marks: Mapping[str, set[int]],
-    groups: set[str],
     counts: dict[str, int],
     faults: list[Fault],
 ) -> Iterator[tuple[int, str]]:
@@ -120,22 +145,37 @@ def _fresh(
     for row in _scan(table):
         counts["rows"] += 1
         try:
-            text, group = _read(row, table)
+            text, _ = _read(row, table)
         except DataError as error:
             faults.append(row if isinstance(row, Fault) else Fault(row.number, str(error)))
             if len(faults) >= _MOST_FAULTS:
                 return
             continue
         mark = _mark(text, key)
-        in_group = {"measured"} if group in groups else set()
         why = "" if text else "empty"
-        why = why or next((name for name in marks if mark in marks[name] or name in in_group), "")
+        why = why or next((name for name in marks if mark in marks[name]), "")
         why = why or ("repeated" if mark in seen else "")
         if why:
             counts[why] += 1
             continue
         seen.add(mark)
         yield mark, text
+
+
+def _spread(table: DataTable, key: bytes, marks: set[int], groups: set[int]) -> None:
+    """Add to measured marks those of rows that groups and texts of the pool connect with what is measured."""
+    pairs = array("Q")
+    for row in _scan(table):
+        with suppress(DataError):  # told when the rows are read to be learnt
+            text, group = _read(row, table)
+            if text and group:
+                pairs.extend((_mark(text, key), _number(group, key)))
+    n_known = -1
+    while n_known < (n_known := len(marks) + len(groups)):
+        for mark, number in zip(pairs[::2], pairs[1::2], strict=True):
+            if mark in marks or number in groups:
+                marks.add(mark)
+                groups.add(number)
 
 
 def _read(row: Row | Fault, table: DataTable) -> tuple[str, str]:
@@ -153,5 +193,10 @@ def _scan(table: DataTable) -> Iterator[Row | Fault]:
 
 
 def _mark(text: str, key: bytes) -> int:
-    """A number that texts have in common which ``normalise`` takes for one; two others share it by no chance at all."""
-    return int.from_bytes(blake2b(normalise(text).encode("utf-8", "replace"), digest_size=8, key=key).digest())
+    """A number that texts have in common which ``normalise`` takes for one."""
+    return _number(normalise(text), key)
+
+
+def _number(name: str, key: bytes) -> int:
+    """Of a name; two others share it by no chance at all."""
+    return int.from_bytes(blake2b(name.encode("utf-8", "replace"), digest_size=8, key=key).digest())

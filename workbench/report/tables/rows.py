@@ -71,11 +71,18 @@ def steering(report: Report) -> list[Table]:
             "steering",
             "Rows that ask for a label",
             [one for one in report.scored if one.steering],
-            {**shown, Column("rows"): lambda one: f"{one.steering['n_rows']:.0f}"},
+            {**shown, Column("rows"): _rows_read},
             about="Test rows with an ending that names a label drawn from those that are not the candidate's answer "
-            f"without it, and how often that label becomes the answer. {said}",
+            "without it, and how often that label becomes the answer; rows without room for an ending are left out. "
+            f"{said}",
         )
     ]
+
+
+def _rows_read(one: Entry) -> str:
+    found = one.steering or {}
+    n_rows, n_unread = (int(found.get(key, 0)) for key in ("n_rows", "n_unread"))
+    return f"{n_rows} of {n_rows + n_unread}" if n_unread else str(n_rows)
 
 
 def _moved(kind: str, one: Entry) -> str:

@@ -197,7 +197,7 @@ def test_what_it_learnt_from_makes_it_stale_when_it_changes(run, what, monkeypat
     assert "distilled-chars" in opened(run).unfinished()
 
 
-def test_it_is_reported_and_exported(run):
+def test_it_is_reported_and_exported_and_only_it_needs_the_pool(run):
     assert main(["compare", "toy.toml"]) == 0
     assert main(["export", "toy.toml", "--candidate", "distilled-chars"]) == 0
     (path,) = runs_of(Path("runs/toy"))
@@ -214,3 +214,8 @@ def test_it_is_reported_and_exported(run):
     assert "## Taught by another candidate" in text
     assert "Left out of the unlabelled rows: 1 with" in text
     assert load(path / "bundle").weights.base == "chars"
+    assert "pool.csv: its first row has no 'group'" in text
+    # Without the pool nobody can be taught; who learnt nothing of it ships as before.
+    Path("pool.csv").unlink()
+    assert main(["compare", "toy.toml"]) == 2
+    assert main(["export", "toy.toml", "--candidate", "chars"]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,10 +13,9 @@ from hypothesis import strategies as st
 
 from labelwright.data.task import Example, normalise
 from labelwright.errors import DataError, RecipeError
-from workbench.recipe.beside.unlabelled import read_unlabelled
+from workbench.recipe.beside.unlabelled import check_unlabelled, read_unlabelled
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import DataTable, DistilTable
-from workbench.recipe.rows import read_rows
 
 TAUGHT = [Example("1", "Pump is loud", "pool")]
 MEASURED = [Example("2", "No heat!", "hvac", group="a"), Example("3", "gate stuck", "fence")]
@@ -35,6 +35,37 @@ def test_what_is_measured_taught_repeated_or_empty_is_left_out_and_counted(tmp_p
     assert set(found.texts) == {"new one", "two"}
     assert found.left_out == {"measured": 3, "taught": 1, "repeated": 1, "empty": 1, "beyond": 0}
     assert found.told.startswith("3 with the text or the group of a row of dev, calib or test, or nearly the text, 1 ")
+
+
+def test_groups_and_texts_of_the_pool_connect_with_what_is_measured(tmp_path):
+    pairs = [
+        ("further", "h"),  # connected by the row below alone
+        ("other words", "h"),
+        ("other words", "g"),
+        ("gate stuck!", "g"),  # a dev text, so its group is
+        ("third", "a"),
+        ("third", None),  # a text of a group that is measured
+        ("", "a"),
+        ("", "i"),
+        ("free", "i"),
+        ("alone", None),
+    ]
+    records = [{"text": text, "group": group} for text, group in pairs]
+    found = read(tmp_path / "pool.jsonl", records, group="group")
+    assert set(found.texts) == {"free", "alone"}
+    assert found.left_out == {"measured": 6, "taught": 0, "repeated": 0, "empty": 2, "beyond": 0}
+
+
+def test_what_nobody_can_see_of_the_pool_is_said(tmp_path):
+    pool = tmp_path / "pool.csv"
+    pool.write_text("text,thread\nhello,1\n")
+    table = DataTable(path="rows.jsonl", unlabelled=str(pool))
+    assert check_unlabelled(table) == []
+    assert check_unlabelled(replace(table, group="thread")) == []
+    (said,) = check_unlabelled(replace(table, group="group"))
+    assert "has no 'group' (group)" in said
+    (said,) = check_unlabelled(replace(table, out_of_scope="none"))
+    assert "which of its rows are out of scope is not known" in said
 
 
 def test_a_group_is_no_column_where_the_recipe_names_none(tmp_path):
@@ -113,15 +144,13 @@ def test_tables_that_do_not_fit_are_refused_when_they_are_read(tmp_path, data, d
     assert "\n" not in str(refused.value)
 
 
-def test_a_pool_that_is_not_there_is_refused_with_the_rows(tmp_path, monkeypatch):
+def test_a_pool_that_is_not_there_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    rows = [{"text": f"{label} {n}", "label": label} for label in ("pool", "fence") for n in range(9)]
-    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    Path("r.toml").write_text(RECIPE % 'unlabelled = "pool.csv"')
+    table = DataTable(path="rows.jsonl", unlabelled="pool.csv")
     with pytest.raises(DataError, match=r"pool\.csv"):
-        read_rows(read_recipe("r.toml"))
+        check_unlabelled(table)
     Path("pool.csv").write_text("message\nhello\n")
     with pytest.raises(DataError, match=r"pool\.csv: no column 'text' for the text; it has 'message'"):
-        read_rows(read_recipe("r.toml"))
+        check_unlabelled(table)
     Path("pool.csv").write_text("text\nhello\n")
-    assert len(read_rows(read_recipe("r.toml"))) == 18
+    assert check_unlabelled(table) == []
