@@ -205,9 +205,14 @@ def _scope(written: Mapping[str, Any], folder: Path) -> Scope:
     if none.size and none.size != vectors.shape[1] + 1:
         raise BundleError(f"{folder / SCOPE}: weights of other vectors; export the bundle again")
     preference = Preference(**_object(written["preference"])) if written.get("preference") else None
-    if preference and not all(isinstance(one, int | float) and 0 <= one < math.inf for one in preference):
+    if preference and not _is_preference(preference):
         raise BundleError(f"{folder}: scope holds {list(preference)}, expected two counts and two shares; export again")
     return Scope(-math.inf if least is None else float(least), float(kept), n_rows, encoder, vectors, none, preference)
+
+
+def _is_preference(given: Sequence[Any]) -> bool:
+    counts = all(type(one) is int and one >= 0 for one in given[:2])
+    return counts and all(type(one) in (int, float) and 0 <= one <= 1 for one in given[2:])
 
 
 def _weights(content: Mapping[str, Any], folder: Path) -> Weights:

@@ -121,6 +121,16 @@ def test_a_trained_none_of_these_is_one_factor_more_and_travels_with_the_bundle(
     assert found.scores(texts, sure) == pytest.approx(expected)
     said = (tmp_path / "b" / "README.md").read_text()
     assert '"none of these" trained on 30 texts out of scope is used: with it 0.950' in said
+    document = tmp_path / "b" / "bundle.json"
+    written = document.read_text()
+    for name, wrong in (("n_taught", 10.5), ("n_taught", 1e300), ("n_calib", True), ("score", 1.5), ("trained", 7.5)):
+        content = json.loads(written)
+        content["scope"]["preference"][name] = wrong
+        document.write_text(json.dumps(content))
+        write_hashes(tmp_path / "b")
+        with pytest.raises(BundleError, match="two counts and two shares"):
+            load(tmp_path / "b")
+    document.write_text(written)
     save_file({"vectors": plain.vectors, "none": none[1:]}, tmp_path / "b" / "scope.safetensors")
     write_hashes(tmp_path / "b")
     with pytest.raises(BundleError, match="weights of other vectors"):
