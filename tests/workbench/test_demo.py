@@ -59,8 +59,9 @@ def candidates(workspace: Path) -> dict[str, str | None]:
 def test_the_demo_compares_its_own_and_compare_adds_the_rest(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", str(toy)]) == 0
     said = capsys.readouterr().out
-    # A table before the first stage, each candidate's time before it starts, and what is left at the end.
-    order = ["majority: a moment", "33.3", "first table: done", "gepa", "compare", "export"]
+    # A table before the first stage, each candidate's time before it starts (longer on a busy machine),
+    # and what is left at the end.
+    order = ["majority: a", "33.3", "first table: done", "gepa", "compare", "export"]
     places = [said.index(word) for word in order]
     assert places == sorted(places)
     assert "# 3 more candidates, other seeds, learning curves" in said[said.index("peak memory") :]
