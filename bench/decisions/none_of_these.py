@@ -8,22 +8,17 @@ What bundles use is ``labelwright.decisions.scope``; HINT3 SOFMattress has no su
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from bench.decisions.next_rows import DATA
-from bench.decisions.scope import N_DRAWS, N_FAR, SETS, SHARE, Rows, aurocs, read, table
+from bench.decisions.scope import N_DRAWS, N_FAR, SHARE, Rows, aurocs, sets_of, table
 from labelwright.decisions.scope import both, certainty, in_scope, nearness
-from labelwright.errors import LabelwrightError
 from optimizers.scope import KEPT, none_of_these
-from workbench.progress import silence_libraries
 
 Draws = dict[str, NDArray[np.float64]]
 # Rows out of scope that teach, at most, and the share of labels that are out of scope.
@@ -32,17 +27,8 @@ N_TAUGHT, OUT = (20, 100), 0.3
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print a table for each number of rows that teach; 0, or 2 where the data is at fault."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.decisions.none_of_these", description=(__doc__ or "").split("\n")[0]
-    )
-    parser.add_argument("--data", type=Path, default=DATA, help="(default: %(default)s)")
-    given = parser.parse_args(arguments)
-    silence_libraries()
     begun = time.monotonic()
-    try:
-        rows = {name: read(given.data / path, path, n) for name, (path, n) in SETS.items()}
-    except LabelwrightError as error:
-        print(f"error: {error}", file=sys.stderr)
+    if (rows := sets_of("python -m bench.decisions.none_of_these", __doc__, arguments)) is None:
         return 2
     for n in N_TAUGHT:
         n_taught: dict[str, list[int]] = {name: [] for name in rows}

@@ -40,19 +40,25 @@ Rows = tuple[Vectors, NDArray[np.int64]]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 0, or 2 where the data is at fault."""
-    parser = argparse.ArgumentParser(prog="python -m bench.decisions.scope", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--data", type=Path, default=DATA, help="(default: %(default)s)")
-    given = parser.parse_args(arguments)
-    silence_libraries()
     begun = time.monotonic()
-    try:
-        rows = {name: read(given.data / path, path, n) for name, (path, n) in SETS.items()}
-    except LabelwrightError as error:
-        print(f"error: {error}", file=sys.stderr)
+    if (rows := sets_of("python -m bench.decisions.scope", __doc__, arguments)) is None:
         return 2
     print(table({f"{name}, {kind}": found for name in rows for kind, found in measured(name, rows)}))
     print(f"\n{N_DRAWS} draws of rows and labels, {time.monotonic() - begun:.0f} s")
     return 0
+
+
+def sets_of(prog: str, about: str | None, arguments: Sequence[str] | None) -> dict[str, Rows] | None:
+    """The rows of each of ``SETS``, from the folder that a command's arguments name; None where data is at fault."""
+    parser = argparse.ArgumentParser(prog=prog, description=(about or "").split("\n")[0])
+    parser.add_argument("--data", type=Path, default=DATA, help="(default: %(default)s)")
+    given = parser.parse_args(arguments)
+    silence_libraries()
+    try:
+        return {name: read(given.data / path, path, n) for name, (path, n) in SETS.items()}
+    except LabelwrightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return None
 
 
 def read(path: Path, own: str, n_rows: int) -> Rows:
