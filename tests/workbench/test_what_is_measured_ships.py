@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import workbench_fakes
 from fakes import FakeEngine
+from small_comparison import opened
 
 from labelwright.bundle.store import load, read_reference
 from labelwright.bundle.types import Bundle
@@ -22,7 +23,6 @@ from labelwright.models.weights import Predictor
 from labelwright.statistics.calibration import Calibration
 from optimizers.calibrate import CalibrateStage, calibration_record
 from workbench.cli import main
-from workbench.compare.jobs import Comparison, open_comparison
 from workbench.compare.score import read_test
 from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import read_rows
@@ -56,10 +56,6 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         assert main(["compare", "toy.toml"]) == 0
         (path,) = runs_of(folder / "runs" / "toy")
         yield RunFolder(path)
-
-
-def opened(run: RunFolder) -> Comparison:
-    return open_comparison(Path("toy.toml"), run.path)
 
 
 def engine_of(bundle: Bundle) -> Engine:

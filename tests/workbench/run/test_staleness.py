@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import workbench_fakes
+from small_comparison import opened
 
 from baselines import BASELINES
 from labelwright.bundle.store import load
@@ -18,7 +19,7 @@ from labelwright.data.task import Splits
 from labelwright.errors import BundleError, DataError, LabelwrightError, MissingExtraError, ModelError, RecipeError
 from workbench.cli import main
 from workbench.compare import score as compare
-from workbench.compare.jobs import Comparison, Job, comparison_of, open_comparison
+from workbench.compare.jobs import Comparison, Job, comparison_of
 from workbench.compare.processes import worker
 from workbench.compare.processes.pool import CandidateFailedError
 from workbench.compare.processes.worker import attempt, is_lasting
@@ -54,10 +55,6 @@ def change(old: str, new: str, path: str = "toy.toml") -> None:
     text = Path(path).read_text()
     assert old in text
     Path(path).write_text(text.replace(old, new))
-
-
-def opened(run: RunFolder) -> Comparison:
-    return open_comparison(Path("toy.toml"), run.path)
 
 
 def keys(comparison: Comparison) -> dict[Job, str]:

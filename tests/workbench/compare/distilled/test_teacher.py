@@ -7,55 +7,38 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_comparison import edit_recipe, know_two_ngrams, new_toy_run, opened
 
 import baselines
 from labelwright.bundle.store import load
 from labelwright.data.task import texts_and_labels
-from labelwright.engines.together.plan import Level, Plan
 from labelwright.errors import DataError
 from workbench.cli import main
 from workbench.compare import jobs
 from workbench.compare.distilled import asking, teacher
 from workbench.compare.expected import Expected
-from workbench.compare.jobs import Comparison, Job, measured_code, open_comparison
+from workbench.compare.jobs import Job, measured_code
 from workbench.compare.processes.pool import Processes
 from workbench.compare.processes.worker import attempt
 from workbench.compare.score import score_candidates
-from workbench.compare.together import choosing
 from workbench.progress import Display
-from workbench.recipe.read import read_recipe
-from workbench.recipe.rows import read_rows
-from workbench.run.choose import new_run
 from workbench.run.folder import RunFolder, runs_of
 
 NAMES = ["words", "chars", "ensemble", "distilled-chars"]
 
 
-def write(old: str, new: str) -> None:
-    path = Path("toy.toml")
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
-
-
 @pytest.fixture
 def run(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run that has done nothing, over a pool of some rows of its own, some of its rows', and an empty one."""
-    chars = baselines.Baseline("baselines.linear", "sgd_chars", "characters", learns_soft=True)
-    monkeypatch.setattr(baselines, "BASELINES", {**baselines.BASELINES, "chars": chars})
-    monkeypatch.setattr(choosing, "choose_ensemble", lambda dev, *rest: (tuple(dev), Plan((Level((1.0,) * len(dev)),))))
-    write("[ensemble]\nmost_members = 0\n", "[ensemble]\nn_bags = 3\n[splits]\ndev = 0.2\ncalib = 0.2\n")
-    write('names = ["majority", "words", "absent"]', 'names = ["majority", "words", "chars"]')
-    write('stages = ["gepa", "grpo", "calibrate"]', "stages = []")
-    write('path = "rows.jsonl"', 'path = "rows.jsonl"\nunlabelled = "pool.csv"')
-    write("[compare]\n", '[distil]\nstudents = ["chars"]\n[compare]\nseeds = 2\n')
+    know_two_ngrams(monkeypatch)
+    edit_recipe("[ensemble]\nmost_members = 0\n", "[ensemble]\nn_bags = 3\n[splits]\ndev = 0.2\ncalib = 0.2\n")
+    edit_recipe('names = ["majority", "words", "absent"]', 'names = ["majority", "words", "chars"]')
+    edit_recipe('stages = ["gepa", "grpo", "calibrate"]', "stages = []")
+    edit_recipe('path = "rows.jsonl"', 'path = "rows.jsonl"\nunlabelled = "pool.csv"')
+    edit_recipe("[compare]\n", '[distil]\nstudents = ["chars"]\n[compare]\nseeds = 2\n')
     fresh = [f"the {one} of the {other} is broken" for one in ("pump", "gate", "duct") for other in ("liner", "panel")]
     Path("pool.csv").write_text("\n".join(["text", *fresh, "my pool has a chlorine near the skimmer no 0", '""']))
-    recipe = read_recipe("toy.toml")
-    return new_run(recipe, read_rows(recipe), Display())
-
-
-def opened(run: RunFolder) -> Comparison:
-    return open_comparison(Path("toy.toml"), run.path)
+    return new_toy_run()
 
 
 def test_students_stand_last_and_are_trained_on_one_split(run):
@@ -153,7 +136,7 @@ def test_a_row_that_the_teacher_does_not_answer_teaches_nothing(run, monkeypatch
 
 
 def test_without_an_ensemble_the_best_on_dev_teaches_and_a_named_one_before_all(run):
-    write("n_bags = 3", "most_members = 0")
+    edit_recipe("n_bags = 3", "most_members = 0")
     scored = score_candidates(opened(run), Display(), names=["words", "chars", "distilled-chars"])
     found = opened(run)
     gold = np.array([found.task.index(row.label) for row in found.splits_of(Job("chars", 3, 3)).dev])
@@ -163,14 +146,14 @@ def test_without_an_ensemble_the_best_on_dev_teaches_and_a_named_one_before_all(
             losses[name] = -np.log(kept["dev"][np.arange(len(gold)), gold]).mean()
     assert scored[-1].distilled.teacher == min(losses, key=losses.__getitem__)
     other = max(losses, key=losses.__getitem__)
-    write("[distil]", f'[distil]\nteacher = "{other}"')
+    edit_recipe("[distil]", f'[distil]\nteacher = "{other}"')
     assert opened(run).unfinished()[-1:] == ["distilled-chars"]
     (*_, student) = score_candidates(opened(run), Display(), names=["distilled-chars"])
     assert student.distilled.teacher == other
 
 
 def test_a_teacher_without_results_is_said_and_tried_again_when_it_has_some(run):
-    write("[distil]", '[distil]\nteacher = "words"')
+    edit_recipe("[distil]", '[distil]\nteacher = "words"')
     (student,) = score_candidates(opened(run), Display(), names=["distilled-chars"])
     assert student.failed == "distilled-chars: no results of its teacher (words): compare that first"
     score_candidates(opened(run), Display(), names=["words"])
@@ -185,7 +168,7 @@ def test_what_it_learnt_from_makes_it_stale_when_it_changes(run, what, monkeypat
         with Path("pool.csv").open("a") as pool:
             pool.write("\nanother row\n")
     elif what == "student":
-        write("[compare]\n", "[baselines.settings.chars]\nalpha = 0.1\n[compare]\n")
+        edit_recipe("[compare]\n", "[baselines.settings.chars]\nalpha = 0.1\n[compare]\n")
         monkeypatch.setattr(
             baselines,
             "BASELINES",

@@ -9,51 +9,35 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from small_comparison import edit_recipe, know_two_ngrams, new_toy_run, opened
 from workbench_fakes import _open_fake
 
-import baselines
 from labelwright.bundle.store import load, members_of
 from labelwright.decide import probabilities
 from labelwright.engines.settings import EngineSettings
-from labelwright.engines.together.plan import Level, Plan
 from labelwright.errors import BundleError
 from labelwright.models.weights import Together
 from workbench.cli import main
-from workbench.compare.jobs import Comparison, Job, open_comparison
+from workbench.compare.jobs import Job
 from workbench.compare.score import read_test, score_candidates
-from workbench.compare.together import choosing, job
+from workbench.compare.together import job
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
-from workbench.recipe.rows import read_rows
-from workbench.run.choose import new_run
 from workbench.run.folder import RunFolder, runs_of
 
 OFF = "[ensemble]\nmost_members = 0\n[cascade]\nmost_levels = 0\n"
 BOTH = "[ensemble]\nn_bags = 3\n[models]\ncandidates = ['untuned']\n[splits]\ndev = 0.2\ncalib = 0.2\n"
 
 
-def write(old: str, new: str) -> None:
-    path = Path("toy.toml")
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
-
-
 @pytest.fixture
 def run(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A run that has done nothing: two n-gram models and one that is not installed; whoever there is, is mixed."""
-    chars = baselines.Baseline("baselines.linear", "sgd_chars", "characters")
-    monkeypatch.setattr(baselines, "BASELINES", {**baselines.BASELINES, "chars": chars})
-    monkeypatch.setattr(choosing, "choose_ensemble", lambda dev, *rest: (tuple(dev), Plan((Level((1.0,) * len(dev)),))))
-    write(OFF, BOTH)
-    write('names = ["majority", "words", "absent"]', 'names = ["majority", "words", "chars", "absent"]')
-    write("[compare]\n", "[compare]\nseeds = 2\n")
-    write('stages = ["gepa", "grpo", "calibrate"]', "stages = []")
-    recipe = read_recipe("toy.toml")
-    return new_run(recipe, read_rows(recipe), Display())
-
-
-def opened(run: RunFolder) -> Comparison:
-    return open_comparison(Path("toy.toml"), run.path)
+    know_two_ngrams(monkeypatch)
+    edit_recipe(OFF, BOTH)
+    edit_recipe('names = ["majority", "words", "absent"]', 'names = ["majority", "words", "chars", "absent"]')
+    edit_recipe("[compare]\n", "[compare]\nseeds = 2\n")
+    edit_recipe('stages = ["gepa", "grpo", "calibrate"]', "stages = []")
+    return new_toy_run()
 
 
 def test_they_stand_last_and_are_made_of_who_looks_at_a_row(run):
@@ -148,7 +132,7 @@ def test_it_is_reported_exported_and_checked(run):
 
 def test_a_cascade_ends_in_the_ensemble_of_the_recipe_or_in_none(run, monkeypatch):
     """Where [ensemble] may have two of three, so may a cascade's last level."""
-    write("n_bags = 3", 'n_bags = 3\nmembers = ["words", "untuned"]')
+    edit_recipe("n_bags = 3", 'n_bags = 3\nmembers = ["words", "untuned"]')
     mixed_of = []
     real = job.mixed
     monkeypatch.setattr(job, "mixed", lambda kept, *rest: mixed_of.append(set(kept)) or real(kept, *rest))
@@ -168,13 +152,13 @@ def test_rows_next_to_a_threshold_may_differ_and_no_more(n_others, refused, monk
 
 
 def test_a_member_that_there_is_not_and_a_cascade_of_one_level_are_refused(workspace):
-    write(OFF, '[ensemble]\nmembers = ["wrods"]\n[cascade]\nmost_levels = 1\n')
+    edit_recipe(OFF, '[ensemble]\nmembers = ["wrods"]\n[cascade]\nmost_levels = 1\n')
     with pytest.raises(Exception, match="most_levels = 1: expected 2 or more, or 0 to leave the cascade out"):
         read_recipe("toy.toml")
-    write("most_levels = 1", "most_levels = 2")
-    write('["wrods"]', '["wrods"]\nmost_members = 1')
+    edit_recipe("most_levels = 1", "most_levels = 2")
+    edit_recipe('["wrods"]', '["wrods"]\nmost_members = 1')
     with pytest.raises(Exception, match="most_members = 1: expected 2 or more, or 0 to leave the ensemble out"):
         read_recipe("toy.toml")
-    write("\nmost_members = 1", "")
+    edit_recipe("\nmost_members = 1", "")
     with pytest.raises(Exception, match=r"\[ensemble\].*unknown candidate .wrods.; did you mean .words."):
         read_recipe("toy.toml")
