@@ -13,7 +13,8 @@ import baselines.linear
 from bench.memory import peak_of
 from bench.setting import Setting
 from bench.timing import Measurement, Side, ratio, seconds_of, take_turns
-from labelwright.bundle.store import load, predictor_bundle, save
+from labelwright.bundle.making import predictor_bundle
+from labelwright.bundle.store import load, save
 from labelwright.bundle.types import Bundle
 from labelwright.conversion import onnx
 from labelwright.statistics.calibration import Calibration

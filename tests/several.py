@@ -7,7 +7,8 @@ from pathlib import Path
 from fakes import toy_splits, toy_task
 
 import baselines
-from labelwright.bundle.store import predictor_bundle, save, together_bundle
+from labelwright.bundle.making import predictor_bundle, together_bundle
+from labelwright.bundle.store import save
 from labelwright.data.task import texts_and_labels
 from labelwright.engines.opening import open_engine
 from labelwright.engines.together.plan import Level, Plan

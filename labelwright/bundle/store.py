@@ -33,13 +33,10 @@ from labelwright.data.task import Example, Task
 from labelwright.decisions.scope import Scope
 from labelwright.engines.protocol import Engine
 from labelwright.engines.together import document as together
-from labelwright.engines.together.plan import Plan
 from labelwright.errors import BundleError
 from labelwright.models import names as model_names
 from labelwright.models.weights import Adapter, Base, Predictor, Together, Weights
 from labelwright.predictors import store as predictors
-from labelwright.prompt import Prompt, Template
-from labelwright.statistics.calibration import Calibration
 
 # bfloat16 keeps 8 significant bits, and matrix kernels add in an order that depends on machine, batch and library
 # version. Log-probabilities can then differ by some hundredths, probabilities near a half by about as much. Another
@@ -49,70 +46,7 @@ GOLDEN_TOLERANCE = 0.05
 _FILES = frozenset({"bundle.json", "README.md", GOLDEN, REFERENCE, CENTRES, SCOPE})
 
 
-def predictor_bundle(
-    task: Task,
-    name: str,
-    predictor_folder: Path,
-    calibration: Calibration,
-    report: Mapping[str, Any] | None = None,
-    history: Sequence[Mapping[str, Any]] = (),
-) -> Bundle:
-    """The bundle of a small classifier that answers without a language model.
-
-    Its prompt carries the labels and is read by nobody.
-
-    Parameters
-    ----------
-    name : str
-        What to call the classifier: a baseline's name, such as "sgd-ngrams".
-    predictor_folder : Path
-        Written by ``labelwright.predictors.store.save_predictor``, or an estimator of ``baselines``; ``save`` copies
-        it. Labels of the task that it does not know get the probability 0.
-    calibration : Calibration
-        Fitted on the scores of ``labelwright.engines.predictor``: logarithms of the predictor's probabilities.
-
-    Raises
-    ------
-    BundleError
-        If the folder holds no predictor, or one with a label that is not the task's.
-    """
-    folder = Path(predictor_folder).absolute()
-    _require_labels(folder, task)
-    prompt, weights = Prompt.for_task(task, Template()), Predictor(name, folder)
-    return Bundle(task, prompt, weights, calibration, dict(report or {}), tuple(history))
-
-
-def together_bundle(
-    task: Task, name: str, plan: Plan, members: Mapping[str, Path], folder: Path, calibration: Calibration
-) -> Bundle:
-    """The bundle of several bundles that answer as one. Its prompt carries the labels and is read by nobody.
-
-    Parameters
-    ----------
-    name : str
-        What to call the whole: "ensemble" say.
-    plan : Plan
-        Who is asked, and what is made of the answers.
-    members : mapping of name to folder
-        Bundles, in the plan's order; they are copied.
-    folder : Path
-        Where plan and members are put together; ``save`` copies it.
-    calibration : Calibration
-        Fitted on the log-probabilities that the plan gives.
-
-    Raises
-    ------
-    BundleError
-        As ``labelwright.engines.together.document.write_plan``.
-    """
-    folder = Path(folder).absolute()
-    folder.mkdir(parents=True)
-    for source, target in zip(members.values(), together.write_plan(plan, list(members), folder).folders, strict=True):
-        shutil.copytree(source, target)
-    return Bundle(task, Prompt.for_task(task, Template()), Together(name, folder), calibration)
-
-
-def _require_labels(predictor_folder: Path, task: Task) -> None:
+def require_labels(predictor_folder: Path, task: Task) -> None:
     """Raise BundleError where a predictor knows a label that is not the task's."""
     for label in map(str, predictors.kind_and_labels(predictor_folder)[1]):
         if label not in task.names:
@@ -268,7 +202,7 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
         if name not in _FILES and Path(name).parent.as_posix() != place and not of_member:
             raise BundleError(f"{folder}: {name} is not part of a bundle, though listed in it; remove both")
     if isinstance(bundle.weights, Predictor):
-        _require_labels(bundle.weights.folder, bundle.task)
+        require_labels(bundle.weights.folder, bundle.task)
     read_reference(folder, bundle)
     for where, name in _model_names(bundle):
         model_names.refuse_paths(name, f"{folder / where}")

@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from labelwright import decide
-from labelwright.bundle.store import load, predictor_bundle, save
+from labelwright.bundle.making import predictor_bundle
+from labelwright.bundle.store import load, save
 from labelwright.bundle.types import Bundle
 from labelwright.conversion.encoders import Parts, parts_of
 from labelwright.conversion.folder import Converted

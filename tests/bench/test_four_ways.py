@@ -15,7 +15,8 @@ from serving import served as served_models
 
 from bench import four_ways
 from bench.four_ways import FREE, GRAMMAR, TUNED, Way, compare, served, table, written
-from labelwright.bundle.store import predictor_bundle, save
+from labelwright.bundle.making import predictor_bundle
+from labelwright.bundle.store import save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
 from labelwright.decide import probabilities

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import baselines
-from labelwright.bundle.store import predictor_bundle
+from labelwright.bundle.making import predictor_bundle
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, Task, group_keys, texts_and_labels
 from labelwright.decide import log_scores, probabilities, render_rows

@@ -19,7 +19,8 @@ from sklearn.pipeline import make_pipeline
 import baselines
 from labelwright.bundle import card
 from labelwright.bundle import files as bundle_files
-from labelwright.bundle.store import load, predictor_bundle, save, verify
+from labelwright.bundle.making import predictor_bundle
+from labelwright.bundle.store import load, save, verify
 from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.cli import main

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples, toy_splits, toy_task
 
-from labelwright.bundle.store import load, predictor_bundle, save, verify
+from labelwright.bundle.making import predictor_bundle
+from labelwright.bundle.store import load, save, verify
 from labelwright.bundle.types import Bundle
 from labelwright.cli import main
 from labelwright.engines.opening import open_engine

@@ -20,7 +20,8 @@ from fakes import toy_bundle, toy_task
 from tiny_models import encoder_folder, nli_folder
 
 from labelwright.bundle import files as bundle_files
-from labelwright.bundle.store import load, predictor_bundle, save
+from labelwright.bundle.making import predictor_bundle
+from labelwright.bundle.store import load, save
 from labelwright.cli import main
 from labelwright.errors import BundleError, LabelwrightError, ModelError
 from labelwright.models import names as model_names

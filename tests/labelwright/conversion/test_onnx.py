@@ -14,7 +14,8 @@ from tiny import tiny_tokenizer
 from transformers import BertConfig, BertModel
 
 from labelwright.bundle.files import write_hashes
-from labelwright.bundle.store import load, predictor_bundle, save
+from labelwright.bundle.making import predictor_bundle
+from labelwright.bundle.store import load, save
 from labelwright.cli import main
 from labelwright.conversion import converting, encoders
 from labelwright.conversion.certificate import Certificate

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conformance import CASES
 
-from labelwright.bundle.store import predictor_bundle
+from labelwright.bundle.making import predictor_bundle
 from labelwright.data.choices import lettered
 from labelwright.data.task import Label, Task
 from labelwright.decide import log_scores, probabilities

@@ -14,7 +14,8 @@ import pytest
 from fakes import WORDS
 
 from labelwright.bundle.files import bundle_identity
-from labelwright.bundle.store import predictor_bundle, save
+from labelwright.bundle.making import predictor_bundle
+from labelwright.bundle.store import save
 from labelwright.data.costs import Costs
 from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError, RecipeError

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.bundle.store import GOLDEN_TOLERANCE, load, save, together_bundle
+from labelwright.bundle.making import together_bundle
+from labelwright.bundle.store import GOLDEN_TOLERANCE, load, save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, group_keys, texts_and_labels
 from labelwright.errors import BundleError, RecipeError

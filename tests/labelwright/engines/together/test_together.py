@@ -16,7 +16,8 @@ from word_encoder import WordEncoder
 import baselines
 from labelwright.bundle import files as bundle_files
 from labelwright.bundle.card import card, needed_package
-from labelwright.bundle.store import load, members_of, predictor_bundle, save, together_bundle, verify
+from labelwright.bundle.making import predictor_bundle, together_bundle
+from labelwright.bundle.store import load, members_of, save, verify
 from labelwright.bundle.types import Bundle
 from labelwright.cli import main
 from labelwright.conversion import targets

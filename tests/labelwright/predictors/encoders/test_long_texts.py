@@ -16,7 +16,8 @@ from baselines.embeddings import EmbeddingClassifier, NearestLabelClassifier
 from baselines.finetuned import FineTunedClassifier
 from baselines.pairs import PairsClassifier
 from baselines.zero_shot import EntailmentClassifier, GliclassClassifier
-from labelwright.bundle.store import predictor_bundle, save
+from labelwright.bundle.making import predictor_bundle
+from labelwright.bundle.store import save
 from labelwright.cli import main
 from labelwright.data.task import texts_and_labels
 from labelwright.engines.opening import open_engine

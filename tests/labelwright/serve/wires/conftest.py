@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 import baselines
-from labelwright.bundle.store import load, predictor_bundle, save
+from labelwright.bundle.making import predictor_bundle
+from labelwright.bundle.store import load, save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Task, texts_and_labels
 from labelwright.engines.opening import open_engine

@@ -15,7 +15,8 @@ from several import CASCADE, MEAN, NAMES, several_bundle
 
 import baselines
 from labelwright.bundle import files as bundle_files
-from labelwright.bundle.store import load, predictor_bundle, save
+from labelwright.bundle.making import predictor_bundle
+from labelwright.bundle.store import load, save
 from labelwright.classifier import Classifier
 from labelwright.data.choices import lettered
 from labelwright.data.task import Task, texts_and_labels
