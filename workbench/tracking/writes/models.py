@@ -10,6 +10,7 @@ import mlflow
 import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types.schema import ColSpec, DataType, Map, Schema, TensorSpec
+from mlflow.utils.logging_utils import disable_logging
 
 import labelwright
 from labelwright.bundle.files import bundle_identity
@@ -130,9 +131,9 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as:
         pip_requirements=serving_requirements(opened.weights),
         signature=signature,
         input_example=pd.DataFrame({"text": list(example_texts)}),
-        registered_model_name=name,
     )
-    return int(info.registered_model_version)
+    disable_logging()  # logging a model gives MLflow its voice back
+    return int(mlflow.register_model(info.model_uri, name).version)
 
 
 def serving_requirements(weights: Weights) -> list[str]:

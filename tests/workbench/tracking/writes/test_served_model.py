@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fakes import toy_splits, toy_task
+from mlflow.utils.logging_utils import disable_logging
 from several import CASCADE, MEAN, NAMES, several_bundle
 
 import baselines
@@ -53,6 +54,14 @@ def bundle(tmp_path: Path) -> Path:
     calibration = Calibration(1.3, (0.1, 0.0, -0.1))
     save(predictor_bundle(toy_task(), "sgd-ngrams", tmp_path / "estimator", calibration), tmp_path / "bundle")
     return tmp_path / "bundle"
+
+
+def test_registering_says_nothing(store: Any, bundle: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Logging a model gives MLflow its voice back."""
+    disable_logging()
+    with store.start_run():
+        assert [log_bundle("predictor", bundle, TEXTS[:1]) for _ in range(2)] == [1, 2]
+    assert "regist" not in capfd.readouterr().err
 
 
 def test_a_loaded_model_gives_the_same_probabilities(store: Any, bundle: Path, tmp_path: Path) -> None:
