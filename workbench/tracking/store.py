@@ -149,7 +149,7 @@ def _contents(path: Path) -> tuple[set[str], str]:
     if not path.exists() or path.stat().st_size == 0:
         return set(), ""
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_S)) as store:
+        with closing(_opened(path, BUSY_S)) as store:
             tables = {name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             revisions = store.execute("SELECT version_num FROM alembic_version") if "alembic_version" in tables else ()
             return tables, next((str(one) for (one,) in revisions), "")
@@ -195,10 +195,16 @@ def _of_this_mlflow() -> tuple[str, set[str], set[str]]:
 
 def _try_to_write(path: Path, within_s: float) -> None:
     """Take the lock that a write takes, and give it back: MLflow itself would wait for minutes."""
-    address = f"file:{quote(str(path))}?mode=rw"
-    with closing(sqlite3.connect(address, uri=True, timeout=within_s, isolation_level=None)) as store:
+    with closing(_opened(path, within_s)) as store:
         store.execute("BEGIN IMMEDIATE")
         store.execute("ROLLBACK")
+
+
+def _opened(path: Path, within_s: float) -> sqlite3.Connection:
+    """A store that is there, waited for that long."""
+    # Never for reading alone: whoever was killed amid a write left half of it, and only a writer may take that back.
+    address = f"file:{quote(str(path))}?mode=rw"
+    return sqlite3.connect(address, uri=True, timeout=within_s, isolation_level=None)
 
 
 @contextmanager

@@ -218,6 +218,27 @@ def test_a_store_that_is_locked_during_the_work_costs_seconds(
     assert recorded(store)["a"] == [0.0, 1.0, 2.0, 3.0, 4.0]
 
 
+def test_what_was_killed_amid_a_write_is_taken_back(
+    store: Path, opened: Callable[[], Tracking], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work(opened(), 1.0)
+    as_it_was = store.read_bytes()
+    with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as killed:
+        # Pages of an open transaction reach the file where the cache has no room, as they do at its end.
+        killed.execute("PRAGMA cache_size = 1")
+        killed.execute("BEGIN IMMEDIATE")
+        killed.execute("UPDATE alembic_version SET version_num = 'half'")
+        killed.execute("CREATE TABLE half AS SELECT randomblob(100000) AS written")
+        half, journal = store.read_bytes(), Path(f"{store}-journal").read_bytes()
+        killed.execute("ROLLBACK")
+    assert half != as_it_was
+    store.write_bytes(half)
+    Path(f"{store}-journal").write_bytes(journal)
+    work(opened(), 2.0)
+    assert recorded(store)["a"] == [1.0, 2.0]
+    assert lines(capsys) == []
+
+
 @contextlib.contextmanager
 def held_by_another(store: Path) -> Iterator[None]:
     """Another process has the store to itself."""
