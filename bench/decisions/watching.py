@@ -43,7 +43,7 @@ RATES = (0.01, 0.001)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables of docs/decide.md; 0, or 2 where a file is at fault."""
+    """Print the tables of docs/decide/README.md; 0, or 2 where a file is at fault."""
     parser = argparse.ArgumentParser(prog="python -m bench.decisions.watching", description="How often watch is wrong.")
     data = Path("../shared/data")
     parser.add_argument("--rows", type=Path, default=data / "banking77/train.jsonl", help="(default: %(default)s)")
