@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dspy
+from dspy.adapters.json_adapter import JSONAdapter
 from dspy.teleprompt.gepa.instruction_proposal import InstructionProposer
 from dspy.utils.exceptions import AdapterParseError
 
@@ -35,8 +36,8 @@ class Reflection:
     Parameters
     ----------
     model : str
-        As ``dspy.LM`` takes it, such as "openai/gpt-4.1-mini"; its key is read from the environment. With a URL the name
-        that its server knows it by; empty for the first that it names.
+        As ``dspy.LM`` takes it, such as "openai/gpt-4.1-mini"; its key is read from the environment. With a URL its
+        server's name for it; empty for the first that it names.
     url : str
         Of an OpenAI-compatible server, such as "http://127.0.0.1:8080/v1"; empty for a hosted model.
     temperature : float
@@ -50,7 +51,7 @@ class Reflection:
     def __init__(
         self, model: str, url: str, temperature: float, token_budget: int, on_repair: Callable[[], object]
     ) -> None:
-        self.lm = open_reflection_lm(model, url, temperature)
+        self.lm, self.url = open_reflection_lm(model, url, temperature), url
         self.vary = temperature > 0
         self.on_repair = on_repair
         self.repair = dspy.Predict(_Repair)
@@ -70,8 +71,10 @@ class Reflection:
         AdapterParseError
             A reply that does not parse, twice.
         """
-        # Without a rollout id, DSPy's cache would answer a repeated question with the same text.
-        lm = self.lm.copy(rollout_id=rng.getrandbits(31)) if self.vary else self.lm
+        # Without a rollout id, DSPy's cache would answer a repeated question with the same text; and without the URL in
+        # it, with what a model of the same name said elsewhere.
+        rollout = random.Random(f"{self.url} {rng.getrandbits(31)}").getrandbits(31)
+        lm = self.lm.copy(rollout_id=rollout) if self.vary else self.lm
         with dspy.context(lm=lm):
             try:
                 asked = {"instruction": instruction}, {"instruction": list(reflective_rows)}, ["instruction"]
@@ -79,7 +82,8 @@ class Reflection:
             except AdapterParseError as error:
                 self.on_repair()
                 reply = error.lm_response[:_LONGEST_REPLY]
-            return str(self.repair(reply=reply).new_instruction)
+            with dspy.context(adapter=JSONAdapter()):
+                return str(self.repair(reply=reply).new_instruction)
 
 
 def open_reflection_lm(model: str, url: str, temperature: float) -> dspy.LM:
