@@ -33,7 +33,8 @@ def run(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     edit_recipe('stages = ["gepa", "grpo", "calibrate"]', "stages = []")
     edit_recipe(
         "[compare]\n",
-        '[synthetic]\nnear_copy = 0.9\ncandidates = ["chars"]\n[compare]\nseeds = 2\ncurve_rows = [1]\ncurves = []\nnoise = []\n',
+        '[synthetic]\nnear_copy = 0.9\ncandidates = ["chars"]\n[compare]\n'
+        "seeds = 2\ncurve_rows = [1]\ncurves = []\nnoise = []\n",
     )
     recipe = read_recipe("toy.toml")
     splits = make_splits(read_rows(recipe), recipe.splits, recipe.seed)
@@ -55,7 +56,7 @@ def run(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
 def test_what_is_measured_taught_or_repeated_is_not_learnt_and_the_seed_row_is_never_parted_from_its_rows(run):
     found = opened(run)
     assert dict(found.written.left_out) == {"measured": 3, "taught": 1, "repeated": 1}
-    assert [row.text for row in found.written.rows][0] == "what floats in the deep end"
+    assert found.written.rows[0].text == "what floats in the deep end"
     assert (found.written.n_checked, found.written.models) == (4, ("big",))
     plain, with_them = (found.splits_of(Job(name, 3, 3)) for name in ("chars", NAME))
     assert with_them.train[: len(plain.train)] == plain.train  # they have groups of their own
