@@ -31,6 +31,7 @@ from workbench.report.table import Table
 from workbench.report.tables import tables
 from workbench.report.verdict_words import words
 from workbench.run.folder import RUNS, RunFolder, find_run
+from workbench.synthetic.making import synthesize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -161,6 +162,10 @@ class Run:
     def take_labels(self, labels: str | Path) -> list[Estimate]:
         """Take a filled sheet: rows for ``[data] train_path``, and what those drawn by chance say of the classifier."""
         return take(self.recipe, labels, self._display)
+
+    def synthesize(self, force: bool = False) -> Path:
+        """Have a larger model write train rows, as ``[synthetic]`` says; where they are."""
+        return synthesize(self.recipe, force, self._display)
 
     def result(self) -> Result:
         """The newest comparison's report.
