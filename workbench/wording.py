@@ -54,7 +54,7 @@ def by_how_much(difference: Interval, by: str) -> str:
     """How much better one candidate is than another: in accuracy, or in what a row costs.
 
     >>> by_how_much(Interval(0.05, -0.02, 0.12), "cost")
-    '0.050 a row at the recipe's prices, 95 % interval -0.020 to 0.120'
+    "0.050 a row at the recipe's prices, 95 % interval -0.020 to 0.120"
     """
     if by == "accuracy":
         return points(difference)
