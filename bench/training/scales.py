@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +30,7 @@ import numpy as np
 import torch
 
 from bench.setting import Setting, open_setting
+from bench.training.kept import keep, read_kept
 from labelwright.data.costs import Costs, pairs_of
 from labelwright.data.task import Example, group_keys
 from labelwright.decide import option_scores
@@ -196,33 +195,16 @@ def train_missing(
     setting: Setting, wanted: Sequence[Run], trainer: Trainer, about: Any, out: Path
 ) -> list[dict[str, Any]]:
     """What every run measured, from the file where it is there already."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     kept = read_kept(out)
     found = []
     for number, run in enumerate(wanted, 1):
         key = run.key(setting.task.names, about)
         if key not in kept:
             kept[key] = {"key": key, **measured(setting, run, trainer(run))}
-            with out.open("a", encoding="utf-8") as lines:
-                # On a line of its own even where a killed process left half of one.
-                lines.write("\n" + json.dumps(kept[key]) + "\n")
-                lines.flush()
-                os.fsync(lines.fileno())
+            keep(out, kept[key])
             print(f"{number} of {len(wanted)}: {run.setting}, {run.arm}, seed {run.seed}", file=sys.stderr, flush=True)
         found.append({**kept[key], "setting": run.setting, "arm": run.arm, "seed": run.seed})
     return found
-
-
-def read_kept(path: Path) -> dict[str, dict[str, Any]]:
-    """Runs by key; what a killed process left half written is passed over."""
-    kept = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            one = json.loads(line)
-        except ValueError:
-            continue
-        kept[one["key"]] = one
-    return kept
 
 
 def measured(setting: Setting, run: Run, scores: np.ndarray) -> dict[str, Any]:
@@ -263,7 +245,7 @@ def model_of(setting: Setting, steps: Steps) -> tuple[Trainer, Any]:
                 args=grpo_config(
                     steps,
                     objective,
-                    StageContext(Path(folder), _Silent(), lambda weights: setting.engine, run.seed),
+                    StageContext(Path(folder), Silent(), lambda weights: setting.engine, run.seed),
                     autocast=False,
                     on_cpu=setting.engine.device.type == "cpu",
                     n_answer_tokens=max(map(len, rows.tree.options)),
@@ -315,7 +297,7 @@ def head_of(setting: Setting) -> tuple[Trainer, Any]:
     return scores_of, ["head"]
 
 
-class _Silent:
+class Silent:
     """A tracker that nobody reads."""
 
     def params(self, values: Mapping[str, Any]) -> None: ...
@@ -347,18 +329,19 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
             cells = []
             for column, unit, digits in columns:
                 values = unit * np.array(one[column], dtype=float)
-                told = _told(values - unit * np.array(sft[column]), sft["families"], digits) if arm != "sft" else "–"
-                cells += [f"{values.mean():.{digits}f}", told]
+                against = told(values - unit * np.array(sft[column]), sft["families"], digits) if arm != "sft" else "–"
+                cells += [f"{values.mean():.{digits}f}", against]
             lines.append(f"| {name} | {arm} | {' | '.join([*cells, '', ''][:6])} |")
         if name == "soft":
             gained = 100 * (np.array(sft["decided"]) - np.array(sft["reward"]))
-            told, mean = _told(gained, sft["families"], 1), 100 * np.mean(sft["decided"])
-            lines.append(f"| soft | sft, answered by expected reward | | | | | {mean:.1f} | {told} |")
+            gain, mean = told(gained, sft["families"], 1), 100 * np.mean(sft["decided"])
+            lines.append(f"| soft | sft, answered by expected reward | | | | | {mean:.1f} | {gain} |")
     n_seeds, n_rows = len({one["seed"] for one in found}), len(found[0]["right"])
     return [*lines, "", f"{n_seeds} seeds, {n_rows} rows held out in the first; 95 % intervals of families of rows."]
 
 
-def _told(values: np.ndarray, families: Sequence[str], digits: int) -> str:
+def told(values: np.ndarray, families: Sequence[str], digits: int) -> str:
+    """The mean of values with its interval, of families of rows."""
     value, low, high = mean_interval(values, families)
     return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
