@@ -27,10 +27,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 
 from bench.setting import Setting, open_setting
 from bench.training.kept import keep, read_kept
-from bench.training.scales import FOLDS, HEAD_LEARNING_RATE, HEAD_STEPS, TEMPERATURE, Silent, told
+from bench.training.scales import FOLDS, HEAD_LEARNING_RATE, HEAD_STEPS, TEMPERATURE, Silent, with_interval
 from labelwright.data.task import Example, group_keys
 from labelwright.decide import option_scores
 from labelwright.engines.options.tree import OptionTree
@@ -285,8 +286,6 @@ def model_of(setting: Setting, steps: Steps) -> tuple[Trainer, Any]:
 
 def head_of(setting: Setting) -> tuple[Trainer, Any]:
     """A linear head on MiniLM's vectors that starts at those of the labels' names: scores are cosines / T."""
-    from accelerate import Accelerator
-
     encoder = open_encoder()
     texts = sorted({row.text for row in setting.examples})
     vectors = dict(zip(texts, torch.as_tensor(encoder.embed(texts)), strict=True))
@@ -353,7 +352,7 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
             ("log_loss", everywhere, 1, 3),
         ):
             values, others = unit * one[column][where].astype(float), unit * base[column][where].astype(float)
-            against = "–" if arm == LONGER else told(values - others, base["families"][where].tolist(), digits)
+            against = "–" if arm == LONGER else with_interval(values - others, base["families"][where].tolist(), digits)
             cells += [f"{values.mean():.{digits}f}", against]
         lines.append(f"| {arm} | {' | '.join(cells)} |")
     n_seeds = len({one["seed"] for one in found})

@@ -138,7 +138,6 @@ def test_a_run_cut_off_ends_with_the_same_files(model, tmp_path):
 
 def test_other_pairs_are_another_training(model, tmp_path):
     """A checkpoint of other preferences is not gone on from."""
-    run(model, tmp_path / "dpo")
     path = tmp_path / "preferences.jsonl"
     row = SPLITS.train[0]
     lines = [{"id": one.id, "chosen": "pool", "rejected": "hvac"} for one in (row, *SPLITS.train[1:9])]
