@@ -37,6 +37,7 @@ STAGES = {
     "sft": ("optimizers.training.sft", "SftStage"),
     "gepa": ("optimizers.gepa.stage", "GepaStage"),
     "grpo": ("optimizers.training.grpo", "GrpoStage"),
+    "dpo": ("optimizers.training.dpo", "DpoStage"),
     "calibrate": ("optimizers.calibrate", "CalibrateStage"),
 }
 # Candidates that are made of other ones.
