@@ -198,6 +198,8 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
             yield name, f"members: {fault}"
     wanted = recipe.export.candidate
     distilled = distilled_candidates(recipe)
+    for fault in unknown_keys(recipe.prices.candidates, [*known, *TOGETHER, *distilled], "candidate"):
+        yield "prices", f"candidates: {fault}"
     exportable = [*known, *TOGETHER, *distilled, "best", "ship"]
     if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "candidate")), "")):
         yield "export", f"candidate: {fault}"
