@@ -27,7 +27,7 @@ unexport TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE DATA TEST NAME
 export LABELWRIGHT_TEXT := $(value TEXT)
 
 .DEFAULT_GOAL := help
-.PHONY: setup new demo test check optimize train calibrate compare export convert predict serve review next-rows dashboard mutants bench vllm-server clean help
+.PHONY: setup new demo test check optimize train calibrate compare export convert predict serve review next-rows synthesize dashboard mutants bench vllm-server clean help
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 new: $(READY) ## a first recipe for your rows: make new DATA=tickets.csv [TEST= NAME= TEXT= LABEL= GROUP= CONFIG=]
 	@$(PY) -m workbench new $(call typed,DATA) $(call option,TEST,test) $(call option,NAME,name) $(call option,LABEL,label) $(call option,GROUP,group) $(call option,CONFIG,config) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
@@ -59,6 +59,8 @@ review: $(READY) ## what people answered to rows in doubt, as a corrected data f
 	@$(WORK)
 next-rows: $(READY) ## which rows to label next: make next-rows POOL=unlabelled.csv N=50 [SHARE= OUT= MINUTES= TEXT=], then LABELS=sheet.csv
 	@$(WORK) $(call option,POOL,pool) $(call option,LABELS,labels) $(call option,N,n) $(call option,SHARE,share) $(call option,OUT,out) $(call option,MINUTES,minutes) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
+synthesize: $(READY) ## train rows that a larger model writes, checked by a second answer ([synthetic] in the recipe)
+	@$(PY) -m workbench $@ $(call typed,RECIPE) $(REDO)
 dashboard: $(READY) ## MLflow's UI on the runs (PORT=5000)
 	@$(PY) -m workbench dashboard $(call typed,RECIPE) --port=$(call typed,PORT)
 mutants: $(READY) ## plant deliberate faults: the tests must notice each (some minutes)

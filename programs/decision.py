@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, cast
 
@@ -27,6 +27,8 @@ from labelwright.statistics.calibration import Calibration
 from programs.convert import prompt_for
 
 Probabilities = NDArray[np.float64]
+# Rows under a prompt, asked of an engine, to their probabilities (n_texts, n_labels).
+Answers = Callable[[Prompt, Engine, Sequence[str]], Probabilities]
 
 
 class _Unit(NamedTuple):
@@ -73,6 +75,8 @@ class DecisionClient:
     calibration : Calibration, optional
     decision : Decision, optional
         Which label is the choice; it is made on every row, also where the decision would abstain.
+    answers : callable, optional
+        Makes the probabilities of a batch in place of ``calibration``; left behind in pickling.
     max_batch : int
         Rows in one engine call; a batch announced by ``together`` may be longer.
     memory_rows : int
@@ -88,12 +92,14 @@ class DecisionClient:
         calibration: Calibration | None = None,
         *,
         decision: Decision = LIKELIEST,
+        answers: Answers | None = None,
         max_batch: int = 64,
         memory_rows: int = 100_000,
     ) -> None:
         self.prompt = prompt
         self.calibration = calibration or Calibration()
         self.decision = decision
+        self.answers = answers
         self.max_batch = max_batch
         self.memory_rows = memory_rows
         # DSPy reads these from every language model.
@@ -198,7 +204,10 @@ class DecisionClient:
             if self._shared is None:
                 raise RuntimeError("this decision client was unpickled and has no engine: set client.engine")
             shared = cast(Engine, self._shared)
-            rows = calibrated(prompt, self.calibration, shared, unit.texts)
+            if self.answers is not None:
+                rows = self.answers(prompt, shared, unit.texts)
+            else:
+                rows = calibrated(prompt, self.calibration, shared, unit.texts)
         except BaseException as error:
             with self._lock:
                 del self._in_flight[unit]
@@ -233,4 +242,5 @@ class DecisionClient:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self.answers = None
         self._start(None)

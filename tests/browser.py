@@ -23,7 +23,7 @@ _FLAGS = (
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe",
 )  # fmt: skip
 
-_PATIENCE_S = 60
+_PATIENCE_S = 180
 
 
 class BrowserError(Exception):
@@ -73,7 +73,7 @@ class Browser:
         os.close(self._write)
         os.close(self._read)
         self._process.terminate()
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=60)
 
     def open(self, page: Path | str, width: int, height: int, *, dark: bool = False, mobile: bool = False) -> None:
         """Show a file or an address in a window of that size, loaded entirely."""

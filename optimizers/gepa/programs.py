@@ -11,11 +11,11 @@ from labelwright.files import read_json, replacing, write_json
 from optimizers.stage import Tracker
 
 # What the table has of a program.
-_SHOWN = ("program", "parents", "dev_score", "found_after_metric_calls", "n_best_on", "instructions")
+_SHOWN = ("program", "parents", "n_tokens", "dev_score", "found_after_metric_calls", "n_best_on", "instructions")
 
 
-def write_programs(path: Path, state: Any, dev: Sequence[Example]) -> Path:
-    """The table of programs: text, parents, dev score, and the dev rows on which none is better."""
+def write_programs(path: Path, state: Any, dev: Sequence[Example], n_tokens: Sequence[int]) -> Path:
+    """The table of programs: text, its tokens, parents, dev score, and the dev rows on which none is better."""
     fronts = state.get_pareto_front_mapping()
     table = []
     for number, program in enumerate(state.program_candidates):
@@ -25,6 +25,7 @@ def write_programs(path: Path, state: Any, dev: Sequence[Example]) -> Path:
             {
                 "program": number,
                 "parents": [parent for parent in state.parent_program_for_candidate[number] if parent is not None],
+                "n_tokens": n_tokens[number],
                 "dev_score": state.program_full_scores_val_set[number],
                 "found_after_metric_calls": state.num_metric_calls_by_discovery[number],
                 "n_best_on": len(best_on),

@@ -11,6 +11,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,25 +21,28 @@ import gepa.core.engine
 import tqdm
 
 from labelwright.data.task import Example
+from optimizers.gepa.choice.objective import Objective
 from optimizers.gepa.sampling import EXPECTED_REWARD
 from optimizers.gepa.search_log import SearchLog
-from rewards import reward_matrix
 from rewards.outcome import Outcome, Reward
 
 # (instruction, reflective rows, random numbers) -> another instruction; raises where it has none.
 Propose = Callable[[str, Sequence[Mapping[str, Any]], random.Random], str]
 
 
-def metric_of(reward: Reward, names: Sequence[str]) -> Callable[..., Any]:
-    """The reward as DSPy's GEPA calls a metric: a score, its feedback, and the expected reward beside it."""
-    values = reward_matrix(reward, names)
+def metric_of(reward: Reward, objective: Objective, names: Sequence[str]) -> Callable[..., Any]:
+    """The objective as DSPy's GEPA calls a metric: a score, the reward's feedback, and what minibatches are judged by.
+
+    That is the objective, or the expected reward in place of the reward, which jumps (``ExpectedRewardSelection``).
+    """
+    smooth = replace(objective, name="expected_reward") if objective.name == "reward" else objective
 
     def metric(gold: Any, pred: Any, trace: Any = None, pred_name: Any = None, pred_trace: Any = None) -> Any:
-        score = reward(gold.label, Outcome(pred.label, pred.probabilities, gold.text))
-        p = [pred.probabilities[name] for name in names] if pred.probabilities else []
-        expected = float(values[names.index(gold.label)] @ p) if p else score.value
-        objectives = {EXPECTED_REWARD: expected}
-        return dspy.Prediction(score=score.value, feedback=score.feedback, objective_scores=objectives)
+        said = reward(gold.label, Outcome(pred.label, pred.probabilities, gold.text))
+        score = judged = said.value
+        if pred.probabilities:
+            score, judged = (one.value(pred.probabilities, names, gold.label) for one in (objective, smooth))
+        return dspy.Prediction(score=score, feedback=said.feedback, objective_scores={EXPECTED_REWARD: judged})
 
     return metric
 

@@ -1,8 +1,8 @@
-"""The prompt stage: GEPA over the DSPy program, chosen on dev, resumable.
+"""The prompt stage: GEPA over the DSPy program, chosen on dev, confirmed on rows held back, resumable.
 
-Owns the settings, the split of train, the choice between old and new instructions, and the history's entry. The search
-itself is GEPA's, as ``search`` has it run; new instructions come from ``proposer`` (offline) or from a language model
-(``reflection``).
+Owns the settings, the split of train and the history's entry. The search itself is GEPA's, as ``search`` has it run;
+new instructions come from ``proposer`` (offline) or from a language model (``reflection``); what an answer is worth and
+which program is taken is in ``choice``.
 """
 
 from __future__ import annotations
@@ -15,24 +15,29 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, by_label, group_keys
-from labelwright.decide import probabilities
 from labelwright.engines.protocol import Engine
 from labelwright.errors import ModelError, RecipeError
 from labelwright.files import read_json
 from labelwright.prompt import Prompt
-from labelwright.settings import Choice, Range, Text, check
+from labelwright.settings import BELOW_ONE, Choice, Range, Text, check, shown
+from optimizers.gepa.choice.confirmation import Program, Tried, confirm
+from optimizers.gepa.choice.objective import OBJECTIVES, CalibratedAnswers, Objective
 from optimizers.gepa.own_state import StateFolder
 from optimizers.gepa.pareto_front import draw_front
 from optimizers.gepa.programs import show_programs, write_programs
 from optimizers.gepa.proposer import EvidenceProposer
 from optimizers.gepa.search_log import SearchLog
-from optimizers.kept import weights_fingerprint
+from optimizers.kept import KeptScores, weights_fingerprint
+from optimizers.scores import gold_of
 from optimizers.stage import StageContext
 from rewards import AUTO, REWARDS, make_reward
-from rewards.outcome import Outcome, Reward
+from rewards.outcome import Reward
 
 if TYPE_CHECKING:
     from optimizers.gepa.search import Propose
+
+# Of proposals, as ``SearchLog`` counts them.
+COUNTS = ("tried", "kept", "rejected", "failed")
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,16 @@ class GepaStage:
     token_budget : int
         Most tokens that instructions may have.
     holdout_share : float
-        Share of train, in [0, 0.5], kept from the search to measure how far its choice overfits dev.
+        Share of train, in [0, 0.5], kept from the search: a program is taken where it gains on these rows as well.
+    validation_share : float
+        Share of train, in [0, 0.5], on which programs are chosen beside dev, and from which no evidence is taken.
+    objective : {"reward", "expected_reward", "log_loss"}
+        What programs are chosen by, on calibrated probabilities: see ``choice.objective``.
+    confidence : float
+        With which a program must gain on the rows held back to be taken; 0 takes what dev says.
+    must_not_regress : tuple of str
+        Ids of train or dev rows. A program that has one of them wrong which the first instructions have right is never
+        taken.
     reward, reward_settings
         A name from ``rewards``, and that reward's settings.
     candidate_selection : {"pareto", "current_best"}
@@ -70,6 +84,10 @@ class GepaStage:
     proposals_per_step: Annotated[int, Range(1, 1000)] = 3
     token_budget: Annotated[int, Range(1)] = 320
     holdout_share: Annotated[float, Range(0, 0.5, expected="a number from 0 to 0.5")] = 0.15
+    validation_share: Annotated[float, Range(0, 0.5, expected="a number from 0 to 0.5")] = 0.0
+    objective: Annotated[str, Choice(OBJECTIVES)] = "expected_reward"
+    confidence: Annotated[float, BELOW_ONE] = 0.95
+    must_not_regress: tuple[Annotated[str, Text(least=1)], ...] = ()
     reward: Annotated[str, Choice(REWARDS)] = AUTO
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
     candidate_selection: Literal["pareto", "current_best"] = "pareto"
@@ -92,41 +110,62 @@ class GepaStage:
         """
         engine = context.open_engine(bundle.weights)
         self._check(bundle.prompt, splits, engine)
+        guarded = _rows_of(self.must_not_regress, splits)
         reward = make_reward(self.reward, bundle.task, splits.train, self.reward_settings)
-        rows, held_back = hold_back(splits.train, self.holdout_share, context.seed)
-        context.tracker.params({**asdict(self), "n_train": len(rows), "n_held_back": len(held_back)})
+        objective = Objective.of(self.objective, reward, bundle)
+        searched, held_back = hold_back(splits.train, self.holdout_share, context.seed)
+        rows, more = hold_back(searched, self.validation_share, context.seed)
+        validation = (*splits.dev, *more)
+        context.tracker.params(
+            {**asdict(self), "n_train": len(rows), "n_held_back": len(held_back), "n_validation": len(validation)}
+        )
         context.tracker.prompt("before", bundle.prompt.shown)
-        best, log = self._search(bundle, rows, splits.dev, reward, engine, context)
+        kept = context.scores or KeptScores(context.folder / "scores")
+        answers = CalibratedAnswers(bundle, validation, rows, engine, kept, context.seed)
+        prompts, log = self._search(rows, reward, objective, answers, context)
         if log.total("tried") and log.total("tried") == log.total("failed"):
             raise ModelError(_nothing_usable(self.reflection_model, log))
-        programs = write_programs(context.folder / "programs.json", log.state, splits.dev)
-        show_programs(programs, context.tracker)
+        gold = gold_of(bundle, validation)
+        programs = [
+            Program(
+                number, prompt, engine.count_tokens(prompt.instructions),
+                objective.values(answers.on_validation(prompt), gold),
+            )
+            for number, prompt in enumerate(prompts)
+        ]  # fmt: skip
+        path = write_programs(
+            context.folder / "programs.json", log.state, validation, [one.n_tokens for one in programs]
+        )
+        show_programs(path, context.tracker)
         front = context.folder / "pareto-front.png"
-        draw_front(read_json(programs), [row.id for row in splits.dev], front)
+        draw_front(read_json(path), [row.id for row in validation], front)
         context.tracker.artifact(front)
-        scores = log.state.program_full_scores_val_set
-        improved = best != bundle.prompt and max(scores) > scores[0]
-        if not improved:
-            best = bundle.prompt
-        changed = replace(bundle, prompt=best)
+        found = confirm(programs, validation, held_back, guarded, answers, objective, self.confidence)
+        first, taken = programs[0], found.taken
         entry = {
             "stage": self.name,
-            "improved": improved,
+            "improved": taken is not first,
+            "note": found.note,
+            "objective": self.objective,
             "reward": reward.name,
             "proposer": self.reflection_model or "evidence",
-            "dev_before": scores[0],
-            "dev_after": max(scores),
-            **_held_back_scores(bundle, changed, held_back, reward, engine, max(scores)),
+            "dev_before": float(first.values.mean()),
+            "dev_after": float(taken.values.mean()),
+            "dev_best": max(float(one.values.mean()) for one in programs),
+            **self._held_back(first, taken, held_back, answers, objective),
+            "confirmation": [_told(one, first) for one in found.tried],
             "prompt_tokens_before": engine.count_tokens(bundle.prompt.system),
-            "prompt_tokens_after": engine.count_tokens(best.system),
-            **{f"n_{count}": log.total(count) for count in ("tried", "kept", "rejected", "failed")},
+            "prompt_tokens_after": engine.count_tokens(taken.prompt.system),
+            **{f"n_{count}": log.total(count) for count in COUNTS},
             "n_steps_without_errors": log.total("perfect"),
             "metric_calls": log.state.total_num_evals,
         }
         numbers = {f"gepa/{key}": float(value) for key, value in entry.items() if isinstance(value, int | float)}
         context.tracker.metrics(numbers)
-        context.tracker.prompt("after", best.shown)
-        return changed.with_stage(entry)
+        context.tracker.prompt("after", taken.prompt.shown)
+        best, done = entry["dev_best"], self.max_metric_calls
+        context.tracker.progress(done, done, f"best {best:.2f}, {'taken' if entry['improved'] else 'not taken'}")
+        return replace(bundle, prompt=taken.prompt).with_stage(entry)
 
     def _check(self, prompt: Prompt, splits: Splits, engine: Engine) -> None:
         n_tokens = engine.count_tokens(prompt.instructions)
@@ -141,27 +180,27 @@ class GepaStage:
 
     def _search(
         self,
-        bundle: Bundle,
         rows: Sequence[Example],
-        dev: Sequence[Example],
         reward: Reward,
-        engine: Engine,
+        objective: Objective,
+        answers: CalibratedAnswers,
         context: StageContext,
-    ) -> tuple[Prompt, SearchLog]:
-        """Run or continue ``dspy.GEPA``; the best prompt on dev, and what was tried."""
+    ) -> tuple[list[Prompt], SearchLog]:
+        """Run or continue ``dspy.GEPA``; the prompts of its programs, the first first, and what was tried."""
         import dspy
 
         from optimizers.gepa.sampling import ExpectedRewardSelection, StepSampling
         from optimizers.gepa.search import examples_of, metric_of, quiet, usable_proposals
-        from programs.convert import program_of, prompt_of
+        from programs.convert import program_of, prompt_for
         from programs.decision import DecisionClient
 
-        inputs = _inputs(asdict(self), bundle, [*rows, *dev], context.seed)
+        bundle, engine, validation = answers.bundle, answers.engine, answers.validation
+        inputs = _inputs(asdict(self), bundle, [*rows, *validation], context.seed)
         state = StateFolder.open(context.folder / "gepa", inputs)
         if state.stranger:
             context.tracker.progress(0, self.max_metric_calls, "state of another machine is not read: begins anew")
-        client = DecisionClient(engine, bundle.prompt, bundle.calibration, decision=bundle.decision)
-        client.together([row.text for row in dev])
+        client = DecisionClient(engine, bundle.prompt, decision=bundle.decision, answers=answers)
+        client.together([row.text for row in validation])
         log = SearchLog(state.folder / "proposals.json", context.tracker, self.max_metric_calls, lambda: client.error)
         log.on_state = state.keep
         sampling = StepSampling(
@@ -172,7 +211,7 @@ class GepaStage:
         proposals = usable_proposals(propose, engine.count_tokens, self.token_budget, log, context.seed)
         with quiet(), dspy.context(lm=client):
             optimizer = dspy.GEPA(
-                metric=metric_of(reward, bundle.task.names),
+                metric=metric_of(reward, objective, bundle.task.names),
                 max_metric_calls=self.max_metric_calls,
                 reflection_minibatch_size=self.minibatch_size,
                 instruction_proposer=proposals,
@@ -190,12 +229,33 @@ class GepaStage:
                     "stop_callbacks": [log.stop],
                 },
             )
-            program = optimizer.compile(
-                program_of(bundle.prompt, bundle.task), trainset=examples_of(rows), valset=examples_of(dev)
-            )
+            first = program_of(bundle.prompt, bundle.task)
+            optimizer.compile(first, trainset=examples_of(rows), valset=examples_of(validation))
         if log.error is not None:
             raise log.error
-        return prompt_of(program, bundle.prompt), log
+        texts = [next(iter(program.values())) for program in log.state.program_candidates[1:]]
+        return [bundle.prompt, *(prompt_for(bundle.prompt, text, first.predict.demos) for text in texts)], log
+
+    def _held_back(
+        self,
+        first: Program,
+        taken: Program,
+        rows: Sequence[Example],
+        answers: CalibratedAnswers,
+        objective: Objective,
+    ) -> dict[str, float | None]:
+        """The objective on rows that took no part in the search, and how much better dev looks than they do."""
+        if not rows:
+            return {"held_back_before": None, "held_back_after": None, "overfitting": None}
+        gold = gold_of(answers.bundle, rows)
+        before, after = (
+            float(objective.values(answers.elsewhere(one.prompt, rows), gold).mean()) for one in (first, taken)
+        )
+        return {
+            "held_back_before": before,
+            "held_back_after": after,
+            "overfitting": float(taken.values.mean()) - after,
+        }
 
     def _proposer(self, prompt: Prompt, rows: Sequence[Example], engine: Engine) -> Propose:
         if self.reflection_model is None:
@@ -229,25 +289,27 @@ def hold_back(rows: Sequence[Example], share: float, seed: int) -> tuple[tuple[E
     )
 
 
-def _held_back_scores(
-    before: Bundle, after: Bundle, rows: Sequence[Example], reward: Reward, engine: Engine, dev_after: float
-) -> dict[str, float | None]:
-    """Mean reward on rows that took no part in the search, and how much better dev looks than they do."""
-    if not rows:
-        return {"held_back_before": None, "held_back_after": None, "overfitting": None}
-    first = _mean_reward(before, rows, reward, engine)
-    last = _mean_reward(after, rows, reward, engine) if after.prompt != before.prompt else first
-    return {"held_back_before": first, "held_back_after": last, "overfitting": dev_after - last}
+def _rows_of(ids: Sequence[str], splits: Splits) -> list[Example]:
+    """The train and dev rows of these ids. Raises RecipeError that names all that are not among them."""
+    known = {row.id: row for row in (*splits.train, *splits.dev)}
+    if unknown := [id for id in ids if id not in known]:
+        raise RecipeError(
+            f"gepa.must_not_regress: no row of train or dev has the id {', '.join(map(shown, unknown))}; name rows of "
+            f"these two splits by what the data's id column says"
+        )
+    return [known[id] for id in ids]
 
 
-def _mean_reward(bundle: Bundle, rows: Sequence[Example], reward: Reward, engine: Engine) -> float:
-    names = bundle.task.names
-    values = []
-    for row, p in zip(rows, probabilities(bundle, engine, [row.text for row in rows]), strict=True):
-        said = int(bundle.decision.decide(p[None]).choice[0])
-        outcome = Outcome(names[said] if said >= 0 else "", dict(zip(names, map(float, p), strict=True)), row.text)
-        values.append(reward(row.label, outcome).value)
-    return sum(values) / len(values)
+def _told(one: Tried, first: Program) -> dict[str, Any]:
+    """A program that was tried, for the history."""
+    return {
+        "program": one.program.number,
+        "n_tokens": one.program.n_tokens,
+        "dev_gain": float((one.program.values - first.values).mean()),
+        "held_back_gain": None if one.gain is None else list(one.gain),
+        "p_value": None if one.gain is None else one.p_value,
+        "regressed": list(one.regressed),
+    }
 
 
 def _inputs(settings: Mapping[str, Any], bundle: Bundle, rows: Sequence[Example], seed: int) -> str:

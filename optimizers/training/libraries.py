@@ -84,15 +84,13 @@ def lora_config(stage: TrainingSettings, model: Any) -> Any:
 
 def _below(model: Any, share: float) -> list[str]:
     """Names of the modules in the blocks below the upper ``share`` of them."""
-    from torch.nn import ModuleList
+    from labelwright.engines.packed.lower import blocks_of
 
-    n_blocks = model.config.get_text_config().num_hidden_layers
-    n_below = n_blocks - max(1, round(share * n_blocks))
-    named = list(model.named_modules())
-    blocks = next(name for name, module in named if isinstance(module, ModuleList) and len(module) == n_blocks)
+    blocks, layers = blocks_of(model)
+    n_below = len(layers) - max(1, round(share * len(layers)))
     # PEFT's own layers_to_transform cannot stand beside "all-linear".
     below = tuple(f"{blocks}.{number}." for number in range(n_below))
-    return [name for name, _ in named if name.startswith(below)]
+    return [name for name, _ in model.named_modules() if name.startswith(below)]
 
 
 def keep_activations_small(model: Any) -> None:

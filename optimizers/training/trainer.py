@@ -23,6 +23,7 @@ from trl import GRPOTrainer
 
 from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.edges import tree_log_probs
+from labelwright.engines.packed.lower import open_lower
 from labelwright.engines.packed.packing import Row
 from labelwright.errors import ModelError
 from optimizers.training.losses import ABSENT, cross_entropy_loss, exact_loss, gold_rank, reward_deviation
@@ -41,6 +42,11 @@ class LabelTreeTrainer(GRPOTrainer):
         Leave TRL's ``args.beta`` at 0: the reference is ``StartingPoint``, for which TRL would load the untuned model.
     **settings
         GRPOTrainer's own: model, args, processing_class, peft_config, callbacks. The model given is the starting point.
+
+    Attributes
+    ----------
+    lower : LowerLayers, optional
+        Frozen layers whose answers are kept from step to step; without them every step runs all layers.
 
     Notes
     -----
@@ -78,6 +84,8 @@ class LabelTreeTrainer(GRPOTrainer):
         self._incidence = torch.as_tensor(rows.tree.incidence, dtype=torch.float32, device=device)
         self._deviation: tuple[int, Tensor] | None = None
         self._drawn_rewards: list[float] = []
+        with self.accelerator.autocast():
+            self.lower = open_lower(_plain(self.model), rows.prefix, Row(rows.rows[0], rows.tree))
         self._reference = self._starting_point() if objective.beta else None
         if self._draws:
             # TRL asks "the reference model" for log-probabilities; the hook below answers for it.
@@ -91,7 +99,7 @@ class LabelTreeTrainer(GRPOTrainer):
         """Log-probabilities of the tree's edges, float32 (n_rows, n_edges), differentiable."""
         batch = [Row(self._rows.rows[row], self._rows.tree) for row in rows]
         with self.accelerator.autocast():
-            edges, _ = tree_log_probs(_plain(self.model), self._rows.prefix, batch)
+            edges, _ = tree_log_probs(_plain(self.model), self._rows.prefix, batch, lower=self.lower)
         return edges.reshape(len(batch), -1)
 
     def _sums(self, edges: Tensor, rows: Sequence[int]) -> Tensor:
@@ -159,7 +167,7 @@ class LabelTreeTrainer(GRPOTrainer):
             trees = {prompt: OptionTree.build(options) for prompt, options in asked.items()}
             batch = [Row(own[prompt], tree) for prompt, tree in trees.items()]
             with self.accelerator.autocast():
-                edges, entropies = tree_log_probs(_plain(model), self._rows.prefix, batch, compute_entropy)
+                edges, entropies = tree_log_probs(_plain(model), self._rows.prefix, batch, compute_entropy, self.lower)
         places = token_edges(rollouts, trees, logits_to_keep).to(edges.device)
         padding = ~attention_mask[:, -logits_to_keep:].bool().to(edges.device)
         log_probs = edges[places].masked_fill(padding, 0.0)

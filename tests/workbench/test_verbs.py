@@ -107,7 +107,7 @@ def test_serve_answers_with_the_runs_bundle_until_it_is_told_to_end(tmp_path: Pa
             def said(path: str, body: object = None) -> object:
                 data = None if body is None else json.dumps(body).encode()
                 asked = urllib.request.Request(url + path, data, {"content-type": "application/json"})
-                with urllib.request.urlopen(asked, timeout=20) as answer:
+                with urllib.request.urlopen(asked, timeout=120) as answer:
                     return json.loads(answer.read())
 
             assert said("/ready")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from labelwright.settings import SHARE, Range
 from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import METRICS
-from workbench.compare.candidate import CurvePoint, Distilled, Kind, Repeat, Together
+from workbench.compare.candidate import CurvePoint, Distilled, Kind, Repeat, Together, Written
 
 # The version of all that is below, in report.json and in what a comparison depends on: another one is computed anew.
 FORMAT = "labelwright-report-8"
@@ -138,6 +138,22 @@ class Lesson:
 
 
 @dataclass(frozen=True)
+class Augmented:
+    """What synthetic rows brought a candidate.
+
+    Attributes
+    ----------
+    learnt : Written
+    to_plain : Interval, optional
+        Its accuracy on test minus that of the same baseline that learnt train rows alone; paired, with 95 % by itself.
+        None where that one has no numbers.
+    """
+
+    learnt: Written
+    to_plain: Interval | None = None
+
+
+@dataclass(frozen=True)
 class Entry:
     """One candidate of the leaderboard: ``workbench.compare.candidate.Candidate``, measured, without its arrays.
 
@@ -192,6 +208,7 @@ class Entry:
     steering: Mapping[str, float] | None = None
     together: Together | None = None
     lesson: Lesson | None = None
+    augmented: Augmented | None = None
     promised: Promised | None = None
     priced: Mapping[str, Interval] = field(default_factory=dict)
 

@@ -19,8 +19,9 @@ from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.statistics.intervals import Interval
 
 # "free" answers in free text, so some answers are no label: its probabilities have a last column for those.
-# "together" is made of other candidates; "distilled" is a baseline that learnt from another candidate.
-Kind = Literal["baseline", "llm", "free", "together", "distilled"]
+# "together" is made of other candidates; "distilled" is a baseline that learnt from another candidate, "synthetic" one
+# that learnt rows which a model wrote besides.
+Kind = Literal["baseline", "llm", "free", "together", "distilled", "synthetic"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class CurvePoint:
     Attributes
     ----------
     per_label : int
-        Training rows a label, at most; 0 for all there are.
+        Training rows a label, at most; 0 for all there are. Of kind "synthetic" those that a model wrote, beside all
+        train rows.
     n_rows : int
         Training rows in all.
     """
@@ -166,6 +168,29 @@ class Distilled:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What a candidate learnt besides train rows: rows that a model wrote.
+
+    Attributes
+    ----------
+    n_rows, n_checked : int
+        Such rows, and those of them whose label a second answer gave as well.
+    models : tuple of str
+        Who wrote them.
+    left_out : mapping of str to int
+        Other rows of the file, by ``workbench.recipe.beside.synthetic.LEFT_OUT``.
+    without : tuple of float
+        Test accuracy of the same baseline that learnt train rows alone, before calibration, seed by seed.
+    """
+
+    n_rows: int
+    n_checked: int
+    models: tuple[str, ...]
+    left_out: Mapping[str, int]
+    without: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Candidate:
     """One classifier on the test rows.
 
@@ -215,6 +240,8 @@ class Candidate:
         Of kind "together": how it is made of others.
     distilled : Distilled, optional
         Of kind "distilled": what it learnt from whom.
+    written : Written, optional
+        Of kind "synthetic": what it learnt that a model wrote.
     n_train : int
         Training rows; 0 where that is not known.
     decision : Decision
@@ -242,6 +269,7 @@ class Candidate:
     failed: str = ""
     together: Together | None = None
     distilled: Distilled | None = None
+    written: Written | None = None
     n_train: int = 0
     decision: Decision = LIKELIEST
     promise: Promise = NO_PROMISE

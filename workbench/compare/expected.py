@@ -124,7 +124,7 @@ class Expected:
         comparison = self._comparison
         if comparison.kind(name) == "together":
             return self._together(name)
-        is_baseline = comparison.kind(name) in ("baseline", "distilled")
+        is_baseline = comparison.kind(name) in ("baseline", "distilled", "synthetic")
         kept = sorted((comparison.root / name).glob("*.json"), key=_modified, reverse=True)
         for path in kept:
             if cost := read_json(path).get("cost"):

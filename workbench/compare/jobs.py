@@ -28,9 +28,20 @@ from labelwright.prompt import SAID
 from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import log_loss
 from optimizers.stage import Stage
-from workbench.compare.candidate import Asking, Candidate, CurvePoint, Distilled, Kept, Kind, Repeat, Together
+from workbench.compare.candidate import (
+    Asking,
+    Candidate,
+    CurvePoint,
+    Distilled,
+    Kept,
+    Kind,
+    Repeat,
+    Together,
+    Written,
+)
 from workbench.compare.together import candidates as together
 from workbench.recipe.beside.outside import OutOfScope, deal_out_of_scope
+from workbench.recipe.beside.synthetic import Synthetic, read_synthetic
 from workbench.recipe.beside.unlabelled import Unlabelled, read_unlabelled
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import (
@@ -41,6 +52,7 @@ from workbench.recipe.recipe import (
     Recipe,
     distilled_candidates,
     read_pipeline,
+    synthetic_candidates,
 )
 from workbench.recipe.rows import make_splits, read_rows, task_of
 from workbench.recipe.splits import read_splits, split_digest
@@ -60,7 +72,8 @@ class Job:
     seed, split_seed : int
         What the training draws from, and what deals the splits.
     per_label : int
-        Training rows a label, at most; 0 for all.
+        Training rows a label, at most; 0 for all. Of a candidate that learns synthetic rows: of these, beside all train
+        rows.
     """
 
     candidate: str
@@ -87,7 +100,7 @@ class Comparison:
         self.pipelines = steps_of(recipe, task, self.engines)
         self._rows = rows
         self._splits = {recipe.seed: splits}
-        self._digests: dict[tuple[int, int, int], str] = {}
+        self._digests: dict[tuple[int, int, int, bool], str] = {}
         self._keys: dict[Job, str] = {}
         self._steps: dict[Job, tuple[Step, ...]] = {}
         self._codes: dict[str, str] = {}
@@ -96,9 +109,9 @@ class Comparison:
     def names(self) -> tuple[str, ...]:
         """Candidates in order: baselines, then the model's, the recipe's before those that are steps of the run.
 
-        Then those that are made of others; last those that learn from others.
+        Then those that are made of others; last those that learn from others, and those that learn synthetic rows.
         """
-        return (*self._singles, *self.together, *self.distilled)
+        return (*self._singles, *self.together, *self.distilled, *self.synthetic)
 
     @cached_property
     def _singles(self) -> tuple[str, ...]:
@@ -117,6 +130,15 @@ class Comparison:
     def distilled(self) -> dict[str, str]:
         """Candidates that learn from another one, each with the baseline that it is."""
         return distilled_candidates(self.recipe)
+
+    @cached_property
+    def synthetic(self) -> dict[str, str]:
+        """Candidates that learn synthetic rows besides, each with the baseline that it is."""
+        return synthetic_candidates(self.recipe)
+
+    def plain(self, name: str) -> str:
+        """The baseline that a candidate is, whatever it learns besides train rows."""
+        return self.distilled.get(name) or self.synthetic.get(name, name)
 
     @cached_property
     def teachers(self) -> tuple[str, ...]:
@@ -145,10 +167,19 @@ class Comparison:
     @cached_property
     def unlabelled(self) -> Unlabelled:
         """The rows that those learn; nothing in them is in dev, calib or test."""
-        taught = self._splits[self.recipe.seed].train
-        ids = {row.id for row in taught}
-        measured = [row for row in self._rows if row.id not in ids]
-        return read_unlabelled(self.recipe, taught, [*measured, *chain.from_iterable(self.out_of_scope)])
+        return read_unlabelled(self.recipe, self._splits[self.recipe.seed].train, self._measured)
+
+    @cached_property
+    def written(self) -> Synthetic:
+        """The rows that a model wrote; nothing in them is nearly in dev, calib or test."""
+        train = self._splits[self.recipe.seed].train
+        return read_synthetic(self.recipe, self.task.names, train, self._measured)
+
+    @cached_property
+    def _measured(self) -> list[Example]:
+        """All rows that numbers or choices come from."""
+        ids = {row.id for row in self._splits[self.recipe.seed].train}
+        return [*(row for row in self._rows if row.id not in ids), *chain.from_iterable(self.out_of_scope)]
 
     @cached_property
     def _of_the_run(self) -> dict[str, str]:
@@ -162,11 +193,13 @@ class Comparison:
         return found
 
     def kind(self, name: str) -> Kind:
-        """Of a candidate: "baseline", "llm", "free", "together" or "distilled"."""
+        """Of a candidate: "baseline", "llm", "free", "together", "distilled" or "synthetic"."""
         if name in TOGETHER:
             return "together"
         if name in self.distilled:
             return "distilled"
+        if name in self.synthetic:
+            return "synthetic"
         if name in self.recipe.baselines.names:
             return "baseline"
         return "free" if read_pipeline(name).free else "llm"
@@ -179,6 +212,8 @@ class Comparison:
             return str(getattr(baselines.BASELINES[name], "about", ""))
         if name in self.distilled:
             return f"{self.about(self.distilled[name])}; taught by another candidate"
+        if name in self.synthetic:
+            return f"{self.about(self.synthetic[name])}; with rows that a model wrote"
         pipeline = read_pipeline(name)
         style = SAID[pipeline.style or self.recipe.task.style]
         if pipeline.free:
@@ -190,7 +225,7 @@ class Comparison:
         """Candidates of one family import the same libraries: the module of a baseline, the room of a last stage."""
         if name in TOGETHER:
             return "together"
-        if self.kind(name) in ("baseline", "distilled"):
+        if self.kind(name) in ("baseline", "distilled", "synthetic"):
             return self._baseline_module(name)
         modules = [STAGES[stage][0] for stage in read_pipeline(name).stages]
         return modules[-1].rpartition(".")[0] if modules else BACKENDS[self.recipe.model.backend].module
@@ -199,7 +234,7 @@ class Comparison:
         """Whether a candidate learns from training rows: without that, neither seeds nor fewer rows change it."""
         if name in TOGETHER:
             return any(map(self.trains, self.together[name]))
-        if name in self.distilled:
+        if self.kind(name) in ("distilled", "synthetic"):
             return True
         if self.kind(name) == "baseline":
             return not getattr(baselines.BASELINES[name], "zero_shot", False)
@@ -217,11 +252,16 @@ class Comparison:
         jobs = [main, *(Job(name, seed, other) for other in range(seed + 1, seed + n_splits))]
         if self.trains(name):
             jobs += [Job(name, other, seed) for other in others]
-            if name in table.curves:
-                most = max(len(rows) for rows in by_label(self.splits_of(main).train).values())
+            if self._is_curved(name):
+                shown = self.written.rows if name in self.synthetic else self.splits_of(main).train
+                most = max(len(rows) for rows in by_label(shown).values())
                 sizes = sorted({rows for rows in table.curve_rows if rows < most})
                 jobs += [Job(name, other, seed, size) for size in sizes for other in (seed, *others)]
         return jobs
+
+    def _is_curved(self, name: str) -> bool:
+        """Whether a candidate has a learning curve; over synthetic rows all have one that learn them."""
+        return name in self.recipe.compare.curves or name in self.synthetic
 
     def _n_trainings(self, name: str) -> tuple[int, int]:
         """How often a candidate is trained with the split fixed, and with the split varied."""
@@ -233,6 +273,9 @@ class Comparison:
         if name in self.distilled:
             # Of other splits there is no teacher's bundle to ask.
             return table.seeds, 1
+        if name in self.synthetic:
+            # Train rows of this split that a model wrote rows after are test rows of another one.
+            return (table.heavy_seeds if self.is_heavy(name) else table.seeds), 1
         if self.is_heavy(name):
             return table.heavy_seeds, table.heavy_seeds
         return table.seeds, table.splits or table.seeds
@@ -242,6 +285,10 @@ class Comparison:
         if job.split_seed not in self._splits:
             self._splits[job.split_seed] = make_splits(self._rows, self.recipe.splits, job.split_seed)
         splits = self._splits[job.split_seed]
+        if job.candidate in self.synthetic:
+            rows = self.written.rows
+            rows = fewer_rows(rows, job.per_label, job.seed) if job.per_label else rows
+            return replace(splits, train=self.written.taught_with(splits.train, rows))
         return replace(splits, train=fewer_rows(splits.train, job.per_label, job.seed)) if job.per_label else splits
 
     def key(self, job: Job) -> str:
@@ -251,7 +298,8 @@ class Comparison:
         return self._keys[job]
 
     def _made_of(self, job: Job) -> list[Any]:
-        place = (job.split_seed, job.per_label, job.seed if job.per_label else 0)
+        is_synthetic = job.candidate in self.synthetic
+        place = (job.split_seed, job.per_label, job.seed if job.per_label else 0, is_synthetic)
         if place not in self._digests:
             self._digests[place] = split_digest(self.splits_of(job))
         # What every candidate's numbers hang on comes first; then what only some are asked, or are made of. Whatever is
@@ -270,9 +318,11 @@ class Comparison:
             of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
             tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade)]
             return [*parts, of, tables, self._code("workbench.compare.together.choosing")]
-        if kind == "baseline":
+        if kind in ("baseline", "synthetic"):
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]
             also += [self._baseline_models(job.candidate), self.recipe.model.long_rows]
+            # They change nothing that is learnt, but are told beside it.
+            also += [sorted(self.written.left_out.items()), self.written.models] if is_synthetic else []
             return [*parts, *also, self._code(self._baseline_module(job.candidate))]
         if kind == "distilled":
             plain = replace(job, candidate=self.distilled[job.candidate])
@@ -352,13 +402,13 @@ class Comparison:
         return deal_out_of_scope(recipe.data, self._splits[recipe.seed], recipe.splits, recipe.seed)
 
     def _baseline_module(self, name: str) -> str:
-        return str(getattr(baselines.BASELINES[self.distilled.get(name, name)], "module", "baselines"))
+        return str(getattr(baselines.BASELINES[self.plain(name)], "module", "baselines"))
 
     def _baseline_models(self, name: str) -> list[str]:
         """Contents of the models that a baseline stands on, by its own defaults or the recipe's settings."""
         settings = self.baseline_settings(name)
         with suppress(Exception):  # a candidate that cannot be made says so itself, in its own process
-            settings = baselines.make(name, self.task, 0, settings).get_params(deep=False)
+            settings = baselines.make(self.plain(name), self.task, 0, settings).get_params(deep=False)
         return settings_content(settings)
 
     def looks_for_noise(self, name: str) -> bool:
@@ -375,7 +425,7 @@ class Comparison:
 
     def baseline_settings(self, name: str) -> dict[str, Any]:
         """An estimator's parameters from the recipe; a head on the model is one on the recipe's model."""
-        name = self.distilled.get(name, name)
+        name = self.plain(name)
         given = dict(self.recipe.baselines.settings.get(name, {}))
         return {"model": self.recipe.model.name, **given} if name == "llm-head" else given
 
@@ -453,7 +503,7 @@ class Comparison:
                 curve.append(point)
             else:
                 repeats.append(Repeat(job.split_seed, job.seed, _scores(result)))
-        if name in self.recipe.compare.curves:
+        if self._is_curved(name):
             curve.append(CurvePoint(0, main["n_train"], first.seed, main["scores"]["accuracy_raw"]))
             fixed = [job for job in others if not job.per_label and job.split_seed == first.split_seed]
             for job in fixed:
@@ -477,12 +527,21 @@ class Comparison:
             folder=main["bundle"],
             together=_together(main["together"]) if "together" in main else None,
             distilled=_distilled(main["distilled"]) if "distilled" in main else None,
+            written=self._written(name) if kind == "synthetic" else None,
             n_train=main["n_train"],
             # Free text has a column more, and nothing is decided with it.
             decision=LIKELIEST if kind == "free" else Decision.of(self.task.costs, self.task.names),
             promise=self._promise(main),
             turned_away=Kept(arrays, "outside") if main.get("scoped") else None,
         )
+
+    def _written(self, name: str) -> Written:
+        """What there is to say of the synthetic rows that a candidate learnt."""
+        found, plain = self.written, self.synthetic[name]
+        fixed = [job for job in self.jobs(plain) if not job.per_label and job.split_seed == self.recipe.seed]
+        left = [result for job in fixed if (result := self.result(job)) is not None]
+        without = tuple(result["scores"]["accuracy_raw"] for result in left)
+        return Written(len(found.rows), found.n_checked, found.models, found.left_out, without)
 
     def _promise(self, main: Mapping[str, Any]) -> Promise:
         """What a candidate's calib rows say of its errors, asked for what the recipe wants to know."""
@@ -496,8 +555,8 @@ class Comparison:
         """Whether a candidate trains or asks a transformer of its own: it is trained with fewer seeds."""
         if name in TOGETHER:
             return any(map(self.is_heavy, self.together[name]))
-        if self.kind(name) in ("baseline", "distilled"):
-            return bool(getattr(baselines.BASELINES[self.distilled.get(name, name)], "heavy", False))
+        if self.kind(name) in ("baseline", "distilled", "synthetic"):
+            return bool(getattr(baselines.BASELINES[self.plain(name)], "heavy", False))
         return True
 
     def _failure(self, name: str) -> Path:
@@ -521,7 +580,7 @@ def shortened(recipe: Recipe) -> Recipe:
     """What `make demo` compares: the candidates of ``[demo]``, trained once each. Their results count for all.
 
     Nothing is made of several together: that takes half a minute, and others when `make compare` has trained the rest.
-    Nor does anybody learn from another one.
+    Nor does anybody learn from another one, or rows that a model wrote.
     """
     light = [name for name in recipe.baselines.names if not getattr(baselines.BASELINES[name], "heavy", False)]
     # Where all train a transformer, all stand in: a demo that compares nothing would say nothing.
@@ -534,6 +593,7 @@ def shortened(recipe: Recipe) -> Recipe:
         ensemble=replace(recipe.ensemble, most_members=0),
         cascade=replace(recipe.cascade, most_levels=0),
         data=replace(recipe.data, unlabelled=""),
+        synthetic=replace(recipe.synthetic, candidates=()),
     )
 
 

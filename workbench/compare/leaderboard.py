@@ -25,6 +25,7 @@ from labelwright.statistics.metrics import METRICS, Answers, Floats, Ints, check
 from workbench.compare.board import (
     QUALITY,
     QUALITY_OF_FREE,
+    Augmented,
     By,
     Difference,
     Entry,
@@ -40,7 +41,7 @@ from workbench.compare.differences import TESTED, Spent, against_best, between, 
 from workbench.compare.noise import suspects
 from workbench.compare.together.gain import gain_of
 from workbench.compare.verdict import frontier, judge, labels_without_rows, rank
-from workbench.recipe.recipe import DISTILLED, CompareTable
+from workbench.recipe.recipe import DISTILLED, SYNTHETIC, CompareTable
 
 # How many candidates at most must doubt a label: with more, one that is often wrong would acquit too many rows.
 _DOUBTERS = 3
@@ -148,6 +149,12 @@ def build(
 
     taught = {name: _lesson(scored[name].candidate, numbered, pair) for name in numbered}
     entries = [replace(one, lesson=taught.get(one.name)) for one in entries]
+    entries = [
+        replace(one, augmented=Augmented(learnt, pair(one.name, one.name.removeprefix(SYNTHETIC))))
+        if one.name in numbered and (learnt := scored[one.name].candidate.written)
+        else one
+        for one in entries
+    ]
     numbered = {entry.name: entry for entry in entries if not entry.failed}
     rows = TestRows(
         n_rows=len(test),
@@ -368,7 +375,7 @@ def _doubters(entries: Sequence[Entry], best: Entry) -> list[str]:
     near = {one.name for one in entries if one.standing in ("as good", "not told apart")}
     heard: dict[str, str] = {}
     # Who is made of others, or learnt from one, says what they say.
-    usable = [one for one in entries if one.kind not in ("free", "together", "distilled")]
+    usable = [one for one in entries if one.kind not in ("free", "together", "distilled", "synthetic")]
     for one in sorted(usable, key=lambda one: (one is not best, one.name not in near, *rank(one.test, one.priced))):
         counts = one is best or one.name in near or len(heard) < 2
         if counts and len(heard) < _DOUBTERS:

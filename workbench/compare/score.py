@@ -67,7 +67,7 @@ def score_candidates(
         n_run = 0
         # What is made of others comes when they are done: which of them ran decides whether it is there already. Then
         # who learns from any of these.
-        for kinds in ({"baseline", "llm", "free"}, {"together"}, {"distilled"}):
+        for kinds in ({"baseline", "llm", "free"}, {"together"}, {"distilled", "synthetic"}):
             asked = [name for name in names if name not in left_out and comparison.kind(name) in kinds]
             missing = [name for name in comparison.unfinished() if name in asked]
             _run(comparison, missing, display, record, expected or Expected(comparison))

@@ -29,6 +29,7 @@ from workbench.recipe.recipe import (
     learns_soft,
     own_candidates,
     read_pipeline,
+    synthetic_candidates,
 )
 
 Fault = tuple[str, str]
@@ -54,6 +55,7 @@ def cross_faults(recipe: Recipe, document: Mapping[str, Any], stages: Mapping[st
     yield from _baseline_faults(recipe, "names" in document.get("baselines", {}))
     yield from _candidate_faults(recipe)
     yield from _distil_faults(recipe)
+    yield from _synthetic_faults(recipe)
 
 
 def check_rewards(recipe: Recipe, task: Task) -> None:
@@ -198,9 +200,10 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
             yield name, f"members: {fault}"
     wanted = recipe.export.candidate
     distilled = distilled_candidates(recipe)
-    for fault in unknown_keys(recipe.prices.candidates, [*known, *TOGETHER, *distilled], "candidate"):
+    everybody = [*known, *TOGETHER, *distilled, *synthetic_candidates(recipe)]
+    for fault in unknown_keys(recipe.prices.candidates, everybody, "candidate"):
         yield "prices", f"candidates: {fault}"
-    exportable = [*known, *TOGETHER, *distilled, "best", "ship"]
+    exportable = [*everybody, "best", "ship"]
     if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "candidate")), "")):
         yield "export", f"candidate: {fault}"
     elif wanted in known and _is_free(recipe, wanted):
@@ -242,3 +245,18 @@ def _distil_faults(recipe: Recipe) -> Iterator[Fault]:
         most = recipe.cascade.most_levels if name == CASCADE else recipe.ensemble.most_members
         if table.teacher == name and not most:
             yield "distil", f"teacher = {shown(name)}: this recipe leaves it out; name another candidate"
+
+
+def _synthetic_faults(recipe: Recipe) -> Iterator[Fault]:
+    table, names, data = recipe.synthetic, recipe.baselines.names, recipe.data
+    if data.choices and (table.model or table.candidates):
+        yield "synthetic", "rows bring their own choices, and a letter has no rows of its own: leave the table out"
+        return
+    for name in table.candidates:
+        if name not in names:
+            near = unknown_keys([name], names, "baseline")[0]
+            yield "synthetic", f"candidates: {near}; only those in [baselines] names can learn"
+        elif getattr(baselines.BASELINES.get(name), "zero_shot", False):
+            yield "synthetic", f"candidates: {shown(name)} learns from no rows; leave it out"
+    if table.path and table.path in (data.path, data.test_path, data.train_path, data.unlabelled):
+        yield "synthetic", f"path = {shown(table.path)}: is [data]'s; expected a file of its own, which is written over"

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import baselines
 from labelwright.data.choices import LabelAs
+from labelwright.data.columns import TEXT, TextColumns
 from labelwright.data.costs import Costs
 from labelwright.data.formats.dialect import Dialect, delimiter_fault, encoding_fault
 from labelwright.data.spelling import Similar
@@ -40,8 +41,8 @@ STAGES = {
 }
 # Candidates that are made of other ones.
 ENSEMBLE, ENSEMBLE_LIGHT, CASCADE = TOGETHER = ("ensemble", "ensemble-light", "cascade")
-# What students are called, before the name of the baseline that each is.
-DISTILLED = "distilled-"
+# What students are called, before the name of the baseline that each is; and who learns rows that a model wrote.
+DISTILLED, SYNTHETIC = "distilled-", "synthetic-"
 # What a run does where its recipe does not say.
 DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 
@@ -125,7 +126,9 @@ class DataTable:
         The dataset's configuration, and the commit to pin.
     delimiter, encoding, header, quotes, sheet, title_rows, label_prefix
         How files are written, where they do not say it themselves: ``labelwright.data.formats.dialect.Dialect``.
-    text, label, group, id : str
+    text : str or tuple of str
+        The column of the text, or several, which become one text (``labelwright.data.columns``).
+    label, group, id : str
         Column names; an empty ``group`` or ``id`` means there is none.
     choices : str
         Column of each row's own choices, where they differ by row; empty where rows share labels.
@@ -175,7 +178,7 @@ class DataTable:
     sheet: Name = Dialect.sheet
     title_rows: Annotated[int, Range(0, expected="a number of rows")] = Dialect.title_rows
     label_prefix: Name = Dialect.label_prefix
-    text: NeededColumn = "text"
+    text: NeededColumn | Annotated[tuple[NeededColumn, ...], Items(least=1)] = TEXT
     label: NeededColumn = "label"
     group: Column = ""
     id: Column = ""
@@ -193,10 +196,12 @@ class DataTable:
     choice_label: LabelAs = "auto"
 
     def __post_init__(self) -> None:
-        pairs = [("text", "label"), ("text", "choices"), ("label", "choices"), ("label", "group")]
-        for one, other in [*pairs, ("split", "text"), ("split", "label")]:
+        for one, other in [("label", "choices"), ("label", "group"), ("split", "label")]:
             if getattr(self, one) == getattr(self, other):
                 raise RecipeError(f"{one} and {other} = {getattr(self, one)!r}: expected two columns")
+        for other in ("label", "choices", "split"):
+            if getattr(self, other) in self.text_columns.names:
+                raise RecipeError(f"text and {other} = {getattr(self, other)!r}: expected two columns")
         if self.test_path and (self.hub or self.test_split):
             other = "test_split" if self.test_split else "hub"
             raise RecipeError(f"test_path and {other}: expected one of them; test_split names a split of path or hub")
@@ -213,6 +218,11 @@ class DataTable:
         if bool(self.path) == bool(self.hub):
             given = "both" if self.path else "neither"
             raise RecipeError(f"expected path (a file) or hub (a dataset id), found {given}: give one of them")
+
+    @property
+    def text_columns(self) -> TextColumns:
+        """How a row becomes its text."""
+        return TextColumns.of(self.text)
 
     @property
     def source(self) -> str:
@@ -460,6 +470,78 @@ class DistilTable:
     most_rows: Annotated[int, Range(1, 1_000_000)] = 20_000
 
 
+# Who writes a row, and how long it is: said to the model, one of each a question.
+PERSONAS = (
+    *("someone in a hurry, on a phone, with a typo", "someone who tells the whole story first"),
+    *("a beginner who lacks the right words", "an expert who uses technical terms", "someone who is annoyed"),
+    *("someone polite who asks a question", "someone for whom this is a second language"),
+)
+LENGTHS = ("a few words, no full sentence", "one sentence", "two or three sentences")
+
+
+@dataclass(frozen=True)
+class SyntheticTable:
+    """``[synthetic]``: train rows that a larger model writes (`make synthesize`), and which baselines learn them.
+
+    Attributes
+    ----------
+    model : str
+        Who writes: any model as DSPy names them ("openai/gpt-4.1-mini"); with ``url`` the name under which that server
+        has it.
+    url : str
+        An OpenAI-compatible server. Keys come from the environment.
+    check_model, check_url : str
+        Who is asked for the label of what was written, in the same way; empty: who wrote it.
+    path : str
+        Where the rows are; empty: runs/NAME/synthetic.jsonl.
+    candidates : tuple of str
+        Of ``[baselines] names``: each stands in the comparison once more, as one that learnt these rows besides.
+    rows_per_label : int
+        So many are wanted, after all that is dropped.
+    rows_per_call : int
+        Asked for at a time, all after one seed row.
+    max_calls : int
+        Questions in all, checks and those of earlier commands included.
+    at_once : int
+        Questions in flight at a time.
+    temperature : float
+        Of who writes; who checks is asked at 0.
+    max_tokens : int
+        Of an answer, thoughts included.
+    near_copy : float
+        Share of runs of four characters from which on a row counts as a copy of another. Of the shipped rows, those of
+        different families that are most alike share 0.28.
+    personas, lengths : tuple of str
+        Said to who writes, one of each a question.
+    """
+
+    model: Name = ""
+    url: Annotated[str, Text(), Check(url_fault)] = ""
+    check_model: Name = ""
+    check_url: Annotated[str, Text(), Check(url_fault)] = ""
+    path: Name = ""
+    candidates: Names = ()
+    rows_per_label: Annotated[int, Range(1, 10_000)] = 16
+    rows_per_call: Annotated[int, Range(1, 50)] = 4
+    max_calls: Annotated[int, Range(1, 1_000_000)] = 2000
+    at_once: Annotated[int, Range(1, 64)] = 4
+    temperature: Annotated[float, Range(0, 2)] = 0.9
+    max_tokens: Annotated[int, Range(16, 100_000)] = 1000
+    near_copy: Share = 0.5
+    personas: Names = PERSONAS
+    lengths: Names = LENGTHS
+
+    def __post_init__(self) -> None:
+        faults = [
+            f"{url} is set and {model} is not: expected the name under which the server has the model"
+            for url, model in (("url", "model"), ("check_url", "check_model"))
+            if getattr(self, url) and not getattr(self, model)
+        ]
+        faults += [f"{name} = []: expected one at least" for name in ("personas", "lengths") if not getattr(self, name)]
+        if faults:
+            raise RecipeError("; ".join(faults))
+
+
 @dataclass(frozen=True)
 class DemoTable:
     """``[demo]``: what `make demo` compares, and how long it may take; `make compare` adds the rest.
@@ -549,6 +631,7 @@ class Recipe:
     cascade: CascadeTable = field(default_factory=CascadeTable)
     prices: PricesTable = field(default_factory=PricesTable)
     distil: DistilTable = field(default_factory=DistilTable)
+    synthetic: SyntheticTable = field(default_factory=SyntheticTable)
     demo: DemoTable = field(default_factory=DemoTable)
     export: ExportTable = field(default_factory=ExportTable)
     tracking: TrackingTable = field(default_factory=TrackingTable)
@@ -571,13 +654,15 @@ class Recipe:
         RecipeError
             Prices of labels that there are not.
         """
+        name, names = self.task.name or self.name, self.data.text_columns.names
+        columns = () if names == (TEXT,) else names
         if self.data.choices:
-            return Task(self.task.name or self.name, self.task.instructions, (), max_choices)
+            return Task(name, self.task.instructions, (), max_choices, text_columns=columns)
         labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
         costs = self.costs.prices
         if costs and (faults := costs.faults([label.name for label in labels])):
             raise RecipeError(f"{self.path}, [costs]: {'; '.join(faults)}")
-        return Task(self.task.name or self.name, self.task.instructions, labels, costs=costs)
+        return Task(name, self.task.instructions, labels, costs=costs, text_columns=columns)
 
     def fingerprints(self) -> dict[str, str]:
         """One short hash for each table that a run keeps from its beginning, and for the seed."""
@@ -606,6 +691,7 @@ TABLES: Mapping[str, type] = {
     "cascade": CascadeTable,
     "prices": PricesTable,
     "distil": DistilTable,
+    "synthetic": SyntheticTable,
     "demo": DemoTable,
     "export": ExportTable,
     "tracking": TrackingTable,
@@ -629,6 +715,11 @@ def distilled_candidates(recipe: Recipe) -> dict[str, str]:
         return {}
     able = [name for name in recipe.baselines.names if learns_soft(name)]
     return {f"{DISTILLED}{name}": name for name in recipe.distil.students or able}
+
+
+def synthetic_candidates(recipe: Recipe) -> dict[str, str]:
+    """Candidates that learn rows which a model wrote besides, by name, each with the baseline that it is."""
+    return {f"{SYNTHETIC}{name}": name for name in recipe.synthetic.candidates}
 
 
 def learns_soft(name: str) -> bool:

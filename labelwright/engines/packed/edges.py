@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.decoder import HubDecoder
 from labelwright.engines.packed.heads import Head, open_head
+from labelwright.engines.packed.lower import LowerLayers
 from labelwright.engines.packed.packing import Packed, Row, pack
 
 # Positions whose logits over the whole vocabulary are held at once.
@@ -21,9 +22,13 @@ LOGIT_ROWS = 64
 
 
 def tree_log_probs(
-    model: Any, prefix_tokens: Sequence[int], rows: Sequence[Row], entropy: bool = False
+    model: Any,
+    prefix_tokens: Sequence[int],
+    rows: Sequence[Row],
+    entropy: bool = False,
+    lower: LowerLayers | None = None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Edge log-probabilities of many rows in one packed forward pass, differentiable, nothing cached.
+    """Edge log-probabilities of many rows in one packed forward pass, differentiable.
 
     Parameters
     ----------
@@ -35,6 +40,8 @@ def tree_log_probs(
         Each with its tokens and its option tree.
     entropy : bool
         Also return each edge's next-token entropy in nats (no gradient).
+    lower : LowerLayers, optional
+        The model's frozen layers, opened with the same prefix; without them nothing is kept.
 
     Returns
     -------
@@ -43,7 +50,7 @@ def tree_log_probs(
     """
     device = next(model.parameters()).device
     packed = pack(rows, prefix_tokens=prefix_tokens, device=device)
-    hidden = HubDecoder(model.get_decoder())(packed)
+    hidden = HubDecoder(model.get_decoder())(packed) if lower is None else lower.decode(packed, rows)
     head = open_head(model)
     places = edge_places(packed, [row.tree for row in rows])
     tokens = np.concatenate([row.tree.edge_token for row in rows])

@@ -88,14 +88,14 @@ class OwnHead:
         def products(given: Tensor) -> Tensor:
             return _products(self._matrix, given.flatten(0, -2), place, token)[None, :, None]
 
-        with _answering(self._matrix, products):
+        with answering(self._matrix, products):
             logits = self._forward(hidden)
         return logits.flatten() if logits.numel() == len(token) else None
 
     def _forward(self, hidden: Tensor) -> Tensor:
         decoder = self._model.get_decoder()
         ids = torch.zeros((1, len(hidden)), dtype=torch.int64, device=hidden.device)
-        with _answering(decoder, lambda *_, **__: _Answer(hidden[None])):
+        with answering(decoder, lambda *_, **__: _Answer(hidden[None])):
             return self._model(input_ids=ids, use_cache=False).logits[0]
 
 
@@ -114,7 +114,7 @@ class _Answer:
 
 
 @contextmanager
-def _answering(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
+def answering(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
     """Within this a module answers with a function of ours."""
     before = vars(module).get("forward")
     module.forward = forward

@@ -213,7 +213,7 @@ def test_one_who_asks_alone_does_not_wait_for_others():
 
 
 def test_callers_who_come_one_after_another_are_gathered(engine):
-    with CoalescingEngine(engine, quiet_s=0.5, max_wait_s=5.0) as shared:
+    with CoalescingEngine(engine, max_batch_rows=6, quiet_s=LONG_S, max_wait_s=LONG_S) as shared:
         occupied(shared)
         futures = [shared.submit(render("second"), OPTIONS)]
         engine.open()
@@ -222,6 +222,20 @@ def test_callers_who_come_one_after_another_are_gathered(engine):
             futures.append(shared.submit(render(text), OPTIONS))
         concurrent.futures.wait(futures, LONG_S)
     assert engine.batches == [["first"], ["second", *TEXTS[:5]]]
+
+
+def test_callers_who_were_answered_together_are_gathered_when_they_ask_again(engine):
+    with CoalescingEngine(engine, max_batch_rows=3, quiet_s=LONG_S, max_wait_s=LONG_S) as shared:
+        occupied(shared)
+        first_round = [shared.submit(render(text), OPTIONS) for text in TEXTS[:3]]
+        engine.open()
+        concurrent.futures.wait(first_round, LONG_S)
+        second_round = []
+        for text in TEXTS[3:6]:
+            time.sleep(0.01)
+            second_round.append(shared.submit(render(text), OPTIONS))
+        concurrent.futures.wait(second_round, LONG_S)
+    assert engine.batches == [["first"], [*TEXTS[:3]], [*TEXTS[3:6]]]
 
 
 # ---------------------------------------------------------------------------------------------------------- fairness
@@ -356,6 +370,8 @@ def test_asyncio_callers_can_wait_and_cancel(engine):
         second = asyncio.wrap_future(shared.submit(render("second"), OPTIONS))
         third = asyncio.wrap_future(shared.submit(render("third"), OPTIONS))
         second.cancel()
+        while shared.n_waiting > 1:  # the event loop passes a cancellation on when it next turns
+            await asyncio.sleep(0)
         engine.open()
         return await asyncio.wait_for(asyncio.gather(first, third), LONG_S)
 

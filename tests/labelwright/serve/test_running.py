@@ -35,7 +35,7 @@ def said(started, what: str) -> str:
     # Ends with the line, or with the process.
     lines = (line for line in started.stderr if what in line)
     threading.Thread(target=lambda: found.put(next(lines, "")), daemon=True).start()
-    return found.get(timeout=30)
+    return found.get(timeout=120)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="signals of POSIX")

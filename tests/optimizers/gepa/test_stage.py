@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import pickle
+import re
 import subprocess
 import sys
 import textwrap
@@ -15,16 +16,19 @@ from fakes import FakeEngine, toy_bundle, toy_examples, toy_splits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwright.data.task import Example, Splits
-from labelwright.decide import probabilities
+from labelwright.data.task import Example, Splits, group_keys
+from labelwright.decide import log_scores, probabilities
+from labelwright.decisions.decision import LIKELIEST
 from labelwright.engines.one_hot import one_hot
 from labelwright.errors import ModelError, RecipeError
-from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import answers
+from optimizers.calibration_choice import best_calibration
 from optimizers.gepa import reflection
+from optimizers.gepa.choice.objective import Objective
 from optimizers.gepa.sampling import EXPECTED_REWARD
 from optimizers.gepa.search import metric_of, without_secrets
 from optimizers.gepa.stage import GepaStage, hold_back
+from optimizers.scores import gold_of
 from optimizers.stage import StageContext
 from rewards.label_match import LabelMatch
 
@@ -99,10 +103,12 @@ def run(folder, splits=None, engine=None, seed=0, tracker=None, **settings):
     return bundle, tracker, engine
 
 
-def dev_accuracy(bundle, splits):
-    p = probabilities(bundle, FakeEngine(), [row.text for row in splits.dev])
-    right = [bundle.task.names[k] == row.label for k, row in zip(p.argmax(axis=1), splits.dev, strict=True)]
-    return sum(right) / len(right)
+def dev_value(bundle, splits, seed=0):
+    """The expected reward on dev, calibrated as the calibrate stage does it, cross-fitted."""
+    scores = log_scores(bundle, FakeEngine(), [row.text for row in splits.dev])
+    gold = gold_of(bundle, splits.dev)
+    probs = best_calibration(scores, gold, group_keys(splits.dev), seed=seed).probs
+    return float(probs[np.arange(len(gold)), gold].mean())
 
 
 def test_dev_improves_and_the_history_says_by_how_much(tmp_path):
@@ -110,9 +116,13 @@ def test_dev_improves_and_the_history_says_by_how_much(tmp_path):
     bundle, tracker, engine = run(tmp_path, splits)
     (entry,) = bundle.history
     assert entry["improved"]
-    assert entry["dev_before"] == pytest.approx(dev_accuracy(toy_bundle(), splits))
-    assert entry["dev_after"] == pytest.approx(dev_accuracy(bundle, splits))
+    assert entry["dev_before"] == pytest.approx(dev_value(toy_bundle(), splits))
+    assert entry["dev_after"] == pytest.approx(dev_value(bundle, splits))
     assert entry["dev_after"] >= entry["dev_before"] + 0.2
+    assert entry["note"].startswith("taken: program")
+    told = entry["confirmation"][-1]
+    assert told["held_back_gain"][0] == pytest.approx(entry["held_back_after"] - entry["held_back_before"])
+    assert told["p_value"] <= 0.05
     assert entry["held_back_after"] > entry["held_back_before"]
     assert entry["overfitting"] == pytest.approx(entry["dev_after"] - entry["held_back_after"])
     assert entry["prompt_tokens_after"] == engine.count_tokens(bundle.prompt.system) > entry["prompt_tokens_before"]
@@ -133,14 +143,14 @@ def test_counts_add_up(tmp_path):
     assert entry["n_tried"] == entry["n_kept"] + entry["n_rejected"] + entry["n_failed"] > 4
     programs = json.loads((tmp_path / "programs.json").read_text())
     assert len(programs) == entry["n_kept"] + 1
-    assert max(one["dev_score"] for one in programs) == entry["dev_after"]
+    assert max(one["dev_score"] for one in programs) == pytest.approx(entry["dev_best"])
     assert [step for step, _ in tracker.curves] == list(range(len(programs)))
-    assert tracker.curves[-1][1]["gepa/best_dev_score"] == entry["dev_after"]
+    assert tracker.curves[-1][1]["gepa/best_dev_score"] == pytest.approx(entry["dev_best"])
     names = ("programs.json", "programs-tree.png", "pareto-front.png")
     assert tracker.artifacts == [tmp_path / name for name in names]
     done, total, message = tracker.seen[-1]
     assert (done, total) == (300, 300)
-    assert f"best {entry['dev_after']:.2f}" in message
+    assert message == f"best {entry['dev_best']:.2f}, taken"
     assert 300 <= entry["metric_calls"] < 300 + 3 * 9 + len(hard_splits().dev)
 
 
@@ -166,18 +176,59 @@ def test_held_back_rows_take_no_part_in_the_search(tmp_path):
     run(tmp_path, splits, engine)
     _, held_back = hold_back(splits.train, 0.15, 0)
     hidden = {row.text for row in held_back}
-    *search, first, last = engine.texts
-    assert set(first) == set(last) == hidden
-    assert not hidden & {text for batch in search for text in batch}
+    # They are asked at the end: under the first instructions, and under those that are tried.
+    search = [set(batch) for batch in engine.texts]
+    while search and search[-1] == hidden:
+        search.pop()
+    assert 2 <= len(engine.texts) - len(search) <= 4
+    assert not hidden & set().union(*search)
 
 
-def test_the_same_bundle_where_dev_does_not_improve(tmp_path):
-    splits = toy_splits()
-    named = [replace(row, text=f"{row.label} thing") for row in splits.dev[::2]]  # right from the start
-    bundle, _, _ = run(tmp_path, replace(splits, dev=tuple(named)))
+def test_the_same_bundle_where_the_rows_held_back_do_not_confirm_what_dev_says(tmp_path):
+    """Their texts say nothing here, and instructions that read words cannot gain on them."""
+    splits = hard_splits()
+    hidden = {row.id for row in hold_back(splits.train, 0.15, 0)[1]}
+    mute = [replace(row, text=f"nothing {row.id[-1]}") if row.id in hidden else row for row in splits.train]
+    splits = replace(splits, train=tuple(mute))
+    bundle, _, _ = run(tmp_path, splits)
+    entry = bundle.history[-1]
     assert bundle.prompt == toy_bundle().prompt
-    assert bundle.history[-1]["improved"] is False
-    assert bundle.history[-1]["dev_before"] == bundle.history[-1]["dev_after"] == 1.0
+    assert entry["improved"] is False
+    assert entry["dev_before"] == entry["dev_after"] < entry["dev_best"]
+    assert re.match(
+        r"not taken: program \d+, on \d+ held-back rows \(\d+ groups\) expected_reward gained", entry["note"]
+    )
+    sure, _, _ = run(tmp_path / "dev", splits, confidence=0.0)
+    assert sure.prompt != bundle.prompt
+    assert sure.history[-1]["note"].startswith("taken on validation alone")
+
+
+def test_ids_that_must_not_regress_and_are_of_no_row_are_named_at_once(tmp_path):
+    splits = toy_splits()
+    ids = ("pool-x", splits.dev[0].id, splits.calib[0].id)
+    with pytest.raises(RecipeError) as caught:
+        run(tmp_path, splits, must_not_regress=ids)
+    assert str(caught.value).startswith(
+        f"gepa.must_not_regress: no row of train or dev has the id 'pool-x', '{ids[2]}'; name rows"
+    )
+
+
+def test_a_program_that_breaks_a_guarded_row_is_not_taken(tmp_path):
+    """What a search took before is refused once the rows that it gave up are named."""
+    splits = hard_splits()
+    free, _, _ = run(tmp_path / "free", splits)
+    texts = [row.text for row in (*splits.dev, *splits.train)]
+    before, after = (answers(probabilities(bundle, FakeEngine(), texts)) for bundle in (toy_bundle(), free))
+    gold = gold_of(free, [*splits.dev, *splits.train])
+    (entry,) = free.history
+    assert entry["improved"]
+    every = [row.id for row in (*splits.dev, *splits.train)]
+    guarded, _, _ = run(tmp_path / "guarded", splits, must_not_regress=tuple(every))
+    entry = guarded.history[-1]
+    assert ((before == gold) & (after != gold)).any()
+    assert guarded.prompt != free.prompt
+    assert any(one["regressed"] for one in entry["confirmation"])
+    assert "(must_not_regress)" in entry["note"]
 
 
 @pytest.mark.parametrize("n_calls", [0, 1, 4, 9])
@@ -225,7 +276,7 @@ def test_a_finished_search_is_not_repeated(tmp_path):
     first, _, _ = run(tmp_path, splits)
     again, _, engine = run(tmp_path, splits)
     assert again == first
-    assert len(engine.calls) == 3  # dev once more, and the held-back rows before and after
+    assert engine.calls == []  # dev and the held-back rows are kept as well
 
 
 def test_state_of_another_search_is_not_continued(tmp_path):
@@ -263,7 +314,7 @@ def test_state_that_a_stranger_left_is_not_run(tmp_path, place):
     assert not (tmp_path / "made").exists()
     assert again == first
     # With the copy unharmed the search goes on; without it, it begins anew.
-    assert (len(engine.calls) == 3) == (place == "gepa_state.bin")
+    assert (engine.calls == []) == (place == "gepa_state.bin")
 
 
 def test_a_link_in_place_of_the_state_leads_nowhere(tmp_path):
@@ -386,6 +437,10 @@ def test_nothing_is_printed(tmp_path, capfd):
         {"token_budget": True},
         {"candidate_selection": "best"},
         {"reflection_temperature": -1},
+        {"objective": "hits"},
+        {"confidence": 1.0},
+        {"validation_share": 0.9},
+        {"must_not_regress": ("",)},
     ],
 )
 def test_settings_out_of_range(settings):
@@ -420,11 +475,15 @@ def test_a_group_is_no_row_of_its_name():
 def test_the_metric_scores_the_answer_and_the_distribution():
     import dspy
 
-    metric = metric_of(LabelMatch(), ("pool", "fence"))
+    hits = Objective("reward", np.eye(2), LIKELIEST)
+    metric = metric_of(LabelMatch(), hits, ("pool", "fence"))
     gold = dspy.Example(text="liner", label="pool").with_inputs("text")
-    sure = metric(gold, dspy.Prediction(label="fence", probabilities={"pool": 0.4, "fence": 0.6}))
+    said = dspy.Prediction(label="fence", probabilities={"pool": 0.4, "fence": 0.6})
+    sure = metric(gold, said)
     assert (sure.score, sure.objective_scores) == (0.0, {EXPECTED_REWARD: pytest.approx(0.4)})
     assert "gold is pool 0.40" in sure.feedback
+    smooth = metric_of(LabelMatch(), replace(hits, name="log_loss"), ("pool", "fence"))(gold, said)
+    assert smooth.score == smooth.objective_scores[EXPECTED_REWARD] == pytest.approx(1 + np.log2(0.4))
     text_only = metric(gold, dspy.Prediction(label="pool", probabilities={}))
     assert (text_only.score, text_only.objective_scores) == (1.0, {EXPECTED_REWARD: 1.0})
 
@@ -438,15 +497,19 @@ def test_the_module_is_light_to_import():
     assert GepaStage.name == "gepa"
 
 
-def test_the_search_scores_as_the_bundle_will_answer(tmp_path):
-    """With its calibration, here one that likes a label so much that it always answers that."""
+def test_the_search_scores_as_the_classifier_that_ships_will_answer(tmp_path):
+    """A liking for a label, here one that drowns everything else, is calibrated away before anything is compared."""
     engine, splits = FakeEngine(), hard_splits()
-    bundle = replace(toy_bundle(engine), calibration=Calibration(1.0, (99.0, 0.0, 0.0)))
-    context = StageContext(tmp_path, RecordingTracker(), lambda weights: engine, 0)
-    entry = GepaStage(**QUICK).run(bundle, splits, context).history[-1]
+
+    class Biased(FakeEngine):
+        def score(self, prompts, options):
+            return super().score(prompts, options) + 4.0 * np.eye(len(options))[0]
+
+    context = StageContext(tmp_path, RecordingTracker(), lambda weights: Biased(), 0)
+    entry = GepaStage(**QUICK).run(toy_bundle(engine), splits, context).history[-1]
     share = sum(row.label == "pool" for row in splits.dev) / len(splits.dev)
-    assert entry["dev_before"] == pytest.approx(share)
-    assert entry["dev_before"] == pytest.approx(dev_accuracy(bundle, splits)) != dev_accuracy(toy_bundle(), splits)
+    assert entry["dev_before"] > share
+    assert entry["dev_before"] == pytest.approx(dev_value(toy_bundle(), splits), abs=0.03)
 
 
 def test_rows_without_a_usable_answer_are_wrong_for_the_search_too(tmp_path):

@@ -13,6 +13,7 @@ from training_fakes import SPLITS, Record, open_float32, untuned
 from labelwright.data.task import Splits
 from labelwright.decide import log_scores
 from labelwright.engines.opening import open_engine
+from labelwright.engines.packed.lower import LowerLayers
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
 from labelwright.models.weights import Full
@@ -294,3 +295,27 @@ def test_only_the_upper_share_of_the_layers_gets_an_adapter(bundle, tmp_path, sh
     assert written
     names = [name for path in written for name in load_file(path)]
     assert {int(name.split(".layers.")[1].split(".")[0]) for name in names} == tuned
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_frozen_layers_make_of_a_row_is_kept_and_changes_nothing(bundle, tmp_path, monkeypatch, mode):
+    """Dev says the same at the end as where all layers run; kept are the prefix, and each row that was met."""
+    stage = replace(MODES[mode], lora_layers=0.5)
+    stage = replace(stage, beta=0.1) if isinstance(stage, GrpoStage) else stage
+    few = replace(FEW, train=FEW.train[:5])
+    run_lower, n_rows = LowerLayers._run_lower, []
+
+    def counted(self, packed):
+        n_rows.append(len(packed.row_start))
+        return run_lower(self, packed)
+
+    monkeypatch.setattr(LowerLayers, "_run_lower", counted)
+    kept, _ = run(stage, bundle, tmp_path / "kept", few)
+    # Two rows in the trial whether there is noise below; then the prefix, and five rows.
+    assert mode == "sampled" or sum(n_rows) == 2 + 1 + 5
+    monkeypatch.setattr("optimizers.training.trainer.open_lower", lambda *_: None)
+    n_rows.clear()
+    plain, _ = run(stage, bundle, tmp_path / "plain", few)
+    assert not n_rows
+    for ours, theirs in zip(kept.history[-1]["curve"], plain.history[-1]["curve"], strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4)

@@ -159,7 +159,7 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     made_from: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         taught = teach(comparison, job) if comparison.kind(job.candidate) == "distilled" else None
-        if comparison.kind(job.candidate) in ("baseline", "distilled"):
+        if comparison.kind(job.candidate) in ("baseline", "distilled", "synthetic"):
             soft = (taught.texts, names, taught.probs) if taught else None
             trained = measure.train_baseline(_baseline(comparison, job), splits, Path(scratch), soft)
         else:
@@ -188,6 +188,8 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
             if taught:
                 result["distilled"] = asdict(taught.told(comparison, arrays["dev"]))
                 entry |= {"teacher": taught.teacher, "n_unlabelled": len(taught.texts)}
+            if comparison.kind(job.candidate) == "synthetic":
+                entry |= {"n_synthetic": len(comparison.written.rows), "written_by": list(comparison.written.models)}
             kept = final.bundle.with_stage(entry, promise=final.bundle.promise, scope=final.bundle.scope)
             final = replace(final, bundle=save(kept, place))
             result |= {"promise": final.bundle.promise.to_dict(), "scoped": final.bundle.scope is not None}
@@ -212,8 +214,7 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
 
 def _baseline(comparison: Comparison, job: Job) -> measure.BaselineJob:
     settings, long_rows = comparison.baseline_settings(job.candidate), comparison.recipe.model.long_rows
-    name = comparison.distilled.get(job.candidate, job.candidate)
-    return measure.BaselineJob(name, comparison.task, settings, job.seed, long_rows)
+    return measure.BaselineJob(comparison.plain(job.candidate), comparison.task, settings, job.seed, long_rows)
 
 
 def _train_model(comparison: Comparison, job: Job, say: Say, record: Record) -> tuple[measure.Trained, list[str]]:
@@ -273,7 +274,8 @@ def _keep(place: Path, result: Any, arrays: dict[str, NDArray[np.float64]] | Non
 def _what(job: Job, comparison: Comparison) -> str:
     seed = comparison.recipe.seed
     if job.per_label:
-        return f"{job.per_label} rows a label, seed {job.seed}"
+        which = "synthetic " * (job.candidate in comparison.synthetic)
+        return f"{job.per_label} {which}rows a label, seed {job.seed}"
     if job.split_seed != seed:
         return f"split {job.split_seed}"
     return f"seed {job.seed}" if job.seed != seed else "training and scoring"

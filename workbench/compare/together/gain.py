@@ -42,7 +42,7 @@ def gain_of(
     """
     sides = [[one for one in entries if (one.kind == "together") == of] for of in (True, False)]
     # A student is one alone, and knows what several together taught it.
-    usable = [[one for one in side if one.kind not in ("free", "distilled")] for side in sides]
+    usable = [[one for one in side if one.kind not in ("free", "distilled", "synthetic")] for side in sides]
     if not all(usable):
         return None
     whole, single = (min(side, key=lambda one: rank(one.test, one.priced)) for side in usable)

@@ -22,6 +22,7 @@ TABLES = (
     "together.together",
     "together.distilled",
     "trainings.learning",
+    "trainings.synthetic",
     "trainings.seeds",
     "paired.paired",
     "by_label.by_label",

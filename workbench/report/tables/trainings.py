@@ -6,15 +6,25 @@ from statistics import mean, stdev
 
 from workbench.compare.board import Spread
 from workbench.compare.differences import TESTED
+from workbench.recipe.beside.synthetic import LEFT_OUT
 from workbench.report.report import Report
-from workbench.report.table import CANDIDATE, METRICS, NOTHING, Cell, Column, Table
+from workbench.report.table import CANDIDATE, METRICS, NOTHING, Cell, Column, Table, metric
+from workbench.wording import listed
 
+_OF_SYNTHETIC = (
+    "What rows bring that a model wrote, by how many a label are learnt beside all train rows: test accuracy in "
+    "percent, before calibration."
+)
+_WRITTEN = (
+    "Mean over seeds ± standard deviation, number of them in brackets; the difference is of calibrated accuracy, in "
+    "points, paired, with a 95 % interval of its own."
+)
 _DIFFERS = {"split fixed": "seed of training", "split varied": "split"}
 
 
 def learning(report: Report) -> list[Table]:
     """Accuracy by training rows a label, of candidates that were shown part of the rows."""
-    entries = [entry for entry in report.scored if any(point.per_label for point in entry.curve)]
+    entries = [one for one in report.scored if any(p.per_label for p in one.curve) and not one.augmented]
     # 0 stands for all rows, so it comes last.
     sizes = sorted({point.per_label for entry in entries for point in entry.curve}, key=lambda n: (n == 0, n))
     rows = [
@@ -34,6 +44,30 @@ def learning(report: Report) -> list[Table]:
             is_folded=True,
         )
     ]
+
+
+def synthetic(report: Report) -> list[Table]:
+    """Accuracy by synthetic rows a label, of candidates that learnt them, and what they bring."""
+    found = [(entry, entry.augmented) for entry in report.scored if entry.augmented]
+    sizes = sorted({point.per_label for entry, _ in found for point in entry.curve}, key=lambda n: (n == 0, n))
+    rows = [
+        [
+            Cell(entry.name),
+            Cell(f"{one.learnt.n_rows:,}"),
+            _mean([100 * accuracy for accuracy in one.learnt.without]),
+            *(_mean([100 * p.accuracy for p in entry.curve if p.per_label == size]) for size in sizes),
+            metric("accuracy", one.to_plain, signed=True),
+        ]
+        for entry, one in found
+    ]
+    columns = [CANDIDATE, Column("synthetic rows"), Column("none"), *(Column(str(n) if n else "all") for n in sizes)]
+    remarks = [_WRITTEN] if rows else []
+    for _, one in found[:1]:  # all of them learnt the same file
+        learnt, left = one.learnt, ", ".join(f"{n:,} {LEFT_OUT[why]}" for why, n in one.learnt.left_out.items() if n)
+        said = f"Written by {listed(learnt.models)}; a second answer gave the same label to {learnt.n_checked:,}."
+        remarks.append(said + (f" Left out of the file: {left}." if left else ""))
+    columns.append(Column("all against none"))
+    return [Table("synthetic", "Synthetic rows", columns, rows, remarks=remarks, about=_OF_SYNTHETIC if rows else "")]
 
 
 def seeds(report: Report) -> list[Table]:

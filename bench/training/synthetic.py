@@ -1,0 +1,248 @@
+"""`python -m bench.training.synthetic --url URL --model NAME`: what rows of a larger model bring to few real ones.
+
+Only train rows of a recipe are used. Of every label a few families are drawn, a row of each: the labelled rows, which
+are train, dev and calib. All rows of the other families are what is measured on, so the recipe's own test split is not
+touched. The house does the rest: `make synthesize` has the model write and check rows after the labelled ones, `make
+compare` learns them. The same comparison with the labels' names in place of the rows, one a label, is the control: a
+model's rows nearly all hold the name. Every draw is paired; intervals are over the held rows of all draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import chdir
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from labelwright.data.task import Example, by_label, group_keys
+from labelwright.errors import LabelwrightError
+from labelwright.files import read_json
+from labelwright.statistics.intervals import Interval, mean_interval
+from workbench.cli import main as workbench_main
+from workbench.recipe.read import read_recipe
+from workbench.recipe.recipe import SYNTHETIC
+from workbench.recipe.rows import make_splits, read_rows, task_of
+from workbench.report.report import Report, read_report
+from workbench.run.folder import RunFolder, runs_of
+from workbench.synthetic.diversity import MEASURES
+from workbench.synthetic.telling import DROPPED, FOLDER, SUMMARY
+from workbench.wording import percent
+
+ROOT = Path(__file__).parents[2]
+NAMES = "names-"
+RECIPE = """
+seed = {seed}
+stages = []
+[data]
+path = "labelled.jsonl"
+test_path = "held.jsonl"
+group = "group"
+id = "id"
+[splits]
+dev = 0.25
+calib = 0.25
+[task]
+instructions = {instructions}
+labels = {labels}
+[baselines]
+names = {names}
+[synthetic]
+model = {model}
+url = {url}
+candidates = {names}
+rows_per_label = {rows}
+path = "{path}"
+[compare]
+seeds = 1
+curves = []
+curve_rows = [1, 2, 4, 8, 16, 32]
+noise = []
+[ensemble]
+most_members = 0
+[cascade]
+most_levels = 0
+[tracking]
+evaluation_rows = 0
+review_rows = 0
+"""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One draw: the comparison's report, the summary of the synthetic rows, and who was right on which held row.
+
+    Attributes
+    ----------
+    right : mapping of candidate to bool array (n_held,)
+        Those that learnt the labels' names are called ``NAMES`` and the baseline.
+    groups : list of str
+        Of the held rows.
+    """
+
+    report: Report
+    summary: Mapping[str, Any]
+    right: Mapping[str, Any]
+    groups: list[str]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables; 0, or 2 where the recipe, the rows or the server is at fault."""
+    parser = argparse.ArgumentParser(prog="python -m bench.training.synthetic", description=(__doc__ or "")[:100])
+    parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
+    parser.add_argument("--url", required=True, help="an OpenAI-compatible server")
+    parser.add_argument("--model", required=True, help="the name under which it has the model")
+    parser.add_argument("--real", type=int, default=4, help="train rows a label (default: %(default)s)")
+    parser.add_argument("--rows", type=int, default=8, help="synthetic rows a label that are asked for")
+    parser.add_argument("--draws", type=int, default=2, help="draws of the real rows (default: %(default)s)")
+    parser.add_argument("--candidates", nargs="+", default=["sgd-chars", "minilm-logreg"])
+    parser.add_argument("--folder", type=Path, help="where answers and results are kept; by default nowhere")
+    given = parser.parse_args(arguments)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            root = (given.folder or Path(scratch)).absolute()
+            drawn = [one_draw(root / str(seed), given, seed) for seed in range(given.draws)]
+            print(made_table(drawn), end="\n\n")
+            print(accuracy_table(drawn, given.candidates))
+    except LabelwrightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def one_draw(folder: Path, given: argparse.Namespace, seed: int) -> Drawn:
+    """Rows drawn, synthetic rows made and the comparison done, as far as that is not there."""
+    recipe = read_recipe(given.recipe)
+    rows = read_rows(recipe)
+    labelled, held = deal(make_splits(rows, recipe.splits, recipe.seed).train, 2 * given.real, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, some in (("labelled", labelled), ("held", held)):
+        records = [{"id": row.id, "text": row.text, "label": row.label, "group": row.group} for row in some]
+        lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    said = {
+        "instructions": recipe.task.instructions, "labels": [*task_of(recipe, rows).names],
+        "names": given.candidates, "model": given.model, "url": given.url,
+    }  # fmt: skip
+    words = {key: json.dumps(value, ensure_ascii=False) for key, value in said.items()}
+    (folder / "names.jsonl").write_text(
+        "".join(json.dumps({"text": name, "label": name}) + "\n" for name in task_of(recipe, rows).names)
+    )
+    for name, path in (("few", ""), ("names", "names.jsonl")):
+        filled = RECIPE.format(seed=seed, rows=given.rows, path=path, **words)
+        (folder / f"{name}.toml").write_text(filled, encoding="utf-8")
+    # Candidates run in processes of their own, which begin in that folder.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    with chdir(folder):
+        if not Path("runs/few", FOLDER, SUMMARY).is_file() and workbench_main(["synthesize", "few.toml"]):
+            raise LabelwrightError("no synthetic rows, as said above")
+        found, right = compared("few", held)
+        _, control = compared("names", held)
+        named = {name.replace(SYNTHETIC, NAMES): one for name, one in control.items() if name.startswith(SYNTHETIC)}
+        summary = read_json(Path("runs/few", FOLDER, SUMMARY))
+        return Drawn(found, summary, right | named, group_keys(held))
+
+
+def compared(name: str, held: Sequence[Example]) -> tuple[Report, dict[str, Any]]:
+    """A recipe's report, made now as far as it is not there, and which held rows each candidate has right."""
+    if workbench_main(["compare", f"{name}.toml"]):
+        raise LabelwrightError("the comparison failed, as said above")
+    run = RunFolder(runs_of(Path("runs", name))[-1])
+    found = read_report(run)
+    assert found is not None
+    return found, _right(run, held, found)
+
+
+def deal(rows: Sequence[Example], per_label: int, seed: int) -> tuple[list[Example], list[Example]]:
+    """A row of each of so many families a label, and all rows of the families that none was drawn of."""
+    chance = np.random.default_rng(seed)
+    drawn: list[Example] = []
+    for _, same in sorted(by_label(rows).items()):
+        families: dict[str, list[Example]] = {}
+        for row, key in zip(same, group_keys(same), strict=True):
+            families.setdefault(key, []).append(row)
+        for key in chance.permutation(sorted(families))[:per_label]:
+            drawn.append(families[key][int(chance.integers(len(families[key])))])
+    taken = set(group_keys(drawn))
+    return drawn, [row for row, key in zip(rows, group_keys(rows), strict=True) if key not in taken]
+
+
+def _right(run: RunFolder, held: Sequence[Example], report: Report) -> dict[str, Any]:
+    """Which held rows each candidate has right, from the probabilities that the comparison kept."""
+    names, found = list(report.labels), {}
+    gold = np.array([names.index(row.label) for row in held])
+    for entry in report.scored:
+        (path,) = _kept(run, entry.name)
+        with np.load(path, allow_pickle=False) as kept:
+            found[entry.name] = kept["probs"].argmax(axis=1) == gold
+    return found
+
+
+def _kept(run: RunFolder, name: str) -> list[Path]:
+    """The candidate itself as it was measured last."""
+    key = run.state["compare"]["candidates"][name]
+    return [run.path.parent / "candidates" / name / f"{key}.npz"]
+
+
+def made_table(drawn: Sequence[Drawn]) -> str:
+    """Markdown: what became of what was written, and how different it is, a draw a column."""
+    head = ["", *(f"draw {n}" for n in range(len(drawn)))]
+    rows = [["rows written", *(f"{one.summary['written']}" for one in drawn)]]
+    for kind, words in (("lists", "lists of rows"), ("labels", "second answers")):
+        for key, what in (("n_answered", ""), ("n_repaired", ", mended"), ("n_unread", ", unreadable")):
+            rows.append([words + what, *(f"{one.summary[kind][key]}" for one in drawn)])
+    rows += [[f"dropped: {words}", *(_share(one.summary, why) for one in drawn)] for why, words in DROPPED.items()]
+    rows.append(["kept", *(f"{one.summary['rows']}" for one in drawn)])
+    for key, words in MEASURES.items():
+        both = [one.summary["diversity"] for one in drawn]
+        rows.append([f"{words}: written / real", *(f"{b['written'][key]:.3g} / {b['real'][key]:.3g}" for b in both)])
+    rows.append(["tokens read / written", *("{read:,} / {written:,}".format(**one.summary["tokens"]) for one in drawn)])
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _share(summary: Mapping[str, Any], why: str) -> str:
+    n, of = summary["dropped"][why], summary["written"]
+    return f"{n} ({100 * n / of:.0f} %)"
+
+
+def accuracy_table(drawn: Sequence[Drawn], candidates: Sequence[str]) -> str:
+    """Markdown: accuracy by synthetic rows a label, and what all of them, or the labels' names, bring over none."""
+    curves = [point for one in drawn for entry in one.report.scored if entry.augmented for point in entry.curve]
+    sizes = sorted({point.per_label for point in curves} - {0})
+    head = ["candidate", "draw", "none", *map(str, sizes), "all", "all minus none", "names minus none"]
+    lines = [head, ["---"] * len(head)]
+    for name in candidates:
+        for number, one in enumerate(drawn):
+            entry = next(e for e in one.report.scored if e.name == f"{SYNTHETIC}{name}")
+            assert entry.augmented is not None
+            points = {p.per_label: p.accuracy for p in entry.curve}
+            cells = [f"{100 * points[n]:.1f}" if n in points else "–" for n in (*sizes, 0)]
+            without = f"{100 * np.mean(entry.augmented.learnt.without):.1f}"
+            lines.append([name, str(number), without, *cells, *_gains([one], name)])
+        lines.append([f"**{name}**", "all", *[""] * (2 + len(sizes)), *_gains(drawn, name)])
+    sides, held = drawn[0].report.splits, drawn[0].report.test_rows.n_rows
+    told = f"{sides.train} train, {sides.dev} dev, {sides.calib} calib rows and {held} held rows in draw 0; the "
+    told += "differences are of calibrated accuracy in points, paired, with 95 % intervals"
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{told}"
+
+
+def _gains(drawn: Sequence[Drawn], name: str) -> list[str]:
+    return [percent(difference(drawn, f"{kind}{name}", name)) for kind in (SYNTHETIC, NAMES)]
+
+
+def difference(drawn: Sequence[Drawn], candidate: str, other: str) -> Interval:
+    """Accuracy of one candidate minus that of another, over the held rows of all draws; families drawn whole."""
+    gains = [one.right[candidate].astype(float) - one.right[other] for one in drawn]
+    return mean_interval(np.concatenate(gains), [key for one in drawn for key in one.groups])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

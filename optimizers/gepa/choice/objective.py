@@ -1,0 +1,166 @@
+"""The value of an answer to the search, on probabilities that are calibrated as they will ship.
+
+A model likes some labels whatever the row says, and instructions move that liking. Whoever counts the hits of raw
+probabilities finds instructions that happen to shift it towards the labels of these rows; the calibration that every
+candidate gets in the end does the same better, for any instructions. So here every program is calibrated before it is
+valued: on the validation rows as the calibrate stage does it, cross-fitted, groups whole. What is then left to gain is
+telling rows apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Example, group_keys
+from labelwright.decide import log_scores
+from labelwright.decisions.decision import Decision
+from labelwright.engines.protocol import Engine, has_probabilities
+from labelwright.prompt import Prompt
+from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.metrics import Floats, Ints
+from optimizers.calibration_choice import best_calibration
+from optimizers.kept import KeptScores
+from optimizers.prior import prior_bias
+from optimizers.scores import gold_of
+from rewards import reward_matrix
+from rewards.outcome import Reward
+
+OBJECTIVES = ("reward", "expected_reward", "log_loss")
+# A row is not worth less than one that gives its label this.
+_LEAST_PROBABILITY = 1e-6
+# Of ``without_liking``: more steps change nothing.
+_STEPS, _SHARE = 20, 0.1
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a row's answer is worth, the more the better.
+
+    Attributes
+    ----------
+    name : {"reward", "expected_reward", "log_loss"}
+        The reward of the answer that is decided on; the mean reward of a label drawn from the probabilities, which does
+        not jump; or 1 - log loss / ln n_labels, which is 1 where the right label is certain and 0 for guesses.
+    rewards : ndarray of shape (n_labels, n_labels)
+        ``rewards.reward_matrix``: row gold, column answered.
+    """
+
+    name: str
+    rewards: Floats
+    decision: Decision
+
+    @classmethod
+    def of(cls, name: str, reward: Reward, bundle: Bundle) -> Objective:
+        """The objective of that name, for a bundle's labels and decision."""
+        return cls(name, reward_matrix(reward, bundle.task.names), bundle.decision)
+
+    def values(self, probs: Floats, gold: Ints) -> Floats:
+        """Shape (n_rows,), of probabilities (n_rows, n_labels); 0 for a row without an answer (all 0)."""
+        rows = np.arange(len(gold))
+        if self.name == "expected_reward":
+            return np.asarray((self.rewards[gold] * probs).sum(axis=1))
+        if self.name == "log_loss":
+            at_gold = np.maximum(probs[rows, gold], _LEAST_PROBABILITY)
+            return np.where(probs.any(axis=1), 1 + np.log(at_gold) / np.log(max(probs.shape[1], 2)), 0.0)
+        choice = self.decision.decide(probs).choice
+        return np.where(choice >= 0, self.rewards[gold, choice], 0.0)
+
+    def value(self, probs: Mapping[str, float], names: Sequence[str], gold: str) -> float:
+        """The same of one row, by label name."""
+        row = np.array([[probs[name] for name in names]])
+        return float(self.values(row, np.array([names.index(gold)]))[0])
+
+
+@dataclass
+class CalibratedAnswers:
+    """Probabilities of labelled rows under any instructions, calibrated for each of them.
+
+    Attributes
+    ----------
+    bundle : Bundle
+        All but its prompt's instructions stays. Its own calibration is applied first, as the calibrate stage has it.
+    validation : sequence of Example
+        What programs are calibrated on; whole scores of these are kept, for the stage's next start and for later ones.
+    rows : sequence of Example
+        Others that may be asked: the search's own.
+    engine : Engine
+        One that gives no probabilities is believed as it is.
+    seed : int
+        Deals the folds.
+    """
+
+    bundle: Bundle
+    validation: Sequence[Example]
+    rows: Sequence[Example]
+    engine: Engine
+    kept: KeptScores
+    seed: int = 0
+    _fitted: dict[str, tuple[Floats, Calibration]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # A text that stands there twice is asked once, as it is by ``programs.decision``.
+        self._unique = list({row.text: row for row in reversed(self.validation)}.values())[::-1]
+        self._texts = tuple(row.text for row in self._unique)
+        self._place = {text: number for number, text in enumerate(self._texts)}
+
+    def __call__(self, prompt: Prompt, engine: Engine, texts: Sequence[str]) -> Floats:
+        """Of a batch of rows that DSPy asks for, (n_texts, n_labels).
+
+        All validation rows: as ``on_validation``. A minibatch is too few for a fit, and is answered ``without_liking``.
+        """
+        if tuple(texts) == self._texts:
+            return self._fit(prompt, engine)[0]
+        scores = log_scores(self._with(prompt), engine, texts)
+        probs = self.bundle.calibration.apply(scores)
+        if not has_probabilities(engine):
+            return probs
+        return without_liking(self.bundle.calibration.logits(scores))
+
+    def on_validation(self, prompt: Prompt) -> Floats:
+        """Probabilities of the validation rows, in their order, each by a calibration fitted without its group."""
+        probs = self._fit(prompt, self.engine)[0]
+        return probs[[self._place[row.text] for row in self.validation]]
+
+    def elsewhere(self, prompt: Prompt, rows: Sequence[Example]) -> Floats:
+        """Probabilities of rows outside, (n_rows, n_labels), by the calibration fitted on all validation rows."""
+        _, calibration = self._fit(prompt, self.engine)
+        return calibration.apply(self.kept.of(self._with(prompt), rows, lambda weights: self.engine))
+
+    def _with(self, prompt: Prompt) -> Bundle:
+        return replace(self.bundle, prompt=prompt)
+
+    def _fit(self, prompt: Prompt, engine: Engine) -> tuple[Floats, Calibration]:
+        # Nothing but the instructions differs from one program to the next.
+        key = prompt.instructions
+        if key not in self._fitted:
+            asked = self._with(prompt)
+            scores = self.kept.of(asked, self._unique, lambda weights: engine)
+            before, groups = self.bundle.calibration, group_keys(self._unique)
+            if has_probabilities(engine) and len(set(groups)) > 1:
+                found = best_calibration(before.logits(scores), gold_of(asked, self._unique), groups, seed=self.seed)
+                self._fitted[key] = found.probs, before.then(found.calibration)
+            else:
+                self._fitted[key] = before.apply(scores), before
+        return self._fitted[key]
+
+
+def without_liking(logits: Floats) -> Floats:
+    """Probabilities of a batch by the bias that makes every label equally probable on average, (n_rows, n_labels).
+
+    Found without a gold label, by taking out the mean ("Batch Calibration", Zhou et al. 2024) again and again, which is
+    Sinkhorn's iteration: so another constant a label changes nothing. The rows must be of all labels about evenly, as
+    minibatches are (``sampling.StepSampling``); fewer rows than labels cannot be, and one step moves those a little.
+    """
+    n_rows, n_labels = logits.shape
+    n_steps, share = (_STEPS, _SHARE) if n_rows >= n_labels else (1, 1.0)
+    bias = np.zeros(n_labels)
+    for _ in range(n_steps):
+        probs = Calibration(bias=tuple(bias.tolist())).apply(logits)
+        answered = probs[probs.any(axis=1)]
+        # A share of a row a label keeps one that nobody is given from running away.
+        bias = bias + prior_bias((answered.sum(axis=0) + share) / (len(answered) + share * n_labels))
+    return Calibration(bias=tuple(bias.tolist())).apply(logits)
