@@ -34,7 +34,7 @@ TABLES = (
     "confidence.confidence",
     "stages.stages",
     "leaderboard.left_out",
-    "made.made",
+    "stages.made",
 )
 
 
