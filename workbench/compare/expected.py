@@ -39,6 +39,7 @@ _PASSES: Mapping[str, Callable[[Any, Splits], float]] = {
     "gepa": lambda stage, splits: 1.5 * stage.max_metric_calls + 2 * stage.holdout_share * len(splits.train),
     "sft": lambda stage, splits: _training(stage, splits),
     "grpo": lambda stage, splits: _training(stage, splits),
+    "dpo": lambda stage, splits: _training(stage, splits) + len(splits.train),
     "calibrate": lambda stage, splits: len(splits.dev) + len(splits.calib),
 }
 _EMBEDDINGS, _FINETUNED = "baselines.embeddings", "baselines.finetuned"
