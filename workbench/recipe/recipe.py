@@ -25,8 +25,8 @@ from labelwright.engines.settings import EngineSettings, device_fault
 from labelwright.errors import RecipeError
 from labelwright.files import short_hash
 from labelwright.prompt import STYLES, Style, said_styles
-from labelwright.settings import Check, Items, Range, Text, shown
-from workbench.recipe.faults import store_fault, url_fault
+from labelwright.settings import Check, Items, Range, Text, shown, url_fault
+from workbench.recipe.faults import store_fault
 from workbench.recipe.fill import read_table
 
 # Where each stage lives: imported by name when a recipe lists it, and not before.
@@ -37,6 +37,7 @@ STAGES = {
     "sft": ("optimizers.training.sft", "SftStage"),
     "gepa": ("optimizers.gepa.stage", "GepaStage"),
     "grpo": ("optimizers.training.grpo", "GrpoStage"),
+    "dpo": ("optimizers.training.dpo", "DpoStage"),
     "calibrate": ("optimizers.calibrate", "CalibrateStage"),
 }
 # Candidates that are made of other ones.
