@@ -42,7 +42,7 @@ class DpoStage(TrainingSettings):
     ----------
     beta : float
         How firmly the weights are held to those that the stage starts from: the larger, the sooner a pair has moved
-        them enough. TRL's 0.1 is for texts: of labels it wants a pair 30 nats apart (docs/results.md).
+        them enough: at 1 by some 3 nats, at TRL's 0.1 by some 30, which was worse for labels (docs/results.md).
     loss_type : {"sigmoid", "hinge", "ipo", "robust", "apo_zero", "nca_pair", "sigmoid_norm"}
         TRL's.
     label_smoothing : float
