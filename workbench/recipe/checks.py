@@ -209,7 +209,10 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
             yield name, f"members: {fault}"
     wanted = recipe.export.candidate
     distilled = distilled_candidates(recipe)
-    exportable = [*known, *TOGETHER, *distilled, *synthetic_candidates(recipe), "best", "ship"]
+    everybody = [*known, *TOGETHER, *distilled, *synthetic_candidates(recipe)]
+    for fault in unknown_keys(recipe.prices.candidates, everybody, "candidate"):
+        yield "prices", f"candidates: {fault}"
+    exportable = [*everybody, "best", "ship"]
     if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "candidate")), "")):
         yield "export", f"candidate: {fault}"
     elif wanted in known and _is_free(recipe, wanted):
