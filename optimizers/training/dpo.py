@@ -42,7 +42,7 @@ class DpoStage(TrainingSettings):
     ----------
     beta : float
         How firmly the weights are held to those that the stage starts from: the larger, the sooner a pair has moved
-        them enough. TRL's 0.1 is for texts: of labels it wants a pair 30 nats apart (docs/results.md).
+        them enough: at 1 by some 3 nats, at TRL's 0.1 by some 30, which was worse for labels (docs/results.md).
     loss_type : {"sigmoid", "hinge", "ipo", "robust", "apo_zero", "nca_pair", "sigmoid_norm"}
         TRL's.
     label_smoothing : float
@@ -145,7 +145,8 @@ class DpoStage(TrainingSettings):
             pairs = sorted([*(one for one in pairs if one[0] not in theirs), *chosen.pairs])
             said |= {"chosen_rows": len(theirs), "chosen_elsewhere": chosen.n_elsewhere}
             said["chosen_against_gold"] = chosen.n_against_gold
-        return pairs, {"hard_rows": len({row for row, _, _ in pairs}), "pairs": len(pairs), **found.n_doubted, **said}
+        n_rows = len({row for row, _, _ in pairs})
+        return pairs, {"hard_rows": n_rows, "pairs": len(pairs), "doubted_by": found.n_doubted, **said}
 
     def _watched(self, training: Training) -> Mapping[str, Any]:
         """How pairs fared in the last steps, and whether the chosen labels lost probability, DPO's known failure."""
