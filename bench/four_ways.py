@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.four_ways", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("bundle", type=Path, help="a tuned bundle over a language model")
     parser.add_argument("--input", type=Path, required=True, help="labelled rows that tuned nothing")
-    parser.add_argument("--text-column", default="text")
+    parser.add_argument("--text-column", action="append", help="once for each of several (default: the bundle's)")
     parser.add_argument("--label-column", default="label")
     parser.add_argument("--group-column", help="rows of one group are not independent; the intervals allow for it")
     parser.add_argument("--rows", type=int, default=200, help="the first so many (default: %(default)s)")
@@ -95,8 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     silence_libraries()
     try:
-        columns = {"text": given.text_column, "label": given.label_column, "group": given.group_column}
         bundle = load(given.bundle)
+        columns = {"text": given.text_column or bundle.task.text, "label": given.label_column}
+        columns["group"] = given.group_column
         rows = read_examples(given.input, **columns)
         rows = with_labels_of(bundle.task.names, rows, str(given.input))[: given.rows]
         ways = []

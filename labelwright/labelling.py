@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.choices import lettered, read_choices, split_lettered
-from labelwright.data.records import Fault, Row, refusal, text_of
+from labelwright.data.columns import TextColumns
+from labelwright.data.records import Fault, Row, refusal
 from labelwright.decide import probabilities
 from labelwright.decisions.decision import NOTHING
 from labelwright.engines.protocol import Engine
@@ -79,7 +80,7 @@ def label_rows(
     bundle: Bundle,
     engine: Engine,
     *,
-    text: str = "text",
+    text: str | Sequence[str] | TextColumns | None = None,
     choices: str = "choices",
     source: str = "rows",
     chunk_rows: int = CHUNK_ROWS,
@@ -94,8 +95,8 @@ def label_rows(
     ----------
     rows : iterable of Row or Fault
         As ``labelwright.data.records.scan_records`` gives them.
-    text : str
-        Column of the text.
+    text : str or sequence of str, optional
+        Column of the text, or columns; the bundle's own unless given.
     choices : str
         Column of each row's own choices, for a bundle whose rows bring them; not read otherwise.
     source : str
@@ -109,10 +110,11 @@ def label_rows(
         If no row of the input can be answered, or none of the first chunk for one and the same reason, as where the
         column is misnamed; it names them.
     """
+    columns = bundle.task.text if text is None else TextColumns.of(text)
     remaining = iter(rows)
     is_first = True
     while chunk := list(itertools.islice(remaining, chunk_rows)):
-        read = [_readable(row, bundle, text, choices) for row in chunk]
+        read = [_readable(row, bundle, columns, choices) for row in chunk]
         with one_pass():
             scored = iter(score_rows(bundle, engine, [one for one in read if isinstance(one, str)]))
             results = [next(scored) if isinstance(one, str) else one for one in read]
@@ -149,12 +151,12 @@ def _outside(bundle: Bundle, read: Sequence[Any], results: Sequence[Any]) -> Seq
     return found
 
 
-def _readable(row: Row | Fault, bundle: Bundle, text: str, choices: str) -> str | Fault:
+def _readable(row: Row | Fault, bundle: Bundle, text: TextColumns, choices: str) -> str | Fault:
     """What the model is to read of a row, or what is wrong with it."""
     if isinstance(row, Fault):
         return row
     try:
-        one = text_of(row.record, text, "text")
+        one = text.need(row.record)
         if bundle.task.by_row:
             return lettered(one, read_choices(row.record.get(choices), "the row"), "the row")
         return one

@@ -221,6 +221,7 @@ def _read_any(value: Any, name: str, faults: list[str], plain: Reader) -> Any:
 
 def _read_union(value: Any, arguments: tuple[Any, ...], name: str, faults: list[str], plain: Reader) -> Any:
     kinds = [one for one in arguments if one is not type(None)]
+    said: list[str] = []
     if value is None and len(kinds) < len(arguments):
         return None
     for kind in kinds:
@@ -228,11 +229,19 @@ def _read_union(value: Any, arguments: tuple[Any, ...], name: str, faults: list[
         read = read_value(value, kind, name, own, plain)
         if not own:
             return read
-    if len(kinds) == 1:
-        faults.extend(own)
-    else:
-        faults.append(wrong_type(name, value, " or ".join(NAMES.get(one, str(one)) for one in kinds)))
+        # What is wrong with a list is said by whoever takes lists, not by whoever takes texts.
+        is_meant = isinstance([*value] if isinstance(value, tuple) else value, _type_of(kind))
+        said = own if len(kinds) == 1 or is_meant else said
+    faults.extend(said or [wrong_type(name, value, " or ".join(NAMES.get(_type_of(one), str(one)) for one in kinds))])
     return value
+
+
+def _type_of(hint: Any) -> Any:
+    """The type that an annotation is about, ``list`` for all lists; () where it is none."""
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    kind = get_origin(hint) or hint
+    return list if kind is tuple else kind if isinstance(kind, type) else ()
 
 
 def _read_sequence(value: Any, hint: Any, name: str, faults: list[str], plain: Reader) -> Any:

@@ -366,6 +366,7 @@ OF_SEVERAL_MODULES = {
     "tests/labelwright/serve/test_under_load.py": "a server, many clients, bad and broken requests among theirs",
     "tests/optimizers/training/test_pipelines.py": "stages that train, one after another",
     "tests/workbench/compare/test_many_labels.py": "memory with many labels",
+    "tests/workbench/compare/test_ranked_by_cost.py": "prices, from the statistics to every face",
     "tests/workbench/run/test_staleness.py": "when work is done again",
     "tests/workbench/test_asked_once.py": "what a demo asks its engines",
     "tests/workbench/test_cut_off.py": "kills before every renaming",

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 
 def new(
-    rows: pd.DataFrame | str | Path, *, text: str = "", label: str = "", group: str = "", test: str = "",
-    name: str = "", force: bool = False, display: Display | None = None,
+    rows: pd.DataFrame | str | Path, *, text: str | Sequence[str] = "", label: str = "", group: str = "",
+    test: str = "", name: str = "", force: bool = False, display: Display | None = None,
 ) -> Run:  # fmt: skip
     """Write a recipe for your rows, as `make new` does, and give its run.
 
@@ -49,7 +49,7 @@ def new(
     rows : DataFrame or path
         A frame is kept as runs/NAME/rows.jsonl, from where the recipe reads it.
     text, label, group : str
-        Columns, where they are not to be found out.
+        Columns, where they are not to be found out; the text may be several, ``["title", "body"]``.
     test : path
         A file or folder whose rows are the test split.
     name : str

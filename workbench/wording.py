@@ -41,6 +41,27 @@ def points(difference: Interval) -> str:
     return f"{value} points of accuracy, 95 % interval {low} to {high}"
 
 
+def price(value: float) -> str:
+    """Money, or whatever the recipe's prices are in.
+
+    >>> price(0.21349), price(12.5), price(1234.567)
+    ('0.213', '12.5', '1,235')
+    """
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:z.3g}" if abs(value) >= 1 else f"{value:z.3f}"
+
+
+def by_how_much(difference: Interval, by: str) -> str:
+    """How much better one candidate is than another: in accuracy, or in what a row costs.
+
+    >>> by_how_much(Interval(0.05, -0.02, 0.12), "cost")
+    "0.050 a row at the recipe's prices, 95 % interval -0.020 to 0.120"
+    """
+    if by == "accuracy":
+        return points(difference)
+    value, low, high = map(price, difference)
+    return f"{value} a row at the recipe's prices, 95 % interval {low} to {high}"
+
+
 def p_value(p: float) -> str:
     """Two digits, and no pretence of more than there are.
 

@@ -153,19 +153,18 @@ def times(setting: Setting, shares: Sequence[float], n_prefix: int) -> list[str]
     "plain" keeps nothing; "new" meets rows for the first time, "again" those of the step before.
     """
     setting = with_prefix(setting, n_prefix)
-    n_rows = TrainingSettings.rows_per_step
+    # Every round meets rows that none has met.
+    n_rows = min(TrainingSettings.rows_per_step, len(setting.examples) // ROUNDS)
     run = LayersRun("layers", "100", 0, setting.examples[: n_rows * ROUNDS], ())
     taken: dict[tuple[float, str], list[float]] = {}
-    sides = {}
     with tempfile.TemporaryDirectory() as folder:
-        for share in shares:
-            for kept in (False, True) if share < 1 else (False,):
-                trainer = sides[share, kept] = trainer_of(setting, run, steps_of(share), Path(folder))
-                trainer.lower = trainer.lower if kept else None
+        trainers = {share: trainer_of(setting, run, steps_of(share), Path(folder)) for share in shares}
+    kept = {share: trainer.lower for share, trainer in trainers.items()}
     for number in range(ROUNDS):
         rows = list(range(number * n_rows, (number + 1) * n_rows))
-        for (share, kept), trainer in sides.items():
-            for name in ("new", "again") if kept else ("plain",):
+        for share, trainer in trainers.items():
+            for name in ("plain", "new", "again") if kept[share] else ("plain",):
+                trainer.lower = None if name == "plain" else kept[share]
                 taken.setdefault((share, name), []).append(_seconds(trainer, rows))
     whole = np.array(next(iter(taken.values())))
     lines = [

@@ -11,6 +11,7 @@ from typing import Any
 from labelwright.bundle.document import from_json
 from labelwright.bundle.files import read_part
 from labelwright.bundle.types import Bundle
+from labelwright.data.records import listed
 from labelwright.decisions.promise import NO_PROMISE
 from labelwright.decisions.scope import Scope
 from labelwright.engines.together.document import Members, read_plan
@@ -81,10 +82,13 @@ def _what(bundle: Bundle) -> str:
 
 def _use(bundle: Bundle, n_golden: int) -> str:
     checked = f"the hashes, and the {n_golden} golden rows" if n_golden else "the hashes"
+    names = [escaped(name) for name in bundle.task.text_columns]
+    below = ", one below the other" if len(names) > 1 else ""
+    columns = f"\n\nA row of a file has its text in {listed(names)}{below}; or whole, in text." if names else ""
     return (
         f"    pip install {needed_package(bundle)}\n"
         f"    labelwright check .                  # re-checks {checked}\n"
-        '    labelwright predict . "your text"    # or --input rows.jsonl --output out.jsonl'
+        f'    labelwright predict . "your text"    # or --input rows.jsonl --output out.jsonl{columns}'
     )
 
 

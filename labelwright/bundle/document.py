@@ -88,6 +88,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
             "labels": _labels_json(task.labels),
             **({"max_choices": task.max_choices} if task.by_row else {}),
             **({"costs": task.costs.to_dict()} if task.costs else {}),
+            **({"text_columns": list(task.text_columns)} if task.text_columns else {}),
         },
         "prompt": {
             "instructions": prompt.instructions,
@@ -134,7 +135,10 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     labels = tuple(_label(value) for value in content["task"]["labels"])
     max_choices = _whole(content["task"].get("max_choices", 0))
     costs = Costs.from_dict(_object(content["task"]["costs"])) if content["task"].get("costs") else None
-    task = Task(_text(content["task"]["name"]), _text(content["task"]["instructions"]), labels, max_choices, costs)
+    name, instructions = _text(content["task"]["name"]), _text(content["task"]["instructions"])
+    # Older bundles do not name columns.
+    columns = tuple(_text(one) for one in _list(content["task"].get("text_columns", [])))
+    task = Task(name, instructions, labels, max_choices, costs, columns)
     given = dict(content["prompt"])
     prompt = Prompt(
         instructions=_text(given["instructions"]),

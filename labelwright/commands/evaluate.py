@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from labelwright.commands.opened import add_promise_options, open_bundle
+from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle
 from labelwright.commands.shown import remarks, with_progress
 from labelwright.data.records import Fault, refusal
 from labelwright.data.task import group_keys, read_examples, with_labels_of
@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input", required=True, metavar="FILE", help="labelled rows: JSON, CSV, Parquet or a workbook"
     )
-    parser.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
+    add_text_option(parser)
     parser.add_argument("--label-column", default="label", metavar="NAME", help="column of the label (default: label)")
     parser.add_argument(
         "--choices-column", default="choices", metavar="NAME", help="column of the row's choices (default: choices)"
@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     from labelwright.statistics.intervals import bootstrap_intervals
     from labelwright.statistics.metrics import answers, checked
 
-    columns = {"text": arguments.text_column, "label": arguments.label_column, "group": arguments.group_column}
     task = load(arguments.bundle).task
+    columns = {"text": named_text(arguments, task), "label": arguments.label_column, "group": arguments.group_column}
     if task.by_row:
         columns["choices"] = arguments.choices_column
     examples = read_examples(arguments.input, **columns)

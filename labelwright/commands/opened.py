@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labelwright.data.columns import TextColumns
 from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.errors import DataError, RecipeError
 from labelwright.models.weights import is_language_model
 
 if TYPE_CHECKING:
     from labelwright.bundle.types import Bundle
+    from labelwright.data.task import Task
     from labelwright.engines.protocol import Engine
 
 _IN_PROCESS = EngineSettings.backend
@@ -35,6 +37,21 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="of a row's probability that options left unexpanded may hold; 0 expands all (default: the bundle's)",
     )
+
+
+def add_text_option(parser: argparse.ArgumentParser) -> None:
+    """Which columns of a file's rows are the text, where they are not the bundle's."""
+    parser.add_argument(
+        "--text-column",
+        action="append",
+        metavar="NAME",
+        help="column of the text; once for each where it is several (default: the bundle's, or text)",
+    )
+
+
+def named_text(arguments: argparse.Namespace, task: Task) -> TextColumns:
+    """The columns that were named, or the task's."""
+    return TextColumns.of(arguments.text_column) if arguments.text_column else task.text
 
 
 def add_promise_options(parser: argparse.ArgumentParser) -> None:

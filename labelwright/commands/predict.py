@@ -8,8 +8,9 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from labelwright.commands.opened import add_promise_options, open_bundle
+from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle
 from labelwright.commands.shown import Faults, picture, remarks, with_progress
+from labelwright.data.columns import TEXT
 from labelwright.data.records import Fault, Row, scan_jsonl, scan_lines, scan_records
 from labelwright.errors import DataError
 
@@ -25,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--input", metavar="FILE", help="rows to label: JSON, CSV, Parquet or a workbook; - is JSONL on stdin"
     )
     parser.add_argument("--output", metavar="FILE", help="where labelled rows go, as .jsonl (default: stdout)")
-    parser.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
+    add_text_option(parser)
     parser.add_argument(
         "--choices", nargs="+", metavar="CHOICE", help="what to choose from, where rows bring their own choices"
     )
@@ -57,8 +58,9 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
         rows = (_with_choices(row, arguments.choices) for row in rows)
     bundle, engine = open_bundle(arguments)
     faults = Faults()
+    columns = {"text": TEXT, "source": source}
     with JsonLines() as output:
-        for row in faults.told(label_rows(rows, bundle, engine, source=source, chunk_rows=_TYPED_CHUNK_ROWS)):
+        for row in faults.told(label_rows(rows, bundle, engine, **columns, chunk_rows=_TYPED_CHUNK_ROWS)):
             if arguments.json:
                 output.write(row)
             elif "error" not in row:
@@ -70,12 +72,12 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
 def _predict_rows(arguments: argparse.Namespace) -> int:
     from labelwright.labelling import JsonLines, label_rows
 
-    columns = {"text": arguments.text_column, "choices": arguments.choices_column}
     source = "stdin" if arguments.input == _STDIN else arguments.input
     rows = _first_read(scan_jsonl(sys.stdin.buffer, source) if source == "stdin" else scan_records(arguments.input))
     faults = Faults()
     with JsonLines(arguments.output) as output:
         bundle, engine = open_bundle(arguments)
+        columns = {"text": named_text(arguments, bundle.task), "choices": arguments.choices_column}
         for row in with_progress(faults.told(label_rows(rows, bundle, engine, **columns, source=source))):
             output.write(row)
     remarks(engine)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelwright import console
+from labelwright.commands.opened import add_text_option, named_text
 from labelwright.errors import DataError
 from labelwright.plain_text import printable, printable_line, shell_word
 
@@ -27,7 +28,7 @@ def add_options(convert: argparse.ArgumentParser, certify: argparse.ArgumentPars
     certify.add_argument("--output", metavar="FILE", help="where the certificate goes, as .json (default: shown only)")
     for parser in (convert, certify):
         parser.add_argument("--input", metavar="FILE", help="rows to compare on (default: the bundle's golden rows)")
-        parser.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
+        add_text_option(parser)
         parser.add_argument("--label-column", default="label", metavar="NAME", help="of the label (default: label)")
         parser.add_argument("--group-column", metavar="NAME", help="rows of one group are not independent")
         parser.add_argument("--tolerance", type=float, metavar="P", help="most that a probability may differ by")
@@ -99,8 +100,8 @@ def _rows(arguments: argparse.Namespace, bundle: Bundle) -> Rows:
 
     if arguments.input is None:
         return golden_rows(arguments.bundle.absolute(), bundle.task.names)
-    columns = {"text": arguments.text_column, "label": arguments.label_column, "group": arguments.group_column or ""}
-    return rows_of_file(arguments.input, bundle.task.names, columns)
+    columns = {"label": arguments.label_column, "group": arguments.group_column or ""}
+    return rows_of_file(arguments.input, bundle.task.names, {"text": named_text(arguments, bundle.task), **columns})
 
 
 def _tolerance(arguments: argparse.Namespace) -> dict[str, Any]:

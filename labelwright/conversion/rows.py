@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle.golden import FILE as GOLDEN
 from labelwright.bundle.golden import read_golden
+from labelwright.data.columns import TextColumns
 from labelwright.data.records import Fault, is_missing, read_rows, refusal, text_of
 from labelwright.data.task import Example, group_keys, with_labels_of
 from labelwright.errors import DataError
@@ -61,14 +63,14 @@ def of_examples(examples: Sequence[Example], names: Sequence[str], source: str) 
     return Rows([one.text for one in examples], gold, groups, source)
 
 
-def rows_of_file(path: str, names: Sequence[str], columns: Mapping[str, str], similar: str = "refuse") -> Rows:
+def rows_of_file(path: str, names: Sequence[str], columns: Mapping[str, Any], similar: str = "refuse") -> Rows:
     """Rows of a file of any kind that the house reads.
 
     Parameters
     ----------
     columns : mapping
-        Names of the columns ``text``, ``label`` and, where rows have groups, ``group``. A file without the column of
-        the labels, and a row without a value in it, has none.
+        Names of the columns ``text`` (one or several), ``label`` and, where rows have groups, ``group``. A file without
+        the column of the labels, and a row without a value in it, has none.
 
     Raises
     ------
@@ -76,17 +78,18 @@ def rows_of_file(path: str, names: Sequence[str], columns: Mapping[str, str], si
         As ``labelwright.data.task.read_examples``, with every row that is at fault; or no rows.
     """
     rows, faults = read_rows(path)
+    text = TextColumns.of(columns["text"])
     examples, known = [], []
     for row in rows:
         try:
-            text = text_of(row.record, columns["text"], "text")
+            one = text.need(row.record)
             has_label = not is_missing(row.record.get(columns["label"]))
             label = text_of(row.record, columns["label"], "label") if has_label else names[0]
             group = text_of(row.record, columns["group"], "group") if columns.get("group") else None
         except DataError as error:
             faults.append(Fault(row.number, str(error)))
         else:
-            examples.append(Example(str(row.number), text, label, group=group))
+            examples.append(Example(str(row.number), one, label, group=group))
             known.append(has_label)
     if faults:
         raise refusal(path, faults)

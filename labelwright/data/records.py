@@ -209,16 +209,23 @@ def text_of(record: Mapping[str, Any], column: str, role: str) -> str:
 def optional_text(record: Mapping[str, Any], column: str, role: str) -> str:
     """``text_of`` where the cell may be empty: then ""."""
     if column not in record:
-        raise DataError(
-            f"no column {column!r} for {role}; the row has {sorted(map(str, record))}: name the right column "
-            f"(in a recipe under [data], on the command line with --{role}-column)"
-        )
+        raise DataError(no_column([column], [column], record, role))
     value = record[column]
     if isinstance(value, Unusable):
         raise DataError(f"the {role} {value.reason}; fill it in or remove the row")
     if isinstance(value, dict | list | tuple | set | bytes) or getattr(value, "ndim", None):
         raise DataError(f"the {role} is a {type(value).__name__}, not text; put plain text in {column!r}")
     return "" if is_missing(value) else checked_text(str(value).strip(), role)
+
+
+def no_column(missing: Sequence[str], wanted: Sequence[str], record: Iterable[Any], role: str) -> str:
+    """What to say of a row that lacks columns; ``wanted`` are all that its text, or its label, is in."""
+    which = f"column {missing[0]!r}" if len(missing) == 1 else f"columns {listed(map(repr, missing))}"
+    whose = "" if len(missing) == len(wanted) else f", which is made of {listed(map(repr, wanted))}"
+    return (
+        f"no {which} for {role}{whose}; the row has {sorted(map(str, record))}: name the right "
+        f"column{'' if len(wanted) == 1 else 's'} (in a recipe under [data], on the command line with --{role}-column)"
+    )
 
 
 def checked_text(text: str, role: str) -> str:

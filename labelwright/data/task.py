@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from labelwright.data.choice_cells import choices_and_marks, marked_texts
+from labelwright.data.columns import TEXT, TextColumns
 from labelwright.data.costs import Costs
 from labelwright.data.records import Fault, Row, listed, optional_text, read_rows, refusal, text_of
 from labelwright.data.spelling import Similar, Source, reconcile, text_key
 from labelwright.errors import DataError
 
+# Roles to names of columns: of one each, of several where it is the text.
+Columns = Mapping[str, str | Sequence[str] | TextColumns | None]
 # What stands before a row's own choices.
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -48,12 +51,14 @@ class Task:
         The most choices a row may have, 2 to 26; 0 for a task with labels.
     costs : Costs, optional
         What mistakes cost; None where all cost the same, and the likeliest label is the answer.
+    text_columns : tuple of str
+        Columns that the text of a file's row is in (``labelwright.data.columns``); empty for ``text`` alone.
 
     Raises
     ------
     DataError
         If there are fewer than two labels, a name is empty, repeated or holds a line break, there are no instructions,
-        or the prices are none for these labels.
+        the prices are none for these labels, or a column is named twice or has no name.
     """
 
     name: str
@@ -61,6 +66,7 @@ class Task:
     labels: tuple[Label, ...] = ()
     max_choices: int = 0
     costs: Costs | None = None
+    text_columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.by_row and self.labels:
@@ -88,6 +94,13 @@ class Task:
             raise DataError(f"task {self.name!r} has costs, and its rows bring their own choices: leave the costs out")
         if self.costs is not None and (faults := self.costs.faults(self.names)):
             raise DataError(f"task {self.name!r}: costs: {'; '.join(faults)}")
+        if len(set(self.text_columns)) < len(self.text_columns) or not all(self.text_columns):
+            raise DataError(f"task {self.name!r} has the text columns {list(self.text_columns)}: name each once")
+
+    @property
+    def text(self) -> TextColumns:
+        """How a row of a file becomes its text. One that has none of the columns may have it whole, as ``text``."""
+        return TextColumns(self.text_columns or (TEXT,), or_whole=True)
 
     @property
     def by_row(self) -> bool:
@@ -147,7 +160,7 @@ class Splits:
 def read_examples(
     path: Path | str,
     *,
-    text: str = "text",
+    text: str | Sequence[str] | TextColumns = TEXT,
     label: str = "label",
     group: str | None = None,
     choices: str | None = None,
@@ -160,7 +173,7 @@ def read_examples(
     path : Path
         Of a kind that ``labelwright.data.records.scan_records`` reads.
     text, label, group, choices, id : str
-        Column names. Without ``id``, rows are numbered from 1 as they stand in the file.
+        Column names; ``text`` may be several. Without ``id``, rows are numbered from 1 as they stand in the file.
 
     Raises
     ------
@@ -169,22 +182,21 @@ def read_examples(
         not text. Names the file and every row that is at fault.
     """
     path = Path(path)
-    columns = {"text": text, "label": label, "group": group, "choices": choices, "id": id}
+    columns: Columns = {"text": text, "label": label, "group": group, "choices": choices, "id": id}
     rows, faults = read_rows(path)
     return examples_from_rows([*rows, *faults], columns, source=str(path))
 
 
-def examples_from_records(
-    records: Iterable[Mapping[str, Any]], columns: Mapping[str, str | None], source: str
-) -> list[Example]:
+def examples_from_records(records: Iterable[Mapping[str, Any]], columns: Columns, source: str) -> list[Example]:
     """Turn dictionaries into examples; ``columns`` maps text, label, group, choices and id to column names."""
     rows = (Row(number, dict(record)) for number, record in enumerate(records, start=1))
     return examples_from_rows(rows, columns, source)
 
 
-def examples_from_rows(rows: Iterable[Row | Fault], columns: Mapping[str, str | None], source: str) -> list[Example]:
+def examples_from_rows(rows: Iterable[Row | Fault], columns: Columns, source: str) -> list[Example]:
     """``examples_from_records`` of rows as they were read; what could not be read is refused with the rest."""
-    wanted = {role: column for role, column in columns.items() if column}
+    text = TextColumns.of(columns["text"] or TEXT)
+    wanted = {role: str(column) for role, column in columns.items() if column and role != "text"}
     examples: list[Example] = []
     marks: list[tuple[str, ...]] = []
     faults = []
@@ -193,10 +205,11 @@ def examples_from_rows(rows: Iterable[Row | Fault], columns: Mapping[str, str | 
             faults.append(row)
             continue
         try:
-            example, names = _example(row, wanted)
+            example, names = _example(row, text, wanted)
         except DataError as error:
             faults.append(Fault(row.number, str(error)))
-            if not examples and len(faults) == 1 and not set(wanted.values()) <= set(row.record):
+            lacks = text.missing_in(row.record) or not set(wanted.values()) <= set(row.record)
+            if not examples and len(faults) == 1 and lacks:
                 break  # a column that the first row lacks is a wrong name: once is enough
         else:
             examples.append(example)
@@ -207,9 +220,9 @@ def examples_from_rows(rows: Iterable[Row | Fault], columns: Mapping[str, str | 
     return [replace(row, label=label) for row, label in zip(examples, labels, strict=True)] if any(marks) else examples
 
 
-def _example(row: Row, wanted: Mapping[str, str]) -> tuple[Example, tuple[str, ...]]:
+def _example(row: Row, columns: TextColumns, wanted: Mapping[str, str]) -> tuple[Example, tuple[str, ...]]:
     """The row, and what it calls its choices. Raises DataError with the first thing that is wrong with it."""
-    text, label = (text_of(row.record, wanted[role], role) for role in ("text", "label"))
+    text, label = columns.need(row.record), text_of(row.record, wanted["label"], "label")
     group, id = (name_of(row.record, wanted[role], role) if role in wanted else "" for role in ("group", "id"))
     choices: tuple[str, ...] | None = None
     marks: tuple[str, ...] = ()

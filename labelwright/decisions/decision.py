@@ -85,6 +85,22 @@ class Decision:
         """Whether a row to which an answer was found may get none."""
         return self.ask is not None or self.thresholds is not None or self.scoped
 
+    @property
+    def span(self) -> float:
+        """How far what two answers to one row cost can lie apart; 1 without prices."""
+        if self.prices is None:
+            return 1.0
+        known = np.append(self.prices, self._silence)
+        return float(known.max() - known.min())
+
+    @property
+    def mistake(self) -> float:
+        """What an ordinary mistake costs: the median of those that cost something; 1 without prices."""
+        if self.prices is None:
+            return 1.0
+        wrong = self.prices[~np.eye(len(self.prices), dtype=bool)]
+        return float(np.median(wrong[wrong > 0])) if (wrong > 0).any() else float(self.prices.max())
+
     def decide(self, probs: Floats, outside: Any = None) -> Decided:
         """What becomes of rows of probabilities (n_rows, n_labels).
 

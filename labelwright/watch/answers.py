@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from labelwright.data.columns import TextColumns
 from labelwright.data.records import Fault, Row, checked_text, is_missing, listed, refusal
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_line
@@ -49,7 +50,7 @@ class Answer(NamedTuple):
 class Columns(NamedTuple):
     """Where a file has what; a label column of the input is kept by ``predict`` as ``input_label``."""
 
-    text: str = "text"
+    text: TextColumns = TextColumns()
     gold: tuple[str, ...] = ("gold", "input_label")
     time: str = "time"
 
@@ -106,7 +107,7 @@ def _answer(row: Row, columns: Columns, labels: frozenset[str] | None) -> Answer
         raise DataError(f"{label[:60]!r} is none of the bundle's labels ({listed(sorted(labels), 3)})")
     gold = _gold(record, columns.gold, labels)
     time = printable_line(_text(record, columns.time) or "")[:_LONGEST_TIME]
-    return Answer(row.number, label, confidence, _text(record, columns.text), gold, time, abstained)
+    return Answer(row.number, label, confidence, columns.text.seen(record), gold, time, abstained)
 
 
 def _gold(record: Mapping[str, Any], columns: Sequence[str], labels: frozenset[str] | None) -> str | None:

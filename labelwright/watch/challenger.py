@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.columns import TextColumns
 from labelwright.data.records import checked_text
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
@@ -15,13 +16,14 @@ from labelwright.watch.answers import Answer
 Pairs = Iterator[tuple[Answer, Answer | None]]
 
 
-def asked(answers: Iterable[Answer], challenger: Bundle, engine: Engine, source: str, column: str) -> Pairs:
+def asked(answers: Iterable[Answer], challenger: Bundle, engine: Engine, source: str, columns: TextColumns) -> Pairs:
     """Each answer beside the challenger's, which is asked some rows at a time.
 
     Parameters
     ----------
-    source, column : str
-        The file of the answers and its column of the text, for messages.
+    source : str
+    columns : TextColumns
+        The file of the answers and its columns of the text, for messages.
 
     Raises
     ------
@@ -35,7 +37,7 @@ def asked(answers: Iterable[Answer], challenger: Bundle, engine: Engine, source:
         # Where the bundle itself had no text it gave no answer.
         if silent := [one.number for one in chunk if one.text is None and one.label is not None]:
             raise DataError(
-                f"{source}, row {silent[0]}: no text in column {column!r}, which a challenger has to read: "
+                f"{source}, row {silent[0]}: no text in column {columns}, which a challenger has to read: "
                 f"`labelwright predict --output` keeps texts; or name a file of the challenger's answers"
             )
         texts = [_readable(one.text) for one in chunk]

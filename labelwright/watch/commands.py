@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labelwright import console
+from labelwright.commands.opened import add_text_option, named_text
 from labelwright.data.records import Fault, Row, scan_jsonl, scan_records
 from labelwright.errors import DataError
 from labelwright.files import write_json
@@ -40,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against", metavar="OTHER", help="a challenger: a bundle, which needs texts, or its answers to the same rows"
     )
-    parser.add_argument("--text-column", default="text", metavar="NAME", help="column of the text (default: text)")
+    add_text_option(parser)
     parser.add_argument(
         "--gold-column", metavar="NAME", help="right label of audited rows (default: gold, else input_label)"
     )
@@ -78,7 +79,7 @@ def run(arguments: argparse.Namespace, opener: Callable[[Path], tuple[Bundle, En
             f"again (make export), or name answers of a time that was good: --reference FILE"
         )
     gold = (arguments.gold_column,) if arguments.gold_column else (OF_CHOICES if bundle.task.by_row else PREDICTED).gold
-    columns = Columns(arguments.text_column, gold, arguments.time_column)
+    columns = Columns(named_text(arguments, bundle.task), gold, arguments.time_column)
     labels = None if bundle.task.by_row else frozenset(bundle.task.names)
     names = watched_names(bundle.task.names, bundle.task.by_row)
     given = {"window": arguments.window, "false_alarms": arguments.false_alarms, "n_embedded": arguments.embedded}

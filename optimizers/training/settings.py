@@ -42,7 +42,7 @@ class TrainingSettings:
         LoRA's scale is alpha / rank.
     lora_layers : float in (0, 1]
         Share of the layers that get one, from the last one down. Below the lowest nothing is kept for the backward
-        pass: half of the layers took 27 % less time (docs/decisions.md).
+        pass, and what those layers make of a row is computed once (``labelwright.engines.packed.lower``).
     lora_dropout : float
         Share of the adapter's inputs dropped while training.
     validity : float

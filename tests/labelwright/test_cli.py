@@ -531,3 +531,50 @@ def test_what_cannot_be_promised_is_refused_before_a_model_is_opened(promising, 
     assert "made without rows kept apart for it" in refused(["predict", bundle, "x", "--max-error", "0.1"], capsys)
     assert "sets = 1.0: expected a share" in refused(["predict", promising, "x", "--sets", "1"], capsys)
     assert not opened
+
+
+# ------------------------------------------------------------------------------------------------- several columns
+
+PARTS = [
+    {"subject": "Green water", "message": "the skimmer", "label": "pool"},
+    {"subject": "", "message": "a loose board", "label": "fence"},
+    {"subject": "airflow", "message": None, "label": "hvac"},
+]
+WHOLE = ["Green water\nthe skimmer", "a loose board", "airflow"]
+
+
+@pytest.fixture
+def of_parts(tmp_path, opened) -> str:
+    bundle = replace(toy_bundle(), task=replace(toy_bundle().task, text_columns=("subject", "message")))
+    save(bundle, tmp_path / "of_parts")
+    return str(tmp_path / "of_parts")
+
+
+@pytest.mark.parametrize("columns", [[], ["--text-column", "subject", "--text-column", "message"]])
+def test_a_bundles_columns_are_read_from_files_without_being_told(of_parts, tmp_path, capsys, columns):
+    path = write_rows(tmp_path / "rows.jsonl", PARTS)
+    assert main(["predict", of_parts, "--input", path, *columns]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = probabilities(toy_bundle(), FakeEngine(), WHOLE)
+    assert [list(row["probabilities"].values()) for row in rows] == expected.tolist()
+    assert [row["message"] for row in rows] == [row["message"] for row in PARTS]
+    assert main(["evaluate", of_parts, "--input", path, "--json", *columns]) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    assert (evaluated["n_rows"], evaluated["metrics"]["accuracy"]["value"]) == (3, pytest.approx(1 / 3))
+
+
+def test_whole_texts_are_answered_too(of_parts, tmp_path, capsys):
+    path = write_rows(tmp_path / "whole.jsonl", [{"text": text} for text in WHOLE])
+    assert main(["predict", of_parts, "--input", path]) == 0
+    found = [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()]
+    assert main(["predict", of_parts, *WHOLE, "--json"]) == 0
+    assert [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()] == found
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_column_that_is_missing_is_named_with_the_others(command, of_parts, tmp_path, capsys):
+    path = write_rows(tmp_path / "rows.jsonl", [{"subject": "a", "label": "pool"}, {"subject": "b", "label": "pool"}])
+    said = refused([command, of_parts, "--input", path], capsys)
+    assert "no column 'message' for text, which is made of 'subject' and 'message'; the row has" in said
+    path = write_rows(tmp_path / "rows.jsonl", [{"texts": "a", "label": "pool"}] * 2)
+    assert "no columns 'subject' and 'message' for text; " in refused([command, of_parts, "--input", path], capsys)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 
 from labelwright.errors import RecipeError
-from labelwright.settings import Choice, Range, check
+from labelwright.settings import Choice, Items, Range, Text, check
 
 
 @dataclass
@@ -18,6 +18,7 @@ class Table:
     share: Annotated[float, Range(0, 1)] = 0.5
     steps: Annotated[int, Range(1)] = 1
     mode: Annotated[str, Choice(("a", "b"))] = "a"
+    columns: Annotated[str, Text(least=1)] | Annotated[tuple[str, ...], Items(least=1)] = "text"
 
     def __post_init__(self) -> None:
         check(self, "[table] ")
@@ -42,3 +43,20 @@ def test_types_ranges_and_choices_are_checked(given: dict) -> None:
 
 def test_whole_numbers_serve_as_numbers() -> None:
     assert Table(free=2, share=1).share == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "columns = (): expected a list that is not empty"),
+        (["a", 1], "columns[1] = 1: expected a text, found a whole number"),
+        (["a", "a"], "columns = ('a', 'a'): expected each entry once, found 'a' twice"),
+        ("", "columns = '': expected a text that is not empty"),
+        (3, "columns = 3: expected a text or a list, found a whole number"),
+    ],
+)
+def test_where_two_types_will_do_the_one_that_was_meant_says_what_is_wrong(given: Any, said: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Table(columns=given)
+    assert str(caught.value) == f"[table] {said}"
+    assert (Table(columns=["a", "b"]).columns, Table(columns="a").columns) == (["a", "b"], "a")

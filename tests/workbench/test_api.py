@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from fakes import toy_examples
 
 import workbench
+from labelwright.bundle.store import load
 from labelwright.errors import RecipeError
 from workbench.cli import main
 from workbench.run.folder import runs_of
@@ -100,3 +102,29 @@ def test_a_file_becomes_a_recipe_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_nothing_of_it_is_imported_before_it_is_asked_for() -> None:
     assert not hasattr(workbench, "nothing")
     assert {"Run", "new"} <= set(workbench.__all__)
+
+
+def test_several_columns_are_one_text_from_the_recipe_to_the_bundle(workspace: Path) -> None:
+    rows = frame()
+    rows["subject"] = [None if i % 3 else f"ticket {i}" for i in range(len(rows))]
+    rows.rename(columns={"topic": "label", "family": "group"}).assign(id=range(len(rows))).to_json(
+        "rows.jsonl", orient="records", lines=True
+    )
+    recipe = Path("toy.toml")
+    recipe.write_text(recipe.read_text().replace("[data]", '[data]\ntext = ["subject", "message"]'))
+    run = workbench.Run(recipe)
+    run.optimize()
+    exported = run.export().path
+    assert load(exported).task.text_columns == ("subject", "message")
+    heads = [f"{one}\n" if isinstance(one, str) else "" for one in rows.subject]
+    whole = {f"{head}{message}" for head, message in zip(heads, rows.message, strict=True)}
+    golden = {json.loads(line)["text"] for line in (exported / "golden.jsonl").read_text().splitlines()}
+    assert golden <= whole
+    assert any("\n" in text for text in golden)
+
+
+def test_several_columns_of_a_frame_may_be_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = workbench.new(frame(), text=["family", "message"], label="topic", name="mine")
+    assert run.recipe.data.text == ("family", "message")
+    assert run.recipe.task_for(("pool", "hvac")).text_columns == ("family", "message")

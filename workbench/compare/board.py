@@ -22,7 +22,9 @@ FORMAT = "labelwright-report-8"
 QUALITY = tuple(name for name, metric in METRICS.items() if metric.is_reported)
 QUALITY_OF_FREE = tuple(name for name in QUALITY if METRICS[name].of_free_text)
 
-# How a candidate's accuracy stands to that of the best one; ``workbench.compare.differences.standing`` has the rule.
+# By what candidates are ranked, tested against the best and shipped: accuracy, or with prices what a row costs.
+By = Literal["accuracy", "cost"]
+# How a candidate stands to the best one by that; ``workbench.compare.differences.standing`` has the rule.
 Standing = Literal["best", "as good", "not told apart", "worse"]
 # Why this candidate ships: it is cheaper and as good; what is cheaper is too little known; nothing as good is cheaper;
 # nothing is as good; or, whatever it is, the test rows have one label alone.
@@ -55,6 +57,12 @@ class Difference:
     value: Interval
     p_value: Share
     p_holm: Share
+
+    @property
+    def turned(self) -> Difference:
+        """The best candidate's metric minus this one's."""
+        value, low, high = self.value
+        return Difference(Interval(-value, -high, -low), self.p_value, self.p_holm)
 
 
 @dataclass(frozen=True)
@@ -164,16 +172,18 @@ class Entry:
     n_only_this, n_only_best : int, optional
         Test rows that only this candidate, only the best one has right; None for the best itself and for failed ones.
     standing : Standing, optional
-        Of its accuracy to the best one's; None for failed ones.
+        To the best one; None for failed ones.
     against_best : mapping of str to Difference, optional
-        accuracy, macro_f1 and log_loss (no log_loss for kind "free"); None for the best itself and for failed ones.
+        cost a row where the recipe has prices, accuracy, macro_f1 and log_loss (no log_loss for kind "free"); None for
+        the best itself and for failed ones.
     spread : mapping of str to Spread
         "split fixed": trainings that differ in their seed alone; "split varied": in what dealt the splits. The
         candidate itself is one of them. A key is absent where there are fewer than two trainings.
     promised : Promised, optional
         None for kind "free" and for failed ones, and where nothing is asked.
     priced : mapping of str to Interval
-        Of a test row, where the recipe has prices: ``labelwright.decisions.measured.costs``.
+        Of a test row, where the recipe has prices: ``labelwright.decisions.measured.costs``; for kind "free" ``cost``
+        alone, in which an answer that is no label costs what giving none does.
     """
 
     name: str
@@ -212,6 +222,20 @@ class Entry:
         """On test, in percent."""
         return 100 * self.test["accuracy"].value
 
+    def score(self, by: By) -> Interval:
+        """What it is ranked by, on test."""
+        return self.priced["cost"] if by == "cost" else self.test["accuracy"]
+
+    def merit(self, by: By) -> float:
+        """The same, higher being better."""
+        return -self.score(by).value if by == "cost" else self.score(by).value
+
+    def lead(self, by: By) -> Difference | None:
+        """How much better than the best one it is, below 0 where it is worse; None for the best itself."""
+        if not self.against_best:
+            return None
+        return self.against_best[by].turned if by == "cost" else self.against_best[by]
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -222,7 +246,7 @@ class Gain:
     together, single : str
         The best candidates that are, and are not, made of others.
     value : Interval
-        Accuracy of the first minus that of the second, paired.
+        How much better the first is than the second, paired: in accuracy, or with prices in what a row costs.
     sure : Sure
         Of that.
     over_splits : Interval, optional
@@ -246,14 +270,15 @@ class Verdict:
     Attributes
     ----------
     best : str
-        The candidate of highest test accuracy; of two equal ones that of lower log loss.
+        The candidate of highest test accuracy, with prices that of least cost a test row; of two equal ones that of
+        lower log loss.
     ship : str
         The cheapest to run of the best candidate and ``as_good``.
     why_ship : WhyShip
     as_good, not_told_apart : tuple of str
         Other candidates of that standing, in the comparison's order.
     margin : float
-        Share of accuracy within which a candidate is as good as the best.
+        Within which a candidate is as good as the best: a share of accuracy, or with prices so much a row.
     n_rows_needed : int, optional
         About how many test rows would show that the best of the cheaper candidates not told apart is as good, if it is.
     least_known : str, optional
@@ -264,8 +289,9 @@ class Verdict:
         The tuned model, and the best classifier that is no language model; None where either is missing.
     worth : Worth
     difference : Interval, optional
-        Accuracy of ``best_baseline`` minus that of ``tuned``, with the corrected ``p_value`` of the paired test: one
-        of the comparisons with the best candidate, or as one more of them.
+        How much better ``best_baseline`` is than ``tuned``, in accuracy or with prices in what a row costs, with the
+        corrected ``p_value`` of the paired test: one of the comparisons with the best candidate, or as one more of
+        them.
     sure : Sure, optional
         Of the difference.
     gain : Gain, optional
@@ -277,7 +303,7 @@ class Verdict:
     why_ship: WhyShip = "none as good"
     as_good: tuple[str, ...] = ()
     not_told_apart: tuple[str, ...] = ()
-    margin: Share = 0.0
+    margin: Annotated[float, Range(0)] = 0.0
     n_rows_needed: Annotated[int, Range(1)] | None = None
     least_known: str | None = None
     free_ahead: str | None = None
@@ -422,7 +448,7 @@ class Leaderboard:
         The ECE that the best candidate's confidences would show on average if they were exactly right; None where it
         has none.
     frontier : tuple of str
-        Candidates that no other beats in both test accuracy and milliseconds a row, from fast to slow.
+        Candidates that no other beats both in what they are ranked by and in milliseconds a row, from fast to slow.
     """
 
     verdict: Verdict
@@ -438,6 +464,11 @@ class Leaderboard:
     def entry(self, name: str | None) -> Entry:
         """A candidate by its name."""
         return next(entry for entry in self.candidates if entry.name == name)
+
+    @property
+    def by(self) -> By:
+        """By what the candidates are ranked."""
+        return "cost" if self.entry(self.verdict.best).priced else "accuracy"
 
     @property
     def scored(self) -> list[Entry]:

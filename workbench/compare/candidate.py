@@ -64,7 +64,8 @@ class Repeat:
     split_seed, seed : int
         What dealt the splits, and what the training drew from.
     scores : mapping of str to float
-        accuracy, macro_f1 and log_loss on that split's test rows, calibrated on its calib rows.
+        accuracy, macro_f1 and log_loss on that split's test rows, calibrated on its calib rows; with prices also cost,
+        of a row.
     """
 
     split_seed: int

@@ -10,25 +10,46 @@ the test does not tell the candidate apart, or holds 0 though it does, is put on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from labelwright.statistics.intervals import LEVEL, Interval, Resampled, holm, paired_test
-from labelwright.statistics.metrics import Answers, Ints
-from labelwright.statistics.proportions import difference_interval
+from labelwright.statistics.intervals import LEVEL, Interval, Resampled, holm, paired_cost_test, paired_test
+from labelwright.statistics.metrics import Answers, Floats, Ints
+from labelwright.statistics.proportions import difference_interval, priced_difference_interval
 from workbench.compare.board import Difference, Standing
 
 # A candidate is told apart from the best one where its Holm-corrected p-value is below this.
 TOLD_APART = 1 - LEVEL
-# What is tested against the best candidate.
+# What is tested against the best candidate; where there are prices, before all of it what a row costs.
 TESTED = ("accuracy", "macro_f1", "log_loss")
 
 Samples = Mapping[str, Mapping[str, Resampled]]
 
 
+@dataclass(frozen=True)
+class Spent:
+    """What every test row cost.
+
+    Attributes
+    ----------
+    rows : mapping of candidate to ndarray of shape (n_test,)
+    span : float
+        How far two of these can lie apart on one row.
+    """
+
+    rows: Mapping[str, Floats]
+    span: float
+
+
 def against_best(
-    best: str, answers: Mapping[str, Answers], samples: Samples, gold: Ints, groups: Sequence[str] | None
+    best: str,
+    answers: Mapping[str, Answers],
+    samples: Samples,
+    gold: Ints,
+    groups: Sequence[str] | None,
+    spent: Spent | None = None,
 ) -> dict[str, dict[str, Difference]]:
     """Every other candidate's metrics minus those of the best.
 
@@ -37,6 +58,8 @@ def against_best(
     answers : mapping of candidate to Answers
     samples : mapping of candidate to mapping of metric to Resampled
         All on the same resamples. A metric that one of two candidates lacks is not compared.
+    spent : Spent, optional
+        Where there are prices.
 
     Returns
     -------
@@ -44,9 +67,13 @@ def against_best(
     """
     others = [name for name in answers if name != best]
     found: dict[str, dict[str, Difference]] = {name: {} for name in others}
-    for metric in TESTED:
-        having = [name for name in others if metric in samples[name] and metric in samples[best]]
-        plain = {name: _plain(metric, name, best, answers, samples, gold, groups, len(others)) for name in having}
+    for metric in TESTED if spent is None else ("cost", *TESTED):
+        having = [
+            name for name in others if metric == "cost" or {metric} <= samples[name].keys() & samples[best].keys()
+        ]
+        plain = {
+            name: _plain(metric, name, best, answers, samples, gold, groups, len(others), spent) for name in having
+        }
         corrected = holm({name: p for name, (_, p) in plain.items()})
         for name, (interval, p) in plain.items():
             found[name][metric] = Difference(agreeing(interval, corrected[name]), p, corrected[name])
@@ -61,15 +88,20 @@ def between(
     samples: Samples,
     gold: Ints,
     groups: Sequence[str] | None,
+    spent: Spent | None = None,
 ) -> Difference:
-    """Accuracy of one candidate minus that of another, as one of ``n_tests`` comparisons (Bonferroni)."""
-    interval, p = _plain("accuracy", a, b, answers, samples, gold, groups, n_tests)
+    """Accuracy of one candidate minus that of another, as one of ``n_tests`` comparisons (Bonferroni).
+
+    With ``spent`` it is what the other's rows cost minus what the first one's do: how much better the first is, too.
+    """
+    first, second, metric = (a, b, "accuracy") if spent is None else (b, a, "cost")
+    interval, p = _plain(metric, first, second, answers, samples, gold, groups, n_tests, spent)
     corrected = min(1.0, n_tests * p)
     return Difference(agreeing(interval, corrected), p, corrected)
 
 
 def standing(difference: Difference, margin: float) -> Standing:
-    """What the difference of accuracies to the best candidate shows.
+    """What the lead over the best candidate, which is below 0 where a candidate is worse, shows.
 
     "as good": worse by ``margin`` at most, the whole interval over; the lower end decides (non-inferiority).
     "worse": told apart, and by more than the margin for all that is known. Else "not told apart": the rows are too few
@@ -97,9 +129,14 @@ def _plain(
     gold: Ints,
     groups: Any,
     n_tests: int,
+    spent: Spent | None,
 ) -> tuple[Interval, float]:
     """The interval at the level of one of so many tests, and the p-value before any correction."""
     level = 1 - TOLD_APART / max(1, n_tests)
+    if metric == "cost":
+        assert spent is not None
+        net = spent.rows[a] - spent.rows[b]
+        return priced_difference_interval(net, spent.span, groups, level), paired_cost_test(net, groups)
     right = {name: (answers[name].answer == gold).astype(np.int64) for name in (a, b)}
     of_accuracy = difference_interval(right[a] - right[b], groups, level)
     if metric == "accuracy":

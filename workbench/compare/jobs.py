@@ -621,4 +621,5 @@ def _distilled(kept: dict[str, Any]) -> Distilled:
 
 
 def _scores(result: dict[str, Any]) -> dict[str, float]:
-    return {name: result["scores"][name] for name in ("accuracy", "macro_f1", "log_loss")}
+    told = ("accuracy", "macro_f1", "log_loss", "cost")
+    return {name: result["scores"][name] for name in told if name in result["scores"]}

@@ -17,14 +17,16 @@ import numpy as np
 
 import baselines
 from labelwright.data.task import Example, group_keys
+from labelwright.decisions.decision import Decision
 from labelwright.decisions.measured import costs
 from labelwright.errors import DataError
-from labelwright.statistics.intervals import Interval, Resampled, metric_intervals, resample, wilson
-from labelwright.statistics.metrics import METRICS, Answers, Ints, checked, ece_floor, macro_f1
+from labelwright.statistics.intervals import Interval, Resampled, mean_interval, metric_intervals, resample, wilson
+from labelwright.statistics.metrics import METRICS, Answers, Floats, Ints, checked, ece_floor, macro_f1
 from workbench.compare.board import (
     QUALITY,
     QUALITY_OF_FREE,
     Augmented,
+    By,
     Difference,
     Entry,
     Generation,
@@ -35,7 +37,7 @@ from workbench.compare.board import (
 )
 from workbench.compare.candidate import Candidate, Repeat
 from workbench.compare.details import answered, confidence, promised
-from workbench.compare.differences import TESTED, against_best, between, standing
+from workbench.compare.differences import TESTED, Spent, against_best, between, standing
 from workbench.compare.noise import suspects
 from workbench.compare.together.gain import gain_of
 from workbench.compare.verdict import frontier, judge, labels_without_rows, rank
@@ -66,8 +68,9 @@ def build(
 ) -> Leaderboard:
     """Put numbers to every candidate, and a verdict to all of them.
 
-    The best candidate is that of highest test accuracy, of equal ones that of lower log loss. Free text is best only
-    where nothing else was scored: it has no probabilities and cannot be shipped.
+    The best candidate is that of highest test accuracy, where the recipe has prices that of least cost a test row; of
+    equal ones that of lower log loss. Free text is best only where nothing else was scored: it has no probabilities and
+    cannot be shipped.
 
     Parameters
     ----------
@@ -83,7 +86,7 @@ def build(
     seed : int
         The run's: that of the resamples, and the one by which the candidates' own splits were dealt.
     margin : float
-        Share of accuracy within which a candidate is as good as the best.
+        Share of accuracy within which a candidate is as good as the best; with prices so many ordinary mistakes a row.
 
     Raises
     ------
@@ -100,27 +103,44 @@ def build(
         raise DataError(
             f"none of {len(candidates)} candidates could be scored, so there is nothing to compare ({reasons})"
         )
+    # All have the task's prices, but for free text, which decides nothing.
+    decisions = [one.candidate.decision for one in scored.values() if one.candidate.decision.prices is not None]
+    by: By = "cost" if decisions else "accuracy"
+    spent, priced = None, dict[str, dict[str, Interval]]()
+    if decisions:
+        decision = decisions[0]
+        spent = Spent({name: _spent(one, decision, gold, len(names)) for name, one in scored.items()}, decision.span)
+        margin *= decision.mistake
+        priced = {name: _priced(one.candidate, gold, groups, spent) for name, one in scored.items()}
     answers = {name: one.answers for name, one in scored.items()}
     samples = _resampled(scored, answers, gold, groups, len(names), n_resamples=resamples, seed=seed)
     raw_answers = {name: one.raw for name, one in scored.items() if one.raw is not None}
     raw = _resampled(scored, raw_answers, gold, groups, len(names), n_resamples=resamples, seed=seed)
     quality, before = _intervals(samples, answers, gold, groups), _intervals(raw, raw_answers, gold, groups)
     closed = [name for name in scored if scored[name].candidate.kind != "free"]
-    best = min(closed or list(scored), key=lambda name: rank(quality[name]))
+    best = min(closed or list(scored), key=lambda name: rank(quality[name], priced.get(name)))
 
-    tested = against_best(best, answers, samples, gold, groups)
+    tested = against_best(best, answers, samples, gold, groups, spent)
+    leads = {name: one["cost"].turned if spent else one["accuracy"] for name, one in tested.items()}
     entries = [
-        _entry(one, quality, before, tested, best, seed, margin, answers, gold) if not one.failed else _described(one)
+        _entry(one, quality, before, tested, leads, best, seed, margin, answers, gold)
+        if not one.failed
+        else _described(one)
         for one in candidates
     ]
-    entries = [_decided(one, scored[one.name].candidate, gold, groups) if not one.failed else one for one in entries]
+    entries = [
+        one if one.failed else replace(
+            one, promised=promised(scored[one.name].candidate, gold, groups), priced=priced.get(one.name, {})
+        )
+        for one in entries
+    ]  # fmt: skip
 
     def compare(a: str, b: str) -> Difference:
         if b == best:
-            return tested[a]["accuracy"]
+            return leads[a]
         if a == best:
-            return _turned(tested[b]["accuracy"])
-        return between(a, b, len(scored) - 1, answers, samples, gold, groups)
+            return leads[b].turned
+        return between(a, b, len(scored) - 1, answers, samples, gold, groups, spent)
 
     numbered = {entry.name: entry for entry in entries if not entry.failed}
 
@@ -153,7 +173,7 @@ def build(
         labels=tuple(names),
         test_rows=rows,
         candidates=tuple(entries),
-        frontier=frontier(entries),
+        frontier=frontier(entries, by),
         tables={name: answered(scored[name].candidate, gold, names, test) for name in told},
         confidence={name: confidence(scored[name].candidate, gold) for name in chief if name in closed},
         ece_floor=ece_floor(scored[best].candidate.probs) if best in closed else None,
@@ -234,6 +254,7 @@ def _entry(
     quality: Mapping[str, Any],
     before: Mapping[str, Any],
     tested: Mapping[str, Any],
+    leads: Mapping[str, Difference],
     best: str,
     seed: int,
     margin: float,
@@ -250,20 +271,25 @@ def _entry(
         candidate,
         n_only_this=int((right & ~best_right).sum()),
         n_only_best=int((best_right & ~right).sum()),
-        standing=standing(tested[name]["accuracy"], margin),
+        standing=standing(leads[name], margin),
         against_best=tested[name],
         **found,
     )
 
 
-def _decided(entry: Entry, candidate: Candidate, gold: Ints, groups: Sequence[str] | None) -> Entry:
-    """With what the candidate promises, and what its answers cost."""
-    priced = candidate.decision.prices is not None and candidate.kind != "free"
-    return replace(
-        entry,
-        promised=promised(candidate, gold, groups),
-        priced=costs(candidate.decision, candidate.probs, gold, groups, candidate.away) if priced else {},
-    )
+def _spent(one: _Scored, decision: Decision, gold: Ints, n_labels: int) -> Floats:
+    """What a candidate's answer to each test row cost; in free text one that is no label is none."""
+    candidate = one.candidate
+    if candidate.kind == "free":
+        return decision.realised(gold, np.where(one.answers.answer < n_labels, one.answers.answer, -1))
+    return decision.realised(gold, candidate.decision.decide(candidate.probs, candidate.away).said)
+
+
+def _priced(candidate: Candidate, gold: Ints, groups: Sequence[str] | None, spent: Spent) -> dict[str, Interval]:
+    """What a candidate's answers cost on average, and what they would have otherwise."""
+    if candidate.kind == "free":
+        return {"cost": mean_interval(spent.rows[candidate.name], groups)}
+    return costs(candidate.decision, candidate.probs, gold, groups, candidate.away)
 
 
 def _lesson(
@@ -286,11 +312,6 @@ def _learns_nothing(candidate: Candidate) -> bool:
     if candidate.kind == "baseline":
         return bool(getattr(baselines.BASELINES.get(candidate.name), "zero_shot", False))
     return set(candidate.name.partition("@")[0].split("+")) <= {"untuned", "free", "prior"}
-
-
-def _turned(one: Difference) -> Difference:
-    value, low, high = one.value
-    return Difference(Interval(-value, -high, -low), one.p_value, one.p_holm)
 
 
 def _groups(test: Sequence[Example]) -> list[str] | None:
@@ -355,7 +376,7 @@ def _doubters(entries: Sequence[Entry], best: Entry) -> list[str]:
     heard: dict[str, str] = {}
     # Who is made of others, or learnt from one, says what they say.
     usable = [one for one in entries if one.kind not in ("free", "together", "distilled", "synthetic")]
-    for one in sorted(usable, key=lambda one: (one is not best, one.name not in near, *rank(one.test))):
+    for one in sorted(usable, key=lambda one: (one is not best, one.name not in near, *rank(one.test, one.priced))):
         counts = one is best or one.name in near or len(heard) < 2
         if counts and len(heard) < _DOUBTERS:
             heard.setdefault(_family(one), one.name)

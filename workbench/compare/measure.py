@@ -184,14 +184,20 @@ def calibrated(
 def one_training(
     probs: NDArray[np.float64], raw: NDArray[np.float64], gold: NDArray[np.int64], decision: Decision
 ) -> dict[str, float]:
-    """The numbers of one training, on whatever rows ``gold`` is of: for spreads over seeds and for learning curves."""
+    """The numbers of one training, on whatever rows ``gold`` is of: for spreads over seeds and for learning curves.
+
+    With prices also what a row cost; a scope, which a candidate gets in its main job alone, has no part in that.
+    """
     read, of_raw = (decision.read(one, gold) for one in (probs, raw))
+    cost = (
+        {} if decision.prices is None else {"cost": float(decision.realised(gold, decision.decide(probs).said).mean())}
+    )
     return {
         "accuracy": float(accuracy(read, gold)),
         "macro_f1": float(macro_f1(read, gold)),
         "log_loss": float(log_loss(read, gold)),
         "accuracy_raw": float(accuracy(of_raw, gold)),
-    }
+    } | cost
 
 
 def with_scope(

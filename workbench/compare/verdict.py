@@ -13,16 +13,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 from labelwright.data.task import Example
 from labelwright.statistics.intervals import Interval
-from workbench.compare.board import Difference, Entry, Sure, TestRows, Verdict, WhyShip, Worth
+from workbench.compare.board import By, Difference, Entry, Sure, TestRows, Verdict, WhyShip, Worth
 from workbench.compare.differences import TOLD_APART, standing
 
 # Costs that differ by no more than this factor are taken for equal.
 EQUAL = 1.1
 
 
-def rank(scores: Mapping[str, Interval]) -> tuple[float, float]:
-    """Sorts the best first: highest accuracy, then lowest log loss; none at all counts as the highest."""
-    return -scores["accuracy"].value, scores["log_loss"].value if "log_loss" in scores else math.inf
+def rank(scores: Mapping[str, Interval], priced: Mapping[str, Interval] | None = None) -> tuple[float, float]:
+    """Sorts the best first: highest accuracy, or with prices least cost; then lowest log loss, none being the highest.
+
+    Parameters
+    ----------
+    scores, priced : mapping of str to Interval
+        ``Entry.test`` and ``Entry.priced``.
+    """
+    first = priced["cost"].value if priced else -scores["accuracy"].value
+    return first, scores["log_loss"].value if "log_loss" in scores else math.inf
 
 
 def labels_without_rows(rows: Sequence[Example], names: Sequence[str]) -> tuple[str, ...]:
@@ -44,18 +51,19 @@ def judge(
     Parameters
     ----------
     margin : float
-        Share of accuracy within which a candidate is as good as the best.
+        Within which a candidate is as good as the best: a share of accuracy, or with prices so much a row.
     compare : function of two candidates' names
-        Accuracy of the first minus that of the second.
+        How much better the first is than the second: accuracy, or with prices what a row of it costs less.
     """
+    by: By = "cost" if best.priced else "accuracy"
     as_good, unclear = ([one for one in entries if one.standing == word] for word in ("as good", "not told apart"))
     # Free text cannot be shipped: nothing keeps it to the labels.
     usable = [one for one in as_good if one.kind != "free"]
-    ship = cheapest([best, *usable])
-    perhaps = [one for one in unclear if one.kind != "free" and cheapest([ship, one]) is one]
-    ahead = [one for one in entries if one.kind == "free" and one.accuracy > best.accuracy]
+    ship = cheapest([best, *usable], by)
+    perhaps = [one for one in unclear if one.kind != "free" and cheapest([ship, one], by) is one]
+    ahead = [one for one in entries if one.kind == "free" and one.merit(by) > best.merit(by)]
     tuned, rivals = _tuned(entries), [one for one in entries if one.kind == "baseline"]
-    rival = min(rivals, key=lambda one: rank(one.test), default=None)
+    rival = min(rivals, key=_rank, default=None)
     found = compare(rival.name, tuned.name) if tuned and rival else None
     return Verdict(
         best=best.name,
@@ -64,9 +72,9 @@ def judge(
         as_good=tuple(one.name for one in as_good),
         not_told_apart=tuple(one.name for one in unclear),
         margin=margin,
-        n_rows_needed=_rows_needed(perhaps, rows.n_rows, margin),
-        least_known=max(unclear, key=_width).name if unclear else None,
-        free_ahead=min(ahead, key=lambda one: rank(one.test)).name if ahead else None,
+        n_rows_needed=_rows_needed(perhaps, rows.n_rows, margin, by),
+        least_known=max(unclear, key=lambda one: _width(one, by)).name if unclear else None,
+        free_ahead=min(ahead, key=_rank).name if ahead else None,
         tuned=tuned.name if tuned and rival else None,
         best_baseline=rival.name if tuned and rival else None,
         worth=_worth(found, rival is not None),
@@ -81,30 +89,31 @@ def is_untuned(entry: Entry) -> bool:
     return entry.name.split("@")[0] == "untuned" or entry.step == "0-untuned"
 
 
-def frontier(entries: Sequence[Entry]) -> tuple[str, ...]:
-    """Names of the candidates that are more often right than every faster one, from fast to slow.
+def frontier(entries: Sequence[Entry], by: By = "accuracy") -> tuple[str, ...]:
+    """Names of the candidates that are better than every faster one, from fast to slow.
 
-    Of candidates that are equally fast and equally often right, the first of the comparison stands for all. Candidates
-    that failed, or whose milliseconds a row are not known, are not considered.
+    Better is more often right, or with prices of less cost a row. Of candidates that are equally fast and equally good,
+    the first of the comparison stands for all. Candidates that failed, or whose milliseconds a row are not known, are
+    not considered.
     """
     timed = [entry for entry in entries if entry.test and entry.ms is not None]
-    names, highest = [], -1.0
-    for entry in sorted(timed, key=lambda entry: (speed(entry), -entry.test["accuracy"].value)):
-        if entry.test["accuracy"].value > highest:
-            highest = entry.test["accuracy"].value
+    names, highest = [], -math.inf
+    for entry in sorted(timed, key=lambda entry: (speed(entry), -entry.merit(by))):
+        if entry.merit(by) > highest:
+            highest = entry.merit(by)
             names.append(entry.name)
     return tuple(names)
 
 
-def cheapest(entries: Sequence[Entry]) -> Entry:
-    """The candidate of fewest milliseconds a row; of equal ones the smallest on disk; of those the most often right.
+def cheapest(entries: Sequence[Entry], by: By = "accuracy") -> Entry:
+    """The candidate of fewest milliseconds a row; of equal ones the smallest on disk; of those the best.
 
     Costs within a tenth of the lowest count as equal: times of the same work differ by that much from run to run.
     """
     for cost in (speed, _size):
         least = min(map(cost, entries))
         entries = [entry for entry in entries if cost(entry) <= EQUAL * least]
-    return min(entries, key=lambda entry: -entry.test["accuracy"].value)
+    return min(entries, key=lambda entry: -entry.merit(by))
 
 
 def speed(entry: Entry) -> float:
@@ -119,7 +128,11 @@ def _tuned(entries: Sequence[Entry]) -> Entry | None:
     """
     models = [one for one in entries if one.kind == "llm"]
     tuned = [one for one in models if not is_untuned(one)]
-    return min(tuned or models, key=lambda one: rank(one.test), default=None)
+    return min(tuned or models, key=_rank, default=None)
+
+
+def _rank(entry: Entry) -> tuple[float, float]:
+    return rank(entry.test, entry.priced)
 
 
 def _why(ship: Entry, best: Entry, usable: Sequence[Entry], perhaps: Sequence[Entry], n_labels_seen: int) -> WhyShip:
@@ -132,19 +145,19 @@ def _why(ship: Entry, best: Entry, usable: Sequence[Entry], perhaps: Sequence[En
     return "none cheaper" if usable else "none as good"
 
 
-def _width(entry: Entry) -> float:
+def _width(entry: Entry, by: By) -> float:
     """Of the interval of its difference to the best."""
-    assert entry.against_best is not None
-    known = entry.against_best["accuracy"].value
-    return known.high - known.low
+    lead = entry.lead(by)
+    assert lead is not None
+    return lead.value.high - lead.value.low
 
 
-def _rows_needed(perhaps: Sequence[Entry], n_test: int, margin: float) -> int | None:
+def _rows_needed(perhaps: Sequence[Entry], n_test: int, margin: float, by: By) -> int | None:
     """About how many rows bring the interval of the most promising of these inside the margin; two digits.
 
-    If it is as often right as the best: intervals shrink with the root of the rows. None where there is no such one.
+    If it is as good as the best: intervals shrink with the root of the rows. None where there is no such one.
     """
-    known = [one.against_best["accuracy"].value for one in perhaps if one.against_best]
+    known = [lead.value for one in perhaps if (lead := one.lead(by))]
     if not known:
         return None
     nearest = max(known)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from labelwright.data.choice_cells import choices_cell
+from labelwright.data.columns import named_columns
 from labelwright.data.records import listed
 from labelwright.data.sources import split_word
 from labelwright.errors import DataError
 from workbench.first.cells import Column
+from workbench.first.pairs import text_pair
 
 # What columns are called, by what they are for.
 _NAMES: Mapping[str, list[str]] = tomllib.loads(Path(__file__).with_name("names.toml").read_text(encoding="utf-8"))
@@ -34,9 +36,15 @@ _CLOSE = 0.5
 
 @dataclass(frozen=True)
 class Roles:
-    """Names of columns; empty where there is none. ``others`` holds what might have been meant, by role."""
+    """Names of columns; empty where there is none. ``others`` holds what might have been meant, by role.
 
-    text: str
+    Attributes
+    ----------
+    text : str or tuple of str
+        Several where their cells are one text.
+    """
+
+    text: str | tuple[str, ...]
     label: str
     group: str = ""
     id: str = ""
@@ -45,13 +53,14 @@ class Roles:
     others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def find_roles(columns: Mapping[str, Column], given: Mapping[str, str]) -> Roles:
+def find_roles(columns: Mapping[str, Column], given: Mapping[str, str | Sequence[str]]) -> Roles:
     """What each column is taken for.
 
     Parameters
     ----------
     given : mapping of role to str
-        Columns that were named: taken as they are, if they can be what they are named for.
+        Columns that were named: taken as they are, if they can be what they are named for. Several are the text where
+        they are a list, or have commas between.
 
     Raises
     ------
@@ -59,39 +68,55 @@ def find_roles(columns: Mapping[str, Column], given: Mapping[str, str]) -> Roles
         No column for text or label, with what was found in each; a column that was named and is not there, or cannot
         be that.
     """
-    for role, name in given.items():
-        if name not in columns:
-            raise DataError(f"no column {name!r} for {role}; the columns are {_named(columns)}")
+    named = {role: (named_columns if role == "text" else _alone)(said, columns) for role, said in given.items()}
+    for role, names in named.items():
+        if missing := [name for name in names if name not in columns]:
+            raise DataError(f"no column {listed(map(repr, missing))} for {role}; the columns are {_named(columns)}")
     split = next((one.name for one in columns.values() if _says_split(one)), "")
     choices = next((one.name for one in columns.values() if _is_choices(one)), "")
-    for role, fault in (("text", _no_text), ("label", (lambda column: "") if choices else _no_label)):
-        if role in given and (why := fault(columns[given[role]])):
-            raise DataError(f"column {given[role]!r} cannot be the {role}: {why}")
-    free = {name: one for name, one in columns.items() if name not in (split, choices, *given.values())}
+    # Beside others a number, or a date, is a part of a text.
+    no_text = _no_text if len(named.get("text", ())) == 1 else _no_cells
+    for role, fault in (("text", no_text), ("label", (lambda column: "") if choices else _no_label)):
+        faults = [
+            f"column {name!r} cannot be the {role}: {why}"
+            for name in named.get(role, ())
+            if (why := fault(columns[name]))
+        ]
+        if faults:
+            raise DataError("; ".join(faults))
+    taken = {split, choices, *(name for names in named.values() for name in names)}
+    free = {name: one for name, one in columns.items() if name not in taken}
     others: dict[str, tuple[str, ...]] = {}
-    text, label = given.get("text", ""), given.get("label", "")
-    if not text:
-        text, others["text"] = _likely_text(free)
-        if not text:
+    texts, label = named.get("text", ()), "".join(named.get("label", ()))
+    if not texts:
+        texts, others["text"] = _likely_text(free)
+        if not texts:
             raise DataError(f"no column holds texts; found {_told(columns)}; name it with TEXT=")
     if not label:
-        rest = {name: one for name, one in free.items() if name != text}
+        rest = {name: one for name, one in free.items() if name not in texts}
         label, others["label"] = _likely_label(rest, list(columns)[-1], any_values=bool(choices))
         if not label:
             raise DataError(
                 f"no column holds labels, which come again in other rows; found {_told(columns)}; name it with LABEL="
             )
-    left = {name: one for name, one in free.items() if name not in (text, label)}
-    group = given.get("group") or next((n for n, c in left.items() if _says_group(c, columns[label])), "")
+    left = {name: one for name, one in free.items() if name not in (*texts, label)}
+    group = "".join(named.get("group", ())) or next((n for n, c in left.items() if _says_group(c, columns[label])), "")
     id = next((n for n, c in left.items() if n != group and _says_id(c)), "")
+    text = texts if len(texts) > 1 else texts[0]
     return Roles(text, label, group, id, split, choices, {role: names for role, names in others.items() if names})
 
 
-def _likely_text(columns: Mapping[str, Column]) -> tuple[str, tuple[str, ...]]:
-    """The column that is most like texts, and others that hold some."""
+def _alone(said: str | Sequence[str], known: Mapping[str, Column]) -> tuple[str, ...]:
+    return (said,) if isinstance(said, str) else tuple(said)
+
+
+def _likely_text(columns: Mapping[str, Column]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The column that is most like texts, with another that is one text with it, and others that hold some."""
     fits = {name: _text_score(one) for name, one in columns.items() if not _no_text(one) and not _repeats(one)}
-    text = _best(fits)[0]
-    return text, tuple(name for name in fits if name != text and _is_prose(columns[name]))
+    best = _best(fits)[0]
+    pair = text_pair({name: columns[name] for name in fits}, _NAMES)
+    texts = pair if best in pair else tuple(filter(None, [best]))
+    return texts, tuple(name for name in fits if name not in texts and _is_prose(columns[name]))
 
 
 def _likely_label(columns: Mapping[str, Column], last: str, any_values: bool) -> tuple[str, tuple[str, ...]]:
@@ -130,9 +155,13 @@ def _score_of_name(name: str, role: str) -> float:
     return 1.0 if len(words) <= 4 and any(word in known for word in words) else 0.0
 
 
+def _no_cells(column: Column) -> str:
+    return f"it holds {column.holds}" if column.kind in ("list", "other", "truth") or not column.n_filled else ""
+
+
 def _no_text(column: Column) -> str:
-    if column.kind in ("list", "other", "truth") or not column.n_filled:
-        return f"it holds {column.holds}"
+    if why := _no_cells(column):
+        return why
     if column.kind in ("number", "fraction"):
         return "it holds numbers"
     return "it holds dates or addresses" if column.n_dates * 2 > column.n_filled else ""

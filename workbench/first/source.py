@@ -31,18 +31,18 @@ _LEAST_LABELLED = 0.5
 
 @dataclass(frozen=True)
 class Named:
-    """What a person typed; empty where nothing was."""
+    """What a person typed; empty where nothing was. Several columns may be the text, a list or with commas between."""
 
     data: str
     test: str = ""
     name: str = ""
-    text: str = ""
+    text: str | Sequence[str] = ""
     label: str = ""
     group: str = ""
     config: str = ""
 
     @property
-    def columns(self) -> dict[str, str]:
+    def columns(self) -> dict[str, str | Sequence[str]]:
         """Columns that were named, by role."""
         return {role: name for role in ("text", "label", "group") if (name := getattr(self, role))}
 
@@ -155,6 +155,11 @@ def _roles(
     """The columns' roles; of several that fit, the one that a person says, or the best, the others named."""
     given = named.columns
     roles = find_roles(columns, given)
+    if not given.get("text") and not isinstance(roles.text, str):
+        remarks.append(
+            f"text is {listed(map(repr, roles.text))}, one below the other; TEXT={roles.text[-1]} and FORCE=1 take "
+            "one alone"
+        )
     if not (named.label or columns[roles.label].kind == "text") and (fault := one_hot(records, columns)):
         raise DataError(fault)
     for role in ("text", "label"):
@@ -162,17 +167,35 @@ def _roles(
         others = [one for one in roles.others.get(role, ()) if one != roles.choices]
         if role == "label" and role not in given and not roles.choices:
             best, others = _with_names(best, others, columns, records)
+        names = [best] if isinstance(best, str) else list(best)
         if others and ask is not None:
-            best = ask(f"which column is the {role}?", [best, *others])
+            offered = _offered(names, others, columns, several=role == "text")
+            best = offered[ask(f"which column is the {role}?", list(offered))]
         elif others:
-            remarks.append(
-                f"{role} is {best!r}; it might be {listed(map(repr, others))}: then give {role.upper()}= and FORCE=1"
-            )
+            said = f"{role} is {listed(map(repr, names))}; it might be {listed(map(repr, others))}"
+            more = ", or several with commas between," if role == "text" else ""
+            remarks.append(f"{said}: then give {role.upper()}={more} and FORCE=1")
         if best != getattr(roles, role) or others:
             # What is left for the other roles depends on it.
             given = {**given, role: best}
             roles = find_roles(columns, given)
     return roles
+
+
+def _offered(
+    names: Sequence[str], others: Sequence[str], columns: Mapping[str, Column], several: bool
+) -> dict[str, str | tuple[str, ...]]:
+    """What a person may answer, and the columns that it stands for: what is likely first, then each, then two at once.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The likely one, or several that are one text.
+    """
+    best = {", ".join(names): names[0] if len(names) == 1 else tuple(names)}
+    alone = {name: name for name in (*names, *others)}
+    both = tuple(name for name in columns if name in alone)
+    return {**best, **alone, **({", ".join(both): both} if several and len(alone) == 2 else {})}
 
 
 def _with_names(
@@ -212,9 +235,14 @@ def _labelled(rows: Sequence[Row | Fault], table: DataTable) -> float:
     full = [
         row
         for row in rows
-        if isinstance(row, Row) and not any(is_empty(row.record.get(one)) for one in (table.text, table.label))
+        if isinstance(row, Row) and _has_text(row, table) and not is_empty(row.record.get(table.label))
     ]
     return len(full) / max(len(rows), 1)
+
+
+def _has_text(row: Row, table: DataTable) -> bool:
+    text = table.text_columns
+    return not text.missing_in(row.record) and not text.is_empty_in(row.record)
 
 
 def _with_sibling(table: DataTable, remarks: list[str]) -> DataTable:

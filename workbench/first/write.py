@@ -154,10 +154,13 @@ def _mended(table: DataTable, seen: Findings, n_empty: int, conflicts: Path) -> 
 def _data_lines(table: DataTable, why: dict[str, str]) -> list[Line]:
     """What differs from the defaults."""
     lines = []
+    reasons = (
+        _WHY | ({} if isinstance(table.text, str) else {"text": "the columns to classify, one below the other"}) | why
+    )
     for one in fields(table):
         value = getattr(table, one.name)
         if value != one.default:
-            lines.append(Line(one.name, value, why.get(one.name, _WHY.get(one.name, ""))))
+            lines.append(Line(one.name, value, reasons.get(one.name, "")))
     return lines
 
 
@@ -185,8 +188,9 @@ def _tried(text: str, target: Path) -> list[str]:
 
 
 def _columns(table: DataTable) -> str:
-    roles = ("text", "label", "group", "id", "choices", "split")
-    return "columns: " + ", ".join(f"{role} {getattr(table, role)!r}" for role in roles if getattr(table, role))
+    roles = ("label", "group", "id", "choices", "split")
+    told = [f"{role} {getattr(table, role)!r}" for role in roles if getattr(table, role)]
+    return f"columns: text {table.text_columns}, {', '.join(told)}"
 
 
 def _name_of(data: str) -> str:

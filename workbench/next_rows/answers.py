@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from labelwright.data.columns import TextColumns
 from labelwright.data.records import Fault, Row, optional_text, refusal
 from labelwright.errors import DataError
 from labelwright.files import write_text
@@ -57,14 +58,14 @@ class Estimate:
 
 
 def read_answers(
-    rows: Iterable[Row | Fault], source: str, batches: Sequence[Batch], columns: tuple[str, str], labels: Sequence[str]
+    rows: Iterable[Row | Fault], source: str, batches: Sequence[Batch], columns: Sequence[str], labels: Sequence[str]
 ) -> dict[str, str]:
     """The label that people gave to each row, by the row's id in the sheet; rows left empty are not in it.
 
     Parameters
     ----------
-    columns : (text, label)
-        As the recipe calls them.
+    columns : sequence of str
+        As the recipe calls them: those of the text, and the label's.
     labels : sequence of str
         Those that may be given.
 
@@ -92,10 +93,10 @@ def read_answers(
 
 
 def _answer(
-    row: Row, asked: Mapping[str, AskedRow], columns: tuple[str, str], labels: Sequence[str]
+    row: Row, asked: Mapping[str, AskedRow], columns: Sequence[str], labels: Sequence[str]
 ) -> tuple[str, str] | None:
     """A row's id and its label; None where nothing was filled in. Raises DataError with what is wrong."""
-    (text, label), id_column = columns, own_columns(columns)[0]
+    (*names, label), id_column = columns, own_columns(columns)[0]
     for column in (id_column, label):
         if column not in row.record:
             raise DataError(f"no column {column!r}: expected the sheet that make next-rows wrote, filled in")
@@ -105,14 +106,19 @@ def _answer(
     id = optional_text(row.record, id_column, "id")
     if id not in asked:
         raise DataError("its id was not asked; take the row away, or add it to the data yourself")
-    given = optional_text(row.record, text, "text") if text in row.record else ""
-    # An apostrophe at the beginning may be the sheet's.
-    if given and text_mark(given.lstrip("'")) != text_mark(asked[id].text.lstrip("'")):
+    text = TextColumns.of(names)
+    given = () if text.missing_in(row.record) else text.cells(row.record)
+    if any(given) and _text_mark(given) != _text_mark(asked[id].parts(len(names))):
         raise DataError(
             "the text is not the one that was asked about; put it back, or take the column away where only labels count"
         )
     # As labels.csv has them: an apostrophe before what a spreadsheet would take for a formula.
     return id, label_meant(next((one for one in labels if said == spreadsheet_cell(one)), said), labels)
+
+
+def _text_mark(cells: Sequence[str]) -> int:
+    """Of a text by its cells; an apostrophe at the beginning of one may be the sheet's."""
+    return text_mark("\n".join(cell.lstrip("'") for cell in cells if cell))
 
 
 def write_answers(
@@ -126,7 +132,7 @@ def write_answers(
     path, log : Path
         The rows for ``train_path``, and every change with its time, one behind the other.
     """
-    columns, id_column = (table.text, table.label), table.id or own_columns((table.text, table.label))[0]
+    names, id_column = table.text_columns.names, table.id or _own_id(table)
     asked = {row.id: row for batch in batches for row in batch.rows}
     records = _known_records(path, table)
     known = {id: str(one[table.label]) for id, one in records.items()}
@@ -141,7 +147,8 @@ def write_answers(
     # What is not given stays as it was written: the batch that asked it may be gone.
     for id, label in given.items():
         row = asked[id]
-        records[id] = {id_column: id, **dict(zip(columns, (row.text, label), strict=True)), "asked_why": row.why}
+        parts = dict(zip(names, row.parts(len(names)), strict=True))
+        records[id] = {id_column: id, **parts, table.label: label, "asked_why": row.why}
         if table.group:
             records[id][table.group] = row.group
     # In ASCII, whatever the recipe says of how its files are encoded.
@@ -158,10 +165,14 @@ def known_answers(path: Path, table: DataTable) -> dict[str, str]:
     return {id: str(one[table.label]) for id, one in _known_records(path, table).items()}
 
 
+def _own_id(table: DataTable) -> str:
+    return own_columns([*table.text_columns.names, table.label])[0]
+
+
 def _known_records(path: Path, table: DataTable) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
-    id_column = table.id or own_columns((table.text, table.label))[0]
+    id_column = table.id or _own_id(table)
     try:
         records: list[dict[str, Any]] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return {str(one[id_column]): one | {table.label: str(one[table.label])} for one in records}

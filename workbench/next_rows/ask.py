@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from labelwright.data.columns import TextColumns, named_columns
 from labelwright.data.formats.dialect import PLAIN
 from labelwright.data.records import Fault, Row, listed
 from labelwright.data.sources import parts_of
@@ -59,8 +60,8 @@ class Wanted:
         For the classifier to answer the pool.
     out : str
         Where the sheet goes as well; empty for the batch's own folder alone.
-    text : str
-        The pool's column of texts; empty for the recipe's.
+    text : str or sequence of str
+        The pool's column of texts, or columns with commas between; empty for the recipe's.
     force : bool
         Whether ``out`` may be written over.
     """
@@ -69,7 +70,7 @@ class Wanted:
     share: float = 0.2
     minutes: float = 5.0
     out: str = ""
-    text: str = ""
+    text: str | Sequence[str] = ""
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -126,7 +127,7 @@ def ask(recipe: Recipe, run: str, pool: Any, wanted: Wanted, display: Display) -
         answerer = best_there_is(recipe, _run_of(recipe, run), rows)
         asked = _asked(read, answerer, wanted, number, recipe.seed + number, display)
         batch = Batch(number, read.source, answerer.name, asked, read.counts)
-        columns = (recipe.data.text, recipe.data.label)
+        columns = _columns(recipe)
         kind = Path(wanted.out).suffix.lower() or SHEETS[0]
         sheet = write_batch(root, batch, task.labels, columns, kind)
     if wanted.out:
@@ -152,7 +153,7 @@ def take(recipe: Recipe, labels: str | Path, display: Display) -> list[Estimate]
         )
     path, log = _answers_path(recipe), root / f"{recipe.name}-changes.jsonl"
     names = [*task_of(recipe, rows).names, *([table.out_of_scope] if table.out_of_scope else [])]
-    columns = (table.text, table.label)
+    columns = _columns(recipe)
     with locked(root):
         given = read_answers(_scan(labels, display, has_header=True), str(labels), batches, columns, names)
         n_new, n_other = write_answers(given, batches, table, path, log, str(labels))
@@ -171,6 +172,11 @@ def take(recipe: Recipe, labels: str | Path, display: Display) -> list[Estimate]
 def root_of(recipe: Recipe) -> Path:
     """Where a recipe's batches and answers lie."""
     return RUNS / recipe.name / FOLDER
+
+
+def _columns(recipe: Recipe) -> tuple[str, ...]:
+    """Those of a sheet that the recipe names: of the text, and the label's."""
+    return (*recipe.data.text_columns.names, recipe.data.label)
 
 
 def _answers_path(recipe: Recipe) -> Path:
@@ -194,11 +200,12 @@ def _read_pool(
     first = next(found, None)
     if first is None:
         raise DataError(f"{source}: no rows")
-    columns = {"text": wanted.text or table.text, "label": table.label, "id": table.id, "group": table.group}
     has = list(first.record) if isinstance(first, Row) else []
-    if not wanted.text and len(has) == 1 and has[0] != columns["text"]:
-        columns["text"] = has[0]
-        display.say(f"the pool's only column, {shown(has[0])}, is taken for the text")
+    said = named_columns(wanted.text, has)
+    text = TextColumns(said) if said else table.text_columns.of_table(has)
+    if not said and text != table.text_columns:
+        display.say(f"the pool's only column, {text}, is taken for the text")
+    columns = {"text": text, "label": table.label, "id": table.id, "group": table.group}
     labelled = [*rows, *chain.from_iterable(all_out_of_scope(table).values())]
     known = {text_mark(row.text) for row in labelled}
     asked = {text_mark(row.text) for batch in batches for row in batch.rows}
@@ -238,7 +245,8 @@ def _asked(
         own: PoolRow = pool.rows[row]
         guess = answerer.labels[decided.choice[row]] if decided.choice[row] >= 0 else None
         sure = float(decided.confidence[row])
-        asked.append(AskedRow(f"b{number}-{place}", own.text, why, guess, sure, own.number, own.id, own.group))
+        id, more = f"b{number}-{place}", (own.number, own.id, own.group, own.cells)
+        asked.append(AskedRow(id, own.text, why, guess, sure, *more))
     return tuple(asked)
 
 
@@ -250,7 +258,7 @@ def _say_asked(batch: Batch, sheet: Path, recipe: Recipe, display: Display) -> N
     display.say(f"{plural(len(batch.rows), 'row')} to label ({kinds}): {sheet}")
     display.say(
         f"fill the column {shown(recipe.data.label)} with labels of {labels}; what is left empty stays open, and "
-        f"{shown(own_columns((recipe.data.text, recipe.data.label))[0])} must stay as it is"
+        f"{shown(own_columns(_columns(recipe))[0])} must stay as it is"
     )
     if recipe.data.out_of_scope:
         display.say(f"a row that no label is right for: {shown(recipe.data.out_of_scope)}")

@@ -41,6 +41,8 @@ class AskedRow:
         In the sheet: batch and place.
     pool_id, group : str
         As the pool has them; empty where it does not.
+    cells : tuple of str
+        What the text is made of, where it is several columns.
     guess : str or None
         What the classifier answered, before anybody else did; None where it had no answer.
     confidence : float
@@ -55,6 +57,11 @@ class AskedRow:
     number: int
     pool_id: str = ""
     group: str = ""
+    cells: tuple[str, ...] = ()
+
+    def parts(self, n: int) -> tuple[str, ...]:
+        """A cell for each of the recipe's columns of the text: read as they are they make the text again."""
+        return self.cells if len(self.cells) == n else (self.text, *[""] * (n - 1))
 
 
 def number_of(id: str) -> int:
@@ -86,19 +93,20 @@ def batches_of(root: Path) -> list[Batch]:
     for path in root.glob(f"[0-9]*/{RECORD}"):
         try:
             value = read_json(path)
-            found.append(Batch(**{**value, "rows": tuple(AskedRow(**row) for row in value["rows"])}))
+            rows = (AskedRow(**{**row, "cells": tuple(row.get("cells", ()))}) for row in value["rows"])
+            found.append(Batch(**{**value, "rows": tuple(rows)}))
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(f"{path}: not as make next-rows writes it ({error!r}); {AGAIN}") from error
     return sorted(found, key=lambda batch: batch.number)
 
 
-def write_batch(root: Path, batch: Batch, labels: Sequence[Label], columns: tuple[str, str], kind: str) -> Path:
+def write_batch(root: Path, batch: Batch, labels: Sequence[Label], columns: Sequence[str], kind: str) -> Path:
     """Write a batch; returns where its sheet lies.
 
     Parameters
     ----------
-    columns : (text, label)
-        As the recipe calls them.
+    columns : sequence of str
+        As the recipe calls them: those of the text, and the label's.
     kind : ".csv" or ".jsonl"
         Of the sheet.
     """
@@ -118,18 +126,18 @@ def write_batch(root: Path, batch: Batch, labels: Sequence[Label], columns: tupl
     return target / sheet.name
 
 
-def sheet_of(rows: Iterable[AskedRow], columns: tuple[str, str], kind: str) -> str:
+def sheet_of(rows: Iterable[AskedRow], columns: Sequence[str], kind: str) -> str:
     """The sheet that people fill: id, text, an empty label and why, under the recipe's own names."""
     id, why = own_columns(columns)
     head = [id, *columns, why]
-    lines = ([row.id, row.text, "", row.why] for row in rows)
+    lines = ([row.id, *row.parts(len(columns) - 1), "", row.why] for row in rows)
     if kind == ".jsonl":
         return "".join(json.dumps(dict(zip(head, line, strict=True)), ensure_ascii=False) + "\n" for line in lines)
     # The mark at the beginning tells spreadsheets that this is UTF-8.
     return "\ufeff" + _csv(head, lines)
 
 
-def own_columns(columns: tuple[str, str]) -> tuple[str, str]:
+def own_columns(columns: Sequence[str]) -> tuple[str, str]:
     """What the columns for id and why are called, where the recipe's own are called so."""
     free = [name if name not in columns else f"asked_{name}" for name in (ID, WHY)]
     return free[0], free[1]

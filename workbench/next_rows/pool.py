@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from labelwright.data.columns import TextColumns
 from labelwright.data.records import Fault, Row, listed, optional_text, refusal
 from labelwright.data.task import name_of, normalise
 from labelwright.errors import DataError
@@ -39,12 +40,15 @@ class PoolRow:
         As the pool has it; empty where it has none.
     group : str
         Likewise.
+    cells : tuple of str
+        What the text is made of, where it is several columns.
     """
 
     number: int
     text: str
     id: str = ""
     group: str = ""
+    cells: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def text_mark(text: str) -> int:
 def read_pool(
     rows: Iterable[Row | Fault],
     source: str,
-    columns: Mapping[str, str],
+    columns: Mapping[str, Any],
     known: set[int],
     asked: set[int],
     seed: int,
@@ -104,7 +108,7 @@ def read_pool(
     source : str
         Its name, for messages.
     columns : mapping of role to str
-        Of ``text``, ``label``, ``id`` and ``group``; those that the pool may lack, it may.
+        Of ``text`` (one or several), and of ``label``, ``id`` and ``group``, which the pool may lack.
     known, asked : set of int
         ``text_mark`` of rows that have a label, and of those that people have been asked about.
     most : int
@@ -116,16 +120,18 @@ def read_pool(
         Rows that cannot be read, all in one message; no column of that name; no row that may be asked.
     """
     chance = random.Random(seed)
+    text = TextColumns.of(columns["text"])
     kept: list[PoolRow] = []
     faults: list[Fault] = []
     seen: set[int] = set()
     n = dict.fromkeys(("rows", "new", *_LEFT_OUT), 0)
     for row in rows:
         n["rows"] += 1
-        if n["rows"] == 1 and isinstance(row, Row) and columns["text"] not in row.record:
+        if n["rows"] == 1 and isinstance(row, Row) and (missing := text.missing_in(row.record)):
             has = listed(map(repr, sorted(map(str, row.record))))
-            raise DataError(f"{source}: no column {columns['text']!r} for the text; it has {has}: name one with TEXT=")
-        read = _read(row, columns)
+            lacks = listed(map(repr, missing))
+            raise DataError(f"{source}: no column {lacks} for the text; it has {has}: name one with TEXT=")
+        read = _read(row, text, columns)
         if isinstance(read, Fault):
             faults.append(read)
             if len(faults) >= _MOST_FAULTS:
@@ -163,18 +169,18 @@ def _keep(kept: list[PoolRow], row: PoolRow, n_so_far: int, most: int, chance: r
         kept[place] = row
 
 
-def _read(row: Row | Fault, columns: Mapping[str, str]) -> PoolRow | Fault | str:
+def _read(row: Row | Fault, text: TextColumns, columns: Mapping[str, str]) -> PoolRow | Fault | str:
     """The row, what is wrong with it, or the label that it has."""
     if isinstance(row, Fault):
         return row
     try:
-        text = optional_text(row.record, columns["text"], "text")
+        whole, cells = text.read(row.record), text.cells(row.record) if len(text.names) > 1 else ()
         label = _optional(row, columns.get("label", ""), "label", optional_text)
         # By the rule of labelled data, or a group is another one here than there, and lies on two sides.
         id, group = (_optional(row, columns.get(role, ""), role, name_of) for role in ("id", "group"))
     except DataError as error:
         return Fault(row.number, str(error))
-    return label or PoolRow(row.number, text, id, group)
+    return label or PoolRow(row.number, whole, id, group, cells)
 
 
 def _optional(row: Row, column: str, role: str, read: Callable[[Mapping[str, Any], str, str], str]) -> str:

@@ -78,7 +78,7 @@ def source_parts(table: DataTable, all_columns: bool = False) -> list[Part]:
 
 def _examples(table: DataTable, parts: Sequence[Part]) -> tuple[list[tuple[Example, Mapping[str, Any]]], int]:
     """Examples of the parts together, and how many rows are left out. Rows of a second file are numbered on."""
-    columns = {role: getattr(table, role) or None for role in ("text", "label", "group", "id", "choices")}
+    columns = {role: getattr(table, role) or None for role in ("label", "group", "id", "choices")}
     examples: list[tuple[Example, Mapping[str, Any]]] = []
     name, before, last, n_empty = "", 0, 0, 0
     for part in parts:
@@ -88,7 +88,7 @@ def _examples(table: DataTable, parts: Sequence[Part]) -> tuple[list[tuple[Examp
         if part.name != name:
             name, before = part.name, last
         last = max(last, before + max((row.number for row in rows), default=0))
-        read = examples_from_rows(filled, columns, part.name)
+        read = examples_from_rows(filled, {"text": table.text_columns, **columns}, part.name)
         if before and not table.id:
             read = [replace(row, id=str(before + int(row.id))) for row in read]
         # A row that is a fault was refused just now.
@@ -98,8 +98,8 @@ def _examples(table: DataTable, parts: Sequence[Part]) -> tuple[list[tuple[Examp
 
 def _is_empty(row: Row | Fault, table: DataTable) -> bool:
     """Whether a row has no text or no label, though it has the columns for both."""
-    return isinstance(row, Row) and any(
-        column in row.record and is_empty(row.record[column]) for column in (table.text, table.label)
+    return isinstance(row, Row) and (
+        table.text_columns.is_empty_in(row.record) or (table.label in row.record and is_empty(row.record[table.label]))
     )
 
 
@@ -119,7 +119,8 @@ def _hub_parts(table: DataTable, all_columns: bool) -> list[Part]:
         raise DataError(
             f"dataset {table.hub!r} cannot be read: {reason}; check the id, or download it and set path"
         ) from error
-    named = [column for column in (table.text, table.label, table.group, table.id, table.choices) if column]
+    others = [column for column in (table.label, table.group, table.id, table.choices) if column]
+    named = [*table.text_columns.names, *others]
     used = [] if all_columns else named
     return [
         Part(f"{table.hub} ({split})", str(split), lambda part=part: _hub_rows(part, used))  # type: ignore[misc]

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import baselines
 from labelwright.data.choices import LabelAs
+from labelwright.data.columns import TEXT, TextColumns
 from labelwright.data.costs import Costs
 from labelwright.data.formats.dialect import Dialect, delimiter_fault, encoding_fault
 from labelwright.data.spelling import Similar
@@ -125,7 +126,9 @@ class DataTable:
         The dataset's configuration, and the commit to pin.
     delimiter, encoding, header, quotes, sheet, title_rows, label_prefix
         How files are written, where they do not say it themselves: ``labelwright.data.formats.dialect.Dialect``.
-    text, label, group, id : str
+    text : str or tuple of str
+        The column of the text, or several, which become one text (``labelwright.data.columns``).
+    label, group, id : str
         Column names; an empty ``group`` or ``id`` means there is none.
     choices : str
         Column of each row's own choices, where they differ by row; empty where rows share labels.
@@ -175,7 +178,7 @@ class DataTable:
     sheet: Name = Dialect.sheet
     title_rows: Annotated[int, Range(0, expected="a number of rows")] = Dialect.title_rows
     label_prefix: Name = Dialect.label_prefix
-    text: NeededColumn = "text"
+    text: NeededColumn | Annotated[tuple[NeededColumn, ...], Items(least=1)] = TEXT
     label: NeededColumn = "label"
     group: Column = ""
     id: Column = ""
@@ -193,10 +196,12 @@ class DataTable:
     choice_label: LabelAs = "auto"
 
     def __post_init__(self) -> None:
-        pairs = [("text", "label"), ("text", "choices"), ("label", "choices"), ("label", "group")]
-        for one, other in [*pairs, ("split", "text"), ("split", "label")]:
+        for one, other in [("label", "choices"), ("label", "group"), ("split", "label")]:
             if getattr(self, one) == getattr(self, other):
                 raise RecipeError(f"{one} and {other} = {getattr(self, one)!r}: expected two columns")
+        for other in ("label", "choices", "split"):
+            if getattr(self, other) in self.text_columns.names:
+                raise RecipeError(f"text and {other} = {getattr(self, other)!r}: expected two columns")
         if self.test_path and (self.hub or self.test_split):
             other = "test_split" if self.test_split else "hub"
             raise RecipeError(f"test_path and {other}: expected one of them; test_split names a split of path or hub")
@@ -213,6 +218,11 @@ class DataTable:
         if bool(self.path) == bool(self.hub):
             given = "both" if self.path else "neither"
             raise RecipeError(f"expected path (a file) or hub (a dataset id), found {given}: give one of them")
+
+    @property
+    def text_columns(self) -> TextColumns:
+        """How a row becomes its text."""
+        return TextColumns.of(self.text)
 
     @property
     def source(self) -> str:
@@ -624,13 +634,15 @@ class Recipe:
         RecipeError
             Prices of labels that there are not.
         """
+        name, names = self.task.name or self.name, self.data.text_columns.names
+        columns = () if names == (TEXT,) else names
         if self.data.choices:
-            return Task(self.task.name or self.name, self.task.instructions, (), max_choices)
+            return Task(name, self.task.instructions, (), max_choices, text_columns=columns)
         labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
         costs = self.costs.prices
         if costs and (faults := costs.faults([label.name for label in labels])):
             raise RecipeError(f"{self.path}, [costs]: {'; '.join(faults)}")
-        return Task(self.task.name or self.name, self.task.instructions, labels, costs=costs)
+        return Task(name, self.task.instructions, labels, costs=costs, text_columns=columns)
 
     def fingerprints(self) -> dict[str, str]:
         """One short hash for each table that a run keeps from its beginning, and for the seed."""

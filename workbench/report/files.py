@@ -47,7 +47,7 @@ def write_report(
     write_text(path / "report.html", page)
     files = [path / name for name in ("report.html", "report.md", "report.json", "rows.jsonl", "plots")]
     # The worst first: MLflow's page of models has the newest on top.
-    scored = {entry.name: entry for entry in sorted(report.scored, key=lambda entry: entry.accuracy)}
+    scored = {entry.name: entry for entry in sorted(report.scored, key=lambda entry: entry.merit(report.by))}
     by_name, steps = {candidate.name: candidate for candidate in candidates}, steps_by_name(work, comparison)
     for name, entry in scored.items():
         (step,) = comparison.steps(comparison.jobs(name)[0])[-1:] or [steps.get(by_name[name].step or "")]

@@ -21,7 +21,7 @@ from workbench.report.plots.captions import pictures
 from workbench.report.plots.figures import svg
 from workbench.report.plots.style import KINDS
 from workbench.report.report import Report
-from workbench.report.table import LONGEST, metric
+from workbench.report.table import LONGEST, cost_a_row, metric
 from workbench.report.tables import tables
 from workbench.report.verdict_words import words
 from workbench.wording import megabytes, milliseconds
@@ -77,6 +77,9 @@ def _facts(report: Report) -> list[tuple[str, str, str]]:
     entry = report.entry(report.verdict.ship)
     accuracy, cost = metric("accuracy", entry.test["accuracy"]), entry.cost
     facts = [("to ship", entry.name, entry.about)]
+    if entry.priced:
+        spent = cost_a_row(entry)
+        facts.append(("a row costs on test", spent.value, f"95 % interval {spent.about}, at the recipe's prices"))
     facts.append(("accuracy on test", f"{accuracy.value} %", f"95 % interval {accuracy.about}"))
     if entry.ms:
         how = "mean" if cost.get("ms_mean") else "median"

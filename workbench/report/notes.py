@@ -9,12 +9,20 @@ from labelwright.statistics.metrics import METRICS
 from workbench.compare.board import Entry
 from workbench.report.markdown import markdown_table, verdict_markdown
 from workbench.report.report import Report
-from workbench.report.table import CANDIDATE, LONGEST
+from workbench.report.table import CANDIDATE, COST, LONGEST
 from workbench.report.tables.leaderboard import leaderboard
-from workbench.wording import megabytes, milliseconds, percent
+from workbench.wording import megabytes, milliseconds, parts, percent
 
 # The leaderboard's columns that a narrow page has room for.
-_COLUMNS = (CANDIDATE.name, METRICS["accuracy"].title, METRICS["log_loss"].title, "ms/row", "size", "against the best")
+_COLUMNS = (
+    CANDIDATE.name,
+    COST.name,
+    METRICS["accuracy"].title,
+    METRICS["log_loss"].title,
+    "ms/row",
+    "size",
+    "against the best",
+)
 # Candidates that a note has room for: the store's limit is some thousand characters.
 _N_ROWS = 30
 
@@ -23,7 +31,7 @@ def run_note(report: Report) -> str:
     """The verdict, and the leaderboard, the best on test first."""
     (table,) = leaderboard(report)
     places = [place for place, column in enumerate(table.columns) if column.name in _COLUMNS]
-    scored = {entry.name: entry.accuracy for entry in report.scored}
+    scored = {entry.name: entry.merit(report.by) for entry in report.scored}
     rows = sorted((row for row in table.rows if row[0].value in scored), key=lambda row: -scored[row[0].value])
     short = replace(
         table,
@@ -37,10 +45,16 @@ def run_note(report: Report) -> str:
 
 def candidate_note(entry: Entry) -> str:
     """What a candidate is, how it does on test, and what it costs."""
+    cost = (
+        f"{' '.join(parts(entry.priced['cost'], is_share=False))} a row at the recipe's prices, "
+        if entry.priced
+        else ""
+    )
     return "  \n".join(
         [
             f"**{escaped(entry.name)}**: {escaped(entry.about, LONGEST['text'])}",
-            f"Test: right on {percent(entry.test['accuracy'])} % of the rows; against the best: {entry.standing}.",
+            f"Test: {cost}right on {percent(entry.test['accuracy'])} % of the rows; against the best: "
+            f"{entry.standing}.",
             f"Costs {milliseconds(entry.ms)} ms a row, {megabytes(entry.cost.get('size_bytes'))}.",
         ]
     )

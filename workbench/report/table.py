@@ -33,6 +33,8 @@ class Cell(NamedTuple):
 # A candidate, a label or whatever else has a row, to its cell in a column.
 Make = Callable[[Any], Cell | str]
 CANDIDATE = Column("candidate", "candidate")
+# What a test row costs at the recipe's prices, which candidates are ranked by where there are some.
+COST = Column("cost a row")
 NOTHING = Cell(DASH)
 # In place of all cells behind a candidate's name; ``about`` says why.
 LEFT_OUT = "left out"
@@ -96,6 +98,11 @@ class Table:
 def metric(name: str, interval: Interval | None, signed: bool = False) -> Cell:
     """A metric with its interval, as percent where it is a share."""
     return NOTHING if interval is None else Cell(*parts(interval, METRICS[name].is_share, signed))
+
+
+def cost_a_row(entry: Any) -> Cell:
+    """What a test row of a candidate costs, with its interval; nothing where there are no prices."""
+    return Cell(*parts(entry.priced["cost"], is_share=False)) if entry.priced else NOTHING
 
 
 def metrics(

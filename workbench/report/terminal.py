@@ -8,6 +8,7 @@ from rich.text import Text
 from labelwright.plain_text import printable
 from workbench.progress import Display
 from workbench.report.report import Report
+from workbench.report.table import COST
 from workbench.report.tables.costs import costs
 from workbench.report.tables.leaderboard import leaderboard
 from workbench.report.verdict_words import words
@@ -15,7 +16,7 @@ from workbench.wording import DASH
 
 # In order, and those left to the report where a line has no room, the least telling first.
 _SHOWN = (
-    "accuracy %", "macro-F1 %", "log loss", "ECE %", "valid labels %", "ms/row", "rows/s", "trained",
+    COST.name, "accuracy %", "macro-F1 %", "log loss", "ECE %", "valid labels %", "ms/row", "rows/s", "trained",
     "against the best",
 )  # fmt: skip
 _SPARE = ("rows/s", "trained", "log loss", "valid labels %", "macro-F1 %")
@@ -34,11 +35,14 @@ def terminal_table(report: Report, width: int) -> RichTable:
         for column in table.columns:
             by_name = dict(zip(table.values("candidate"), table.values(column.name), strict=True))
             found.setdefault(column.name, by_name)
-    for row in (row for table in leaderboard(report) for row in table.rows):
-        found["accuracy %"][row[0].value] = " ".join(row[1]) if len(row) > 2 else row[1].value
+    (board,) = leaderboard(report)
+    with_intervals = [place for place, one in enumerate(board.columns) if one.name in (COST.name, "accuracy %")]
+    for row in board.rows:
+        for place in with_intervals if len(row) > 2 else with_intervals[:1]:
+            found[board.columns[place].name][row[0].value] = " ".join(row[place]) if len(row) > 2 else row[1].value
     names = [printable(name) for name in found.pop("candidate")]
     columns = {one: [by_name.get(name, DASH) for name in found["accuracy %"]] for one, by_name in found.items()}
-    shown = {name: columns[name] for name in _SHOWN}
+    shown = {name: columns[name] for name in _SHOWN if name in columns}
     for spare in _SPARE:
         if sum(max(map(len, (title, *values))) + 3 for title, values in [("candidate", names), *shown.items()]) < width:
             break

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from labelwright.statistics.intervals import Interval
-from workbench.compare.board import Entry, Leaderboard
+from workbench.compare.board import By, Entry, Leaderboard
 from workbench.compare.differences import TOLD_APART
 from workbench.compare.verdict import EQUAL, is_untuned, speed
-from workbench.wording import listed, megabytes, milliseconds, percent, points, quoted, shortened
+from workbench.wording import by_how_much, listed, megabytes, milliseconds, parts, percent, price, quoted, shortened
 
 
 class Words(NamedTuple):
@@ -34,8 +34,13 @@ def words(board: Leaderboard) -> Words:
     best, n_test = board.entry(board.verdict.best), board.test_rows.n_rows
     how = "is the only candidate that could be scored:" if len(board.scored) == 1 else "wins:"
     remarks = (_free_text(board), _least_known(board), _unanswered(board), _gain(board), _cascade(board), _worth(board))
+    right = f"right on {percent(best.test['accuracy'])} % of"
+    said = f"{right} {_rows(n_test)}"
+    if board.by == "cost":
+        cost = " ".join(parts(best.score("cost"), is_share=False))
+        said = f"it costs {cost} a row at the recipe's prices on {_rows(n_test)}, and is {right} them"
     return Words(
-        winner=f"{best.name} {how} right on {percent(best.test['accuracy'])} % of {_rows(n_test)}.",
+        winner=f"{best.name} {how} {said}.",
         caution=caution(n_test, board.labels, board.test_rows.without_rows),
         others=_others(board),
         advice=_advice(board),
@@ -64,12 +69,14 @@ def caution(n_test: int, labels: Sequence[str], missing: Sequence[str]) -> str:
     return f"{have} no test row, so nothing here speaks of {shortened([quoted(label) for label in missing])}."
 
 
-def margin_words(margin: float) -> str:
-    """Of accuracy, in points.
+def margin_words(margin: float, by: By = "accuracy") -> str:
+    """Of accuracy, in points; or of what a row costs.
 
-    >>> margin_words(0.02), margin_words(0.01), margin_words(0.025)
-    ('2 points', '1 point', '2.5 points')
+    >>> margin_words(0.02), margin_words(0.01), margin_words(0.025), margin_words(0.1, "cost")
+    ('2 points', '1 point', '2.5 points', '0.1 a row')
     """
+    if by == "cost":
+        return f"{margin:.3g} a row"
     return f"{100 * margin:.3g} point{'' if math.isclose(margin, 0.01) else 's'}"
 
 
@@ -81,7 +88,7 @@ def _others(board: Leaderboard) -> str:
     """How the others stand to the best one."""
     verdict, said = board.verdict, []
     if verdict.as_good:
-        said.append(f"as good within {margin_words(verdict.margin)}: {listed(verdict.as_good)}")
+        said.append(f"as good within {margin_words(verdict.margin, board.by)}: {listed(verdict.as_good)}")
     if verdict.not_told_apart:
         said.append(f"too few rows to tell from it: {shortened(verdict.not_told_apart)}")
     if len(verdict.as_good) + len(verdict.not_told_apart) < len(board.scored) - 1:
@@ -93,17 +100,18 @@ def _others(board: Leaderboard) -> str:
 
 def _advice(board: Leaderboard) -> str:
     verdict, n_test = board.verdict, board.test_rows.n_rows
-    within, needed = f"within {margin_words(verdict.margin)}", verdict.n_rows_needed
+    within, needed = f"within {margin_words(verdict.margin, board.by)}", verdict.n_rows_needed
     if verdict.why_ship == "one label":
         return "Ship nothing on the strength of these rows: test on rows of the other labels as well."
     if verdict.why_ship == "cheaper":
         ship, best = board.entry(verdict.ship), board.entry(verdict.best)
-        assert ship.against_best is not None
-        lost, price = _turned(ship.against_best["accuracy"].value), _price(ship, best)
+        lead = ship.lead(board.by)
+        assert lead is not None
+        lost, saved = by_how_much(lead.turned.value, board.by), _price(ship, best)
         said = f"Ship {ship.name}, as good as {best.name} {within},"
-        if lost.value > 0:
-            return f"{said} unless {points(lost)}, matter more than {price}."
-        return f"{said} with {price}: it loses {points(lost)}."
+        if lead.value.value < 0:
+            return f"{said} unless {lost}, matter more than {saved}."
+        return f"{said} with {saved}: it loses {lost}."
     if verdict.why_ship == "too few rows":
         would = f"; about {needed:,} would be needed" if needed and needed > n_test else ""
         return (
@@ -135,10 +143,11 @@ def _free_text(board: Leaderboard) -> str:
     name = board.verdict.free_ahead
     if not name:
         return ""
-    return (
-        f"Free text ({name}) is right on {percent(board.entry(name).test['accuracy'])} %, but answers what it likes "
-        "and has no probabilities, so it is not ranked."
+    free = board.entry(name)
+    does = (
+        f"is right on {percent(free.test['accuracy'])} %" if board.by == "accuracy" else f"costs {_did(free, 'cost')}"
     )
+    return f"Free text ({name}) {does}, but answers what it likes and has no probabilities, so it is not ranked."
 
 
 def _least_known(board: Leaderboard) -> str:
@@ -147,10 +156,13 @@ def _least_known(board: Leaderboard) -> str:
     found = board.entry(name).against_best if name else None
     if not found:
         return ""
-    _, low, high = found["accuracy"].value
+    _, low, high = found[board.by].value
+    ends = f"{100 * low:+z.1f} to {100 * high:+z.1f} points"
+    if board.by == "cost":
+        ends = f"{low:+z.3f} to {high:+z.3f} a row"
     return (
-        f"Caution: with {_rows(board.test_rows.n_rows)}, the accuracy of {name} minus that of {board.verdict.best} may "
-        f"be anything from {100 * low:+z.1f} to {100 * high:+z.1f} points."
+        f"Caution: with {_rows(board.test_rows.n_rows)}, the {board.by} of {name} minus that of {board.verdict.best} "
+        f"may be anything from {ends}."
     )
 
 
@@ -169,18 +181,21 @@ def _gain(board: Leaderboard) -> str:
     whole, single = board.entry(found.together), board.entry(found.single)
     sure = {
         "told apart": "the test tells them apart",
-        "as good": f"within {margin_words(board.verdict.margin)} they are as good as each other",
+        "as good": f"within {margin_words(board.verdict.margin, board.by)} they are as good as each other",
         "chance": "this may be chance",
     }[found.sure]
     said = "behind by" if found.value.value < 0 else "ahead by"
     difference = _turned(found.value) if found.value.value < 0 else found.value
-    price = f"{milliseconds(whole.ms)} ms a row against {milliseconds(single.ms)}"
+    time = f"{milliseconds(whole.ms)} ms a row against {milliseconds(single.ms)}"
+    does, other, take = f"are right on {whole.accuracy:.1f} %", f"on {single.accuracy:.1f}", "cost"
+    if board.by == "cost":
+        does, other, take = f"cost {_did(whole, 'cost')}", _did(single, "cost"), "take"
     text = (
-        f"Several together ({whole.name}) are right on {whole.accuracy:.1f} %, the best single candidate "
-        f"({single.name}) on {single.accuracy:.1f}: {said} {points(difference)}, {sure}; they cost {price}."
+        f"Several together ({whole.name}) {does}, the best single candidate ({single.name}) {other}: "
+        f"{said} {by_how_much(difference, board.by)}, {sure}; they {take} {time}."
     )
     if found.over_splits is not None:
-        text += f" Over {found.n_splits} splits they gain {points(found.over_splits)}."
+        text += f" Over {found.n_splits} splits they gain {by_how_much(found.over_splits, board.by)}."
     return text
 
 
@@ -192,9 +207,10 @@ def _cascade(board: Leaderboard) -> str:
     last = found.together.last
     whole = next((one for one in board.scored if found.together.ends_in(one.name, one.together)), None)
     never = sum(level.share for level in found.together.levels[:-1])
-    against = f", {last} has {whole.accuracy:.1f} at {milliseconds(whole.ms)} ms" if whole is not None else ""
+    against = f", {last} has {_number(whole, board.by)} at {milliseconds(whole.ms)} ms" if whole is not None else ""
+    does = f"right on {found.accuracy:.1f} %" if board.by == "accuracy" else f"it costs {_did(found, 'cost')}"
     return (
-        f"In the {found.name} {100 * never:.0f} % of the rows never reach {last}: right on {found.accuracy:.1f} % "
+        f"In the {found.name} {100 * never:.0f} % of the rows never reach {last}: {does} "
         f"at {milliseconds(found.ms)} ms a row on average{against}."
     )
 
@@ -210,25 +226,35 @@ def _worth(board: Leaderboard) -> str:
     capital = model[0].upper() + model[1:]
     if verdict.worth == "equal":
         cheaper, unknown = "take the cheaper one", "which of them is better, these rows cannot tell"
+        equally = "are equally often right" if board.by == "accuracy" else "cost the same"
         return (
-            f"{capital} and the baseline {rival.name} are equally often right on test, {tuned.accuracy:.1f} % each "
-            f"(difference {points(difference)}): {cheaper if verdict.sure == 'as good' else unknown}."
+            f"{capital} and the baseline {rival.name} {equally} on test, {_did(tuned, board.by)} each "
+            f"(difference {by_how_much(difference, board.by)}): {cheaper if verdict.sure == 'as good' else unknown}."
         )
     touches = difference.low <= 0 <= difference.high
     sure = {
         "told apart": "the test tells them apart" if touches else "the interval leaves out 0",
-        "as good": f"within {margin_words(verdict.margin)} they are as good as each other",
+        "as good": f"within {margin_words(verdict.margin, board.by)} they are as good as each other",
         "chance": "the interval holds 0, so this may be chance",
     }[verdict.sure or "chance"]
     if verdict.worth == "baseline":
         return (
-            f"A baseline beats {model}: {rival.name} {rival.accuracy:.1f} % against {tuned.accuracy:.1f} % on test, "
-            f"ahead by {points(difference)}; {sure}."
+            f"A baseline beats {model}: {rival.name} {_did(rival, board.by)} against {_did(tuned, board.by)} on test, "
+            f"ahead by {by_how_much(difference, board.by)}; {sure}."
         )
     return (
-        f"{capital} beats every baseline: {tuned.accuracy:.1f} % against {rival.accuracy:.1f} % of {rival.name} on "
-        f"test, ahead by {points(_turned(difference))}; {sure}."
+        f"{capital} beats every baseline: {_did(tuned, board.by)} against {_did(rival, board.by)} of {rival.name} on "
+        f"test, ahead by {by_how_much(_turned(difference), board.by)}; {sure}."
     )
+
+
+def _did(entry: Entry, by: By) -> str:
+    """How well a candidate did on test, without an interval."""
+    return f"{_number(entry, by)} %" if by == "accuracy" else f"{_number(entry, by)} a row"
+
+
+def _number(entry: Entry, by: By) -> str:
+    return f"{entry.accuracy:.1f}" if by == "accuracy" else price(entry.score(by).value)
 
 
 def _turned(difference: Interval) -> Interval:

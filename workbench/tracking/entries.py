@@ -19,11 +19,13 @@ from labelwright.bundle.files import bundle_identity
 from labelwright.bundle.store import load
 from labelwright.files import read_json, write_json
 from labelwright.models.weights import is_language_model
+from labelwright.statistics.intervals import Interval
 from workbench.compare.board import Entry as Measured
 from workbench.run.folder import append_curve
 from workbench.run.steps import Step, settings_of
 from workbench.tracking.journal import Entry
 from workbench.tracking.succession import bits
+from workbench.wording import parts, percent
 
 Write = Callable[[Entry], Any]
 Progress = Callable[[int, int, str], None]
@@ -95,13 +97,27 @@ def dataset_name(recipe: str, side: str) -> str:
     return f"{recipe}.{side}"
 
 
+def scores_on_test(measured: Measured) -> dict[str, Interval]:
+    """The metrics on test, and where there are prices what a row costs."""
+    return dict(measured.test) | ({"cost": measured.priced["cost"]} if measured.priced else {})
+
+
+def interval_of(measured: Measured) -> str:
+    """What it is ranked by, with its interval: accuracy in percent, or what a row costs."""
+    return (
+        " ".join(parts(measured.priced["cost"], is_share=False))
+        if measured.priced
+        else percent(measured.test["accuracy"])
+    )
+
+
 def numbers_of(measured: Measured, test: tuple[str, str]) -> dict[str, Any]:
     """A candidate's numbers: those on test, with that dataset's name and digest, and its costs."""
     now = _now_ms()
     on_test: dict[str, float] = {}
-    for name, one in measured.test.items():
+    for name, one in scores_on_test(measured).items():
         on_test[f"test.{name}"] = one.value
-        if name == "accuracy":
+        if name in ("accuracy", "cost"):
             on_test |= {f"test.{name}.low": one.low, f"test.{name}.high": one.high}
     costs = {name: measured.cost.get(name) for name in ("ms_p50", "size_bytes", "seconds_to_train")}
     return {

@@ -34,7 +34,6 @@ from workbench.tracking.delivery import Delivery
 from workbench.tracking.entries import PARENT, Rows, StepTracker
 from workbench.tracking.journal import Entry, read_made
 from workbench.tracking.notes import step_note, what_it_is
-from workbench.wording import percent
 
 # What the run's state knows to have said to one store, and another store, or another run in it, is to be told anew.
 _TOLD = (
@@ -200,18 +199,21 @@ class Tracking:
         for candidate in report.candidates:
             # The store takes no "+" and no "@" in a metric's name.
             told = candidate.name.replace("+", "-").replace("@", ":")
-            values = {f"test.{key}/{told}": one.value for key, one in candidate.test.items()}
+            values = {f"test.{key}/{told}": one.value for key, one in entries.scores_on_test(candidate).items()}
             for entry in entries.metrics(PARENT, values):
                 self.write(entry)
         for path in files:
             self.write(entries.artifact(PARENT, path, path.name if path.is_dir() else None))
         ship = report.entry(report.verdict.ship)
-        for entry in entries.metrics(PARENT, {f"test.{key}": one.value for key, one in ship.test.items()}):
+        for entry in entries.metrics(
+            PARENT, {f"test.{key}": one.value for key, one in entries.scores_on_test(ship).items()}
+        ):
             self.write(entry)
-        interval = percent(ship.test["accuracy"])
+        interval = entries.interval_of(ship)
         self.write(entries.tags(PARENT, {"what it is": f"the whole run; ships {ship.name}", "test interval": interval}))
         best = self._state.get("candidates", {}).get(report.verdict.best, "")
-        self._state["said"] = [entries.note(PARENT, note) | {"best": best}, entries.overview(verdict, best)]
+        overview = entries.overview(verdict, best) | ({"by": report.by} if report.by != "accuracy" else {})
+        self._state["said"] = [entries.note(PARENT, note) | {"best": best}, overview]
         self._folder.save()
         self._say_again()
 
@@ -241,7 +243,7 @@ class Tracking:
             self.write(entries.run(key, candidate.name, tags))
             self.write(entries.params(key, {"about": candidate.about}))
             self.write(entries.note(key, note))
-        self.write(entries.tags(key, {**tags, "test interval": percent(entry.test["accuracy"])}))
+        self.write(entries.tags(key, {**tags, "test interval": entries.interval_of(entry)}))
         if not step:
             self.write(entries.tags(key, {"what it is": candidate.about}))
         costs = {f"cost.{name}": one for name, one in candidate.cost.items() if one is not None}

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.columns import TEXT
 from labelwright.data.formats.parquet_apart import BeyondError, Bounds, read_apart
 from labelwright.data.records import Fault, refusal
 from labelwright.errors import DataError, MissingExtraError
@@ -35,7 +36,7 @@ from labelwright.serve.bodies import (
 from labelwright.serve.limits import Limits
 from labelwright.serve.questions import outside_of
 from labelwright.serve.service import RefusalError, Service, Wire
-from labelwright.serve.wires.tables import CHOICES, SOURCE, TEXT, Record, csv_records, json_records, read_rows
+from labelwright.serve.wires.tables import CHOICES, SOURCE, Record, csv_records, json_records, read_rows
 
 # MLflow's own names of what went wrong.
 _CODES = {
@@ -79,7 +80,9 @@ def router(service: Service) -> APIRouter:
         openapi_extra=described({JSON: _SCHEMA, CSV: _CSV_SCHEMA, PARQUET: _PARQUET_SCHEMA}),
     )
     async def invocations(request: Request) -> Response:
-        records = await _records(request, service.limits, readers)
+        # The model may be swapped while a body is read; what a file's rows are made of stays.
+        columns = next(iter(service.served.values())).bundle.task.text.names
+        records = await _records(request, service.limits, readers, (*columns, TEXT, CHOICES))
         with service.lease(request) as lease:
             rows = read_rows(records, lease.bundle.task)
             found = await lease.probabilities([text for text, _ in rows])
@@ -114,14 +117,19 @@ def refused(refusal: RefusalError) -> tuple[int, dict[str, Any]]:
 WIRE = Wire("mlflow", "POST /invocations, GET /ping, GET /version", router, refused)
 
 
-async def _records(request: Request, limits: Limits, readers: asyncio.Semaphore) -> list[Record]:
-    """The rows of a body, whatever its form. Raises RefusalError, and DataError for what is wrong with them."""
+async def _records(
+    request: Request, limits: Limits, readers: asyncio.Semaphore, columns: Sequence[str]
+) -> list[Record]:
+    """The rows of a body, whatever its form; of Parquet these columns, where it has one of them.
+
+    Raises RefusalError, and DataError for what is wrong with them.
+    """
     body, media_type = await read_body(request, JSON, CSV, PARQUET), media_type_of(request)
     if media_type != PARQUET:
         return csv_records(body) if media_type == CSV else json_records(await read_json(request))
     try:
         async with readers:
-            return list(await read_apart(body, (TEXT, CHOICES), Bounds(limits.rows, limits.body_bytes)))
+            return list(await read_apart(body, columns, Bounds(limits.rows, limits.body_bytes)))
     except MissingExtraError as error:
         raise RefusalError(415, "invalid_request", f"content-type {PARQUET!r}: {error}") from error
     except BeyondError as error:

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from labelwright.data.choices import lettered, read_choices, split_lettered
-from labelwright.data.records import Fault, refusal, text_of
+from labelwright.data.columns import TEXT, TextColumns
+from labelwright.data.records import Fault, listed, refusal
 from labelwright.data.task import Task
 from labelwright.errors import DataError
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-TEXT, CHOICES = "text", "choices"
+CHOICES = "choices"
 SOURCE = "the request"
 _EXPECTED = f"expected a JSON object with exactly one of {', '.join(FORMS)}, and params if you like"
 
@@ -58,8 +59,9 @@ def csv_records(body: bytes) -> list[Record]:
 def read_rows(records: Sequence[Record], task: Task) -> list[tuple[str, tuple[str, ...]]]:
     """The text of each record as a model reads it, and the names of what may be answered.
 
-    The text is in the column ``text``, or in the only one that the table has. Where rows bring their own choices, a
-    column ``choices`` lists them; without it the text holds them behind letters, and letters are answered.
+    The text is in the columns that the task names, in ``text``, or in the only column that the table has. Where rows
+    bring their own choices, a column ``choices`` lists them; without it the text holds them behind letters, and letters
+    are answered.
 
     Raises
     ------
@@ -67,11 +69,11 @@ def read_rows(records: Sequence[Record], task: Task) -> list[tuple[str, tuple[st
         All rows that have no usable text, each with its number.
     """
     columns = {name: None for record in records for name in record}
-    column = next(iter(columns)) if len(columns) == 1 else TEXT
+    text = task.text.of_table(columns)
     rows, faults = [], []
     for number, record in enumerate(records, start=1):
         try:
-            rows.append(_row(record, column, task))
+            rows.append(_row(record, text, task))
         except DataError as error:
             faults.append(Fault(number, str(error)))
     if faults:
@@ -79,13 +81,11 @@ def read_rows(records: Sequence[Record], task: Task) -> list[tuple[str, tuple[st
     return rows
 
 
-def _row(record: Record, column: str, task: Task) -> tuple[str, tuple[str, ...]]:
-    if column not in record:
-        raise DataError(f"no column {TEXT!r} among {sorted(map(str, record))}; put the text to classify there")
-    cell = record[column]
-    if isinstance(cell, list) and len(cell) == 1:  # as arrays of one column have it
-        cell = cell[0]
-    text = text_of({column: cell}, column, "text")
+def _row(record: Record, columns: TextColumns, task: Task) -> tuple[str, tuple[str, ...]]:
+    if missing := columns.missing_in(record):
+        which = f"column{'' if len(missing) == 1 else 's'} {listed(map(repr, missing))}"
+        raise DataError(f"no {which} among {sorted(map(str, record))}; put the text to classify there")
+    text = columns.need(columns.unwrapped({name: record[name] for name in columns.of_row(record)}))
     if not task.by_row:
         return text, task.names
     if CHOICES in record:

@@ -142,6 +142,19 @@ def test_what_long_rows_are_is_the_bundles_and_older_ones_refuse_them(tmp_path):
         load(tmp_path / "b")
 
 
+def test_the_columns_of_the_text_are_the_bundles_and_older_ones_have_text_alone(tmp_path):
+    bundle = replace(toy_bundle(), task=replace(toy_bundle().task, text_columns=("title", "body")))
+    save(bundle, tmp_path / "b")
+    assert "has its text in title and body, one below the other; or whole" in (tmp_path / "b" / "README.md").read_text()
+    assert load(tmp_path / "b").task.text.read({"body": "b", "title": "a"}) == "a\nb"
+    edit(tmp_path / "b", lambda content: content["task"].pop("text_columns"))
+    assert load(tmp_path / "b").task.text.names == ("text",)
+    for wrong in ("title", [1], ["a", "a"], [""]):
+        edit(tmp_path / "b", lambda content, wrong=wrong: content["task"].update(text_columns=wrong))
+        with pytest.raises(BundleError, match=r"text columns|a list|text belongs"):
+            load(tmp_path / "b")
+
+
 def test_what_may_stay_unexpanded_is_the_bundles_and_older_ones_have_the_default(tmp_path):
     save(replace(toy_bundle(), unexpanded_mass=0.02), tmp_path / "b")
     assert load(tmp_path / "b").unexpanded_mass == 0.02

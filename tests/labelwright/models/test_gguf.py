@@ -8,6 +8,7 @@ from labelwright.data.task import Label
 from labelwright.engines.opening import open_engine
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import MissingExtraError, ModelError
+from labelwright.models.folders import folder_from_gguf
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 
@@ -54,6 +55,31 @@ def test_llama_cpp_reads_what_was_written(arch, tmp_path):
     assert engine.generate(prompts, 4) == inner.generate(prompts, 4)
     assert set(engine.decode(prompts, prompt.options)) <= set(prompt.options)
     assert engine.count_tokens("water heater") == inner.count_tokens("water heater")
+
+
+def test_a_folder_made_of_a_file_answers_as_the_model_did(folder, tmp_path):
+    gguf_file.write_gguf(folder, tmp_path / "m.gguf", "f32")
+    folder_from_gguf(tmp_path / "m.gguf", tmp_path / "made" / "model")
+    given, made = (
+        open_engine(Base(str(one)), EngineSettings(device="cpu", dtype="float32"))
+        for one in (folder, tmp_path / "made" / "model")
+    )
+    prompt = Prompt("Name it.", tuple(map(Label, ("pool", "fence", "water heater"))), template=given.template)
+    prompts = prompt.render_all(["the pool is green", "no hot water"])
+    assert made.template == given.template
+    # The weights were rounded to bfloat16.
+    np.testing.assert_allclose(made.score(prompts, prompt.options), given.score(prompts, prompt.options), atol=0.3)
+    with pytest.raises(ModelError, match="is there already; name a folder that is not"):
+        folder_from_gguf(tmp_path / "m.gguf", tmp_path / "made" / "model")
+
+
+def test_what_is_no_gguf_is_refused_in_one_line_and_leaves_nothing(tmp_path):
+    with pytest.raises(ModelError, match="there is no such file"):
+        folder_from_gguf(tmp_path / "none.gguf", tmp_path / "model")
+    (tmp_path / "other.gguf").write_bytes(b"something else")
+    with pytest.raises(ModelError, match=r"other.gguf: cannot be read as a GGUF language model \(.+\)$"):
+        folder_from_gguf(tmp_path / "other.gguf", tmp_path / "model")
+    assert [path.name for path in tmp_path.iterdir()] == ["other.gguf"]
 
 
 def tensors(path):

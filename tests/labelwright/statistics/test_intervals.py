@@ -19,6 +19,7 @@ from labelwright.statistics.intervals import (
     bootstrap_intervals,
     holm,
     mcnemar,
+    paired_cost_test,
     paired_test,
     resample,
     sign_flip,
@@ -204,3 +205,34 @@ def test_groups_are_drawn_whole_for_every_metric() -> None:
     for name, together in bootstrap_intervals(copied, np.repeat(gold, 6), groups, n_resamples=400).items():
         apart = bootstrap_intervals(copied, np.repeat(gold, 6), n_resamples=400)[name]
         assert together.high - together.low > 1.6 * (apart.high - apart.low), name
+
+
+# --- costs ---
+
+
+def test_of_prices_0_and_1_the_test_of_costs_is_the_paired_test() -> None:
+    draw = np.random.default_rng(2)
+    for groups in (None, [str(i // 4) for i in range(80)]):
+        gold = draw.integers(0, 2, 80)
+        a, b = (np.eye(2)[np.where(draw.random(80) < p, gold, 1 - gold)] for p in (0.9, 0.7))
+        wrong = [(one.argmax(axis=1) != gold).astype(float) for one in (a, b)]
+        assert paired_cost_test(wrong[0] - wrong[1], groups) == pytest.approx(paired_test(a, b, gold, groups).p_value)
+
+
+@pytest.mark.parametrize("unit", [1.0, 0.25, np.pi])
+def test_costs_are_flipped_in_all_ways(unit: float) -> None:
+    """Against every way of turning signs; what a grid does to prices that are none of its steps makes it no surer."""
+    net = unit * np.array([20.0, 1, 1, -1, 3, 0, 7, -2])
+    signs = np.array(list(np.ndindex(*[2] * len(net)))) * 2 - 1
+    exact = float((abs(signs @ net) >= abs(net.sum()) - 1e-9).mean())
+    found = paired_cost_test(net)
+    assert found == pytest.approx(exact) if unit != np.pi else exact - 1e-12 <= found <= exact + 0.02
+    assert paired_cost_test(np.zeros(5)) == 1
+
+
+def test_a_grid_for_very_many_steps_is_on_the_safe_side() -> None:
+    draw = np.random.default_rng(1)
+    net = draw.normal(0.3, 1.0, 400) * 12345.678
+    chance = np.abs(draw.choice([-1.0, 1.0], size=(20_000, 400)) @ net) >= abs(net.sum())
+    found = paired_cost_test(net)
+    assert chance.mean() - 0.002 <= found <= 1.3 * chance.mean() + 0.01

@@ -18,6 +18,7 @@ from labelwright.statistics.proportions import (
     difference_ends,
     difference_interval,
     effective_rows,
+    priced_difference_interval,
     share_ends,
     share_interval,
     wilson,
@@ -183,3 +184,29 @@ def test_no_rows_and_groups_of_another_length_are_refused() -> None:
         share_interval(np.array([]))
     with pytest.raises(DataError, match="2 groups for 3 rows"):
         difference_interval(np.zeros(3), ["a", "b"])
+
+
+# --- differences of costs ---
+
+
+def test_of_prices_0_and_1_a_difference_of_costs_is_one_of_accuracies() -> None:
+    draw = np.random.default_rng(4)
+    for n, groups in ((7, None), (120, None), (120, [str(i // 3) for i in range(120)])):
+        net = draw.choice([-1, 0, 1], size=n, p=[0.1, 0.7, 0.2])
+        for level in (0.95, 0.998):
+            expected = difference_interval(net, groups, level)
+            assert priced_difference_interval(net, 1.0, groups, level) == pytest.approx(expected, abs=1e-12)
+            of_cents = priced_difference_interval(100 * net, 100.0, groups, level)
+            assert of_cents == pytest.approx([100 * one for one in expected], abs=1e-9)
+
+
+def test_a_dear_mistake_that_the_rows_may_lack_is_reckoned_with() -> None:
+    """One row of two hundred costs twenty: of 60 rows, three in four have none."""
+    draw = np.random.default_rng(0)
+    shares, values = np.array([0.005, 0.05, 0.035]), np.array([20.0, 1.0, -1.0])
+    truth, held = float(shares @ values), 0
+    for _ in range(300):
+        counts = draw.multinomial(60, [*shares, 1 - shares.sum()])
+        low, high = priced_difference_interval(np.repeat([*values, 0.0], counts), 20.0)[1:]
+        held += low <= truth <= high
+    assert held >= 0.95 * 300

@@ -62,12 +62,53 @@ def test_names_in_other_languages_count() -> None:
 
 def test_where_two_fit_both_are_named() -> None:
     found = roles(
-        rows(left=lambda i: "xyz"[i % 3], right=lambda i: "pq"[i % 2], title=prose, body=lambda i: prose(i) * 3)
+        rows(left=lambda i: "xyz"[i % 3], right=lambda i: "pq"[i % 2], notes=prose, body=lambda i: prose(i) * 3)
     )
     assert found.text == "body"
-    assert found.others["text"] == ("title",)
+    assert found.others["text"] == ("notes",)
     assert {found.label, *found.others["label"]} == {"left", "right"}
     assert roles(rows(a=prose, b=lambda i: i % 3, c=lambda i: i % 2), label="c").label == "c"
+
+
+def longer(i: int) -> str:
+    return f"{prose(i)} and {prose(i + 1)}"
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        ({"body": longer, "title": prose}, ("title", "body")),
+        ({"Ticket Subject": prose, "ticketMessage": longer}, ("Ticket Subject", "ticketMessage")),
+        # Short titles, some of them missing, and most of them given again.
+        ({"review_title": lambda i: f"Good {i % 20}" if i % 3 else "", "reviewText": longer}, None),
+        ({"Betreff": prose, "Nachricht": longer, "id": lambda i: i}, ("Betreff", "Nachricht")),
+        ({"hypothesis": prose, "premise": prose}, ("premise", "hypothesis")),
+        ({"sentence2": longer, "sentence1": prose}, ("sentence1", "sentence2")),
+        # Whoever wrote these may mean one of them, or all.
+        ({"title": prose, "body": longer, "description": longer}, "body"),
+        ({"title": prose, "subject": prose, "message": longer}, "message"),
+        ({"question": prose, "answer_given": longer}, "question"),
+        ({"title": longer, "text": prose}, "title"),
+        # Not texts.
+        ({"title": lambda i: "Mr" if i % 2 else "Mrs", "message": longer}, "message"),
+        ({"subject": lambda i: i, "message": longer}, "message"),
+        ({"title": lambda i: prose(i) if i == 3 else "", "text": longer}, "text"),
+    ],
+)
+def test_two_columns_that_are_clearly_one_text(columns: dict[str, Any], text: Any) -> None:
+    found = roles(rows(**columns, label=lambda i: "xyz"[i % 3]))
+    assert found.text == (text or ("review_title", "reviewText"))
+    assert not set(found.others.get("text", ())) & {*(found.text if isinstance(found.text, tuple) else [])}
+
+
+def test_several_columns_may_be_named() -> None:
+    records = rows(a=prose, b=longer, n=lambda i: i, y=lambda i: i % 2, z=lambda i: ["x"])
+    assert roles(records, text="b, a", label="y").text == ("b", "a")
+    assert roles(records, text="a,n", label="y").text == ("a", "n")
+    with pytest.raises(DataError, match="no column 'c' and 'd' for text; the columns are"):
+        roles(records, text="a,c,d")
+    with pytest.raises(DataError, match="column 'z' cannot be the text: it holds lists"):
+        roles(records, text="a,z", label="y")
 
 
 def test_groups_ids_and_splits() -> None:

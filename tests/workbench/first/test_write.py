@@ -176,6 +176,12 @@ def two_columns_of_text(folder: Path) -> None:
     write_csv(folder / "d.csv", ["title", "body", "label"], rows)
 
 
+def two_columns_of_no_clear_name(folder: Path) -> None:
+    two_columns_of_text(folder)
+    path = folder / "d.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("title,", "remarks,", 1), encoding="utf-8")
+
+
 def many_labels(folder: Path) -> None:
     rows = [{"text": text, "label": label} for text, label in messages(900, labels=150)]
     write_jsonl(folder / "d.jsonl", rows)
@@ -230,7 +236,8 @@ KINDS: dict[Callable[[Path], None], tuple[str, dict[str, Any]]] = {
         {"text": "body", "label": "category", "id": "ticket_id", "group": "customer_id"},
     ),
     several_languages: ("d.jsonl", {"text": "text", "label": "label"}),
-    two_columns_of_text: ("d.csv", {"text": "body"}),
+    two_columns_of_text: ("d.csv", {"text": ("title", "body")}),
+    two_columns_of_no_clear_name: ("d.csv", {"text": "body"}),
     many_labels: ("d.jsonl", {}),
     no_header_and_bare_quotes: ("d.txt", {"header": False, "quotes": False, "text": "1", "label": "2"}),
     utf16_with_quoted_lines: ("d.csv", {"text": "comment", "label": "topic", "encoding": ""}),
@@ -442,17 +449,35 @@ def test_rows_that_cannot_be_read_are_all_named(here: Path) -> None:
 # --------------------------------------------------------------------------------------------- asking, and running
 
 
-def test_a_person_is_asked_which_of_two(here: Path) -> None:
-    two_columns_of_text(here)
+@pytest.mark.parametrize(("answer", "text"), [("remarks", "remarks"), ("remarks, body", ("remarks", "body"))])
+def test_a_person_is_asked_which_of_two(here: Path, answer: str, text: str) -> None:
+    two_columns_of_no_clear_name(here)
     asked = []
 
     def ask(question: str, answers: Any) -> str:
         asked.append((question, list(answers)))
-        return "title"
+        return answer
 
-    assert Made("d.csv", ask=ask).data.text == "title"
-    assert asked == [("which column is the text?", ["body", "title"])]
-    assert "text is 'body'; it might be 'title': then give TEXT= and FORCE=1" in Made("d.csv", force=True).said
+    made = Made("d.csv", ask=ask)
+    assert made.data.text == text
+    assert asked == [("which column is the text?", ["body", "remarks", "remarks, body"])]
+    assert made.rows[0].text.startswith("About the matter 0")
+    assert ("\nMy " in made.rows[0].text) == isinstance(text, tuple)
+    said = "text is 'body'; it might be 'remarks': then give TEXT=, or several with commas between, and FORCE=1"
+    assert said in Made("d.csv", force=True).said
+    assert Made("d.csv", force=True, text="remarks,body").data.text == ("remarks", "body")
+
+
+def test_a_title_and_its_body_are_one_text_unasked(here: Path) -> None:
+    two_columns_of_text(here)
+    made = Made("d.csv", ask=lambda question, answers: pytest.fail(f"asked: {question}"))
+    head, body = made.rows[0].text.splitlines()
+    assert head.startswith("About the matter 0 of ")
+    assert body == messages()[0][0]
+    assert 'text = ["title", "body"]' in made.text
+    assert "text is 'title' and 'body', one below the other; TEXT=body and FORCE=1 take one alone" in made.said
+    assert "columns: text 'title' and 'body', label 'label'" in made.said
+    assert Made("d.csv", text="body", force=True).data.text == "body"
 
 
 @pytest.mark.parametrize(("typed", "answer"), [(["2"], "b"), ([""], "a"), (["9", "x", "1"], "a"), ([], "a")])

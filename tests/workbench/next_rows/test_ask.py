@@ -26,7 +26,7 @@ from workbench.api import Run
 from workbench.cli import main
 from workbench.next_rows import answering, ask
 from workbench.next_rows.ask import Wanted
-from workbench.next_rows.batch import batches_of
+from workbench.next_rows.batch import AskedRow, batches_of
 from workbench.next_rows.pool import Pool, PoolRow
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
@@ -197,3 +197,25 @@ def test_the_answers_file_is_read_whatever_the_recipe_says_of_encodings(pool: Pa
     text = Path("toy.toml").read_text().replace("[data]", '[data]\nencoding = "cp1252"\ntrain_path = "later.jsonl"')
     Path("toy.toml").write_text(text)
     assert read_rows(read_recipe("toy.toml"))[-1].text == "Öl läuft"
+
+
+def test_several_columns_come_apart_in_the_sheet_and_are_one_text_when_they_come_back(pool: Path) -> None:
+    recipe = Path("toy.toml").read_text().replace("[data]", '[data]\ntext = ["title", "text"]')
+    Path("toy.toml").write_text(recipe)
+    rows = [json.loads(line) for line in Path("rows.jsonl").read_text().splitlines()]
+    Path("rows.jsonl").write_text("".join(json.dumps(row | {"title": ""}) + "\n" for row in rows))
+    Path("pool.jsonl").write_text(
+        "".join(json.dumps({"title": f"=a {n}" if n % 2 else "", "text": text}) + "\n" for n, text in enumerate(GOLD))
+    )
+    assert main(["next-rows", "toy.toml", "--pool", "pool.jsonl", "--n", "8"]) == 0
+    (batch,) = batches_of(Path("runs/toy/next-rows"))
+    sheet = Path("runs/toy/next-rows/1/toy-1.csv")
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        assert list(next(csv.reader(file))) == ["id", "title", "text", "label", "why"]
+    assert main(["next-rows", "toy.toml", "--labels", fill(sheet)]) == 0
+    answers = Path("runs/toy/next-rows/toy-answers.jsonl")
+    found = [json.loads(line) for line in answers.read_text().splitlines()]
+    texts = {f"{row['title']}\n{row['text']}".strip() for row in found}
+    assert texts == {row.text for row in batch.rows}
+    # A pool of whole texts: the first column has them.
+    assert AskedRow("b1-1", "whole", "random", None, 0.0, 1).parts(2) == ("whole", "")

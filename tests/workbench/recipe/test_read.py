@@ -80,6 +80,11 @@ def mutations() -> Iterator[tuple[str, str]]:
 
 
 BY_HAND = {
+    "no column of the text": DATA + "text = []\n" + TASK,
+    "a column of the text twice": DATA + 'text = ["a", "a"]\n' + TASK,
+    "a column of the text without a name": DATA + 'text = ["a", " "]\n' + TASK,
+    "a number for a column": DATA + 'text = ["a", 1]\n' + TASK,
+    "the label within the text": DATA + 'text = ["a", "label"]\n' + TASK,
     "a misspelt reward": GOOD + '[grpo]\nreward = "label_mach"',
     "a misspelt reward of gepa": GOOD + '[gepa]\nreward = "label_mach"',
     "costs missing": GOOD + '[grpo]\nreward = "cost_matrix"',

@@ -143,7 +143,7 @@ def test_a_stages_own_refusal_names_its_table_once(tmp_path: Path, monkeypatch: 
     assert str(error.value) == f"{path}, [grpo]: steps = 0: expected 1 or more"
 
 
-@pytest.mark.parametrize("name", ["homeowner", "homeowner-qwen3"])
+@pytest.mark.parametrize("name", ["homeowner", "homeowner-qwen3", "homeowner-qwen05"])
 def test_shipped_recipes_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     recipe = read_recipe(ROOT / "runs" / f"{name}.toml")
@@ -154,9 +154,12 @@ def test_shipped_recipes_are_valid(name: str, monkeypatch: pytest.MonkeyPatch) -
 
 def test_shipped_recipes_describe_one_task(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    small, large = (read_recipe(ROOT / "runs" / f"{name}.toml") for name in ("homeowner", "homeowner-qwen3"))
-    assert (small.task, small.data, small.splits, small.seed) == (large.task, large.data, large.splits, large.seed)
+    names = ("homeowner", "homeowner-qwen05", "homeowner-qwen3")
+    small, folder, large = (read_recipe(ROOT / "runs" / f"{name}.toml") for name in names)
+    for other in (folder, large):
+        assert (small.task, small.data, small.splits, small.seed) == (other.task, other.data, other.splits, other.seed)
     assert large.model.name == "Qwen/Qwen3-0.6B"
+    assert folder.model.name.startswith("./"), "a folder, and never taken for the id of a hub"
 
 
 # Of the tables that a run keeps from its beginning: data, splits, task, model, seed; as they were on 25 November 2026.

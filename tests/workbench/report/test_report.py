@@ -129,7 +129,7 @@ def change(value: Any, path: Sequence[str | int], new: Any) -> Any:
         (["verdict", "besst"], "x", "verdict: unknown key 'besst'; did you mean 'best'?"),
         (["verdict", "best"], "nobody", "'nobody', which is no candidate"),
         (["verdict", "why_ship"], "a whim", "verdict.why_ship = 'a whim': expected one of 'cheaper'"),
-        (["verdict", "margin"], 2.5, "verdict.margin = 2.5: expected"),
+        (["verdict", "margin"], -2.5, "verdict.margin = -2.5: expected"),
         (["candidates", 1, "test", "accuracy", "low"], "0.9", "candidates[1].test.accuracy.low = '0.9': expected a"),
         (["candidates", 1, "test", "accuracy", "low"], ..., "candidates[1].test.accuracy: no 'low'"),
         (["candidates", 1, "test"], {}, "candidate 'sgd-ngrams': expected either numbers on test or why"),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist, mean, variance
 
 from labelwright.statistics.intervals import LEVEL, Interval
-from workbench.compare.board import Difference, Entry, Gain
+from workbench.compare.board import By, Difference, Entry, Gain
 from workbench.compare.candidate import Candidate
 from workbench.compare.verdict import rank, sure_of
 
@@ -45,7 +45,7 @@ def gain_of(
     usable = [[one for one in side if one.kind not in ("free", "distilled", "synthetic")] for side in sides]
     if not all(usable):
         return None
-    whole, single = (min(side, key=lambda one: rank(one.test)) for side in usable)
+    whole, single = (min(side, key=lambda one: rank(one.test, one.priced)) for side in usable)
     found = compare(whole.name, single.name)
     differences = _on_splits(whole, single, seed)
     n_train = candidates[whole.name].n_train
@@ -85,9 +85,10 @@ def student(p: float, n_free: int) -> float:
 
 
 def _on_splits(a: Entry, b: Entry, seed: int) -> list[float]:
-    """Accuracy of a minus that of b on every split that both were trained on, their own first."""
-    found = []
+    """How much better a is than b on every split that both were trained on, their own first."""
+    by: By = "cost" if a.priced else "accuracy"
+    sign, found = -1 if a.priced else 1, []
     for entry in (a, b):
-        others = {one.split_seed: one.scores["accuracy"] for one in entry.repeats if one.split_seed != seed}
-        found.append({seed: entry.test["accuracy"].value} | others)
+        scores = {one.split_seed: one.scores for one in entry.repeats if one.split_seed != seed and by in one.scores}
+        found.append({seed: entry.merit(by)} | {split: sign * one[by] for split, one in scores.items()})
     return [found[0][split] - found[1][split] for split in found[0] if split in found[1]]

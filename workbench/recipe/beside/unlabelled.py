@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from labelwright.data.records import Fault, Row, listed, optional_text, refusal
+from labelwright.data.records import Fault, Row, listed, refusal
 from labelwright.data.sources import parts_of
 from labelwright.data.task import Example, name_of, normalise
 from labelwright.errors import DataError
@@ -81,12 +81,14 @@ def check_unlabelled(table: DataTable) -> list[str]:
         return []
     first = next(_scan(table), None)
     if first is None:
-        raise DataError(f"{table.unlabelled}: no rows; [data] unlabelled expects rows with a column {table.text!r}")
-    if isinstance(first, Row) and table.text not in first.record:
+        raise DataError(
+            f"{table.unlabelled}: no rows; [data] unlabelled expects rows with a column {table.text_columns}"
+        )
+    if isinstance(first, Row) and (missing := table.text_columns.missing_in(first.record)):
         has = listed(map(repr, sorted(map(str, first.record))))
         raise DataError(
-            f"{table.unlabelled}: no column {table.text!r} for the text; it has {has}: call the column as [data] text "
-            "does"
+            f"{table.unlabelled}: no column {listed(map(repr, missing))} for the text; it has {has}: call the column "
+            "as [data] text does"
         )
     remarks = []
     if table.group and isinstance(first, Row) and table.group not in first.record:
@@ -184,7 +186,7 @@ def _read(row: Row | Fault, table: DataTable) -> tuple[str, str]:
         raise DataError(row.reason)
     # By the rule of labelled data, or a group is another one here than there.
     group = name_of(row.record, table.group, "group") if table.group and table.group in row.record else ""
-    return optional_text(row.record, table.text, "text"), group
+    return table.text_columns.read(row.record), group
 
 
 def _scan(table: DataTable) -> Iterator[Row | Fault]:

@@ -29,24 +29,29 @@ _FEW_LINES = 6
 
 
 def accuracy(report: Report) -> Figure:
-    """Every candidate's accuracy with its interval, in the comparison's order; the best one's interval shaded."""
-    entries = report.scored
+    """Every candidate's accuracy with its interval, in the comparison's order; the best one's interval shaded.
+
+    With prices it is what a row costs.
+    """
+    entries, is_share = report.scored, report.by == "accuracy"
+    scale, form = (100, ".1f") if is_share else (1, ".3f")
     figure = Figure(figsize=(8.6, 1.1 + 0.235 * len(entries)))
     axes = figure.subplots()
-    said = scale_accuracy(axes, [100 * one for entry in entries for one in entry.test["accuracy"]], "x")
-    best = 100 * np.array(report.entry(report.verdict.best).test["accuracy"])
+    seen = [scale * one for entry in entries for one in entry.score(report.by)]
+    said = scale_accuracy(axes, seen, "x") if is_share else ""
+    best = scale * np.array(report.entry(report.verdict.best).score(report.by))
     axes.axvspan(best[1], best[2], color=GOOD, alpha=0.13, linewidth=0)
     axes.axvline(best[0], color=GOOD, linewidth=0.8)
     for y, entry in enumerate(entries):
-        value, low, high = (100 * one for one in entry.test["accuracy"])
+        value, low, high = (scale * one for one in entry.score(report.by))
         colour, marker, _ = KINDS[entry.kind]
         axes.errorbar(
             value, y, xerr=[[value - low], [high - value]], fmt=marker, color=colour, markersize=4.5, capsize=2.5,
             elinewidth=1.3,
         )  # fmt: skip
         axes.annotate(
-            f"{value:.1f}  [{low:.1f}, {high:.1f}]", (1.01, y), xycoords=("axes fraction", "data"), va="center",
-            fontsize=7.5, annotation_clip=False,
+            f"{value:{form}}  [{low:{form}}, {high:{form}}]", (1.01, y), xycoords=("axes fraction", "data"),
+            va="center", fontsize=7.5, annotation_clip=False,
         )  # fmt: skip
     axes.set_yticks(range(len(entries)), [named(report, entry.name) for entry in entries])
     for tick, entry in zip(axes.get_yticklabels(), entries, strict=True):
@@ -54,7 +59,8 @@ def accuracy(report: Report) -> Figure:
         tick.set_fontweight("bold" if {"best", "to ship"} & set(report.roles(entry.name)) else "normal")
     axes.set_ylim(len(entries) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"test accuracy, %, with 95 % interval; the best candidate's is shaded{said}")
+    what = "test accuracy, %," if is_share else "cost of a test row"
+    axes.set_xlabel(f"{what} with 95 % interval; the best candidate's is shaded{said}")
     axes.grid(axis="x")
     figure.legend(handles=legend_of_kinds(entries), loc="outside upper left", ncols=3)
     figure.set_layout_engine("constrained")
@@ -62,14 +68,14 @@ def accuracy(report: Report) -> Figure:
 
 
 def cost(report: Report) -> Figure:
-    """Accuracy against milliseconds a row, with the frontier."""
-    entries = [entry for entry in report.scored if (entry.ms or 0) > 0]
-    points = [(entry.ms or 0.0, 100 * entry.test["accuracy"].value) for entry in entries]
+    """Accuracy, with prices what a row costs, against milliseconds a row, with the frontier."""
+    entries, is_share = [entry for entry in report.scored if (entry.ms or 0) > 0], report.by == "accuracy"
+    points = [(entry.ms or 0.0, (100 if is_share else 1) * entry.score(report.by).value) for entry in entries]
     figure = Figure(figsize=(8.6, 5.8))
     axes = figure.subplots()
     axes.set_xscale("log")
     axes.set_xlim(min(x for x, _ in points) / 2.2, max(x for x, _ in points) * 2.8)
-    said = scale_accuracy(axes, [y for _, y in points], "y")
+    said = scale_accuracy(axes, [y for _, y in points], "y") if is_share else ""
     on_frontier = [entry for name in report.frontier for entry in entries if entry.name == name]
     if len(on_frontier) > 1:
         steps = [points[entries.index(entry)] for entry in on_frontier]
@@ -79,7 +85,7 @@ def cost(report: Report) -> Figure:
         inside = colour if entry in on_frontier else "white"
         axes.plot(x, y, marker, color=colour, markersize=6, markerfacecolor=inside, zorder=3)
     axes.set_xlabel("milliseconds a row, one row at a time (median, of a cascade mean)")
-    axes.set_ylabel(f"test accuracy, %{said}")
+    axes.set_ylabel(f"test accuracy, %{said}" if is_share else "cost of a test row")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid()

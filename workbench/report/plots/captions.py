@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from workbench.report.report import Report
+from workbench.wording import price
 
 # Of more labels only those most often mistaken are drawn: a thousand would be a picture of 19,000 dots square.
 MOST_LABELS = 80
@@ -21,7 +22,7 @@ class Picture(NamedTuple):
 def pictures(report: Report) -> dict[str, Picture]:
     """The pictures that this report has something to show in, in its order."""
     verdict, n_labels = report.verdict, len(report.labels)
-    best, lowest = report.entry(verdict.best), min(report.scored, key=lambda entry: entry.accuracy)
+    best, lowest = report.entry(verdict.best), min(report.scored, key=lambda entry: entry.merit(report.by))
     some = f"the {MOST_LABELS} most mistaken of {n_labels} labels" if n_labels > MOST_LABELS else f"{n_labels} labels"
     squares = f"{some} by answer; green squares are right answers, red ones mistakes, listed in the tables below"
     confusion = "Right labels in rows, answers in columns. Green: right answers, the deeper the larger their share. "
@@ -80,6 +81,23 @@ def pictures(report: Report) -> dict[str, Picture]:
             "Training curves of the stages: dev accuracy and rewards by step.",
         ),
     }
+    if report.by == "cost":
+        found["accuracy"] = Picture(
+            "what a row costs",
+            "Mean cost of a test row of every candidate, at the recipe's prices, with its 95 % interval, in the "
+            "comparison's order. Whether another candidate is as good as the best or worse, the paired intervals below "
+            "decide, not the picture.",
+            f"Cost of a test row of {len(report.scored)} candidates with 95 % intervals, from "
+            f"{price(best.score('cost').value)} ({best.name}) to {price(lowest.score('cost').value)} ({lowest.name}); "
+            "the table above has the numbers.",
+        )
+        found["cost"] = Picture(
+            "what a row costs against its milliseconds",
+            "Down and to the left is better. The line is the efficient frontier: candidates that no other beats in "
+            "both cost and time a row.",
+            "Cost of a test row against milliseconds a row. On the efficient frontier, from fast to slow: "
+            f"{', '.join(report.frontier) or 'not known'}.",
+        )
     there = {
         "cost": any(entry.ms for entry in report.scored),
         "learning-curve": any(point.per_label for entry in report.scored for point in entry.curve),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from workbench.progress import duration
 from workbench.report.report import Report
-from workbench.report.table import CANDIDATE, Column, Table
+from workbench.report.table import CANDIDATE, COST, Column, Table, cost_a_row
 from workbench.wording import DASH, listed, megabytes, milliseconds, number
 
 _TIMES = (
@@ -18,6 +18,7 @@ def costs(report: Report) -> list[Table]:
     made = {
         CANDIDATE: lambda one: one.name,
         Column("what it is", "words"): lambda one: one.about,
+        **({COST: lambda one: cost_a_row(one).value} if report.by == "cost" else {}),
         Column("accuracy %"): lambda one: f"{one.accuracy:.1f}",
         Column("ms/row, median"): lambda one: milliseconds(one.cost.get("ms_p50")),
         Column("95th percentile"): lambda one: milliseconds(one.cost.get("ms_p95")),
@@ -28,7 +29,8 @@ def costs(report: Report) -> list[Table]:
         Column("prompt tokens"): lambda one: number(one.cost.get("prompt_tokens")),
         Column("on the frontier"): lambda one: "yes" if one.name in report.frontier else "",
     }
-    fastest = [f"No faster candidate is as often right: {listed(report.frontier)}."] if report.frontier else []
+    as_good = "is as often right" if report.by == "accuracy" else "costs as little a row"
+    fastest = [f"No faster candidate {as_good}: {listed(report.frontier)}."] if report.frontier else []
     return [Table.of_each("cost", "Cost", report.scored, made, remarks=[*fastest, _TIMES], plots=["cost"])]
 
 

@@ -45,7 +45,13 @@ def prices(report: Report) -> list[Table]:
         "cost_of_argmax": "likeliest label instead",
         "cost_saved": "saved",
     }
-    rows = [[Cell(entry.name), *(Cell(*parts(entry.priced[key], False)) for key in names)] for entry in entries]
+    rows = [
+        [
+            Cell(entry.name),
+            *(Cell(*parts(found, False)) if (found := entry.priced.get(key)) else NOTHING for key in names),
+        ]
+        for entry in entries
+    ]
     columns = [CANDIDATE, *map(Column, names.values())]
     return [Table("prices", "What mistakes cost", columns, rows, remarks=[_PRICES] if rows else [])]
 

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from workbench.compare.board import QUALITY, Entry
+from workbench.compare.board import QUALITY, By, Entry
 from workbench.report.report import Report
-from workbench.report.table import CANDIDATE, LEFT_OUT, METRICS, Cell, Column, Table, cells, metric, metrics
+from workbench.report.table import (
+    CANDIDATE,
+    COST,
+    LEFT_OUT,
+    METRICS,
+    Cell,
+    Column,
+    Table,
+    cells,
+    cost_a_row,
+    metric,
+    metrics,
+)
 from workbench.wording import megabytes, milliseconds, p_value
 
 # Before calibration only what it changes, and accuracy, which it may change.
 _RAW = ("accuracy", "log_loss", "ece")
+_RANKED = {"accuracy": "accuracy", "cost": "what a row costs"}
 _LEGEND = """In brackets: 95 % intervals; of accuracy and other shares Wilson's, of as many independent rows as the
 groups are worth, of other metrics a bootstrap that draws whole groups of rows. All candidates are calibrated in the
-same way on rows of their own (calib); raw is what they say before. Against the best, by accuracy: as good is a
-candidate that loses at most {margin:.3g} points, its whole interval over; worse is one told apart by the paired test, p
+same way on rows of their own (calib); raw is what they say before. Against the best, by {by}: as good is a
+candidate that loses at most {margin}, its whole interval over; worse is one told apart by the paired test, p
 corrected for the number of candidates (Holm); of the others the test rows are too few to tell, which says nothing for
 them. Valid labels: share of answers that are a label when the model may write anything. Size counts the base model or
 encoder. {lower}: lower is better."""
@@ -24,21 +37,26 @@ def leaderboard(report: Report) -> list[Table]:
     """Quality after and before calibration, what a row costs, and how each stands to the best."""
     made = {
         CANDIDATE: lambda one: Cell(one.name, one.about),
+        **({COST: lambda one: cost_a_row(one)} if report.by == "cost" else {}),
         **metrics(QUALITY, lambda one: one.test),
         **metrics(_RAW, lambda one: one.raw, "raw "),
         Column("valid labels %"): lambda one: metric("accuracy", one.generation.valid if one.generation else None),
         Column("ms/row"): lambda one: milliseconds(one.ms),
         Column("size"): lambda one: megabytes(one.cost.get("size_bytes")),
-        Column("against the best"): _standing,
+        Column("against the best"): lambda one: _standing(one, report.by),
     }
     lower = ", ".join(METRICS[name].title.removesuffix(" %") for name in QUALITY if not METRICS[name].higher_is_better)
+    # As ``workbench.report.verdict_words.margin_words``, without its singular.
+    margin = (
+        f"{100 * report.verdict.margin:.3g} points" if report.by == "accuracy" else f"{report.verdict.margin:.3g} a row"
+    )
     table = Table.of_each(
         "leaderboard",
         "Leaderboard",
         report.candidates,
         made,
         about="Measured on the test split, which took no part in training or choosing.",
-        remarks=[" ".join(_LEGEND.format(margin=100 * report.verdict.margin, lower=lower).split())],
+        remarks=[" ".join(_LEGEND.format(by=_RANKED[report.by], margin=margin, lower=lower).split())],
         plots=["accuracy"],
     )
     both = zip(table.rows, report.candidates, strict=True)
@@ -52,6 +70,6 @@ def left_out(report: Report) -> list[Table]:
     return [Table("failed", "Left out", columns, rows, nothing="Nothing: every candidate ran.")]
 
 
-def _standing(entry: Entry) -> Cell:
-    tested = f"p {p_value(entry.against_best['accuracy'].p_holm)}" if entry.against_best else ""
+def _standing(entry: Entry, by: By) -> Cell:
+    tested = f"p {p_value(entry.against_best[by].p_holm)}" if entry.against_best else ""
     return Cell(entry.standing or "", tested)

@@ -122,7 +122,11 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as:
         ColSpec(DataType.double, "confidence"),
         ColSpec(Map(DataType.double), "probabilities"),
     ]
-    signature = ModelSignature(inputs=Schema([ColSpec(DataType.string, "text")]), outputs=Schema(outputs))
+    inputs = [ColSpec(DataType.string, "text")]
+    if opened.task.text_columns:  # these, or the whole text
+        names = dict.fromkeys([*opened.task.text_columns, "text"])
+        inputs = [ColSpec(DataType.string, name, required=False) for name in names]
+    signature = ModelSignature(inputs=Schema(list(inputs)), outputs=Schema(outputs))
     info = mlflow.pyfunc.log_model(
         name=logged_as,
         python_model=str(Path(__file__).with_name("served_model.py")),

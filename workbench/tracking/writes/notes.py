@@ -49,7 +49,7 @@ def overview(store: OpenedStore, entry: Entry) -> None:
     tags = store.client.get_experiment(experiment).tags
     if _KIND not in tags:  # what somebody chose stays
         store.client.set_experiment_tag(experiment, _KIND, "custom_model_development")
-    store.client.set_experiment_tag(experiment, _VIEW, _view(store.folder.path.name))
+    store.client.set_experiment_tag(experiment, _VIEW, _view(store.folder.path.name, entry.get("by", "accuracy")))
     if entry["text"] or NOTE not in tags:
         newest = f"[run {store.folder.path.name}]({pages.run(experiment, state['run_id'])})"
         text = entry["text"] or f"{newest} is the first; it has compared nothing yet."
@@ -94,14 +94,19 @@ def _within(text: str, links: str, longest: int) -> str:
     return "\n\n".join(part for part in (kept if len(kept) == len(text.rstrip()) else f"{kept}\n…", links) if part)
 
 
-def _view(run: str) -> str:
-    """MLflow's saved view, as its page writes it: a table of one recipe run, not folded because it is sorted."""
+def _view(run: str, by: str) -> str:
+    """MLflow's saved view, as its page writes it: a table of one recipe run, not folded because it is sorted.
+
+    Sorted by what the comparison ranks by: "accuracy", or "cost", of which the least is the best.
+    """
+    with_cost = ("metrics.`test.cost`",) if by == "cost" else ()
+    columns = (*_COLUMNS[:1], *with_cost, *_COLUMNS[1:])
     state: Mapping[str, Any] = {
         "searchFilter": f"tags.{RECIPE_RUN} = '{run}'",
-        "orderByKey": "metrics.`test.accuracy`",
-        "orderByAsc": False,
-        "selectedColumns": _COLUMNS,
-        "columnOrder": _COLUMNS,
+        "orderByKey": f"metrics.`test.{by}`",
+        "orderByAsc": by == "cost",
+        "selectedColumns": columns,
+        "columnOrder": columns,
         "columnWidths": _WIDTHS,
         "viewMaximized": True,
     }

@@ -28,11 +28,11 @@ class BundleModel(PythonModel):
         Parameters
         ----------
         model_input : DataFrame
-            With the texts in a column ``text``, or in its only column; and each row's own choices, a list, in a column
-            ``choices`` where rows bring them.
+            With the columns that the bundle's texts are made of, or whole texts in a column ``text``, or in its only
+            column; and each row's own choices, a list, in a column ``choices`` where rows bring them.
         """
-        column = "text" if "text" in model_input.columns else model_input.columns[0]
-        rows: list[Any] = [str(text) for text in model_input[column]]
+        columns = self._classifier.bundle_.task.text.of_table(list(model_input.columns))
+        rows: list[Any] = [columns.read(columns.unwrapped(record)) for record in model_input.to_dict("records")]
         names: list[Any] = [[str(name) for name in self._classifier.classes_]] * len(rows)
         if "choices" in model_input.columns:
             names = [[str(choice) for choice in choices] for choices in model_input["choices"]]

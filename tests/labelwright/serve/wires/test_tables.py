@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -42,6 +43,18 @@ def read(body, task=None):
 )
 def test_every_form_gives_the_same_rows(body):
     assert read(body) == [(text, ("pool", "fence", "hvac")) for text in TEXTS]
+
+
+def test_tables_have_the_columns_of_the_bundle_or_whole_texts():
+    task = replace(toy_task(), text_columns=("title", "body"))
+    for record in (
+        {"title": "a", "body": ["b"], "n": 1}, {"text": "a\nb"}, {"text": "a\nb", "n": 1}, {"any": "a\nb"},
+    ):  # fmt: skip
+        assert [text for text, _ in read({"inputs": [record]}, task)] == ["a\nb"]
+    assert [text for text, _ in read({"instances": ["a\nb"]}, task)] == ["a\nb"]
+    for record, missing in (({"title": "a"}, "column 'body'"), ({"x": 1, "y": 2}, "columns 'title' and 'body'")):
+        with pytest.raises(DataError, match=f"no {missing} among"):
+            read({"inputs": [record]}, task)
 
 
 def test_csv_as_pandas_writes_it_gives_the_same_rows():

@@ -78,7 +78,7 @@ def test_prices_decide_and_are_told(drawn):
     decision = Decision.of(DEAR, LABELS)
     report = report_of([one if one.kind == "free" else replace(one, decision=decision) for one in drawn])
     (table,) = prices(report)
-    assert table.values("candidate") == ["sgd-ngrams", "minilm-logreg", "sft"]
+    assert table.values("candidate") == ["sgd-ngrams", "minilm-logreg", "free", "sft"]
     probs = drawn[1].probs
     realised = decision.realised(GOLD, decision.decide(probs).said)
     assert table.rows[1][1].value == f"{realised.mean():.3f}"

@@ -22,6 +22,7 @@ from labelwright.classifier import Classifier
 from labelwright.data.choices import lettered
 from labelwright.data.task import Task, texts_and_labels
 from labelwright.engines.together.plan import Plan
+from labelwright.errors import DataError
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.store import KINDS, save_predictor
 from labelwright.statistics.calibration import Calibration
@@ -82,6 +83,24 @@ def test_a_loaded_model_gives_the_same_probabilities(store: Any, bundle: Path, t
     pins = (folder / "requirements.txt").read_text()
     assert "scikit-learn==" in pins
     assert "torch==" not in pins
+
+
+def test_a_model_takes_the_columns_of_its_bundle_or_whole_texts(store: Any, bundle: Path) -> None:
+    document = json.loads((bundle / "bundle.json").read_text())
+    document["task"]["text_columns"] = ["title", "body"]
+    (bundle / "bundle.json").write_text(json.dumps(document))
+    bundle_files.write_hashes(bundle)
+    with store.start_run():
+        version = log_bundle("columns", bundle, TEXTS[:1])
+    loaded = store.pyfunc.load_model(f"models:/columns/{version}")
+    heads = [None, *TEXTS[1:]]
+    parts = pd.DataFrame({"title": heads, "body": TEXTS, "n": range(len(TEXTS))})
+    whole = [text if head is None else f"{head}\n{text}" for head, text in zip(heads, TEXTS, strict=True)]
+    expected = [list(one.values()) for one in loaded.predict(pd.DataFrame({"text": whole}))["probabilities"]]
+    np.testing.assert_array_equal(expected, Classifier.from_bundle(bundle).predict_proba(whole))
+    assert [list(one.values()) for one in loaded.predict(parts)["probabilities"]] == expected
+    with pytest.raises(DataError, match="no column 'body' for text"):
+        loaded.predict(parts[["title", "n"]].fillna("x"))
 
 
 @pytest.mark.parametrize("plan", [MEAN, CASCADE], ids=["mean", "cascade"])
