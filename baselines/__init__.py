@@ -84,6 +84,7 @@ BASELINES: Mapping[str, Baseline] = {
     "minilm-svm": _embeddings("minilm_svm", "embeddings, linear support vector machine"),
     "minilm-mlp": _embeddings("minilm_mlp", "embeddings, one hidden layer"),
     "minilm-knn": _embeddings("minilm_knn", "embeddings, nearest neighbours"),
+    "minilm-kernel": _embeddings("minilm_kernel", "embeddings, ridge regression with a radial kernel"),
     "static-logreg": _embeddings(
         "static_logreg", "embeddings of words, averaged; logistic regression", learns_soft=True
     ),

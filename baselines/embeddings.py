@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
@@ -30,7 +32,7 @@ from labelwright.statistics.calibration import group_folds
 
 logger = logging.getLogger(__name__)
 
-Head = Literal["logreg", "svm", "mlp", "knn"]
+Head = Literal["logreg", "svm", "mlp", "knn", "kernel"]
 # The encoder was trained with cosines multiplied by 20 before the softmax (its model card), so 1/20 is its own scale.
 TEMPERATURE = 0.05
 # Tried for each head, from weak to strong; the middle one where there are too few rows to choose.
@@ -39,7 +41,14 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "svm": (0.1, 1.0, 10.0),  # C
     "mlp": (1e-1, 1e-2, 1e-4),  # alpha
     "knn": (15, 7, 3, 1),  # n_neighbors
+    "kernel": (3.0, 10.0, 30.0),  # 1 / alpha
 }
+# Of the radial kernel exp(-gamma d^2), from wide to narrow; unit vectors lie at most 2 apart.
+WIDTHS = (0.5, 1.0, 2.0)
+# The kernel of more rows is not made: of 10,000 it is 400 MB, and is solved in the time of four MLPs.
+MOST_KERNEL_ROWS = 10_000
+# What a right label's score of 1 is as a logit, before calibration, which finds its own.
+_KERNEL_LOGIT = 10.0
 STATIC_MODEL = "model2vec:minishlab/potion-base-8M"
 N_FOLDS = 3
 # Of the soft rows one in so many says which strength is nearest to the teacher.
@@ -49,26 +58,32 @@ ENOUGH_ROWS = 2000
 
 
 class EmbeddingClassifier(TextClassifier):
-    """A head on sentence embeddings, its strength chosen by grouped cross-validation.
+    """A head on sentence embeddings, its strength and, of a kernel, width chosen by grouped cross-validation.
 
     Chosen by log loss where the head has probabilities worth the name ("logreg", "mlp"), else by accuracy. Of many
     rows only some folds are held out, see ``ENOUGH_ROWS``. Where there are soft rows, the strength is the one that
-    comes nearest to the teacher on a fifth of them that it was not fitted on. Nearest neighbours take no weights.
+    comes nearest to the teacher on a fifth of them that it was not fitted on. Nearest neighbours and kernels take no
+    weights.
 
     Parameters
     ----------
-    head : {"logreg", "svm", "mlp", "knn"}
+    head : {"logreg", "svm", "mlp", "knn", "kernel"}
         Multinomial logistic regression; linear support vector machine, one against the rest; one hidden layer of 128;
-        nearest neighbours by cosine, weighted by distance.
+        nearest neighbours by cosine, weighted by distance; ridge regression on the labels with a radial kernel (a least
+        squares support vector machine, Suykens and Vandewalle 1999), of ``MOST_KERNEL_ROWS`` rows at most.
     encoder : str
         "minilm", or as in ``labelwright.predictors.encoders.sentence_encoder.open_encoder``.
     strengths : sequence of float, optional
-        To choose from: C, C, alpha, n_neighbors; ``STRENGTHS`` by default.
+        To choose from: C, C, alpha, n_neighbors, 1 / alpha; ``STRENGTHS`` by default.
+    widths : sequence of float, optional
+        Of the kernel, to choose from: gamma; ``WIDTHS`` by default. Other heads have none.
 
     Attributes
     ----------
     strength_ : float
         The one chosen.
+    width_ : float
+        Likewise, of a kernel: the width first, at the middle one of the strengths.
     """
 
     learns_soft = True
@@ -78,12 +93,14 @@ class EmbeddingClassifier(TextClassifier):
         head: Head = "logreg",
         encoder: str = DEFAULT,
         strengths: Sequence[float] | None = None,
+        widths: Sequence[float] | None = None,
         labels: Sequence[Any] | None = None,
         random_state: int = 0,
     ) -> None:
         self.head = head
         self.encoder = encoder
         self.strengths = strengths
+        self.widths = widths
         self.labels = labels
         self.random_state = random_state
 
@@ -92,13 +109,21 @@ class EmbeddingClassifier(TextClassifier):
             raise RecipeError(f"head = {self.head!r}: expected one of {', '.join(STRENGTHS)}")
         if self.strengths is not None and not (len(self.strengths) and all(one > 0 for one in self.strengths)):
             raise RecipeError(f"strengths = {self.strengths!r}: expected numbers above 0, one at least")
-        if rows.soft is not None and self.head == "knn":
-            raise RecipeError('head = "knn" cannot learn from probabilities: expected logreg, svm or mlp')
+        if self.widths is not None and not (len(self.widths) and all(one > 0 for one in self.widths)):
+            raise RecipeError(f"widths = {self.widths!r}: expected numbers above 0, one at least")
+        if self.widths is not None and self.head != "kernel":
+            raise RecipeError(f'widths are of head = "kernel", and this is {self.head!r}: leave them out')
+        if rows.soft is not None and self.head in ("knn", "kernel"):
+            raise RecipeError(f"head = {self.head!r} cannot learn from probabilities: expected logreg, svm or mlp")
         texts = texts_of_both(rows.texts, rows.soft)
         vectors = open_encoder(self.encoder).embed(texts, remember=True, long_texts=rows.long_texts)
         if rows.soft is not None and len(rows.soft.texts):
             return self._of_soft(vectors, rows.gold, rows.soft)
-        self.strength_ = self._choose(vectors, rows)
+        strengths = tuple(self.strengths or STRENGTHS[self.head])
+        if self.head == "kernel":
+            middle = strengths[len(strengths) // 2]
+            self.width_ = self._choose(tuple(self.widths or WIDTHS), vectors, rows, partial(self._kernel, middle))
+        self.strength_ = self._choose(strengths, vectors, rows, self._fitted_head)
         return EmbeddingHead(self.encoder, self._fitted_head(self.strength_, vectors, rows.gold))
 
     def _of_soft(self, vectors: NDArray[np.float32], gold: NDArray[np.int64], soft: SoftRows) -> EmbeddingHead:
@@ -121,36 +146,40 @@ class EmbeddingClassifier(TextClassifier):
             logger.info("%s: strengths %s are %s from the teacher", self.head, strengths, np.round(costs, 4))
         return EmbeddingHead(self.encoder, fitted(self.strength_, np.ones(len(probs), dtype=bool)))
 
-    def _choose(self, vectors: NDArray[np.float32], rows: Rows) -> float:
-        strengths = tuple(self.strengths or STRENGTHS[self.head])
+    def _choose(
+        self, options: tuple[float, ...], vectors: NDArray[np.float32], rows: Rows, fit: Callable[..., Any]
+    ) -> float:
+        """Of strengths, or widths, the one whose heads do best on rows that they were not fitted on."""
         fewest = np.bincount(rows.gold).min()
         n_groups = len(rows.texts) if rows.groups is None else len(np.unique(rows.groups))
-        if len(strengths) == 1 or fewest < 2 or n_groups < N_FOLDS:
-            return strengths[len(strengths) // 2]
+        if len(options) == 1 or fewest < 2 or n_groups < N_FOLDS:
+            return options[len(options) // 2]
         names = None if rows.groups is None else [str(one) for one in rows.groups]
         folds = group_folds(rows.gold, names, N_FOLDS, self.random_state)
-        costs, n_held_out = np.zeros(len(strengths)), 0
+        costs, n_held_out = np.zeros(len(options)), 0
         for fold in range(N_FOLDS):
             inside = folds == fold
             if len(np.unique(rows.gold[~inside])) < 2:
-                return strengths[len(strengths) // 2]
-            costs += [self._cost(strength, vectors, rows, inside) for strength in strengths]
+                return options[len(options) // 2]
+            costs += [self._cost(partial(fit, one), vectors, rows, inside) for one in options]
             n_held_out += int(inside.sum())
             if n_held_out >= ENOUGH_ROWS:
                 break
         best = int(np.argmin(costs))
         logger.info(
-            "%s: strengths %s cost %s a row, chosen %g",
+            "%s: %s cost %s a row, chosen %g",
             self.head,
-            strengths,
+            options,
             np.round(costs / n_held_out, 4),
-            strengths[best],
+            options[best],
         )
-        return strengths[best]
+        return options[best]
 
-    def _cost(self, strength: float, vectors: NDArray[np.float32], rows: Rows, inside: NDArray[np.bool_]) -> float:
+    def _cost(
+        self, fit: Callable[..., Any], vectors: NDArray[np.float32], rows: Rows, inside: NDArray[np.bool_]
+    ) -> float:
         """Summed over the rows inside, by a head that was fitted on the others: log loss, or errors."""
-        head = self._fitted_head(strength, vectors[~inside], rows.gold[~inside])
+        head = fit(vectors[~inside], rows.gold[~inside])
         probs = np.zeros((int(inside.sum()), len(rows.classes)))
         # A label of which all rows are inside has no column.
         probs[:, head.classes_] = head_probabilities(head, vectors[inside])
@@ -166,6 +195,8 @@ class EmbeddingClassifier(TextClassifier):
         gold: NDArray[np.int64],
         weight: NDArray[np.float64] | None = None,
     ) -> Any:
+        if self.head == "kernel":
+            return self._kernel(strength, self.width_, vectors, gold)
         # Nearest neighbours take none.
         weights = {} if weight is None else {"sample_weight": weight}
         with warnings.catch_warnings():
@@ -178,6 +209,23 @@ class EmbeddingClassifier(TextClassifier):
             head.fit(vectors, gold, **weights)
         # Left over from an MLP's training, and not among the types that skops lets through.
         head.__dict__.pop("_optimizer", None)
+        return head
+
+    def _kernel(self, strength: float, width: float, vectors: NDArray[np.float32], gold: NDArray[np.int64]) -> Any:
+        """Scikit-learn's regression of every label's column of 0 and 1, as logits; it knows the labels it has seen."""
+        if len(gold) > MOST_KERNEL_ROWS:
+            chance, first = np.random.default_rng(self.random_state), np.unique(gold, return_index=True)[1]
+            others = np.setdiff1d(np.arange(len(gold)), first)
+            drawn = chance.choice(others, MOST_KERNEL_ROWS - len(first), replace=False)
+            kept = np.sort(np.concatenate([first, drawn]))
+            vectors, gold = vectors[kept], gold[kept]
+        labels, columns = np.unique(gold, return_inverse=True)
+        scores = _KERNEL_LOGIT * np.eye(len(labels), dtype=np.float32)[columns]
+        # In float32: half the memory and time, and alpha is far above its rounding.
+        head = KernelRidge(alpha=1 / strength, kernel="rbf", gamma=width).fit(vectors, scores)
+        # Many large coefficients cancel out: summed in float64, a row's answer does not hang on who is asked with it.
+        head.dual_coef_ = head.dual_coef_.astype(np.float64)
+        head.classes_ = labels
         return head
 
     def _head(self, strength: float, n_rows: int) -> Any:
@@ -261,6 +309,11 @@ def minilm_svm(task: Task, seed: int) -> EmbeddingClassifier:
 def minilm_mlp(task: Task, seed: int) -> EmbeddingClassifier:
     """Unfitted."""
     return EmbeddingClassifier("mlp", random_state=seed)
+
+
+def minilm_kernel(task: Task, seed: int) -> EmbeddingClassifier:
+    """Unfitted."""
+    return EmbeddingClassifier("kernel", random_state=seed)
 
 
 def static_logreg(task: Task, seed: int) -> EmbeddingClassifier:

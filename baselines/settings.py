@@ -33,9 +33,10 @@ LINEAR: Settings = {
     "max_iter": _COUNT,
 }
 EMBEDDINGS: Settings = {
-    "head": Literal["logreg", "svm", "mlp", "knn"],
+    "head": Literal["logreg", "svm", "mlp", "knn", "kernel"],
     "encoder": _NAME,
     "strengths": Annotated[tuple[Annotated[float, ABOVE_ZERO], ...], Items(least=1)],
+    "widths": Annotated[tuple[Annotated[float, ABOVE_ZERO], ...], Items(least=1)],
 }
 NEAREST: Settings = {
     "descriptions": _DESCRIPTIONS,

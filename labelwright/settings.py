@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from datetime import date, datetime, time
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 from labelwright.errors import RecipeError
 
@@ -182,6 +183,16 @@ def read_value(value: Any, hint: Any, name: str, faults: list[str], read_plain: 
         inner = arguments[1] if len(arguments) == 2 else Any
         return {key: read_value(one, inner, f"{name}.{key}", faults, plain) for key, one in value.items()}
     return plain(value, hint, name, faults)
+
+
+def url_fault(url: str) -> str:
+    """What was expected of a server's address, or an empty text."""
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        whole = False
+    return "" if not url or (whole and " " not in url) else 'a URL such as "http://127.0.0.1:8000/v1"'
 
 
 def shown(value: Any) -> str:

@@ -226,6 +226,11 @@ class DecisionClient:
             _, oldest = self._memory.popitem(last=False)
             self._remembered_rows -= len(oldest)
 
+    @property
+    def n_remembered(self) -> int:
+        """Rows whose answers are remembered: those that were scored, as long as they are fewer than ``memory_rows``."""
+        return self._remembered_rows
+
     def copy(self, **kwargs: Any) -> DecisionClient:
         """Itself: there is nothing to set apart. DSPy copies language models to change sampling settings."""
         return self

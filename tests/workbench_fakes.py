@@ -108,8 +108,8 @@ def _show_programs(first: str, last: str, context: StageContext) -> None:
     texts, scores = (first, first + " Be brief.", last), (0.3, 0.4, 0.9)
     table = [
         {
-            "program": n, "parents": [n - 1] if n else [], "dev_score": scores[n], "found_after_metric_calls": 9 * n,
-            "n_best_on": n, "best_on": [], "instructions": text,
+            "program": n, "parents": [n - 1] if n else [], "n_tokens": 9, "dev_score": scores[n],
+            "found_after_metric_calls": 9 * n, "n_best_on": n, "best_on": [], "instructions": text,
         }
         for n, text in enumerate(texts)
     ]  # fmt: skip

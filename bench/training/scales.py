@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -32,6 +30,7 @@ import numpy as np
 import torch
 
 from bench.setting import Setting, open_setting
+from bench.training.kept import keep, read_kept
 from labelwright.data.costs import Costs, pairs_of
 from labelwright.data.task import Example, group_keys
 from labelwright.decide import option_scores
@@ -196,33 +195,16 @@ def train_missing(
     setting: Setting, wanted: Sequence[Run], trainer: Trainer, about: Any, out: Path
 ) -> list[dict[str, Any]]:
     """What every run measured, from the file where it is there already."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     kept = read_kept(out)
     found = []
     for number, run in enumerate(wanted, 1):
         key = run.key(setting.task.names, about)
         if key not in kept:
             kept[key] = {"key": key, **measured(setting, run, trainer(run))}
-            with out.open("a", encoding="utf-8") as lines:
-                # On a line of its own even where a killed process left half of one.
-                lines.write("\n" + json.dumps(kept[key]) + "\n")
-                lines.flush()
-                os.fsync(lines.fileno())
+            keep(out, kept[key])
             print(f"{number} of {len(wanted)}: {run.setting}, {run.arm}, seed {run.seed}", file=sys.stderr, flush=True)
         found.append({**kept[key], "setting": run.setting, "arm": run.arm, "seed": run.seed})
     return found
-
-
-def read_kept(path: Path) -> dict[str, dict[str, Any]]:
-    """Runs by key; what a killed process left half written is passed over."""
-    kept = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            one = json.loads(line)
-        except ValueError:
-            continue
-        kept[one["key"]] = one
-    return kept
 
 
 def measured(setting: Setting, run: Run, scores: np.ndarray) -> dict[str, Any]:
@@ -277,7 +259,7 @@ def trainer_of(setting: Setting, run: Run, steps: TrainingSettings, folder: Path
         args=grpo_config(
             steps,
             objective,
-            StageContext(folder, _Silent(), lambda weights: setting.engine, run.seed),
+            StageContext(folder, Silent(), lambda weights: setting.engine, run.seed),
             autocast=False,
             on_cpu=setting.engine.device.type == "cpu",
             n_answer_tokens=max(map(len, rows.tree.options)),
@@ -322,7 +304,7 @@ def head_of(setting: Setting) -> tuple[Trainer, Any]:
     return scores_of, ["head"]
 
 
-class _Silent:
+class Silent:
     """A tracker that nobody reads."""
 
     def params(self, values: Mapping[str, Any]) -> None: ...

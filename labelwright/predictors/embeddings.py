@@ -21,6 +21,7 @@ from labelwright.reading import AGAIN, read_object, read_tensors
 _FILE = "encoder.json"
 _VECTORS = "labels.safetensors"
 _COLDEST = 1e-9
+_KERNEL_ROWS = 1000
 
 
 class EmbeddingHead:
@@ -108,7 +109,8 @@ class NearestLabel:
 def head_probabilities(head: Any, vectors: NDArray[Any]) -> NDArray[np.float64]:
     """What a fitted scikit-learn classifier says of vectors, (n_rows, n_labels).
 
-    Without ``predict_proba`` its decision values are taken for logits. To the votes of nearest neighbours one is added,
+    Without ``predict_proba`` its decision values are taken for logits, or the numbers that a regression of every label
+    predicts. To the votes of nearest neighbours one is added,
     spread evenly over all labels: a label that none of them has is unlikely, not impossible.
     """
     if not hasattr(head, "predict_proba"):
@@ -123,5 +125,9 @@ def head_probabilities(head: Any, vectors: NDArray[Any]) -> NDArray[np.float64]:
 
 def _margins(head: Any, vectors: NDArray[Any]) -> NDArray[np.float64]:
     """Decision values as logits; scikit-learn gives one column where there are two labels."""
+    if not hasattr(head, "decision_function"):
+        # A kernel's rows by the rows it was fitted on, some at a time.
+        parts = [head.predict(vectors[i : i + _KERNEL_ROWS]) for i in range(0, max(1, len(vectors)), _KERNEL_ROWS)]
+        return np.concatenate(parts).astype(np.float64)
     values = np.asarray(head.decision_function(vectors), dtype=np.float64)
     return np.stack([-values / 2, values / 2], axis=1) if values.ndim == 1 else values

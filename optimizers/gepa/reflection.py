@@ -1,13 +1,33 @@
-"""Instructions written by a language model that sees rows, answers and feedback: DSPy's own proposer."""
+"""Instructions written by a language model that sees rows, answers and feedback: DSPy's own proposer.
+
+The model is hosted, or behind the URL of an OpenAI-compatible server, such as llama.cpp's own on this machine. A small
+one often answers in another form than it was asked for: its reply is then handed back once, to be put right.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dspy
+from dspy.adapters.json_adapter import JSONAdapter
 from dspy.teleprompt.gepa.instruction_proposal import InstructionProposer
+from dspy.utils.exceptions import AdapterParseError
+
+from labelwright.errors import ModelError
+
+# A reply that is handed back is cut here: who did not find an end is not asked to read all of it.
+_LONGEST_REPLY = 4000
+_MAX_TOKENS, _TIMEOUT_S = 4000, 600
+
+
+class _Repair(dspy.Signature):
+    """A reply was to be a new instruction, and did not come in the form that was asked for. Give the instruction in it,
+    in its own words, without anything around it."""
+
+    reply: str = dspy.InputField()
+    new_instruction: str = dspy.OutputField()
 
 
 class Reflection:
@@ -16,16 +36,25 @@ class Reflection:
     Parameters
     ----------
     model : str
-        As ``dspy.LM`` takes it, such as "openai/gpt-4.1-mini"; its key is read from the environment.
+        As ``dspy.LM`` takes it, such as "openai/gpt-4.1-mini"; its key is read from the environment. With a URL its
+        server's name for it; empty for the first that it names.
+    url : str
+        Of an OpenAI-compatible server, such as "http://127.0.0.1:8080/v1"; empty for a hosted model.
     temperature : float
         At 0 the same question gets the same answer.
     token_budget : int
         Told to the model, in words; who calls checks it.
+    on_repair : callable
+        Told each time that a reply is handed back.
     """
 
-    def __init__(self, model: str, temperature: float, token_budget: int) -> None:
-        self.lm = open_reflection_lm(model, temperature)
+    def __init__(
+        self, model: str, url: str, temperature: float, token_budget: int, on_repair: Callable[[], object]
+    ) -> None:
+        self.lm, self.url = open_reflection_lm(model, url, temperature), url
         self.vary = temperature > 0
+        self.on_repair = on_repair
+        self.repair = dspy.Predict(_Repair)
         self.ask = InstructionProposer(
             additional_instructions=(
                 f"At most {token_budget * 2 // 3} words. The list of labels follows the instruction by itself: do not "
@@ -35,15 +64,48 @@ class Reflection:
         )
 
     def __call__(self, instruction: str, reflective_rows: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
-        """A new instruction; the same random state gives the same one while DSPy's cache holds it."""
-        # Without a rollout id, DSPy's cache would answer a repeated question with the same text.
-        lm = self.lm.copy(rollout_id=rng.getrandbits(31)) if self.vary else self.lm
+        """A new instruction; the same random state gives the same one while DSPy's cache holds it.
+
+        Raises
+        ------
+        AdapterParseError
+            A reply that does not parse, twice.
+        """
+        # Without a rollout id, DSPy's cache would answer a repeated question with the same text; and without the URL in
+        # it, with what a model of the same name said elsewhere.
+        rollout = random.Random(f"{self.url} {rng.getrandbits(31)}").getrandbits(31)
+        lm = self.lm.copy(rollout_id=rollout) if self.vary else self.lm
         with dspy.context(lm=lm):
-            return self.ask({"instruction": instruction}, {"instruction": list(reflective_rows)}, ["instruction"])[
-                "instruction"
-            ]
+            try:
+                asked = {"instruction": instruction}, {"instruction": list(reflective_rows)}, ["instruction"]
+                return self.ask(*asked)["instruction"]
+            except AdapterParseError as error:
+                self.on_repair()
+                reply = error.lm_response[:_LONGEST_REPLY]
+            with dspy.context(adapter=JSONAdapter()):
+                return str(self.repair(reply=reply).new_instruction)
 
 
-def open_reflection_lm(model: str, temperature: float) -> dspy.LM:
-    """The language model that writes instructions."""
-    return dspy.LM(model, temperature=temperature, max_tokens=4000)
+def open_reflection_lm(model: str, url: str, temperature: float) -> dspy.LM:
+    """The language model that writes instructions.
+
+    Raises
+    ------
+    ModelError
+        Nobody at the URL, or no model there.
+    """
+    if not url:
+        return dspy.LM(model, temperature=temperature, max_tokens=_MAX_TOKENS)
+    from labelwright.engines.servers.http import client, served_models
+
+    server = client(url)
+    served = list(served_models(server, url))
+    if model and served and model not in served:
+        raise ModelError(f"gepa.reflection_url: {url} offers {', '.join(served[:8])}, not {model!r}: correct the model")
+    if not model and not served:
+        raise ModelError(f"gepa.reflection_url: {url} names no model: set gepa.reflection_model to the one it serves")
+    name, key = model or served[0], server.api_key
+    return dspy.LM(
+        f"openai/{name}", api_base=url, api_key=key, temperature=temperature, max_tokens=_MAX_TOKENS,
+        timeout=_TIMEOUT_S,
+    )  # fmt: skip

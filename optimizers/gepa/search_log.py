@@ -24,6 +24,8 @@ class StepCounts:
 
     Attributes
     ----------
+    repaired : int
+        Replies of a language model that did not parse and were handed back to it once, whatever came of that.
     perfect : bool
         Every row of the minibatch was right already, so nothing was proposed.
     """
@@ -32,6 +34,7 @@ class StepCounts:
     kept: int = 0
     rejected: int = 0
     failed: int = 0
+    repaired: int = 0
     perfect: bool = False
     reasons: list[str] = field(default_factory=list)
 
@@ -83,6 +86,10 @@ class SearchLog:
     def total(self, count: str) -> int:
         """Sum of a count over all steps."""
         return sum(getattr(step, count) for step in self.steps.values())
+
+    def on_repair(self) -> None:
+        """A reply did not parse."""
+        self.now.repaired += 1
 
     def reasons(self) -> list[str]:
         """Why proposals failed, in order."""

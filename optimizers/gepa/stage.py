@@ -19,7 +19,7 @@ from labelwright.engines.protocol import Engine
 from labelwright.errors import ModelError, RecipeError
 from labelwright.files import read_json
 from labelwright.prompt import Prompt
-from labelwright.settings import BELOW_ONE, Choice, Range, Text, check, shown
+from labelwright.settings import BELOW_ONE, Check, Choice, Range, Text, check, shown, url_fault
 from optimizers.gepa.choice.confirmation import Program, Tried, confirm
 from optimizers.gepa.choice.objective import OBJECTIVES, CalibratedAnswers, Objective
 from optimizers.gepa.own_state import StateFolder
@@ -37,7 +37,12 @@ if TYPE_CHECKING:
     from optimizers.gepa.search import Propose
 
 # Of proposals, as ``SearchLog`` counts them.
-COUNTS = ("tried", "kept", "rejected", "failed")
+COUNTS = ("tried", "kept", "rejected", "failed", "repaired")
+
+
+def _server_fault(url: str) -> str:
+    """What was expected of a server's address, or an empty text: settings are recorded, keys are not."""
+    return "a URL without a key in it: set LABELWRIGHT_API_KEY in the environment" if "@" in url else url_fault(url)
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,9 @@ class GepaStage:
     reflection_model : str, optional
         A DSPy model name such as "openai/gpt-4.1-mini"; its key is read from the environment. None writes instructions
         from evidence in the train rows, offline.
+    reflection_url : str, optional
+        An OpenAI-compatible server such as "http://127.0.0.1:8080/v1" writes them; ``reflection_model`` is then its
+        name for the model, by default the first that it names.
     reflection_temperature : float
     num_threads : int
         DSPy threads; rows that wait together share an engine call.
@@ -92,6 +100,7 @@ class GepaStage:
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
     candidate_selection: Literal["pareto", "current_best"] = "pareto"
     reflection_model: Annotated[str | None, Text(least=1)] = None
+    reflection_url: Annotated[str | None, Text(least=1), Check(_server_fault)] = None
     reflection_temperature: Annotated[float, Range(0, 10)] = 1.0
     num_threads: Annotated[int, Range(1, 1024)] = 32
 
@@ -124,7 +133,7 @@ class GepaStage:
         answers = CalibratedAnswers(bundle, validation, rows, engine, kept, context.seed)
         prompts, log = self._search(rows, reward, objective, answers, context)
         if log.total("tried") and log.total("tried") == log.total("failed"):
-            raise ModelError(_nothing_usable(self.reflection_model, log))
+            raise ModelError(_nothing_usable(self._reflects, log))
         gold = gold_of(bundle, validation)
         programs = [
             Program(
@@ -148,7 +157,8 @@ class GepaStage:
             "note": found.note,
             "objective": self.objective,
             "reward": reward.name,
-            "proposer": self.reflection_model or "evidence",
+            "proposer": self._reflects or "evidence",
+            "proposals": _proposals_told(log),
             "dev_before": float(first.values.mean()),
             "dev_after": float(taken.values.mean()),
             "dev_best": max(float(one.values.mean()) for one in programs),
@@ -207,7 +217,7 @@ class GepaStage:
             [row.label for row in rows], self.minibatch_size, self.proposals_per_step, self.candidate_selection,
             context.seed, lambda batch: client.together([row.text for row in batch]),
         )  # fmt: skip
-        propose = self._proposer(bundle.prompt, rows, engine)
+        propose = self._proposer(bundle.prompt, rows, engine, log)
         proposals = usable_proposals(propose, engine.count_tokens, self.token_budget, log, context.seed)
         with quiet(), dspy.context(lm=client):
             optimizer = dspy.GEPA(
@@ -257,12 +267,25 @@ class GepaStage:
             "overfitting": float(taken.values.mean()) - after,
         }
 
-    def _proposer(self, prompt: Prompt, rows: Sequence[Example], engine: Engine) -> Propose:
-        if self.reflection_model is None:
+    @property
+    def _reflects(self) -> str | None:
+        """The language model that writes instructions, in words; None where none does."""
+        if self.reflection_url:
+            return f"{self.reflection_model or 'the model'} at {self.reflection_url}"
+        return self.reflection_model
+
+    def _proposer(self, prompt: Prompt, rows: Sequence[Example], engine: Engine, log: SearchLog) -> Propose:
+        if self._reflects is None:
             return EvidenceProposer(rows, prompt, engine.count_tokens, self.token_budget)
         from optimizers.gepa.reflection import Reflection
 
-        return Reflection(self.reflection_model, self.reflection_temperature, self.token_budget)
+        return Reflection(
+            self.reflection_model or "",
+            self.reflection_url or "",
+            self.reflection_temperature,
+            self.token_budget,
+            log.on_repair,
+        )
 
 
 def hold_back(rows: Sequence[Example], share: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
@@ -317,6 +340,14 @@ def _inputs(settings: Mapping[str, Any], bundle: Bundle, rows: Sequence[Example]
     described = [{**settings, "num_threads": None}, bundle.task, bundle.prompt, weights_fingerprint(bundle.weights)]
     content = repr([*described, bundle.calibration, [(row.id, row.text, row.label) for row in rows], seed])
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _proposals_told(log: SearchLog) -> str:
+    """How often a proposal helped, in words."""
+    tried, kept, failed, repaired = (log.total(count) for count in ("tried", "kept", "failed", "repaired"))
+    told = f"{kept} of {tried} kept"
+    told += f", {failed} not usable" if failed else ""
+    return told + (f", {repaired} replies did not parse and were handed back once" if repaired else "")
 
 
 def _nothing_usable(model: str | None, log: SearchLog) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits
 from labelwright.errors import RecipeError
-from labelwright.settings import Choice, Range
+from labelwright.settings import SHARE, Choice, Range
 from optimizers.stage import StageContext
 from optimizers.training.loop import Training
 from optimizers.training.settings import Objective, Scale, TrainingSettings
@@ -46,6 +46,9 @@ class GrpoStage(TrainingSettings):
         in them, and "mean" takes a row's weight out as well (ln wP = ln w + ln P): both are refused with a reward that
         is nothing else. "auto" is "batch" where the reward puts more at stake for some labels than for others, "mean"
         where the reward is a likelihood, else "group". What each ascends: ``losses.exact_loss``.
+    stop_at_zero_std : float
+        Training ends where, since the last look at dev, this share of the rows met had the same reward whatever was
+        answered (TRL's ``frac_reward_zero_std``): nothing is left to learn from them. 0 never ends it.
     reward : str
         A name from ``rewards``; "auto" is the prices of the recipe's ``[costs]``, and without them "label_match".
     reward_settings : mapping
@@ -59,6 +62,7 @@ class GrpoStage(TrainingSettings):
     beta: Annotated[float, Range(0)] = 0.0
     loss_type: Annotated[str, Choice(LOSS_TYPES)] = "dapo"
     scale_rewards: Annotated[str, Choice(SCALES)] = "auto"
+    stop_at_zero_std: Annotated[float, SHARE] = 1.0
     reward: Annotated[str, Choice(REWARDS)] = AUTO
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -97,6 +101,10 @@ class GrpoStage(TrainingSettings):
             beta=self.beta,
             loss_type=self.loss_type,
             scale_rewards=cast("Scale", scale),
+            stop_at=self.stop_at_zero_std,
         )
         settings = {**asdict(self), "reward_settings": dict(self.reward_settings), "scale_rewards": scale}
-        return Training.prepare(self, objective, bundle, splits, context).tune(settings, started)
+        training = Training.prepare(self, objective, bundle, splits, context)
+        training.run()
+        said = {"steps_taken": training.steps_taken, **training.lately(("entropy", "kl", "frac_reward_zero_std"))}
+        return training.settled(settings, started, said)

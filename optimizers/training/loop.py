@@ -2,7 +2,7 @@
 
 Owns the files of a run, under the stage's folder: ``checkpoints`` to resume from, ``dev.jsonl`` with every look at dev,
 ``best`` with the weights that dev liked best, ``training.json`` with a hash of all that the run depends on. Steps are
-the trainer's, losses ``losses``'; the stages in ``sft`` and ``grpo`` call this with their settings and objective.
+the trainer's, losses ``losses``'; the stages in ``sft``, ``grpo`` and ``dpo`` call this with settings and objective.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ from optimizers.training.weights import for_training, trainable, trained
 class Training:
     """One training run over live weights: the trainer, its dev evaluations, and where its files lie.
 
-    ``settings`` are those of the engine that answers for the bundle; ``key`` stands for all that the run depends on.
+    ``settings`` are those of the engine that answers for the bundle; ``key`` stands for all that the run depends on;
+    ``stop_at`` is the objective's.
     """
 
     stage: TrainingSettings
@@ -50,6 +51,7 @@ class Training:
     trainer: Any
     settings: EngineSettings
     key: str
+    stop_at: float = 0.0
 
     @classmethod
     def prepare(
@@ -100,8 +102,10 @@ class Training:
         trainer.remove_callback(PrinterCallback)
         rewards = None if objective.rewards is None else objective.rewards.tolist()
         about = [asdict(stage), context.seed, bundle.weights, rewards, splits.dev, rows.contents()]
+        about += [] if objective.preferences is None else [objective.preferences]
         key = hashlib.sha256(repr(about).encode()).hexdigest()
         training = cls(stage, bundle, splits.dev, context.folder, context.tracker, before, trainer, settings, key)
+        training.stop_at = objective.stop_at
         trainer.add_callback(_callback(training))
         return training
 
@@ -116,6 +120,10 @@ class Training:
             ``time.perf_counter()`` at the beginning of the stage.
         """
         self.run()
+        return self.settled(settings, started)
+
+    def settled(self, settings: Mapping[str, Any], started: float, said: Mapping[str, Any] | None = None) -> Bundle:
+        """What ``tune`` returns, once ``run`` is done; ``said`` is what the history says besides."""
         best = self.best()
         improved = best is not None and better(best, self.before)
         entry = {
@@ -124,6 +132,7 @@ class Training:
             "settings": dict(settings),
             "dev_before": self.before,
             "dev_after": best,
+            **(said or {}),
             "curve": self.curve(),
             "seconds": round(time.perf_counter() - started, 1),
         }
@@ -149,11 +158,35 @@ class Training:
             shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         write_json(about, {"key": self.key})
         checkpoint = newest_checkpoint(self.folder / "checkpoints")
+        if checkpoint is not None and self._is_over(checkpoint):
+            return
         if checkpoint is None:
             (self.folder / "dev.jsonl").unlink(missing_ok=True)
             shutil.rmtree(self.best_folder, ignore_errors=True)
             self._record(0, self.before)
         self.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+
+    def _is_over(self, checkpoint: Path) -> bool:
+        """Whether the run that left this checkpoint had stopped there; what it had logged is known again then."""
+        from transformers import TrainerState
+
+        state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        if not self.is_learnt(state):
+            return False
+        self.trainer.state = state
+        return True
+
+    def is_learnt(self, state: Any) -> bool:
+        """Whether nothing is left to learn: of the steps since the last look at dev, so few rows have rewards that
+        differ between answers (``stop_at``). The step itself is not logged yet when this is asked first.
+        """
+        from_step = state.global_step - self.stage.eval_every
+        flat = [
+            one["frac_reward_zero_std"]
+            for one in state.log_history
+            if "frac_reward_zero_std" in one and from_step < one["step"] < state.global_step
+        ]
+        return bool(self.stop_at and flat and np.mean(flat) >= self.stop_at)
 
     def best(self) -> dict[str, Any] | None:
         """Dev metrics of the best step so far, and its number."""
@@ -164,6 +197,17 @@ class Training:
         lines = (self.folder / "dev.jsonl").read_text(encoding="utf-8").splitlines()
         by_step = {int(one["step"]): one for one in map(json.loads, lines)}
         return [by_step[step] for step in sorted(by_step)]
+
+    @property
+    def steps_taken(self) -> int:
+        """Fewer than was asked for where nothing was left to learn."""
+        return int(self.trainer.state.global_step)
+
+    def lately(self, names: Sequence[str]) -> dict[str, float]:
+        """Means over the last ``eval_every`` steps of what was logged, by name; of a resumed run as of a whole one."""
+        logged = self.trainer.state.log_history
+        found = {name: [one[name] for one in logged if name in one][-self.stage.eval_every :] for name in names}
+        return {name: float(np.mean(values)) for name, values in found.items() if values}
 
     def evaluate(self, step: int) -> dict[str, float]:
         """Dev metrics of the live weights; the best ones so far are written down. ModelError where they are broken."""
@@ -235,6 +279,8 @@ def _callback(training: Training) -> Any:
             step, last = state.global_step, state.global_step == state.max_steps
             if step % training.stage.eval_every == 0 or last:
                 self.dev = training.evaluate(step)
+                if not last and training.is_learnt(state):
+                    control.should_training_stop = True
             training.tracker.progress(step, state.max_steps, f"dev {self.dev['accuracy']:.3f}")
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Mapping[str, Any] | None = None, **_: Any) -> None:

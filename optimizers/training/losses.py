@@ -55,13 +55,13 @@ def cross_entropy_loss(
         metrics = {
             "train_accuracy": (scores.argmax(-1) == gold).float().mean().item(),
             "train_log_loss": loss.item(),
-            **_spread(scores, log_probs),
+            **spread_of(scores, log_probs),
         }
     if label_smoothing:
         has = scores > ABSENT
         even = (log_probs.masked_fill(~has, 0.0).sum(-1) / has.sum(-1)).mean()
         loss = (1 - label_smoothing) * loss - label_smoothing * even
-    return _with_validity(loss, scores, validity), metrics
+    return with_validity(loss, scores, validity), metrics
 
 
 def exact_loss(
@@ -136,7 +136,7 @@ def exact_loss(
         metrics = {
             "reward": mean.mean().item(),
             "frac_reward_zero_std": (spread < ADVANTAGE_EPSILON).float().mean().item(),
-            **_spread(scores, log_probs),
+            **spread_of(scores, log_probs),
         }
     loss = (
         -log_mean_reward(log_probs, rewards).mean() if scale_rewards == "mean" else -(probs * advantages).sum(-1).mean()
@@ -144,10 +144,10 @@ def exact_loss(
     if beta:
         if reference is None:
             raise ValueError("beta > 0 needs the reference log-probabilities")
-        divergence = (probs * (log_probs - torch.log_softmax(reference, dim=-1))).sum(-1).mean()
+        divergence = kl(log_probs, reference)
         loss = loss + beta * divergence
         metrics["kl"] = divergence.item()
-    return _with_validity(loss, scores, validity), metrics
+    return with_validity(loss, scores, validity), metrics
 
 
 def log_mean_reward(log_probs: Tensor, rewards: Tensor) -> Tensor:
@@ -196,11 +196,17 @@ def gold_rank(scores: Tensor, gold: Tensor) -> float:
     return (scores >= scores.gather(-1, gold[:, None])).sum(-1).float().mean().item()
 
 
-def _with_validity(loss: Tensor, scores: Tensor, weight: float) -> Tensor:
+def kl(log_probs: Tensor, reference: Tensor) -> Tensor:
+    """KL(P || P_reference), a mean over rows, in nats; of ln P_k and of the reference's scores, (n, K) both."""
+    return (log_probs.exp() * (log_probs - torch.log_softmax(reference, dim=-1))).sum(-1).mean()
+
+
+def with_validity(loss: Tensor, scores: Tensor, weight: float) -> Tensor:
+    """The loss and the validity term of the scores (n, K)."""
     return loss - weight * scores.logsumexp(-1).mean() if weight else loss
 
 
-def _spread(scores: Tensor, log_probs: Tensor) -> dict[str, float]:
+def spread_of(scores: Tensor, log_probs: Tensor) -> dict[str, float]:
     """How sure the classifier is, and how much of the vocabulary's probability is on labels at all."""
     return {
         "entropy": -(log_probs.exp() * log_probs).sum(-1).mean().item(),

@@ -1,7 +1,7 @@
 """What a training is told: the settings that every weight stage has, and the objective that tells the stages apart.
 
-Fields, defaults and ranges stand here once; ``sft`` and ``grpo`` extend them by their own. Plain types: reading a
-recipe imports this, and must not wait for torch.
+Fields, defaults and ranges stand here once; ``sft``, ``grpo`` and ``dpo`` extend them by their own. Plain types:
+reading a recipe imports this, and must not wait for torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from labelwright.errors import RecipeError
 from labelwright.settings import ABOVE_ZERO, BELOW_ONE, Range, check
 
-Mode = Literal["sampled", "exact", "cross_entropy"]
+Mode = Literal["sampled", "exact", "cross_entropy", "preference"]
 Scale = Literal["group", "batch", "none", "mean"]
 
 
@@ -91,13 +91,30 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
+class Preferences:
+    """Which labels are to be preferred to which; the settings are ``optimizers.training.dpo.DpoStage``'s.
+
+    Attributes
+    ----------
+    pairs : tuple of (row, chosen, rejected)
+        Numbers of a train row and of two labels; every train row has one at least.
+    """
+
+    pairs: tuple[tuple[int, int, int], ...]
+    beta: float = 1.0
+    loss_type: str = "sigmoid"
+    label_smoothing: float = 0.0
+    sft_weight: float = 0.0
+
+
+@dataclass(frozen=True)
 class Objective:
     """What the weights are trained for.
 
     Attributes
     ----------
-    mode : {"sampled", "exact", "cross_entropy"}
-        GRPO over drawn labels, GRPO over all labels, or the log-probability of the gold label among all.
+    mode : {"sampled", "exact", "cross_entropy", "preference"}
+        GRPO over drawn labels, GRPO over all labels, the log-probability of the gold label among all, or DPO.
     validity : float
         Weight c of the term -c * logsumexp_k(s_k); 0 is off.
     rewards : ndarray of shape (n_labels, n_labels), optional
@@ -106,6 +123,10 @@ class Objective:
         GRPO's; see ``optimizers.training.grpo.GrpoStage``.
     label_smoothing : float in [0, 1)
         Share of the cross-entropy's target that is spread over all labels.
+    stop_at : float
+        Share of rows without spread in their rewards at which a training ends; 0 is never.
+    preferences : Preferences, optional
+        DPO's.
     """
 
     mode: Mode = "cross_entropy"
@@ -116,3 +137,5 @@ class Objective:
     loss_type: str = "dapo"
     scale_rewards: Scale = "group"
     label_smoothing: float = 0.0
+    stop_at: float = 0.0
+    preferences: Preferences | None = None

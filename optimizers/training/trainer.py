@@ -3,7 +3,8 @@
 Two things are replaced, the rest is TRL's. Rollouts are labels drawn from P(k | x) instead of generated text. And
 log-probabilities come from one packed forward pass (prefix once, each row once, its options as a tree) instead of the
 prompt repeated for every rollout. ``exact`` mode takes the group to be the whole answer space and needs no draws;
-``cross_entropy`` mode asks for the gold label outright (supervised fine-tuning) with the same forward pass.
+``cross_entropy`` mode asks for the gold label outright (supervised fine-tuning) with the same forward pass, and
+``preference`` mode for one label rather than another (DPO), with TRL's loss of that name.
 
 Here the model is asked; what is made of the scores is in ``losses``, of the draws in ``rollouts``. Many methods have
 TRL's own names, underscores included: they are its hooks, and each says where it leaves TRL's way.
@@ -11,7 +12,7 @@ TRL's own names, underscores included: they are its hooks, and each says where i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -26,7 +27,17 @@ from labelwright.engines.packed.edges import tree_log_probs
 from labelwright.engines.packed.lower import open_lower
 from labelwright.engines.packed.packing import Row
 from labelwright.errors import ModelError
-from optimizers.training.losses import ABSENT, cross_entropy_loss, exact_loss, gold_rank, reward_deviation
+from optimizers.training.losses import (
+    ABSENT,
+    cross_entropy_loss,
+    exact_loss,
+    gold_rank,
+    kl,
+    reward_deviation,
+    spread_of,
+    with_validity,
+)
+from optimizers.training.preferences.pair_loss import PairLoss
 from optimizers.training.rollouts import answers_by_prompt, draw_labels, over_mean, token_edges, unpadded
 from optimizers.training.rows import LabelRows, StartingPoint, passes
 from optimizers.training.settings import Objective
@@ -86,7 +97,9 @@ class LabelTreeTrainer(GRPOTrainer):
         self._drawn_rewards: list[float] = []
         with self.accelerator.autocast():
             self.lower = open_lower(_plain(self.model), rows.prefix, Row(rows.rows[0], rows.tree))
-        self._reference = self._starting_point() if objective.beta else None
+        asked = objective.preferences
+        self._pair_loss = None if asked is None else PairLoss(asked, rows.tree, self.accelerator)
+        self._reference = self._starting_point() if objective.beta or asked else None
         if self._draws:
             # TRL asks "the reference model" for log-probabilities; the hook below answers for it.
             self.beta, self.ref_model = objective.beta, cast(Any, self._reference)
@@ -173,7 +186,7 @@ class LabelTreeTrainer(GRPOTrainer):
         log_probs = edges[places].masked_fill(padding, 0.0)
         return log_probs, None if entropies is None else entropies[places].masked_fill(padding, 0.0), None
 
-    # --- exact and cross-entropy -------------------------------------------------------------------------------
+    # --- exact, cross-entropy, preference --------------------------------------------------------------------------
 
     def get_train_dataloader(self) -> Any:
         """Without draws a batch is the rows of one forward pass; TRL's holds those of a whole step."""
@@ -215,6 +228,8 @@ class LabelTreeTrainer(GRPOTrainer):
 
     def _closed_loss(self, rows: list[int]) -> Tensor:
         """The mode's loss over all labels of the given rows; its numbers go to TRL's log."""
+        if self._pair_loss is not None:
+            return self._preference_loss(self._pair_loss, rows)
         scores = self.label_scores(rows)
         gold = torch.as_tensor(self._rows.gold[rows], device=scores.device)
         objective = self._objective
@@ -232,10 +247,31 @@ class LabelTreeTrainer(GRPOTrainer):
                 scale_rewards=objective.scale_rewards,
                 deviation=self._step_deviation() if objective.scale_rewards == "batch" else None,
             )
+        self._log(metrics, rows, scores)
+        return loss / self.current_gradient_accumulation_steps
+
+    def _preference_loss(self, pair_loss: PairLoss, rows: list[int]) -> Tensor:
+        """TRL's DPO loss, a mean over the pairs of the step, however many of its rows a forward pass sees."""
+        edges, first = self._edges(rows), cast(StartingPoint, self._reference).of(rows)
+        scores = self._sums(edges, rows)
+        loss, metrics = pair_loss(edges, first, rows)
+        with torch.no_grad():
+            log_probs = torch.log_softmax(scores, dim=-1)
+            metrics |= {"kl": kl(log_probs, self._sums(first, rows)).item(), **spread_of(scores, log_probs)}
+        self._log(metrics, rows, scores)
+        n_forwards = self.current_gradient_accumulation_steps
+        share = n_forwards * pair_loss.n_pairs(rows) / pair_loss.n_pairs(self._rows_of_step())
+        return with_validity(share * loss, scores, self._objective.validity) / n_forwards
+
+    def _log(self, metrics: Mapping[str, float], rows: Sequence[int], scores: Tensor) -> None:
         for name, value in metrics.items():
             self._metrics["train"][name].append(value)
         self._log_gold_rank(rows, scores)
-        return loss / self.current_gradient_accumulation_steps
+
+    def _rows_of_step(self) -> list[int]:
+        """All rows of the step that is being taken."""
+        step = self.state.global_step
+        return self._order[step * self._rows_per_step : (step + 1) * self._rows_per_step]
 
     def _log_gold_rank(self, rows: Sequence[int], scores: Tensor) -> None:
         gold = torch.as_tensor(self._rows.gold[list(rows)], device=scores.device)
@@ -252,7 +288,7 @@ class LabelTreeTrainer(GRPOTrainer):
             return None
         step = self.state.global_step
         if self._deviation is None or self._deviation[0] != step:
-            rows = self._order[step * self._rows_per_step : (step + 1) * self._rows_per_step]
+            rows = self._rows_of_step()
             at_once = self.args.per_device_train_batch_size
             scores = [self.label_scores(rows[i : i + at_once]) for i in range(0, len(rows), at_once)]
             gold = torch.as_tensor(self._rows.gold[rows], device=self._rewards.device)

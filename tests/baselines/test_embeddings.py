@@ -164,3 +164,70 @@ def test_the_real_encoder_knows_what_words_mean() -> None:
     assert list(fitted.predict(texts)) == labels
     assert 80e6 < fitted.size_bytes() < 100e6
     assert list(make("minilm-logreg", toy_task(), 0).fit(texts, labels).predict(texts)) == labels
+
+
+# --- the kernel ---
+
+
+def circles(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors whose label no plane tells: whether two coordinates have the same sign; and a third label."""
+    vectors = np.random.default_rng(seed).normal(size=(n, 3)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors, np.where(vectors[:, 2] > 0.8, 2, (vectors[:, 0] * vectors[:, 1] > 0).astype(int))
+
+
+def right(head: Any, vectors: np.ndarray, gold: np.ndarray) -> float:
+    return float((head_probabilities(head, vectors).argmax(axis=1) == gold).mean())
+
+
+def test_a_kernel_tells_what_no_plane_tells() -> None:
+    vectors, gold = circles(300)
+    unseen = circles(300, seed=1)
+    kernel = EmbeddingClassifier("kernel")._kernel(10.0, 2.0, vectors, gold)
+    linear = EmbeddingClassifier("svm")._fitted_head(1.0, vectors, gold)
+    assert right(kernel, *unseen) > 0.9 > 0.7 > right(linear, *unseen)
+    probs = head_probabilities(kernel, unseen[0])
+    np.testing.assert_allclose(probs.sum(axis=1), 1)
+    # As many as are predicted at once, whatever they are asked with.
+    many = np.tile(unseen[0], (4, 1))
+    np.testing.assert_allclose(head_probabilities(kernel, many)[900:], probs, atol=1e-6)
+
+
+def test_of_very_many_rows_a_kernel_takes_some_and_every_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embeddings, "MOST_KERNEL_ROWS", 40)
+    vectors, gold = circles(300)
+    gold[299] = 7
+    head = EmbeddingClassifier("kernel", random_state=3)._kernel(10.0, 1.0, vectors, gold)
+    assert head.X_fit_.shape == (40, 3)
+    assert list(head.classes_) == [0, 1, 2, 7]
+    again = EmbeddingClassifier("kernel", random_state=3)._kernel(10.0, 1.0, vectors, gold)
+    np.testing.assert_array_equal(head.X_fit_, again.X_fit_)
+
+
+def test_width_and_strength_are_those_of_fewest_errors_on_other_rows(
+    encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[float, float]] = []
+    real = EmbeddingClassifier._kernel
+
+    def kernel(self: Any, strength: float, width: float, *rows: Any) -> Any:
+        asked.append((strength, width))
+        return real(self, strength, width, *rows)
+
+    def cost(self: Any, fit: Any, vectors: Any, rows: Any, inside: Any) -> float:
+        fit(vectors[~inside], rows.gold[~inside])
+        strength, width = asked[-1]
+        return abs(width - 0.5) + abs(strength - 30)
+
+    monkeypatch.setattr(EmbeddingClassifier, "_kernel", kernel)
+    monkeypatch.setattr(EmbeddingClassifier, "_cost", cost)
+    fitted = EmbeddingClassifier("kernel", encoder).fit(X, Y, groups=GROUPS)
+    assert (fitted.strength_, fitted.width_) == (30.0, 0.5)
+    assert asked[-1] == (30.0, 0.5)
+
+
+def test_a_width_is_a_kernels(encoder: str) -> None:
+    with pytest.raises(RecipeError, match="widths = \\[0\\]: expected numbers above 0"):
+        EmbeddingClassifier("kernel", encoder, widths=[0]).fit(X, Y)
+    with pytest.raises(RecipeError, match="widths are of head = \"kernel\", and this is 'svm'"):
+        EmbeddingClassifier("svm", encoder, widths=[1.0]).fit(X, Y)

@@ -73,6 +73,7 @@ max_metric_calls = 200
 minibatch_size = 8
 proposals_per_step = 2
 num_threads = 1
+confidence = 0.0
 [grpo]
 steps = 3
 rows_per_step = 8

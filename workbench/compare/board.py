@@ -449,6 +449,10 @@ class Leaderboard:
         has none.
     frontier : tuple of str
         Candidates that no other beats both in what they are ranked by and in milliseconds a row, from fast to slow.
+    money : mapping of str to float
+        What 1,000 rows cost, by candidate; empty where the recipe has no prices.
+    person : float, optional
+        What they cost that a person answers.
     """
 
     verdict: Verdict
@@ -460,6 +464,8 @@ class Leaderboard:
     confidence: Mapping[str, Confidence] = field(default_factory=dict)
     ece_floor: float | None = None
     suspects: tuple[Suspect, ...] = ()
+    money: Mapping[str, float] = field(default_factory=dict)
+    person: float | None = None
 
     def entry(self, name: str | None) -> Entry:
         """A candidate by its name."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 
 from labelwright.data.task import Example, Splits
@@ -20,6 +20,7 @@ from workbench.compare.expected import Expected
 from workbench.compare.jobs import Comparison
 from workbench.compare.processes.pool import CandidateFailedError, Processes, Record
 from workbench.progress import Display, duration
+from workbench.recipe.recipe import PricesTable
 from workbench.run.folder import locked
 
 
@@ -115,5 +116,6 @@ def signature(comparison: Comparison, left_out: Iterable[str] = ()) -> str:
         Candidates that are not run.
     """
     keys = [comparison.key(job) for name in comparison.names for job in comparison.jobs(name)]
-    table = comparison.recipe.compare
-    return short_hash([FORMAT, keys, table.bootstrap, table.margin, *sorted(left_out)])
+    table, prices = comparison.recipe.compare, comparison.recipe.prices
+    money = [] if prices == PricesTable() else [asdict(prices)]
+    return short_hash([FORMAT, keys, table.bootstrap, table.margin, *money, *sorted(left_out)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import baselines
@@ -34,7 +35,7 @@ from workbench.recipe.recipe import (
 
 Fault = tuple[str, str]
 # Stages that change weights, which only an engine in this process can.
-TRAINING = ("sft", "grpo")
+TRAINING = ("sft", "grpo", "dpo")
 _LONGEST_LABEL = 300
 
 
@@ -126,6 +127,14 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
         if name in asked and recipe.model.thinking_tokens:
             yield name, "trains answers, not thoughts: set [model] thinking_tokens = 0, or leave the stage out"
     by_row = bool(recipe.data.choices)
+    if "dpo" in asked and (preferences := getattr(stages.get("dpo"), "preferences", "")):
+        if by_row:
+            yield "dpo", "preferences: rows bring their own choices, and letters are no labels; leave it out"
+        elif not Path(preferences).is_file():
+            yield (
+                "dpo",
+                f"preferences = {shown(preferences)}: no such file (relative paths start at the current folder)",
+            )
     if by_row and "neighbours" in asked:
         yield "neighbours", "rows bring their own choices, and a similar row's letter says nothing: leave it out"
     if by_row and getattr(stages.get("prior"), "source", "") == "content_free":
@@ -203,7 +212,10 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
             yield name, f"members: {fault}"
     wanted = recipe.export.candidate
     distilled = distilled_candidates(recipe)
-    exportable = [*known, *TOGETHER, *distilled, *synthetic_candidates(recipe), "best", "ship"]
+    everybody = [*known, *TOGETHER, *distilled, *synthetic_candidates(recipe)]
+    for fault in unknown_keys(recipe.prices.candidates, everybody, "candidate"):
+        yield "prices", f"candidates: {fault}"
+    exportable = [*everybody, "best", "ship"]
     if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "candidate")), "")):
         yield "export", f"candidate: {fault}"
     elif wanted in known and _is_free(recipe, wanted):

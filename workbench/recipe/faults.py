@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from labelwright.errors import RecipeError
 from workbench.recipe.fill import fill
@@ -37,16 +36,6 @@ def store_fault(uri: str) -> str:
     if scheme.partition("+")[0] not in known or (not rest.strip("/ ") and scheme not in ("databricks", "file")):
         return f"an address that begins with one of {', '.join(f'{one}://' for one in known[:7])}"
     return ""
-
-
-def url_fault(url: str) -> str:
-    """What was expected of a server's address, or an empty text."""
-    try:
-        parts = urlsplit(url)
-        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        whole = False
-    return "" if not url or (whole and " " not in url) else 'a URL such as "http://127.0.0.1:8000/v1"'
 
 
 class Faults:

@@ -25,8 +25,8 @@ from labelwright.engines.settings import EngineSettings, device_fault
 from labelwright.errors import RecipeError
 from labelwright.files import short_hash
 from labelwright.prompt import STYLES, Style, said_styles
-from labelwright.settings import Check, Items, Range, Text, shown
-from workbench.recipe.faults import store_fault, url_fault
+from labelwright.settings import Check, Items, Range, Text, shown, url_fault
+from workbench.recipe.faults import store_fault
 from workbench.recipe.fill import read_table
 
 # Where each stage lives: imported by name when a recipe lists it, and not before.
@@ -37,6 +37,7 @@ STAGES = {
     "sft": ("optimizers.training.sft", "SftStage"),
     "gepa": ("optimizers.gepa.stage", "GepaStage"),
     "grpo": ("optimizers.training.grpo", "GrpoStage"),
+    "dpo": ("optimizers.training.dpo", "DpoStage"),
     "calibrate": ("optimizers.calibrate", "CalibrateStage"),
 }
 # Candidates that are made of other ones.
@@ -433,6 +434,25 @@ class CascadeTable:
 
 
 @dataclass(frozen=True)
+class PricesTable:
+    """``[prices]``: money, for the report to hold accuracy against. What mistakes cost is ``[costs]``.
+
+    Attributes
+    ----------
+    person : float, optional
+        What a person's answers to 1,000 rows cost; left out where nobody is asked.
+    hour : float, optional
+        What an hour of the machine costs, with which milliseconds become money.
+    candidates : mapping of str to float
+        What a candidate's answers to 1,000 rows cost, a hosted model's say, in the place of its milliseconds.
+    """
+
+    person: Annotated[float, Range(0)] | None = None
+    hour: Annotated[float, Range(0)] | None = None
+    candidates: Mapping[str, Annotated[float, Range(0)]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class DistilTable:
     """``[distil]``: students that learn a teacher's probabilities of the rows of ``[data] unlabelled``.
 
@@ -610,6 +630,7 @@ class Recipe:
     compare: CompareTable = field(default_factory=CompareTable)
     ensemble: EnsembleTable = field(default_factory=EnsembleTable)
     cascade: CascadeTable = field(default_factory=CascadeTable)
+    prices: PricesTable = field(default_factory=PricesTable)
     distil: DistilTable = field(default_factory=DistilTable)
     synthetic: SyntheticTable = field(default_factory=SyntheticTable)
     demo: DemoTable = field(default_factory=DemoTable)
@@ -669,6 +690,7 @@ TABLES: Mapping[str, type] = {
     "compare": CompareTable,
     "ensemble": EnsembleTable,
     "cascade": CascadeTable,
+    "prices": PricesTable,
     "distil": DistilTable,
     "synthetic": SyntheticTable,
     "demo": DemoTable,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from labelwright.data.task import Example
@@ -19,6 +19,7 @@ from workbench.compare.details import doubted_rows, rows_jsonl
 from workbench.compare.jobs import Comparison
 from workbench.compare.leaderboard import build
 from workbench.compare.noise import suspects
+from workbench.compare.together.money import money_of
 from workbench.recipe.splits import split_summary
 from workbench.report.markdown import markdown, verdict_markdown
 from workbench.report.notes import candidate_note, run_note
@@ -67,7 +68,8 @@ def make_report(
 ) -> Report:
     """The statistics of what was scored, and its circumstances."""
     path, names, table = work.folder.path, work.task.names, work.recipe.compare
-    board = build(candidates, test, names, table.bootstrap, work.recipe.seed, table.margin)
+    board, prices = build(candidates, test, names, table.bootstrap, work.recipe.seed, table.margin), work.recipe.prices
+    board = replace(board, money=money_of(board.scored, prices), person=prices.person)
     sizes, newest = split_summary(work.splits, work.data_remarks), work.newest_bundle()
     steps = steps_by_name(work, comparison)
     return with_circumstances(

@@ -23,8 +23,9 @@ from labelwright.files import read_json, sha256_of_file, short_hash, write_json
 from labelwright.models.packaged import cache_dir
 
 ROOT = Path(__file__).resolve().parents[2]
-# Settings that name a model by folder or id.
+# Settings that name a model by folder or id, and those that name a file.
 _MODEL_SETTINGS = ("model", "encoder")
+_FILE_SETTINGS = ("preferences",)
 _VARIABLE = "LABELWRIGHT_IDENTITY"
 # Hashes of larger files are kept, for models weigh gigabytes.
 _LARGE_BYTES = 1 << 20
@@ -86,9 +87,13 @@ def content_of(model: str, fetch: bool = True) -> str:
 
 
 def settings_content(settings: Mapping[str, Any]) -> list[str]:
-    """``content_of`` of the models that a stage's or an estimator's settings name."""
+    """``content_of`` of the models that a stage's or an estimator's settings name, and hashes of files."""
     named = [settings.get(key) for key in _MODEL_SETTINGS]
-    return [content_of(name) for name in named if isinstance(name, str) and name]
+    files = [Path(name) for key in _FILE_SETTINGS if isinstance(name := settings.get(key), str) and name]
+    return [
+        *(content_of(name) for name in named if isinstance(name, str) and name),
+        *(sha256_of_file(path) for path in files if path.is_file()),
+    ]
 
 
 def handed_down() -> dict[str, str]:

@@ -19,6 +19,8 @@ from labelwright.engines.packed.packing import Packed, Row, pack
 
 # Positions whose logits over the whole vocabulary are held at once.
 LOGIT_ROWS = 64
+# Up to so many positions, logits are kept for the backward pass: at 50,000 words 50 MB. To compute them again is a third of their work.
+KEPT_ROWS = 256
 
 
 def tree_log_probs(
@@ -93,8 +95,8 @@ def edge_log_probs(head: Head, hidden: Tensor, places: NDArray[np.int64], tokens
         rows = torch.as_tensor(unique[chunk * LOGIT_ROWS : (chunk + 1) * LOGIT_ROWS], device=device)
         place = torch.as_tensor(inverse[edges] - chunk * LOGIT_ROWS, device=device)
         token = torch.as_tensor(tokens[edges], device=device)
-        if torch.is_grad_enabled():
-            # Logits are wide and cheap: computing them again in the backward pass saves a quarter of a gigabyte.
+        if torch.is_grad_enabled() and len(unique) > KEPT_ROWS:
+            # Many logits are computed again in the backward pass: those of 77 labels would be a gigabyte.
             parts.append(checkpoint(_log_probs, head, hidden[rows], place, token, use_reentrant=False))
         else:
             parts.append(_log_probs(head, hidden[rows], place, token))

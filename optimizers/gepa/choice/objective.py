@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +100,7 @@ class CalibratedAnswers:
     engine: Engine
     kept: KeptScores
     seed: int = 0
-    _fitted: dict[str, tuple[Floats, Calibration]] = field(default_factory=dict, init=False, repr=False)
+    _fitted: dict[tuple[Any, ...], tuple[Floats, Calibration]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         # A text that stands there twice is asked once, as it is by ``programs.decision``.
@@ -134,8 +135,8 @@ class CalibratedAnswers:
         return replace(self.bundle, prompt=prompt)
 
     def _fit(self, prompt: Prompt, engine: Engine) -> tuple[Floats, Calibration]:
-        # Nothing but the instructions differs from one program to the next.
-        key = prompt.instructions
+        # Nothing but these differs from one program to the next.
+        key = prompt.instructions, prompt.demos
         if key not in self._fitted:
             asked = self._with(prompt)
             scores = self.kept.of(asked, self._unique, lambda weights: engine)

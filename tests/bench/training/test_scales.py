@@ -10,6 +10,7 @@ import pytest
 from fakes import toy_task
 
 from bench.training import scales
+from bench.training.kept import read_kept
 from bench.training.scales import (
     ARMS,
     FLIPPED,
@@ -18,7 +19,6 @@ from bench.training.scales import (
     flipped,
     main,
     model_of,
-    read_kept,
     runs_of,
     table,
     train_missing,

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples, toy_splits
+from gepa_search import QUICK, RecordingTracker, hard_splits, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwright.data.task import Example, Splits, group_keys
+from labelwright.data.task import Example, group_keys
 from labelwright.decide import log_scores, probabilities
 from labelwright.decisions.decision import LIKELIEST
 from labelwright.engines.one_hot import one_hot
@@ -34,36 +35,6 @@ from rewards.label_match import LabelMatch
 
 NAMES = toy_bundle().task.names
 ROOT = Path(__file__).parents[3]
-QUICK = {"max_metric_calls": 300, "minibatch_size": 9, "proposals_per_step": 2}
-
-
-class RecordingTracker:
-    """Keeps everything it is told."""
-
-    def __init__(self):
-        self.prompts, self.curves, self.values, self.artifacts, self.seen = {}, [], {}, [], []
-        self.tables = {}
-
-    def params(self, values):
-        self.values |= values
-
-    def metrics(self, values, step=None):
-        if step is None:
-            self.values |= values
-        else:
-            self.curves.append((step, dict(values)))
-
-    def artifact(self, path):
-        self.artifacts.append(path)
-
-    def table(self, name, columns):
-        self.tables[name] = columns
-
-    def prompt(self, role, text):
-        self.prompts[role] = text
-
-    def progress(self, done, total, message=""):
-        self.seen.append((done, total, message))
 
 
 class FailingEngine(FakeEngine):
@@ -78,29 +49,6 @@ class FailingEngine(FakeEngine):
         if self.left < 0:
             raise MemoryError("the machine is full")
         return super().score(prompts, options)
-
-
-def hard_splits():
-    """The toy rows with labels blurred in one row of five, so that nothing reaches a perfect score."""
-    names = toy_bundle().task.names
-    rows = [
-        replace(row, label=names[i % 3]) if i % 5 == 0 else row for i, row in enumerate(toy_examples(18))
-    ]  # fmt: skip
-    number = [int(row.group.rsplit("-", 1)[1]) for row in rows]
-    return Splits(
-        tuple(row for row, n in zip(rows, number, strict=True) if n % 3),
-        tuple(row for row, n in zip(rows, number, strict=True) if n % 3 == 0),
-        (),
-        (),
-    )
-
-
-def run(folder, splits=None, engine=None, seed=0, tracker=None, **settings):
-    engine, tracker = engine or FakeEngine(), tracker or RecordingTracker()
-    folder.mkdir(exist_ok=True)
-    context = StageContext(folder, tracker, lambda weights: engine, seed)
-    bundle = GepaStage(**{**QUICK, **settings}).run(toy_bundle(engine), splits or toy_splits(), context)
-    return bundle, tracker, engine
 
 
 def dev_value(bundle, splits, seed=0):
@@ -252,8 +200,8 @@ def test_killed_and_started_again(tmp_path):
         """
         import os, signal, sys
         from pathlib import Path
-        sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests", sys.argv[1] + "/tests/optimizers/gepa"]
-        from test_stage import RecordingTracker, FakeEngine, hard_splits, run
+        sys.path[:0] = [sys.argv[1], sys.argv[1] + "/tests"]
+        from gepa_search import FakeEngine, hard_splits, run
 
         class Deadly(FakeEngine):
             def score(self, prompts, options):
@@ -407,10 +355,10 @@ def test_reflection_asks_the_language_model(monkeypatch):
 
     monkeypatch.setattr(
         reflection, "open_reflection_lm",
-        lambda model, temperature: dspy.LM(model, engine=Backend(), temperature=temperature, cache=False),
+        lambda model, url, temperature: dspy.LM(model, engine=Backend(), temperature=temperature, cache=False),
     )  # fmt: skip
     row = {"Inputs": {"text": "liner leaks"}, "Generated Outputs": {"label": "hvac"}, "Feedback": "Wrong: gold pool."}
-    reflect = reflection.Reflection("fake/model", 1.0, 300)
+    reflect = reflection.Reflection("fake/model", "", 1.0, 300, lambda: None)
     assert reflect("Name it.", [row], random.Random(0)) == "Look for water."
     told = str(asked[0])
     assert all(part in told for part in ("Name it.", "liner leaks", "Wrong: gold pool.", "200 words"))

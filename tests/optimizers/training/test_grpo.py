@@ -185,6 +185,29 @@ def test_the_history_says_how_rewards_were_scaled(model, tmp_path):
     assert tuned.history[-1]["settings"]["scale_rewards"] == "group", "the toy rows are balanced"
 
 
+@pytest.mark.parametrize("mode", ["exact", "sampled"])
+def test_training_ends_where_no_answer_is_worth_more_than_another(model, tmp_path, monkeypatch, mode):
+    monkeypatch.setattr("optimizers.training.grpo.reward_matrix", lambda *_: np.ones((3, 3)))
+    bundle, context = run(model, tmp_path / "grpo", mode=mode, n_rollouts=4)
+    entry = bundle.history[-1]
+    assert (entry["steps_taken"], entry["frac_reward_zero_std"]) == (3, 1.0), "at the first look at dev, of two"
+    assert [point["step"] for point in entry["curve"]] == [0, 3]
+    again, context = run(model, tmp_path / "grpo", mode=mode, n_rollouts=4)
+    assert not [step for step, values in context.tracker.curves if "reward" in values], "gone on with after its end"
+    assert {**again.history[-1], "seconds": 0} == {**entry, "seconds": 0}
+    if mode == "exact":
+        never, _ = run(model, tmp_path / "never", stop_at_zero_std=0.0)
+        assert never.history[-1]["steps_taken"] == 6
+
+
+def test_a_row_that_still_teaches_keeps_training_going(model, tmp_path):
+    bundle, _ = run(model, tmp_path / "grpo", beta=0.1)
+    entry = bundle.history[-1]
+    assert (entry["steps_taken"], entry["frac_reward_zero_std"]) == (6, 0.0)
+    assert entry["entropy"] > 0
+    assert entry["kl"] > 0, "watched, and told"
+
+
 def test_best_is_written_as_safetensors_and_json_only(model, tmp_path):
     run(model, tmp_path / "grpo")
     best = tmp_path / "grpo" / "best"

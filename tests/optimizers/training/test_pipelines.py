@@ -1,5 +1,7 @@
 """Stages that train weights, one after another on a real, tiny model: what one writes is what the next starts from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny import tiny_model_folder
@@ -7,10 +9,12 @@ from training_fakes import SPLITS, Record, open_float32, untuned
 
 from labelwright.data.task import Splits
 from labelwright.decide import log_scores
+from labelwright.models.weights import Full
 from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import log_loss
 from optimizers.stage import StageContext
 from optimizers.training import loop as training
+from optimizers.training.dpo import DpoStage
 from optimizers.training.grpo import GrpoStage
 from optimizers.training.sft import SftStage
 
@@ -21,6 +25,7 @@ STAGES = {
     "grpo, full": GrpoStage(**SETTINGS, lora_rank=0, beta=0.1, mode="sampled", n_rollouts=4),
     "sft": SftStage(**SETTINGS, lora_rank=4),
     "sft, full": SftStage(**SETTINGS, lora_rank=0),
+    "dpo": DpoStage(**SETTINGS, lora_rank=4, hard=("model",), margin=9),
 }
 
 
@@ -65,6 +70,18 @@ def first(bundle, tmp_path_factory):
     return tuned
 
 
+def test_grpo_after_sft_after_a_tuned_prompt(bundle, tmp_path):
+    """The prompt that came with the bundle is trained on, by both; weights are a whole model in the end."""
+    given = replace(bundle, prompt=bundle.prompt.with_instructions("Which topic? pool: chlorine, swim"))
+    sft, _ = run(STAGES["sft"], given, tmp_path / "sft")
+    after, _ = run(STAGES["grpo"], sft, tmp_path / "grpo", seed=1)
+    assert [entry["stage"] for entry in after.history] == ["sft", "grpo"]
+    assert after.prompt == given.prompt
+    assert type(after.weights) is Full
+    assert dev_log_loss(after) == pytest.approx(after.history[-1]["dev_after"]["log_loss"], abs=1e-4)
+    assert after.history[-1]["dev_before"]["log_loss"] == pytest.approx(dev_log_loss(sft), abs=1e-4)
+
+
 # Every stage after an adapter and after full weights, after itself and after the other.
 @pytest.mark.parametrize(
     ("name", "then"),
@@ -77,6 +94,8 @@ def first(bundle, tmp_path_factory):
         ("sft, full", "sft"),
         ("sft", "sft, full"),
         ("grpo, full", "sft, full"),
+        ("sft", "dpo"),
+        ("sft, full", "dpo"),
     ],
 )
 def test_one_stage_starts_where_the_other_ended(first, tmp_path, name, then):
@@ -88,7 +107,7 @@ def test_one_stage_starts_where_the_other_ended(first, tmp_path, name, then):
     assert dev_log_loss(after) == pytest.approx(entry["dev_after"]["log_loss"], abs=1e-4), (
         "saved otherwise than measured"
     )
-    if STAGES[then].name == "grpo":
+    if STAGES[then].name != "sft":
         start, *later = divergences(record)
         assert start == pytest.approx(0, abs=1e-6), "the reference is not what this stage started from"
         assert max(later) > 1e-4, "the reference moves along"

@@ -175,6 +175,8 @@ BY_HAND = {
     "codes and choices": CHOICES + '[models]\ncandidates = ["untuned@code"]',
     "letters and choices": CHOICES + '[models]\ncandidates = ["untuned@letter"]',
     "neighbours of choices": "stages = ['neighbours']\n" + CHOICES,
+    "a person's preferences among letters": "stages = ['dpo']\n" + CHOICES + '[dpo]\npreferences = "a.jsonl"',
+    "preferences that are not there": "stages = ['dpo']\n" + GOOD + '[dpo]\npreferences = "nothing.jsonl"',
     "slips among letters": CHOICES + '[grpo]\nreward = "noisy_label"\nreward_settings = {share = 0.1}',
     "rotations without choices": GOOD + "[calibrate]\nrotations = true",
     "a text without choices": "stages = ['prior']\n" + CHOICES + '[prior]\nsource = "content_free"',

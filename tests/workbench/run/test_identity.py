@@ -200,6 +200,17 @@ def test_an_id_counts_by_its_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert identity.settings_content({"encoder": "owner/name", "model": 3, "reflection_model": "a/b"}) == ["abc"]
 
 
+def test_a_file_that_a_setting_names_counts_by_its_content(tmp_path: Path) -> None:
+    path = tmp_path / "preferences.jsonl"
+    settings = {"preferences": str(path)}
+    assert identity.settings_content(settings) == [], "whoever reads it says that it is not there"
+    path.write_text("one")
+    first = identity.settings_content(settings)
+    path.write_text("two")
+    assert len(first) == len(identity.settings_content(settings)) == 1
+    assert first != identity.settings_content(settings)
+
+
 def test_a_model_is_called_the_same_for_as_long_as_a_process_lives(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(identity, "_KNOWN", {"code": {}, "content": {}})
     commits = iter(["", "fetched meanwhile"])

@@ -42,6 +42,12 @@ def pictures(report: Report) -> dict[str, Picture]:
             "Test accuracy against milliseconds a row. On the efficient frontier, from fast to slow: "
             f"{', '.join(report.frontier) or 'not known'}.",
         ),
+        "money": Picture(
+            "accuracy against money",
+            "Up and to the left is better. Lines: the rows that a candidate is least sure of go to a person, who is "
+            "taken to be right, from none of them to all.",
+            "Accuracy on test against the money of 1,000 rows; the tables beside it have the numbers.",
+        ),
         "cascade": Picture(
             "the cheapest first",
             "On calib, which chose: what chains of candidates and their thresholds reach that no other beats in both "
@@ -100,6 +106,7 @@ def pictures(report: Report) -> dict[str, Picture]:
         )
     there = {
         "cost": any(entry.ms for entry in report.scored),
+        "money": bool(report.money),
         "learning-curve": any(point.per_label for entry in report.scored for point in entry.curve),
         "confusion-shipped": verdict.ship != verdict.best,
         "cascade": any(entry.together and entry.together.curve for entry in report.scored),

@@ -23,7 +23,7 @@ matplotlib.use("Agg")
 import numpy as np
 from matplotlib.figure import Figure
 
-from workbench.report.plots import answers, candidates, cascade
+from workbench.report.plots import answers, candidates, cascade, money
 from workbench.report.plots.captions import pictures
 from workbench.report.plots.style import DASHES, LINES, STYLE, plain
 from workbench.report.report import Report
@@ -94,6 +94,7 @@ def _stage_curves(report: Report, at_most_across: int = 3) -> Figure:
 _DRAWN: Mapping[str, Callable[[Report], Figure]] = {
     "accuracy": candidates.accuracy,
     "cost": candidates.cost,
+    "money": money.money,
     "cascade": cascade.cascade,
     "learning-curve": candidates.learning_curve,
     "confusion-shipped": lambda report: answers.confusion(report, report.verdict.ship),

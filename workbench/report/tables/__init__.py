@@ -17,6 +17,8 @@ from workbench.report.table import Table
 TABLES = (
     "leaderboard.leaderboard",
     "costs.costs",
+    "money.money",
+    "money.person",
     "together.together",
     "together.distilled",
     "trainings.learning",

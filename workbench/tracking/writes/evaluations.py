@@ -2,6 +2,8 @@
 
 MLflow's own ``evaluate`` would ask a model and score its answers one by one; here both were done by the comparison. So
 the traces are made as its exporter makes them, whole, with their assessments: one call a row, and one for all spans.
+MLflow takes assessments in no other way by fewer calls (docs/decisions.md). Which run a trace belongs to is in its
+metadata, which MLflow searches, so no call links them.
 """
 
 from __future__ import annotations
@@ -34,7 +36,6 @@ from workbench.tracking.rows import EVALUATION, evaluation_name, preview, trace_
 from workbench.tracking.store import sqlite_path
 from workbench.tracking.writes.opened_store import OpenedStore
 
-_LINKS = 100  # what the tracking API takes in one call
 _AT_ONCE = 4
 _NS_PER_MS = 1_000_000
 
@@ -65,7 +66,7 @@ def answers(store: OpenedStore, entry: Entry) -> None:
     source, of_run = AssessmentSource("CODE", "comparison"), {"mlflow.assessment.sourceRunId": run_id}
     made = []
     # The newest trace is shown first, so the first row is the newest; all of a run are of its own time.
-    begun = store.client.get_run(run_id).info.start_time
+    begun = store.begun_ms(run_id)
     for number, (id, text, gold, label, confidence) in enumerate(entry["rows"], start=entry["first"]):
         made.append(
             Trace(
@@ -171,9 +172,6 @@ def write_traces(store: OpenedStore, run_id: str, traces: Sequence[Trace]) -> No
     with ThreadPoolExecutor(1 if sqlite_path(store.uri) else _AT_ONCE) as pool:
         list(pool.map(lambda trace: client.start_trace(trace.info(experiment_id, run_id)), traces))
     client.log_spans(experiment_id, [trace.span() for trace in traces])
-    ids = [trace.id for trace in traces]
-    for start in range(0, len(ids), _LINKS):
-        client.store.link_traces_to_run(ids[start : start + _LINKS], run_id)
 
 
 def _dataset(store: OpenedStore, name: str) -> Any:

@@ -47,6 +47,7 @@ class OpenedStore:
         self.folder = folder
         self.state = read_made(folder)
         self.monitors: dict[str, Any] = {}
+        self._begun: dict[str, int] = {}
         self._is_given_up = is_given_up
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
@@ -90,6 +91,12 @@ class OpenedStore:
             known[key] = made.info.run_id
             self.save()
         return str(known[key])
+
+    def begun_ms(self, run_id: str) -> int:
+        """When an MLflow run began; asked once."""
+        if run_id not in self._begun:
+            self._begun[run_id] = self.client.get_run(run_id).info.start_time
+        return self._begun[run_id]
 
     def _experiment_id(self) -> str:
         name = self.recipe.tracking.experiment or self.recipe.name

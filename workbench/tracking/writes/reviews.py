@@ -20,7 +20,7 @@ _LONGEST = 1000
 def review(store: OpenedStore, entry: Entry) -> None:
     """Rows of a queue; the queue and its questions are made with the first of them."""
     run_id, rows = store.state["run_id"], entry["rows"]
-    begun = store.client.get_run(run_id).info.start_time
+    begun = store.begun_ms(run_id)
     traces = [
         Trace(
             review_trace(run_id, row),

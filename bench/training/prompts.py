@@ -1,0 +1,277 @@
+"""`python -m bench.training.prompts`: what finds better instructions at one budget of scored rows, on rows held out.
+
+Every seed holds out a fifth of the rows of train and dev, whole families, deals the others to train and dev, and lets
+every method search there with the same number of scored rows. What it found is then asked about the rows held out,
+calibrated on dev, beside the untuned prompt: differences are paired by row, their intervals are of families.
+
+``evidence`` is the prompt stage as it is; ``random`` makes proposals by the same moves, without a look at answers, and
+takes the best on dev; ``bootstrap`` is DSPy's BootstrapFewShot, which fills the prompt with answered rows;
+``reflection`` is the prompt stage with a language model behind ``--reflection-url``. Each run is appended to a file as
+it ends, and is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.setting import Setting, open_setting
+from bench.training.scales import read_kept
+from labelwright.bundle.types import Bundle
+from labelwright.data.task import Example, Splits, group_keys
+from labelwright.errors import LabelwrightError
+from labelwright.files import read_json
+from labelwright.prompt import Prompt
+from labelwright.statistics.calibration import UNCALIBRATED, group_folds
+from labelwright.statistics.intervals import mean_interval
+from optimizers.gepa.choice.objective import CalibratedAnswers, Objective
+from optimizers.gepa.proposer import EvidenceProposer
+from optimizers.gepa.search import examples_of, quiet
+from optimizers.gepa.stage import GepaStage
+from optimizers.kept import KeptScores
+from optimizers.scores import gold_of
+from optimizers.stage import StageContext
+from programs.convert import program_of, prompt_of
+from programs.decision import DecisionClient
+from rewards.label_match import LabelMatch
+from workbench.progress import silence_libraries
+from workbench.recipe.read import read_recipe
+from workbench.run.folder import RUNS
+from workbench.run.identity import code_version, content_of
+
+FOLDS = 5
+DEV_FOLDS = 7
+METRIC_CALLS = 300
+MINIBATCH = 18
+METHODS = ("evidence", "random", "bootstrap", "reflection")
+DEMOS = 8
+
+
+@dataclass(frozen=True)
+class Run:
+    """One search, and the rows that say what it is worth."""
+
+    method: str
+    seed: int
+    splits: Splits
+    held_out: tuple[Example, ...]
+    url: str = ""
+
+    def key(self, about: Any) -> str:
+        """16 hex digits of all that the run depends on."""
+        rows = [(row.id, row.text, row.label) for row in (*self.splits.train, *self.splits.dev, *self.held_out)]
+        return hashlib.sha256(repr([self.method, self.seed, rows, self.url, about]).encode()).hexdigest()[:16]
+
+
+class Bench:
+    """A model, and the scores that it gave: whole ones, kept for a search that is begun again."""
+
+    def __init__(self, setting: Setting, folder: Path) -> None:
+        self.bundle = Bundle(setting.task, setting.prompt, setting.weights, UNCALIBRATED)
+        self.engine = setting.engine
+        self.kept = KeptScores(folder)
+        self.objective = Objective.of("expected_reward", LabelMatch(), self.bundle)
+
+    def answers(self, run: Run) -> CalibratedAnswers:
+        """Calibrated on the run's dev rows."""
+        return CalibratedAnswers(self.bundle, run.splits.dev, run.splits.train, self.engine, self.kept, run.seed)
+
+    def found(self, run: Run) -> tuple[Prompt, Prompt, int]:
+        """The prompt that is best on dev, the one that is taken, and how many rows the search scored."""
+        if run.method == "random":
+            return self._random(run)
+        return self._bootstrapped(run) if run.method == "bootstrap" else self._searched(run)
+
+    def _searched(self, run: Run) -> tuple[Prompt, Prompt, int]:
+        """By the prompt stage."""
+        more: dict[str, Any] = {"reflection_url": run.url} if run.method == "reflection" else {}
+        stage = GepaStage(max_metric_calls=METRIC_CALLS, minibatch_size=MINIBATCH, **more)
+        with tempfile.TemporaryDirectory() as folder:
+            context = StageContext(Path(folder), _Silent(), lambda weights: self.engine, run.seed, scores=self.kept)
+            made = stage.run(self.bundle, run.splits, context)
+            programs = read_json(Path(folder) / "programs.json")
+        (entry,) = made.history
+        tried = entry["confirmation"]
+        best = programs[tried[0]["program"]]["instructions"] if tried else self.bundle.prompt.instructions
+        return self.bundle.prompt.with_instructions(best), made.prompt, entry["metric_calls"]
+
+    def _random(self, run: Run) -> tuple[Prompt, Prompt, int]:
+        """Programs by random moves from the first, without a look at any answer; the best on all of dev."""
+        answers, prompt = self.answers(run), self.bundle.prompt
+        propose = EvidenceProposer(run.splits.train, prompt, self.engine.count_tokens, GepaStage.token_budget)
+        chance = random.Random(run.seed)
+        prompts = [prompt]
+        while len(prompts) < METRIC_CALLS // len(run.splits.dev):
+            prompts.append(prompt.with_instructions(propose(prompt.instructions, self._blind(run, chance), chance)))
+        gold = gold_of(self.bundle, run.splits.dev)
+        best = max(prompts, key=lambda one: self.objective.values(answers.on_validation(one), gold).mean())
+        return best, best, len(prompts) * len(run.splits.dev)
+
+    def _blind(self, run: Run, chance: random.Random) -> list[dict[str, Any]]:
+        """Rows that were answered by chance: what moves look at where nobody was asked."""
+        rows = chance.sample(run.splits.train, MINIBATCH)
+        names = self.bundle.task.names
+        return [
+            {"Inputs": {"text": row.text}, "Generated Outputs": {"label": chance.choice(names)}, "Feedback": ""}
+            for row in rows
+        ]
+
+    def _bootstrapped(self, run: Run) -> tuple[Prompt, Prompt, int]:
+        """By DSPy as it comes: rows that the program has right, and others with their labels, as demonstrations."""
+        import dspy
+
+        client = DecisionClient(self.engine, self.bundle.prompt)
+        train = list(run.splits.train)
+        random.Random(run.seed).shuffle(train)
+        optimizer = dspy.BootstrapFewShot(
+            metric=lambda gold, pred, trace=None: gold.label == pred.label,
+            max_bootstrapped_demos=DEMOS,
+            max_labeled_demos=2 * DEMOS,
+        )
+        with quiet(), dspy.context(lm=client):
+            program = optimizer.compile(program_of(self.bundle.prompt, self.bundle.task), trainset=examples_of(train))
+        found = prompt_of(program, self.bundle.prompt)
+        return found, found, client.n_remembered
+
+    def measured(self, run: Run) -> dict[str, Any]:
+        """What a run found, on dev and on the rows held out: values a row of it and of the first prompt."""
+        best, taken, n_calls = self.found(run)
+        answers, told = self.answers(run), {}
+        for name, rows in (("dev", run.splits.dev), ("held_out", run.held_out)):
+            gold = gold_of(self.bundle, rows)
+            for which, prompt in (("first", self.bundle.prompt), ("best", best), ("taken", taken)):
+                on_dev = name == "dev"
+                probs = answers.on_validation(prompt) if on_dev else answers.elsewhere(prompt, rows)
+                told[f"{name}_{which}"] = np.round(self.objective.values(probs, gold), 5).tolist()
+                told[f"{name}_{which}_right"] = (probs.argmax(axis=1) == gold).tolist()
+        tokens = self.engine.count_tokens(best.system) + sum(self.engine.count_tokens(text) for text, _ in best.demos)
+        return {**told, "families": group_keys(run.held_out), "calls": n_calls, "tokens": tokens,
+                "was_taken": taken != self.bundle.prompt}  # fmt: skip
+
+
+class _Silent:
+    """A tracker that nobody reads."""
+
+    def params(self, values: Mapping[str, Any]) -> None: ...
+    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None: ...
+    def artifact(self, path: Path) -> None: ...
+    def table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None: ...
+    def prompt(self, role: str, text: str) -> None: ...
+    def progress(self, done: int, total: int, message: str = "") -> None: ...
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Search what is missing, and print the table; 0, or 2 where the recipe or the data are at fault."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.training.prompts", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--seeds", type=int, default=5, help="(default: %(default)s)")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS[:-1], help="(default: all offline)")
+    parser.add_argument("--reflection-url", default="", help="an OpenAI-compatible server, for the method reflection")
+    parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
+    parser.add_argument("--out", type=Path, help="where runs are kept (default: prompts.jsonl among the recipe's runs)")
+    given = parser.parse_args(arguments)
+    if given.seeds < 1:
+        parser.error(f"--seeds {given.seeds}: expected at least 1")
+    if "reflection" in given.methods and not given.reflection_url:
+        parser.error("the method reflection needs --reflection-url")
+    silence_libraries()
+    try:
+        out = given.out or RUNS / read_recipe(given.recipe).name / "prompts.jsonl"
+        setting = open_setting(given.recipe)
+        bench = Bench(setting, out.with_suffix(".scores"))
+        wanted = runs_of(setting, given.methods, given.seeds, given.reflection_url)
+        about = [METRIC_CALLS, MINIBATCH, content_of(setting.weights.base), code_version(("bench.training.prompts",))]
+        print("\n".join(table(search_missing(wanted, bench.measured, about, out))))
+    except LabelwrightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def runs_of(setting: Setting, methods: Sequence[str], n_seeds: int, url: str = "") -> list[Run]:
+    """All runs, seed by seed, so that whole seeds are there first."""
+    rows = np.array(setting.examples, dtype=object)
+    gold = np.array([setting.task.index(row.label) for row in rows])
+    families = np.array(group_keys(setting.examples))
+    found = []
+    for seed in range(n_seeds):
+        held = group_folds(gold, families.tolist(), FOLDS, seed // FOLDS) == seed % FOLDS
+        rest = rows[~held]
+        dev = group_folds(gold[~held], families[~held].tolist(), DEV_FOLDS, seed) == 0
+        splits = Splits(tuple(rest[~dev]), tuple(rest[dev]), (), ())
+        found += [
+            Run(method, seed, splits, tuple(rows[held]), url if method == "reflection" else "") for method in methods
+        ]
+    return found
+
+
+def search_missing(
+    wanted: Sequence[Run], measure: Callable[[Run], dict[str, Any]], about: Any, out: Path
+) -> list[dict[str, Any]]:
+    """What every run measured, from the file where it is there already."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    kept, found = read_kept(out), []
+    for number, run in enumerate(wanted, 1):
+        key = run.key(about)
+        if key not in kept:
+            kept[key] = {"key": key, **measure(run)}
+            with out.open("a", encoding="utf-8") as lines:
+                # On a line of its own even where a killed process left half of one.
+                lines.write("\n" + json.dumps(kept[key]) + "\n")
+                lines.flush()
+                os.fsync(lines.fileno())
+            print(f"{number} of {len(wanted)}: {run.method}, seed {run.seed}", file=sys.stderr, flush=True)
+        found.append({**kept[key], "method": run.method, "seed": run.seed})
+    return found
+
+
+def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Markdown: a line a method; gains against the first prompt over all rows of all seeds, with intervals."""
+    lines = [
+        "| method | seeds | rows scored | tokens | expected reward, dev | held out | share held | accuracy, held out "
+        "| taken | held out, taken |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for method in dict.fromkeys(one["method"] for one in found):
+        mine = [one for one in found if one["method"] == method]
+
+        def gain(which: str, suffix: str = "", mine: Sequence[Mapping[str, Any]] = mine) -> np.ndarray:
+            side, _, whose = which.partition(" ")
+            after = np.concatenate([np.asarray(one[f"{side}_{whose}{suffix}"], dtype=float) for one in mine])
+            return 100 * (
+                after - np.concatenate([np.asarray(one[f"{side}_first{suffix}"], dtype=float) for one in mine])
+            )
+
+        families = [family for one in mine for family in one["families"]]
+        on_dev, held = gain("dev best"), gain("held_out best")
+        share = f"{100 * held.mean() / on_dev.mean():.0f} %" if on_dev.mean() > 0 else "–"
+        calls, tokens = (round(float(np.mean([one[key] for one in mine]))) for key in ("calls", "tokens"))
+        cells = [method, len(mine), calls, tokens, f"{on_dev.mean():+.1f}", _told(held, families), share,
+                 _told(gain("held_out best", "_right"), families),
+                 f"{sum(one['was_taken'] for one in mine)} of {len(mine)}",
+                 _told(gain("held_out taken"), families)]  # fmt: skip
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    first = [one for one in found if one["method"] == found[0]["method"]]
+    right = np.concatenate([np.asarray(one["held_out_first_right"], dtype=float) for one in first])
+    return [*lines, "", f"Points; the untuned prompt, calibrated, has {100 * right.mean():.1f} % of {len(right)} rows."]
+
+
+def _told(values: np.ndarray, families: Sequence[str]) -> str:
+    value, low, high = mean_interval(values, families)
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+"""Methods that search for instructions: on the same rows, counted in the same unit, and gone on with."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench.training import prompts
+from bench.training.prompts import Bench, main, runs_of, search_missing, table
+from labelwright.data.task import group_keys
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(prompts, "METRIC_CALLS", 40)
+    monkeypatch.setattr(prompts, "MINIBATCH", 6)
+    monkeypatch.setattr(prompts, "DEMOS", 2)
+
+
+def test_within_a_seed_methods_see_the_same_rows_and_families_stay_whole(setting):
+    runs = runs_of(setting, ("evidence", "random", "reflection"), 2, "http://127.0.0.1:1/v1")
+    assert [(run.method, run.seed) for run in runs][:4] == [
+        ("evidence", 0), ("random", 0), ("reflection", 0), ("evidence", 1)]  # fmt: skip
+    for first, second in zip(runs[::3], runs[1::3], strict=True):
+        assert (first.splits, first.held_out) == (second.splits, second.held_out)
+        sides = [set(group_keys(rows)) for rows in (first.splits.train, first.splits.dev, first.held_out)]
+        assert sum(map(len, sides)) == len(set.union(*sides))
+        assert sum(map(len, (first.splits.train, first.splits.dev, first.held_out))) == len(setting.examples)
+    assert not {*runs[0].held_out} & {*runs[-1].held_out}
+    assert [run.url for run in runs[:3]] == ["", "", "http://127.0.0.1:1/v1"]
+    assert len({run.key("about") for run in runs}) == len(runs)
+
+
+def test_every_method_ends_and_what_was_done_is_not_done_again(setting, tmp_path, small):
+    runs = runs_of(setting, ("evidence", "random", "bootstrap"), 1)
+    bench = Bench(setting, tmp_path / "scores")
+    out = tmp_path / "prompts.jsonl"
+    found = search_missing(runs, bench.measured, "about", out)
+    assert [one["method"] for one in found] == ["evidence", "random", "bootstrap"]
+    for one in found:
+        assert len(one["held_out_first"]) == len(one["held_out_best"]) == len(runs[0].held_out) == len(one["families"])
+        assert one["calls"] > 0
+    # A step that is begun is finished: three proposals and a kept one's dev rows at most.
+    assert found[0]["calls"] < 40 + 4 * 6 + len(runs[0].splits.dev)
+    assert found[1]["calls"] <= 40
+    out.write_text(out.read_text() + '{"key": "half', encoding="utf-8")
+
+    def refuse(run):
+        raise AssertionError(f"{run.method} again")
+
+    assert search_missing(runs, refuse, "about", out) == found
+    assert len([line for line in out.read_text().splitlines() if line.startswith("{") and line.endswith("}")]) == 3
+
+
+def test_the_table_has_paired_gains_over_all_seeds():
+    def one(method, seed, dev, held, taken):
+        first = {"dev_first": [0.5] * 4, "held_out_first": [0.4] * 6, "held_out_first_right": [True, False] * 3}
+        return {**first, "method": method, "seed": seed, "calls": 300, "tokens": 90 + seed, "was_taken": taken,
+                "families": list("aabbcc"), "dev_best": [0.5 + dev] * 4, "held_out_best": [0.4 + held] * 6,
+                "held_out_best_right": [True] * 6, "held_out_taken": [0.4 + held * taken] * 6}  # fmt: skip
+
+    lines = table(
+        [one("evidence", 0, 0.1, 0.06, True), one("evidence", 1, 0.1, 0.06, False), one("random", 0, 0, 0, True)]
+    )
+    cells = [cell.strip() for cell in lines[2].split("|")]
+    assert cells[1:6] == ["evidence", "2", "300", "90", "+10.0"]
+    assert cells[6:10] == ["+6.0 [+6.0, +6.0]", "60 %", "+50.0 [+50.0, +50.0]", "1 of 2"]
+    assert cells[10].startswith("+3.0 [")
+    assert lines[3].split("|")[7].strip() == "–"
+    assert lines[-1] == "Points; the untuned prompt, calibrated, has 50.0 % of 12 rows."
+
+
+@pytest.mark.parametrize("given", [["--seeds", "0"], ["--methods", "reflection"], ["--methods", "gepa"]])
+def test_what_cannot_be_done_is_said_before_anything_is(given, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(given)
+    assert ended.value.code == 2
+    assert "error:" in capsys.readouterr().err
+
+
+def test_results_are_written_in_whole_lines(setting, tmp_path):
+    (run,) = runs_of(setting, ("random",), 1)
+    search_missing([run], lambda run: {"n": 1}, "a", tmp_path / "o.jsonl")
+    assert json.loads(tmp_path.joinpath("o.jsonl").read_text().split("\n")[1])["n"] == 1

@@ -1,0 +1,85 @@
+"""Which rows are hard: by margins, by who has not seen the row, by labels that are mixed up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fakes import toy_splits, toy_task
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from labelwright.data.task import group_keys
+from labelwright.statistics.calibration import group_folds
+from optimizers.training.preferences import hard
+from optimizers.training.preferences.hard import FOLDS, confusions_opinion, hard_pairs, log_softmax, words_opinion
+
+ROWS = toy_splits().train
+NAMES = list(toy_task().names)
+GOLD = np.array([NAMES.index(row.label) for row in ROWS])
+
+
+@settings(max_examples=40)
+@given(
+    st.integers(0, 2**31), st.integers(1, 12), st.integers(2, 5), st.floats(0, 5), st.integers(1, 4), st.integers(1, 2)
+)
+def test_pairs_are_gold_over_what_some_opinion_holds_near(seed, n_rows, n_labels, margin, most, n_opinions):
+    chance = np.random.default_rng(seed)
+    gold = chance.integers(n_labels, size=n_rows)
+    opinions = {str(i): log_softmax(chance.normal(size=(n_rows, n_labels), scale=3)) for i in range(n_opinions)}
+    found = hard_pairs(gold, opinions, margin, most)
+    near = np.min([one[np.arange(n_rows), gold][:, None] - one for one in opinions.values()], axis=0)
+    for row in range(n_rows):
+        rejected = [r for at, c, r in found.pairs if at == row and c == gold[row]]
+        others = sorted((near[row, k], k) for k in range(n_labels) if k != gold[row] and near[row, k] <= margin)
+        assert rejected == [k for _, k in others][:most]
+    assert len(found.pairs) == len({*found.pairs})
+    wider = hard_pairs(gold, opinions, margin + 1, most)
+    assert {row for row, _, _ in found.pairs} <= {row for row, _, _ in wider.pairs}
+
+
+def test_no_opinions_find_nothing():
+    assert hard_pairs(GOLD, {}, 1.0, 2) == ([], {})
+
+
+def test_words_are_asked_of_rows_that_taught_them_nothing(monkeypatch):
+    """A row's label changed, its own answer stays: its fold, its whole group in it, was learnt without it."""
+    said = words_opinion(ROWS, GOLD, 3, seed=0)
+    assert (said.argmax(1) == GOLD).mean() > 0.6, "it has learnt something"
+    np.testing.assert_allclose(np.exp(said).sum(1), 1)
+    fold = group_folds(GOLD, group_keys(ROWS), FOLDS, 0)
+    asked = []
+    monkeypatch.setattr(hard, "group_folds", lambda *given: fold)
+    # Without the temperature, which all answers share.
+    monkeypatch.setattr(hard, "fit_calibration", lambda scores, gold, bias: asked.append(scores) or Untouched())
+    changed = GOLD.copy()
+    changed[fold == 0] = (changed[fold == 0] + 1) % 3
+    for labels in (GOLD, changed):
+        words_opinion(ROWS, labels, 3, seed=0)
+    same, others = (np.abs(asked[0] - asked[1])[part].max() for part in (fold == 0, fold != 0))
+    assert same == 0
+    assert others > 0.01
+
+
+class Untouched:
+    def logits(self, scores):
+        return scores
+
+
+def test_labels_that_the_other_folds_lack_are_never_answered_and_one_label_alone_is_no_opinion():
+    alone = [replace(row, group="one") if row.label == NAMES[2] else row for row in ROWS]
+    said = words_opinion(alone, GOLD, 3, seed=0)
+    assert np.exp(said[GOLD == 2, 2]).max() < 1e-3
+    only = words_opinion(ROWS[:4], np.zeros(4, dtype=np.int64), 3, seed=0)
+    assert np.ptp(only, axis=1).max() == pytest.approx(0, abs=1e-6)
+
+
+def test_confusions_are_of_the_gold_label_not_of_the_row():
+    gold = np.array([0, 0, 1, 1])
+    said = np.log([[0.9, 0.1, 1e-9], [0.3, 0.7, 1e-9], [0.1, 0.9, 1e-9], [0.1, 0.9, 1e-9]])
+    found = np.exp(confusions_opinion(gold, [log_softmax(said)]))
+    np.testing.assert_allclose(found[:2], [[0.6, 0.4, 0]] * 2, atol=1e-6)
+    np.testing.assert_allclose(found[2:], [[0.1, 0.9, 0]] * 2, atol=1e-6)
+    pairs = hard_pairs(gold, {"confusions": confusions_opinion(gold, [log_softmax(said)])}, 1.0, 2).pairs
+    assert pairs == [(0, 0, 1), (1, 0, 1)], "both rows of label 0, the sure one too; none of label 1"

@@ -1,0 +1,45 @@
+"""Money: what candidates cost alone and together, and a person behind them."""
+
+from __future__ import annotations
+
+import pytest
+
+from workbench.compare.board import Confidence, Entry
+from workbench.compare.candidate import Asking, Together
+from workbench.compare.together.money import money_of, with_person
+from workbench.recipe.recipe import PricesTable
+
+
+def entry(name: str, ms: float | None = 10.0, together: Together | None = None) -> Entry:
+    return Entry(name, "together" if together else "baseline", cost={"ms_p50": ms}, together=together)
+
+
+CASCADE = Together(
+    (Asking({"words": 1.0}, 0.9, 0.7, 0.9), Asking({"words": 0.5, "hosted": 0.5}, None, 0.3, 0.8)), "log", "ensemble"
+)
+ENTRIES = [entry("words", 3.6), entry("hosted", None), entry("unknown", None), entry("cascade", 500.0, CASCADE)]
+
+
+def test_a_price_of_its_own_goes_before_its_time() -> None:
+    # An hour has 3,600,000 ms: at 1 an hour, a thousand rows of 3.6 ms are a thousandth.
+    assert money_of(ENTRIES, PricesTable(hour=1.0))["words"] == pytest.approx(0.001)
+    assert money_of(ENTRIES, PricesTable(hour=1.0, candidates={"words": 7.0}))["words"] == 7.0
+    assert money_of(ENTRIES, PricesTable(person=300.0)) == {}
+
+
+def test_a_cascade_costs_what_its_levels_do_as_far_as_rows_reach_them() -> None:
+    found = money_of(ENTRIES, PricesTable(hour=1.0, candidates={"hosted": 2.0}))
+    # All rows ask the words, which are paid once; three in ten go on.
+    assert found["cascade"] == pytest.approx(0.001 + 0.3 * 2.0)
+    # Of members that have only their time it is its own time, in which what they share is shared.
+    assert money_of(ENTRIES, PricesTable(hour=1.0))["cascade"] == pytest.approx(500 / 3600)
+    # Half of what it asks has no price.
+    assert "cascade" not in money_of(ENTRIES, PricesTable(candidates={"hosted": 2.0}))
+
+
+def test_a_person_answers_the_least_sure_and_is_right() -> None:
+    curve = Confidence((), (), ((0.5, 0.0), (0.8, 0.125), (1.0, 0.2)))
+    found = with_person(curve, money=2.0, person=100.0)
+    assert [share for share, *_ in found] == pytest.approx([0.0, 0.2, 0.5, 1.0])
+    assert [spent for _, spent, _ in found] == pytest.approx([2.0, 22.0, 52.0, 102.0])
+    assert [right for *_, right in found] == pytest.approx([0.8, 0.9, 1.0, 1.0])

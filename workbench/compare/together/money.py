@@ -1,0 +1,62 @@
+"""What it costs in money to answer rows: of every candidate, and where a person answers what it is least sure of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workbench.compare.board import Confidence, Entry
+from workbench.recipe.recipe import PricesTable
+
+# Prices are of so many rows: of one they would be a row of zeros.
+N_ROWS = 1000
+
+
+def money_of(entries: Sequence[Entry], table: PricesTable) -> dict[str, float]:
+    """What a thousand rows cost, by candidate; without those of which nothing is known.
+
+    A candidate costs what the recipe says of it. One that is made of others costs what they cost, in a cascade as far
+    as rows reach them, where the recipe has a price for one of them; and otherwise, as everybody, its milliseconds at
+    the price of an hour.
+    """
+    by_name = {entry.name: entry for entry in entries}
+    found = {entry.name: _money(entry, by_name, table) for entry in entries}
+    return {name: money for name, money in found.items() if money is not None}
+
+
+def with_person(confidence: Confidence, money: float, person: float) -> list[tuple[float, float, float]]:
+    """Share of rows that a person answers, what a thousand rows then cost, and the share of right answers.
+
+    The candidate answers those that it is surest of. A person is taken to be right, and is asked after the candidate.
+    From nobody asked to all rows.
+    """
+    points = [(1 - share, money + (1 - share) * person, 1 - share * wrong) for share, wrong in confidence.risk]
+    return sorted([*points, (1.0, money + person, 1.0)])
+
+
+def _money(entry: Entry, by_name: dict[str, Entry], table: PricesTable) -> float | None:
+    if entry.name in table.candidates:
+        return table.candidates[entry.name]
+    if entry.together is not None and _members(entry) & table.candidates.keys():
+        return _of_levels(entry, by_name, table)
+    return None if table.hour is None or entry.ms is None else table.hour * entry.ms * N_ROWS / 3_600_000
+
+
+def _of_levels(entry: Entry, by_name: dict[str, Entry], table: PricesTable) -> float | None:
+    """Each level's members, once, for the share of rows that reach it."""
+    assert entry.together is not None
+    spent, reach, asked = 0.0, 1.0, set[str]()
+    for level in entry.together.levels:
+        new = set(level.weights) - asked
+        each = [
+            _money(by_name[name], by_name, table) if name in by_name else table.candidates.get(name) for name in new
+        ]
+        if any(one is None for one in each):
+            return None
+        spent += reach * sum(one for one in each if one is not None)
+        reach, asked = reach - level.share, asked | new
+    return spent
+
+
+def _members(entry: Entry) -> set[str]:
+    assert entry.together is not None
+    return {name for level in entry.together.levels for name in level.weights}
