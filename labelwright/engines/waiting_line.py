@@ -25,6 +25,9 @@ from labelwright.statistics.calibration import Calibration
 
 Scores = NDArray[np.float64]
 
+# No engine call is taken for longer than that when it is asked how long to wait for others.
+_LONG_CALL_S = 5.0
+
 
 @dataclass(eq=False)
 class Request:
@@ -122,7 +125,7 @@ class WaitingLine:
         self._n_put = 0
         self._n_put_before = 0
         self._n_served_before = 0
-        self._given_at = 0.0
+        self._given_at: float | None = None
         self._stopped = False
         # Those who wait for room, in the order they came: a long request must not be overtaken for ever.
         self._entrance: deque[object] = deque()
@@ -170,10 +173,10 @@ class WaitingLine:
         with self._work:
             # Somebody came while the engine was at work, or several were answered just now and may ask again.
             crowded = self._n_put > self._n_put_before or self._n_served_before > 1
-            call_s = time.monotonic() - self._given_at
+            call_s = 0.0 if self._given_at is None else time.monotonic() - self._given_at
             while True:
                 self._work.wait_for(lambda: self._line or self._stopped)
-                if crowded and self.quiet_s:
+                if crowded and self.quiet_s and self.max_wait_s:
                     self._gather(*self.patience(call_s))
                 if self._stopped:
                     return None
@@ -215,7 +218,8 @@ class WaitingLine:
         >>> WaitingLine(64, 1024, quiet_s=0.002, max_wait_s=0.05).patience(3.0)
         (0.03, 0.3)
         """
-        return max(self.quiet_s, call_s / 100), max(self.max_wait_s, call_s / 10)
+        longer_s = min(call_s, _LONG_CALL_S)  # a call may take minutes, and nobody comes meanwhile
+        return max(self.quiet_s, longer_s / 100), max(self.max_wait_s, longer_s / 10)
 
     def _gather(self, quiet_s: float, max_wait_s: float) -> None:
         """Wait until the batch is full, or nobody comes any more."""

@@ -19,7 +19,8 @@ from labelwright.engines.packed.packing import Packed, Row, pack
 
 # Positions whose logits over the whole vocabulary are held at once.
 LOGIT_ROWS = 64
-# Up to so many positions, logits are kept for the backward pass: at 50,000 words 50 MB. To compute them again is a third of their work.
+# Up to so many positions, logits are kept for the backward pass: at 50,000 words 50 MB. To compute them again is a
+# third of their work.
 KEPT_ROWS = 256
 
 
