@@ -22,7 +22,7 @@ from workbench.next_rows.choice import text_vectors
 from workbench.progress import Display, silence_libraries
 from workbench.recipe.beside.near_copies import NearCopies
 from workbench.recipe.beside.outside import all_out_of_scope
-from workbench.recipe.beside.synthetic import CHECKED_BY, MODEL, SEED, place_of
+from workbench.recipe.beside.synthetic import CHECKED_BY, MODEL, SEED, SEED_TEXT, SHOWN, place_of
 from workbench.recipe.beside.unlabelled import check_unlabelled, read_unlabelled
 from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import make_splits, read_rows, task_of
@@ -89,7 +89,7 @@ def synthesize(
     taught = {row.id for row in train}
     measured = [row for row in rows if row.id not in taught]
     measured += chain.from_iterable(all_out_of_scope(recipe.data).values())
-    pool = read_unlabelled(recipe, train, measured).texts[:_MOST_POOL] if recipe.data.unlabelled else ()
+    pool = _seeds_of_pool(recipe, train, measured) if recipe.data.unlabelled else []
     silence_libraries()
     folder = RUNS / recipe.name / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
@@ -111,6 +111,12 @@ def synthesize(
             raise LabelwrightError(f"none of {plural(made.n_written, 'written row')} can be used; {fate(made)}")
         tell(made, answers, recipe, train, vectors, display)
     return place_of(recipe)
+
+
+def _seeds_of_pool(recipe: Recipe, train: Sequence[Example], measured: Sequence[Example]) -> list[str]:
+    """Rows of the pool that may be shown: what is written after nearly a measured row is not learnt either."""
+    copies = NearCopies((row.text for row in measured), recipe.synthetic.near_copy)
+    return [text for text in read_unlabelled(recipe, train, measured).texts[:_MOST_POOL] if copies.find(text) is None]
 
 
 class _Making:
@@ -218,7 +224,8 @@ class _Making:
                     "text": text,
                     "label": order.label.name,
                     SEED: order.seed.id,
-                    "seed_text": order.seed.text,
+                    SEED_TEXT: order.seed.text,
+                    SHOWN: "\n".join(" ".join(shown.split()) for _, shown in order.confusable),
                     "persona": order.persona,
                     "length": order.length,
                     MODEL: self._asked.writer,

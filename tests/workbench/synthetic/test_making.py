@@ -96,6 +96,9 @@ def test_every_row_says_where_it_comes_from_and_no_question_holds_a_row_that_is_
     for row in rows:
         assert train[row["seed"]].text == row["seed_text"]
         assert train[row["seed"]].label == row["label"]
+        shown = row["shown"].splitlines()
+        assert len(shown) == 2
+        assert {one.text for one in splits.train if one.label != row["label"]} >= set(shown)
         assert row["persona"] in recipe.synthetic.personas
         assert row["length"] in recipe.synthetic.lengths
         assert (row["model"], row["checked_by"]) == ("big", "judge")

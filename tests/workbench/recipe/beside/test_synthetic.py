@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_comparison import edit_recipe, know_two_ngrams, new_toy_run, opened
 
-from labelwright.data.task import group_keys
+from labelwright.data.task import Example, group_keys
 from labelwright.errors import DataError
 from workbench.cli import main
 from workbench.compare import measure
@@ -18,6 +19,7 @@ from workbench.compare.processes import worker
 from workbench.recipe.beside.near_copies import NearCopies
 from workbench.recipe.beside.synthetic import place_of, read_synthetic
 from workbench.recipe.read import read_recipe
+from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import make_splits, read_rows
 from workbench.run.folder import RunFolder, runs_of
 
@@ -87,6 +89,39 @@ def test_rows_without_a_group_get_their_seeds(run):
     assert [row.id for row in of[:1]] == [train[5].id]
     assert len({row.group for row in of}) == 1
     assert len(of) == 1 + len(found.rows)
+
+
+def learnt_from(recipe: Recipe, rows: list[dict[str, str]], train: Sequence[Example], measured: Sequence[Example]):
+    """What may be learnt of rows; each has a text of its own."""
+    rows = [{"text": f"{word * 3} {word}", "label": "pool"} | row for word, row in zip("qzxjk", rows, strict=False)]
+    place_of(recipe).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read_synthetic(recipe, ("pool", "fence", "hvac"), train, measured)
+
+
+def test_what_was_written_after_a_row_that_is_measured_now_is_not_learnt(run):
+    recipe = read_recipe("toy.toml")
+    train, (test, other) = [Example("1", "green water", "pool")], [
+        Example("7", "the fence post by the gate has rotted away", "fence"), Example("8", "green water!", "pool")
+    ]  # fmt: skip
+    rows = [
+        {"seed": "1", "seed_text": test.text},  # rows were numbered anew since
+        {"seed_text": "green water", "shown": f"cold air comes out\n{test.text.upper()}!"},
+        {"seed": "7"},
+        {"seed": "7", "seed_text": "green water", "shown": "cold air comes out"},  # of what is taught now
+        {},
+    ]
+    found = learnt_from(recipe, rows, train, [test, other])
+    assert found.left_out["measured"] == 3
+    assert [row.id for row in found.rows] == ["synthetic:4", "synthetic:5"]
+
+
+def test_rows_after_one_text_are_of_one_group_that_of_the_train_row_with_it(run):
+    train = [Example("1", "green water", "pool", group="family"), Example("2", "no heat", "hvac")]
+    rows = [{"seed_text": "of the pool"}, {"seed_text": "Of the pool"}, {"seed": "2", "seed_text": "Green water"}, {}]
+    one, same, taught, alone = [row.group for row in learnt_from(read_recipe("toy.toml"), rows, train, []).rows]
+    assert one == same
+    assert taught == "family"
+    assert len({one, taught, alone}) == 3
 
 
 def test_rows_of_another_label_or_without_text_are_all_named(run):
