@@ -11,7 +11,7 @@ from chat_server import ChatServer, serving_chat
 from sklearn.feature_extraction.text import TfidfVectorizer
 from small_comparison import edit_recipe
 
-from labelwright.errors import RecipeError
+from labelwright.errors import LabelwrightError, ModelError, RecipeError
 from workbench.cli import main
 from workbench.progress import Display
 from workbench.recipe.beside.near_copies import NearCopies
@@ -157,6 +157,54 @@ def test_a_kill_costs_no_answer_and_the_rows_are_the_same(model, capsys):
     made(fresh, capsys, force=True)
     assert len(fresh.asked) == 9
     assert Path("runs/toy/synthetic/answers-1.jsonl").is_file()
+
+
+def test_rows_are_written_once_and_whole_beside_what_people_chose(model, capsys):
+    rows, _ = made(Model(), capsys)
+    place, chosen = Path("runs/toy/synthetic.jsonl"), Path("mine.jsonl")
+    edited = place.read_text().replace("water", "clear water")
+    place.write_text(edited)
+    chosen.write_text("mine")
+    edit_recipe("[synthetic]\n", '[synthetic]\npath = "./mine.jsonl"\n')
+    # Who checks is of no use: nothing is written over.
+    broken = Model()
+    broken.says = {("labels", n): "?" for n in range(99)}
+    with pytest.raises(LabelwrightError, match=r"none of \d+ written rows can be used"):
+        made(broken, capsys, force=True)
+    # Nor where a command ends after a round, with some rows kept.
+    gone = Model()
+    gone.says["labels", 0] = "fence"
+
+    def ask(question: Question) -> Answer:
+        if len(gone.asked) == 9:
+            raise ModelError("gone")
+        return gone(question)
+
+    with pytest.raises(ModelError, match="gone"):
+        synthesize(read_recipe("toy.toml"), True, Display(), Asked(ask, ask, "big", "judge"), vectors)
+    assert place.read_text() == edited
+    # What is in its place when there are rows is kept.
+    again = synthesize(read_recipe("toy.toml"), True, Display(), Asked(model, model, "big", "judge"), vectors)
+    said = capsys.readouterr().out
+    assert again == place
+    assert [json.loads(line) for line in place.read_text().splitlines()] == rows
+    assert Path("runs/toy/synthetic/rows-1.jsonl").read_text() == edited
+    assert "are kept in runs/toy/synthetic/rows-1.jsonl" in said
+    assert "candidates learn mine.jsonl" in said
+    assert chosen.read_text() == "mine"
+
+
+def test_answers_that_are_kept_take_no_others_place(model, capsys):
+    folder = Path("runs/toy/synthetic")
+    for name in ("answers", "answers-2"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.jsonl").write_text(name)
+    made(model, capsys, force=True)
+    assert (folder / "answers-1.jsonl").read_text() == "answers"
+    assert (folder / "answers-2.jsonl").read_text() == "answers-2"
+    made(Model(), capsys, force=True)
+    assert (folder / "answers-2.jsonl").read_text() == "answers-2"
+    assert (folder / "answers-3.jsonl").is_file()
 
 
 def test_no_more_is_asked_than_max_calls_and_who_lacks_rows_is_said(model, capsys):

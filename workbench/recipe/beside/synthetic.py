@@ -61,18 +61,29 @@ class Synthetic:
         return (*grouped, *rows)
 
 
+def written_to(name: str) -> Path:
+    """Where `make synthesize` writes the rows of a recipe of this name: there, and nowhere else."""
+    return RUNS / name / "synthetic.jsonl"
+
+
 def place_of(recipe: Recipe) -> Path:
-    """Where a recipe's synthetic rows are."""
-    return Path(recipe.synthetic.path) if recipe.synthetic.path else RUNS / recipe.name / "synthetic.jsonl"
+    """The file whose rows are learnt: the recipe's own choice, or what was written."""
+    return Path(recipe.synthetic.path) if recipe.synthetic.path else written_to(recipe.name)
 
 
 def check_synthetic(recipe: Recipe) -> None:
     """Refuse candidates whose rows are not there, before anything is trained."""
-    if recipe.synthetic.candidates and not place_of(recipe).is_file():
+    if not recipe.synthetic.candidates or place_of(recipe).is_file():
+        return
+    if recipe.synthetic.path:
         raise RecipeError(
-            f"{place_of(recipe)}: no synthetic rows yet, which [synthetic] candidates learn: "
-            f"make synthesize RECIPE={shell_word(str(recipe.path))} writes them"
+            f"{recipe.path}, [synthetic]: path = {recipe.synthetic.path!r}: no such file; expected rows that "
+            f'[synthetic] candidates learn, or "" for those that make synthesize wrote to {written_to(recipe.name)}'
         )
+    raise RecipeError(
+        f"{place_of(recipe)}: no synthetic rows yet, which [synthetic] candidates learn: "
+        f"make synthesize RECIPE={shell_word(str(recipe.path))} writes them"
+    )
 
 
 def read_synthetic(

@@ -11,7 +11,7 @@ import pytest
 from small_comparison import edit_recipe, know_two_ngrams, new_toy_run, opened
 
 from labelwright.data.task import Example, group_keys
-from labelwright.errors import DataError
+from labelwright.errors import DataError, RecipeError
 from workbench.cli import main
 from workbench.compare import measure
 from workbench.compare.jobs import Job
@@ -181,6 +181,26 @@ def test_it_is_compared_reported_and_exported_and_a_demo_needs_no_rows(run, monk
     place_of(read_recipe("toy.toml")).unlink()
     assert main(["export", "toy.toml", "--candidate", "chars"]) == 0
     assert main(["demo", "toy.toml"]) == 0
+
+
+@pytest.mark.parametrize("path", ["rows.jsonl", "./rows.jsonl", "runs/../rows.jsonl"])
+def test_no_file_of_the_data_is_that_of_the_rows(run, path):
+    before = Path("toy.toml").read_text()
+    edit_recipe("[synthetic]\n", f'[synthetic]\npath = "{path}"\n')
+    with pytest.raises(RecipeError, match=r"is \[data\]'s; expected a file of rows that a model wrote"):
+        read_recipe("toy.toml")
+    Path("toy.toml").write_text(before)
+    Path("link").symlink_to("runs")
+    place_of(read_recipe("toy.toml")).write_bytes(Path("rows.jsonl").read_bytes())
+    edit_recipe('path = "rows.jsonl"', 'path = "./link/toy/synthetic.jsonl"')
+    with pytest.raises(RecipeError, match=r"runs/toy/synthetic\.jsonl is where make synthesize writes"):
+        read_recipe("toy.toml")
+
+
+def test_a_file_that_was_named_and_is_not_there_is_not_said_to_be_written(run, capsys):
+    edit_recipe("[synthetic]\n", '[synthetic]\npath = "mine.jsonl"\n')
+    assert main(["compare", "toy.toml"]) == 2
+    assert "path = 'mine.jsonl': no such file" in capsys.readouterr().err
 
 
 def test_without_rows_the_comparison_says_how_to_have_some(run, capsys):
