@@ -19,7 +19,7 @@ from workbench.recipe.beside.synthetic import place_of
 from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import make_splits, read_rows
 from workbench.synthetic import making
-from workbench.synthetic.asking import Answer, Question
+from workbench.synthetic.asking import Answer, Question, RefusedError
 from workbench.synthetic.making import Asked, synthesize
 
 TOPICS = {"pool": "water", "fence": "planks", "hvac": "air"}
@@ -221,6 +221,16 @@ def test_a_label_whose_rows_are_always_dropped_is_given_up(model, capsys, monkey
     rows, said = made(model, capsys)
     assert "too much was dropped" in said
     assert len(rows) < 6
+
+
+def test_what_is_lacking_since_questions_were_refused_is_not_said_to_be_dropped(model, capsys):
+    def ask(question: Question) -> Answer:
+        if 'right label is "hvac"' in question.turns[0]:
+            raise RefusedError("not that")
+        return model(question)
+
+    synthesize(read_recipe("toy.toml"), False, Display(), Asked(ask, ask, "big", "judge"), vectors)
+    assert "for 1 label (hvac 0): 6 questions were refused" in capsys.readouterr().out
 
 
 def test_rows_of_the_pool_are_seeds_where_there_are_some(model, capsys):
