@@ -32,7 +32,7 @@ from labelwright.data.task import Example, group_keys, read_examples, with_label
 from labelwright.engines.llamacpp import LlamaCppEngine
 from labelwright.engines.options.grammar import gbnf
 from labelwright.engines.servers.answers import read_answer
-from labelwright.engines.servers.http import one_line_errors
+from labelwright.engines.servers.http import TIMEOUT_S, one_line_errors
 from labelwright.errors import DataError, LabelwrightError
 from labelwright.files import write_json
 from labelwright.models.folders import model_folder
@@ -127,7 +127,7 @@ def four_ways(folder: Path, tuned: Bundle, texts: Sequence[str]) -> Iterator[Way
     engine = llama_server(tuned.weights.base)
     prompt = Prompt.for_task(tuned.task, engine.template)
     with one_line_errors(engine.url):
-        client = openai.OpenAI(base_url=engine.url, api_key="none", max_retries=0)
+        client = openai.OpenAI(base_url=engine.url, api_key="none", max_retries=0, timeout=TIMEOUT_S)
         model = next(iter(client.models.list())).id
         for name, constraint in ((FREE, {}), (GRAMMAR, {"grammar": gbnf(prompt.options)})):
             yield written(name, client, model, engine, prompt, texts, constraint)
@@ -136,7 +136,7 @@ def four_ways(folder: Path, tuned: Bundle, texts: Sequence[str]) -> Iterator[Way
         untuned = Path(scratch) / "untuned"
         save(Bundle(tuned.task, prompt, Base(tuned.weights.base), Calibration()), untuned)
         with serving([untuned, folder]) as (url, _):
-            client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0)
+            client = openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=TIMEOUT_S)
             with one_line_errors(url):
                 ids = [one.id for one in client.models.list()]
                 for name, id in zip((CLOSED, TUNED), ids, strict=True):

@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import log_softmax
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from bench.decisions.next_rows import DATA
@@ -135,7 +137,10 @@ def _of_members(logs: Floats, gold: Ints, new: Floats) -> Floats:
 
 def _of_labels(logs: Floats, gold: Ints, new: Floats, strength: float) -> Floats:
     """Logistic regression on all log-probabilities of all members."""
-    head = LogisticRegression(C=strength, max_iter=200).fit(np.hstack([*logs]), gold)
+    with warnings.catch_warnings():
+        # So many passes, whether more would gain a little or not.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        head = LogisticRegression(C=strength, max_iter=200).fit(np.hstack([*logs]), gold)
     found = np.full(new.shape[1:], np.log(_SMALLEST))
     found[:, head.classes_] = head.predict_log_proba(np.hstack([*new]))
     return found

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from bench.setting import Setting, open_setting
-from bench.training.scales import read_kept
+from bench.training.kept import read_kept
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, group_keys
 from labelwright.errors import LabelwrightError

@@ -60,6 +60,7 @@ url = {url}
 candidates = {names}
 rows_per_label = {rows}
 path = "{path}"
+max_calls = {calls}
 [compare]
 seeds = 1
 curves = []
@@ -101,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", required=True, help="the name under which it has the model")
     parser.add_argument("--real", type=int, default=4, help="train rows a label (default: %(default)s)")
     parser.add_argument("--rows", type=int, default=8, help="synthetic rows a label that are asked for")
+    parser.add_argument("--calls", type=int, default=2000, help="questions of a draw at most (default: %(default)s)")
     parser.add_argument("--draws", type=int, default=2, help="draws of the real rows (default: %(default)s)")
     parser.add_argument("--candidates", nargs="+", default=["sgd-chars", "minilm-logreg"])
     parser.add_argument("--folder", type=Path, help="where answers and results are kept; by default nowhere")
@@ -136,7 +138,7 @@ def one_draw(folder: Path, given: argparse.Namespace, seed: int) -> Drawn:
         "".join(json.dumps({"text": name, "label": name}) + "\n" for name in task_of(recipe, rows).names)
     )
     for name, path in (("few", ""), ("names", "names.jsonl")):
-        filled = RECIPE.format(seed=seed, rows=given.rows, path=path, **words)
+        filled = RECIPE.format(seed=seed, rows=given.rows, calls=given.calls, path=path, **words)
         (folder / f"{name}.toml").write_text(filled, encoding="utf-8")
     # Candidates run in processes of their own, which begin in that folder.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))

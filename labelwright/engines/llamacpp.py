@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy as np
 import xllamacpp
 from numpy.typing import NDArray
 
+from labelwright.engines.native.calls import NativeCalls
 from labelwright.engines.options.grammar import gbnf
 from labelwright.engines.options.walk import Question, score_by_places
 from labelwright.engines.settings import EngineSettings
@@ -97,7 +97,7 @@ class LlamaCppEngine:
             raise ModelError(
                 f"{gguf}: llama.cpp cannot load it ({error}); delete it to have it written again"
             ) from error
-        self._pool = ThreadPoolExecutor(max_workers=slots, thread_name_prefix="llamacpp")
+        self._calls = NativeCalls(self._server, f"llama.cpp ({name})", slots)
         self._lock = threading.Lock()
         # A whole character that ends nothing: what is drawn must be reported.
         self._anchor = self.tokens.plain("a")[0]
@@ -142,7 +142,7 @@ class LlamaCppEngine:
                 options,
                 self.unexpanded_mass,
                 calibration,
-                lambda questions: list(self._pool.map(self._answer, questions)),
+                lambda questions: self._calls.map(self._answer, questions),
             )
 
     def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
@@ -165,7 +165,7 @@ class LlamaCppEngine:
             return self._ask(sequence, n_predict=n_tokens, temperature=0.0, **extra)["text"]
 
         with self._lock:
-            return list(self._pool.map(write, sequences))
+            return self._calls.map(write, sequences)
 
     def _answer(self, question: Question) -> NDArray[np.float64]:
         anchor = self._anchor

@@ -42,7 +42,7 @@ class DpoStage(TrainingSettings):
     ----------
     beta : float
         How firmly the weights are held to those that the stage starts from: the larger, the sooner a pair has moved
-        them enough. TRL's 0.1 is for texts: of labels it wants a pair 30 nats apart (docs/results.md).
+        them enough: at 1 by some 3 nats, at TRL's 0.1 by some 30, which was worse for labels (docs/results.md).
     loss_type : {"sigmoid", "hinge", "ipo", "robust", "apo_zero", "nca_pair", "sigmoid_norm"}
         TRL's.
     label_smoothing : float
@@ -80,6 +80,8 @@ class DpoStage(TrainingSettings):
             raise RecipeError(
                 f'[dpo] label_smoothing = {self.label_smoothing}: "{self.loss_type}" has none; set loss_type = "robust"'
             )
+        if self.steering_share:
+            raise RecipeError("[dpo] steering_share: pairs are of the rows as they are; set it in [sft] or [grpo]")
         if not self.hard and not self.preferences:
             raise RecipeError("[dpo] hard = [] and no preferences: there are no pairs; name one of the two")
         if self.hard == ("confusions",):
@@ -145,7 +147,8 @@ class DpoStage(TrainingSettings):
             pairs = sorted([*(one for one in pairs if one[0] not in theirs), *chosen.pairs])
             said |= {"chosen_rows": len(theirs), "chosen_elsewhere": chosen.n_elsewhere}
             said["chosen_against_gold"] = chosen.n_against_gold
-        return pairs, {"hard_rows": len({row for row, _, _ in pairs}), "pairs": len(pairs), **found.n_doubted, **said}
+        n_rows = len({row for row, _, _ in pairs})
+        return pairs, {"hard_rows": n_rows, "pairs": len(pairs), "doubted_by": found.n_doubted, **said}
 
     def _watched(self, training: Training) -> Mapping[str, Any]:
         """How pairs fared in the last steps, and whether the chosen labels lost probability, DPO's known failure."""

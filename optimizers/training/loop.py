@@ -60,14 +60,18 @@ class Training:
         """Load the weights for training; the context's engine, which answered with them, is let go before."""
         from transformers import PrinterCallback
 
-        from optimizers.training.rows import LabelRows
+        from optimizers.training.rows import LabelRows, with_steering
         from optimizers.training.trainer import LabelTreeTrainer
 
         engine = trainable(context.open_engine(bundle.weights), stage.name)
         if not splits.dev:
             raise DataError(f"{stage.name} chooses its best step on dev, which has no rows: set [splits] dev above 0")
         # Before anything is scored, so that all rows that do not fit are named at once.
-        rows = LabelRows.from_examples(splits.train, bundle.prompt, engine, also=splits.dev)
+        names = [label.name for label in bundle.prompt.labels]
+        train = splits.train
+        if stage.steering_share:
+            train = with_steering(train, names, stage.steering_share, context.seed)
+        rows = LabelRows.from_examples(train, bundle.prompt, engine, also=splits.dev)
         asked = replace(bundle, calibration=UNCALIBRATED)
         before = _dev_metrics(kept_scores(asked, splits.dev, context, "dev"), engine, bundle, splits.dev)
         dtype = str(engine.model.dtype).removeprefix("torch.")

@@ -47,6 +47,8 @@ class TrainingSettings:
         Share of the adapter's inputs dropped while training.
     validity : float
         Weight of the term that keeps probability on the labels under free decoding; 0 is off.
+    steering_share : float
+        Share of a step's rows that end in asking for another label than theirs (``rows.with_steering``); 0 is off.
     max_grad_norm : float
         Gradient clipping.
     eval_every : int
@@ -65,6 +67,7 @@ class TrainingSettings:
     lora_layers: Annotated[float, Range(0, 1, "(]")] = 1.0
     lora_dropout: Annotated[float, BELOW_ONE] = 0.0
     validity: Annotated[float, Range(0)] = 0.0
+    steering_share: Annotated[float, BELOW_ONE] = 0.0
     max_grad_norm: Annotated[float, ABOVE_ZERO] = 1.0
     eval_every: Annotated[int, Range(1)] = 20
 

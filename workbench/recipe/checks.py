@@ -141,6 +141,9 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
         yield "prior", 'source = "content_free": rows bring their own choices, a text has none; use "train"'
     if not by_row and getattr(stages.get("calibrate"), "rotations", False):
         yield "calibrate", "rotations = true: only rows that bring their own choices ([data] choices) have an order"
+    for name, stage in stages.items():
+        if by_row and getattr(stage, "steering_share", 0.0) > 0:
+            yield name, "steering_share: rows bring their own choices, and no ending can ask for a letter: leave it out"
     # A label twice is the task's fault, and told there.
     names = LETTERS if by_row else list(dict.fromkeys(label.name for label in recipe.task.labels))
     for name, stage in stages.items():

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from labelwright.conversion.huggingface import refuse_other_prompts
 from labelwright.conversion.runtimes.decision import LETTERED, metadata, other_pairs
 from labelwright.conversion.servers import QUESTION, system_one_request
 from labelwright.conversion.targets import Written
+from labelwright.engines.native.calls import NativeCalls
 from labelwright.errors import BundleError, ModelError
 from labelwright.models.folders import model_folder
 from labelwright.models.gguf import split_rule, write_gguf
@@ -192,7 +192,7 @@ class Decisions:
             raise ModelError(f"{path}: llama.cpp cannot load it ({one_line(error)}); convert again") from error
         self._request = request
         self._names = names
-        self._pool = ThreadPoolExecutor(max_workers=slots, thread_name_prefix="decisions")
+        self._calls: Any = NativeCalls(self._server, f"llama.cpp ({path})", slots)
 
     @property
     def url(self) -> str:
@@ -201,7 +201,7 @@ class Decisions:
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Shape (n_texts, n_labels); a text too long for the context has no answer."""
-        return np.array(list(self._pool.map(self._one, texts))).reshape(len(texts), len(self._names))
+        return np.array(self._calls.map(self._one, texts)).reshape(len(texts), len(self._names))
 
     def _one(self, text: str) -> list[float]:
         answer = self._server.handle_systemone({**self._request, "state": text.strip()})
@@ -215,8 +215,7 @@ class Decisions:
 
     def close(self) -> None:
         """Let the model go."""
-        self._pool.shutdown()
-        self._server = None
+        self._server = self._calls = None
 
 
 def open_converted(converted: Converted) -> Decisions:

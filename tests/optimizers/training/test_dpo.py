@@ -44,7 +44,7 @@ def test_a_better_bundle_comes_out_and_says_what_it_learnt_from(model, tmp_path)
     assert entry["improved"]
     assert entry["dev_after"]["accuracy"] > entry["dev_before"]["accuracy"]
     assert (entry["hard_rows"], entry["pairs"]) == (len(SPLITS.train), 2 * len(SPLITS.train))
-    assert {"model", "words", "confusions"} <= set(entry)
+    assert set(entry["doubted_by"]) == {"model", "words", "confusions"}
     curves = [values for _, values in context.tracker.curves if "rewards/margins" in values]
     assert len(curves) == LONG["steps"]
     assert np.mean([one["rewards/margins"] for one in curves[-5:]]) > curves[0]["rewards/margins"]
@@ -62,7 +62,7 @@ def test_a_bundle_without_hard_rows_stays_and_says_so(model, tmp_path, monkeypat
     monkeypatch.setattr(dpo, "hard_pairs", lambda *_: Hard([], {"model": 0}))
     bundle, _ = run(model, tmp_path / "dpo")
     entry = bundle.history[-1]
-    assert (entry["improved"], entry["hard_rows"], entry["pairs"], entry["model"]) == (False, 0, 0, 0)
+    assert (entry["improved"], entry["hard_rows"], entry["pairs"], entry["doubted_by"]) == (False, 0, 0, {"model": 0})
     assert entry["dev_after"] == entry["dev_before"]
     assert (bundle.weights, bundle.calibration) == (Base(str(model)), Calibration(2.0))
 
@@ -106,7 +106,7 @@ def test_choices_are_held_against_choices_of_the_same_row(tmp_path):
     stage = DpoStage(margin=99, pairs_per_row=5)
     pairs, said = stage.pairs(bundle, splits.train, context)
     assert [sum(row == number for row, _, _ in pairs) for number in range(8)] == [1, 2] * 4
-    assert "words" not in said, "letters say nothing of a row"
+    assert set(said["doubted_by"]) == {"model"}, "letters say nothing of a row"
     tuned, _ = run(folder, tmp_path / "dpo", bundle=bundle, splits=splits, pairs_per_row=5)
     assert tuned.history[-1]["pairs"] == 12
     with pytest.raises(RecipeError, match="letters are no labels"):
@@ -159,6 +159,7 @@ def test_other_pairs_are_another_training(model, tmp_path):
         ({"loss_type": "ppo"}, "loss_type = 'ppo': expected one of 'sigmoid', 'hinge', 'ipo'"),
         ({"label_smoothing": 0.1}, '"sigmoid" has none; set loss_type = "robust"'),
         ({"loss_type": "robust", "label_smoothing": 0.5}, "label_smoothing = 0.5"),
+        ({"steering_share": 0.2}, "pairs are of the rows as they are"),
         ({"hard": ("margin",)}, "'margin': expected one of 'model', 'words', 'confusions'"),
         ({"hard": ()}, "no preferences: there are no pairs"),
         ({"hard": ("confusions",)}, 'of whose answers\\? Add "model" or "words"'),

@@ -22,7 +22,7 @@ from optimizers.stage import StageContext
 from optimizers.training import loop as training
 from optimizers.training.grpo import GrpoStage
 from optimizers.training.libraries import grpo_config
-from optimizers.training.rows import LabelRows, passes
+from optimizers.training.rows import LabelRows, passes, with_steering
 from optimizers.training.settings import Objective
 from optimizers.training.sft import SftStage
 from optimizers.training.trainer import LabelTreeTrainer
@@ -61,6 +61,19 @@ def relabelled(rows, label):
 
 
 # --- which rows ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["exact", "sft"])
+def test_a_share_of_the_rows_asks_for_another_label_where_that_is_set(bundle, tmp_path, monkeypatch, mode):
+    seen, rows_of = [], LabelRows.from_examples
+    monkeypatch.setattr(
+        LabelRows, "from_examples", lambda rows, *rest, **more: seen.append(rows) or rows_of(rows, *rest, **more)
+    )
+    tuned, _ = run(replace(MODES[mode], steering_share=0.25), bundle, tmp_path / "steered")
+    names = [label.name for label in bundle.prompt.labels]
+    assert seen == [with_steering(FEW.train, names, 0.25, 0)]
+    assert len(seen[0]) > len(FEW.train)
+    assert tuned.history[-1]["settings"]["steering_share"] == 0.25
 
 
 def test_the_step_is_chosen_on_dev_and_learnt_from_train_only(bundle, tmp_path, monkeypatch):

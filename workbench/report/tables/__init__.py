@@ -17,8 +17,8 @@ from workbench.report.table import Table
 TABLES = (
     "leaderboard.leaderboard",
     "costs.costs",
-    "money.money",
-    "money.person",
+    "costs.money",
+    "costs.person",
     "together.together",
     "together.distilled",
     "trainings.learning",
@@ -34,7 +34,7 @@ TABLES = (
     "confidence.confidence",
     "stages.stages",
     "leaderboard.left_out",
-    "made.made",
+    "stages.made",
 )
 
 

@@ -11,7 +11,7 @@ from workbench.report.markdown import markdown
 from workbench.report.plots.captions import pictures
 from workbench.report.plots.money import money as drawn
 from workbench.report.report import Report
-from workbench.report.tables.money import money, person
+from workbench.report.tables.costs import money, person
 
 ROWS = homeowner_rows(90)
 LABELS = sorted({row.label for row in ROWS})

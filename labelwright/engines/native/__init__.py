@@ -1,0 +1,5 @@
+"""Engines' calls into compiled libraries, which no thread can be taken back from.
+
+Owns how long such a call may take and what is done about one that does not return. ``labelwright.engines.llamacpp`` and
+``labelwright.conversion.runtimes.gguf`` make theirs through it. It never knows what is asked, nor of which library.
+"""

@@ -1,0 +1,102 @@
+"""Calls that may never return, several at a time, given up when none of them has come back for a while.
+
+A thread within a compiled library cannot be ended. So calls are made by daemon threads, which keep no process from
+ending, and whoever waits for them waits so long and no longer. What a lost call was made on is never freed again: to
+free it would wait for the call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import os
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from labelwright.errors import ModelError
+
+# Seconds without any answer after which calls are given up; some minutes are what a large model takes on two cores to
+# read four prompts.
+WITHIN_S = 900.0
+VARIABLE = "LABELWRIGHT_NATIVE_SECONDS"
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def within_s() -> float:
+    """What the environment says, or ``WITHIN_S``. Raises ModelError for what is no number of seconds."""
+    said = os.environ.get(VARIABLE, "")
+    try:
+        seconds = float(said) if said else WITHIN_S
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise ModelError(f"{VARIABLE}={said[:40]!r}: expected a number of seconds above 0")
+    return seconds
+
+
+class NativeCalls:
+    """Calls on one object of a compiled library.
+
+    Parameters
+    ----------
+    native : object
+        What the calls are made on.
+    name : str
+        Of it, for messages: "llama.cpp (smollm2)".
+    n_at_once : int
+    """
+
+    def __init__(self, native: Any, name: str, n_at_once: int) -> None:
+        self._native = native
+        self._name = name
+        self._n_at_once = n_at_once
+        self._lost = ""
+
+    def map(self, ask: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
+        """The answer to each item, in order.
+
+        Raises
+        ------
+        ModelError
+            No call came back in time, now or before. What ``ask`` raises is raised as it is.
+        """
+        if self._lost:
+            raise ModelError(self._lost)
+        limit_s = within_s()
+        waiting, lock = iter(list(enumerate(items))), threading.Lock()
+        given_up = threading.Event()
+        said: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
+
+        def work() -> None:
+            while not given_up.is_set():
+                with lock:
+                    place, item = next(waiting, (-1, None))
+                if place < 0:
+                    return
+                try:
+                    said.put((place, ask(item), None))  # type: ignore[arg-type]
+                except BaseException as error:
+                    said.put((place, None, error))
+
+        for number in range(min(self._n_at_once, len(items))):
+            threading.Thread(target=work, name=f"native-{number}", daemon=True).start()
+        answers: list[Any] = [None] * len(items)
+        try:
+            for _ in items:
+                place, answers[place], error = said.get(timeout=limit_s)
+                if error is not None:
+                    raise error
+        except Empty:
+            self._lost = (
+                f"{self._name} has given no answer for {limit_s:g} s, and its call cannot be ended: start this process "
+                f"again; where the model takes that long, set {VARIABLE}"
+            )
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._native))
+            raise ModelError(self._lost) from None
+        finally:
+            given_up.set()
+        return answers
