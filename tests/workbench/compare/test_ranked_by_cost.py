@@ -78,9 +78,10 @@ def test_the_best_is_the_one_of_least_cost_and_not_the_one_most_often_right(boar
     net = np.zeros(300)
     net[:8], net[8:28] = 20, -1
     assert spent.value.high == pytest.approx(priced_difference_interval(net, 20.0, None, 1 - 0.05 / 2).high)
-    # All eight dear rows one way, 2 of 2^8 ways to turn them, or all but one and all twenty cheap ones; for two tests.
+    # All eight dear rows one way, 2 of 2^8 ways to turn them, or all but one of them and all twenty cheap ones. Of two
+    # tests it is the one of the larger p, which Holm leaves as it is.
     assert spent.p_value == pytest.approx(2 / 2**8 * (1 + 8 / 2**20))
-    assert spent.p_holm == pytest.approx(2 * spent.p_value)
+    assert spent.p_holm == spent.p_value
     assert often.standing == "worse"
     assert board.verdict.difference.value == pytest.approx(-(8 * 20 - 20) / 300)
     assert board.verdict.worth == "model"
