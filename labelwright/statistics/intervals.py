@@ -37,6 +37,8 @@ __all__ = [
 N_RESAMPLES = 2000
 # Resampling counts are made in blocks of this many numbers (32 MB), so that memory does not grow with the rows.
 _BLOCK_NUMBERS = 4_000_000
+# Up to so many groups all signs are gone through: 2^13 are no more than are drawn for others.
+_ALL_SIGNS = 13
 # Differences below this are rounding.
 _SAME = 1e-12
 # All sums of prices are counted where they are multiples of one step, and so many of it at most; else signs are drawn.
@@ -347,22 +349,30 @@ def sign_flip(net: Ints) -> float:
 def gain_test(gains: Floats, groups: Sequence[str] | None = None, *, n_draws: int = 9999, seed: int = 0) -> float:
     """One-sided sign-flip p-value of no gain, for any number a row has: are the sums of groups more often positive?
 
-    Under the hypothesis each group's sum is as likely the other way round (Fisher 1935). Signs are drawn, and the
-    observed ones count as a draw, so that the level holds for any number of them (Phipson and Smyth 2010); with g
-    groups no value is below 2^-g but by chance of the draws.
+    Under the hypothesis each group's sum is as likely the other way round (Fisher 1935). All signs of up to 13 groups
+    are gone through, so that the value is exact and never below 2^-n_groups; of more groups signs are drawn, and the
+    observed ones count as a draw, so that the level holds for any number of draws (Phipson and Smyth 2010).
 
     Parameters
     ----------
     gains : ndarray of shape (n_rows,)
         Of one classifier over another, row by row.
     groups : sequence of n_rows, optional
+    n_draws : int
+        Of signs, where the groups are too many for all of them.
 
-    >>> gain_test(np.ones(8)) < 0.01, gain_test(np.array([1.0, -1.0])) > 0.5
-    (True, True)
+    >>> gain_test(np.ones(3)), gain_test(np.array([1.0, -1.0]))
+    (0.125, 0.75)
     """
     net = np.bincount(group_index(groups, len(gains)), weights=gains)
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(n_draws, len(net)))
-    return float((1 + (signs @ net >= net.sum() - _SAME).sum()) / (n_draws + 1))
+    reached = net.sum() - _SAME
+    if len(net) <= _ALL_SIGNS:
+        signs = 1.0 - 2.0 * (np.arange(2 ** len(net))[:, None] >> np.arange(len(net)) & 1)
+        return float((signs @ net >= reached).mean())
+    rng, block = np.random.default_rng(seed), max(1, _BLOCK_NUMBERS // len(net))
+    sizes = (min(block, n_draws - start) for start in range(0, n_draws, block))
+    n_reached = sum(int((rng.choice((-1.0, 1.0), size=(n, len(net))) @ net >= reached).sum()) for n in sizes)
+    return (1 + n_reached) / (n_draws + 1)
 
 
 def _answers(probs: Floats | Answers, gold: Ints) -> Answers:

@@ -18,6 +18,7 @@ from labelwright.statistics.intervals import (
     Interval,
     Resampled,
     bootstrap_intervals,
+    gain_test,
     holm,
     mcnemar,
     paired_cost_test,
@@ -275,3 +276,38 @@ def test_costs_that_are_multiples_of_nothing_are_tested_by_drawn_signs() -> None
     chance = np.abs(draw.choice([-1.0, 1.0], size=(20_000, 400)) @ net) >= abs(net.sum())
     found = paired_cost_test(net)
     assert found == pytest.approx(chance.mean(), abs=0.003)
+
+
+# --- gains ---
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=9))
+def test_few_groups_are_turned_in_all_ways(net: list[int]) -> None:
+    """Against every way of turning signs, one by one; as many as say no more than they can."""
+    sums = [
+        sum(sign * one for sign, one in zip(signs, net, strict=True)) for signs in product((-1, 1), repeat=len(net))
+    ]
+    exact = sum(one >= sum(net) for one in sums) / len(sums)
+    assert gain_test(np.array(net) / 10) == pytest.approx(exact)
+    rows = np.repeat(np.array(net) / 20, 2)
+    assert gain_test(rows, [str(i // 2) for i in range(len(rows))]) == pytest.approx(exact)
+    assert gain_test(np.ones(len(net))) == 2.0 ** -len(net)
+
+
+def test_signs_of_many_groups_are_drawn_in_blocks_and_come_out_as_drawn_at_once(monkeypatch: Any) -> None:
+    gains = np.random.default_rng(3).normal(0.1, 1.0, 33)
+    signs = np.random.default_rng(5).choice((-1.0, 1.0), size=(999, 33))
+    at_once = (1 + (signs @ gains >= gains.sum() - 1e-12).sum()) / 1000
+    drawn = []
+
+    class Draws(np.random.Generator):
+        def choice(self, *given: Any, size: Any, **named: Any) -> Any:
+            drawn.append(size[0] * size[1])
+            return super().choice(*given, size=size, **named)
+
+    monkeypatch.setattr(intervals, "_BLOCK_NUMBERS", 33 * 100 + 7)
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Draws(np.random.PCG64(seed)))
+    assert gain_test(gains, n_draws=999, seed=5) == at_once
+    assert sum(drawn) == 999 * 33
+    assert max(drawn) <= 3300
