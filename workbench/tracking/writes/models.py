@@ -73,7 +73,8 @@ def _describe(store: OpenedStore, entry: Entry, bundle: Path, version: int, iden
     client, name, number = store.client, store.recipe.name, str(version)
     card = _without_front_matter((bundle / "README.md").read_text(encoding="utf-8"))[:_LONGEST]
     client.update_model_version(name, number, card)
-    measured = {key: entry.get(key) or "" for key in ("test_rows", "right", "candidate")}
+    kept = ("test_rows", "right", "candidate", "prices", "span", "costs")
+    measured = {key: entry.get(key) or "" for key in kept}
     for key, value in {**measured, "bundle": identity, RECIPE_RUN: store.folder.path.name}.items():
         if value:
             client.set_model_version_tag(name, number, key, value)
