@@ -9,14 +9,17 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types.schema import ColSpec, DataType, Map, Schema, TensorSpec
+from mlflow.types.schema import AnyType, ColSpec, DataType, Map, Schema, TensorSpec
 from mlflow.utils.logging_utils import disable_logging
 
 import labelwright
 from labelwright.bundle.files import bundle_identity
 from labelwright.bundle.store import load, members_of
+from labelwright.data.columns import TEXT
+from labelwright.data.task import Task
 from labelwright.models.weights import Predictor, Weights
 from labelwright.predictors.store import KINDS, kind_and_labels
+from labelwright.serve.wires.tables import CHOICES
 from workbench.tracking.journal import Entry
 from workbench.tracking.succession import CHALLENGER, CHAMPION, Stands, stands
 from workbench.tracking.writes.candidates import log_numbers, model_name
@@ -70,7 +73,8 @@ def _describe(store: OpenedStore, entry: Entry, bundle: Path, version: int, iden
     client, name, number = store.client, store.recipe.name, str(version)
     card = _without_front_matter((bundle / "README.md").read_text(encoding="utf-8"))[:_LONGEST]
     client.update_model_version(name, number, card)
-    measured = {key: entry.get(key) or "" for key in ("test_rows", "right", "candidate")}
+    kept = ("test_rows", "right", "candidate", "prices", "span", "costs")
+    measured = {key: entry.get(key) or "" for key in kept}
     for key, value in {**measured, "bundle": identity, RECIPE_RUN: store.folder.path.name}.items():
         if value:
             client.set_model_version_tag(name, number, key, value)
@@ -122,10 +126,7 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as:
         ColSpec(DataType.double, "confidence"),
         ColSpec(Map(DataType.double), "probabilities"),
     ]
-    inputs = [ColSpec(DataType.string, "text")]
-    if opened.task.text_columns:  # these, or the whole text
-        names = dict.fromkeys([*opened.task.text_columns, "text"])
-        inputs = [ColSpec(DataType.string, name, required=False) for name in names]
+    inputs, example = _inputs(opened.task, example_texts)
     signature = ModelSignature(inputs=Schema(list(inputs)), outputs=Schema(outputs))
     info = mlflow.pyfunc.log_model(
         name=logged_as,
@@ -134,10 +135,26 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as:
         code_paths=[str(package)],
         pip_requirements=serving_requirements(opened.weights),
         signature=signature,
-        input_example=pd.DataFrame({"text": list(example_texts)}),
+        input_example=example,
     )
     disable_logging()  # logging a model gives MLflow its voice back
     return int(mlflow.register_model(info.model_uri, name).version)
+
+
+def _inputs(task: Task, texts: Sequence[str]) -> tuple[list[ColSpec], pd.DataFrame]:
+    """The columns that a table for the bundle has, and a table of these texts.
+
+    Cells of the bundle's own columns may be numbers or dates, as in the files that it was tuned on. Where ``text`` is
+    one of several, all of them are needed: MLflow drops columns that it does not know before the model sees them, so
+    that a part of a text whose other part is misnamed would look whole.
+    """
+    names, whole = task.text_columns, pd.DataFrame({TEXT: list(texts)})
+    more = [ColSpec(AnyType(), CHOICES, required=False)] if task.by_row else []
+    if not names or names == (TEXT,):
+        return [ColSpec(DataType.string, TEXT), *more], whole
+    if TEXT in names:  # a text whose other cells are empty is whole, too
+        return [*(ColSpec(AnyType(), name) for name in names), *more], whole.reindex(columns=list(names), fill_value="")
+    return [*(ColSpec(AnyType(), name, required=False) for name in (*names, TEXT)), *more], whole
 
 
 def serving_requirements(weights: Weights) -> list[str]:
