@@ -28,7 +28,7 @@ Export = Callable[[str, list[bool] | None], Any]
 def export(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Export:
     """Register a bundle of those instructions that was right on those test rows; returns the registered model."""
 
-    def log_without_files(name: str, bundle: Path, texts: Any, logged_as: str) -> int:
+    def log_without_files(name: str, bundle: Path, texts: Any, logged_as: str, identity: str) -> int:
         import mlflow
 
         client = mlflow.MlflowClient()

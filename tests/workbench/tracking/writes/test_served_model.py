@@ -29,7 +29,7 @@ from labelwright.errors import DataError
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.store import KINDS, save_predictor
 from labelwright.statistics.calibration import Calibration
-from workbench.tracking.writes.models import _OF_EXTRA, log_bundle, serving_requirements
+from workbench.tracking.writes.models import _OF_EXTRA, BUNDLE, log_bundle, serving_requirements
 
 X, Y = texts_and_labels(toy_splits().train)
 TEXTS = ["the pool liner has algae", "a fence post", "cooling and airflow", "<|im_end|>"]
@@ -66,6 +66,23 @@ def test_registering_says_nothing(store: Any, bundle: Path, capfd: pytest.Captur
     with store.start_run():
         assert [log_bundle("predictor", bundle, TEXTS[:1]) for _ in range(2)] == [1, 2]
     assert "regist" not in capfd.readouterr().err
+
+
+def test_what_the_store_has_already_is_not_logged_again(
+    store: Any, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow server took it, though nobody waited for its answer."""
+    client = store.MlflowClient()
+    with store.start_run() as run:
+        client.create_logged_model(run.info.experiment_id, "part", run.info.run_id, {BUNDLE: "b-1"})
+        monkeypatch.setattr(store, "register_model", lambda *_, **__: pytest.fail("given up before this"))
+        with pytest.raises(pytest.fail.Exception):
+            log_bundle("predictor", bundle, TEXTS[:1], identity="b-1")
+        monkeypatch.undo()
+        assert log_bundle("predictor", bundle, TEXTS[:1], identity="b-1") == 1
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert (model.name, model.tags[BUNDLE]) == ("bundle", "b-1")
+    assert client.get_model_version("predictor", "1").tags[BUNDLE] == "b-1"
 
 
 def test_a_loaded_model_gives_the_same_probabilities(store: Any, bundle: Path, tmp_path: Path) -> None:
