@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -42,6 +43,8 @@ STAGE_KEYS = [(stage, one.name) for stage in STAGES for one in fields(stage_clas
 
 def kind_of(table: str, key: str) -> Any:
     hint = get_type_hints(TABLES.get(table) or stage_class(table))[key]
+    if get_origin(hint) in (Union, UnionType):  # what may be left out
+        hint = next(one for one in get_args(hint) if one is not NoneType)
     return next(
         (kind for kind in (bool, int, float, str) if hint is kind), tuple if get_origin(hint) is tuple else None
     ) or (Mapping if "Mapping" in str(hint) else str)
