@@ -133,7 +133,7 @@ class DpoStage(TrainingSettings):
         if "model" in self.hard:
             opinions["model"] = log_softmax(kept_scores(_as_trained(bundle), train, context, "train"))
         # A letter stands for another choice in every row: characters say nothing of it, nor do letters' confusions.
-        if "words" in self.hard and not bundle.prompt.by_row and len(train) > 1:
+        if "words" in self.hard and not bundle.prompt.by_row:
             opinions["words"] = words_opinion(train, gold, len(bundle.task.names), context.seed)
         if "confusions" in self.hard and opinions and not bundle.prompt.by_row:
             opinions["confusions"] = confusions_opinion(gold, list(opinions.values()))
