@@ -361,6 +361,35 @@ def test_an_unknown_baseline_is_refused_before_a_run_begins(
     assert the_runs(workspace) == []
 
 
+@pytest.mark.parametrize(
+    ("given", "refused", "options"),
+    [
+        ("synthesize --run nonsense", "--run nonsense", "--force"),
+        ("review --force", "--force", "--run"),
+        ("dashboard --run=1", "--run=1", "--port"),
+        ("serve --candidate best --force", "--candidate best --force", "--run, --port"),
+        ("train other.toml", "other.toml", "--run, --force"),
+    ],
+)
+def test_what_a_verb_does_not_take_is_refused(
+    capsys: pytest.CaptureFixture[str], given: str, refused: str, options: str
+) -> None:
+    verb, *more = given.split()
+    with pytest.raises(SystemExit) as end:
+        main([verb, "toy.toml", *more])
+    assert end.value.code == 2
+    said = f"python -m workbench {verb}"
+    expected = f"{said}: error: it does not take {refused}; its options are {options}; see {said} --help\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_filled_sheet_is_taken_with_nothing_beside_it(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["next-rows", "toy.toml", "--labels", "sheet.csv", "--run", "nonsense", "--n", "0", "--force"]) == 2
+    assert capsys.readouterr().err == (
+        "labelwright: error: next-rows --labels does not take --run, --n, --force, which go with --pool: leave out\n"
+    )
+
+
 def test_a_misspelt_preference_is_refused_before_anything_runs(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
