@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.choices import lettered, read_choices, split_lettered
-from labelwright.data.columns import TextColumns
+from labelwright.data.columns import TextColumns, kept_as
 from labelwright.data.records import Fault, Row, refusal
 from labelwright.decide import probabilities
 from labelwright.decisions.decision import NOTHING
@@ -31,8 +31,6 @@ from labelwright.predictors.encoders.sentence_encoder import one_pass
 # Rows handed to the engine at once: enough for it to pack well, few enough to keep memory flat.
 CHUNK_ROWS = 512
 
-# What answers are written under; a column of the input that has such a name is kept as input_NAME, in every row.
-ANSWER = frozenset({"label", "confidence", "probabilities", "abstained", "suggested", "label_set", "error"})
 NO_ANSWER = "what the model answered is none of the labels"
 
 Record = dict[str, Any]
@@ -139,7 +137,7 @@ def label_rows(
                 if "error" in said:
                     said["error"] = f"{source}, row {row.number}: {said['error']}"
             record = {} if isinstance(row, Fault) else row.record
-            yield {f"input_{name}" if name in ANSWER else name: value for name, value in record.items()} | said
+            yield {kept_as(name): value for name, value in record.items()} | said
 
 
 def _outside(bundle: Bundle, read: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:

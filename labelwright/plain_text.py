@@ -7,6 +7,7 @@ passes through here on its way out, and nowhere is it shown raw.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import unicodedata
@@ -18,6 +19,9 @@ _TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 # What a Markdown reader would take for markup in a quoted text; underscores only where they stand at a word's edge.
 _MARKUP = re.compile(r"[\\|`*<>\[\]~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
+# Variables of the environment that hold what nobody else may see; shorter values are words such as "none".
+_SECRET = re.compile(r"(^|_)(API)?(KEY|TOKEN|SECRET|PASSWORD)S?(_|$)", re.IGNORECASE)
+_SHORTEST_SECRET = 6
 # At the beginning of a line these make headings, lists, rules and tables of what should be text.
 _AT_THE_START = re.compile(r"^(\s*)([#+=-]|\d+(?=[.)]))")
 
@@ -50,6 +54,25 @@ def printable_json(line: str) -> str:
     {"text": "\u009b31m \u202e \u007f"}
     """
     return "".join(f"\\u{ord(one):04x}" if _drives(one) else one for one in line)
+
+
+def without_secrets(text: str, longest: int = 300) -> str:
+    """What another program says of an error, as a short printable line: servers repeat the key that they were sent.
+
+    Taken out are the values of all variables of the environment that are called keys, tokens, secrets or passwords, and
+    each of several that one of them lists.
+    """
+    secrets = {
+        one
+        for name, value in os.environ.items()
+        if _SECRET.search(name)
+        for one in (value, *re.split(r"[\s,]+", value))
+        if len(one) >= _SHORTEST_SECRET
+    }
+    # One may be a part of another.
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return printable_line(text)[:longest]
 
 
 def spreadsheet_cell(text: str) -> str:

@@ -10,7 +10,7 @@ from labelwright.data.task import Splits
 from optimizers.gepa.stage import GepaStage
 from optimizers.stage import StageContext
 
-QUICK = {"max_metric_calls": 300, "minibatch_size": 9, "proposals_per_step": 2}
+QUICK = {"max_metric_calls": 300, "minibatch_size": 9, "proposals_per_step": 2, "holdout_share": 0.3}
 
 
 class RecordingTracker:

@@ -16,7 +16,7 @@ from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import STAGES, TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "data" / "homeowner" / "README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "data" / "homeowner" / "README.md"]
 PACKAGES = ("labelwright", "programs", "rewards", "optimizers", "baselines", "workbench", "bench")
 FOLDERS = (*PACKAGES, "tests", "docs", "runs", "data", "servers")
 # What `make new` writes where a page shows it.
@@ -52,8 +52,26 @@ def missing_files(text: str, page: Path = ROOT / "README.md") -> list[str]:
     gone = [path for path in found if path not in written and not list(ROOT.glob(path.rstrip("/")))]
     alone = [one for code in quoted(text) for one in re.findall(r"(?<![\w/.*-])(\w+\.py)\b", code)]
     gone += [one for one in alone if not any(any((ROOT / folder).rglob(one)) for folder in FOLDERS)]
-    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
-    return gone + [link for link in links if link and not (page.parent / link).exists()]
+    links = [link for link in re.findall(r"\]\(([^)]+)\)", text) if "://" not in link]
+    return gone + [link for link in links if not leads_somewhere(link, text, page)]
+
+
+def leads_somewhere(link: str, text: str, page: Path) -> bool:
+    """Whether a page's local link has its file, and in it, where it is a page, the heading."""
+    file, _, anchor = link.partition("#")
+    target = page.parent / file
+    if file and not target.exists():
+        return False
+    return not anchor or anchor in anchors(target.read_text(encoding="utf-8") if file else text)
+
+
+def anchors(text: str) -> set[str]:
+    """What a page's headings are called in links, as GitHub makes it of their words."""
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = [
+        re.sub(r"\]\([^)]*\)", "", heading).lower() for heading in re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    ]
+    return {re.sub(r"[^\w -]", "", heading).strip().replace(" ", "-") for heading in headings}
 
 
 def missing_names(text: str) -> list[str]:
@@ -146,6 +164,12 @@ def test_what_is_not_there_would_be_noticed():
         "workbench/none/",
         "ghost.py",
         "none.md",
+    ]
+    assert missing_files(
+        "[a](docs/recipe.md#ghost) [b](#ghost) [c](docs/recipe.md#all-settings) [d](#two-words)\n# Two `words`!"
+    ) == [
+        "docs/recipe.md#ghost",
+        "#ghost",
     ]
     assert missing_names("`labelwright.prompt.Prompt.render` `labelwright.prompt.Ghost` `labelwright.ghost`") == [
         "labelwright.prompt.Ghost",

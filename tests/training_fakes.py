@@ -26,9 +26,11 @@ class Record:
 
     def __init__(self, kill_at: int | None = None) -> None:
         self.curves: list[tuple[int | None, dict[str, float]]] = []
+        self.values: dict[str, Any] = {}
         self.kill_at = kill_at
 
-    def params(self, values: Mapping[str, Any]) -> None: ...
+    def params(self, values: Mapping[str, Any]) -> None:
+        self.values.update(values)
 
     def metrics(self, values: Mapping[str, float], step: int | None = None) -> None:
         self.curves.append((step, dict(values)))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 from fakes import WORDS, FakeEngine, toy_examples
 
 from labelwright.bundle.types import Bundle
@@ -62,6 +63,14 @@ system_metrics = false
 
 
 ROOT = Path(__file__).parents[1]
+
+
+def track_at(patch: pytest.MonkeyPatch, server: str) -> None:
+    """Record at a server's address; where that is empty, where the recipe says."""
+    if server:
+        patch.setenv("MLFLOW_TRACKING_URI", server)
+    else:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 def environment(**more: str) -> dict[str, str]:

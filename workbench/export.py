@@ -221,13 +221,17 @@ def dev_answers(session: Session, source: Source, bundle: Bundle) -> Floats | No
     return None if scores is None else bundle.calibration.apply(scores)
 
 
-def test_rows_of(session: Session, measured: Entry | None) -> list[tuple[str, bool, str | None]]:
-    """Every test row's id, whether the bundle was right on it, and its group; none where it was not compared."""
+def test_rows_of(session: Session, measured: Entry | None) -> list[tuple[str, bool, str | None, float | None]]:
+    """Every test row's id, whether the bundle was right on it, its group, and with prices what the answer cost.
+
+    None where it was not compared.
+    """
     if measured is None:
         return []
     lines = (session.folder.path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
     rows = map(json.loads, lines)
-    return [(row["id"], row["candidates"][measured.name]["label"] == row["label"], row["group"]) for row in rows]
+    given = [(row, row["candidates"][measured.name]) for row in rows]
+    return [(row["id"], one["label"] == row["label"], row["group"], one.get("cost")) for row, one in given]
 
 
 def golden_rows(dev: Sequence[Example], n_rows: int) -> list[Example]:

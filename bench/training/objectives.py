@@ -162,7 +162,7 @@ def comparisons(scores: Floats, gold: Ints) -> list[str]:
     """Markdown: how the difference of two programs on a minibatch correlates with that on all rows, cross-fitted."""
     worth = np.array([expected(best_calibration(one, gold).probs, gold).mean() for one in scores])
     of_label = [np.flatnonzero(gold == label) for label in np.unique(gold)]
-    makes = {"raw": UNCALIBRATED.apply, "without liking": without_liking}
+    makes: dict[str, Callable[[Floats], Floats]] = {"raw": UNCALIBRATED.apply, "without liking": without_liking}
     said: dict[tuple[str, str], list[float]] = {(make, value): [] for make in makes for value in VALUES}
     told, chance = [], np.random.default_rng(0)
     for _ in range(N_SPLITS):

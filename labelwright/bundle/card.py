@@ -11,6 +11,7 @@ from typing import Any
 from labelwright.bundle.document import from_json
 from labelwright.bundle.files import read_part
 from labelwright.bundle.types import Bundle
+from labelwright.data.columns import TEXT
 from labelwright.data.records import listed
 from labelwright.decisions.promise import NO_PROMISE
 from labelwright.decisions.scope import Scope
@@ -84,7 +85,8 @@ def _use(bundle: Bundle, n_golden: int) -> str:
     checked = f"the hashes, and the {n_golden} golden rows" if n_golden else "the hashes"
     names = [escaped(name) for name in bundle.task.text_columns]
     below = ", one below the other" if len(names) > 1 else ""
-    columns = f"\n\nA row of a file has its text in {listed(names)}{below}; or whole, in text." if names else ""
+    alone = " and nothing else" if len(names) > 1 and TEXT in names else ""
+    columns = f"\n\nA row of a file has its text in {listed(names)}{below}; or whole, in text{alone}." if names else ""
     return (
         f"    pip install {needed_package(bundle)}\n"
         f"    labelwright check .                  # re-checks {checked}\n"

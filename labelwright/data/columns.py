@@ -12,11 +12,25 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from labelwright.data.records import is_empty, is_missing, listed, no_column, optional_text
+from labelwright.data.records import as_written, is_empty, is_missing, listed, no_column, optional_text
 from labelwright.errors import DataError
 
 # What a whole text is called: of typed texts, of golden rows, of requests.
 TEXT = "text"
+# What answers are written under; a column of the input that has such a name is kept as input_NAME, in every row.
+ANSWER = frozenset({"label", "confidence", "probabilities", "abstained", "suggested", "label_set", "error"})
+
+
+def kept_as(name: str) -> str:
+    """What a column of the input is called among the answers to it."""
+    return f"input_{name}" if name in ANSWER else name
+
+
+def columns_fault(names: Sequence[str]) -> str:
+    """What is wrong with such names of columns of the text; empty where nothing is."""
+    if names and len(set(names)) == len(names):
+        return ""
+    return f"the text columns are {list(names)}: name one or more, each once"
 
 
 @dataclass(frozen=True)
@@ -28,11 +42,22 @@ class TextColumns:
     names : tuple of str
         One or more, in order.
     or_whole : bool
-        Whether a row that has none of them may have its whole text in a column ``text``, as what was typed has.
+        Whether a row that has none of them may have its whole text in a column ``text``, as what was typed has. Where
+        ``text`` is itself one of several, a row that has it and nothing else is whole: beside any other column it may
+        be a part whose others were misnamed.
+
+    Raises
+    ------
+    DataError
+        No name, or one that is there twice.
     """
 
     names: tuple[str, ...] = (TEXT,)
     or_whole: bool = False
+
+    def __post_init__(self) -> None:
+        if fault := columns_fault(self.names):
+            raise DataError(fault)
 
     @classmethod
     def of(cls, named: str | Sequence[str] | TextColumns) -> TextColumns:
@@ -50,7 +75,9 @@ class TextColumns:
 
     def of_row(self, record: Collection[str]) -> tuple[str, ...]:
         """The columns that this row's text is in."""
-        is_whole = self.or_whole and TEXT in record and not any(name in record for name in self.names)
+        if not self.or_whole or TEXT not in record:
+            return self.names
+        is_whole = len(record) == 1 if TEXT in self.names else not any(name in record for name in self.names)
         return (TEXT,) if is_whole else self.names
 
     def of_table(self, columns: Collection[str]) -> TextColumns:
@@ -97,7 +124,7 @@ class TextColumns:
         faults = []
         for name in self.of_row(record):
             try:
-                cells.append(optional_text(record, name, "text"))
+                cells.append(optional_text({name: as_written(record[name])}, name, "text"))
             except DataError as error:
                 faults.append(str(error) if len(self.names) == 1 else f"column {name!r}: {error}")
         if faults:
@@ -112,9 +139,15 @@ class TextColumns:
         return text
 
     def seen(self, record: Mapping[str, Any]) -> str | None:
-        """A row's text to look at, whatever its cells hold; None where it has none."""
-        cells = [record.get(name) for name in self.of_row(record)]
-        return "\n".join(str(one).strip() for one in cells if not is_missing(one)) or None
+        """A row's text to look at, whatever its cells hold; None where it has none, or not all of the columns."""
+        if self.missing_in(record):
+            return None
+        cells = [record[name] for name in self.of_row(record)]
+        return "\n".join(str(as_written(one)).strip() for one in cells if not is_missing(one)) or None
+
+    def in_answers(self) -> TextColumns:
+        """The same columns as answers to their rows keep them."""
+        return TextColumns(tuple(map(kept_as, self.names)), self.or_whole)
 
 
 def named_columns(said: str | Sequence[str], known: Collection[str]) -> tuple[str, ...]:

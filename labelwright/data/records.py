@@ -237,6 +237,13 @@ def checked_text(text: str, role: str) -> str:
     return text
 
 
+def as_written(value: Any) -> Any:
+    """A cell as a file would have it: 5 where it is 5.0, as data frames have whole numbers in a column with gaps."""
+    # Above 2**53 floats know no single numbers any more.
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if is_whole else value
+
+
 def is_missing(value: Any) -> bool:
     """None, blank text, and NaN, NaT and NA, which is how data frames write a missing cell."""
     if value is None or type(value).__name__ == "NAType":  # pandas' NA refuses to be compared

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from labelwright.data.choice_cells import choices_and_marks, marked_texts
-from labelwright.data.columns import TEXT, TextColumns
+from labelwright.data.columns import TEXT, TextColumns, columns_fault
 from labelwright.data.costs import Costs
-from labelwright.data.records import Fault, Row, listed, optional_text, read_rows, refusal, text_of
+from labelwright.data.records import Fault, Row, as_written, listed, optional_text, read_rows, refusal, text_of
 from labelwright.data.spelling import Similar, Source, reconcile, text_key
 from labelwright.errors import DataError
 
@@ -94,7 +94,7 @@ class Task:
             raise DataError(f"task {self.name!r} has costs, and its rows bring their own choices: leave the costs out")
         if self.costs is not None and (faults := self.costs.faults(self.names)):
             raise DataError(f"task {self.name!r}: costs: {'; '.join(faults)}")
-        if len(set(self.text_columns)) < len(self.text_columns) or not all(self.text_columns):
+        if "" in self.text_columns or (self.text_columns and columns_fault(self.text_columns)):
             raise DataError(f"task {self.name!r} has the text columns {list(self.text_columns)}: name each once")
 
     @property
@@ -235,9 +235,8 @@ def _example(row: Row, columns: TextColumns, wanted: Mapping[str, str]) -> tuple
 
 def name_of(record: Mapping[str, Any], column: str, role: str) -> str:
     """An id or a group: 5 and 5.0 are one, as a column of numbers with gaps in it comes as floats."""
-    value = record.get(column)
-    if isinstance(value, float) and value.is_integer():
-        record = {column: int(value)}
+    if column in record:
+        record = {column: as_written(record[column])}
     return optional_text(record, column, role)
 
 

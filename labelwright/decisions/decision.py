@@ -95,11 +95,11 @@ class Decision:
 
     @property
     def mistake(self) -> float:
-        """What an ordinary mistake costs: the median of those that cost something; 1 without prices."""
+        """What an ordinary mistake costs more than being right: the median of those that do; 1 without prices."""
         if self.prices is None:
             return 1.0
-        wrong = self.prices[~np.eye(len(self.prices), dtype=bool)]
-        return float(np.median(wrong[wrong > 0])) if (wrong > 0).any() else float(self.prices.max())
+        more = self.prices - np.diagonal(self.prices)[:, None]
+        return float(np.median(more[more > 0])) if (more > 0).any() else float(np.ptp(self.prices))
 
     def decide(self, probs: Floats, outside: Any = None) -> Decided:
         """What becomes of rows of probabilities (n_rows, n_labels).
@@ -160,12 +160,12 @@ class Decision:
         return replace(answers_of(probs, gold), answer=decided.choice, confidence=decided.confidence)
 
     def lead(self, probs: Floats) -> float:
-        """How far the choice of one row, (n_labels,), is ahead of the next: of probability, or of the highest price."""
+        """How far the choice of one row, (n_labels,), is ahead of the next: of probability, or of the prices' range."""
         if self.prices is None:
             next_best, best = np.sort(probs)[-2:]
             return float(best - next_best)
         least, next_least = np.sort(probs @ self.prices)[:2]
-        return float((next_least - least) / self.prices.max())
+        return float((next_least - least) / np.ptp(self.prices))
 
     def among(self, columns: Sequence[int], is_part: bool = False) -> Decision:
         """The same decision over these columns, in this order.

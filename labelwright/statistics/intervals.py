@@ -37,11 +37,13 @@ __all__ = [
 N_RESAMPLES = 2000
 # Resampling counts are made in blocks of this many numbers (32 MB), so that memory does not grow with the rows.
 _BLOCK_NUMBERS = 4_000_000
+# Up to so many groups all signs are gone through: 2^13 are no more than are drawn for others.
+_ALL_SIGNS = 13
 # Differences below this are rounding.
 _SAME = 1e-12
-# Sums of prices are counted on a grid of so many steps at most, where they are not multiples of one of these.
+# All sums of prices are counted where they are multiples of one step, and so many of it at most; else signs are drawn.
 _MOST_STEPS = 20_000
-_UNITS = (1.0, 0.5, 0.1, 0.05, 0.01)
+_N_SIGNS = 9999
 
 
 @dataclass(frozen=True)
@@ -235,8 +237,9 @@ def paired_cost_test(net: Floats, groups: Sequence[str] | None = None) -> float:
     """Two-sided p-value of the hypothesis that two classifiers cost the same on rows like these.
 
     The sign-flip test of ``paired_test`` over groups, of costs in the place of right and wrong; for prices of 0 and 1
-    it is the same number. Exact where the costs are multiples of a hundredth at least, and few enough steps of it; else
-    they are put on a grid, and what that may be off counts against a difference.
+    it is the same number, and the unit of the prices does not matter. Exact where all sums are multiples of one step,
+    20,000 of it together at most. Else signs are drawn, and the observed ones count as a draw, so that the level holds
+    for any number of draws (Phipson and Smyth 2010); no value is then below 0.0001.
 
     Parameters
     ----------
@@ -251,16 +254,45 @@ def paired_cost_test(net: Floats, groups: Sequence[str] | None = None) -> float:
     """
     sums: Floats = np.bincount(group_index(groups, len(net)), weights=net).astype(np.float64)
     total = float(abs(sums).sum())
-    if total < _SAME:
+    if total < _SAME * max(1.0, float(abs(net).max())):
         return 1.0
-    exact = (unit for unit in _UNITS if total / unit <= _MOST_STEPS and _off(sums, unit) < 1e-6)
-    unit = next(exact, total / _MOST_STEPS)
-    return sign_flip(np.rint(sums / unit).astype(np.int64), slack=_off(sums, unit))
+    steps = _steps(sums / total)
+    return _drawn_flips(sums / total) if steps is None else sign_flip(steps)
 
 
-def _off(sums: Floats, unit: float) -> float:
-    """By how many units all that rounding to whole ones does is off at most."""
-    return float(abs(sums / unit - np.rint(sums / unit)).sum())
+def _steps(sums: Floats) -> Ints | None:
+    """Sums whose sizes add up to 1 as whole numbers of the largest step that they are multiples of; None if too many.
+
+    Euclid's algorithm on all of them at once: what the smallest leaves of the others is a multiple of that step too.
+    """
+    least = 1 / _MOST_STEPS
+    same = 1e-6 * least  # what is left by adding up decimals, not by a finer step
+    sizes = np.unique(abs(sums))
+    sizes = sizes[sizes > same]
+    step = float(sizes[0])
+    while step >= least - same:
+        left = abs(sizes - step * np.rint(sizes / step))
+        if left.max() <= same:
+            return np.rint(sums / step).astype(np.int64)
+        step = float(left[left > same].min())
+    return None
+
+
+def _drawn_flips(sums: Floats) -> float:
+    """The p-value of ``sign_flip`` by drawn signs. Of sums that are alike it only matters how many are positive."""
+    sizes, which = np.unique(np.round(abs(sums), 12), return_inverse=True)
+    counts = np.bincount(which)
+    observed = abs(float(np.bincount(which, weights=np.sign(sums)) @ sizes))
+    alike = counts > 1
+    rng, n_reached = np.random.default_rng(0), 1
+    block = max(1, _BLOCK_NUMBERS // len(sizes))
+    for start in range(0, _N_SIGNS, block):
+        n = min(block, _N_SIGNS - start)
+        # Of one sum a bit is drawn, which is many times faster than a binomial number.
+        net = (2.0 * rng.integers(2, size=(n, int((~alike).sum())), dtype=np.uint8) - 1) @ sizes[~alike]
+        net += (2 * rng.binomial(counts[alike], 0.5, size=(n, int(alike.sum()))) - counts[alike]) @ sizes[alike]
+        n_reached += int((abs(net) >= observed - _SAME).sum())
+    return n_reached / (_N_SIGNS + 1)
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -294,15 +326,13 @@ def mcnemar(n_only_a: int, n_only_b: int) -> float:
     return 1.0 if 2 * tail >= 2**n else (2 * tail) / 2**n
 
 
-def sign_flip(net: Ints, slack: float = 0.0) -> float:
+def sign_flip(net: Ints) -> float:
     """Exact two-sided sign-flip p-value: P(|sum of +-net| >= |sum of net|), all signs equally likely (Fisher 1935).
 
     Parameters
     ----------
     net : int ndarray of shape (n_groups,)
         Rows a group that only the first classifier has right, minus rows that only the second has right.
-    slack : float
-        Sums that are less than the observed one by no more than this count as having reached it: what rounding did.
     """
     sizes = abs(net[net != 0])
     reach = int(sizes.sum())
@@ -311,7 +341,7 @@ def sign_flip(net: Ints, slack: float = 0.0) -> float:
     for size in sizes.tolist():
         # No overlap to fear at the ends: before this group, no sum lies beyond reach - size.
         chance = 0.5 * (np.roll(chance, size) + np.roll(chance, -size))
-    observed = abs(int(net.sum())) - 2 * slack
+    observed = abs(int(net.sum()))
     sums = abs(np.arange(-reach, reach + 1))
     return min(1.0, float(chance[sums >= observed].sum()))
 
@@ -319,22 +349,30 @@ def sign_flip(net: Ints, slack: float = 0.0) -> float:
 def gain_test(gains: Floats, groups: Sequence[str] | None = None, *, n_draws: int = 9999, seed: int = 0) -> float:
     """One-sided sign-flip p-value of no gain, for any number a row has: are the sums of groups more often positive?
 
-    Under the hypothesis each group's sum is as likely the other way round (Fisher 1935). Signs are drawn, and the
-    observed ones count as a draw, so that the level holds for any number of them (Phipson and Smyth 2010); with g
-    groups no value is below 2^-g but by chance of the draws.
+    Under the hypothesis each group's sum is as likely the other way round (Fisher 1935). All signs of up to 13 groups
+    are gone through, so that the value is exact and never below 2^-n_groups; of more groups signs are drawn, and the
+    observed ones count as a draw, so that the level holds for any number of draws (Phipson and Smyth 2010).
 
     Parameters
     ----------
     gains : ndarray of shape (n_rows,)
         Of one classifier over another, row by row.
     groups : sequence of n_rows, optional
+    n_draws : int
+        Of signs, where the groups are too many for all of them.
 
-    >>> gain_test(np.ones(8)) < 0.01, gain_test(np.array([1.0, -1.0])) > 0.5
-    (True, True)
+    >>> gain_test(np.ones(3)), gain_test(np.array([1.0, -1.0]))
+    (0.125, 0.75)
     """
     net = np.bincount(group_index(groups, len(gains)), weights=gains)
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(n_draws, len(net)))
-    return float((1 + (signs @ net >= net.sum() - _SAME).sum()) / (n_draws + 1))
+    reached = net.sum() - _SAME
+    if len(net) <= _ALL_SIGNS:
+        signs = 1.0 - 2.0 * (np.arange(2 ** len(net))[:, None] >> np.arange(len(net)) & 1)
+        return float((signs @ net >= reached).mean())
+    rng, block = np.random.default_rng(seed), max(1, _BLOCK_NUMBERS // len(net))
+    sizes = (min(block, n_draws - start) for start in range(0, n_draws, block))
+    n_reached = sum(int((rng.choice((-1.0, 1.0), size=(n, len(net))) @ net >= reached).sum()) for n in sizes)
+    return (1 + n_reached) / (n_draws + 1)
 
 
 def _answers(probs: Floats | Answers, gold: Ints) -> Answers:

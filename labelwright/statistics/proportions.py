@@ -113,6 +113,29 @@ def priced_difference_interval(
     return Interval(*(span * one for one in _interval(_some(net) / span, groups, level, ends)))
 
 
+def rows_needed(
+    net: Any, span: float, margin: float, groups: Sequence[str] | None = None, level: float = LEVEL
+) -> float:
+    """How many rows like these bring the interval of a difference inside a margin, where there is no difference.
+
+    ``priced_difference_interval`` around 0, solved for the number of rows. Of rows that hardly differ most of its width
+    is that of the row more on either side, which shrinks with the rows and not with their root.
+
+    Parameters
+    ----------
+    net, span, groups
+        As there.
+    margin : float
+        Above 0, in the unit of ``net``.
+    """
+    values = _some(net) / span
+    effective = float(effective_rows(values, group_index(groups, len(values)), level))
+    # With N = n + 2: (margin / z span)^2 N^2 = square N + 2 (1 - square).
+    wanted, square = (margin / (_z(level) * span)) ** 2, float((values**2).mean())
+    n_rows = (square + np.sqrt(square**2 + 8 * wanted * (1 - square))) / (2 * wanted) - 2
+    return max(1.0, float(n_rows)) * len(values) / effective
+
+
 def _interval(
     values: Any, groups: Sequence[str] | None, level: float, ends: Callable[..., tuple[Any, Any]]
 ) -> Interval:

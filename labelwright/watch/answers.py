@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from labelwright.data.columns import TextColumns
-from labelwright.data.records import Fault, Row, checked_text, is_missing, listed, refusal
+from labelwright.data.columns import ANSWER, TextColumns
+from labelwright.data.records import Fault, Row, checked_text, is_missing, listed, no_column, refusal
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_line
 
@@ -48,7 +48,10 @@ class Answer(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """Where a file has what; a label column of the input is kept by ``predict`` as ``input_label``."""
+    """Where a file has what; a label column of the input is kept by ``predict`` as ``input_label``.
+
+    Columns of the text are named as the input had them.
+    """
 
     text: TextColumns = TextColumns()
     gold: tuple[str, ...] = ("gold", "input_label")
@@ -76,9 +79,12 @@ def read_answers(
     ------
     DataError
         Behind the last row, or ``_MOST_FAULTS`` of them: the rows that are no answers, or answers of another bundle, or
-        whose right label is none of ``labels``.
+        whose right label is none of ``labels``, or that have a part of their text's columns.
     """
     faults: list[Fault] = []
+    text = columns.text.in_answers()
+    # A text in a column "label" is no right label, though it is kept where one would be.
+    columns = columns._replace(text=text, gold=tuple(name for name in columns.gold if name not in text.names))
     for row in rows:
         try:
             if isinstance(row, Fault):
@@ -107,7 +113,16 @@ def _answer(row: Row, columns: Columns, labels: frozenset[str] | None) -> Answer
         raise DataError(f"{label[:60]!r} is none of the bundle's labels ({listed(sorted(labels), 3)})")
     gold = _gold(record, columns.gold, labels)
     time = printable_line(_text(record, columns.time) or "")[:_LONGEST_TIME]
-    return Answer(row.number, label, confidence, columns.text.seen(record), gold, time, abstained)
+    return Answer(row.number, label, confidence, _seen(record, columns.text, label is not None), gold, time, abstained)
+
+
+def _seen(record: Mapping[str, Any], columns: TextColumns, is_answered: bool) -> str | None:
+    """The text, where the file has it. A part of it is refused: nobody answered to that; a row without answer may."""
+    of_input = {name: cell for name, cell in record.items() if name not in ANSWER}
+    missing = columns.missing_in(of_input)
+    if is_answered and 0 < len(missing) < len(columns.names):
+        raise DataError(no_column(missing, columns.names, of_input, "text"))
+    return columns.seen(of_input)
 
 
 def _gold(record: Mapping[str, Any], columns: Sequence[str], labels: frozenset[str] | None) -> str | None:

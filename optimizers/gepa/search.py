@@ -6,9 +6,7 @@ Which rows and parents a step takes is in ``sampling``, what became of its propo
 from __future__ import annotations
 
 import logging
-import os
 import random
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +19,7 @@ import gepa.core.engine
 import tqdm
 
 from labelwright.data.task import Example
+from labelwright.plain_text import without_secrets
 from optimizers.gepa.choice.objective import Objective
 from optimizers.gepa.sampling import EXPECTED_REWARD
 from optimizers.gepa.search_log import SearchLog
@@ -81,19 +80,10 @@ def usable_proposals(
                 texts[component] = text
             except Exception as error:
                 log.now.failed += 1
-                log.now.reasons.append(without_secrets(error))
+                log.now.reasons.append(without_secrets(f"{type(error).__name__}: {error}"))
         return texts
 
     return proposals
-
-
-def without_secrets(error: BaseException) -> str:
-    """An exception as a short line, with the values of secrets in the environment taken out."""
-    text = f"{type(error).__name__}: {error}"
-    for name, value in os.environ.items():
-        if re.search(r"KEY|TOKEN|SECRET|PASSWORD", name) and len(value) >= 8:
-            text = text.replace(value, "***")
-    return " ".join(text.split())[:300]
 
 
 class _SilentBar(tqdm.tqdm):

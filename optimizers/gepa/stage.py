@@ -14,13 +14,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.task import Example, Splits, by_label, group_keys
+from labelwright.data.families import family_names
+from labelwright.data.task import Example, Splits
 from labelwright.engines.protocol import Engine
 from labelwright.errors import ModelError, RecipeError
 from labelwright.files import read_json
 from labelwright.prompt import Prompt
-from labelwright.settings import BELOW_ONE, Check, Choice, Range, Text, check, shown, url_fault
-from optimizers.gepa.choice.confirmation import Program, Tried, confirm
+from labelwright.settings import Check, Choice, Range, Text, check, shown, url_fault
+from optimizers.gepa.choice.confirmation import Program, Tried, confirm, least_families
 from optimizers.gepa.choice.objective import OBJECTIVES, CalibratedAnswers, Objective
 from optimizers.gepa.own_state import StateFolder
 from optimizers.gepa.pareto_front import draw_front
@@ -60,13 +61,15 @@ class GepaStage:
     token_budget : int
         Most tokens that instructions may have.
     holdout_share : float
-        Share of train, in [0, 0.5], kept from the search: a program is taken where it gains on these rows as well.
+        Share of train, in [0, 0.5], kept from the search: a program is taken where it gains on these rows as well. Of a
+        small train more is kept, up to half, since so few rows could confirm nothing (``least_families``).
     validation_share : float
         Share of train, in [0, 0.5], on which programs are chosen beside dev, and from which no evidence is taken.
     objective : {"reward", "expected_reward", "log_loss"}
         What programs are chosen by, on calibrated probabilities: see ``choice.objective``.
-    confidence : float
-        With which a program must gain on the rows held back to be taken; 0 takes what dev says.
+    confidence : float in [0, 0.999]
+        With which a program must gain on the rows held back to be taken; 0 takes what dev says. Where train is too
+        small for it nothing is searched, and the note says so.
     must_not_regress : tuple of str
         Ids of train or dev rows. A program that has one of them wrong which the first instructions have right is never
         taken.
@@ -94,7 +97,7 @@ class GepaStage:
     holdout_share: Annotated[float, Range(0, 0.5, expected="a number from 0 to 0.5")] = 0.15
     validation_share: Annotated[float, Range(0, 0.5, expected="a number from 0 to 0.5")] = 0.0
     objective: Annotated[str, Choice(OBJECTIVES)] = "expected_reward"
-    confidence: Annotated[float, BELOW_ONE] = 0.95
+    confidence: Annotated[float, Range(0, 0.999, expected="a number from 0 to 0.999")] = 0.95
     must_not_regress: tuple[Annotated[str, Text(least=1)], ...] = ()
     reward: Annotated[str, Choice(REWARDS)] = AUTO
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -108,7 +111,10 @@ class GepaStage:
         check(self, "gepa.")
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
-        """Return the bundle with better instructions, or the same one where dev did not improve.
+        """Return the bundle with better instructions, or the same one where none were confirmed to be better.
+
+        ``held_back_before`` and ``held_back_after`` of the history are of the rows that confirmed what was taken, as
+        one of up to ``MOST_TRIED``: the gain between them is a little high, and ``overfitting`` a little low.
 
         Raises
         ------
@@ -122,7 +128,11 @@ class GepaStage:
         guarded = _rows_of(self.must_not_regress, splits)
         reward = make_reward(self.reward, bundle.task, splits.train, self.reward_settings)
         objective = Objective.of(self.objective, reward, bundle)
-        searched, held_back = hold_back(splits.train, self.holdout_share, context.seed)
+        least = least_families(self.confidence) if self.confidence and self.holdout_share else 0
+        searched, held_back = hold_back(splits.train, self.holdout_share, context.seed, least, guarded)
+        n_families = len(set(family_names(held_back)))
+        if n_families < least:
+            return self._unsearched(bundle, n_families, least, reward, context)
         rows, more = hold_back(searched, self.validation_share, context.seed)
         validation = (*splits.dev, *more)
         context.tracker.params(
@@ -176,6 +186,20 @@ class GepaStage:
         best, done = entry["dev_best"], self.max_metric_calls
         context.tracker.progress(done, done, f"best {best:.2f}, {'taken' if entry['improved'] else 'not taken'}")
         return replace(bundle, prompt=taken.prompt).with_stage(entry)
+
+    def _unsearched(self, bundle: Bundle, n_families: int, least: int, reward: Reward, context: StageContext) -> Bundle:
+        """The bundle as it came: no program that a search may find could be taken, so none is paid for."""
+        note = (
+            f"not searched: {n_families} families of train rows can be held back, none of must_not_regress, and to "
+            f"confirm a program at confidence {self.confidence:g} takes {least}; add train rows, lower "
+            f"gepa.confidence, or set it to 0 to take what dev says"
+        )
+        for role in ("before", "after"):
+            context.tracker.prompt(role, bundle.prompt.shown)
+        context.tracker.params({**asdict(self), "n_held_back_families": n_families})
+        context.tracker.progress(1, 1, note)
+        entry = {"stage": self.name, "improved": False, "note": note, "objective": self.objective}
+        return bundle.with_stage({**entry, "reward": reward.name, "confirmation": []})
 
     def _check(self, prompt: Prompt, splits: Splits, engine: Engine) -> None:
         n_tokens = engine.count_tokens(prompt.instructions)
@@ -288,24 +312,45 @@ class GepaStage:
         )
 
 
-def hold_back(rows: Sequence[Example], share: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+def hold_back(
+    rows: Sequence[Example], share: float, seed: int, least: int = 0, never: Sequence[Example] = ()
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Split train in two: rows to search with, and rows to check the choice on.
 
-    Groups stay whole. Of every label that has two groups or more, about ``share`` of its groups is held back, at least
-    one; ``share`` 0 holds nothing back.
+    Families (groups and near copies, ``family_names``) stay whole. Of every label that has two or more, about ``share``
+    of its families is held back, at least one; ``share`` 0 holds nothing back.
+
+    Parameters
+    ----------
+    least : int
+        So many families are held back even where ``share`` is fewer, as long as no label gives more than half of its
+        own.
+    never : sequence of Example
+        Rows of train or elsewhere whose families are not held back: who chooses by them has seen them.
 
     Returns
     -------
     (kept, held back), each in the order of ``rows``
     """
     rng = random.Random(f"{seed} hold back")
+    names = family_names([*rows, *never])
+    keys, seen = names[: len(rows)], set(names[len(rows) :])
     out: set[str] = set()
     if share > 0:
-        for members in by_label(rows).values():
-            groups = sorted(set(group_keys(members)) - out)
-            rng.shuffle(groups)
-            out.update(groups[: min(max(1, round(share * len(groups))), len(groups) - 1)] if len(groups) > 1 else ())
-    keys = group_keys(rows)
+        # Of each label: families that could still be held back, and how many may be.
+        left: list[tuple[list[str], int]] = []
+        for label in dict.fromkeys(row.label for row in rows):
+            every = {key for key, row in zip(keys, rows, strict=True) if row.label == label} - out
+            families = sorted(every - seen)
+            rng.shuffle(families)
+            n = min(max(1, round(share * len(every))), len(every) - 1)
+            out.update(families[:n])
+            left.append((families[n:], len(every) // 2 - n))
+        # In turns, so that none gives much more than the others.
+        for turn in range(max((n for _, n in left), default=0)):
+            for families, n in left:
+                if turn < min(n, len(families)) and len(out) < least:
+                    out.add(families[turn])
     return (
         tuple(row for row, key in zip(rows, keys, strict=True) if key not in out),
         tuple(row for row, key in zip(rows, keys, strict=True) if key in out),

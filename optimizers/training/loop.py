@@ -98,6 +98,7 @@ class Training:
             processing_class=tokenizer,
             peft_config=None if stage.trains_all else lora_config(stage, model),
         )
+        context.tracker.params({"n_layers_kept": trainer.lower.n_layers if trainer.lower else 0})
         keep_activations_small(trainer.model)
         trainer.remove_callback(PrinterCallback)
         rewards = None if objective.rewards is None else objective.rewards.tolist()

@@ -96,7 +96,8 @@ class LabelTreeTrainer(GRPOTrainer):
         self._deviation: tuple[int, Tensor] | None = None
         self._drawn_rewards: list[float] = []
         with self.accelerator.autocast():
-            self.lower = open_lower(_plain(self.model), rows.prefix, Row(rows.rows[0], rows.tree))
+            different = [Row(tokens, rows.tree) for tokens in list(dict.fromkeys(rows.rows))[:2]]
+            self.lower = open_lower(_plain(self.model), rows.prefix, different)
         asked = objective.preferences
         self._pair_loss = None if asked is None else PairLoss(asked, rows.tree, self.accelerator)
         self._reference = self._starting_point() if objective.beta or asked else None

@@ -571,6 +571,13 @@ def test_whole_texts_are_answered_too(of_parts, tmp_path, capsys):
     assert [json.loads(line)["probabilities"] for line in capsys.readouterr().out.splitlines()] == found
 
 
+def test_a_column_that_is_named_twice_is_refused(of_parts, tmp_path, capsys):
+    path = write_rows(tmp_path / "rows.jsonl", PARTS)
+    twice = ["--text-column", "subject", "--text-column", "subject"]
+    said = refused(["predict", of_parts, "--input", path, *twice], capsys)
+    assert "the text columns are ['subject', 'subject']: name one or more, each once" in said
+
+
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
 def test_a_column_that_is_missing_is_named_with_the_others(command, of_parts, tmp_path, capsys):
     path = write_rows(tmp_path / "rows.jsonl", [{"subject": "a", "label": "pool"}, {"subject": "b", "label": "pool"}])

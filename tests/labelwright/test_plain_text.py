@@ -9,7 +9,7 @@ import subprocess
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from labelwright.plain_text import escaped, printable, printable_json, shell_word
+from labelwright.plain_text import escaped, printable, printable_json, shell_word, without_secrets
 
 CONTROLS = {chr(code) for code in [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F)]}
 TEXTS = st.text(st.characters() | st.sampled_from(sorted(CONTROLS)))
@@ -54,3 +54,16 @@ def test_markdown_shows_text_as_it_is():
     assert escaped("<img src=x onerror=alert(1)>").startswith("\\<img")
     assert escaped("fish & chips &amp;") == "fish & chips \\&amp;"
     assert escaped("a\x1b[31m") == r"a\\x1b\[31m"
+
+
+def test_secrets_of_the_environment_are_taken_out(monkeypatch):
+    """The longer first, since one may begin with another; words of the environment that are no secrets stay."""
+    values = {
+        "SOME_API_KEY": "sk-123456", "OTHER_TOKEN": "sk-123456789", "LABELWRIGHT_API_KEYS": "first-key, second-key",
+        "TOKENIZERS_PARALLELISM": "parallel", "HF_TOKEN": "none",
+    }  # fmt: skip
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    told = "sk-123456789, sk-123456\nand second-key: \x1b none of parallel"
+    assert without_secrets(told) == "***, *** and ***: \\x1b none of parallel"
+    assert without_secrets("x" * 290 + " second-key of ours", 300) == "x" * 290 + " *** of ou"

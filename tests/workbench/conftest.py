@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,7 +32,39 @@ def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def demo_folder(tmp_path_factory: pytest.TempPathFactory, made_store: Path) -> Path:
+def tracking_server(tmp_path_factory: pytest.TempPathFactory, made_store: Path) -> Iterator[str]:
+    """An ``mlflow server``'s address where LABELWRIGHT_TRACKING_SERVER asks for one; empty: a file is the store."""
+    if not os.environ.get("LABELWRIGHT_TRACKING_SERVER"):
+        yield ""
+        return
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(made_store, folder / "server.db")
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = str(one.getsockname()[1])
+    command = [
+        *(sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"),
+        *("--backend-store-uri", f"sqlite:///{folder / 'server.db'}", "--artifacts-destination", str(folder / "kept")),
+    ]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, env=workbench_fakes.environment(), stdout=log, stderr=log)
+    try:
+        until = time.monotonic() + 400
+        while True:
+            assert server.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < until, "the server does not answer"
+            with suppress(OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=60).close()
+                break
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory, made_store: Path, tracking_server: str) -> Path:
     """The folder in which `demo toy.toml` ran; the run is in ``runs/toy/<stamp>``."""
     from workbench.cli import main
 
@@ -37,7 +74,7 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory, made_store: Path) -> P
     shutil.copy(made_store, folder / "runs" / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        workbench_fakes.track_at(patch, tracking_server)
         workbench_fakes.install(patch.setattr)
         assert main(["demo", "toy.toml"]) == 0
     return folder

@@ -1,7 +1,7 @@
 """MLflow's own UI on what a run left: what a person sees there, in a real browser where there is one.
 
 ``LABELWRIGHT_SCREENSHOTS=docs/mlflow python -m pytest tests/workbench/test_dashboard.py`` writes the pictures that
-docs/mlflow/README.md shows.
+docs/mlflow/README.md shows. ``LABELWRIGHT_TRACKING_SERVER=1`` records at a server over HTTP and looks at its pages.
 """
 
 from __future__ import annotations
@@ -52,10 +52,15 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def dashboard(demo_folder: Path) -> Iterator[Dashboard]:
+def dashboard(demo_folder: Path, tracking_server: str) -> Iterator[Dashboard]:
     """Also with no network: MLflow's server then used to wait for ever on a price list that litellm fetches."""
     port = free_port()
     arguments = [sys.executable, "-m", "workbench", "dashboard", "toy.toml", "--port", str(port)]
+    if tracking_server:
+        where = {**environment(), "MLFLOW_TRACKING_URI": tracking_server}
+        told = subprocess.run(arguments, cwd=demo_folder, env=where, capture_output=True, text=True, check=True)
+        yield Dashboard(f"{tracking_server}/", told.stdout)
+        return
     place = demo_folder / "dashboard.log"
     with place.open("w") as log:
         server = subprocess.Popen(arguments, cwd=demo_folder, env=environment(), stdout=log, stderr=log)
@@ -222,14 +227,14 @@ MARKUP = "![pool](http://127.0.0.1:9/tracked.png) **pool** <img src=http://127.0
 
 
 @pytest.fixture(scope="module")
-def asked(demo_folder: Path) -> list[DoubtedRow]:
+def asked(demo_folder: Path, tracking_server: str) -> list[DoubtedRow]:
     """Rows that the demo's run asks people about; the first is none of the data's and full of markup."""
     rows = toy_examples()
     found = [DoubtedRow("train", "markup", MARKUP, "pool", "fence", 0.9, "majority and words agree on another label")]
     found += [DoubtedRow("train", row.id, row.text, row.label, "hvac", 0.8, "words doubts it") for row in rows[:3]]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(demo_folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        workbench_fakes.track_at(patch, tracking_server)
         workbench_fakes.install(patch.setattr)
         (folder,) = runs_of(demo_folder / "runs" / "toy")
         with Tracking(read_recipe("toy.toml"), RunFolder(folder), Display()).opened() as tracking:
@@ -244,6 +249,7 @@ def test_what_a_person_answers_in_the_browser_comes_back(
     demo_folder: Path,
     demo_run: Path,
     known: dict[str, str],
+    tracking_server: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -266,7 +272,7 @@ def test_what_a_person_answers_in_the_browser_comes_back(
         browser.click(word, gone=KEEP)
         browser.click("Submit", until=f"{number} of 4 reviewed")
     monkeypatch.chdir(demo_folder)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    workbench_fakes.track_at(monkeypatch, tracking_server)
     workbench_fakes.install(monkeypatch.setattr)
     capsys.readouterr()
     assert main(["review", "toy.toml"]) == 0

@@ -17,6 +17,7 @@ from labelwright.data.task import Example
 from labelwright.decisions.measured import answered_and_wrong
 from labelwright.statistics.metrics import (
     Answers,
+    Floats,
     Ints,
     answers,
     confusion,
@@ -133,14 +134,25 @@ def promised(candidate: Candidate, gold: Ints, groups: Sequence[str] | None) -> 
     return replace(told, threshold=float(thresholds[0]), answered=found["answered"], wrong=found.get("wrong"))
 
 
+def paid(candidate: Candidate, gold: Ints) -> Floats:
+    """What a candidate's answer to each row cost, as it decides, (n_rows,)."""
+    decision = candidate.decision
+    return decision.realised(gold, decision.decide(candidate.probs, candidate.away).said)
+
+
 def rows_jsonl(candidates: Sequence[Candidate], board: Leaderboard, test: Sequence[Example]) -> str:
     """One line a test row: id, text, label, and every candidate's label and calibrated probabilities.
 
-    Where there are more than 20 labels, only the likeliest 20 of a candidate are given, in the order of the labels.
-    Free text has no probabilities, and where it is no label, its label is null.
+    With prices also what its answer cost, unrounded. Where there are more than 20 labels, only the likeliest 20 of a
+    candidate are given, in the order of the labels. Free text has no probabilities, and where it is no label, its label
+    is null.
     """
     labels, measured = board.labels, {entry.name for entry in board.scored}
     told = {one.name: _likeliest(one) for one in candidates if one.name in measured}
+    costs = dict[str, Floats]()
+    if board.by == "cost":
+        gold = np.array([labels.index(str(row.label)) for row in test], dtype=np.int64)
+        costs = {one.name: paid(one, gold) for one in candidates if one.name in told and one.kind != "free"}
     lines = []
     for i, row in enumerate(test):
         given: dict[str, dict[str, Any]] = {}
@@ -149,6 +161,8 @@ def rows_jsonl(candidates: Sequence[Candidate], board: Leaderboard, test: Sequen
             if shown is not None and values is not None:
                 pairs = zip(shown[i].tolist(), values[i].tolist(), strict=True)
                 given[name]["probabilities"] = {labels[k]: round(value, 6) for k, value in pairs}
+            if name in costs:
+                given[name]["cost"] = float(costs[name][i])
         value = {"id": row.id, "text": row.text, "label": row.label, "group": row.group, "candidates": given}
         lines.append(json.dumps(value, ensure_ascii=False) + "\n")
     return "".join(lines)

@@ -17,7 +17,7 @@ import numpy as np
 
 from labelwright.statistics.intervals import LEVEL, Interval, Resampled, holm, paired_cost_test, paired_test
 from labelwright.statistics.metrics import Answers, Floats, Ints
-from labelwright.statistics.proportions import difference_interval, priced_difference_interval
+from labelwright.statistics.proportions import difference_interval, priced_difference_interval, rows_needed
 from workbench.compare.board import Difference, Standing
 
 # A candidate is told apart from the best one where its Holm-corrected p-value is below this.
@@ -98,6 +98,20 @@ def between(
     interval, p = _plain(metric, first, second, answers, samples, gold, groups, n_tests, spent)
     corrected = min(1.0, n_tests * p)
     return Difference(agreeing(interval, corrected), p, corrected)
+
+
+def rows_to_tell(
+    name: str, best: str, n_tests: int, margin: float, groups: Sequence[str] | None, spent: Spent
+) -> float:
+    """About how many test rows bring a candidate's interval of cost inside the margin, if it is as good as the best.
+
+    Parameters
+    ----------
+    n_tests : int
+        How many candidates are held against the best one.
+    """
+    net = spent.rows[name] - spent.rows[best]
+    return rows_needed(net, spent.span, margin, groups, 1 - TOLD_APART / max(1, n_tests))
 
 
 def standing(difference: Difference, margin: float) -> Standing:

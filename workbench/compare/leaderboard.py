@@ -36,8 +36,8 @@ from workbench.compare.board import (
     TestRows,
 )
 from workbench.compare.candidate import Candidate, Repeat
-from workbench.compare.details import answered, confidence, promised
-from workbench.compare.differences import TESTED, Spent, against_best, between, standing
+from workbench.compare.details import answered, confidence, paid, promised
+from workbench.compare.differences import TESTED, Spent, against_best, between, rows_to_tell, standing
 from workbench.compare.noise import suspects
 from workbench.compare.together.gain import gain_of
 from workbench.compare.verdict import frontier, judge, labels_without_rows, rank
@@ -162,7 +162,14 @@ def build(
         without_rows=labels_without_rows(test, names),
         own_choices=any(row.choices for row in test),
     )
-    verdict = judge(list(numbered.values()), numbered[best], rows, len(names), margin, compare)
+
+    def to_tell(name: str) -> float:
+        assert spent is not None
+        return rows_to_tell(name, best, len(scored) - 1, margin, groups, spent)
+
+    verdict = judge(
+        list(numbered.values()), numbered[best], rows, len(names), margin, compare, to_tell if spent else None
+    )
     by_name = {name: one.candidate for name, one in scored.items()}
     verdict = replace(verdict, gain=gain_of(list(numbered.values()), by_name, margin, compare, len(test), seed))
     doubters = {name: scored[name].candidate.probs for name in _doubters(list(numbered.values()), numbered[best])}
@@ -282,7 +289,7 @@ def _spent(one: _Scored, decision: Decision, gold: Ints, n_labels: int) -> Float
     candidate = one.candidate
     if candidate.kind == "free":
         return decision.realised(gold, np.where(one.answers.answer < n_labels, one.answers.answer, -1))
-    return decision.realised(gold, candidate.decision.decide(candidate.probs, candidate.away).said)
+    return paid(candidate, gold)
 
 
 def _priced(candidate: Candidate, gold: Ints, groups: Sequence[str] | None, spent: Spent) -> dict[str, Interval]:

@@ -45,6 +45,7 @@ def judge(
     n_labels: int,
     margin: float,
     compare: Callable[[str, str], Difference],
+    rows_to_tell: Callable[[str], float] | None = None,
 ) -> Verdict:
     """The verdict over the candidates that have numbers.
 
@@ -54,6 +55,8 @@ def judge(
         Within which a candidate is as good as the best: a share of accuracy, or with prices so much a row.
     compare : function of two candidates' names
         How much better the first is than the second: accuracy, or with prices what a row of it costs less.
+    rows_to_tell : function of a candidate's name, optional
+        With prices: about how many rows bring the interval of its lead inside the margin, if it is as good as the best.
     """
     by: By = "cost" if best.priced else "accuracy"
     as_good, unclear = ([one for one in entries if one.standing == word] for word in ("as good", "not told apart"))
@@ -72,7 +75,7 @@ def judge(
         as_good=tuple(one.name for one in as_good),
         not_told_apart=tuple(one.name for one in unclear),
         margin=margin,
-        n_rows_needed=_rows_needed(perhaps, rows.n_rows, margin, by),
+        n_rows_needed=_rows_needed(perhaps, rows.n_rows, margin, by, rows_to_tell),
         least_known=max(unclear, key=lambda one: _width(one, by)).name if unclear else None,
         free_ahead=min(ahead, key=_rank).name if ahead else None,
         tuned=tuned.name if tuned and rival else None,
@@ -152,16 +155,19 @@ def _width(entry: Entry, by: By) -> float:
     return lead.value.high - lead.value.low
 
 
-def _rows_needed(perhaps: Sequence[Entry], n_test: int, margin: float, by: By) -> int | None:
+def _rows_needed(
+    perhaps: Sequence[Entry], n_test: int, margin: float, by: By, rows_to_tell: Callable[[str], float] | None
+) -> int | None:
     """About how many rows bring the interval of the most promising of these inside the margin; two digits.
 
-    If it is as good as the best: intervals shrink with the root of the rows. None where there is no such one.
+    If it is as good as the best: intervals shrink with the root of the rows, those of prices faster, since much of
+    their width is that of dear mistakes that few rows may lack. None where there is no such one.
     """
-    known = [lead.value for one in perhaps if (lead := one.lead(by))]
+    known = [(lead.value, one.name) for one in perhaps if (lead := one.lead(by))]
     if not known:
         return None
-    nearest = max(known)
-    rows = n_test * ((nearest.high - nearest.low) / 2 / margin) ** 2
+    (_, low, high), name = max(known)
+    rows = rows_to_tell(name) if rows_to_tell else n_test * ((high - low) / 2 / margin) ** 2
     unit = 10 ** max(0, math.floor(math.log10(rows)) - 1)
     return unit * math.ceil(rows / unit)
 

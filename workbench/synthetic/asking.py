@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from labelwright.errors import ModelError
 from labelwright.files import short_hash
-from labelwright.plain_text import printable_json, printable_line
+from labelwright.plain_text import printable_json, without_secrets
 
 # Where a server's key is, as for the engines that ask one; models without a server say themselves what they look for.
 KEYS = ("LABELWRIGHT_API_KEY", "OPENAI_API_KEY")
@@ -82,9 +82,9 @@ class LanguageModel:
         import dspy
 
         self.name = name
-        self._key = next((os.environ[one] for one in KEYS if os.environ.get(one)), "none")
+        key = next((os.environ[one] for one in KEYS if os.environ.get(one)), "none")
         self._id = f"openai/{name}" if url else name
-        where = {"api_base": url, "api_key": self._key} if url else {}
+        where = {"api_base": url, "api_key": key} if url else {}
         # What is kept is kept in the run's own folder.
         self._lm = dspy.LM(self._id, cache=False, num_retries=_RETRIES, timeout=TIMEOUT_S, **where)
 
@@ -112,18 +112,18 @@ class LanguageModel:
             raise ModelError(f"{self.name}: the key is refused: set {keys} in the environment") from error
         except LMError as error:
             if error.status in _OF_THIS_QUESTION:
-                raise RefusedError(self._said(error)) from error
+                raise RefusedError(_said(error)) from error
             raise ModelError(
-                f"{self.name}: {self._said(error)}; look at the server, or correct [synthetic] model or url"
+                f"{self.name}: {_said(error)}; look at the server, or correct [synthetic] model or url"
             ) from error
         usage = found.usage
         price = lm.history[-1].get("cost") if lm.history else None
         return Answer(str(found.text or ""), usage.input_tokens or 0, usage.output_tokens or 0, price)
 
-    def _said(self, error: Exception) -> str:
-        """The first line of what is wrong. A server may repeat the key that it was sent: that is nobody's business."""
-        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        return printable_line(first.replace(self._key, "…") if self._key != "none" else first)[:300]
+
+def _said(error: Exception) -> str:
+    """The first line of what is wrong."""
+    return without_secrets(next(iter(str(error).strip().splitlines()), type(error).__name__))
 
 
 Ask = Callable[[Question], Answer]

@@ -24,13 +24,13 @@ from workbench.compare.board import Entry as Measured
 from workbench.run.folder import append_curve
 from workbench.run.steps import Step, settings_of
 from workbench.tracking.journal import Entry
-from workbench.tracking.succession import bits
+from workbench.tracking.succession import amounts, bits
 from workbench.wording import parts, percent
 
 Write = Callable[[Entry], Any]
 Progress = Callable[[int, int, str], None]
-# Of every test row: its id, whether a bundle was right on it, and its group.
-Rows = Sequence[tuple[str, bool, str | None]]
+# Of every test row: its id, whether a bundle was right on it, its group, and with prices what its answer cost.
+Rows = Sequence[tuple[str, bool, str | None, float | None]]
 # The run of the whole recipe run; every other key is a step's or a candidate's.
 PARENT = "parent"
 
@@ -145,15 +145,22 @@ def model(
     if is_language_model(shown.weights):
         entry["prompt"] = digest_of(shown.prompt.shown)
     if measured is not None:
-        groups = [group for _, _, group in rows]
+        groups = [group for _, _, group, _ in rows]
         entry |= {
             "candidate": measured.name,
             "of": of,
             "numbers": numbers_of(measured, test),
-            "test_rows": digest_of("\n".join(name for name, _, _ in rows)),
-            "right": bits([right for _, right, _ in rows]),
+            "test_rows": digest_of("\n".join(name for name, *_ in rows)),
+            "right": bits([right for _, right, *_ in rows]),
             "groups": None if None in groups else groups,
         }
+    if (prices := shown.task.costs) is not None:
+        names = sorted(shown.task.names)
+        told = json.dumps([names, prices.table(names), prices.abstain])
+        entry |= {"prices": digest_of(told), "span": repr(shown.decision.span)}
+        costs = [cost for *_, cost in rows if cost is not None]
+        if rows and len(costs) == len(rows):
+            entry["costs"] = amounts(costs)
     return entry
 
 

@@ -297,7 +297,7 @@ class Tracking:
         ----------
         measured : workbench.compare.board.Entry, optional
             The candidate whose bundle it is, as it was measured.
-        rows : sequence of (id, right, group)
+        rows : sequence of (id, right, group, cost)
             Its answers on the test rows: whether they tell it apart from the registry's champion decides who is that.
 
         Returns

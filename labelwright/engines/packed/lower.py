@@ -42,7 +42,9 @@ def blocks_of(model: Any) -> tuple[str, nn.ModuleList]:
     return next(name for name, part in model.named_modules() if part is blocks), blocks
 
 
-def open_lower(model: Any, prefix: Sequence[int], row: Row, most_bytes: int = KEPT_BYTES) -> LowerLayers | None:
+def open_lower(
+    model: Any, prefix: Sequence[int], rows: Sequence[Row], most_bytes: int = KEPT_BYTES
+) -> LowerLayers | None:
     """The layers of a model below the lowest one that is trained.
 
     Parameters
@@ -51,8 +53,10 @@ def open_lower(model: Any, prefix: Sequence[int], row: Row, most_bytes: int = KE
         With the attention of ``labelwright.engines.packed.interface``.
     prefix : sequence of int
         Tokens that every row begins with.
-    row : Row
-        One to try it with.
+    rows : sequence of Row
+        Different ones to try it with, two or more where there are: a layer that mixes rows shows on no single one. Of
+        rows with the first's answers it is kept what becomes of them; others, such as those drawn in a step, hardly
+        come again.
     most_bytes : int
         Of what is kept of rows.
 
@@ -60,6 +64,11 @@ def open_lower(model: Any, prefix: Sequence[int], row: Row, most_bytes: int = KE
     -------
     LowerLayers, or None
         None where nothing below is frozen, or where the model does not come out the same.
+
+    Raises
+    ------
+    MemoryError, torch.OutOfMemoryError, RuntimeError
+        No memory for it: there is none for training either.
     """
     _, blocks = blocks_of(model)
     trained = [number for number, block in enumerate(blocks) if _is_trained(block)]
@@ -68,11 +77,13 @@ def open_lower(model: Any, prefix: Sequence[int], row: Row, most_bytes: int = KE
     others = (weight for weight in model.get_decoder().parameters() if id(weight) not in above)
     if not n_lower or any(weight.requires_grad for weight in others):
         return None
-    lower = LowerLayers(model, blocks, n_lower, prefix, most_bytes)
+    lower = LowerLayers(model, blocks, n_lower, prefix, rows[0].tree.options, most_bytes)
     was_training = model.training
     try:
-        return lower if lower.comes_out_alike(row) else None
-    except Exception:  # whatever an architecture's own code does when its layers answer what they did not compute
+        return lower if lower.comes_out_alike(rows) else None
+    except Exception as error:  # whatever an architecture's own code does when layers answer what they did not compute
+        if _is_of_memory(error):
+            raise
         return None
     finally:
         model.train(was_training)
@@ -85,6 +96,8 @@ class LowerLayers:
     ----------
     model, prefix, most_bytes
         As in ``open_lower``.
+    options : tuple of tuple of int
+        Answers of the rows that are kept.
     blocks : torch.nn.ModuleList
         All layers.
     n_lower : int
@@ -92,17 +105,22 @@ class LowerLayers:
 
     Attributes
     ----------
+    n_layers : int
+        How many are not run again.
     n_bytes : int
         Of what is kept of rows.
     """
 
-    def __init__(self, model: Any, blocks: nn.ModuleList, n_lower: int, prefix: Sequence[int], most_bytes: int) -> None:
+    def __init__(
+        self, model: Any, blocks: nn.ModuleList, n_lower: int, prefix: Sequence[int], options: Any, most_bytes: int
+    ) -> None:
+        self.n_layers = n_lower
         self._model = model
         self._decoder = HubDecoder(model.get_decoder())
         self._lower, self._upper = list(blocks[:n_lower]), list(blocks[n_lower:])
         self._prefix_tokens = tuple(prefix)
         self._prefix: tuple[Tensor, KeyValues] | None = None
-        self._most_bytes = most_bytes
+        self._options, self._most_bytes = options, most_bytes
         self._rows: dict[Any, Tensor] = {}
         self.n_bytes = 0
 
@@ -122,13 +140,16 @@ class LowerLayers:
             return self._decoder(packed)
 
     @torch.no_grad()
-    def comes_out_alike(self, row: Row) -> bool:
-        """Whether a row does so both ways, and leaves the lower layers alike each time that the model is training."""
+    def comes_out_alike(self, rows: Sequence[Row]) -> bool:
+        """Whether rows do so both ways, and leave the lower layers alike each time that the model is training."""
         self._model.train()
-        once, again = (self._run_lower(pack([row], device=self._device)) for _ in range(2))
+        once, again = (self._run_lower(pack(rows[:1], device=self._device)) for _ in range(2))
         self._model.eval()
-        packed = pack([row], prefix_tokens=self._prefix_tokens, device=self._device)
-        plain, kept = self._decoder(packed), self.decode(packed, [row])
+        # Kept each alone, and then met together.
+        for row in rows:
+            self._entering([row])
+        packed = pack(rows, prefix_tokens=self._prefix_tokens, device=self._device)
+        plain, kept = self._decoder(packed), self.decode(packed, rows)
         n_real = len(plain) - packed.layout.n_filler
         return _alike(once, again) and _alike(plain[:n_real], kept[:n_real])
 
@@ -147,7 +168,7 @@ class LowerLayers:
             states = self._run_lower(packed)[: sum(sizes)].split(sizes)
             for key, own in zip(missing, states, strict=True):
                 found[key] = own
-                if self.n_bytes + own.nbytes <= self._most_bytes:
+                if key[1] == self._options and self.n_bytes + own.nbytes <= self._most_bytes:
                     self._rows[key] = own.clone()
                     self.n_bytes += own.nbytes
         return torch.cat([of_prefix, *(found[key] for key in keys)])
@@ -180,6 +201,11 @@ class LowerLayers:
 def _alike(one: Tensor, other: Tensor) -> bool:
     off = (one.float() - other.float()).norm() / one.float().norm()
     return bool(off <= TOLERANCE.get(one.dtype, TOLERANCE_HALF))
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """PyTorch has a class for it on accelerators only; its allocator of main memory says it in words."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _is_trained(block: nn.Module) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import openai
 
 from labelwright.errors import ModelError
+from labelwright.plain_text import without_secrets
 
 # Requests in flight at a time: enough for a server to fill its batches.
 IN_FLIGHT = 16
@@ -46,10 +47,10 @@ def one_line_errors(url: str) -> Iterator[None]:
 
 
 def reason(error: openai.APIStatusError) -> str:
-    """The server's own words, on one line."""
+    """The server's own words, on one line, without the key that it may repeat."""
     body = error.body if isinstance(error.body, dict) else {}
     said = body.get("message") or (body.get("error") or {}).get("message") or error.message
-    return " ".join(str(said).split())[:300]
+    return without_secrets(str(said))
 
 
 def served_models(server: openai.OpenAI, url: str) -> dict[str, dict[str, Any]]:

@@ -19,7 +19,6 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.columns import TEXT
 from labelwright.data.formats.parquet_apart import BeyondError, Bounds, read_apart
 from labelwright.data.records import Fault, refusal
 from labelwright.errors import DataError, MissingExtraError
@@ -36,7 +35,7 @@ from labelwright.serve.bodies import (
 from labelwright.serve.limits import Limits
 from labelwright.serve.questions import outside_of
 from labelwright.serve.service import RefusalError, Service, Wire
-from labelwright.serve.wires.tables import CHOICES, SOURCE, Record, csv_records, json_records, read_rows
+from labelwright.serve.wires.tables import SOURCE, Record, columns_to_read, csv_records, json_records, read_rows
 
 # MLflow's own names of what went wrong.
 _CODES = {
@@ -80,10 +79,10 @@ def router(service: Service) -> APIRouter:
         openapi_extra=described({JSON: _SCHEMA, CSV: _CSV_SCHEMA, PARQUET: _PARQUET_SCHEMA}),
     )
     async def invocations(request: Request) -> Response:
-        # The model may be swapped while a body is read; what a file's rows are made of stays.
-        columns = next(iter(service.served.values())).bundle.task.text.names
-        records = await _records(request, service.limits, readers, (*columns, TEXT, CHOICES))
+        body = await read_body(request, JSON, CSV, PARQUET)
+        # The model may be swapped while a body comes in; what is read of it is what the model that answers is asked.
         with service.lease(request) as lease:
+            records = await _records(request, body, service.limits, readers, columns_to_read(lease.bundle.task))
             rows = read_rows(records, lease.bundle.task)
             found = await lease.probabilities([text for text, _ in rows])
             if faults := [Fault(n, str(one)) for n, one in enumerate(found, start=1) if isinstance(one, DataError)]:
@@ -118,13 +117,13 @@ WIRE = Wire("mlflow", "POST /invocations, GET /ping, GET /version", router, refu
 
 
 async def _records(
-    request: Request, limits: Limits, readers: asyncio.Semaphore, columns: Sequence[str]
+    request: Request, body: bytes, limits: Limits, readers: asyncio.Semaphore, columns: Sequence[str]
 ) -> list[Record]:
     """The rows of a body, whatever its form; of Parquet these columns, where it has one of them.
 
     Raises RefusalError, and DataError for what is wrong with them.
     """
-    body, media_type = await read_body(request, JSON, CSV, PARQUET), media_type_of(request)
+    media_type = media_type_of(request)
     if media_type != PARQUET:
         return csv_records(body) if media_type == CSV else json_records(await read_json(request))
     try:

@@ -56,7 +56,14 @@ def csv_records(body: bytes) -> list[Record]:
     return [dict(zip(_once_each(header, "the header"), row, strict=True)) for row in rows]
 
 
-def read_rows(records: Sequence[Record], task: Task) -> list[tuple[str, tuple[str, ...]]]:
+def columns_to_read(task: Task) -> tuple[str, ...]:
+    """Those that rows are made of, of a table that may have any; empty where only all of them say what a row is."""
+    names = task.text.names
+    # A whole text in ``text`` is told from a part of one by what is beside it.
+    return () if TEXT in names and len(names) > 1 else (*names, TEXT, CHOICES)
+
+
+def read_rows(records: Sequence[Record], task: Task, source: str = SOURCE) -> list[tuple[str, tuple[str, ...]]]:
     """The text of each record as a model reads it, and the names of what may be answered.
 
     The text is in the columns that the task names, in ``text``, or in the only column that the table has. Where rows
@@ -77,7 +84,7 @@ def read_rows(records: Sequence[Record], task: Task) -> list[tuple[str, tuple[st
         except DataError as error:
             faults.append(Fault(number, str(error)))
     if faults:
-        raise refusal(SOURCE, faults)
+        raise refusal(source, faults)
     return rows
 
 

@@ -2,17 +2,20 @@
 
 The best of several looks better than it is on the rows that chose it. So it is asked about rows held back, beside the
 program that the search began with, and is taken where a paired test finds that it gains there. Programs are tried one
-after another, and the level is shared among them (Bonferroni); where none gains, the search began with the best.
+after another, and the level is shared among them (Bonferroni); where none gains, the search began with the best. Near
+copies count as one row (``family_names``). The gain that is told of a program is that of the rows which confirmed it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, log2
 
 import numpy as np
 
-from labelwright.data.task import Example, group_keys
+from labelwright.data.families import family_names
+from labelwright.data.task import Example
 from labelwright.prompt import Prompt
 from labelwright.statistics.intervals import gain_test, mean_interval
 from labelwright.statistics.metrics import Floats
@@ -51,7 +54,8 @@ class Tried:
     Attributes
     ----------
     gain : Interval
-        Of the objective against the program that the search began with.
+        Of the objective against the program that the search began with, at the level at which it is tested: one-sided,
+        as the p-value is, and shared by those that may be tried. Of the rows that choose, so a little high.
     p_value : float
         One-sided, of no gain; not corrected for the number tried.
     regressed : tuple of str
@@ -99,13 +103,14 @@ def confirm(
     programs : sequence of Program
         The first is what the search began with.
     held_back : sequence of Example
-        Rows that took no part; none, and validation alone decides.
+        Rows that took no part, none of a family of ``must_not_regress`` (``stage.hold_back``); without any,
+        validation alone decides.
     must_not_regress : sequence of Example
         Rows of which none may be wrong that the first program has right.
     confidence : float in [0, 1)
         With which a program must gain on the rows held back; 0 takes what validation says.
     """
-    first, groups = programs[0], group_keys(validation)
+    first, groups = programs[0], family_names(validation)
     better = in_order(programs, groups)
     if not better:
         return Confirmation(first, (), "not taken: none of the programs found is better on validation")
@@ -120,7 +125,7 @@ def confirm(
             tried.append(Tried(program, regressed=regressed))
             continue
         if tests:
-            tried.append(_tried(first, program, held_back, answers, objective))
+            tried.append(_tried(first, program, held_back, answers, objective, level))
         else:
             tried.append(Tried(program))
         if not tests or tried[-1].p_value <= level:
@@ -128,6 +133,17 @@ def confirm(
         if sum(one.gain is not None for one in tried) == MOST_TRIED:
             break
     return Confirmation(first, tuple(tried), _note(tried, held_back, level, objective, False))
+
+
+def least_families(confidence: float) -> int:
+    """So many families of rows held back can confirm a program, where as many are tried as may be.
+
+    Of n families no p-value is below 2^-n.
+
+    >>> least_families(0.95), least_families(0.0)
+    (6, 2)
+    """
+    return ceil(log2(MOST_TRIED / (1 - confidence)))
 
 
 def in_order(programs: Sequence[Program], groups: Sequence[str]) -> list[Program]:
@@ -153,11 +169,22 @@ def in_order(programs: Sequence[Program], groups: Sequence[str]) -> list[Program
 
 
 def _tried(
-    first: Program, program: Program, rows: Sequence[Example], answers: CalibratedAnswers, objective: Objective
+    first: Program,
+    program: Program,
+    rows: Sequence[Example],
+    answers: CalibratedAnswers,
+    objective: Objective,
+    level: float,
 ) -> Tried:
-    gold, groups = gold_of(answers.bundle, rows), group_keys(rows)
+    gold, groups = gold_of(answers.bundle, rows), family_names(rows)
     before, after = (objective.values(answers.elsewhere(one.prompt, rows), gold) for one in (first, program))
-    return Tried(program, mean_interval(after - before, groups), gain_test(after - before, groups))
+    gain = mean_interval(after - before, groups, level=_shown_level(level))
+    return Tried(program, gain, gain_test(after - before, groups))
+
+
+def _shown_level(level: float) -> float:
+    """Of the interval whose lower end is the one-sided test's; what hardly tests is shown by the middle half."""
+    return max(1 - 2 * level, 0.5)
 
 
 def _right(
@@ -191,12 +218,16 @@ def _note(
         one = tested[-1] if is_taken else min(tested, key=lambda one: one.p_value)
         assert one.gain is not None
         value, low, high = one.gain
-        n_groups = len(set(group_keys(held_back)))
+        n_families = len(set(family_names(held_back)))
         parts.append(
             f"{'taken' if is_taken else 'not taken'}: program {one.program.number}, on {len(held_back)} held-back rows "
-            f"({n_groups} groups) {objective.name} gained {value:+.3f} [{low:+.3f}, {high:+.3f}], one-sided "
-            f"p = {one.p_value:.3g}, which had to be at most {level:.3g}"
+            f"({n_families} families) {objective.name} gained {value:+.3f} [{low:+.3f}, {high:+.3f}] "
+            f"({_shown_level(level):.1%}), one-sided p = {one.p_value:.3g}, which had to be at most {level:.3g}"
         )
+        if is_taken and len(tested) > 1:
+            parts.append(
+                f"the same rows had refused {len(tested) - 1} before it, and their gain is not corrected for it"
+            )
     elif not is_taken:
         parts.append("not taken")
     if refused:

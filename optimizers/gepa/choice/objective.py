@@ -3,8 +3,8 @@
 A model likes some labels whatever the row says, and instructions move that liking. Whoever counts the hits of raw
 probabilities finds instructions that happen to shift it towards the labels of these rows; the calibration that every
 candidate gets in the end does the same better, for any instructions. So here every program is calibrated before it is
-valued: on the validation rows as the calibrate stage does it, cross-fitted, groups whole. What is then left to gain is
-telling rows apart.
+valued: on the validation rows as the calibrate stage does it, cross-fitted, families whole. What is then left to gain
+is telling rows apart.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.task import Example, group_keys
+from labelwright.data.choices import present
+from labelwright.data.families import family_names
+from labelwright.data.task import Example
 from labelwright.decide import log_scores
 from labelwright.decisions.decision import Decision
 from labelwright.engines.protocol import Engine, has_probabilities
@@ -35,6 +37,8 @@ OBJECTIVES = ("reward", "expected_reward", "log_loss")
 _LEAST_PROBABILITY = 1e-6
 # Of ``without_liking``: more steps change nothing.
 _STEPS, _SHARE = 20, 0.1
+# A label is at least so common.
+_LEAST_SHARE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class CalibratedAnswers:
     validation : sequence of Example
         What programs are calibrated on; whole scores of these are kept, for the stage's next start and for later ones.
     rows : sequence of Example
-        Others that may be asked: the search's own.
+        The search's own. Minibatches are drawn from them, and have their labels as often as these have.
     engine : Engine
         One that gives no probabilities is believed as it is.
     seed : int
@@ -104,22 +108,26 @@ class CalibratedAnswers:
 
     def __post_init__(self) -> None:
         # A text that stands there twice is asked once, as it is by ``programs.decision``.
-        self._unique = list({row.text: row for row in reversed(self.validation)}.values())[::-1]
-        self._texts = tuple(row.text for row in self._unique)
-        self._place = {text: number for number, text in enumerate(self._texts)}
+        first: dict[str, Example] = {}
+        for row in self.validation:
+            first.setdefault(row.text, row)
+        self._unique = list(first.values())
+        self._place = {text: number for number, text in enumerate(first)}
+        self._shares = label_shares(self.bundle, self.rows)
 
     def __call__(self, prompt: Prompt, engine: Engine, texts: Sequence[str]) -> Floats:
         """Of a batch of rows that DSPy asks for, (n_texts, n_labels).
 
-        All validation rows: as ``on_validation``. A minibatch is too few for a fit, and is answered ``without_liking``.
+        All validation rows, in any order: as ``on_validation``. A minibatch is too few for a fit, and is answered
+        ``without_liking``.
         """
-        if tuple(texts) == self._texts:
-            return self._fit(prompt, engine)[0]
+        if len(texts) == len(self._place) and set(texts) == self._place.keys():
+            return self._fit(prompt, engine)[0][[self._place[text] for text in texts]]
         scores = log_scores(self._with(prompt), engine, texts)
         probs = self.bundle.calibration.apply(scores)
         if not has_probabilities(engine):
             return probs
-        return without_liking(self.bundle.calibration.logits(scores))
+        return without_liking(self.bundle.calibration.logits(scores), self._shares)
 
     def on_validation(self, prompt: Prompt) -> Floats:
         """Probabilities of the validation rows, in their order, each by a calibration fitted without its group."""
@@ -140,7 +148,7 @@ class CalibratedAnswers:
         if key not in self._fitted:
             asked = self._with(prompt)
             scores = self.kept.of(asked, self._unique, lambda weights: engine)
-            before, groups = self.bundle.calibration, group_keys(self._unique)
+            before, groups = self.bundle.calibration, family_names(self._unique)
             if has_probabilities(engine) and len(set(groups)) > 1:
                 found = best_calibration(before.logits(scores), gold_of(asked, self._unique), groups, seed=self.seed)
                 self._fitted[key] = found.probs, before.then(found.calibration)
@@ -149,19 +157,47 @@ class CalibratedAnswers:
         return self._fitted[key]
 
 
-def without_liking(logits: Floats) -> Floats:
-    """Probabilities of a batch by the bias that makes every label equally probable on average, (n_rows, n_labels).
+def label_shares(bundle: Bundle, rows: Sequence[Example]) -> Floats:
+    """How common each label is among the rows that have it, (n_labels,): letters are of those with so many choices."""
+    n_labels = len(bundle.task.names)
+    counts = np.bincount(gold_of(bundle, rows), minlength=n_labels)
+    if not bundle.task.by_row:
+        return np.asarray(counts / max(len(rows), 1))
+    return np.asarray(counts / np.maximum(present([row.text for row in rows], n_labels).sum(axis=0), 1))
 
-    Found without a gold label, by taking out the mean ("Batch Calibration", Zhou et al. 2024) again and again, which is
-    Sinkhorn's iteration: so another constant a label changes nothing. The rows must be of all labels about evenly, as
-    minibatches are (``sampling.StepSampling``); fewer rows than labels cannot be, and one step moves those a little.
+
+def without_liking(logits: Floats, shares: Floats | None = None) -> Floats:
+    """Probabilities of a batch by the bias that makes labels as probable on average as they are common.
+
+    Found without the batch's own gold labels, by taking out the mean ("Batch Calibration", Zhou et al. 2024) again and
+    again, which is Sinkhorn's iteration: so another constant a label changes nothing. Minibatches are stratified
+    (``sampling.StepSampling``), and have labels about as often as all of the search's rows; fewer rows than labels
+    cannot, and one step moves those a little.
+
+    Parameters
+    ----------
+    logits : ndarray of shape (n_rows, n_labels)
+        -inf where a row does not have the label (a letter of no choice).
+    shares : ndarray of shape (n_labels,), optional
+        How common labels are among the rows that have them; all alike by default. What a row may be is shared out
+        among the labels that it has.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, n_labels)
     """
     n_rows, n_labels = logits.shape
     n_steps, share = (_STEPS, _SHARE) if n_rows >= n_labels else (1, 1.0)
+    shares = np.full(n_labels, 1 / n_labels) if shares is None else shares
+    # A label that no row has must not be impossible: it is worth less than one row.
+    shares = np.maximum(shares, _LEAST_SHARE)
+    has = np.isfinite(logits)
+    expected = np.where(has, shares, 0.0)
+    expected = (expected / np.maximum(expected.sum(axis=1, keepdims=True), _LEAST_SHARE)).sum(axis=0)
+    # A share of a row, dealt as the rows are, keeps a label that nobody is given from running away.
+    more = share * n_labels * shares / shares.sum()
     bias = np.zeros(n_labels)
     for _ in range(n_steps):
         probs = Calibration(bias=tuple(bias.tolist())).apply(logits)
-        answered = probs[probs.any(axis=1)]
-        # A share of a row a label keeps one that nobody is given from running away.
-        bias = bias + prior_bias((answered.sum(axis=0) + share) / (len(answered) + share * n_labels))
+        bias = bias + prior_bias((probs.sum(axis=0) + more) / (expected + more))
     return Calibration(bias=tuple(bias.tolist())).apply(logits)

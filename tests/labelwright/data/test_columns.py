@@ -60,8 +60,41 @@ def test_a_whole_text_is_taken_only_where_no_column_is_there() -> None:
     assert OF_BUNDLE.of_table(["title"]) is OF_BUNDLE
 
 
+def test_a_whole_text_may_be_called_as_one_of_the_columns_where_it_is_all_that_there_is() -> None:
+    columns = TextColumns(("title", "text"), or_whole=True)
+    assert columns.need({"text": "a\nb"}) == columns.need({"title": "a", "text": "b"}) == "a\nb"
+    assert columns.of_table(["text"]).need({"text": "a"}) == "a"
+    for beside in ({"titel": "a"}, {"n": 1}):
+        with pytest.raises(DataError, match="no column 'title' for text, which is made of 'title' and 'text'"):
+            columns.need({**beside, "text": "b"})
+    with pytest.raises(DataError, match="no column 'title'"):
+        TextColumns(("title", "text")).need({"text": "b"})
+
+
+@given(st.integers(-(2**53) + 1, 2**53 - 1))
+def test_a_number_is_the_text_that_a_file_had(number: int) -> None:
+    """A data frame makes floats of a column of whole numbers with gaps."""
+    row = {"title": "a", "body": str(number)}
+    for cell in (number, float(number)):
+        assert BOTH.read({**row, "body": cell}) == BOTH.seen({**row, "body": cell}) == BOTH.read(row)
+    assert BOTH.read({"title": 0.5, "body": float("nan")}) == "0.5"
+    assert BOTH.read({"title": "1.0", "body": 1e300}) == "1.0\n1e+300"
+
+
+def test_a_column_is_named_once() -> None:
+    for names in (["a", "a"], ["a", "b", "a"], []):
+        with pytest.raises(DataError, match=r"the text columns are .*: name one or more, each once"):
+            TextColumns.of(names)
+
+
+def test_answers_keep_columns_that_are_called_as_theirs_under_other_names() -> None:
+    kept = TextColumns(("error", "body"), or_whole=True).in_answers()
+    assert kept == kept.in_answers() == TextColumns(("input_error", "body"), or_whole=True)
+
+
 def test_what_is_looked_at_is_never_refused() -> None:
-    assert BOTH.seen({"title": ["a"], "other": 1}) == "['a']"
+    assert BOTH.seen({"title": ["a"], "body": 2.0, "other": 1}) == "['a']\n2"
+    assert BOTH.seen({"title": ["a"], "other": 1}) is None, "a part of a text was taken for the whole"
     assert BOTH.seen({}) is None
     assert BOTH.is_empty_in({"title": "", "body": Unusable("-1", "is no class", missing=True)})
     assert not BOTH.is_empty_in({"title": ""})

@@ -72,6 +72,15 @@ def test_a_part_of_the_labels_has_their_prices_and_no_threshold():
     assert decision.among([2, 1, 0]).thresholds is not None
 
 
+@given(st.lists(st.integers(0, 9), min_size=9, max_size=9).filter(lambda one: len(set(one)) > 1), st.integers(1, 50))
+def test_what_is_added_to_all_prices_is_no_part_of_a_mistake(prices, more):
+    table = np.array(prices, dtype=float).reshape(3, 3)
+    plain, moved = Decision(table), Decision(table + more)
+    assert moved.mistake == pytest.approx(plain.mistake)
+    assert moved.lead(ROWS[0]) == pytest.approx(plain.lead(ROWS[0]))
+    assert Decision(np.array([[4.0, 5], [5, 4]])).mistake == 1
+
+
 def test_how_far_a_choice_is_ahead():
     assert LIKELIEST.lead(np.array([0.2, 0.7, 0.1])) == pytest.approx(0.5)
     assert Decision.of(COSTS, NAMES).lead(ROWS[0]) == pytest.approx((0.9 - 0.8) / 10)

@@ -225,6 +225,18 @@ def test_the_key_comes_from_the_environment(opened, server, folder, monkeypatch)
         assert opened(folder, url).name == str(folder)
 
 
+def test_a_server_that_repeats_the_key_is_told_without_it(monkeypatch):
+    import httpx
+    import openai
+
+    from labelwright.engines.servers.http import reason
+
+    monkeypatch.setenv("LABELWRIGHT_API_KEY", "secret-word")
+    response = httpx.Response(500, request=httpx.Request("POST", "http://127.0.0.1:9"))
+    error = openai.APIStatusError("Bearer secret-word\nfailed", response=response, body=None)
+    assert reason(error) == "Bearer *** failed"
+
+
 def test_what_an_endpoint_cannot_do_is_said(folder):
     with pytest.raises(ModelError, match="needs the server's url"):
         chat(folder, "")

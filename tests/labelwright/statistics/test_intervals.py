@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from labelwright.statistics.intervals import (
     Interval,
     Resampled,
     bootstrap_intervals,
+    gain_test,
     holm,
     mcnemar,
     paired_cost_test,
@@ -219,20 +221,93 @@ def test_of_prices_0_and_1_the_test_of_costs_is_the_paired_test() -> None:
         assert paired_cost_test(wrong[0] - wrong[1], groups) == pytest.approx(paired_test(a, b, gold, groups).p_value)
 
 
-@pytest.mark.parametrize("unit", [1.0, 0.25, np.pi])
+@pytest.mark.parametrize("unit", [1.0, 0.25, np.pi, 1e-9, 1e9])
 def test_costs_are_flipped_in_all_ways(unit: float) -> None:
-    """Against every way of turning signs; what a grid does to prices that are none of its steps makes it no surer."""
+    """Against every way of turning signs, whatever the unit of the prices."""
     net = unit * np.array([20.0, 1, 1, -1, 3, 0, 7, -2])
     signs = np.array(list(np.ndindex(*[2] * len(net)))) * 2 - 1
-    exact = float((abs(signs @ net) >= abs(net.sum()) - 1e-9).mean())
-    found = paired_cost_test(net)
-    assert found == pytest.approx(exact) if unit != np.pi else exact - 1e-12 <= found <= exact + 0.02
-    assert paired_cost_test(np.zeros(5)) == 1
+    exact = float((abs(signs @ net) >= abs(net.sum()) * (1 - 1e-9)).mean())
+    assert paired_cost_test(net) == pytest.approx(exact)
+    assert paired_cost_test(0 * net) == 1
 
 
-def test_a_grid_for_very_many_steps_is_on_the_safe_side() -> None:
+@pytest.mark.parametrize("price", [1.0, 50.0, 100.0, 0.0003, np.e])
+@pytest.mark.parametrize(("n_only_a", "n_only_b"), [(750, 650), (1550, 1400)])
+def test_on_many_rows_a_price_for_all_mistakes_alike_is_the_test_of_accuracy(
+    price: float, n_only_a: int, n_only_b: int
+) -> None:
+    net = price * np.repeat([1.0, -1.0, 0.0], [n_only_a, n_only_b, 100])
+    assert paired_cost_test(net) == pytest.approx(mcnemar(n_only_a, n_only_b))
+
+
+@pytest.mark.parametrize("cheap", [0.35, 0.35 * np.sqrt(2)])
+def test_on_many_rows_the_test_of_costs_is_near_the_normal_one_at_any_scale(cheap: float) -> None:
+    """3,000 rows, in hundredths and in no step at all: more steps than are counted."""
+    net = np.zeros(3000)
+    net[:900] = np.repeat([2.99, -2.99, cheap, -cheap], [270, 225, 200, 205])
+    z = net.sum() / np.sqrt((net**2).sum())
+    normal = 2 * NormalDist().cdf(-abs(z))
+    assert 0.02 < normal < 0.1
+    found = [paired_cost_test(scale * net) for scale in (1.0, 1 / 3, 12345.678)]
+    assert found[0] == pytest.approx(normal, abs=0.01)
+    assert found == pytest.approx([found[0]] * 3)
+    # A difference that no chance makes is not lost in rounding.
+    assert paired_cost_test(abs(net)) <= 1e-4
+
+
+def test_signs_are_drawn_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = np.random.default_rng(5).normal(0.1, 1, 50)
+    whole = paired_cost_test(net)
+    monkeypatch.setattr(intervals, "_BLOCK_NUMBERS", 120_000)
+    assert 0 < whole < 1
+    assert paired_cost_test(net) == pytest.approx(whole, abs=0.02)
+
+
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.35, 1.7, 2.99, -0.1, -0.35, -1.7, -2.99]), min_size=1, max_size=9))
+def test_prices_in_hundredths_are_counted_and_not_drawn(net: list[float]) -> None:
+    signs = np.array(list(product([1, -1], repeat=len(net))))
+    exact = float((abs(signs @ np.array(net)) >= abs(sum(net)) - 1e-9).mean())
+    assert paired_cost_test(np.array(net)) == pytest.approx(exact)
+
+
+def test_costs_that_are_multiples_of_nothing_are_tested_by_drawn_signs() -> None:
     draw = np.random.default_rng(1)
     net = draw.normal(0.3, 1.0, 400) * 12345.678
     chance = np.abs(draw.choice([-1.0, 1.0], size=(20_000, 400)) @ net) >= abs(net.sum())
     found = paired_cost_test(net)
-    assert chance.mean() - 0.002 <= found <= 1.3 * chance.mean() + 0.01
+    assert found == pytest.approx(chance.mean(), abs=0.003)
+
+
+# --- gains ---
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(-3, 3), min_size=1, max_size=9))
+def test_few_groups_are_turned_in_all_ways(net: list[int]) -> None:
+    """Against every way of turning signs, one by one; as many as say no more than they can."""
+    sums = [
+        sum(sign * one for sign, one in zip(signs, net, strict=True)) for signs in product((-1, 1), repeat=len(net))
+    ]
+    exact = sum(one >= sum(net) for one in sums) / len(sums)
+    assert gain_test(np.array(net) / 10) == pytest.approx(exact)
+    rows = np.repeat(np.array(net) / 20, 2)
+    assert gain_test(rows, [str(i // 2) for i in range(len(rows))]) == pytest.approx(exact)
+    assert gain_test(np.ones(len(net))) == 2.0 ** -len(net)
+
+
+def test_signs_of_many_groups_are_drawn_in_blocks_and_come_out_as_drawn_at_once(monkeypatch: Any) -> None:
+    gains = np.random.default_rng(3).normal(0.1, 1.0, 33)
+    signs = np.random.default_rng(5).choice((-1.0, 1.0), size=(999, 33))
+    at_once = (1 + (signs @ gains >= gains.sum() - 1e-12).sum()) / 1000
+    drawn = []
+
+    class Draws(np.random.Generator):
+        def choice(self, *given: Any, size: Any, **named: Any) -> Any:
+            drawn.append(size[0] * size[1])
+            return super().choice(*given, size=size, **named)
+
+    monkeypatch.setattr(intervals, "_BLOCK_NUMBERS", 33 * 100 + 7)
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Draws(np.random.PCG64(seed)))
+    assert gain_test(gains, n_draws=999, seed=5) == at_once
+    assert sum(drawn) == 999 * 33
+    assert max(drawn) <= 3300

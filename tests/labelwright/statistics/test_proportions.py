@@ -19,6 +19,7 @@ from labelwright.statistics.proportions import (
     difference_interval,
     effective_rows,
     priced_difference_interval,
+    rows_needed,
     share_ends,
     share_interval,
     wilson,
@@ -210,3 +211,13 @@ def test_a_dear_mistake_that_the_rows_may_lack_is_reckoned_with() -> None:
         low, high = priced_difference_interval(np.repeat([*values, 0.0], counts), 20.0)[1:]
         held += low <= truth <= high
     assert held >= 0.95 * 300
+
+
+@given(st.lists(st.sampled_from([0.0, 0.0, 1.0, 3.5]), min_size=1, max_size=20), st.integers(1, 40), st.booleans())
+def test_as_many_rows_as_are_needed_have_an_interval_as_wide_as_the_margin(
+    one_way: list[float], times: int, in_pairs: bool
+) -> None:
+    net = np.array([*one_way, *(-one for one in one_way)])
+    groups = None if not in_pairs else [str(i) for i in range(len(net))]
+    high = priced_difference_interval(np.tile(net, times), 20.0, None, 0.99).high
+    assert rows_needed(net, 20.0, high, groups, 0.99) == pytest.approx(times * len(net))

@@ -25,9 +25,10 @@ from labelwright.errors import ModelError, RecipeError
 from labelwright.statistics.metrics import answers
 from optimizers.calibration_choice import best_calibration
 from optimizers.gepa import reflection
+from optimizers.gepa.choice.confirmation import least_families
 from optimizers.gepa.choice.objective import Objective
 from optimizers.gepa.sampling import EXPECTED_REWARD
-from optimizers.gepa.search import metric_of, without_secrets
+from optimizers.gepa.search import metric_of
 from optimizers.gepa.stage import GepaStage, hold_back
 from optimizers.scores import gold_of
 from optimizers.stage import StageContext
@@ -106,7 +107,7 @@ def test_rows_reach_the_engine_in_batches(tmp_path):
     splits = hard_splits()
     _, _, engine = run(tmp_path, splits)
     sizes = Counter(n for n, _ in engine.calls)
-    held_back = {len(hold_back(splits.train, 0.15, 0)[1])}
+    held_back = {len(hold_back(splits.train, 0.3, 0)[1])}
     assert set(sizes) <= {len(splits.dev), 9} | held_back
 
 
@@ -122,7 +123,7 @@ def test_held_back_rows_take_no_part_in_the_search(tmp_path):
 
     splits, engine = hard_splits(), Listening()
     run(tmp_path, splits, engine)
-    _, held_back = hold_back(splits.train, 0.15, 0)
+    _, held_back = hold_back(splits.train, 0.3, 0)
     hidden = {row.text for row in held_back}
     # They are asked at the end: under the first instructions, and under those that are tried.
     search = [set(batch) for batch in engine.texts]
@@ -135,7 +136,7 @@ def test_held_back_rows_take_no_part_in_the_search(tmp_path):
 def test_the_same_bundle_where_the_rows_held_back_do_not_confirm_what_dev_says(tmp_path):
     """Their texts say nothing here, and instructions that read words cannot gain on them."""
     splits = hard_splits()
-    hidden = {row.id for row in hold_back(splits.train, 0.15, 0)[1]}
+    hidden = {row.id for row in hold_back(splits.train, 0.3, 0)[1]}
     mute = [replace(row, text=f"nothing {row.id[-1]}") if row.id in hidden else row for row in splits.train]
     splits = replace(splits, train=tuple(mute))
     bundle, _, _ = run(tmp_path, splits)
@@ -144,7 +145,7 @@ def test_the_same_bundle_where_the_rows_held_back_do_not_confirm_what_dev_says(t
     assert entry["improved"] is False
     assert entry["dev_before"] == entry["dev_after"] < entry["dev_best"]
     assert re.match(
-        r"not taken: program \d+, on \d+ held-back rows \(\d+ groups\) expected_reward gained", entry["note"]
+        r"not taken: program \d+, on \d+ held-back rows \(\d+ families\) expected_reward gained", entry["note"]
     )
     sure, _, _ = run(tmp_path / "dev", splits, confidence=0.0)
     assert sure.prompt != bundle.prompt
@@ -164,14 +165,14 @@ def test_ids_that_must_not_regress_and_are_of_no_row_are_named_at_once(tmp_path)
 def test_a_program_that_breaks_a_guarded_row_is_not_taken(tmp_path):
     """What a search took before is refused once the rows that it gave up are named."""
     splits = hard_splits()
-    free, _, _ = run(tmp_path / "free", splits)
+    free, _, _ = run(tmp_path / "free", splits, holdout_share=0.0)
     texts = [row.text for row in (*splits.dev, *splits.train)]
     before, after = (answers(probabilities(bundle, FakeEngine(), texts)) for bundle in (toy_bundle(), free))
     gold = gold_of(free, [*splits.dev, *splits.train])
     (entry,) = free.history
     assert entry["improved"]
     every = [row.id for row in (*splits.dev, *splits.train)]
-    guarded, _, _ = run(tmp_path / "guarded", splits, must_not_regress=tuple(every))
+    guarded, _, _ = run(tmp_path / "guarded", splits, holdout_share=0.0, must_not_regress=tuple(every))
     entry = guarded.history[-1]
     assert ((before == gold) & (after != gold)).any()
     assert guarded.prompt != free.prompt
@@ -364,9 +365,11 @@ def test_reflection_asks_the_language_model(monkeypatch):
     assert all(part in told for part in ("Name it.", "liner leaks", "Wrong: gold pool.", "200 words"))
 
 
-def test_secrets_are_taken_out_of_messages(monkeypatch):
+def test_secrets_are_taken_out_of_what_is_said_of_proposals(tmp_path, monkeypatch):
     monkeypatch.setenv("SOME_API_KEY", "sk-12345678")
-    assert without_secrets(ValueError("bad key\nsk-12345678 given")) == "ValueError: bad key *** given"
+    use(monkeypatch, FakeReflection(ValueError("bad key\nsk-12345678 \x1b[31m given")))
+    with pytest.raises(ModelError, match=r"ValueError: bad key \*\*\* .x1b\[31m given"):
+        run(tmp_path, hard_splits(), reflection_model="fake/model")
 
 
 def test_nothing_is_printed(tmp_path, capfd):
@@ -387,6 +390,7 @@ def test_nothing_is_printed(tmp_path, capfd):
         {"reflection_temperature": -1},
         {"objective": "hits"},
         {"confidence": 1.0},
+        {"confidence": 0.9999},
         {"validation_share": 0.9},
         {"must_not_regress": ("",)},
     ],
@@ -411,6 +415,43 @@ def test_hold_back_keeps_groups_and_labels(share, seed, n_groups):
     assert not {row.group for row in kept} & {row.group for row in out}
     assert {row.label for row in kept} == {row.label for row in rows}
     assert {row.label for row in out} == ({row.label for row in rows} if share > 0 and n_groups > 1 else set())
+
+
+def test_near_copies_are_not_parted_and_guarded_families_not_held_back():
+    rows = [replace(row, group=None) for row in toy_examples(6)]
+    copies = [replace(row, id=f"{row.id} again", text=f"{row.text.upper()}!") for row in rows]
+    for seed in range(4):
+        kept, out = hold_back([*rows, *copies], 0.4, seed)
+        assert not {row.text.lower() for row in kept} & {row.text.lower().rstrip("!") for row in out}
+        assert len(out) == 2 * len({row.id.split()[0] for row in out}) > 0
+        _, without = hold_back([*rows, *copies], 0.4, seed, never=out[:3])
+        assert without
+        assert not {row.id.split()[0] for row in without} & {row.id.split()[0] for row in out[:3]}
+
+
+@pytest.mark.parametrize("n_groups", [2, 4, 9, 30])
+def test_of_a_small_train_so_many_families_are_held_back_as_can_confirm(n_groups):
+    rows = toy_examples(n_groups)
+    kept, out = hold_back(rows, 0.15, 0, least=6)
+    groups = {name: ({row.group for row in kept if row.label == name}, {row.group for row in out if row.label == name})
+              for name in NAMES}  # fmt: skip
+    assert all(len(held) <= len(searched) for searched, held in groups.values())
+    assert sum(len(held) for _, held in groups.values()) == {2: 3, 4: 6, 9: 6, 30: 12}[n_groups]
+    assert set(hold_back(rows, 0.15, 0)[1]) <= set(out)
+    assert hold_back(rows, 0.0, 0)[1] == ()
+
+
+def test_a_search_that_nothing_could_confirm_is_not_paid_for(tmp_path):
+    splits = hard_splits()
+    few = replace(splits, train=tuple(row for row in splits.train if row.group in ("pool-1", "fence-1", "pool-2")))
+    bundle, tracker, engine = run(tmp_path, few)
+    (entry,) = bundle.history
+    assert engine.calls == []
+    assert bundle.prompt == toy_bundle().prompt
+    assert re.match(
+        r"not searched: \d families of train rows can be held back, .* takes 6; add train rows", entry["note"]
+    )
+    assert tracker.seen[-1][2] == entry["note"]
 
 
 def test_a_group_is_no_row_of_its_name():
@@ -478,3 +519,12 @@ def test_rows_without_a_usable_answer_are_wrong_for_the_search_too(tmp_path):
     assert (answers(probs) < 0).any()
     assert bundle.history[-1]["dev_before"] == pytest.approx(sum(right) / len(right))
     assert bundle.history[-1]["held_back_before"] <= 0.5
+
+
+def test_guarded_rows_do_not_confirm_what_they_chose(tmp_path):
+    splits = hard_splits()
+    _, out = hold_back(splits.train, 0.3, 0)
+    _, tracker, _ = run(tmp_path, splits, must_not_regress=tuple(row.id for row in out))
+    held = hold_back(splits.train, 0.3, 0, least_families(0.95), out)[1]
+    assert tracker.values["n_held_back"] == len(held) > 0
+    assert not {row.group for row in held} & {row.group for row in out}

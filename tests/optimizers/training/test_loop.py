@@ -323,12 +323,14 @@ def test_what_frozen_layers_make_of_a_row_is_kept_and_changes_nothing(bundle, tm
         return run_lower(self, packed)
 
     monkeypatch.setattr(LowerLayers, "_run_lower", counted)
-    kept, _ = run(stage, bundle, tmp_path / "kept", few)
-    # Two rows in the trial whether there is noise below; then the prefix, and five rows.
+    kept, record = run(stage, bundle, tmp_path / "kept", few)
+    assert record.values["n_layers_kept"] > 0
+    # One row twice in the trial whether there is noise below; then the prefix, and five rows.
     assert mode == "sampled" or sum(n_rows) == 2 + 1 + 5
     monkeypatch.setattr("optimizers.training.trainer.open_lower", lambda *_: None)
     n_rows.clear()
-    plain, _ = run(stage, bundle, tmp_path / "plain", few)
+    plain, record = run(stage, bundle, tmp_path / "plain", few)
+    assert record.values["n_layers_kept"] == 0
     assert not n_rows
     for ours, theirs in zip(kept.history[-1]["curve"], plain.history[-1]["curve"], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)

@@ -2,8 +2,9 @@
 
 The last level is what answers best, by log loss on dev. Before it stand one or more cheaper members. Of all chains of
 them and all thresholds, the one is taken that needs the fewest milliseconds a row on calib, on average, and that there
-is not less often right than the last level alone, and of lower log loss by one standard error of the difference:
-hundreds are tried on few rows, and without that the luckiest would be taken.
+is not less often right than the last level alone (with prices: costs no more, as the task decides), and of lower log
+loss by one standard error of the difference: hundreds are tried on few rows, and without that the luckiest would be
+taken.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from itertools import combinations, product
 
 import numpy as np
 
+from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.statistics.metrics import Floats, Ints
 
 # So many thresholds of each member are tried, and so many of the cheaper members, the best at their price.
@@ -56,6 +58,7 @@ def choose_cascade(
     last: str,
     order: Sequence[str],
     most_levels: int,
+    decision: Decision = LIKELIEST,
 ) -> tuple[Chain | None, list[Chain]]:
     """The cheapest chain that loses nothing, and all that no other beats in both accuracy and time.
 
@@ -72,6 +75,8 @@ def choose_cascade(
     order : sequence of str
         The members, the best on dev first.
     most_levels : int
+    decision : Decision
+        The task's, which says what answers cost where there are prices.
 
     Returns
     -------
@@ -93,8 +98,18 @@ def choose_cascade(
     whole = alone[-1]
     of_whole, of_group = _losses(probs[last], gold), np.unique(np.asarray(groups), return_inverse=True)[1]
 
+    def paid(found: Floats) -> float:
+        return float(decision.realised(gold, decision.decide(found).said).mean())
+
+    of_whole_paid = paid(probs[last])
+
+    def is_worse(one: Chain) -> bool:
+        if decision.prices is None:
+            return one.accuracy < whole.accuracy
+        return paid(answered(one, probs)) > of_whole_paid + _SMALLEST * float(abs(decision.prices).max())
+
     def loses_nothing(one: Chain) -> bool:
-        if one.accuracy < whole.accuracy or one.log_loss > whole.log_loss or one.ms >= whole.ms:
+        if one.log_loss > whole.log_loss or one.ms >= whole.ms or is_worse(one):
             return False
         more = _losses(answered(one, probs), gold) - of_whole
         return float(more.mean()) + _standard_error(more, of_group) <= 0

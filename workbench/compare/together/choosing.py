@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.engines.together.plan import Found, Level, Plan
 from labelwright.statistics.metrics import Floats, Ints, answers, log_loss
 from workbench.compare.candidate import Asking, Together
@@ -76,6 +77,7 @@ def in_turn(
     prices: Prices,
     most_levels: int,
     ensemble: Chosen | None,
+    decision: Decision = LIKELIEST,
 ) -> Chosen:
     """The cascade that loses nothing on calib; its last level is what dev likes best, the ensemble where it is that.
 
@@ -100,7 +102,7 @@ def in_turn(
     def price(names: Sequence[str]) -> float:
         return prices([member for name in names for member in weights[name]])
 
-    chain, frontier = choose_cascade(calib, gold["calib"], groups, price, last, order, most_levels)
+    chain, frontier = choose_cascade(calib, gold["calib"], groups, price, last, order, most_levels, decision)
     asked, thresholds = ((last,), ()) if chain is None else (chain.names, chain.thresholds)
     names = tuple(dict.fromkeys(member for name in asked for member in weights[name]))
     levels = [

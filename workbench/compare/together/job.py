@@ -19,6 +19,7 @@ from labelwright.bundle.making import together_bundle
 from labelwright.bundle.store import GOLDEN_TOLERANCE, load, save
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, group_keys, texts_and_labels
+from labelwright.decisions.decision import Decision
 from labelwright.errors import BundleError, RecipeError
 from labelwright.models.weights import Together as Weights
 from labelwright.prompt import Prompt, Template
@@ -77,7 +78,8 @@ def measured_together(
         groups = group_keys([splits.calib[row] for row in fitted.tolist()])
         on = {name: one | {"calib": one["calib"][fitted]} for name, one in kept.items()}
         of = gold | {"calib": gold["calib"][fitted]}
-        chosen = in_turn(on, of, groups, prices, comparison.recipe.cascade.most_levels, chosen)
+        decision = Decision.of(comparison.task.costs, names)
+        chosen = in_turn(on, of, groups, prices, comparison.recipe.cascade.most_levels, chosen, decision)
     assert chosen is not None
     if comparison.is_main(job):
         _refuse_one_alone(chosen)

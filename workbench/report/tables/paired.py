@@ -11,7 +11,8 @@ from workbench.report.table import CANDIDATE, COST, METRICS, NOTHING, Cell, Colu
 from workbench.wording import number, p_value, parts
 
 _OF_COST = """Cost a row: Bonett and Price's interval with prices, a row more on either side at the highest
-difference of two prices, and the exact sign-flip test over rows or groups."""
+difference of two prices, and the sign-flip test over rows or groups, exact where there are few steps of price, with
+drawn signs elsewhere."""
 _LEGEND = """Intervals of differences hold for all candidates together with 95 % (Bonferroni). Accuracy: Bonett and
 Price's interval, exact McNemar test, with groups the exact sign-flip test over them. Macro-F1 and log loss: paired
 bootstrap, which cannot say less than 2 in its number of resamples, before Holm's correction over the candidates. Whole

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import mlflow
 import pandas as pd
+from mlflow.entities import LoggedModelStatus
 from mlflow.models import ModelSignature
-from mlflow.types.schema import ColSpec, DataType, Map, Schema, TensorSpec
+from mlflow.types.schema import AnyType, ColSpec, DataType, Map, Schema, TensorSpec
 from mlflow.utils.logging_utils import disable_logging
 
 import labelwright
 from labelwright.bundle.files import bundle_identity
 from labelwright.bundle.store import load, members_of
+from labelwright.data.columns import TEXT
+from labelwright.data.task import Task
 from labelwright.models.weights import Predictor, Weights
 from labelwright.predictors.store import KINDS, kind_and_labels
+from labelwright.serve.wires.tables import CHOICES
 from workbench.tracking.journal import Entry
 from workbench.tracking.succession import CHALLENGER, CHAMPION, Stands, stands
 from workbench.tracking.writes.candidates import log_numbers, model_name
@@ -24,6 +28,8 @@ from workbench.tracking.writes.opened_store import RECIPE_RUN, OpenedStore
 from workbench.tracking.writes.prompts import prompt_name, version_of
 
 _LONGEST = 5000  # of a description, in the store
+# The tag that says which bundle a model or a version is: its ``bundle_identity``.
+BUNDLE = "bundle"
 _SERVING_PACKAGES = ("mlflow", "numpy", "pandas", "safetensors", "scikit-learn", "tokenizers")
 # What each extra of labelwright brings besides.
 _OF_EXTRA = {
@@ -43,9 +49,9 @@ def model(store: OpenedStore, entry: Entry) -> str | None:
     if not bundle.is_dir() or entry.get("identity", identity) != identity:
         return None  # what was replaced since is recorded by who replaced it
     known = store.client.search_model_versions(f"name = '{name}'")
-    version = next((int(one.version) for one in known if identity and one.tags.get("bundle") == identity), None)
+    version = next((int(one.version) for one in known if identity and one.tags.get(BUNDLE) == identity), None)
     if version is None:
-        version = _registered(store, entry, bundle)
+        version = _registered(store, entry, bundle, identity)
     _describe(store, entry, bundle, version, identity)
     uri = f"models:/{name}/{version}"
     store.state |= {"registered": uri, "registered_bundle": identity}
@@ -53,9 +59,9 @@ def model(store: OpenedStore, entry: Entry) -> str | None:
     return uri
 
 
-def _registered(store: OpenedStore, entry: Entry, bundle: Path) -> int:
+def _registered(store: OpenedStore, entry: Entry, bundle: Path, identity: str) -> int:
     with mlflow.start_run(run_id=store.state["run_id"], log_system_metrics=False):
-        version = log_bundle(store.recipe.name, bundle, entry["texts"], _logged_as(entry))
+        version = log_bundle(store.recipe.name, bundle, entry["texts"], _logged_as(entry), identity)
     # Leaving the run has ended it, and it goes on.
     store.client.update_run(store.state["run_id"], status="RUNNING")
     return version
@@ -70,8 +76,9 @@ def _describe(store: OpenedStore, entry: Entry, bundle: Path, version: int, iden
     client, name, number = store.client, store.recipe.name, str(version)
     card = _without_front_matter((bundle / "README.md").read_text(encoding="utf-8"))[:_LONGEST]
     client.update_model_version(name, number, card)
-    measured = {key: entry.get(key) or "" for key in ("test_rows", "right", "candidate")}
-    for key, value in {**measured, "bundle": identity, RECIPE_RUN: store.folder.path.name}.items():
+    kept = ("test_rows", "right", "candidate", "prices", "span", "costs")
+    measured = {key: entry.get(key) or "" for key in kept}
+    for key, value in {**measured, BUNDLE: identity, RECIPE_RUN: store.folder.path.name}.items():
         if value:
             client.set_model_version_tag(name, number, key, value)
     # Of a store in a file they are numbers, of a server texts.
@@ -112,8 +119,34 @@ def _without_front_matter(card: str) -> str:
     return rest.lstrip() if found and card.startswith("---\n") else card
 
 
-def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as: str = "bundle") -> int:
-    """Log the bundle with the active run and register it under ``name``; returns the new version's number."""
+def log_bundle(
+    name: str, bundle: Path, example_texts: Sequence[str], logged_as: str = "bundle", identity: str = ""
+) -> int:
+    """Log the bundle with the active run and register it under ``name``; returns the new version's number.
+
+    A server may have taken what was given up here as too slow: what it has of this ``identity`` is not logged again.
+    """
+    tags = {BUNDLE: identity} if identity else {}
+    uri = _logged_before(identity) or _logged(bundle, example_texts, logged_as, tags)
+    disable_logging()  # logging a model gives MLflow its voice back
+    return int(mlflow.register_model(uri, name, tags=tags).version)
+
+
+def _logged_before(identity: str) -> str:
+    """The address of the active run's model of a bundle, if the store has it whole; what it has in part is deleted."""
+    run, client = mlflow.active_run(), mlflow.MlflowClient()
+    if not identity or run is None:
+        return ""
+    known = client.search_logged_models([run.info.experiment_id], filter_string=f"tags.{BUNDLE} = '{identity}'")
+    of_run = [one for one in known if one.source_run_id == run.info.run_id]
+    whole = [one.model_uri for one in of_run if one.status == LoggedModelStatus.READY]
+    for one in of_run:
+        if one.status != LoggedModelStatus.READY:
+            client.delete_logged_model(one.model_id)
+    return whole[0] if whole else ""
+
+
+def _logged(bundle: Path, example_texts: Sequence[str], logged_as: str, tags: dict[str, str]) -> str:
     package = Path(next(iter(labelwright.__path__))).resolve()
     opened = load(bundle)
     outputs: list[ColSpec | TensorSpec] = [
@@ -122,22 +155,34 @@ def log_bundle(name: str, bundle: Path, example_texts: Sequence[str], logged_as:
         ColSpec(DataType.double, "confidence"),
         ColSpec(Map(DataType.double), "probabilities"),
     ]
-    inputs = [ColSpec(DataType.string, "text")]
-    if opened.task.text_columns:  # these, or the whole text
-        names = dict.fromkeys([*opened.task.text_columns, "text"])
-        inputs = [ColSpec(DataType.string, name, required=False) for name in names]
-    signature = ModelSignature(inputs=Schema(list(inputs)), outputs=Schema(outputs))
+    inputs, example = _inputs(opened.task, example_texts)
     info = mlflow.pyfunc.log_model(
         name=logged_as,
         python_model=str(Path(__file__).with_name("served_model.py")),
         artifacts={"bundle": str(bundle)},
         code_paths=[str(package)],
         pip_requirements=serving_requirements(opened.weights),
-        signature=signature,
-        input_example=pd.DataFrame({"text": list(example_texts)}),
+        signature=ModelSignature(inputs=Schema(list(inputs)), outputs=Schema(outputs)),
+        input_example=example,
+        tags=tags,
     )
-    disable_logging()  # logging a model gives MLflow its voice back
-    return int(mlflow.register_model(info.model_uri, name).version)
+    return str(info.model_uri)
+
+
+def _inputs(task: Task, texts: Sequence[str]) -> tuple[list[ColSpec], pd.DataFrame]:
+    """The columns that a table for the bundle has, and a table of these texts.
+
+    Cells of the bundle's own columns may be numbers or dates, as in the files that it was tuned on. Where ``text`` is
+    one of several, all of them are needed: MLflow drops columns that it does not know before the model sees them, so
+    that a part of a text whose other part is misnamed would look whole.
+    """
+    names, whole = task.text_columns, pd.DataFrame({TEXT: list(texts)})
+    more = [ColSpec(AnyType(), CHOICES, required=False)] if task.by_row else []
+    if not names or names == (TEXT,):
+        return [ColSpec(DataType.string, TEXT), *more], whole
+    if TEXT in names:  # a text whose other cells are empty is whole, too
+        return [*(ColSpec(AnyType(), name) for name in names), *more], whole.reindex(columns=list(names), fill_value="")
+    return [*(ColSpec(AnyType(), name, required=False) for name in (*names, TEXT)), *more], whole
 
 
 def serving_requirements(weights: Weights) -> list[str]:

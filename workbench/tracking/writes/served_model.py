@@ -12,6 +12,8 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
+from labelwright.errors import DataError
+
 
 class BundleModel(PythonModel):
     """Labels texts with the classifier in the artifact ``bundle``."""
@@ -28,17 +30,26 @@ class BundleModel(PythonModel):
         Parameters
         ----------
         model_input : DataFrame
-            With the columns that the bundle's texts are made of, or whole texts in a column ``text``, or in its only
-            column; and each row's own choices, a list, in a column ``choices`` where rows bring them.
+            With the columns that the bundle's texts are made of, or whole texts in a column ``text`` where that is
+            none of several; and each row's own choices, a list, in a column ``choices`` where rows bring them.
+
+        Raises
+        ------
+        DataError
+            All rows that have no usable text; a table without any column of it.
         """
-        columns = self._classifier.bundle_.task.text.of_table(list(model_input.columns))
-        rows: list[Any] = [columns.read(columns.unwrapped(record)) for record in model_input.to_dict("records")]
-        names: list[Any] = [[str(name) for name in self._classifier.classes_]] * len(rows)
-        if "choices" in model_input.columns:
-            names = [[str(choice) for choice in choices] for choices in model_input["choices"]]
-            rows = list(zip(rows, names, strict=True))
+        from labelwright.serve.wires.tables import read_rows
+
+        task, decision = self._classifier.bundle_.task, self._classifier.bundle_.decision
+        # MLflow drops columns that the signature does not name, and with the last one all rows.
+        if not {*task.text.names, "text"} & {*model_input.columns}:
+            raise DataError(
+                f"the table has no column of text: expected {task.text}"
+                f"{'' if 'text' in task.text.names else ', or whole texts in a column text'}; name its columns so"
+            )
+        read = read_rows(model_input.to_dict("records"), task, "the table")
+        rows, names = [text for text, _ in read], [names for _, names in read]
         probs = self._classifier.predict_proba(rows)
-        decision = self._classifier.bundle_.decision
         decided = decision.decide(probs, self._classifier.outside(rows, probs))
         return pd.DataFrame(
             {

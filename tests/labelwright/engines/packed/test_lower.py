@@ -58,7 +58,7 @@ def same(one, other):
 def test_steps_learn_the_same_from_what_is_kept(architecture, settings):
     """Rows met for the first time, again in another order, and beside new ones; all against running every layer."""
     model = model_of(architecture, **settings)
-    lower = open_lower(model, PREFIX, ROWS[0])
+    lower = open_lower(model, PREFIX, ROWS[:2])
     assert lower is not None
     for rows in (ROWS[:2], ROWS[1::-1], ROWS[1:]):
         same(learnt(model, rows, lower=lower), learnt(model, rows))
@@ -66,15 +66,25 @@ def test_steps_learn_the_same_from_what_is_kept(architecture, settings):
 
 def test_a_row_met_with_other_answers_is_another():
     model, other = model_of(), replace(ROWS[0], tree=OTHER_TREE, nodes=None)
-    lower = open_lower(model, PREFIX, ROWS[0])
+    lower = open_lower(model, PREFIX, ROWS[:2])
     assert other.n_new == ROWS[0].n_new
     for rows in ([ROWS[0], other], [other]):
         same(learnt(model, rows, lower=lower), learnt(model, rows))
 
 
+def test_rows_with_answers_drawn_for_a_step_fill_no_memory():
+    model, drawn = model_of(), [replace(row, tree=OTHER_TREE, nodes=None) for row in ROWS]
+    lower = open_lower(model, PREFIX, ROWS[:2])
+    learnt(model, ROWS, lower=lower)
+    before = lower.n_bytes
+    assert before == 4 * 32 * sum(row.n_new for row in ROWS)
+    same(learnt(model, drawn, lower=lower), learnt(model, drawn))
+    assert lower.n_bytes == before
+
+
 def test_rows_without_a_prefix():
     model = model_of()
-    lower = open_lower(model, (), ROWS[0])
+    lower = open_lower(model, (), ROWS[:2])
     assert lower is not None
     same(learnt(model, ROWS, (), lower), learnt(model, ROWS, ()))
 
@@ -82,7 +92,7 @@ def test_rows_without_a_prefix():
 def test_a_row_goes_through_the_lower_layers_once(monkeypatch):
     """Steps of learning between: what is kept is what the frozen layers say, and the trained ones have moved."""
     model = model_of()
-    lower = open_lower(model, PREFIX, ROWS[0])
+    lower = open_lower(model, PREFIX, ROWS[:2])
     run = []
     below = lower._run_lower
     monkeypatch.setattr(lower, "_run_lower", lambda packed: run.append(packed.input_ids.shape[1]) or below(packed))
@@ -97,19 +107,19 @@ def test_a_row_goes_through_the_lower_layers_once(monkeypatch):
 def test_what_does_not_fit_is_run_again_and_comes_out_alike():
     model = model_of()
     of_first = 4 * 32 * ROWS[0].n_new
-    lower = open_lower(model, PREFIX, ROWS[0], most_bytes=of_first)
+    lower = open_lower(model, PREFIX, ROWS[:2], most_bytes=of_first)
     for _ in range(2):
         same(learnt(model, ROWS, lower=lower), learnt(model, ROWS))
         assert lower.n_bytes == of_first
 
 
 def test_nothing_is_kept_where_nothing_below_is_frozen():
-    assert open_lower(model_of(frozen=0), PREFIX, ROWS[0]) is None, "the lowest layer is trained"
+    assert open_lower(model_of(frozen=0), PREFIX, ROWS[:2]) is None, "the lowest layer is trained"
     words = model_of()
     words.get_input_embeddings().requires_grad_(True)
-    assert open_lower(words, PREFIX, ROWS[0]) is None, "what the layers read is trained"
+    assert open_lower(words, PREFIX, ROWS[:2]) is None, "what the layers read is trained"
     untrained = model_of(frozen=3)
-    assert open_lower(untrained, PREFIX, ROWS[0]) is None
+    assert open_lower(untrained, PREFIX, ROWS[:2]) is None
 
 
 class Noisy(nn.Module):
@@ -133,6 +143,41 @@ class LooksBack(nn.Module):
     def forward(self, hidden, *given, **named):
         self.read = hidden
         return self.inner(hidden, *given, **named) + self.words[0].read.sum()
+
+
+class Mixes(nn.Module):
+    """A layer that adds what the tokens have in common, of whatever rows they are."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, hidden, *given, **named):
+        return self.inner(hidden, *given, **named) + hidden.sum(dim=1, keepdim=True)
+
+
+class Fails(nn.Module):
+    """A layer that has something go wrong."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def forward(self, *given, **named):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("can't allocate memory")]
+)
+def test_no_memory_is_no_reason_to_go_on(error):
+    model = model_of()
+    blocks_of(model)[1][1] = Fails(error)
+    with pytest.raises(type(error)):
+        open_lower(model, PREFIX, ROWS[:2])
+    assert model.training
+    blocks_of(model)[1][1] = Fails(RuntimeError("shapes do not fit"))
+    assert open_lower(model, PREFIX, ROWS[:2]) is None
 
 
 class Pair(nn.Module):
@@ -159,13 +204,21 @@ def test_a_model_that_comes_out_otherwise_is_run_whole():
     for number in range(3):
         blocks[number] = Pair(blocks[number])
     for model in (noisy, reader, pairs):
-        assert open_lower(model, PREFIX, ROWS[0]) is None
+        assert open_lower(model, PREFIX, ROWS[:2]) is None
         assert model.training
+
+
+def test_a_layer_that_mixes_rows_shows_where_two_of_them_meet():
+    model = model_of()
+    blocks = blocks_of(model)[1]
+    blocks[0] = Mixes(blocks[0])
+    assert open_lower(model, (), ROWS[:1]) is not None, "one alone does not tell"
+    assert open_lower(model, (), ROWS[:2]) is None
 
 
 def test_dropout_above_is_no_reason_to_run_the_lower_layers_again():
     model = model_of()
     blocks = blocks_of(model)[1]
     blocks[2] = Noisy(blocks[2])
-    assert isinstance(open_lower(model, PREFIX, ROWS[0]), LowerLayers)
+    assert isinstance(open_lower(model, PREFIX, ROWS[:2]), LowerLayers)
     assert model.training

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+from copy import copy
+from dataclasses import replace
 from types import SimpleNamespace
 
 import mlflow
@@ -16,6 +18,7 @@ from mlflow.types import ColSpec, Schema
 from serving import running
 from starlette.testclient import TestClient
 
+from labelwright.serve.wires import mlflow as mlflow_wire
 from workbench.tracking.writes.served_model import BundleModel
 
 PARQUET = "application/vnd.apache.parquet"
@@ -130,6 +133,26 @@ def test_parquet_is_held_to_the_limits_and_refused_in_one_line(client, monkeypat
     answer = invoke(client, many, PARQUET)
     assert answer.status_code == 415
     assert "labelwright[parquet]" in answer.json()["message"]
+
+
+def test_a_file_is_read_for_the_model_that_answers_though_it_came_while_a_body_was_read(client, monkeypatch):
+    service, asked = client.app.state.service, []
+    before = next(iter(service.served.values()))
+
+    async def swapped_meanwhile(request, *media_types):
+        swapped = copy(before)
+        swapped.bundle = replace(before.bundle, task=replace(before.bundle.task, text_columns=("title", "body")))
+        monkeypatch.setattr(service, "served", {before.id: swapped})
+        return b""
+
+    async def read(body, columns, bounds):
+        asked.append(tuple(columns))
+        return []
+
+    monkeypatch.setattr(mlflow_wire, "read_body", swapped_meanwhile)
+    monkeypatch.setattr(mlflow_wire, "read_apart", read)
+    assert invoke(client, b"", PARQUET).json() == {"predictions": []}
+    assert asked == [("title", "body", "text", "choices")]
 
 
 def test_rows_bring_their_own_choices(quiz_client):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from labelwright.data.task import Task
 from labelwright.errors import DataError
-from labelwright.serve.wires.tables import csv_records, json_records, read_rows
+from labelwright.serve.wires.tables import columns_to_read, csv_records, json_records, read_rows
 
 TEXTS = ['the pool, "green"', "a fence\npost"]
 QUIZ = Task("quiz", "Which?", (), max_choices=3)
@@ -55,6 +55,17 @@ def test_tables_have_the_columns_of_the_bundle_or_whole_texts():
     for record, missing in (({"title": "a"}, "column 'body'"), ({"x": 1, "y": 2}, "columns 'title' and 'body'")):
         with pytest.raises(DataError, match=f"no {missing} among"):
             read({"inputs": [record]}, task)
+
+
+def test_whole_texts_are_taken_where_a_column_is_called_text_too():
+    task = replace(toy_task(), text_columns=("title", "text"))
+    for body in ({"instances": ["a\nb"]}, {"inputs": [{"text": "a\nb"}]}, {"inputs": [{"title": "a", "text": "b"}]}):
+        assert [text for text, _ in read(body, task)] == ["a\nb"]
+    with pytest.raises(DataError, match=r"no column 'title' among \['text', 'titel'\]"):
+        read({"inputs": [{"titel": "a", "text": "b"}]}, task)
+    # What is left out while a table is read cannot say so.
+    assert columns_to_read(task) == ()
+    assert columns_to_read(replace(task, text_columns=("title", "body"))) == ("title", "body", "text", "choices")
 
 
 def test_csv_as_pandas_writes_it_gives_the_same_rows():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +11,8 @@ from fakes import toy_bundle
 
 from labelwright.data.task import Example, group_keys
 from labelwright.decisions.decision import LIKELIEST
-from optimizers.gepa.choice.confirmation import Program, confirm, in_order
+from labelwright.statistics.intervals import gain_test
+from optimizers.gepa.choice.confirmation import MOST_TRIED, Program, confirm, in_order, least_families
 from optimizers.gepa.choice.objective import Objective
 
 NAMES = toy_bundle().task.names
@@ -68,7 +69,8 @@ def decide(answers, tokens, must=(), held_back=HELD_BACK, confidence=0.95):
 def test_the_best_on_dev_is_taken_where_it_gains_elsewhere_too():
     found = decide(Answers({"seed": (0.4, 0.4), "good": (0.6, 0.55)}), {"seed": 5, "good": 50})
     assert found.taken.number == 1
-    assert found.note.startswith("taken: program 1, on 40 held-back rows (20 groups) expected_reward gained +0.1")
+    assert found.note.startswith("taken: program 1, on 40 held-back rows (20 families) expected_reward gained +0.1")
+    assert "(90.0%)" in found.note
 
 
 def test_what_only_dev_likes_is_not_taken_and_the_next_may_be():
@@ -76,6 +78,7 @@ def test_what_only_dev_likes_is_not_taken_and_the_next_may_be():
     found = decide(answers, {"seed": 5, "lucky": 50, "good": 50})
     assert [one.program.number for one in found.tried] == [1, 2]
     assert found.taken.number == 2
+    assert found.note.endswith("the same rows had refused 1 before it, and their gain is not corrected for it")
     alone = decide(Answers({"seed": (0.4, 0.4), "lucky": (0.7, 0.4)}), {"seed": 5, "lucky": 50})
     assert alone.taken.number == 0
     assert alone.note.startswith("not taken: program 1, on 40 held-back rows")
@@ -88,6 +91,7 @@ def test_the_level_is_shared_by_all_that_may_be_tried_and_no_more_than_three_are
     found = decide(answers, dict.fromkeys(skill, 50))
     assert found.taken.number == 0
     assert len(found.tried) == 3
+    assert "(96.7%), one-sided" in found.note
     assert "at most 0.0167" in found.note
 
 
@@ -118,3 +122,19 @@ def test_without_rows_held_back_or_without_confidence_dev_decides(settings):
     found = decide(Answers({"seed": (0.4, 0.4), "lucky": (0.7, 0.3)}), {"seed": 5, "lucky": 50}, **settings)
     assert found.taken.number == 1
     assert found.note.startswith("taken on validation alone")
+
+
+def test_near_copies_confirm_no_more_than_one_of_them():
+    skill, tokens = {"seed": (0.4, 0.4), "good": (0.6, 0.55)}, {"seed": 5, "good": 50}
+    alone = [replace(row, group=None) for row in HELD_BACK[:4]]
+    copies = [replace(row, id=f"{row.id} {n}", text=row.text + "!" * n) for row in alone for n in range(10)]
+    found = decide(Answers(skill), tokens, held_back=copies)
+    assert found.taken.number == 0
+    assert "on 40 held-back rows (4 families)" in found.note
+    assert found.tried[0].p_value == 1 / 16
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.999])
+def test_as_few_families_as_are_said_can_confirm_and_fewer_cannot(confidence):
+    n, level = least_families(confidence), (1 - confidence) / MOST_TRIED
+    assert gain_test(np.ones(n)) <= level < gain_test(np.ones(n - 1))

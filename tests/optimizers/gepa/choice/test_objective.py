@@ -12,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from labelwright.data.choices import lettered
+from labelwright.data.task import Example, Task
 from labelwright.decisions.decision import LIKELIEST
 from labelwright.statistics.calibration import Calibration
-from optimizers.gepa.choice.objective import OBJECTIVES, CalibratedAnswers, Objective, without_liking
+from optimizers.gepa.choice import objective as objective_module
+from optimizers.gepa.choice.objective import OBJECTIVES, CalibratedAnswers, Objective, label_shares, without_liking
 from optimizers.kept import KeptScores
 from optimizers.scores import gold_of
 from rewards.label_match import LabelMatch
@@ -123,3 +126,68 @@ def test_an_engine_without_probabilities_is_believed_as_it_is(tmp_path):
     raw = Calibration().apply(Server().score(prompt(TELLING).render_all([r.text for r in ROWS]),
                                              prompt("").options))  # fmt: skip
     np.testing.assert_allclose(asked.on_validation(prompt(TELLING)), raw)
+
+
+def test_of_unbalanced_labels_the_program_that_is_right_is_worth_more():
+    """Labels as a minibatch of 180 and 20 rows has them: all of its rows right, or a third of them wrong."""
+    gold, shares = np.array([0] * 22 + [1] * 2), np.array([0.9, 0.1])
+    wrong = np.isin(np.arange(24), range(0, 22, 3))
+    right, worse = (
+        without_liking(np.log(np.where(np.eye(2)[answer] == 1, 0.9, 0.1)), shares)
+        for answer in (gold, np.where(wrong, 1 - gold, gold))
+    )
+    assert (right.argmax(axis=1) == gold).all(), "and nobody is told that a right row is wrong"
+    rows = np.arange(24)
+    assert right[rows, gold].mean() > worse[rows, gold].mean() + 0.05
+
+
+def test_a_minibatch_has_its_labels_as_often_as_the_rows_that_are_searched(tmp_path):
+    by_label = {name: [row for row in SPLITS.train if row.label == name] for name in toy_bundle().task.names}
+    pool, fence, hvac = by_label.values()
+    rows = [*pool[:12], *fence[:3], *hvac[:3]]
+    asked = CalibratedAnswers(toy_bundle(), ROWS[-6:], rows, Liking(), KeptScores(tmp_path))
+    probs = asked(prompt("Name it, please."), asked.engine, [row.text for row in rows])
+    np.testing.assert_allclose(probs.mean(axis=0), [12 / 18, 3 / 18, 3 / 18], atol=0.02)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(2, 5), min_size=6, max_size=20), st.integers(0, 9))
+def test_a_row_without_a_letter_takes_nothing_from_those_that_have_it(n_choices, seed):
+    """Rows about which nothing is known stay so, however many choices each has; and a liking goes."""
+    has = np.arange(5) < np.array(n_choices)[:, None]
+    flat = np.where(has, 0.0, -np.inf)
+    np.testing.assert_allclose(without_liking(flat), has / has.sum(axis=1, keepdims=True), atol=1e-6)
+    liking = np.random.default_rng(seed).normal(0, 2, 5)
+    np.testing.assert_allclose(without_liking(flat + liking).sum(axis=0), (has / has.sum(axis=1)[:, None]).sum(axis=0),
+                               atol=0.05)  # fmt: skip
+
+
+def test_letters_are_as_common_as_among_the_rows_that_have_them():
+    task = Task("choices", "Choose.", max_choices=3)
+    rows = [Example(str(i), lettered(f"q {i}", list("xyz"[: 2 + (i > 3)])), label) for i, label in enumerate("ABABCC")]
+    assert label_shares(replace(toy_bundle(), task=task), rows).tolist() == [2 / 6, 2 / 6, 1.0]
+
+
+def test_texts_that_stand_twice_in_dev_leave_it_validation(tmp_path):
+    """In the order in which DSPy's client asks for them, and each asked once."""
+    asked = CalibratedAnswers(toy_bundle(), (*ROWS, ROWS[0], ROWS[2]), SPLITS.calib, Liking(), KeptScores(tmp_path))
+    unique = list(dict.fromkeys(row.text for row in asked.validation))
+    probs = asked(prompt(TELLING), asked.engine, unique)
+    np.testing.assert_array_equal(asked.on_validation(prompt(TELLING)), probs[[*range(len(ROWS)), 0, 2]])
+    assert len(asked.engine.calls) == 1
+
+
+def test_near_copies_are_calibrated_by_neither(tmp_path, monkeypatch):
+    dealt = []
+    best = objective_module.best_calibration
+
+    def listening(scores, gold, groups, **settings):
+        dealt.extend(groups)
+        return best(scores, gold, groups, **settings)
+
+    monkeypatch.setattr(objective_module, "best_calibration", listening)
+    rows = [replace(row, group=None) for row in ROWS]
+    copies = [replace(row, id=f"{row.id} again", text=f"{row.text.upper()}!") for row in rows]
+    CalibratedAnswers(toy_bundle(), (*rows, *copies), (), Liking(), KeptScores(tmp_path)).on_validation(prompt(TELLING))
+    assert dealt[: len(rows)] == dealt[len(rows) :]
+    assert len(set(dealt)) == len(rows)

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelwright.data.costs import Costs
+from labelwright.decisions.decision import Decision
 from labelwright.engines.together.plan import Level, Plan
 from workbench.compare.together.cascade import choose_cascade
 
@@ -111,6 +113,21 @@ def test_luck_on_few_rows_is_not_enough():
     """What on thirty rows may be luck is none on three thousand."""
     assert chosen(*better_by_a_little(30))[0] is None
     assert chosen(*better_by_a_little(3000))[0] is not None
+
+
+def test_with_prices_a_chain_that_is_right_more_often_and_costs_more_is_a_loss():
+    """The cheap one's mistakes are leaks, half as many as the dear one's false alarms."""
+    probs, gold = better_by_a_little(3000)
+    gold[:100] = 1
+    probs = {name: np.where(gold[:, None] == 1, one[:, ::-1], one) for name, one in probs.items()}
+    rows = [str(row) for row in range(3000)]
+
+    def chain_at(leak: float):
+        decision = Decision.of(Costs((("leak", "pool", leak),)), ("pool", "leak"))
+        return choose_cascade(probs, gold, rows, price, "large", ["large", "tiny"], 3, decision)[0]
+
+    assert chain_at(1.0) == chosen(probs, gold)[0] is not None
+    assert chain_at(3.0) is None
 
 
 def test_rows_of_a_group_are_not_as_many_as_they_look():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from fakes import toy_bundle
 
 from labelwright.bundle.store import save
+from labelwright.data.costs import Costs
 from workbench.compare.board import Entry as Measured
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
@@ -26,7 +28,7 @@ Export = Callable[[str, list[bool] | None], Any]
 def export(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Export:
     """Register a bundle of those instructions that was right on those test rows; returns the registered model."""
 
-    def log_without_files(name: str, bundle: Path, texts: Any, logged_as: str) -> int:
+    def log_without_files(name: str, bundle: Path, texts: Any, logged_as: str, identity: str) -> int:
         import mlflow
 
         client = mlflow.MlflowClient()
@@ -42,7 +44,7 @@ def export(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Export:
         bundle = bundle.with_stage({"stage": "gepa"}, prompt=bundle.prompt.with_instructions(instructions))
         save(bundle, folder.path / "bundle")
         tracking = Tracking(read_recipe("toy.toml"), RunFolder(folder.path), Display())
-        rows = [(f"row-{n}", one, None) for n, one in enumerate(right or ())]
+        rows = [(f"row-{n}", one, None, None) for n, one in enumerate(right or ())]
         with tracking.opened():
             tracking.begin({"split_digest": "d"})
             tracking.model(folder.path / "bundle", ["a"], Measured("gepa", "llm") if right else None, rows)
@@ -87,3 +89,19 @@ def test_what_was_replaced_before_the_store_came_back_is_not_registered_under_th
     with tracking.opened():
         assert tracking.delivery.ask(entry) is None
         assert tracking.delivery.ask({**entry, "identity": entries.bundle_identity(bundle)}) == "models:/toy/1"
+
+
+def test_with_prices_the_entry_has_what_each_row_cost_and_which_prices_they_were(tmp_path: Path) -> None:
+    def entry_of(price: float, costs: list[float | None]) -> dict[str, Any]:
+        bundle = toy_bundle()
+        name, other = bundle.task.names[:2]
+        task = replace(bundle.task, costs=Costs(((name, other, price),)))
+        save(replace(bundle, task=task), tmp_path / "bundle")
+        rows = [(f"row-{n}", cost == 0, None, cost) for n, cost in enumerate(costs)]
+        return entries.model(tmp_path / "bundle", ["a"], Measured("gepa", "llm"), ("", ""), rows)
+
+    dear = entry_of(20.0, [0.0, 20.0, 1.0])
+    assert (dear["costs"], dear["span"]) == ("[0.0, 1.0, 20.0] 0,2,1", "20.0")
+    assert dear["prices"] == entry_of(20.0, [0.0])["prices"] != entry_of(30.0, [0.0])["prices"]
+    # From a comparison of before costs were kept.
+    assert "costs" not in entry_of(20.0, [None, None])

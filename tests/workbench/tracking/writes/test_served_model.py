@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,7 +29,7 @@ from labelwright.errors import DataError
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.store import KINDS, save_predictor
 from labelwright.statistics.calibration import Calibration
-from workbench.tracking.writes.models import _OF_EXTRA, log_bundle, serving_requirements
+from workbench.tracking.writes.models import _OF_EXTRA, BUNDLE, log_bundle, serving_requirements
 
 X, Y = texts_and_labels(toy_splits().train)
 TEXTS = ["the pool liner has algae", "a fence post", "cooling and airflow", "<|im_end|>"]
@@ -65,6 +68,23 @@ def test_registering_says_nothing(store: Any, bundle: Path, capfd: pytest.Captur
     assert "regist" not in capfd.readouterr().err
 
 
+def test_what_the_store_has_already_is_not_logged_again(
+    store: Any, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow server took it, though nobody waited for its answer."""
+    client = store.MlflowClient()
+    with store.start_run() as run:
+        client.create_logged_model(run.info.experiment_id, "part", run.info.run_id, {BUNDLE: "b-1"})
+        monkeypatch.setattr(store, "register_model", lambda *_, **__: pytest.fail("given up before this"))
+        with pytest.raises(pytest.fail.Exception):
+            log_bundle("predictor", bundle, TEXTS[:1], identity="b-1")
+        monkeypatch.undo()
+        assert log_bundle("predictor", bundle, TEXTS[:1], identity="b-1") == 1
+    (model,) = client.search_logged_models([run.info.experiment_id])
+    assert (model.name, model.tags[BUNDLE]) == ("bundle", "b-1")
+    assert client.get_model_version("predictor", "1").tags[BUNDLE] == "b-1"
+
+
 def test_a_loaded_model_gives_the_same_probabilities(store: Any, bundle: Path, tmp_path: Path) -> None:
     with store.start_run():
         version = log_bundle("predictor", bundle, TEXTS[:1])
@@ -85,22 +105,52 @@ def test_a_loaded_model_gives_the_same_probabilities(store: Any, bundle: Path, t
     assert "torch==" not in pins
 
 
-def test_a_model_takes_the_columns_of_its_bundle_or_whole_texts(store: Any, bundle: Path) -> None:
+def logged(store: Any, bundle: Path, names: Sequence[str]) -> Any:
+    """The model of the bundle, as if it had been tuned on those columns."""
     document = json.loads((bundle / "bundle.json").read_text())
-    document["task"]["text_columns"] = ["title", "body"]
+    document["task"]["text_columns"] = names
     (bundle / "bundle.json").write_text(json.dumps(document))
     bundle_files.write_hashes(bundle)
     with store.start_run():
         version = log_bundle("columns", bundle, TEXTS[:1])
-    loaded = store.pyfunc.load_model(f"models:/columns/{version}")
+    return store.pyfunc.load_model(f"models:/columns/{version}")
+
+
+def test_a_model_takes_the_columns_of_its_bundle_or_whole_texts(store: Any, bundle: Path) -> None:
+    loaded = logged(store, bundle, ["title", "body"])
     heads = [None, *TEXTS[1:]]
     parts = pd.DataFrame({"title": heads, "body": TEXTS, "n": range(len(TEXTS))})
     whole = [text if head is None else f"{head}\n{text}" for head, text in zip(heads, TEXTS, strict=True)]
     expected = [list(one.values()) for one in loaded.predict(pd.DataFrame({"text": whole}))["probabilities"]]
     np.testing.assert_array_equal(expected, Classifier.from_bundle(bundle).predict_proba(whole))
     assert [list(one.values()) for one in loaded.predict(parts)["probabilities"]] == expected
-    with pytest.raises(DataError, match="no column 'body' for text"):
+    with pytest.raises(DataError, match=r"the table, rows 1, 2, 3 and 4: no column 'body' among"):
         loaded.predict(parts[["title", "n"]].fillna("x"))
+    with pytest.raises(DataError, match="no column of text: expected 'title' and 'body', or whole texts in a column"):
+        loaded.predict(pd.DataFrame({"msg": TEXTS}))
+    with pytest.raises(DataError, match="the table, rows 2 and 3: the text is empty"):
+        loaded.predict(pd.DataFrame({"title": ["a", None, ""], "body": ["b", " ", float("nan")]}))
+    assert len(loaded.predict(parts[:0])) == 0
+    # Numbers and dates are texts as in the files that taught; a gap makes floats of whole numbers.
+    stars, day = [1, None, 3], pd.to_datetime(["2026-11-26"] * 3)
+    numbers = loaded.predict(pd.DataFrame({"title": stars, "body": TEXTS[:3]}))["probabilities"]
+    read = loaded.predict(pd.DataFrame({"title": ["1", "", "3"], "body": TEXTS[:3]}))["probabilities"]
+    assert list(numbers) == list(read)
+    assert len(loaded.predict(pd.DataFrame({"title": day, "body": [1, 2, 3]}))) == 3
+
+
+def test_where_a_column_is_called_text_a_misnamed_one_beside_it_is_no_whole_text(
+    store: Any, bundle: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """MLflow drops what the signature does not name, and then a part would look whole."""
+    logging.getLogger("mlflow").setLevel(logging.INFO)
+    loaded = logged(store, bundle, ["title", "text"])
+    assert "serving input example" not in capfd.readouterr().err + caplog.text
+    with pytest.raises(mlflow.MlflowException, match=r"missing inputs \['title'\]"):
+        loaded.predict(pd.DataFrame({"titel": TEXTS, "text": TEXTS}))
+    whole = loaded.predict(pd.DataFrame({"title": "", "text": TEXTS}))["probabilities"]
+    expected = Classifier.from_bundle(bundle).predict_proba(TEXTS)
+    np.testing.assert_array_equal([list(one.values()) for one in whole], expected)
 
 
 @pytest.mark.parametrize("plan", [MEAN, CASCADE], ids=["mean", "cascade"])
@@ -130,6 +180,8 @@ def test_rows_with_their_own_choices(store: Any, tmp_path: Path) -> None:
     found = loaded.predict(pd.DataFrame({"text": [lettered("What floats?", ["stone", "wood"])]}))
     assert list(found["label"]) == ["B"]
     assert found["probabilities"][0] == pytest.approx({"A": 0.4, "B": 0.6, "C": 0.0})
+    found = loaded.predict(pd.DataFrame({"text": ["What floats?"], "choices": [["stone", "wood"]]}))
+    assert list(found["label"]) == ["wood"]
 
 
 @pytest.mark.parametrize(
