@@ -322,7 +322,8 @@ class Comparison:
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]
             also += [self._baseline_models(job.candidate), self.recipe.model.long_rows]
             # They change nothing that is learnt, but are told beside it.
-            also += [sorted(self.written.left_out.items()), self.written.models] if is_synthetic else []
+            told = self.written if is_synthetic else None
+            also += [sorted(told.left_out.items()), told.models, told.n_checked] if told else []
             return [*parts, *also, self._code(self._baseline_module(job.candidate))]
         if kind == "distilled":
             plain = replace(job, candidate=self.distilled[job.candidate])

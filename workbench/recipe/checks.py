@@ -19,6 +19,7 @@ from labelwright.errors import DataError, LabelwrightError, RecipeError
 from labelwright.prompt import answers_of
 from labelwright.settings import shown
 from rewards import check_reward
+from workbench.recipe.beside.synthetic import written_to
 from workbench.recipe.fill import unknown_keys
 from workbench.recipe.recipe import (
     CASCADE,
@@ -270,5 +271,9 @@ def _synthetic_faults(recipe: Recipe) -> Iterator[Fault]:
             yield "synthetic", f"candidates: {near}; only those in [baselines] names can learn"
         elif getattr(baselines.BASELINES.get(name), "zero_shot", False):
             yield "synthetic", f"candidates: {shown(name)} learns from no rows; leave it out"
-    if table.path and table.path in (data.path, data.test_path, data.train_path, data.unlabelled):
-        yield "synthetic", f"path = {shown(table.path)}: is [data]'s; expected a file of its own, which is written over"
+    given = {Path(one).resolve() for one in (data.path, data.test_path, data.train_path, data.unlabelled) if one}
+    if table.path and Path(table.path).resolve() in given:
+        yield "synthetic", f"path = {shown(table.path)}: is [data]'s; expected a file of rows that a model wrote"
+    # Whether anything is to be written is not known here; what would be written over is no good place for data.
+    if (place := written_to(recipe.name)).resolve() in given:
+        yield "data", f"{place} is where make synthesize writes: copy it, and name the copy"

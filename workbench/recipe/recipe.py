@@ -494,7 +494,7 @@ class SyntheticTable:
     check_model, check_url : str
         Who is asked for the label of what was written, in the same way; empty: who wrote it.
     path : str
-        Where the rows are; empty: runs/NAME/synthetic.jsonl.
+        Rows to learn in place of those that are written to runs/NAME/synthetic.jsonl; a file that is only read.
     candidates : tuple of str
         Of ``[baselines] names``: each stands in the comparison once more, as one that learnt these rows besides.
     rows_per_label : int

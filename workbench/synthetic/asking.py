@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -25,6 +26,11 @@ TIMEOUT_S = 300.0
 _RETRIES = 4
 # What a server says of a question that is too long, or that it will not answer.
 _OF_THIS_QUESTION = (400, 413, 422)
+# So many questions that a model refused, and none that it answered, are no accident.
+_REFUSES_ALL = 3
+# Characters of an answer that are kept, a token that it may have; more is a server that heeds no ``max_tokens``. Few
+# tokens stand for more characters than 16, and of words they are four or five on average.
+_CHARACTERS_PER_TOKEN = 16
 
 Parsed = TypeVar("Parsed")
 
@@ -81,7 +87,7 @@ class LanguageModel:
     def __init__(self, name: str, url: str) -> None:
         import dspy
 
-        self.name = name
+        self.name, self._url = name, url
         key = next((os.environ[one] for one in KEYS if os.environ.get(one)), "none")
         self._id = f"openai/{name}" if url else name
         where = {"api_base": url, "api_key": key} if url else {}
@@ -108,7 +114,8 @@ class LanguageModel:
         try:
             found = lm(lm15.Request(model=self._id, messages=said, system=question.system, config=config))
         except LMAuthError as error:
-            keys = " or ".join(error.env_keys or KEYS)
+            # With a server's address the key is one of ours, whatever the client would look for without one.
+            keys = " or ".join(KEYS if self._url else error.env_keys or KEYS)
             raise ModelError(f"{self.name}: the key is refused: set {keys} in the environment") from error
         except LMError as error:
             if error.status in _OF_THIS_QUESTION:
@@ -156,6 +163,9 @@ class Answers:
         self.n_used = self.n_new = self.n_refused = 0
         self.spent = Answer("", price=0.0)
         self._last_refusal = ""
+        # Of each model: whether it answered one question, and how many it refused.
+        self._answered: set[str] = set()
+        self._refused: Counter[str] = Counter()
         for line in path.read_bytes().splitlines() if path.is_file() else ():
             try:
                 value = json.loads(line)
@@ -186,7 +196,7 @@ class Answers:
         Raises
         ------
         ModelError
-            As ``LanguageModel``; where everything is refused. What was answered until then is kept.
+            As ``LanguageModel``; where a model refuses everything. What was answered until then is kept.
         """
         done = 0
 
@@ -198,7 +208,7 @@ class Answers:
                 say(done)
             return found
 
-        before, different = self.n_refused, list(dict.fromkeys(questions))
+        different = list(dict.fromkeys(questions))
         with ThreadPoolExecutor(max_workers=at_once) as pool:
             futures = [pool.submit(one, question) for question in different]
             try:
@@ -206,40 +216,45 @@ class Answers:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        if different and self.n_refused - before == len(different):
+        enough = _REFUSES_ALL if self._known else 1
+        if name not in self._answered and self._refused[name] >= enough:
             raise ModelError(f"{name} refuses every question: {self._last_refusal}")
-        for answer in found.values():
-            if answer is not None:
-                self.n_used += 1
-                prices = (self.spent.price, answer.price)
-                price = None if None in prices else sum(one or 0.0 for one in prices)
-                n_in, n_out = self.spent.n_in + answer.n_in, self.spent.n_out + answer.n_out
-                self.spent = Answer("", n_in, n_out, price)
         return [found[question] for question in questions]
 
     def _answer(self, ask: Ask, name: str, question: Question) -> Answer | None:
         key = short_hash([name, asdict(question)])
         with self._lock:
             if key in self._known:
-                return self._known[key]
+                return self._given(name, self._known[key])
             if len(self._known) >= self._most:
                 return None
             # Its place is taken before it is asked: as many are paid for as may be.
             self._known[key] = Answer("")
         try:
             answer = ask(question)
+            answer = answer._replace(text=answer.text[: _CHARACTERS_PER_TOKEN * question.max_tokens])
         except BaseException as error:
             with self._lock:
                 del self._known[key]
                 if not isinstance(error, RefusedError):
                     raise
                 self.n_refused += 1
+                self._refused[name] += 1
                 self._last_refusal = str(error)
             return None
         with self._lock:
             self._known[key] = answer
             self.n_new += 1
             self._keep({"key": key, **answer._asdict()})
+            return self._given(name, answer)
+
+    def _given(self, name: str, answer: Answer) -> Answer:
+        """Counted, by who holds the lock: what an error ends after it was paid for as well."""
+        self._answered.add(name)
+        self.n_used += 1
+        prices = (self.spent.price, answer.price)
+        price = None if None in prices else sum(one or 0.0 for one in prices)
+        self.spent = Answer("", self.spent.n_in + answer.n_in, self.spent.n_out + answer.n_out, price)
         return answer
 
     def _keep(self, value: dict[str, Any]) -> None:

@@ -2,7 +2,8 @@
 
 A round asks for rows of the labels that lack some, drops what cannot be used or is nearly a row that is there, and asks
 for the label of the rest, as a closed question that does not say which one it was written for. A row is kept where the
-answer agrees. The file is written after every round, whole.
+answer agrees. The file is written once, at the end, whole: all answers are on disk by then, and what a command came to
+that ended before is no reason to part with the rows that are there.
 """
 
 from __future__ import annotations
@@ -10,19 +11,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
 from labelwright.data.task import Example, Label, Task
 from labelwright.errors import LabelwrightError, RecipeError
-from labelwright.files import write_text
+from labelwright.files import write_bytes
 from labelwright.plain_text import printable_json, printable_line
 from workbench.next_rows.choice import text_vectors
 from workbench.progress import Display, silence_libraries
 from workbench.recipe.beside.near_copies import NearCopies
 from workbench.recipe.beside.outside import all_out_of_scope
-from workbench.recipe.beside.synthetic import CHECKED_BY, MODEL, SEED, place_of
+from workbench.recipe.beside.synthetic import CHECKED_BY, MODEL, SEED, SEED_TEXT, SHOWN, written_to
 from workbench.recipe.beside.unlabelled import check_unlabelled, read_unlabelled
 from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import make_splits, read_rows, task_of
@@ -89,14 +90,14 @@ def synthesize(
     taught = {row.id for row in train}
     measured = [row for row in rows if row.id not in taught]
     measured += chain.from_iterable(all_out_of_scope(recipe.data).values())
-    pool = read_unlabelled(recipe, train, measured).texts[:_MOST_POOL] if recipe.data.unlabelled else ()
+    pool = _seeds_of_pool(recipe, train, measured) if recipe.data.unlabelled else []
     silence_libraries()
     folder = RUNS / recipe.name / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         path = folder / ANSWERS
         if force and path.is_file():
-            path.rename(path.with_name(f"answers-{len(list(folder.glob('answers-*.jsonl'))) + 1}.jsonl"))
+            path.rename(_free(folder, "answers"))
         answers = Answers(path, table.max_calls)
         asked = asked or _models(recipe)
         orders = Orders(task.labels, train, pool, table, recipe.seed, vectors)
@@ -109,8 +110,16 @@ def synthesize(
         made = making.made
         if not made.rows:
             raise LabelwrightError(f"none of {plural(made.n_written, 'written row')} can be used; {fate(made)}")
+        place = written_to(recipe.name)
+        _write(place, made.rows, folder, display)
         tell(made, answers, recipe, train, vectors, display)
-    return place_of(recipe)
+    return place
+
+
+def _seeds_of_pool(recipe: Recipe, train: Sequence[Example], measured: Sequence[Example]) -> list[str]:
+    """Rows of the pool that may be shown: what is written after nearly a measured row is not learnt either."""
+    copies = NearCopies((row.text for row in measured), recipe.synthetic.near_copy)
+    return [text for text in read_unlabelled(recipe, train, measured).texts[:_MOST_POOL] if copies.find(text) is None]
 
 
 class _Making:
@@ -152,7 +161,6 @@ class _Making:
                 return
             drafts = self._new(orders, self._written(orders))
             self._keep(drafts, self._labels_of([text for _, text in drafts], [one.label.name for one, _ in drafts]))
-            _write(place_of(self._recipe), self.made.rows)
             if self.answers.is_full:
                 return
 
@@ -218,7 +226,8 @@ class _Making:
                     "text": text,
                     "label": order.label.name,
                     SEED: order.seed.id,
-                    "seed_text": order.seed.text,
+                    SEED_TEXT: order.seed.text,
+                    SHOWN: "\n".join(" ".join(shown.split()) for _, shown in order.confusable),
                     "persona": order.persona,
                     "length": order.length,
                     MODEL: self._asked.writer,
@@ -247,7 +256,18 @@ def _models(recipe: Recipe) -> Asked:
     return Asked(writer, checker, writer.name, checker.name)
 
 
-def _write(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _write(path: Path, rows: Sequence[dict[str, Any]], folder: Path, display: Display) -> None:
+    """Write the rows. Others that are there, which somebody may have edited, are copied into a folder before."""
     lines = [printable_json(json.dumps(row, ensure_ascii=False)) for row in rows]
-    write_text(path, "".join(f"{line}\n" for line in lines))
+    content = "".join(f"{line}\n" for line in lines).encode()
+    before = path.read_bytes() if path.is_file() else content
+    if before != content:
+        aside = _free(folder, "rows")
+        write_bytes(aside, before)
+        display.say(f"the rows that were in {path} are kept in {aside}")
+    write_bytes(path, content)
+
+
+def _free(folder: Path, stem: str) -> Path:
+    """The first of stem-1.jsonl, stem-2.jsonl, … that is not there."""
+    return next(path for n in count(1) if not (path := folder / f"{stem}-{n}.jsonl").exists())

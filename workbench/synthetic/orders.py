@@ -69,8 +69,8 @@ class Orders:
         return Order(self._labels[name], seed, persona, length, confusable, table.rows_per_call, number)
 
     def _shuffled(self, name: str, of_pool: Sequence[str]) -> list[Seed]:
-        """Real rows of the pool that are nearest to a label; where it has none, the label's train rows."""
-        seeds = [Seed(text) for text in of_pool] or [Seed(row.text, row.id) for row in self._rows[name]]
+        """Real rows of the pool that are nearest to a label; where it has none, its train rows; else one of no text."""
+        seeds = [Seed(text) for text in of_pool] or [Seed(row.text, row.id) for row in self._rows[name]] or [Seed("")]
         self._chance[name].shuffle(seeds)
         return seeds
 

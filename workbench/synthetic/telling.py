@@ -11,7 +11,7 @@ from labelwright.data.task import Example
 from labelwright.files import write_json
 from labelwright.plain_text import printable_line
 from workbench.progress import Display
-from workbench.recipe.beside.synthetic import LEFT_OUT, place_of
+from workbench.recipe.beside.synthetic import LEFT_OUT, place_of, written_to
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RUNS
 from workbench.synthetic.asking import Answers, Readings
@@ -80,17 +80,23 @@ def fate(made: Made) -> str:
     return "dropped: " + (", ".join(parts) or "none")
 
 
+def _why_fewer(made: Made, answers: Answers) -> str:
+    refused = [f"{plural(answers.n_refused, 'question')} were refused"] if answers.n_refused else []
+    lost = any(made.dropped.values()) or made.rows_read.n_unread
+    return " and ".join([*(["too much was dropped"] if lost or not refused else []), *refused])
+
+
 def tell(
     made: Made, answers: Answers, recipe: Recipe, train: Sequence[Example], vectors: Vectors, display: Display
 ) -> None:
     """What was made, how different it is, and what is next; the same goes into the summary beside the answers."""
-    table, place = recipe.synthetic, place_of(recipe)
+    table, place = recipe.synthetic, written_to(recipe.name)
     names = dict.fromkeys(example.label for example in train)
     display.say(f"{plural(len(made.rows), 'row')} of {made.n_written} written are kept: {place}")
     display.say(f"  {fate(made)}")
     lacking = [name for name in names if made.n_of(name) < table.rows_per_label]
     if lacking:
-        why = f"max_calls = {table.max_calls} is reached" if answers.is_full else "too much was dropped"
+        why = f"max_calls = {table.max_calls} is reached" if answers.is_full else _why_fewer(made, answers)
         few = ", ".join(f"{printable_line(name)} {made.n_of(name)}" for name in lacking[:8])
         display.say(f"  fewer than {table.rows_per_label} rows for {plural(len(lacking), 'label')} ({few}): {why}")
     written, real = defaultdict(list), defaultdict(list)
@@ -112,4 +118,6 @@ def tell(
     write_json(RUNS / recipe.name / FOLDER / SUMMARY, summary)
     if not table.candidates:
         display.say(f'to learn them, set in {recipe.path}, [synthetic]: candidates = ["sgd-chars"], say')
+    if place_of(recipe).resolve() != place.resolve():
+        display.say(f"candidates learn {place_of(recipe)}, as [synthetic] path says, and none of these")
     display.say(f"next: {make_command('compare', recipe)}")

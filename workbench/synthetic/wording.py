@@ -25,7 +25,10 @@ _THOUGHT = re.compile(r"^.*</(?:think|thinking|thought|reasoning)>", re.IGNORECA
 
 @dataclass(frozen=True)
 class Seed:
-    """A real row that others are written after; ``id`` is that of a train row, empty for a row of the pool."""
+    """A real row that others are written after; ``id`` is that of a train row, empty for a row of the pool.
+
+    Without a text there is no such row: a label that nobody gave yet has its name and description alone.
+    """
 
     text: str
     id: str = ""
@@ -61,14 +64,15 @@ def ask_for_rows(task: Task, order: Order, temperature: float, max_tokens: int) 
     lines = [f"The classifier's task: {task.instructions}", f"The label: {_said(order.label)}"]
     if order.seed.id:
         lines.append(f"A real message of this label: {_json(order.seed.text)}")
-    else:
+    elif order.seed.text:
         lines.append(f"A real message, whose label nobody gave; take its style: {_json(order.seed.text)}")
     if order.confusable:
         lines.append("Other labels that are easily confused with it, and a message of each; yours must not be theirs:")
         lines += [f"- {_json(name)}: {_json(text)}" for name, text in order.confusable]
+    unlike = " than the messages above; copy none of them" if order.seed.text or order.confusable else ""
     lines += [
         f"Write {order.n_rows} new messages whose right label is {_json(order.label.name)}. Each is about another "
-        "situation of that label than the messages above; copy none of them.",
+        f"situation of that label{unlike}.",
         f"Who writes: {order.persona}. Length of each: {order.length}.",
         f"Answer with a JSON list of {order.n_rows} strings.",
     ]

@@ -89,8 +89,65 @@ def test_one_refused_question_costs_no_other_and_all_of_them_are_an_error(tmp_pa
 
     assert [one is None for one in asked(answers, ask)] == [False, True, False, False, False]
     assert answers.n_refused == 1
+    # Alone in its round: others were answered before.
+    assert asked(answers, ask, QUESTIONS[1:2]) == [None]
+    assert asked(answers, ask, QUESTIONS[1:2] * 3) == [None] * 3
+
+    def none(question: Question) -> Answer:
+        raise RefusedError("too long")
+
+    fresh = Answers(tmp_path / "b.jsonl", 9)
     with pytest.raises(ModelError, match="big refuses every question: too long"):
-        asked(answers, ask, QUESTIONS[1:2])
+        asked(fresh, none, QUESTIONS[:1])
+
+
+def test_another_model_that_refuses_all_is_told_soon_and_one_refusal_is_not_taken_for_that(tmp_path):
+    answers = Answers(tmp_path / "a.jsonl", 9)
+    asked(answers, lambda question: Answer("x"))
+
+    def none(question: Question) -> Answer:
+        raise RefusedError("no such format")
+
+    def check(n: int) -> list[Answer | None]:
+        return answers.ask(none, "judge", QUESTIONS[:n], 2, lambda done: None)
+
+    assert check(1) == [None]
+    with pytest.raises(ModelError, match="judge refuses every question: no such format"):
+        check(2)
+
+
+def test_a_repair_that_is_refused_is_an_answer_that_cannot_be_read(tmp_path):
+    answers, readings = Answers(tmp_path / "a.jsonl", 9), Readings()
+
+    def ask(question: Question) -> Answer:
+        if len(question.turns) > 1:
+            raise RefusedError("too long")
+        return Answer("?")
+
+    found = ask_and_read(lambda them: asked(answers, ask, them), QUESTIONS[:1], lambda n, text: None, "!", readings)
+    assert found == [None]
+    assert (readings.n_answered, readings.n_repaired, readings.n_unread) == (1, 0, 1)
+
+
+def test_what_was_paid_in_a_round_that_an_error_ended_is_counted(tmp_path):
+    answers = Answers(tmp_path / "a.jsonl", 9)
+
+    def ask(question: Question) -> Answer:
+        if question == QUESTIONS[3]:
+            raise ModelError("gone")
+        return Answer("x", 7, 2, 0.5)
+
+    with pytest.raises(ModelError, match="gone"):
+        asked(answers, ask, at_once=1)
+    assert answers.n_used == answers.n_new >= 3
+    assert answers.spent == Answer("", 7 * answers.n_new, 2 * answers.n_new, 0.5 * answers.n_new)
+
+
+def test_an_answer_without_end_is_cut_before_it_is_kept(tmp_path):
+    path = tmp_path / "a.jsonl"
+    (found,) = asked(Answers(path, 9), lambda question: Answer("x" * 100_000, 1, 1), [Question("be", ("x",), 0, 50)])
+    assert found == Answer("x" * 800, 1, 1)
+    assert path.stat().st_size < 1000
 
 
 def test_what_cannot_be_read_is_asked_to_be_mended_once_and_counted():
@@ -136,7 +193,12 @@ def test_a_real_server_is_asked_and_what_it_says_is_what_is_kept(tmp_path, monke
 @pytest.mark.parametrize(
     ("status", "message", "error", "match"),
     [
-        (401, "wrong key: Bearer sk-secret-of-mine", ModelError, "the key is refused: set OPENAI_API_KEY"),
+        (
+            401,
+            "wrong: Bearer sk-secret-of-mine",
+            ModelError,
+            "key is refused: set LABELWRIGHT_API_KEY or OPENAI_API_KEY",
+        ),
         (404, "no model qwen, said sk-secret-of-mine", ModelError, "qwen: .*correct .synthetic. model"),
         (400, "maximum context length, sk-secret-of-mine", RefusedError, "context"),
     ],

@@ -11,7 +11,7 @@ from chat_server import ChatServer, serving_chat
 from sklearn.feature_extraction.text import TfidfVectorizer
 from small_comparison import edit_recipe
 
-from labelwright.errors import RecipeError
+from labelwright.errors import LabelwrightError, ModelError, RecipeError
 from workbench.cli import main
 from workbench.progress import Display
 from workbench.recipe.beside.near_copies import NearCopies
@@ -19,7 +19,7 @@ from workbench.recipe.beside.synthetic import place_of
 from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import make_splits, read_rows
 from workbench.synthetic import making
-from workbench.synthetic.asking import Answer, Question
+from workbench.synthetic.asking import Answer, Question, RefusedError
 from workbench.synthetic.making import Asked, synthesize
 
 TOPICS = {"pool": "water", "fence": "planks", "hvac": "air"}
@@ -96,6 +96,9 @@ def test_every_row_says_where_it_comes_from_and_no_question_holds_a_row_that_is_
     for row in rows:
         assert train[row["seed"]].text == row["seed_text"]
         assert train[row["seed"]].label == row["label"]
+        shown = row["shown"].splitlines()
+        assert len(shown) == 2
+        assert {one.text for one in splits.train if one.label != row["label"]} >= set(shown)
         assert row["persona"] in recipe.synthetic.personas
         assert row["length"] in recipe.synthetic.lengths
         assert (row["model"], row["checked_by"]) == ("big", "judge")
@@ -156,6 +159,54 @@ def test_a_kill_costs_no_answer_and_the_rows_are_the_same(model, capsys):
     assert Path("runs/toy/synthetic/answers-1.jsonl").is_file()
 
 
+def test_rows_are_written_once_and_whole_beside_what_people_chose(model, capsys):
+    rows, _ = made(Model(), capsys)
+    place, chosen = Path("runs/toy/synthetic.jsonl"), Path("mine.jsonl")
+    edited = place.read_text().replace("water", "clear water")
+    place.write_text(edited)
+    chosen.write_text("mine")
+    edit_recipe("[synthetic]\n", '[synthetic]\npath = "./mine.jsonl"\n')
+    # Who checks is of no use: nothing is written over.
+    broken = Model()
+    broken.says = {("labels", n): "?" for n in range(99)}
+    with pytest.raises(LabelwrightError, match=r"none of \d+ written rows can be used"):
+        made(broken, capsys, force=True)
+    # Nor where a command ends after a round, with some rows kept.
+    gone = Model()
+    gone.says["labels", 0] = "fence"
+
+    def ask(question: Question) -> Answer:
+        if len(gone.asked) == 9:
+            raise ModelError("gone")
+        return gone(question)
+
+    with pytest.raises(ModelError, match="gone"):
+        synthesize(read_recipe("toy.toml"), True, Display(), Asked(ask, ask, "big", "judge"), vectors)
+    assert place.read_text() == edited
+    # What is in its place when there are rows is kept.
+    again = synthesize(read_recipe("toy.toml"), True, Display(), Asked(model, model, "big", "judge"), vectors)
+    said = capsys.readouterr().out
+    assert again == place
+    assert [json.loads(line) for line in place.read_text().splitlines()] == rows
+    assert Path("runs/toy/synthetic/rows-1.jsonl").read_text() == edited
+    assert "are kept in runs/toy/synthetic/rows-1.jsonl" in said
+    assert "candidates learn mine.jsonl" in said
+    assert chosen.read_text() == "mine"
+
+
+def test_answers_that_are_kept_take_no_others_place(model, capsys):
+    folder = Path("runs/toy/synthetic")
+    for name in ("answers", "answers-2"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.jsonl").write_text(name)
+    made(model, capsys, force=True)
+    assert (folder / "answers-1.jsonl").read_text() == "answers"
+    assert (folder / "answers-2.jsonl").read_text() == "answers-2"
+    made(Model(), capsys, force=True)
+    assert (folder / "answers-2.jsonl").read_text() == "answers-2"
+    assert (folder / "answers-3.jsonl").is_file()
+
+
 def test_no_more_is_asked_than_max_calls_and_who_lacks_rows_is_said(model, capsys):
     edit_recipe("rows_per_label = 2", "rows_per_label = 4\nmax_calls = 8")
     rows, said = made(model, capsys)
@@ -170,6 +221,16 @@ def test_a_label_whose_rows_are_always_dropped_is_given_up(model, capsys, monkey
     rows, said = made(model, capsys)
     assert "too much was dropped" in said
     assert len(rows) < 6
+
+
+def test_what_is_lacking_since_questions_were_refused_is_not_said_to_be_dropped(model, capsys):
+    def ask(question: Question) -> Answer:
+        if 'right label is "hvac"' in question.turns[0]:
+            raise RefusedError("not that")
+        return model(question)
+
+    synthesize(read_recipe("toy.toml"), False, Display(), Asked(ask, ask, "big", "judge"), vectors)
+    assert "for 1 label (hvac 0): 6 questions were refused" in capsys.readouterr().out
 
 
 def test_rows_of_the_pool_are_seeds_where_there_are_some(model, capsys):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from labelwright.data.task import Example, Label
+from labelwright.data.task import Example, Label, Task
 from workbench.recipe.recipe import SyntheticTable
 from workbench.synthetic.orders import Orders
+from workbench.synthetic.wording import ask_for_rows
 
 LABELS = (Label("pool"), Label("fountain", "water that jumps"), Label("fence"))
 ROWS = [
@@ -18,10 +21,12 @@ ROWS = [
 ]
 
 
+def vectors(texts):
+    return TfidfVectorizer().fit_transform(list(texts))
+
+
 def orders(pool=(), seed=0) -> Orders:
-    return Orders(
-        LABELS, ROWS, pool, SyntheticTable(), seed, lambda texts: TfidfVectorizer().fit_transform(list(texts))
-    )
+    return Orders(LABELS, ROWS, pool, SyntheticTable(), seed, vectors)
 
 
 def test_the_labels_whose_rows_are_near_are_named_first_each_with_a_row_of_its_own():
@@ -48,6 +53,21 @@ def test_the_same_seed_orders_the_same_and_another_one_otherwise():
 
     assert all_of(orders()) == all_of(orders())
     assert all_of(orders()) != all_of(orders(seed=1))
+
+
+@pytest.mark.parametrize("pool", [(), ("the post is rotten",)])
+def test_a_label_without_any_row_is_ordered_by_its_name_and_description(pool):
+    found = Orders((*LABELS, Label("hvac", "air that is cold")), ROWS, pool, SyntheticTable(), 0, vectors)
+    order = found.next("hvac")
+    assert (order.seed.text, order.label.description) == ("", "air that is cold")
+    task = Task("repairs", "Whose is it?", (*LABELS, order.label))
+    (asked,) = ask_for_rows(task, order, 0.9, 100).turns
+    assert '"hvac" (air that is cold)' in asked
+    assert "A real message" not in asked
+    # Nothing was shown: nothing is referred to.
+    (alone,) = ask_for_rows(task, replace(order, confusable=()), 0.9, 100).turns
+    assert "above" in asked
+    assert "above" not in alone
 
 
 @pytest.mark.parametrize("label", ["pool", "fence"])

@@ -59,7 +59,8 @@ class NearCopies:
     def _nearest(self, text: str, least: float) -> tuple[float, int | None]:
         runs = _runs(text)
         rarest = sorted(runs, key=lambda run: (len(self._having.get(run, ())), run))
-        probed = rarest[: len(runs) - math.ceil(least * len(runs)) + 1]
+        # 0.28 * 25 is 7.000000000000001: rounded up as it is, one run too few would be looked at.
+        probed = rarest[: len(runs) - math.ceil(least * len(runs) - 1e-9) + 1]
         found = {number for run in probed for number in self._having.get(run, ())}
         best, nearest = 0.0, None
         for number in sorted(found):

@@ -1,7 +1,9 @@
 """The rows of `make synthesize`, which a model wrote: train rows of ``synthetic-NAME`` candidates, and of nobody else.
 
-Whatever the file has come to hold since it was written, nothing that is nearly a row of dev, calib or test is learnt.
-A row and the row that it was written after are of one group: what is chosen by folds of train does not part them.
+Whatever the file has come to hold since it was written, nothing that is nearly a row of dev, calib or test is learnt,
+and nothing whose question showed what is one now: with another seed or more data, splits are dealt anew, and what was a
+train row then may be a test row. A row and the row that it was written after are of one group: what is chosen by folds
+of train does not part them.
 """
 
 from __future__ import annotations
@@ -12,18 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from labelwright.data.records import Fault, Row, listed, optional_text, read_rows, refusal, text_of
-from labelwright.data.task import Example
+from labelwright.data.task import Example, normalise
 from labelwright.errors import DataError, RecipeError
+from labelwright.files import short_hash
 from labelwright.plain_text import shell_word
 from workbench.recipe.beside.near_copies import NearCopies
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RUNS
 
 # Columns of a row besides its text and label, which are called as here whatever the recipe calls its own.
-SEED, MODEL, CHECKED_BY = "seed", "model", "checked_by"
+SEED, SEED_TEXT, MODEL, CHECKED_BY = "seed", "seed_text", "model", "checked_by"
+# Texts of other labels that the question showed, one a line: a table of cells can hold that as well.
+SHOWN = "shown"
 # Why a row is not learnt, in the order of the words that say it.
 LEFT_OUT = {
-    "measured": "nearly a row of dev, calib or test",
+    "measured": "nearly a row of dev, calib or test, or written after one",
     "taught": "nearly a train row",
     "repeated": "nearly another synthetic row",
 }
@@ -56,18 +61,29 @@ class Synthetic:
         return (*grouped, *rows)
 
 
+def written_to(name: str) -> Path:
+    """Where `make synthesize` writes the rows of a recipe of this name: there, and nowhere else."""
+    return RUNS / name / "synthetic.jsonl"
+
+
 def place_of(recipe: Recipe) -> Path:
-    """Where a recipe's synthetic rows are."""
-    return Path(recipe.synthetic.path) if recipe.synthetic.path else RUNS / recipe.name / "synthetic.jsonl"
+    """The file whose rows are learnt: the recipe's own choice, or what was written."""
+    return Path(recipe.synthetic.path) if recipe.synthetic.path else written_to(recipe.name)
 
 
 def check_synthetic(recipe: Recipe) -> None:
     """Refuse candidates whose rows are not there, before anything is trained."""
-    if recipe.synthetic.candidates and not place_of(recipe).is_file():
+    if not recipe.synthetic.candidates or place_of(recipe).is_file():
+        return
+    if recipe.synthetic.path:
         raise RecipeError(
-            f"{place_of(recipe)}: no synthetic rows yet, which [synthetic] candidates learn: "
-            f"make synthesize RECIPE={shell_word(str(recipe.path))} writes them"
+            f"{recipe.path}, [synthetic]: path = {recipe.synthetic.path!r}: no such file; expected rows that "
+            f'[synthetic] candidates learn, or "" for those that make synthesize wrote to {written_to(recipe.name)}'
         )
+    raise RecipeError(
+        f"{place_of(recipe)}: no synthetic rows yet, which [synthetic] candidates learn: "
+        f"make synthesize RECIPE={shell_word(str(recipe.path))} writes them"
+    )
 
 
 def read_synthetic(
@@ -96,9 +112,9 @@ def read_synthetic(
         "taught": NearCopies((row.text for row in taught), share),
         "repeated": NearCopies((), share),
     }
-    groups = {row.id: _group_of(row) for row in taught}
+    origins = _Origins(taught, measured, known["measured"])
     left_out, kept, faults = dict.fromkeys(LEFT_OUT, 0), [], list(faults)
-    models: dict[str, int] = {}
+    models: dict[str, int] = {}  # in the order in which they come
     n_checked = 0
     for row in rows:
         try:
@@ -106,21 +122,53 @@ def read_synthetic(
         except DataError as error:
             faults.append(Fault(row.number, str(error)))
             continue
-        why = next((name for name, copies in known.items() if copies.find(found.text) is not None), "")
+        said = {one: optional_text(_blank(row), one, one) for one in (SEED, SEED_TEXT, SHOWN, MODEL, CHECKED_BY)}
+        why = "measured" if origins.are_measured(said) else ""
+        why = why or next((name for name, copies in known.items() if copies.find(found.text) is not None), "")
         if why:
             left_out[why] += 1
             continue
         known["repeated"].add(found.text)
-        seed, model, checked = (optional_text(_blank(row), one, one) for one in (SEED, MODEL, CHECKED_BY))
-        kept.append(replace(found, group=groups.get(seed, f"synthetic of {seed or row.number}")))
-        models[model or "nobody says who"] = models.get(model, 0) + 1
-        n_checked += bool(checked)
+        kept.append(replace(found, group=origins.group(said, row.number)))
+        models[said[MODEL] or "nobody says who"] = 1
+        n_checked += bool(said[CHECKED_BY])
     if faults:
         raise refusal(str(path), faults)
     if not kept:
         told = ", ".join(f"{left_out[why]:,} {words}" for why, words in LEFT_OUT.items() if left_out[why])
         raise DataError(f"{path}: none of its {len(rows)} rows can be learnt" + (f"; left out: {told}" if told else ""))
     return Synthetic(str(path), tuple(kept), left_out, tuple(models), n_checked)
+
+
+class _Origins:
+    """The real rows that a question showed, looked for among today's rows.
+
+    By their texts where a row has them: an id may be a row's number, and another row's by now.
+    """
+
+    def __init__(self, taught: Sequence[Example], measured: Sequence[Example], copies: NearCopies) -> None:
+        self._copies, self._looked_up = copies, dict[str, bool]()
+        self._ids = {row.id: _group_of(row) for row in taught}
+        self._texts = {normalise(row.text): _group_of(row) for row in taught}
+        self._measured_ids = {row.id for row in measured}
+
+    def are_measured(self, said: Mapping[str, str]) -> bool:
+        """Whether one of them is nearly a row of dev, calib or test. A train row is none, whatever it is like."""
+        if not said[SEED_TEXT] and said[SEED] in self._measured_ids and said[SEED] not in self._ids:
+            return True
+        return any(self._is_measured(text) for text in (said[SEED_TEXT], *said[SHOWN].splitlines()) if text)
+
+    def group(self, said: Mapping[str, str], number: int) -> str:
+        """The group of the seed row; rows of a seed that is no train row have one of their own together."""
+        if not said[SEED_TEXT]:
+            return self._ids.get(said[SEED], f"synthetic of {said[SEED] or number}")
+        text = normalise(said[SEED_TEXT])
+        return self._texts.get(text, f"synthetic of {short_hash(text)}")
+
+    def _is_measured(self, text: str) -> bool:
+        if text not in self._looked_up:
+            self._looked_up[text] = normalise(text) not in self._texts and self._copies.find(text) is not None
+        return self._looked_up[text]
 
 
 def _read(row: Row, names: Sequence[str]) -> Example:
@@ -132,7 +180,7 @@ def _read(row: Row, names: Sequence[str]) -> Example:
 
 def _blank(row: Row) -> dict[str, Any]:
     """The record, with what it lacks as empty: whoever writes rows by hand need not say who did."""
-    return dict.fromkeys((SEED, MODEL, CHECKED_BY), "") | dict(row.record)
+    return dict.fromkeys((SEED, SEED_TEXT, SHOWN, MODEL, CHECKED_BY), "") | dict(row.record)
 
 
 def _group_of(row: Example) -> str:

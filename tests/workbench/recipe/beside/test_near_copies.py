@@ -18,6 +18,12 @@ def test_the_most_alike_is_found_as_if_every_pair_were_looked_at(texts, text, sh
     assert NearCopies(texts, share).likeness(text) == max(alike, default=0.0)
 
 
+def test_a_copy_that_is_alike_just_as_much_as_asked_is_found_whatever_a_product_is_rounded_to():
+    text = "abc efgh qjwzkvxupmdlbrtyn"
+    assert len(_runs(text)) == 25
+    assert NearCopies(["abc efgh"], 7 / 25).find(text) == 0
+
+
 def test_case_and_signs_make_no_other_text_and_one_word_more_is_a_copy():
     known = NearCopies(["The gate latch will not close any more.", "no heat upstairs"], 0.5)
     assert known.find("the GATE latch will not close any more") == 0

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_comparison import edit_recipe, know_two_ngrams, new_toy_run, opened
 
-from labelwright.data.task import group_keys
-from labelwright.errors import DataError
+from labelwright.data.task import Example, group_keys
+from labelwright.errors import DataError, RecipeError
 from workbench.cli import main
 from workbench.compare import measure
 from workbench.compare.jobs import Job
@@ -18,6 +19,7 @@ from workbench.compare.processes import worker
 from workbench.recipe.beside.near_copies import NearCopies
 from workbench.recipe.beside.synthetic import place_of, read_synthetic
 from workbench.recipe.read import read_recipe
+from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import make_splits, read_rows
 from workbench.run.folder import RunFolder, runs_of
 
@@ -89,6 +91,39 @@ def test_rows_without_a_group_get_their_seeds(run):
     assert len(of) == 1 + len(found.rows)
 
 
+def learnt_from(recipe: Recipe, rows: list[dict[str, str]], train: Sequence[Example], measured: Sequence[Example]):
+    """What may be learnt of rows; each has a text of its own."""
+    rows = [{"text": f"{word * 3} {word}", "label": "pool"} | row for word, row in zip("qzxjk", rows, strict=False)]
+    place_of(recipe).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return read_synthetic(recipe, ("pool", "fence", "hvac"), train, measured)
+
+
+def test_what_was_written_after_a_row_that_is_measured_now_is_not_learnt(run):
+    recipe = read_recipe("toy.toml")
+    train, (test, other) = [Example("1", "green water", "pool")], [
+        Example("7", "the fence post by the gate has rotted away", "fence"), Example("8", "green water!", "pool")
+    ]  # fmt: skip
+    rows = [
+        {"seed": "1", "seed_text": test.text},  # rows were numbered anew since
+        {"seed_text": "green water", "shown": f"cold air comes out\n{test.text.upper()}!"},
+        {"seed": "7"},
+        {"seed": "7", "seed_text": "green water", "shown": "cold air comes out"},  # of what is taught now
+        {},
+    ]
+    found = learnt_from(recipe, rows, train, [test, other])
+    assert found.left_out["measured"] == 3
+    assert [row.id for row in found.rows] == ["synthetic:4", "synthetic:5"]
+
+
+def test_rows_after_one_text_are_of_one_group_that_of_the_train_row_with_it(run):
+    train = [Example("1", "green water", "pool", group="family"), Example("2", "no heat", "hvac")]
+    rows = [{"seed_text": "of the pool"}, {"seed_text": "Of the pool"}, {"seed": "2", "seed_text": "Green water"}, {}]
+    one, same, taught, alone = [row.group for row in learnt_from(read_recipe("toy.toml"), rows, train, []).rows]
+    assert one == same
+    assert taught == "family"
+    assert len({one, taught, alone}) == 3
+
+
 def test_rows_of_another_label_or_without_text_are_all_named(run):
     recipe = read_recipe("toy.toml")
     bad = [{"text": "fine", "label": "roof"}, {"text": "", "label": "pool"}, {"label": "pool"}]
@@ -110,8 +145,11 @@ def test_jobs_are_of_one_split_with_a_curve_of_synthetic_rows(run):
     # The file is part of what a result is made of.
     before = found.key(jobs[0])
     place = place_of(found.recipe)
+    place.write_text(place.read_text().replace('"checked_by": ""', '"checked_by": "big"'))
+    checked = opened(run).key(jobs[0])
+    assert checked != before
     place.write_text(place.read_text() + json.dumps({"text": "one more about ducts", "label": "hvac"}) + "\n")
-    assert opened(run).key(jobs[0]) != before
+    assert opened(run).key(jobs[0]) not in (before, checked)
     assert opened(run).key(Job("chars", 3, 3)) == found.key(Job("chars", 3, 3))
 
 
@@ -146,6 +184,26 @@ def test_it_is_compared_reported_and_exported_and_a_demo_needs_no_rows(run, monk
     place_of(read_recipe("toy.toml")).unlink()
     assert main(["export", "toy.toml", "--candidate", "chars"]) == 0
     assert main(["demo", "toy.toml"]) == 0
+
+
+@pytest.mark.parametrize("path", ["rows.jsonl", "./rows.jsonl", "runs/../rows.jsonl"])
+def test_no_file_of_the_data_is_that_of_the_rows(run, path):
+    before = Path("toy.toml").read_text()
+    edit_recipe("[synthetic]\n", f'[synthetic]\npath = "{path}"\n')
+    with pytest.raises(RecipeError, match=r"is \[data\]'s; expected a file of rows that a model wrote"):
+        read_recipe("toy.toml")
+    Path("toy.toml").write_text(before)
+    Path("link").symlink_to("runs")
+    place_of(read_recipe("toy.toml")).write_bytes(Path("rows.jsonl").read_bytes())
+    edit_recipe('path = "rows.jsonl"', 'path = "./link/toy/synthetic.jsonl"')
+    with pytest.raises(RecipeError, match=r"runs/toy/synthetic\.jsonl is where make synthesize writes"):
+        read_recipe("toy.toml")
+
+
+def test_a_file_that_was_named_and_is_not_there_is_not_said_to_be_written(run, capsys):
+    edit_recipe("[synthetic]\n", '[synthetic]\npath = "mine.jsonl"\n')
+    assert main(["compare", "toy.toml"]) == 2
+    assert "path = 'mine.jsonl': no such file" in capsys.readouterr().err
 
 
 def test_without_rows_the_comparison_says_how_to_have_some(run, capsys):
