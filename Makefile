@@ -16,7 +16,8 @@ READY := .venv/.ready
 PY := .venv/bin/python
 # What a person gives arrives as typed: not expanded by make (a text may hold a dollar sign), one word for the shell.
 typed = '$(subst ','\'',$(value $1))'
-WORK = $(PY) -m workbench $@ $(call typed,RECIPE) $(if $(value RUN),--run=$(call typed,RUN))
+# To every verb, so that one that does not take it says so.
+WORK = $(PY) -m workbench $@ $(call typed,RECIPE) $(if $(value RUN),--run=$(call typed,RUN)) $(REDO) $(ONE)
 # What is typed behind make alone: machines have a NAME and others in their environment.
 said = $(and $(filter command,$(firstword $(origin $1))),$(value $1))
 option = $(if $(call said,$1),--$2=$(call typed,$1))
@@ -32,7 +33,7 @@ setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 new: $(READY) ## a first recipe for your rows: make new DATA=tickets.csv [TEST= NAME= TEXT= LABEL= GROUP= CONFIG=]
 	@$(PY) -m workbench new $(call typed,DATA) $(call option,TEST,test) $(call option,NAME,name) $(call option,LABEL,label) $(call option,GROUP,group) $(call option,CONFIG,config) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
 demo: $(READY) ## some minutes: a first table, prompt, weights, probabilities, leaderboard, bundle
-	@$(WORK) $(REDO) $(if $(value MINUTES),--minutes=$(call typed,MINUTES))
+	@$(WORK) $(if $(value MINUTES),--minutes=$(call typed,MINUTES))
 # In the order in which they are found: doctests, which take moments, come last and fill up what the processes have left.
 # By number of tests, as xdist would have it, the files that take a minute for one test come last, and a core waits.
 test: $(READY) ## the tests, in as many processes as there are cores (four at most)
@@ -40,17 +41,17 @@ test: $(READY) ## the tests, in as many processes as there are cores (four at mo
 check: $(READY) ## lint, format and types
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 optimize: $(READY) ## tune the prompt (GEPA)
-	@$(WORK) $(REDO)
+	@$(WORK)
 train: $(READY) ## tune the weights (GRPO)
-	@$(WORK) $(REDO)
+	@$(WORK)
 calibrate: $(READY) ## fit the probabilities
-	@$(WORK) $(REDO)
+	@$(WORK)
 compare: $(READY) ## score everything on test, write the report
-	@$(WORK) $(REDO) $(ONE)
+	@$(WORK)
 export: $(READY) ## write the bundle, check it, register it (CANDIDATE=ship: whatever the comparison says to ship)
-	@$(WORK) $(REDO) $(ONE)
+	@$(WORK)
 convert: $(READY) ## the bundle for another runtime, certified on dev (TO=onnx QUANTISE=int8; docs/leaving.md)
-	@$(WORK) $(REDO) $(call option,TO,to) $(call option,QUANTISE,quantise)
+	@$(WORK) $(call option,TO,to) $(call option,QUANTISE,quantise)
 predict: $(READY) ## ask the bundle: make predict TEXT='the pool is green'
 	@$(WORK) --text="$$LABELWRIGHT_TEXT"
 serve: $(READY) ## the bundle over HTTP on 127.0.0.1 (PORT=8080)
@@ -58,11 +59,11 @@ serve: $(READY) ## the bundle over HTTP on 127.0.0.1 (PORT=8080)
 review: $(READY) ## what people answered to rows in doubt, as a corrected data file
 	@$(WORK)
 next-rows: $(READY) ## which rows to label next: make next-rows POOL=unlabelled.csv N=50 [SHARE= OUT= MINUTES= TEXT=], then LABELS=sheet.csv
-	@$(WORK) $(call option,POOL,pool) $(call option,LABELS,labels) $(call option,N,n) $(call option,SHARE,share) $(call option,OUT,out) $(call option,MINUTES,minutes) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
+	@$(WORK) $(call option,POOL,pool) $(call option,LABELS,labels) $(call option,N,n) $(call option,SHARE,share) $(call option,OUT,out) $(call option,MINUTES,minutes) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT")
 synthesize: $(READY) ## train rows that a larger model writes, checked by a second answer ([synthetic] in the recipe)
-	@$(PY) -m workbench $@ $(call typed,RECIPE) $(REDO)
+	@$(WORK)
 dashboard: $(READY) ## MLflow's UI on the runs (PORT=5000)
-	@$(PY) -m workbench dashboard $(call typed,RECIPE) --port=$(call typed,PORT)
+	@$(WORK) --port=$(call typed,PORT)
 mutants: $(READY) ## plant deliberate faults: the tests must notice each (some minutes)
 	@$(PY) tests/mutants/run.py
 bench: $(READY) ## measure speed, write bench/results/results.json

@@ -58,11 +58,11 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser, commands = _parser()
     if argv and argv[0] in commands:
         # Options may stand between texts; argparse can do that for one command, not through its subcommands.
-        return commands[argv[0]].parse_intermixed_args(argv[1:])
-    return parser.parse_args(argv)
+        return commands[argv[0]].parse_whole(argv[1:], intermixed=True)
+    return parser.parse_whole(argv)
 
 
-def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def _parser() -> tuple[console.Parser, dict[str, console.Parser]]:
     """The whole parser, and that of each command."""
     parser = console.Parser(
         prog="labelwright",

@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from labelwright.errors import LabelwrightError
@@ -26,6 +26,16 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and end with status 2."""
         self.exit(BAD_INPUT, f"{self.prog}: error: {printable_line(message)}; see {self.prog} --help\n")
+
+    def parse_whole(self, args: Sequence[str], intermixed: bool = False) -> argparse.Namespace:
+        """As ``parse_args`` or ``parse_intermixed_args``; what is not taken is told beside what would be."""
+        parse = self.parse_known_intermixed_args if intermixed else self.parse_known_args
+        known, left = parse(args)
+        if left:
+            options = [one.option_strings[-1] for one in self._actions if one.option_strings and one.dest != "help"]
+            takes = f"its options are {', '.join(options)}" if options else "it has no options"
+            self.error(f"it does not take {' '.join(left)}; {takes}")
+        return known
 
 
 def run(command: Callable[[], int], name: str, interrupted: str = "") -> int:

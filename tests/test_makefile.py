@@ -70,6 +70,9 @@ def test_names_are_one_word(folder, given):
 
 def test_what_is_not_given_is_left_out(folder):
     assert make(folder, "export") == ["-m", "workbench", "export", "runs/homeowner.toml"]
+    # Whether or not a verb takes it: one that does not says so.
+    for verb in ("synthesize", "review", "dashboard"):
+        assert make(folder, verb, "FORCE=1", "RUN=1-2", "CANDIDATE=a")[4:7] == ["--run=1-2", "--force", "--candidate=a"]
     assert make(folder, "demo", "FORCE=1", "RUN=1-2")[3:] == ["runs/homeowner.toml", "--run=1-2", "--force"]
 
 

@@ -34,13 +34,20 @@ VERBS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = _options(sys.argv[1:] if arguments is None else arguments)
     if options.verb == "new":
         return console.run(lambda: _new(options), "labelwright", "interrupted; nothing is written")
     given = shell_word(options.recipe)
     again = f"make {options.verb} RECIPE={given}, or python -m workbench {options.verb} {given}"
     interrupted = f"interrupted; the same command continues: {again}"
     return console.run(lambda: _run(options), "labelwright", interrupted)
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser, verbs = _parser()
+    if arguments and arguments[0] in verbs:
+        return verbs[arguments[0]].parse_whole(arguments[1:])
+    return parser.parse_whole(arguments)
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -67,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
         return console.DONE if certificate is None or certificate.holds else console.FOUND_SOMETHING
     if options.verb == "next-rows":
         return _next_rows(options)
-    getattr(Run(options.recipe, options.run), options.verb)(**given)
+    getattr(Run(options.recipe, getattr(options, "run", "")), options.verb)(**given)
     return 0
 
 
@@ -79,10 +86,14 @@ def _next_rows(options: argparse.Namespace) -> int:
             "next-rows needs POOL=unlabelled.csv, rows to choose from, or LABELS=sheet.csv, a sheet that is filled"
         )
     run = Run(options.recipe, options.run)
+    names = ("n", "share", "minutes", "out", "text", "force")
     if options.labels:
+        # A sheet says of which rows and runs it is.
+        given = {name: getattr(options, name) for name in ("run", *names)}
+        if unread := [f"--{name}" for name, value in given.items() if value not in (None, "") and value is not False]:
+            raise RecipeError(f"next-rows --labels does not take {', '.join(unread)}, which go with --pool: leave out")
         run.take_labels(options.labels)
         return 0
-    names = ("n", "share", "minutes", "out", "text", "force")
     run.next_rows(options.pool, **{name: value for name in names if (value := getattr(options, name)) is not None})
     return 0
 
@@ -97,11 +108,13 @@ def _new(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[console.Parser, dict[str, console.Parser]]:
+    """The whole parser, and that of each verb."""
     parser = console.Parser(prog="python -m workbench", description="From a recipe to a tuned classifier.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, purpose in VERBS.items():
         verb = verbs.add_parser(name, help=purpose, description=purpose)
+        verb.set_defaults(verb=name)
         if name == "new":
             _add_new(verb)
             continue
@@ -109,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "dashboard":
             verb.add_argument("--port", type=int, default=5000)
             continue
-        verb.add_argument("--run", default="", help="a run's stamp or folder (default: the newest)")
+        if name != "synthesize":
+            verb.add_argument("--run", default="", help="a run's stamp or folder (default: the newest)")
         if name == "predict":
             verb.add_argument("--text", required=True, help="what to classify")
         elif name == "serve":
@@ -133,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument(
                 "--candidate", default="", help='a candidate\'s name, "best" or "ship" (default: the newest step)'
             )
-    return parser
+    return parser, dict(verbs.choices)
 
 
 def _add_next_rows(verb: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from labelwright.engines.protocol import Engine, has_probabilities, n_invalid, score_options
+from labelwright.engines.protocol import Engine, has_probabilities, is_alive, n_invalid, score_options
 from labelwright.engines.waiting_line import Part, Request, Scores, WaitingLine
 from labelwright.errors import DataError
 from labelwright.prompt import Rendered, Template
@@ -130,8 +130,8 @@ class CoalescingEngine:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the engine's thread runs; False after ``close``."""
-        return self._thread.is_alive()
+        """Whether the thread runs and the engine can still answer; False after ``close``."""
+        return self._thread.is_alive() and is_alive(self.engine)
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of plain text; does not wait for the engine."""

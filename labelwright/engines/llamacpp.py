@@ -123,6 +123,11 @@ class LlamaCppEngine:
         return f"{self._server.listening_address}/v1"
 
     @property
+    def is_alive(self) -> bool:
+        """Whether it still answers: not after a call that never came back."""
+        return not self._calls.is_lost
+
+    @property
     def n_shortened(self) -> int:
         """Rows shortened to fit the context so far."""
         return self.tokens.n_shortened

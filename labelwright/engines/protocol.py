@@ -89,6 +89,11 @@ def n_invalid(engine: Engine) -> int:
     return getattr(engine, "n_invalid", 0)
 
 
+def is_alive(engine: Engine) -> bool:
+    """Whether an engine can still answer; one in a compiled library may be lost for as long as the process lives."""
+    return getattr(engine, "is_alive", True)
+
+
 def score_options(
     engine: Engine, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
 ) -> NDArray[np.float64]:

@@ -87,6 +87,11 @@ class DpoStage(TrainingSettings):
         if self.hard == ("confusions",):
             raise RecipeError('[dpo] hard = ["confusions"]: of whose answers? Add "model" or "words"')
 
+    def check(self, splits: Splits, names: Sequence[str]) -> None:
+        """The file of preferences is read, hours before it is needed. Raises DataError (``read_chosen``)."""
+        if self.preferences:
+            read_chosen(self.preferences, splits.train, names)
+
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """Train, keep the step that is best on dev, and return it if it beats the given bundle there.
 
@@ -128,21 +133,21 @@ class DpoStage(TrainingSettings):
         DataError
             The file of preferences cannot be read, or does not fit (``read_chosen``).
         """
+        if self.preferences and bundle.prompt.by_row:
+            raise RecipeError("[dpo] preferences: rows bring their own choices here, and letters are no labels")
+        chosen = read_chosen(self.preferences, train, bundle.task.names) if self.preferences else None
         gold, said = gold_of(bundle, train), dict[str, Any]()
         opinions: dict[str, Any] = {}
         if "model" in self.hard:
             opinions["model"] = log_softmax(kept_scores(_as_trained(bundle), train, context, "train"))
         # A letter stands for another choice in every row: characters say nothing of it, nor do letters' confusions.
-        if "words" in self.hard and not bundle.prompt.by_row and len(train) > 1:
+        if "words" in self.hard and not bundle.prompt.by_row:
             opinions["words"] = words_opinion(train, gold, len(bundle.task.names), context.seed)
         if "confusions" in self.hard and opinions and not bundle.prompt.by_row:
             opinions["confusions"] = confusions_opinion(gold, list(opinions.values()))
         found = hard_pairs(gold, opinions, self.margin, self.pairs_per_row)
         pairs = found.pairs
-        if self.preferences:
-            if bundle.prompt.by_row:
-                raise RecipeError("[dpo] preferences: rows bring their own choices here, and letters are no labels")
-            chosen = read_chosen(self.preferences, train, bundle.task.names)
+        if chosen:
             theirs = {row for row, _, _ in chosen.pairs}
             pairs = sorted([*(one for one in pairs if one[0] not in theirs), *chosen.pairs])
             said |= {"chosen_rows": len(theirs), "chosen_elsewhere": chosen.n_elsewhere}

@@ -27,6 +27,7 @@ from workbench.recipe.recipe import (
     DistilTable,
     Pipeline,
     Recipe,
+    asked_stages,
     distilled_candidates,
     learns_soft,
     own_candidates,
@@ -120,8 +121,7 @@ def _model_faults(recipe: Recipe) -> Iterator[Fault]:
 
 
 def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
-    pipelines = {candidate: read_pipeline(candidate).stages for candidate in recipe.models.candidates}
-    asked = dict.fromkeys([*recipe.stages, *(stage for pipeline in pipelines.values() for stage in pipeline)])
+    asked = asked_stages(recipe)
     for name in TRAINING:
         if name in asked and recipe.model.backend != "transformers":
             yield name, f'trains in this process, which [model] backend = "{recipe.model.backend}" cannot: leave it out'

@@ -704,6 +704,12 @@ def build_stage(name: str, table: Mapping[str, Any], where: str) -> Any:
     return read_table(stage_class(name), table, where)
 
 
+def asked_stages(recipe: Recipe) -> list[str]:
+    """The stages of the run's own steps and of the candidates, each once."""
+    of_candidates = (stage for name in recipe.models.candidates for stage in read_pipeline(name).stages)
+    return list(dict.fromkeys([*recipe.stages, *of_candidates]))
+
+
 def own_candidates(recipe: Recipe) -> list[str]:
     """Names of the candidates that the run's own steps will be."""
     stages = [stage for stage in recipe.stages if stage != "calibrate"]

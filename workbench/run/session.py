@@ -20,7 +20,7 @@ from labelwright.data.task import Task
 from labelwright.errors import RecipeError
 from optimizers.stage import Stage, Tracker
 from workbench.progress import Display
-from workbench.recipe.recipe import Recipe
+from workbench.recipe.recipe import Recipe, asked_stages
 from workbench.recipe.rows import Rows, split_remarks, task_of
 from workbench.recipe.splits import SIDES, read_splits, split_digest
 from workbench.run.engines import Engines
@@ -32,7 +32,13 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """One recipe run at work: rows, splits, task, engines, steps and where things are reported."""
+    """One recipe run at work: rows, splits, task, engines, steps and where things are reported.
+
+    Raises
+    ------
+    LabelwrightError
+        What a stage would say of the files that it reads, hours later (``Stage.check``).
+    """
 
     def __init__(self, recipe: Recipe, folder: RunFolder, rows: Rows, display: Display) -> None:
         self.recipe = recipe
@@ -41,6 +47,9 @@ class Session:
         self.rows = rows
         self.splits = read_splits(folder.path / "splits.json", rows)
         self.task = task_of(recipe, rows)
+        for stage in map(recipe.stage, asked_stages(recipe)):
+            if hasattr(stage, "check"):
+                stage.check(self.splits.for_tuning(), self.task.names)
         self.engines = Engines(recipe.model.settings)
         self.steps = steps_of(recipe, self.task, self.engines)
         self.tracking: Tracking

@@ -2,7 +2,7 @@
 
 A thread within a compiled library cannot be ended. So calls are made by daemon threads, which keep no process from
 ending, and whoever waits for them waits so long and no longer. What a lost call was made on is never freed again: to
-free it would wait for the call.
+free it would wait for the call. And no call begins while one is still under way that nobody waits for any more.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ctypes
 import math
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -55,6 +56,13 @@ class NativeCalls:
         self._name = name
         self._n_at_once = n_at_once
         self._lost = ""
+        # Of the last ``map``; one that an interrupt cut short left them at work.
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a call never came back: nothing answers any more."""
+        return bool(self._lost)
 
     def map(self, ask: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
         """The answer to each item, in order.
@@ -62,11 +70,13 @@ class NativeCalls:
         Raises
         ------
         ModelError
-            No call came back in time, now or before. What ``ask`` raises is raised as it is.
+            No call came back in time, now or before. What ``ask`` raises is raised as it is, as soon as the calls
+            beside it are back or given up.
         """
+        limit_s = within_s()
+        self._settle(limit_s)
         if self._lost:
             raise ModelError(self._lost)
-        limit_s = within_s()
         waiting, lock = iter(list(enumerate(items))), threading.Lock()
         given_up = threading.Event()
         said: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
@@ -82,21 +92,39 @@ class NativeCalls:
                 except BaseException as error:
                     said.put((place, None, error))
 
-        for number in range(min(self._n_at_once, len(items))):
-            threading.Thread(target=work, name=f"native-{number}", daemon=True).start()
+        self._threads = [
+            threading.Thread(target=work, name=f"native-{number}", daemon=True)
+            for number in range(min(self._n_at_once, len(items)))
+        ]
+        for thread in self._threads:
+            thread.start()
         answers: list[Any] = [None] * len(items)
         try:
             for _ in items:
                 place, answers[place], error = said.get(timeout=limit_s)
                 if error is not None:
+                    given_up.set()
+                    self._settle(limit_s)
                     raise error
         except Empty:
-            self._lost = (
-                f"{self._name} has given no answer for {limit_s:g} s, and its call cannot be ended: start this process "
-                f"again; where the model takes that long, set {VARIABLE}"
-            )
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._native))
+            self._lose(limit_s)
             raise ModelError(self._lost) from None
         finally:
             given_up.set()
         return answers
+
+    def _settle(self, limit_s: float) -> None:
+        """Wait for calls that are still under way, and give them up after the limit."""
+        until = time.monotonic() + limit_s
+        for thread in self._threads:
+            if not self._lost:
+                thread.join(max(until - time.monotonic(), 0))
+                if thread.is_alive():
+                    self._lose(limit_s)
+
+    def _lose(self, limit_s: float) -> None:
+        self._lost = (
+            f"{self._name} has given no answer for {limit_s:g} s, and its call cannot be ended: start this process "
+            f"again; where the model takes that long, set {VARIABLE}"
+        )
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._native))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from labelwright.bundle.store import members_of
 from labelwright.bundle.types import Bundle
 from labelwright.decide import Query
-from labelwright.engines.protocol import Engine, has_probabilities
+from labelwright.engines.protocol import Engine, has_probabilities, is_alive
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.together.document import read_plan
 from labelwright.engines.together.plan import Floats, Found, Ints, Plan
@@ -82,6 +82,11 @@ class TogetherEngine:
     def n_shortened(self) -> int:
         """Rows that members shortened so far, each member's counted."""
         return sum({id(one.engine): one.engine.n_shortened for one in self.members}.values())
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether all members can still answer."""
+        return all(is_alive(one.engine) for one in self.members)
 
     @property
     def unexpanded_mass(self) -> float:

@@ -1,7 +1,8 @@
 """A person's preferences, from a file: of a train row, the label to be taken and the one to be left.
 
-A line names its row by ``id`` or by ``text``, and two labels, ``chosen`` and ``rejected``. Any file that rows may be
-read from will do. Rows that are no train rows teach nothing: who judged the whole data need not know how it was dealt.
+A line names its row by ``id``, or by ``text`` where that is empty, and two labels, ``chosen`` and ``rejected``. Any
+file that rows may be read from will do. Rows that are no train rows teach nothing: who judged the whole data need not
+know how it was dealt.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from labelwright.data.records import Fault, Row, optional_text, read_rows, refusal, text_of
+from labelwright.data.records import Fault, Row, optional_text, read_rows, refusal
 from labelwright.data.task import Example
 from labelwright.errors import DataError
 from labelwright.settings import shown
@@ -75,16 +76,16 @@ def _read(
     row: Row, by_id: dict[str, int], by_text: dict[str, int], names: Sequence[str]
 ) -> tuple[int | None, int, int]:
     """The train row, None where it is another, and the numbers of its two labels."""
-    key = next((one for one in ("id", "text") if one in row.record), None)
-    if key is None:
+    id, text, *labels = (
+        optional_text(row.record, one, one) if one in row.record else "" for one in ("id", "text", "chosen", "rejected")
+    )
+    if not id and not text:
         raise DataError("neither id nor text; say which row is meant")
-    said = text_of(row.record, key, key)
-    labels = [optional_text(row.record, one, one) if one in row.record else "" for one in ("chosen", "rejected")]
     for column, label in zip(("chosen", "rejected"), labels, strict=True):
         if label not in names:
             expected = f"one of {', '.join(map(shown, names[:20]))}{', …' if len(names) > 20 else ''}"
             raise DataError(f"{column} is {shown(label) if label else 'missing'}: expected {expected}")
     if labels[0] == labels[1]:
         raise DataError(f"chosen and rejected are both {shown(labels[0])}; expected two labels")
-    place = (by_id if key == "id" else by_text).get(said)
+    place = by_id.get(id) if id else by_text.get(text)
     return place, names.index(labels[0]), names.index(labels[1])

@@ -4,6 +4,8 @@ Nobody can say by itself what is plausible. A model that has learnt the train ro
 two others are asked. ``words``: a linear classifier on characters, which answers every row from the other folds' rows
 only. ``confusions``: how probable each label is on average for rows of one gold label, in the eyes of those two; it
 finds the pairs of labels that are mixed up, and doubts all rows of theirs. A row is hard where one of them doubts it.
+
+Who can say nothing of a row doubts nothing: such a line of an opinion is NaN, which is within no margin and no mean.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ class Hard(NamedTuple):
     pairs : list of Pair
         By row; of one row, the most plausible rejected label first.
     n_doubted : mapping of opinion to int
-        Rows that it doubts.
+        Rows that it doubts; who can say nothing of any row is left out.
     """
 
     pairs: list[Pair]
@@ -49,7 +51,7 @@ def hard_pairs(gold: Ints, opinions: Mapping[str, Floats], margin: float, most: 
     ----------
     gold : int array (n_rows,)
     opinions : mapping of name to float array (n_rows, n_labels)
-        Log-probabilities.
+        Log-probabilities; NaN in a line is no opinion of that row.
     margin : float
         In nats: at ln 2 a label is plausible from half of gold's probability on.
     most : int
@@ -61,54 +63,64 @@ def hard_pairs(gold: Ints, opinions: Mapping[str, Floats], margin: float, most: 
     >>> found.pairs, found.n_doubted
     ([(0, 0, 1)], {'model': 1})
     """
+    opinions = {name: said for name, said in opinions.items() if not np.isnan(said).all()}
     if not opinions:
         return Hard([], {})
     lines = np.arange(len(gold))
     behind = {name: said[lines, gold][:, None] - said for name, said in opinions.items()}  # (n_rows, n_labels) each
     for one in behind.values():
         one[lines, gold] = np.inf
-    nearest = np.min(list(behind.values()), axis=0)
+    nearest = np.fmin.reduce(list(behind.values()))
     pairs = [
         (row, int(gold[row]), int(label))
         for row in lines.tolist()
         for label in np.argsort(nearest[row], kind="stable")[:most]
         if nearest[row, label] <= margin
     ]
-    return Hard(pairs, {name: int((one.min(axis=1) <= margin).sum()) for name, one in behind.items()})
+    return Hard(pairs, {name: int((one <= margin).any(axis=1).sum()) for name, one in behind.items()})
 
 
 def words_opinion(rows: Sequence[Example], gold: Ints, n_labels: int, seed: int) -> Floats:
     """Log-probabilities (n_rows, n_labels) by a linear classifier on characters, each row's from other folds' rows.
 
-    Groups are whole in a fold, and one temperature is fitted on all answers, so that they mean what they say.
+    Groups are whole in a fold, and one temperature is fitted on all answers, so that they mean what they say. A row of
+    which the other folds teach nothing, having fewer than two labels, has NaN; so has every row where all are one
+    group.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import SGDClassifier
     from sklearn.pipeline import make_pipeline
 
+    found = np.full((len(rows), n_labels), np.nan)
+    groups = group_keys(rows)
+    if len(set(groups)) < 2:
+        return found
     texts = np.array([row.text for row in rows], dtype=object)
-    fold = group_folds(gold, group_keys(rows), FOLDS, seed)
-    # A label that the other folds lack is impossible, which tells the temperature nothing.
-    found = np.full((len(rows), n_labels), -np.inf)
+    fold = group_folds(gold, groups, FOLDS, seed)
     for number in np.unique(fold):
         held, taught = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
         known = np.unique(gold[taught])
         if len(known) < 2:
-            # Nothing but one label to learn from: no opinion.
-            found[held] = 0.0
             continue
         # As the baseline sgd-chars, whose strength of penalty it has.
         characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), sublinear_tf=True)
         classifier = SGDClassifier(loss="log_loss", alpha=1e-5, random_state=seed)
         probs = make_pipeline(characters, classifier).fit(texts[taught], gold[taught]).predict_proba(texts[held])
+        # A label that the other folds lack is impossible, which tells the temperature nothing.
+        found[held] = -np.inf
         found[np.ix_(held, known)] = np.log(np.maximum(probs, _LEAST))
-    return log_softmax(fit_calibration(found, gold, bias=False).logits(found))
+    if (told := ~np.isnan(found[:, 0])).any():
+        found[told] = log_softmax(fit_calibration(found[told], gold[told], bias=False).logits(found[told]))
+    return found
 
 
 def confusions_opinion(gold: Ints, opinions: Sequence[Floats]) -> Floats:
     """Log-probabilities (n_rows, n_labels) that say of every row what the opinions say of its gold label's rows."""
-    mean = np.mean([np.exp(one) for one in opinions], axis=0)
-    of_label = {label: mean[gold == label].mean(axis=0) for label in np.unique(gold).tolist()}
+    of_label = {}
+    for label in np.unique(gold).tolist():
+        said = np.exp(np.concatenate([one[gold == label] for one in opinions]))
+        told = said[~np.isnan(said[:, 0])]
+        of_label[label] = told.mean(axis=0) if len(told) else np.full(said.shape[1], np.nan)
     with np.errstate(divide="ignore"):
         return np.maximum(np.log(np.stack([of_label[label] for label in gold.tolist()])), _NEVER)
 

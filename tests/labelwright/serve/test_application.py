@@ -336,6 +336,12 @@ def test_a_server_is_ready_while_its_engines_run():
         app.state.service.is_stopping = True
         assert CLIENT.get(f"{url}/ready").status_code == 503
         app.state.service.is_stopping = False
+        # An engine whose call in a compiled library never came back; the thread that asks it runs on.
+        models["toy"].engine.engine.is_alive = False
+        assert CLIENT.get(f"{url}/ready").status_code == 503
+        assert CLIENT.get(f"{url}/ready").json() == {"ready": False, "models": {"toy": False}}
+        models["toy"].engine.engine.is_alive = True
+        assert CLIENT.get(f"{url}/ready").status_code == 200
         models["toy"].close()
         assert CLIENT.get(f"{url}/ready").json() == {"ready": False, "models": {"toy": False}}
         assert CLIENT.post(f"{url}{PATH}", json=asked(NAMES)).status_code == 503

@@ -142,12 +142,12 @@ def test_other_pairs_are_another_training(model, tmp_path):
     row = SPLITS.train[0]
     lines = [{"id": one.id, "chosen": "pool", "rejected": "hvac"} for one in (row, *SPLITS.train[1:9])]
     path.write_text("\n".join(map(json.dumps, lines)))
-    settings = {"preferences": str(path), "steps": 2}
+    settings = {"preferences": str(path), "steps": 1, "eval_every": 1}
     _, first = run(model, tmp_path / "again", **settings)
     path.write_text("\n".join(json.dumps({**line, "rejected": "fence"}) for line in lines))
     _, context = run(model, tmp_path / "again", **settings)
     steps = [step for step, values in context.tracker.curves if "rewards/margins" in values]
-    assert steps == [1, 2], "from the start"
+    assert steps == [1], "from the start"
     assert first.tracker.curves != context.tracker.curves
 
 

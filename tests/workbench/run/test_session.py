@@ -13,6 +13,7 @@ import pytest
 
 from labelwright.files import folder_digest, write_json
 from workbench.cli import main
+from workbench.recipe import recipe
 from workbench.run.folder import Clock, RunBusyError, RunFolder, append_curve, read_curves, runs_of
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -358,6 +359,52 @@ def test_an_unknown_baseline_is_refused_before_a_run_begins(
     assert main(["demo", "toy.toml"]) == 2
     assert "unknown baseline 'word'; did you mean 'words'?" in capsys.readouterr().err
     assert the_runs(workspace) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "refused", "options"),
+    [
+        ("synthesize --run nonsense", "--run nonsense", "--force"),
+        ("review --force", "--force", "--run"),
+        ("dashboard --run=1", "--run=1", "--port"),
+        ("serve --candidate best --force", "--candidate best --force", "--run, --port"),
+        ("train other.toml", "other.toml", "--run, --force"),
+    ],
+)
+def test_what_a_verb_does_not_take_is_refused(
+    capsys: pytest.CaptureFixture[str], given: str, refused: str, options: str
+) -> None:
+    verb, *more = given.split()
+    with pytest.raises(SystemExit) as end:
+        main([verb, "toy.toml", *more])
+    assert end.value.code == 2
+    said = f"python -m workbench {verb}"
+    expected = f"{said}: error: it does not take {refused}; its options are {options}; see {said} --help\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_a_filled_sheet_is_taken_with_nothing_beside_it(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["next-rows", "toy.toml", "--labels", "sheet.csv", "--run", "nonsense", "--n", "0", "--force"]) == 2
+    assert capsys.readouterr().err == (
+        "labelwright: error: next-rows --labels does not take --run, --n, --force, which go with --pool: leave out\n"
+    )
+
+
+def test_a_misspelt_preference_is_refused_before_anything_runs(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(recipe.STAGES, "dpo", ("optimizers.training.dpo", "DpoStage"))
+    written = (workspace / "toy.toml").read_text().replace('stages = ["gepa", ', 'stages = ["gepa", "dpo", ')
+    (workspace / "toy.toml").write_text(written + '\n[dpo]\npreferences = "said.jsonl"\n')
+    rows = [json.loads(line) for line in (workspace / "rows.jsonl").read_text().splitlines()]
+    said = [{"text": row["text"], "chosen": row["label"], "rejected": "Fense"} for row in rows]
+    (workspace / "said.jsonl").write_text("\n".join(map(json.dumps, said)))
+    assert main(["optimize", "toy.toml"]) == 2
+    refused = capsys.readouterr().err
+    assert "said.jsonl" in refused
+    assert "rejected is 'Fense': expected one of" in refused
+    assert refused.count("\n") == 1
+    assert not RunFolder(the_runs(workspace)[0]).steps, "nothing was scored"
 
 
 def test_an_interrupt_says_how_to_continue(

@@ -151,6 +151,14 @@ def test_members_leave_nothing_unexpanded_where_nothing_may_be():
     assert engine.unexpanded_mass == 0.1
 
 
+def test_a_lost_member_is_a_lost_engine():
+    members = [Member(toy_bundle(), FakeEngine()) for _ in range(2)]
+    engine = TogetherEngine(Plan((Level((0.5, 0.5)),)), members, "ensemble")
+    assert engine.is_alive
+    members[1].engine.is_alive = False
+    assert not engine.is_alive
+
+
 def test_members_that_share_an_encoder_share_its_pass_and_answer_the_same(tmp_path, monkeypatch):
     """The second member's answer costs no second pass, not even for the part of the rows that reaches it."""
     encoder, encoded = WordEncoder(), []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 from fakes import toy_splits, toy_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,7 +71,30 @@ def test_labels_that_the_other_folds_lack_are_never_answered_and_one_label_alone
     said = words_opinion(alone, GOLD, 3, seed=0)
     assert np.exp(said[GOLD == 2, 2]).max() < 1e-3
     only = words_opinion(ROWS[:4], np.zeros(4, dtype=np.int64), 3, seed=0)
-    assert np.ptp(only, axis=1).max() == pytest.approx(0, abs=1e-6)
+    assert np.isnan(only).all()
+
+
+def test_who_can_say_nothing_of_a_row_does_not_doubt_it():
+    """The other folds hold one label only, or there are none."""
+    pool, fence = (replace(ROWS[n], label=name, group=None) for n, name in enumerate(NAMES[:2]))
+    rows = [replace(pool, id=str(n), text=f"green pool {n}") for n in range(12)]
+    rows += [replace(fence, id=f"f{n}", text=f"broken fence {n}", group="one") for n in range(2)]
+    gold = np.array([0] * 12 + [1] * 2)
+    words = words_opinion(rows, gold, 3, seed=0)
+    silent = np.isnan(words).all(axis=1)
+    assert silent[12:].all(), "of the two fences the other folds teach nothing"
+    assert not np.isnan(words[~silent]).any()
+    assert (~silent).sum() > 6
+    confusions = confusions_opinion(gold, [words])
+    assert np.isnan(confusions).all(axis=1).tolist() == [False] * 12 + [True] * 2
+    found = hard_pairs(gold, {"words": words, "confusions": confusions}, 1.0, 2)
+    assert not {row for row, _, _ in found.pairs} & {12, 13}
+    # What another says of them counts as if it were alone.
+    model = np.log(np.full((14, 3), [0.5, 0.4, 0.1]))
+    np.testing.assert_allclose(confusions_opinion(gold, [words, model])[12:], model[12:])
+    assert (12, 1, 0) in hard_pairs(gold, {"words": words, "model": model}, 1.0, 2).pairs
+    one_group = words_opinion([replace(row, group="all") for row in rows], gold, 3, seed=0)
+    assert hard_pairs(gold, {"words": one_group}, 9.0, 2) == ([], {})
 
 
 def test_confusions_are_of_the_gold_label_not_of_the_row():
