@@ -67,7 +67,7 @@ def test_who_learns_from_probabilities_is_said_and_the_others_refuse():
     soft = (["x"], LABELS, np.full((1, 3), 1 / 3))
     with pytest.raises(RecipeError, match="Majority cannot learn from probabilities"):
         make("majority", toy_task(), 0).fit(X, Y, soft=soft)
-    with pytest.raises(RecipeError, match='head = "knn" cannot learn from probabilities'):
+    with pytest.raises(RecipeError, match="head = 'knn' cannot learn from probabilities: expected logreg, svm or mlp"):
         make("minilm-logreg", toy_task(), 0, {"head": "knn"}).fit(X, Y, soft=soft)
 
 
