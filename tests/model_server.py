@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 import torch
+from json_server import serving_json
 
 from labelwright.data.task import Label
 from labelwright.prompt import Prompt
@@ -121,38 +122,13 @@ class ModelServer:
 
 
 @contextmanager
-def serving(server: ModelServer):
+def serving(server: ModelServer) -> Iterator[str]:
     """The server's base URL, for as long as the block lasts."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(path: str, key: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if server.key and key != f"Bearer {server.key}":
+            return 401, {"error": {"message": "wrong key"}}
+        return server.answer(path, body)
 
-        def _reply(self, body: dict[str, Any]) -> None:
-            if server.key and self.headers.get("Authorization") != f"Bearer {server.key}":
-                status, answer = 401, {"error": {"message": "wrong key"}}
-            else:
-                status, answer = server.answer(self.path, body)
-            data = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def do_GET(self) -> None:
-            self._reply({})
-
-        def do_POST(self) -> None:
-            self._reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_port}/v1"
-    finally:
-        http.shutdown()
-        http.server_close()
+    with serving_json(answer) as url:
+        yield url

@@ -32,6 +32,7 @@ from accelerate import Accelerator
 from bench.setting import Setting, open_setting
 from bench.training.kept import keep, read_kept
 from bench.training.scales import FOLDS, HEAD_LEARNING_RATE, HEAD_STEPS, TEMPERATURE, Silent, with_interval
+from bench.training.scales import Steps as ScalesSteps
 from labelwright.data.task import Example, group_keys
 from labelwright.decide import option_scores
 from labelwright.engines.options.tree import OptionTree
@@ -69,16 +70,12 @@ _KNOWN_WORDS: dict[tuple[tuple[Example, ...], int], Floats] = {}
 
 
 @dataclass(frozen=True)
-class Steps(TrainingSettings):
-    """The settings that all arms share: shorter than the recipe's, and without a look at dev."""
+class Steps(ScalesSteps):
+    """The settings that all arms share: those of the other bench, for longer."""
 
     name = "preferences"
 
     steps: int = 30
-    rows_per_step: int = 12
-    rows_per_forward: int = 12
-    lora_layers: float = 0.5
-    eval_every: int = 1_000_000
 
 
 @dataclass(frozen=True)

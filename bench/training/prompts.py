@@ -28,6 +28,7 @@ import numpy as np
 
 from bench.setting import Setting, open_setting
 from bench.training.kept import read_kept
+from bench.training.scales import Silent
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, group_keys
 from labelwright.errors import LabelwrightError
@@ -98,7 +99,7 @@ class Bench:
         more: dict[str, Any] = {"reflection_url": run.url} if run.method == "reflection" else {}
         stage = GepaStage(max_metric_calls=METRIC_CALLS, minibatch_size=MINIBATCH, **more)
         with tempfile.TemporaryDirectory() as folder:
-            context = StageContext(Path(folder), _Silent(), lambda weights: self.engine, run.seed, scores=self.kept)
+            context = StageContext(Path(folder), Silent(), lambda weights: self.engine, run.seed, scores=self.kept)
             made = stage.run(self.bundle, run.splits, context)
             programs = read_json(Path(folder) / "programs.json")
         (entry,) = made.history
@@ -158,17 +159,6 @@ class Bench:
         tokens = self.engine.count_tokens(best.system) + sum(self.engine.count_tokens(text) for text, _ in best.demos)
         return {**told, "families": group_keys(run.held_out), "calls": n_calls, "tokens": tokens,
                 "was_taken": taken != self.bundle.prompt}  # fmt: skip
-
-
-class _Silent:
-    """A tracker that nobody reads."""
-
-    def params(self, values: Mapping[str, Any]) -> None: ...
-    def metrics(self, values: Mapping[str, float], step: int | None = None) -> None: ...
-    def artifact(self, path: Path) -> None: ...
-    def table(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None: ...
-    def prompt(self, role: str, text: str) -> None: ...
-    def progress(self, done: int, total: int, message: str = "") -> None: ...
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import random
-import threading
 import uuid
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from gepa_search import hard_splits, run
+from json_server import serving_json
 
 from labelwright.errors import ModelError, RecipeError
 from optimizers.gepa.reflection import Reflection
@@ -28,45 +28,26 @@ class Server:
         self.replies, self.requests, self.keys = [IN_FORM], [], []
         # A name of its own: DSPy's cache outlives the test.
         self.model = f"tiny-{uuid.uuid4().hex}"
-        server = self
+        self.url = ""
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self._send({"object": "list", "data": [{"id": server.model, "object": "model"}]})
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                server.requests.append(body)
-                server.keys.append(self.headers["Authorization"])
-                reply = server.replies.pop(0) if len(server.replies) > 1 else server.replies[0]
-                message = {"role": "assistant", "content": reply}
-                choice = {"index": 0, "message": message, "finish_reason": "stop"}
-                usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
-                head = {"id": "x", "object": "chat.completion", "created": 0, "model": server.model}
-                self._send({**head, "choices": [choice], "usage": usage})
-
-            def _send(self, body: dict) -> None:
-                content = json.dumps(body).encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *args: object) -> None: ...
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    def answer(self, path: str, key: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if not body:
+            return 200, {"object": "list", "data": [{"id": self.model, "object": "model"}]}
+        self.requests.append(body)
+        self.keys.append(key)
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        head = {"id": "x", "object": "chat.completion", "created": 0, "model": self.model}
+        return 200, {**head, "choices": [choice], "usage": usage}
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("LABELWRIGHT_API_KEY", "sk-of-the-environment")
     made = Server()
-    yield made
-    made.http.shutdown()
-    made.http.server_close()
+    with serving_json(made.answer) as made.url:
+        yield made
 
 
 def ask(server: Server, model: str = "") -> tuple[str, int]:
