@@ -214,8 +214,13 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
     wanted = recipe.export.candidate
     distilled = distilled_candidates(recipe)
     everybody = [*known, *TOGETHER, *distilled, *synthetic_candidates(recipe)]
-    for fault in unknown_keys(recipe.prices.candidates, everybody, "candidate"):
-        yield "prices", f"candidates: {fault}"
+    for fault in unknown_keys(recipe.money.candidates, everybody, "candidate"):
+        yield "money", f"candidates: {fault}"
+    if recipe.money.person is not None and recipe.money.hour is None and not recipe.money.candidates:
+        yield (
+            "money",
+            f"person = {recipe.money.person} alone prices no candidate: expected hour, or candidates, beside it",
+        )
     exportable = [*everybody, "best", "ship"]
     if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "candidate")), "")):
         yield "export", f"candidate: {fault}"

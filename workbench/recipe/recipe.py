@@ -434,8 +434,8 @@ class CascadeTable:
 
 
 @dataclass(frozen=True)
-class PricesTable:
-    """``[prices]``: money, for the report to hold accuracy against. What mistakes cost is ``[costs]``.
+class MoneyTable:
+    """``[money]``: what answering rows costs, for the report to hold accuracy against. Mistakes have ``[costs]``.
 
     Attributes
     ----------
@@ -630,7 +630,7 @@ class Recipe:
     compare: CompareTable = field(default_factory=CompareTable)
     ensemble: EnsembleTable = field(default_factory=EnsembleTable)
     cascade: CascadeTable = field(default_factory=CascadeTable)
-    prices: PricesTable = field(default_factory=PricesTable)
+    money: MoneyTable = field(default_factory=MoneyTable)
     distil: DistilTable = field(default_factory=DistilTable)
     synthetic: SyntheticTable = field(default_factory=SyntheticTable)
     demo: DemoTable = field(default_factory=DemoTable)
@@ -690,7 +690,7 @@ TABLES: Mapping[str, type] = {
     "compare": CompareTable,
     "ensemble": EnsembleTable,
     "cascade": CascadeTable,
-    "prices": PricesTable,
+    "money": MoneyTable,
     "distil": DistilTable,
     "synthetic": SyntheticTable,
     "demo": DemoTable,

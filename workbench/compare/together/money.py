@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workbench.compare.board import Confidence, Entry
-from workbench.recipe.recipe import PricesTable
+from workbench.recipe.recipe import MoneyTable
 
 # Prices are of so many rows: of one they would be a row of zeros.
 N_ROWS = 1000
 
 
-def money_of(entries: Sequence[Entry], table: PricesTable) -> dict[str, float]:
+def money_of(entries: Sequence[Entry], table: MoneyTable) -> dict[str, float]:
     """What a thousand rows cost, by candidate; without those of which nothing is known.
 
     A candidate costs what the recipe says of it. One that is made of others costs what they cost, in a cascade as far
@@ -33,7 +33,7 @@ def with_person(confidence: Confidence, money: float, person: float) -> list[tup
     return sorted([*points, (1.0, money + person, 1.0)])
 
 
-def _money(entry: Entry, by_name: dict[str, Entry], table: PricesTable) -> float | None:
+def _money(entry: Entry, by_name: dict[str, Entry], table: MoneyTable) -> float | None:
     if entry.name in table.candidates:
         return table.candidates[entry.name]
     if entry.together is not None and _members(entry) & table.candidates.keys():
@@ -41,7 +41,7 @@ def _money(entry: Entry, by_name: dict[str, Entry], table: PricesTable) -> float
     return None if table.hour is None or entry.ms is None else table.hour * entry.ms * N_ROWS / 3_600_000
 
 
-def _of_levels(entry: Entry, by_name: dict[str, Entry], table: PricesTable) -> float | None:
+def _of_levels(entry: Entry, by_name: dict[str, Entry], table: MoneyTable) -> float | None:
     """Each level's members, once, for the share of rows that reach it."""
     assert entry.together is not None
     spent, reach, asked = 0.0, 1.0, set[str]()

@@ -44,7 +44,7 @@ def costs(report: Report) -> list[Table]:
 
 
 def money(report: Report) -> list[Table]:
-    """What a thousand rows cost; nothing where the recipe has no prices."""
+    """What answering a thousand rows costs; nothing where the recipe has no ``[money]``."""
     made = {
         CANDIDATE: lambda one: one.name,
         Column(_title()): lambda one: price(report.money[one.name]),

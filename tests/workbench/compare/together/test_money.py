@@ -7,7 +7,7 @@ import pytest
 from workbench.compare.board import Confidence, Entry
 from workbench.compare.candidate import Asking, Together
 from workbench.compare.together.money import money_of, with_person
-from workbench.recipe.recipe import PricesTable
+from workbench.recipe.recipe import MoneyTable
 
 
 def entry(name: str, ms: float | None = 10.0, together: Together | None = None) -> Entry:
@@ -22,19 +22,19 @@ ENTRIES = [entry("words", 3.6), entry("hosted", None), entry("unknown", None), e
 
 def test_a_price_of_its_own_goes_before_its_time() -> None:
     # An hour has 3,600,000 ms: at 1 an hour, a thousand rows of 3.6 ms are a thousandth.
-    assert money_of(ENTRIES, PricesTable(hour=1.0))["words"] == pytest.approx(0.001)
-    assert money_of(ENTRIES, PricesTable(hour=1.0, candidates={"words": 7.0}))["words"] == 7.0
-    assert money_of(ENTRIES, PricesTable(person=300.0)) == {}
+    assert money_of(ENTRIES, MoneyTable(hour=1.0))["words"] == pytest.approx(0.001)
+    assert money_of(ENTRIES, MoneyTable(hour=1.0, candidates={"words": 7.0}))["words"] == 7.0
+    assert money_of(ENTRIES, MoneyTable(person=300.0)) == {}
 
 
 def test_a_cascade_costs_what_its_levels_do_as_far_as_rows_reach_them() -> None:
-    found = money_of(ENTRIES, PricesTable(hour=1.0, candidates={"hosted": 2.0}))
+    found = money_of(ENTRIES, MoneyTable(hour=1.0, candidates={"hosted": 2.0}))
     # All rows ask the words, which are paid once; three in ten go on.
     assert found["cascade"] == pytest.approx(0.001 + 0.3 * 2.0)
     # Of members that have only their time it is its own time, in which what they share is shared.
-    assert money_of(ENTRIES, PricesTable(hour=1.0))["cascade"] == pytest.approx(500 / 3600)
+    assert money_of(ENTRIES, MoneyTable(hour=1.0))["cascade"] == pytest.approx(500 / 3600)
     # Half of what it asks has no price.
-    assert "cascade" not in money_of(ENTRIES, PricesTable(candidates={"hosted": 2.0}))
+    assert "cascade" not in money_of(ENTRIES, MoneyTable(candidates={"hosted": 2.0}))
 
 
 def test_a_person_answers_the_least_sure_and_is_right() -> None:
