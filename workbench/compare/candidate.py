@@ -129,12 +129,15 @@ class Together:
     curve : tuple of (float, float)
         Of a cascade: mean milliseconds a row and accuracy on calib, of the chains and thresholds that no other beats in
         both, from fast to slow.
+    encoders : mapping of member to str
+        What reads a row for it, as in ``workbench.compare.together.prices.Prices``; left out: nothing that they share.
     """
 
     levels: tuple[Asking, ...]
     mean: str
     last: str = ""
     curve: tuple[tuple[float, float], ...] = ()
+    encoders: Mapping[str, str] = field(default_factory=dict)
 
     def ends_in(self, name: str, whole: Together | None) -> bool:
         """Whether its last level is a candidate of that name, which is made so, and not only called so."""

@@ -614,7 +614,8 @@ def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Exam
 
 def _together(kept: dict[str, Any]) -> Together:
     levels = tuple(Asking(**level) for level in kept["levels"])
-    return Together(levels, kept["mean"], kept["last"], tuple((ms, accuracy) for ms, accuracy in kept["curve"]))
+    curve = tuple((ms, accuracy) for ms, accuracy in kept["curve"])
+    return Together(levels, kept["mean"], kept["last"], curve, kept["encoders"])
 
 
 def _distilled(kept: dict[str, Any]) -> Distilled:

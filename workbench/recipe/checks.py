@@ -219,7 +219,8 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
     if recipe.money.person is not None and recipe.money.hour is None and not recipe.money.candidates:
         yield (
             "money",
-            f"person = {recipe.money.person} alone prices no candidate: expected hour, or candidates, beside it",
+            f"person = {recipe.money.person} alone shows nothing, as no candidate has its money: expected hour, or "
+            "candidates, beside it",
         )
     exportable = [*everybody, "best", "ship"]
     if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "candidate")), "")):

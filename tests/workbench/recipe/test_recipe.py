@@ -271,3 +271,10 @@ def test_money_is_of_candidates_that_there_are_and_never_negative(tmp_path: Path
         read_recipe(written(tmp_path, MINIMAL + "[money.candidates]\nuntuned_ = 2\n"))
     with pytest.raises(RecipeError, match=r"\[money\].*person = -1.*hour = -2"):
         read_recipe(written(tmp_path, MINIMAL + "[money]\nperson = -1\nhour = -2\n"))
+
+
+def test_a_persons_money_needs_some_of_a_candidate_beside_it(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"\[money\]: person = 300.0 alone .*expected hour, or candidates, beside it"):
+        read_recipe(written(tmp_path, MINIMAL + "[money]\nperson = 300.0\n"))
+    for beside in ("hour = 0.0", "candidates = {untuned = 0}"):
+        assert read_recipe(written(tmp_path, MINIMAL + f"[money]\nperson = 300.0\n{beside}\n")).money.person == 300

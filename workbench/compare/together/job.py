@@ -122,7 +122,7 @@ def measured_together(
         "outside": measure.on_rows_out_of_scope(trained, comparison.out_of_scope.test, test, probs),
         "steering": steering(final, trained.engine, test, comparison.recipe.compare.steering_rows),
         "bundle": str(comparison.place(job)),
-        "together": asdict(told(chosen, found.levels, probs, gold["test"])),
+        "together": asdict(told(chosen, found.levels, probs, gold["test"], encoders)),
     }
     return result, {"raw": raw, "probs": probs, **measure.turned_away(final, [row.text for row in test], probs)}
 

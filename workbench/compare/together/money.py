@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workbench.compare.board import Confidence, Entry
+from workbench.compare.together.prices import Prices
 from workbench.recipe.recipe import MoneyTable
 
 # Prices are of so many rows: of one they would be a row of zeros.
@@ -42,18 +43,21 @@ def _money(entry: Entry, by_name: dict[str, Entry], table: MoneyTable) -> float 
 
 
 def _of_levels(entry: Entry, by_name: dict[str, Entry], table: MoneyTable) -> float | None:
-    """Each level's members, once, for the share of rows that reach it."""
+    """What each level adds to those before it, an encoder that members share once, for the rows that reach it."""
     assert entry.together is not None
-    spent, reach, asked = 0.0, 1.0, set[str]()
-    for level in entry.together.levels:
-        new = set(level.weights) - asked
-        each = [
-            _money(by_name[name], by_name, table) if name in by_name else table.candidates.get(name) for name in new
-        ]
-        if any(one is None for one in each):
+    each = dict[str, float]()
+    for name in _members(entry):
+        alone = _money(by_name[name], by_name, table) if name in by_name else table.candidates.get(name)
+        if alone is None:
             return None
-        spent += reach * sum(one for one in each if one is not None)
-        reach, asked = reach - level.share, asked | new
+        each[name] = alone
+    of_all = Prices(each, {name: entry.together.encoders.get(name, name) for name in each})
+    spent, reach, paid, asked = 0.0, 1.0, 0.0, list[str]()
+    for level in entry.together.levels:
+        asked += level.weights
+        before, paid = paid, of_all(asked)
+        spent += reach * (paid - before)
+        reach -= level.share
     return spent
 
 

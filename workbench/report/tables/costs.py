@@ -20,6 +20,10 @@ _PERSON = (
     "The test rows that the candidate is least sure of go to a person, who is taken to be right; money is of the "
     "candidate for all rows and of the person for those."
 )
+_UNKNOWN = (
+    "It takes a price in [money] candidates, or milliseconds and the price of an hour; of what is made of others, for "
+    "every member."
+)
 
 
 def costs(report: Report) -> list[Table]:
@@ -56,6 +60,8 @@ def money(report: Report) -> list[Table]:
         return []
     said = f"No cheaper candidate {'is as often right' if report.by == 'accuracy' else 'costs as little in mistakes'}: "
     remarks = [f"{said}{listed(_frontier(report, entries))}. A cascade's money is a mean over the test rows."]
+    if missing := [entry.name for entry in report.scored if entry.name not in report.money]:
+        remarks.append(f"Not known: the money of {listed(missing)}. {_UNKNOWN}")
     return [Table.of_each("money", "Money", entries, made, remarks=remarks, plots=["money"])]
 
 

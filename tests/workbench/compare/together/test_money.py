@@ -37,6 +37,25 @@ def test_a_cascade_costs_what_its_levels_do_as_far_as_rows_reach_them() -> None:
     assert "cascade" not in money_of(ENTRIES, MoneyTable(candidates={"hosted": 2.0}))
 
 
+def test_an_encoder_that_members_share_is_paid_once_and_only_by_the_rows_that_reach_it() -> None:
+    heads = {f"minilm-{number}": "encoder minilm" for number in range(4)}
+    own = [entry("sgd-chars", 1.0), *(entry(name, 20.0) for name in heads)]
+    weights = dict.fromkeys([*heads, "sgd-chars"], 0.2)
+    mixed = Together((Asking(weights, None, 1.0, 0.9),), "log", encoders={**heads, "sgd-chars": "sgd-chars"})
+    first = Together(
+        (Asking({"minilm-0": 1.0}, 0.9, 0.7, 0.9), Asking(weights, None, 0.3, 0.8)), "log", encoders=mixed.encoders
+    )
+    entries = [*own, entry("ensemble", 21.0, mixed), entry("cascade", 20.3, first)]
+    found = money_of(entries, MoneyTable(hour=0.1))
+    free = money_of(entries, MoneyTable(hour=0.1, candidates={"sgd-chars": 0.0}))
+    # 21 ms and 20 ms a row at a tenth an hour, which has 3,600 s.
+    assert [round(one["ensemble"], 5) for one in (found, free)] == [0.00058, 0.00056]
+    # The second level reads the text no second time.
+    assert free["cascade"] == pytest.approx(free["ensemble"])
+    priced = money_of(entries, MoneyTable(hour=0.1, candidates={"sgd-chars": 3.0}))
+    assert priced["cascade"] == pytest.approx(free["ensemble"] + 0.3 * 3.0)
+
+
 def test_a_person_answers_the_least_sure_and_is_right() -> None:
     curve = Confidence((), (), ((0.5, 0.0), (0.8, 0.125), (1.0, 0.2)))
     found = with_person(curve, money=2.0, person=100.0)
