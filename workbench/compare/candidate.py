@@ -233,6 +233,8 @@ class Candidate:
         Test rows with an ending that asks for a label which is not the answer without it; empty where that was not
         asked. n_rows, and n_unread that were left out, as an ending has no room in them; by ending, and for "all" of
         them, the share of rows answered with that label, each also with _low and _high.
+    scores : mapping of str to float
+        Its own, as a ``Repeat`` has them: a scope, which those do without, has no part in what a row cost.
     repeats : tuple of Repeat
         Other seeds and other splits; the candidate itself is not among them.
     curve : tuple of CurvePoint
@@ -266,6 +268,7 @@ class Candidate:
     generation: Mapping[str, float] = field(default_factory=dict)
     outside: Mapping[str, float] = field(default_factory=dict)
     steering: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
     repeats: tuple[Repeat, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     folder: str = ""

@@ -523,6 +523,7 @@ class Comparison:
             generation=main["generation"],
             outside=main.get("outside", {}),
             steering=main.get("steering", {}),
+            scores=_scores(main),
             repeats=tuple(repeats),
             curve=tuple(curve),
             folder=main["bundle"],
