@@ -82,12 +82,14 @@ class LanguageModel:
     ----------
     name : str
         As DSPy has it; with ``url`` the name under which that OpenAI-compatible server does.
+    settings : str
+        The recipe's that say so, for what goes wrong.
     """
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, settings: str = "[synthetic] model or url") -> None:
         import dspy
 
-        self.name, self._url = name, url
+        self.name, self._url, self._settings = name, url, settings
         key = next((os.environ[one] for one in KEYS if os.environ.get(one)), "none")
         self._id = f"openai/{name}" if url else name
         where = {"api_base": url, "api_key": key} if url else {}
@@ -120,9 +122,7 @@ class LanguageModel:
         except LMError as error:
             if error.status in _OF_THIS_QUESTION:
                 raise RefusedError(_said(error)) from error
-            raise ModelError(
-                f"{self.name}: {_said(error)}; look at the server, or correct [synthetic] model or url"
-            ) from error
+            raise ModelError(f"{self.name}: {_said(error)}; look at the server, or correct {self._settings}") from error
         usage = found.usage
         price = lm.history[-1].get("cost") if lm.history else None
         return Answer(str(found.text or ""), usage.input_tokens or 0, usage.output_tokens or 0, price)

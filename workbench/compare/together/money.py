@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workbench.compare.board import Confidence, Entry
 from workbench.compare.together.prices import Prices
-from workbench.recipe.recipe import MoneyTable
+from workbench.recipe.recipe import HOSTED, MoneyTable
 
 # Prices are of so many rows: of one they would be a row of zeros.
 N_ROWS = 1000
 
 
 def money_of(entries: Sequence[Entry], table: MoneyTable) -> dict[str, float]:
-    """What a thousand rows cost, by candidate; without those of which nothing is known.
+    """What a thousand rows cost, by candidate, and ``HOSTED``; without those of which nothing is known.
 
     A candidate costs what the recipe says of it. One that is made of others costs what they cost, in a cascade as far
     as rows reach them, where the recipe has a price for one of them; and otherwise, as everybody, its milliseconds at
     the price of an hour.
     """
     by_name = {entry.name: entry for entry in entries}
-    found = {entry.name: _money(entry, by_name, table) for entry in entries}
+    found = {HOSTED: table.candidates.get(HOSTED)} | {entry.name: _money(entry, by_name, table) for entry in entries}
     return {name: money for name, money in found.items() if money is not None}
+
+
+def with_hosted(entry: Entry, money: Mapping[str, float], person: float | None) -> float | None:
+    """What a thousand rows cost where a cascade passes some on: those are paid again, and once more by a person.
+
+    A person is asked about those that got no label from the hosted model, where a person's price is known. None where
+    the cascade's money or the hosted model's is not.
+    """
+    hosted = entry.together.hosted if entry.together else None
+    if hosted is None or entry.name not in money or HOSTED not in money:
+        return None
+    # Of few test rows or none passed on, the share for a person is 0.
+    left = hosted.share * (hosted.n_no_label + hosted.n_refused) / max(1, hosted.n_rows)
+    return money[entry.name] + hosted.share * money[HOSTED] + left * (person or 0.0)
 
 
 def with_person(confidence: Confidence, money: float, person: float) -> list[tuple[float, float, float]]:
