@@ -195,6 +195,11 @@ def _decision(bundle: Bundle) -> list[str]:
                 f"rows that nothing was fitted on; it holds for rows like those. Other errors can be asked for."
             )
         sections.append(f"## Promise\n\n{said}")
+    if bundle.pass_on:
+        sections.append(
+            f"## Passed on\n\nA text of whose label it is less sure than {bundle.pass_on:.1%} gets none (`passed on`): "
+            "whoever comes after has it, a larger model or a person. What it would have said is under `suggested`."
+        )
     if (costs := bundle.task.costs) is not None:
         lines = [f"a mistake costs {costs.wrong:g}, a right answer {costs.right:g}"]
         lines += [f"giving no label {costs.abstain:g}"] if costs.abstain is not None else []

@@ -132,6 +132,21 @@ def test_what_could_not_be_read_again_replaces_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_what_a_bundle_passes_on_is_kept_told_and_read_as_a_probability(tmp_path):
+    saved = save(replace(toy_bundle(), pass_on=0.707), tmp_path / "b")
+    assert saved.pass_on == load(tmp_path / "b").pass_on == saved.decision.pass_on == 0.707
+    assert "less sure than 70.7% gets none (`passed on`)" in (tmp_path / "b" / "README.md").read_text()
+    assert saved.with_stage({"stage": "sft"}).pass_on == 0, "another classifier is sure of other rows"
+    edit(tmp_path / "b", lambda content: content.update(pass_on=True))
+    with pytest.raises(BundleError, match="pass_on is True, expected a probability"):
+        load(tmp_path / "b")
+    edit(tmp_path / "b", lambda content: content.update(pass_on=1.5))
+    with pytest.raises(BundleError, match=r"pass_on is 1.5, expected a probability"):
+        load(tmp_path / "b")
+    edit(tmp_path / "b", lambda content: content.pop("pass_on"))
+    assert load(tmp_path / "b").pass_on == 0, "older bundles answer every row"
+
+
 def test_what_long_rows_are_is_the_bundles_and_older_ones_refuse_them(tmp_path):
     save(replace(toy_bundle(), long_rows="head"), tmp_path / "b")
     assert load(tmp_path / "b").long_rows == "head"

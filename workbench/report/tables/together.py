@@ -48,7 +48,8 @@ def _row(entry: Entry, level: Asking, place: int) -> list[Cell]:
 _HOSTED = (
     "Rows that the cascade is less sure of than the threshold, chosen on calib, are passed on to a model elsewhere; "
     "the numbers are of the test rows. Where it gives no label, or its server takes no such row, a person is next: "
-    "counted as wrong. The cascade's own rows in this report, and its bundle, are without it."
+    "counted as wrong. The cascade's own rows in this report are without it, answering everything; its bundle gives "
+    "those rows no label (passed on)."
 )
 
 
