@@ -41,11 +41,6 @@ if TYPE_CHECKING:
 COUNTS = ("tried", "kept", "rejected", "failed", "repaired")
 
 
-def _server_fault(url: str) -> str:
-    """What was expected of a server's address, or an empty text: settings are recorded, keys are not."""
-    return "a URL without a key in it: set LABELWRIGHT_API_KEY in the environment" if "@" in url else url_fault(url)
-
-
 @dataclass(frozen=True)
 class GepaStage:
     """Search for better instructions with GEPA.
@@ -103,7 +98,7 @@ class GepaStage:
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
     candidate_selection: Literal["pareto", "current_best"] = "pareto"
     reflection_model: Annotated[str | None, Text(least=1)] = None
-    reflection_url: Annotated[str | None, Text(least=1), Check(_server_fault)] = None
+    reflection_url: Annotated[str | None, Text(least=1), Check(url_fault)] = None
     reflection_temperature: Annotated[float, Range(0, 10)] = 1.0
     num_threads: Annotated[int, Range(1, 1024)] = 32
 
