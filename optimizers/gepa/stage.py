@@ -41,11 +41,6 @@ if TYPE_CHECKING:
 COUNTS = ("tried", "kept", "rejected", "failed", "repaired")
 
 
-def _server_fault(url: str) -> str:
-    """What was expected of a server's address, or an empty text: settings are recorded, keys are not."""
-    return "a URL without a key in it: set LABELWRIGHT_API_KEY in the environment" if "@" in url else url_fault(url)
-
-
 @dataclass(frozen=True)
 class GepaStage:
     """Search for better instructions with GEPA.
@@ -104,7 +99,7 @@ class GepaStage:
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
     candidate_selection: Literal["pareto", "current_best"] = "pareto"
     reflection_model: Annotated[str | None, Text(least=1)] = None
-    reflection_url: Annotated[str | None, Text(least=1), Check(_server_fault)] = None
+    reflection_url: Annotated[str | None, Text(least=1), Check(url_fault)] = None
     reflection_temperature: Annotated[float, Range(0, 10)] = 1.0
     num_threads: Annotated[int, Range(1, 1024)] = 32
 
@@ -244,28 +239,32 @@ class GepaStage:
         )  # fmt: skip
         propose = self._proposer(bundle.prompt, rows, engine, log)
         proposals = usable_proposals(propose, engine.count_tokens, self.token_budget, log, context.seed)
-        with quiet(), dspy.context(lm=client):
-            optimizer = dspy.GEPA(
-                metric=metric_of(reward, objective, bundle.task.names),
-                max_metric_calls=self.max_metric_calls,
-                reflection_minibatch_size=self.minibatch_size,
-                instruction_proposer=proposals,
-                add_format_failure_as_feedback=True,
-                # One component: there is nothing to merge.
-                use_merge=False,
-                num_threads=self.num_threads,
-                log_dir=str(state.folder),
-                seed=context.seed,
-                gepa_kwargs={
-                    "use_cloudpickle": True,
-                    "sampling_strategy": sampling,
-                    "selection_strategy": ExpectedRewardSelection(),
-                    "callbacks": [log],
-                    "stop_callbacks": [log.stop],
-                },
-            )
-            first = program_of(bundle.prompt, bundle.task)
-            optimizer.compile(first, trainset=examples_of(rows), valset=examples_of(validation))
+        first = program_of(bundle.prompt, bundle.task)
+
+        def search() -> None:
+            with quiet(), dspy.context(lm=client):
+                optimizer = dspy.GEPA(
+                    metric=metric_of(reward, objective, bundle.task.names),
+                    max_metric_calls=self.max_metric_calls,
+                    reflection_minibatch_size=self.minibatch_size,
+                    instruction_proposer=proposals,
+                    add_format_failure_as_feedback=True,
+                    # One component: there is nothing to merge.
+                    use_merge=False,
+                    num_threads=self.num_threads,
+                    log_dir=str(state.folder),
+                    seed=context.seed,
+                    gepa_kwargs={
+                        "use_cloudpickle": True,
+                        "sampling_strategy": sampling,
+                        "selection_strategy": ExpectedRewardSelection(),
+                        "callbacks": [log],
+                        "stop_callbacks": [log.stop],
+                    },
+                )
+                optimizer.compile(first, trainset=examples_of(rows), valset=examples_of(validation))
+
+        client.serve(search)
         if log.error is not None:
             raise log.error
         texts = [next(iter(program.values())) for program in log.state.program_candidates[1:]]

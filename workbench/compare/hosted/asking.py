@@ -13,8 +13,8 @@ from labelwright.errors import RecipeError
 from labelwright.files import short_hash
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.metrics import Ints
+from programs.asking import Answers, LanguageModel, Question
 from workbench.recipe.recipe import CascadeTable
-from workbench.synthetic.asking import Answers, LanguageModel, Question
 
 # What stands in a label's place: an answer that is none of them, and a question that the server did not take.
 NO_LABEL, REFUSED = -1, -2
