@@ -12,6 +12,7 @@ from labelwright.bundle.document import from_json
 from labelwright.bundle.files import read_part
 from labelwright.bundle.types import Bundle
 from labelwright.data.columns import TEXT
+from labelwright.data.costs import amount
 from labelwright.data.records import listed
 from labelwright.decisions.promise import NO_PROMISE
 from labelwright.decisions.scope import Scope
@@ -26,7 +27,12 @@ _SHOWN_ERROR = 0.05
 _MADE_AS = {Base: "a prompt for", Adapter: "a LoRA adapter over", Full: "all weights, tuned from"}
 
 
-def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = None) -> str:
+def card(
+    bundle: Bundle,
+    n_golden: int = 0,
+    test: Mapping[str, Any] | None = None,
+    money: Mapping[str, float] | None = None,
+) -> str:
     """The text of a bundle's ``README.md``.
 
     Parameters
@@ -35,6 +41,8 @@ def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = Non
         Golden rows in the bundle.
     test : mapping, optional
         Test metrics by name: numbers, or value with low and high.
+    money : mapping, optional
+        What answering costs, as ``labelwright.bundle.store.save`` has it.
     """
     parts = [
         _front_matter(bundle),
@@ -42,6 +50,7 @@ def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = Non
         "## Use\n\n" + _use(bundle, n_golden),
         "## Labels\n\n" + _labels(bundle),
         "## Numbers\n\n" + _numbers(bundle.report, test),
+        *([f"## Money\n\n{_money(money)}"] if money else []),
         *_decision(bundle),
         "## How it was made\n\n" + _history(bundle),
         "## Limits\n\n" + _limits(bundle),
@@ -177,6 +186,16 @@ def _metrics(report: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, s
 
 def _number(value: Any) -> str:
     return str(value) if isinstance(value, int) else "-" if value is None else f"{value:.3f}"
+
+
+def _money(money: Mapping[str, float]) -> str:
+    n_texts = f"{money['rows']:,.0f} texts"
+    told = [f"{n_texts} cost {amount(money['answered'])}, as the recipe that made this has its prices"]
+    if "hosted" in money:
+        told.append(f"with a larger model's answers to those that are passed on {amount(money['hosted'])}")
+    if "person" in money:
+        told.append(f"a person's answers to all of them {amount(money['person'])}")
+    return "; ".join(told) + ". Where no price was given it is time on the machine that measured it."
 
 
 def _decision(bundle: Bundle) -> list[str]:

@@ -72,7 +72,7 @@ def weights_kind(weights: Weights) -> str:
     return next((name for name, kind in KINDS.items() if isinstance(weights, kind.type)), "base")
 
 
-def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
+def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, float] | None = None) -> dict[str, Any]:
     """The content of ``bundle.json``. Raises BundleError for what JSON cannot hold, or labels that do not fit."""
     task, prompt, weights = bundle.task, bundle.prompt, bundle.weights
     if tuple(label.name for label in prompt.labels) != task.names:
@@ -112,6 +112,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
         "report": _plain(bundle.report, "report"),
         "history": _plain(bundle.history, "history"),
         **({} if test is None else {"test": _plain(test, "test")}),
+        **({"money": _plain(money, "money")} if money else {}),
     }
 
 

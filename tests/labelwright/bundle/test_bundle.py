@@ -225,6 +225,18 @@ def test_the_card_says_what_where_and_how_well(tmp_path):
     save(toy_bundle(), tmp_path / "c")
     assert "golden" not in (tmp_path / "c" / "README.md").read_text()
     assert "None recorded." in (tmp_path / "c" / "README.md").read_text()
+    assert "## Money" not in (tmp_path / "c" / "README.md").read_text()
+
+
+def test_the_card_says_what_answering_costs_as_far_as_it_is_known(tmp_path):
+    money = {"rows": 1000.0, "answered": 0.000578}
+    save(toy_bundle(), tmp_path / "b", money=money)
+    card = (tmp_path / "b" / "README.md").read_text()
+    assert "## Money\n\n1,000 texts cost 0.000578, as the recipe that made this has its prices. Where" in card
+    assert load(tmp_path / "b") == toy_bundle(), "it is no part of what answers"
+    save(toy_bundle(), tmp_path / "b", money=money | {"hosted": 12.5, "person": 300.0})
+    card = (tmp_path / "b" / "README.md").read_text()
+    assert "those that are passed on 12.5; a person's answers to all of them 300. Where" in card
 
 
 # ------------------------------------------------------------------------------------------------------- golden rows

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from labelwright.data.costs import amount
 from workbench.compare.board import Entry, Lesson
 from workbench.compare.candidate import Asking, Hosted
 from workbench.compare.together.money import N_ROWS, with_hosted
 from workbench.recipe.beside.unlabelled import told
 from workbench.report.report import Report
 from workbench.report.table import CANDIDATE, NOTHING, Cell, Column, Table, metric
-from workbench.wording import listed, milliseconds, number, parts, price
+from workbench.wording import listed, milliseconds, number, parts
 
 _HOW = {"log": "log-probabilities", "probability": "probabilities"}
 _LEGEND = (
@@ -68,7 +69,7 @@ def hosted(report: Report) -> list[Table]:
             *(Cell(f"{n:,}") for n in (one.n_right, one.n_right_before, one.n_no_label, one.n_refused)),
             metric("accuracy", one.accuracy),
             Cell(*parts(one.gain, is_share=report.by == "accuracy", signed=True)),
-            NOTHING if (paid := with_hosted(entry, report.money, report.person)) is None else Cell(price(paid)),
+            NOTHING if (paid := with_hosted(entry, report.money, report.person)) is None else Cell(amount(paid)),
         ]
         for entry, one in found
     ]
@@ -76,7 +77,7 @@ def hosted(report: Report) -> list[Table]:
 
 
 def _spent(one: Hosted) -> str:
-    dollars = "" if one.price is None else f", {price(one.price)} dollars"
+    dollars = "" if one.price is None else f", {amount(one.price)} dollars"
     return f"{one.n_in:,} tokens in, {one.n_out:,} out{dollars}"
 
 
