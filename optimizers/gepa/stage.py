@@ -64,7 +64,8 @@ class GepaStage:
         What programs are chosen by, on calibrated probabilities: see ``choice.objective``.
     confidence : float in [0, 0.999]
         With which a program must gain on the rows held back to be taken; 0 takes what dev says. Where train is too
-        small for it nothing is searched, and the note says so.
+        small for it nothing is searched, and the note says so. By a test for which losses are as likely as gains of
+        their size: where mistakes are rare and dear (``[costs]``), programs that gain nothing pass more often.
     must_not_regress : tuple of str
         Ids of train or dev rows. A program that has one of them wrong which the first instructions have right is never
         taken.
