@@ -64,7 +64,8 @@ class GepaStage:
         What programs are chosen by, on calibrated probabilities: see ``choice.objective``.
     confidence : float in [0, 0.999]
         With which a program must gain on the rows held back to be taken; 0 takes what dev says. Where train is too
-        small for it nothing is searched, and the note says so.
+        small for it nothing is searched, and the note says so. By a test for which losses are as likely as gains of
+        their size: where mistakes are rare and dear (``[costs]``), programs that gain nothing pass more often.
     must_not_regress : tuple of str
         Ids of train or dev rows. A program that has one of them wrong which the first instructions have right is never
         taken.
@@ -238,28 +239,32 @@ class GepaStage:
         )  # fmt: skip
         propose = self._proposer(bundle.prompt, rows, engine, log)
         proposals = usable_proposals(propose, engine.count_tokens, self.token_budget, log, context.seed)
-        with quiet(), dspy.context(lm=client):
-            optimizer = dspy.GEPA(
-                metric=metric_of(reward, objective, bundle.task.names),
-                max_metric_calls=self.max_metric_calls,
-                reflection_minibatch_size=self.minibatch_size,
-                instruction_proposer=proposals,
-                add_format_failure_as_feedback=True,
-                # One component: there is nothing to merge.
-                use_merge=False,
-                num_threads=self.num_threads,
-                log_dir=str(state.folder),
-                seed=context.seed,
-                gepa_kwargs={
-                    "use_cloudpickle": True,
-                    "sampling_strategy": sampling,
-                    "selection_strategy": ExpectedRewardSelection(),
-                    "callbacks": [log],
-                    "stop_callbacks": [log.stop],
-                },
-            )
-            first = program_of(bundle.prompt, bundle.task)
-            optimizer.compile(first, trainset=examples_of(rows), valset=examples_of(validation))
+        first = program_of(bundle.prompt, bundle.task)
+
+        def search() -> None:
+            with quiet(), dspy.context(lm=client):
+                optimizer = dspy.GEPA(
+                    metric=metric_of(reward, objective, bundle.task.names),
+                    max_metric_calls=self.max_metric_calls,
+                    reflection_minibatch_size=self.minibatch_size,
+                    instruction_proposer=proposals,
+                    add_format_failure_as_feedback=True,
+                    # One component: there is nothing to merge.
+                    use_merge=False,
+                    num_threads=self.num_threads,
+                    log_dir=str(state.folder),
+                    seed=context.seed,
+                    gepa_kwargs={
+                        "use_cloudpickle": True,
+                        "sampling_strategy": sampling,
+                        "selection_strategy": ExpectedRewardSelection(),
+                        "callbacks": [log],
+                        "stop_callbacks": [log.stop],
+                    },
+                )
+                optimizer.compile(first, trainset=examples_of(rows), valset=examples_of(validation))
+
+        client.serve(search)
         if log.error is not None:
             raise log.error
         texts = [next(iter(program.values())) for program in log.state.program_candidates[1:]]

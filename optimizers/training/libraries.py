@@ -6,6 +6,7 @@ import logging
 import os
 from typing import Any
 
+from labelwright.errors import ModelError
 from optimizers.stage import StageContext
 from optimizers.training.settings import Objective, TrainingSettings
 
@@ -69,7 +70,13 @@ def grpo_config(
 
 
 def lora_config(stage: TrainingSettings, model: Any) -> Any:
-    """PEFT's settings for a stage's adapter: every linear layer of the model's upper blocks, and nothing else."""
+    """PEFT's settings for a stage's adapter: every linear layer of the model's upper blocks, and nothing else.
+
+    Raises
+    ------
+    ModelError
+        A share of its layers is asked for, and it has no list of them.
+    """
     from peft import LoraConfig
 
     return LoraConfig(
@@ -86,7 +93,15 @@ def _below(model: Any, share: float) -> list[str]:
     """Names of the modules in the blocks below the upper ``share`` of them."""
     from labelwright.engines.packed.lower import blocks_of
 
-    blocks, layers = blocks_of(model)
+    if share >= 1:
+        return []
+    found = blocks_of(model)
+    if found is None:
+        raise ModelError(
+            f"lora_layers = {share:g}: {type(model).__name__} keeps its layers in no list of which an upper share "
+            "could be taken; set lora_layers = 1.0"
+        )
+    blocks, layers = found
     n_below = len(layers) - max(1, round(share * len(layers)))
     # PEFT's own layers_to_transform cannot stand beside "all-linear".
     below = tuple(f"{blocks}.{number}." for number in range(n_below))

@@ -174,7 +174,7 @@ class Entry:
     standing : Standing, optional
         To the best one; None for failed ones.
     against_best : mapping of str to Difference, optional
-        cost a row where the recipe has prices, accuracy, macro_f1 and log_loss (no log_loss for kind "free"); None for
+        cost a row where the recipe has [costs], accuracy, macro_f1 and log_loss (no log_loss for kind "free"); None for
         the best itself and for failed ones.
     spread : mapping of str to Spread
         "split fixed": trainings that differ in their seed alone; "split varied": in what dealt the splits. The
@@ -450,7 +450,7 @@ class Leaderboard:
     frontier : tuple of str
         Candidates that no other beats both in what they are ranked by and in milliseconds a row, from fast to slow.
     money : mapping of str to float
-        What 1,000 rows cost, by candidate; empty where the recipe has no prices.
+        What answering 1,000 rows costs, by candidate; empty where the recipe has no ``[money]``.
     person : float, optional
         What they cost that a person answers.
     """

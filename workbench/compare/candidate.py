@@ -115,6 +115,55 @@ class Asking:
 
 
 @dataclass(frozen=True)
+class Hosted:
+    """The level behind a cascade's last one: a model elsewhere, which answers rows that the cascade is not sure of.
+
+    Attributes
+    ----------
+    model : str
+        As DSPy, or the server that has it, calls it.
+    threshold : float
+        The confidence below which a row is passed on; 0: none is, as nothing surely gained on calib.
+    n_calib : int
+        Calib rows that it was asked about.
+    n_rows : int
+        Test rows that are passed on.
+    share : float
+        Of the test rows.
+    n_right, n_right_before : int
+        Those of them that it has right, and that the cascade alone had.
+    n_no_label, n_refused : int
+        Those that it answered with no label, and that its server did not take. A person is next; counted as wrong.
+    accuracy : Interval
+        Of all test rows, with it.
+    gain : Interval
+        Over the cascade alone, paired: in accuracy, or with prices in what a row costs.
+    curve : tuple of (share, gain)
+        On calib, over thresholds: the share of rows that are passed on, and what that gains a row.
+    n_in, n_out : int
+        Tokens of all these questions and answers.
+    price : float, optional
+        What they cost in dollars, as far as DSPy knows it.
+    """
+
+    model: str
+    threshold: float
+    n_calib: int
+    n_rows: int
+    share: float
+    n_right: int
+    n_right_before: int
+    n_no_label: int
+    n_refused: int
+    accuracy: Interval
+    gain: Interval
+    curve: tuple[tuple[float, float], ...] = ()
+    n_in: int = 0
+    n_out: int = 0
+    price: float | None = None
+
+
+@dataclass(frozen=True)
 class Together:
     """How a candidate is made of others.
 
@@ -129,12 +178,18 @@ class Together:
     curve : tuple of (float, float)
         Of a cascade: mean milliseconds a row and accuracy on calib, of the chains and thresholds that no other beats in
         both, from fast to slow.
+    hosted : Hosted, optional
+        Of a cascade behind which a model elsewhere answers.
+    encoders : mapping of member to str
+        What reads a row for it, as in ``workbench.compare.together.prices.Prices``; left out: nothing that they share.
     """
 
     levels: tuple[Asking, ...]
     mean: str
     last: str = ""
     curve: tuple[tuple[float, float], ...] = ()
+    encoders: Mapping[str, str] = field(default_factory=dict)
+    hosted: Hosted | None = None
 
     def ends_in(self, name: str, whole: Together | None) -> bool:
         """Whether its last level is a candidate of that name, which is made so, and not only called so."""
@@ -230,6 +285,8 @@ class Candidate:
         Test rows with an ending that asks for a label which is not the answer without it; empty where that was not
         asked. n_rows, and n_unread that were left out, as an ending has no room in them; by ending, and for "all" of
         them, the share of rows answered with that label, each also with _low and _high.
+    scores : mapping of str to float
+        Its own, as a ``Repeat`` has them: a scope, which those do without, has no part in what a row cost.
     repeats : tuple of Repeat
         Other seeds and other splits; the candidate itself is not among them.
     curve : tuple of CurvePoint
@@ -263,6 +320,7 @@ class Candidate:
     generation: Mapping[str, float] = field(default_factory=dict)
     outside: Mapping[str, float] = field(default_factory=dict)
     steering: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
     repeats: tuple[Repeat, ...] = ()
     curve: tuple[CurvePoint, ...] = ()
     folder: str = ""

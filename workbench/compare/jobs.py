@@ -33,6 +33,7 @@ from workbench.compare.candidate import (
     Candidate,
     CurvePoint,
     Distilled,
+    Hosted,
     Kept,
     Kind,
     Repeat,
@@ -317,6 +318,8 @@ class Comparison:
         if kind == "together":
             of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
             tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade)]
+            if self.recipe.cascade.hosted_model:
+                tables.append({"hosted": self._code("workbench.compare.hosted.level")})
             return [*parts, of, tables, self._code("workbench.compare.together.choosing")]
         if kind in ("baseline", "synthetic"):
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]
@@ -523,6 +526,7 @@ class Comparison:
             generation=main["generation"],
             outside=main.get("outside", {}),
             steering=main.get("steering", {}),
+            scores=_scores(main),
             repeats=tuple(repeats),
             curve=tuple(curve),
             folder=main["bundle"],
@@ -614,7 +618,15 @@ def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Exam
 
 def _together(kept: dict[str, Any]) -> Together:
     levels = tuple(Asking(**level) for level in kept["levels"])
-    return Together(levels, kept["mean"], kept["last"], tuple((ms, accuracy) for ms, accuracy in kept["curve"]))
+    curve = tuple((ms, accuracy) for ms, accuracy in kept["curve"])
+    return Together(levels, kept["mean"], kept["last"], curve, kept["encoders"], _hosted(kept["hosted"]))
+
+
+def _hosted(kept: dict[str, Any] | None) -> Hosted | None:
+    if kept is None:
+        return None
+    read = {name: Interval(*kept[name]) for name in ("accuracy", "gain")}
+    return Hosted(**kept | read | {"curve": tuple((share, gain) for share, gain in kept["curve"])})
 
 
 def _distilled(kept: dict[str, Any]) -> Distilled:

@@ -20,7 +20,7 @@ from workbench.compare.expected import Expected
 from workbench.compare.jobs import Comparison
 from workbench.compare.processes.pool import CandidateFailedError, Processes, Record
 from workbench.progress import Display, duration
-from workbench.recipe.recipe import PricesTable
+from workbench.recipe.recipe import MoneyTable
 from workbench.run.folder import locked
 
 
@@ -116,6 +116,6 @@ def signature(comparison: Comparison, left_out: Iterable[str] = ()) -> str:
         Candidates that are not run.
     """
     keys = [comparison.key(job) for name in comparison.names for job in comparison.jobs(name)]
-    table, prices = comparison.recipe.compare, comparison.recipe.prices
-    money = [] if prices == PricesTable() else [asdict(prices)]
-    return short_hash([FORMAT, keys, table.bootstrap, table.margin, *money, *sorted(left_out)])
+    table, money = comparison.recipe.compare, comparison.recipe.money
+    told = [] if money == MoneyTable() else [asdict(money)]
+    return short_hash([FORMAT, keys, table.bootstrap, table.margin, *told, *sorted(left_out)])

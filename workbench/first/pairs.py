@@ -6,7 +6,9 @@ Knows nothing of labels. ``workbench.first.columns`` asks, of columns whose cell
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 from workbench.first.cells import Column
 
@@ -28,10 +30,8 @@ def text_pair(columns: Mapping[str, Column], names: Mapping[str, list[str]]) -> 
     bodies = [name for name in filled if last[name] and last[name][0] in names["body"]]
     found = [(head, body) for head in heads for body in bodies if filled[head].n_characters < filled[body].n_characters]
     known = [tuple(pair.split()) for pair in names["pairs"]]
-    for first in filled:
-        for second in filled:
-            if (*last[first], *last[second]) in known or _is_next(first, second):
-                found.append((first, second))
+    found += [(one, two) for one in filled for two in filled if (*last[one], *last[two]) in known]
+    found += _numbered(filled)
     return found[0] if len(found) == 1 and len(heads) <= 1 else ()
 
 
@@ -39,8 +39,20 @@ def _words(name: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).casefold())
 
 
-def _is_next(first: str, second: str) -> bool:
-    """Whether two names differ in their number alone: sentence1 and sentence2, text_a and text_b."""
-    head, tail = first[:-1], first[-1:].casefold() + second[-1:].casefold()
-    is_parted = tail == "12" or (tail == "ab" and not head[-1:].isalnum())
-    return bool(head) and second[:-1] == head and is_parted
+def _numbered(names: Iterable[str]) -> list[tuple[str, str]]:
+    """What differs in its number or last letter alone, sentence1 and sentence2, text_a and text_b: each with its next.
+
+    Of three there are two pairs, also where a number between them is missing; of two that are not neighbours none.
+    """
+    rows = defaultdict[tuple[str, bool], list[tuple[int, str]]](list)
+    for name in names:
+        if by_number := re.fullmatch(r"(.*\D)(\d{1,9})", name):
+            rows[by_number[1], True].append((int(by_number[2]), name))
+        elif by_letter := re.fullmatch(r"(.*[\W_])([A-Za-z])", name):
+            rows[by_letter[1], False].append((ord(by_letter[2].casefold()), name))
+    return [
+        (first, second)
+        for row in map(sorted, rows.values())
+        for (number, first), (following, second) in pairwise(row)
+        if len(row) > 2 or following == number + 1
+    ]

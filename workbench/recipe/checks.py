@@ -23,6 +23,7 @@ from workbench.recipe.beside.synthetic import written_to
 from workbench.recipe.fill import unknown_keys
 from workbench.recipe.recipe import (
     CASCADE,
+    HOSTED,
     TOGETHER,
     DistilTable,
     Pipeline,
@@ -211,11 +212,19 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
     for name in ("ensemble", "cascade"):
         for fault in unknown_keys(getattr(recipe, name).members, known, "candidate"):
             yield name, f"members: {fault}"
+    yield from _hosted_faults(recipe)
     wanted = recipe.export.candidate
     distilled = distilled_candidates(recipe)
     everybody = [*known, *TOGETHER, *distilled, *synthetic_candidates(recipe)]
-    for fault in unknown_keys(recipe.prices.candidates, everybody, "candidate"):
-        yield "prices", f"candidates: {fault}"
+    elsewhere = [HOSTED] if recipe.cascade.hosted_model else []
+    for fault in unknown_keys(recipe.money.candidates, [*everybody, *elsewhere], "candidate"):
+        yield "money", f"candidates: {fault}"
+    if recipe.money.person is not None and recipe.money.hour is None and not recipe.money.candidates:
+        yield (
+            "money",
+            f"person = {recipe.money.person} alone shows nothing, as no candidate has its money: expected hour, or "
+            "candidates, beside it",
+        )
     exportable = [*everybody, "best", "ship"]
     if wanted and (fault := next(iter(unknown_keys([wanted], exportable, "candidate")), "")):
         yield "export", f"candidate: {fault}"
@@ -226,6 +235,20 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
         )
     if not (recipe.stages or recipe.models.candidates or recipe.baselines.names):
         yield "", "no stages, no [models] candidates and no [baselines] names: there is nothing to do"
+
+
+def _hosted_faults(recipe: Recipe) -> Iterator[Fault]:
+    table = recipe.cascade
+    if table.hosted_url and not table.hosted_model:
+        yield (
+            "cascade",
+            "hosted_url alone: expected hosted_model, the name that this server has for its model, beside it",
+        )
+    if table.hosted_model and not table.most_levels:
+        yield (
+            "cascade",
+            "hosted_model is asked behind a cascade, which most_levels = 0 leaves out: leave out one of them",
+        )
 
 
 def _is_free(recipe: Recipe, candidate: str) -> bool:

@@ -42,6 +42,8 @@ STAGES = {
 }
 # Candidates that are made of other ones.
 ENSEMBLE, ENSEMBLE_LIGHT, CASCADE = TOGETHER = ("ensemble", "ensemble-light", "cascade")
+# What the model elsewhere that answers behind a cascade is called among [money] candidates. It is none by itself.
+HOSTED = "hosted"
 # What students are called, before the name of the baseline that each is; and who learns rows that a model wrote.
 DISTILLED, SYNTHETIC = "distilled-", "synthetic-"
 # What a run does where its recipe does not say.
@@ -423,10 +425,20 @@ class CascadeTable:
         Candidates that may be asked; empty: all that give probabilities.
     most_levels : int
         So many are asked one after another at most; 0 leaves the cascade out.
+    hosted_model : str
+        What is asked about the rows that all of these are unsure of: any model of DSPy's, or with ``hosted_url`` the
+        name that a server has. It sees the texts of calib and test rows. Empty: nobody.
+    hosted_url : str
+        An OpenAI-compatible server; keys come from the environment.
+    hosted_calls : int
+        Questions in all, those of earlier comparisons included; half of them at most for calib.
     """
 
     members: Names = ()
     most_levels: Annotated[int, Range(0, 4)] = 3
+    hosted_model: Name = ""
+    hosted_url: Annotated[str, Text(), Check(url_fault)] = ""
+    hosted_calls: Annotated[int, Range(2)] = 1000
 
     def __post_init__(self) -> None:
         if self.most_levels == 1:
@@ -434,8 +446,8 @@ class CascadeTable:
 
 
 @dataclass(frozen=True)
-class PricesTable:
-    """``[prices]``: money, for the report to hold accuracy against. What mistakes cost is ``[costs]``.
+class MoneyTable:
+    """``[money]``: what answering rows costs, for the report to hold accuracy against. Mistakes have ``[costs]``.
 
     Attributes
     ----------
@@ -630,7 +642,7 @@ class Recipe:
     compare: CompareTable = field(default_factory=CompareTable)
     ensemble: EnsembleTable = field(default_factory=EnsembleTable)
     cascade: CascadeTable = field(default_factory=CascadeTable)
-    prices: PricesTable = field(default_factory=PricesTable)
+    money: MoneyTable = field(default_factory=MoneyTable)
     distil: DistilTable = field(default_factory=DistilTable)
     synthetic: SyntheticTable = field(default_factory=SyntheticTable)
     demo: DemoTable = field(default_factory=DemoTable)
@@ -690,7 +702,7 @@ TABLES: Mapping[str, type] = {
     "compare": CompareTable,
     "ensemble": EnsembleTable,
     "cascade": CascadeTable,
-    "prices": PricesTable,
+    "money": MoneyTable,
     "distil": DistilTable,
     "synthetic": SyntheticTable,
     "demo": DemoTable,

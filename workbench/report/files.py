@@ -68,8 +68,8 @@ def make_report(
 ) -> Report:
     """The statistics of what was scored, and its circumstances."""
     path, names, table = work.folder.path, work.task.names, work.recipe.compare
-    board, prices = build(candidates, test, names, table.bootstrap, work.recipe.seed, table.margin), work.recipe.prices
-    board = replace(board, money=money_of(board.scored, prices), person=prices.person)
+    board, money = build(candidates, test, names, table.bootstrap, work.recipe.seed, table.margin), work.recipe.money
+    board = replace(board, money=money_of(board.scored, money), person=money.person)
     sizes, newest = split_summary(work.splits, work.data_remarks), work.newest_bundle()
     steps = steps_by_name(work, comparison)
     return with_circumstances(

@@ -33,7 +33,15 @@ def words(board: Leaderboard) -> Words:
     """The verdict of a leaderboard, or of a report, in words."""
     best, n_test = board.entry(board.verdict.best), board.test_rows.n_rows
     how = "is the only candidate that could be scored:" if len(board.scored) == 1 else "wins:"
-    remarks = (_free_text(board), _least_known(board), _unanswered(board), _gain(board), _cascade(board), _worth(board))
+    remarks = (
+        _free_text(board),
+        _least_known(board),
+        _unanswered(board),
+        _gain(board),
+        _cascade(board),
+        _hosted(board),
+        _worth(board),
+    )
     right = f"right on {percent(best.test['accuracy'])} % of"
     said = f"{right} {_rows(n_test)}"
     if board.by == "cost":
@@ -202,7 +210,7 @@ def _gain(board: Leaderboard) -> str:
 def _cascade(board: Leaderboard) -> str:
     """How many rows a cascade's last level never sees, and what that saves."""
     found = next((one for one in board.scored if one.together and one.together.last), None)
-    if found is None or found.together is None:
+    if found is None or found.together is None or len(found.together.levels) == 1:
         return ""
     last = found.together.last
     whole = next((one for one in board.scored if found.together.ends_in(one.name, one.together)), None)
@@ -212,6 +220,26 @@ def _cascade(board: Leaderboard) -> str:
     return (
         f"In the {found.name} {100 * never:.0f} % of the rows never reach {last}: {does} "
         f"at {milliseconds(found.ms)} ms a row on average{against}."
+    )
+
+
+def _hosted(board: Leaderboard) -> str:
+    """What a model elsewhere brings behind the cascade, on how many rows."""
+    entry = next((one for one in board.scored if one.together and one.together.hosted), None)
+    if entry is None or entry.together is None or (found := entry.together.hosted) is None:
+        return ""
+    if not found.threshold:
+        return f"No row is passed on to {found.model}: on {found.n_calib} calib rows it does not surely gain."
+    if not found.n_rows:
+        return f"The {entry.name} is sure enough of every test row: none is passed on to {found.model}."
+    left = found.n_no_label + found.n_refused
+    rest = f"; {left} without a label are left to a person" if left else ""
+    change = "loses" if found.gain.value < 0 else "gains"
+    gain = _turned(found.gain) if found.gain.value < 0 else found.gain
+    return (
+        f"Passed on to {found.model}, {100 * found.share:.1f} % of the rows are right on {found.n_right} of "
+        f"{found.n_rows} in place of {found.n_right_before}{rest}: the {entry.name} with it is right on "
+        f"{percent(found.accuracy)} % and {change} {by_how_much(gain, board.by)}."
     )
 
 

@@ -34,12 +34,13 @@ TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-4}
 TOLERANCE_HALF = 0.05
 
 
-def blocks_of(model: Any) -> tuple[str, nn.ModuleList]:
-    """The list of a causal model's layers, and its name within the model."""
-    decoder, n_blocks = model.get_decoder(), model.config.get_text_config().num_hidden_layers
+def blocks_of(model: Any) -> tuple[str, nn.ModuleList] | None:
+    """The list of a causal model's layers, and its name within the model; None where it keeps them in no such list."""
+    n_blocks = getattr(model.config.get_text_config(), "num_hidden_layers", None)
     # Of the decoder's own: what looks at pictures may have as many.
-    blocks = next(part for part in decoder.modules() if isinstance(part, nn.ModuleList) and len(part) == n_blocks)
-    return next(name for name, part in model.named_modules() if part is blocks), blocks
+    lists = (part for part in model.get_decoder().modules() if isinstance(part, nn.ModuleList))
+    blocks = next((part for part in lists if len(part) == n_blocks), None)
+    return next(((name, part) for name, part in model.named_modules() if part is blocks and part is not None), None)
 
 
 def open_lower(
@@ -63,14 +64,18 @@ def open_lower(
     Returns
     -------
     LowerLayers, or None
-        None where nothing below is frozen, or where the model does not come out the same.
+        None where nothing below is frozen, where no list of layers is found, or where the model does not come out the
+        same.
 
     Raises
     ------
     MemoryError, torch.OutOfMemoryError, RuntimeError
         No memory for it: there is none for training either.
     """
-    _, blocks = blocks_of(model)
+    found = blocks_of(model)
+    if found is None:
+        return None
+    blocks = found[1]
     trained = [number for number, block in enumerate(blocks) if _is_trained(block)]
     n_lower = min(trained, default=0)
     above = {id(weight) for block in blocks[n_lower:] for weight in block.parameters()}

@@ -25,6 +25,8 @@ from optimizers.scores import gold_of
 
 # So many programs are held against the rows held back; each more makes it harder for the others.
 MOST_TRIED = 3
+# What ``gain_test`` takes for granted, beside its p.
+_SUPPOSES = "as if losses were as likely as gains of their size; where mistakes are rare and dear, p is too low"
 
 
 @dataclass(frozen=True)
@@ -222,7 +224,8 @@ def _note(
         parts.append(
             f"{'taken' if is_taken else 'not taken'}: program {one.program.number}, on {len(held_back)} held-back rows "
             f"({n_families} families) {objective.name} gained {value:+.3f} [{low:+.3f}, {high:+.3f}] "
-            f"({_shown_level(level):.1%}), one-sided p = {one.p_value:.3g}, which had to be at most {level:.3g}"
+            f"({_shown_level(level):.1%}), one-sided p = {one.p_value:.3g}, which had to be at most {level:.3g} "
+            f"({_SUPPOSES})"
         )
         if is_taken and len(tested) > 1:
             parts.append(

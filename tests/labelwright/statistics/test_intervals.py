@@ -295,6 +295,24 @@ def test_few_groups_are_turned_in_all_ways(net: list[int]) -> None:
     assert gain_test(np.ones(len(net))) == 2.0 ** -len(net)
 
 
+def test_skewed_gains_of_mean_zero_are_taken_too_often_and_symmetric_ones_are_not() -> None:
+    """A gain of 1 in nine rows of ten and a loss of 9 in the tenth: p is low wherever that row is missing."""
+    chance, n_groups, n_samples = np.random.default_rng(0), 12, 300
+    skewed = np.where(chance.random((n_samples, n_groups)) < 0.9, 1.0, -9.0)
+    symmetric = chance.choice((-9.0, -1.0, 1.0, 9.0), p=(0.05, 0.45, 0.45, 0.05), size=(n_samples, n_groups))
+    rates = {}
+    for name, samples in {"skewed": skewed, "symmetric": symmetric}.items():
+        p_values = [gain_test(one) for one in samples]
+        rates[name] = wilson(sum(p <= 0.05 for p in p_values) / n_samples, n_samples)
+        print(
+            f"{name}: no gain, and p <= 0.05 in {rates[name].value:.1%} [{rates[name].low:.1%}, {rates[name].high:.1%}]"
+        )
+    # All of twelve rows are among the nine of ten that gain.
+    assert rates["skewed"].low < 0.9**12 < rates["skewed"].high
+    assert rates["skewed"].low > 0.2
+    assert rates["symmetric"].low < 0.05
+
+
 def test_signs_of_many_groups_are_drawn_in_blocks_and_come_out_as_drawn_at_once(monkeypatch: Any) -> None:
     gains = np.random.default_rng(3).normal(0.1, 1.0, 33)
     signs = np.random.default_rng(5).choice((-1.0, 1.0), size=(999, 33))

@@ -323,6 +323,15 @@ def test_only_the_upper_share_of_the_layers_gets_an_adapter(bundle, tmp_path, sh
     assert {int(name.split(".layers.")[1].split(".")[0]) for name in names} == tuned
 
 
+def test_a_share_of_layers_that_no_list_holds_is_refused_and_all_of_them_are_not(bundle, monkeypatch, tmp_path):
+    monkeypatch.setattr("labelwright.engines.packed.lower.blocks_of", lambda model: None)
+    with pytest.raises(
+        ModelError, match=r"^lora_layers = 0.5: \w+ keeps its layers in no list .*set lora_layers = 1.0$"
+    ):
+        run(replace(MODES["sft"], lora_layers=0.5), bundle, tmp_path / "half")
+    assert run(MODES["sft"], bundle, tmp_path / "whole")[1].values["n_layers_kept"] == 0
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_what_frozen_layers_make_of_a_row_is_kept_and_changes_nothing(bundle, tmp_path, monkeypatch, mode):
     """Dev says the same at the end as where all layers run; kept are the prefix, and each row that was met."""

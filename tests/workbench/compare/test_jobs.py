@@ -100,6 +100,8 @@ def test_every_candidate_has_probabilities_a_price_and_its_repeats(run: RunFolde
     # One answers always the same; the fake engine counts the label names in a row.
     assert candidates["majority"].steering["all"] == 0 < candidates["untuned"].steering["all"]
     assert [(one.split_seed, one.seed) for one in candidates["words"].repeats] == [(4, 3), (3, 4)]
+    assert candidates["words"].scores.keys() == candidates["words"].repeats[0].scores.keys()
+    assert candidates["free"].scores.keys() == {"accuracy"}
     assert {(one.per_label, one.seed) for one in candidates["words"].curve} == {
         (1, 3), (1, 4), (4, 3), (4, 4), (0, 3), (0, 4),
     }  # fmt: skip

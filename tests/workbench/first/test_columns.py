@@ -84,6 +84,8 @@ def longer(i: int) -> str:
         ({"Betreff": prose, "Nachricht": longer, "id": lambda i: i}, ("Betreff", "Nachricht")),
         ({"hypothesis": prose, "premise": prose}, ("premise", "hypothesis")),
         ({"sentence2": longer, "sentence1": prose}, ("sentence1", "sentence2")),
+        ({"text_b": longer, "text_c": prose}, ("text_b", "text_c")),
+        ({"part 9": longer, "part 10": prose}, ("part 9", "part 10")),
         # Whoever wrote these may mean one of them, or all.
         ({"title": prose, "body": longer, "description": longer}, "body"),
         ({"title": prose, "subject": prose, "message": longer}, "message"),
@@ -99,6 +101,16 @@ def test_two_columns_that_are_clearly_one_text(columns: dict[str, Any], text: An
     found = roles(rows(**columns, label=lambda i: "xyz"[i % 3]))
     assert found.text == (text or ("review_title", "reviewText"))
     assert not set(found.others.get("text", ())) & {*(found.text if isinstance(found.text, tuple) else [])}
+
+
+@pytest.mark.parametrize("names", [("text_1", "text_2", "text_3"), ("text_a", "text_b", "text_c"), ("q1", "q2", "q4")])
+def test_of_more_than_two_that_are_numbered_none_is_taken_for_half_a_text(names: tuple[str, ...]) -> None:
+    found = roles(rows(**dict.fromkeys(names, prose), label=lambda i: "xyz"[i % 3]))
+    assert {found.text, *found.others["text"]} == set(names)
+
+
+def test_numbers_that_do_not_follow_each_other_are_no_pair() -> None:
+    assert roles(rows(text_1=prose, text_4=prose, label=lambda i: "xyz"[i % 3])).text == "text_1"
 
 
 def test_several_columns_may_be_named() -> None:

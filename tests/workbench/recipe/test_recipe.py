@@ -15,7 +15,7 @@ from labelwright.data.costs import Costs
 from labelwright.errors import RecipeError
 from workbench.recipe import recipe as recipes
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import PricesTable
+from workbench.recipe.recipe import MoneyTable
 from workbench.recipe.rows import read_rows
 
 ROOT = Path(__file__).parents[3]
@@ -264,10 +264,29 @@ def test_prices_of_labels_that_the_data_lack_are_refused_when_it_is_read(tmp_pat
 
 def test_money_is_of_candidates_that_there_are_and_never_negative(tmp_path: Path) -> None:
     good = read_recipe(
-        written(tmp_path, MINIMAL + "[prices]\nperson = 300\nhour = 0.1\n[prices.candidates]\nuntuned = 2\n")
+        written(tmp_path, MINIMAL + "[money]\nperson = 300\nhour = 0.1\n[money.candidates]\nuntuned = 2\n")
     )
-    assert good.prices == PricesTable(300, 0.1, {"untuned": 2})
-    with pytest.raises(RecipeError, match=r"\[prices\].*candidates: unknown candidate 'untuned_'"):
-        read_recipe(written(tmp_path, MINIMAL + "[prices.candidates]\nuntuned_ = 2\n"))
-    with pytest.raises(RecipeError, match=r"\[prices\].*person = -1.*hour = -2"):
-        read_recipe(written(tmp_path, MINIMAL + "[prices]\nperson = -1\nhour = -2\n"))
+    assert good.money == MoneyTable(300, 0.1, {"untuned": 2})
+    with pytest.raises(RecipeError, match=r"\[money\].*candidates: unknown candidate 'untuned_'"):
+        read_recipe(written(tmp_path, MINIMAL + "[money.candidates]\nuntuned_ = 2\n"))
+    with pytest.raises(RecipeError, match=r"\[money\].*person = -1.*hour = -2"):
+        read_recipe(written(tmp_path, MINIMAL + "[money]\nperson = -1\nhour = -2\n"))
+
+
+def test_a_persons_money_needs_some_of_a_candidate_beside_it(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"\[money\]: person = 300.0 alone .*expected hour, or candidates, beside it"):
+        read_recipe(written(tmp_path, MINIMAL + "[money]\nperson = 300.0\n"))
+    for beside in ("hour = 0.0", "candidates = {untuned = 0}"):
+        assert read_recipe(written(tmp_path, MINIMAL + f"[money]\nperson = 300.0\n{beside}\n")).money.person == 300
+
+
+def test_a_hosted_level_stands_behind_a_cascade_and_has_a_price_of_its_own(tmp_path: Path) -> None:
+    hosted = '[cascade]\nhosted_model = "openai/gpt-4.1-mini"\n'
+    priced = "[money]\ncandidates = {hosted = 12.5}\n"
+    assert read_recipe(written(tmp_path, MINIMAL + hosted + priced)).money.candidates == {"hosted": 12.5}
+    with pytest.raises(RecipeError, match=r"\[money\].*unknown candidate 'hosted'"):
+        read_recipe(written(tmp_path, MINIMAL + priced))
+    with pytest.raises(RecipeError, match=r"\[cascade\].*hosted_url alone: expected hosted_model"):
+        read_recipe(written(tmp_path, MINIMAL + '[cascade]\nhosted_url = "http://127.0.0.1:8000/v1"\n'))
+    with pytest.raises(RecipeError, match=r"\[cascade\].*which most_levels = 0 leaves out"):
+        read_recipe(written(tmp_path, MINIMAL + hosted + "most_levels = 0\n"))

@@ -112,7 +112,7 @@ def choose_cascade(
         if one.log_loss > whole.log_loss or one.ms >= whole.ms or is_worse(one):
             return False
         more = _losses(answered(one, probs), gold) - of_whole
-        return float(more.mean()) + _standard_error(more, of_group) <= 0
+        return float(more.mean()) + standard_error(more, of_group) <= 0
 
     cheapest_first = sorted(tried, key=lambda one: (one.ms, one.log_loss))
     return next(filter(loses_nothing, cheapest_first), None), _frontier([*tried, *alone])
@@ -173,8 +173,8 @@ def _losses(probs: Floats, gold: Ints) -> Floats:
     return np.asarray(-np.log(np.maximum(probs[np.arange(len(gold)), gold], _SMALLEST)))
 
 
-def _standard_error(values: Floats, of_group: Ints) -> float:
-    """Of their mean, where whole groups of rows go together."""
+def standard_error(values: Floats, of_group: Ints) -> float:
+    """Of the mean of some values, (n_rows,), where whole groups of rows, by number (n_rows,), go together."""
     sums = np.bincount(of_group, weights=values - values.mean())
     return float(np.sqrt((sums**2).sum()) / len(values))
 

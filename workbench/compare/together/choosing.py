@@ -113,8 +113,8 @@ def in_turn(
     return Chosen(names, plan, last, tuple((one.ms, one.accuracy) for one in frontier))
 
 
-def told(chosen: Chosen, levels: Ints, probs: Floats, gold: Ints) -> Together:
-    """How the candidate is made, and what each level did with the test rows."""
+def told(chosen: Chosen, levels: Ints, probs: Floats, gold: Ints, encoders: Mapping[str, str]) -> Together:
+    """How the candidate is made, and what each level did with the test rows; ``encoders`` as in ``Prices``."""
     right, last = answers(probs) == gold, len(chosen.plan.levels) - 1
     made = []
     for number, level in enumerate(chosen.plan.levels):
@@ -122,4 +122,5 @@ def told(chosen: Chosen, levels: Ints, probs: Floats, gold: Ints) -> Together:
         weights = {chosen.names[member]: level.weights[member] / total for member in level.members}
         accuracy = float(right[here].mean()) if here.any() else None
         made.append(Asking(weights, None if number == last else level.threshold, float(here.mean()), accuracy))
-    return Together(tuple(made), chosen.plan.mean, chosen.last, chosen.curve)
+    read_by = {name: encoders[name] for name in chosen.names}
+    return Together(tuple(made), chosen.plan.mean, chosen.last, chosen.curve, read_by)

@@ -32,7 +32,7 @@ def gain_of(
     entries : sequence of Entry
         With numbers.
     candidates : mapping of name to Candidate
-        Theirs, for the trainings on other splits.
+        Theirs, for the trainings on the splits.
     margin : float
         As in ``workbench.compare.verdict.judge``, and ``compare`` likewise.
     n_test : int
@@ -47,7 +47,9 @@ def gain_of(
         return None
     whole, single = (min(side, key=lambda one: rank(one.test, one.priced)) for side in usable)
     found = compare(whole.name, single.name)
-    differences = _on_splits(whole, single, seed)
+    differences = _on_splits(
+        candidates[whole.name], candidates[single.name], "cost" if whole.priced else "accuracy", seed
+    )
     n_train = candidates[whole.name].n_train
     over = over_splits(differences, n_test / n_train) if n_train and len(differences) >= _FEWEST_SPLITS else None
     return Gain(whole.name, single.name, found.value, sure_of(found, margin), over, len(differences) if over else 0)
@@ -84,11 +86,12 @@ def student(p: float, n_free: int) -> float:
     return sum(term / n_free**power for power, term in enumerate(terms))
 
 
-def _on_splits(a: Entry, b: Entry, seed: int) -> list[float]:
-    """How much better a is than b on every split that both were trained on, their own first."""
-    by: By = "cost" if a.priced else "accuracy"
-    sign, found = -1 if a.priced else 1, []
-    for entry in (a, b):
-        scores = {one.split_seed: one.scores for one in entry.repeats if one.split_seed != seed and by in one.scores}
-        found.append({seed: entry.merit(by)} | {split: sign * one[by] for split, one in scores.items()})
+def _on_splits(a: Candidate, b: Candidate, by: By, seed: int) -> list[float]:
+    """How much better a is than b on every split that both were trained on, their own first, all without a scope."""
+    sign, found = -1 if by == "cost" else 1, []
+    for one in (a, b):
+        of_splits = {seed: one.scores} | {
+            each.split_seed: each.scores for each in one.repeats if each.split_seed != seed
+        }
+        found.append({split: sign * scores[by] for split, scores in of_splits.items() if by in scores})
     return [found[0][split] - found[1][split] for split in found[0] if split in found[1]]

@@ -28,6 +28,9 @@ from labelwright.statistics.metrics import Floats, answers
 from optimizers.calibrate import calibration_record
 from optimizers.scope import Outside
 from workbench.compare import measure
+from workbench.compare.candidate import Hosted
+from workbench.compare.hosted.asking import HostedModel
+from workbench.compare.hosted.level import Side, hosted_level
 from workbench.compare.jobs import Comparison, Job
 from workbench.compare.steering.endings import steering
 from workbench.compare.together.choosing import Chosen, in_turn, mixed, told
@@ -81,7 +84,8 @@ def measured_together(
         decision = Decision.of(comparison.task.costs, names)
         chosen = in_turn(on, of, groups, prices, comparison.recipe.cascade.most_levels, chosen, decision)
     assert chosen is not None
-    if comparison.is_main(job):
+    asks_hosted = job.candidate == CASCADE and bool(comparison.recipe.cascade.hosted_model)
+    if comparison.is_main(job) and not asks_hosted:
         _refuse_one_alone(chosen)
 
     found, of_calib = chosen.answers(kept, "test"), chosen.answers(kept, "calib").log_probs
@@ -96,6 +100,15 @@ def measured_together(
     }
     if not comparison.is_main(job):
         return result, None
+    hosted: Hosted | None = None
+    if asks_hosted:
+        fitted = stage.sides(splits.calib, seed)[0]
+        calib = Side(
+            [splits.calib[row] for row in fitted], made.calibration.apply(of_calib)[fitted], gold["calib"][fitted]
+        )
+        hosted = _asked_elsewhere(comparison, job, calib, Side(test, probs, gold["test"]))
+        if not hosted.threshold:
+            _refuse_one_alone(chosen)
     if comparison.recipe.data.out_of_scope:
         none = Outside()
         if (of_none := comparison.out_of_scope).calib:
@@ -122,9 +135,19 @@ def measured_together(
         "outside": measure.on_rows_out_of_scope(trained, comparison.out_of_scope.test, test, probs),
         "steering": steering(final, trained.engine, test, comparison.recipe.compare.steering_rows),
         "bundle": str(comparison.place(job)),
-        "together": asdict(told(chosen, found.levels, probs, gold["test"])),
+        "together": asdict(replace(told(chosen, found.levels, probs, gold["test"], encoders), hosted=hosted)),
     }
     return result, {"raw": raw, "probs": probs, **measure.turned_away(final, [row.text for row in test], probs)}
+
+
+def _asked_elsewhere(comparison: Comparison, job: Job, calib: Side, test: Side) -> Hosted:
+    """What the recipe's hosted model brings behind a cascade; its answers are kept beside the cascade's results."""
+    table = comparison.recipe.cascade
+    model = HostedModel(table, comparison.task, comparison.place(job).parent)
+    decision = Decision.of(comparison.task.costs, comparison.task.names)
+    found = hosted_level(model.name, model.answer, calib, test, decision, table.hosted_calls // 2)
+    n_in, n_out = model.tokens
+    return replace(found, n_in=n_in, n_out=n_out, price=model.price)
 
 
 def _refuse_one_alone(chosen: Chosen) -> None:

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from workbench.compare.board import Confidence, Entry
-from workbench.recipe.recipe import PricesTable
+from workbench.compare.together.prices import Prices
+from workbench.recipe.recipe import HOSTED, MoneyTable
 
 # Prices are of so many rows: of one they would be a row of zeros.
 N_ROWS = 1000
 
 
-def money_of(entries: Sequence[Entry], table: PricesTable) -> dict[str, float]:
-    """What a thousand rows cost, by candidate; without those of which nothing is known.
+def money_of(entries: Sequence[Entry], table: MoneyTable) -> dict[str, float]:
+    """What a thousand rows cost, by candidate, and ``HOSTED``; without those of which nothing is known.
 
     A candidate costs what the recipe says of it. One that is made of others costs what they cost, in a cascade as far
     as rows reach them, where the recipe has a price for one of them; and otherwise, as everybody, its milliseconds at
     the price of an hour.
     """
     by_name = {entry.name: entry for entry in entries}
-    found = {entry.name: _money(entry, by_name, table) for entry in entries}
+    found = {HOSTED: table.candidates.get(HOSTED)} | {entry.name: _money(entry, by_name, table) for entry in entries}
     return {name: money for name, money in found.items() if money is not None}
+
+
+def with_hosted(entry: Entry, money: Mapping[str, float], person: float | None) -> float | None:
+    """What a thousand rows cost where a cascade passes some on: those are paid again, and once more by a person.
+
+    A person is asked about those that got no label from the hosted model, where a person's price is known. None where
+    the cascade's money or the hosted model's is not.
+    """
+    hosted = entry.together.hosted if entry.together else None
+    if hosted is None or entry.name not in money or HOSTED not in money:
+        return None
+    # Of few test rows or none passed on, the share for a person is 0.
+    left = hosted.share * (hosted.n_no_label + hosted.n_refused) / max(1, hosted.n_rows)
+    return money[entry.name] + hosted.share * money[HOSTED] + left * (person or 0.0)
 
 
 def with_person(confidence: Confidence, money: float, person: float) -> list[tuple[float, float, float]]:
@@ -33,7 +48,7 @@ def with_person(confidence: Confidence, money: float, person: float) -> list[tup
     return sorted([*points, (1.0, money + person, 1.0)])
 
 
-def _money(entry: Entry, by_name: dict[str, Entry], table: PricesTable) -> float | None:
+def _money(entry: Entry, by_name: dict[str, Entry], table: MoneyTable) -> float | None:
     if entry.name in table.candidates:
         return table.candidates[entry.name]
     if entry.together is not None and _members(entry) & table.candidates.keys():
@@ -41,19 +56,22 @@ def _money(entry: Entry, by_name: dict[str, Entry], table: PricesTable) -> float
     return None if table.hour is None or entry.ms is None else table.hour * entry.ms * N_ROWS / 3_600_000
 
 
-def _of_levels(entry: Entry, by_name: dict[str, Entry], table: PricesTable) -> float | None:
-    """Each level's members, once, for the share of rows that reach it."""
+def _of_levels(entry: Entry, by_name: dict[str, Entry], table: MoneyTable) -> float | None:
+    """What each level adds to those before it, an encoder that members share once, for the rows that reach it."""
     assert entry.together is not None
-    spent, reach, asked = 0.0, 1.0, set[str]()
-    for level in entry.together.levels:
-        new = set(level.weights) - asked
-        each = [
-            _money(by_name[name], by_name, table) if name in by_name else table.candidates.get(name) for name in new
-        ]
-        if any(one is None for one in each):
+    each = dict[str, float]()
+    for name in _members(entry):
+        alone = _money(by_name[name], by_name, table) if name in by_name else table.candidates.get(name)
+        if alone is None:
             return None
-        spent += reach * sum(one for one in each if one is not None)
-        reach, asked = reach - level.share, asked | new
+        each[name] = alone
+    of_all = Prices(each, {name: entry.together.encoders.get(name, name) for name in each})
+    spent, reach, paid, asked = 0.0, 1.0, 0.0, list[str]()
+    for level in entry.together.levels:
+        asked += level.weights
+        before, paid = paid, of_all(asked)
+        spent += reach * (paid - before)
+        reach -= level.share
     return spent
 
 

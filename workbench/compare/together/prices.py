@@ -13,7 +13,7 @@ from labelwright.predictors import store as predictors
 
 @dataclass(frozen=True)
 class Prices:
-    """Milliseconds a row by member, as its own job was timed; called with members, what they cost together.
+    """Milliseconds a row by member, as its own job was timed, or money; called with members, what they cost together.
 
     Attributes
     ----------

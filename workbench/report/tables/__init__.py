@@ -20,6 +20,7 @@ TABLES = (
     "costs.money",
     "costs.person",
     "together.together",
+    "together.hosted",
     "together.distilled",
     "trainings.learning",
     "trainings.synthetic",

@@ -20,6 +20,10 @@ _PERSON = (
     "The test rows that the candidate is least sure of go to a person, who is taken to be right; money is of the "
     "candidate for all rows and of the person for those."
 )
+_UNKNOWN = (
+    "It takes a price in [money] candidates, or milliseconds and the price of an hour; of what is made of others, for "
+    "every member."
+)
 
 
 def costs(report: Report) -> list[Table]:
@@ -44,7 +48,7 @@ def costs(report: Report) -> list[Table]:
 
 
 def money(report: Report) -> list[Table]:
-    """What a thousand rows cost; nothing where the recipe has no prices."""
+    """What answering a thousand rows costs; nothing where the recipe has no ``[money]``."""
     made = {
         CANDIDATE: lambda one: one.name,
         Column(_title()): lambda one: price(report.money[one.name]),
@@ -56,6 +60,8 @@ def money(report: Report) -> list[Table]:
         return []
     said = f"No cheaper candidate {'is as often right' if report.by == 'accuracy' else 'costs as little in mistakes'}: "
     remarks = [f"{said}{listed(_frontier(report, entries))}. A cascade's money is a mean over the test rows."]
+    if missing := [entry.name for entry in report.scored if entry.name not in report.money]:
+        remarks.append(f"Not known: the money of {listed(missing)}. {_UNKNOWN}")
     return [Table.of_each("money", "Money", entries, made, remarks=remarks, plots=["money"])]
 
 

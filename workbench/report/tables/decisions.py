@@ -37,7 +37,7 @@ def promises(report: Report) -> list[Table]:
 
 
 def prices(report: Report) -> list[Table]:
-    """What every candidate's answers cost; nothing where the recipe has no prices."""
+    """What every candidate's mistakes cost; nothing where the recipe has no ``[costs]``."""
     entries = [entry for entry in report.scored if entry.priced]
     names = {
         "cost": "cost a row",

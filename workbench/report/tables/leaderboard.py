@@ -19,6 +19,7 @@ from workbench.report.table import (
     metric,
     metrics,
 )
+from workbench.report.verdict_words import margin_words
 from workbench.wording import megabytes, milliseconds, p_value
 
 # Before calibration only what it changes, and accuracy, which it may change.
@@ -46,10 +47,7 @@ def leaderboard(report: Report) -> list[Table]:
         Column("against the best"): lambda one: _standing(one, report.by),
     }
     lower = ", ".join(METRICS[name].title.removesuffix(" %") for name in QUALITY if not METRICS[name].higher_is_better)
-    # As ``workbench.report.verdict_words.margin_words``, without its singular.
-    margin = (
-        f"{100 * report.verdict.margin:.3g} points" if report.by == "accuracy" else f"{report.verdict.margin:.3g} a row"
-    )
+    margin = margin_words(report.verdict.margin, report.by)
     table = Table.of_each(
         "leaderboard",
         "Leaderboard",

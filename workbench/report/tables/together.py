@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from workbench.compare.board import Entry, Lesson
-from workbench.compare.candidate import Asking
+from workbench.compare.candidate import Asking, Hosted
+from workbench.compare.together.money import N_ROWS, with_hosted
 from workbench.recipe.beside.unlabelled import told
 from workbench.report.report import Report
 from workbench.report.table import CANDIDATE, NOTHING, Cell, Column, Table, metric
-from workbench.wording import listed, milliseconds, number
+from workbench.wording import listed, milliseconds, number, parts, price
 
 _HOW = {"log": "log-probabilities", "probability": "probabilities"}
 _LEGEND = (
@@ -42,6 +43,40 @@ def _row(entry: Entry, level: Asking, place: int) -> list[Cell]:
         Cell(number(None if level.accuracy is None else 100 * level.accuracy, "{:.1f}")),
         Cell(milliseconds(entry.ms)) if place == 0 else NOTHING,
     ]
+
+
+_HOSTED = (
+    "Rows that the cascade is less sure of than the threshold, chosen on calib, are passed on to a model elsewhere; "
+    "the numbers are of the test rows. Where it gives no label, or its server takes no such row, a person is next: "
+    "counted as wrong. The cascade's own rows in this report, and its bundle, are without it."
+)
+
+
+def hosted(report: Report) -> list[Table]:
+    """What a model elsewhere brings behind a cascade."""
+    columns = [CANDIDATE, Column("passes on to", "text"), Column("where less sure than"), Column("passed on % of rows")]
+    columns += [Column("it has right"), Column("the cascade had"), Column("no label"), Column("not taken")]
+    columns += [Column("right on % of all rows"), Column("gained"), Column(f"money, {N_ROWS:,} rows")]
+    found = [(entry, entry.together.hosted) for entry in report.scored if entry.together and entry.together.hosted]
+    rows = [
+        [
+            Cell(entry.name),
+            Cell(one.model, f"chosen on {one.n_calib:,} calib rows; {_spent(one)}"),
+            Cell(f"{one.threshold:.3f}") if one.threshold else NOTHING,
+            Cell(f"{100 * one.share:.1f}"),
+            *(Cell(f"{n:,}") for n in (one.n_right, one.n_right_before, one.n_no_label, one.n_refused)),
+            metric("accuracy", one.accuracy),
+            Cell(*parts(one.gain, is_share=report.by == "accuracy", signed=True)),
+            NOTHING if (paid := with_hosted(entry, report.money, report.person)) is None else Cell(price(paid)),
+        ]
+        for entry, one in found
+    ]
+    return [Table("hosted", "Passed on to a model elsewhere", columns, rows, remarks=[_HOSTED] if rows else [])]
+
+
+def _spent(one: Hosted) -> str:
+    dollars = "" if one.price is None else f", {price(one.price)} dollars"
+    return f"{one.n_in:,} tokens in, {one.n_out:,} out{dollars}"
 
 
 _LESSON = (

@@ -122,6 +122,14 @@ def test_nothing_is_kept_where_nothing_below_is_frozen():
     assert open_lower(untrained, PREFIX, ROWS[:2]) is None
 
 
+def test_a_model_without_a_list_of_layers_is_run_whole():
+    model = model_of()
+    model.model.layers = nn.Sequential(*model.model.layers)
+    assert blocks_of(model) is None
+    assert open_lower(model, PREFIX, ROWS[:2]) is None
+    assert learnt(model, ROWS)[0].isfinite().all(), "it answers"
+
+
 class Noisy(nn.Module):
     """A layer with dropout behind it."""
 

@@ -71,6 +71,7 @@ def test_the_best_on_dev_is_taken_where_it_gains_elsewhere_too():
     assert found.taken.number == 1
     assert found.note.startswith("taken: program 1, on 40 held-back rows (20 families) expected_reward gained +0.1")
     assert "(90.0%)" in found.note
+    assert "where mistakes are rare and dear, p is too low" in found.note
 
 
 def test_what_only_dev_likes_is_not_taken_and_the_next_may_be():

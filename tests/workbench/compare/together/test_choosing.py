@@ -66,7 +66,8 @@ def test_where_nothing_is_cheaper_the_last_level_is_alone():
 def test_what_is_told_is_what_was_answered():
     chosen = in_turn(MEMBERS, GOLD, GROUPS, PRICES, 3, mixed(MEMBERS, GOLD, GROUPS, 8, 5, 0))
     found = chosen.answers(MEMBERS, "test")
-    report = told(chosen, found.levels, np.exp(found.log_probs), GOLD["test"])
+    report = told(chosen, found.levels, np.exp(found.log_probs), GOLD["test"], PRICES.encoders)
+    assert report.encoders == {name: PRICES.encoders[name] for name in chosen.names}
     assert sum(level.share for level in report.levels) == pytest.approx(1)
     assert report.levels[-1].threshold is None
     assert all(sum(level.weights.values()) == pytest.approx(1) for level in report.levels)

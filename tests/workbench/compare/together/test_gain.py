@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,16 +15,17 @@ from workbench.compare.together.gain import gain_of, over_splits, student
 FOUND = Difference(Interval(0.03, 0.01, 0.05), 0.001, 0.01)
 
 
-def entry(name: str, kind: str, accuracy: float, others: list[float]) -> Entry:
+def entry(name: str, kind: str, accuracy: float, others: list[float]) -> tuple[Entry, Candidate]:
     repeats = [Repeat(5 + number, 5, {"accuracy": one}) for number, one in enumerate(others, start=1)]
     repeats.append(Repeat(5, 6, {"accuracy": 0.0}))  # another seed on its own split says nothing of splits
     test = {"accuracy": Interval(accuracy, 0.0, 1.0), "log_loss": Interval(1.0, 0.0, 2.0)}
-    return Entry(name, kind, test=test, repeats=tuple(repeats), standing="best")  # type: ignore[arg-type]
+    candidate = Candidate(name, kind, scores={"accuracy": accuracy}, repeats=tuple(repeats), n_train=100)  # type: ignore[arg-type]
+    return Entry(name, kind, test=test, standing="best"), candidate  # type: ignore[arg-type]
 
 
-def gain(entries: list[Entry]):
-    candidates = {one.name: Candidate(one.name, one.kind, n_train=100) for one in entries}
-    return gain_of(entries, candidates, 0.02, lambda a, b: FOUND, 30, 5)
+def gain(entries: list[tuple[Entry, Candidate]]):
+    candidates = {one.name: candidate for one, candidate in entries}
+    return gain_of([one for one, _ in entries], candidates, 0.02, lambda a, b: FOUND, 30, 5)
 
 
 def test_the_best_of_each_side_are_held_against_each_other():
@@ -39,6 +42,19 @@ def test_few_splits_and_one_side_alone_say_nothing():
     assert gain([entry("a", "baseline", 0.8, []), entry("b", "llm", 0.82, [])]) is None
     found = gain([entry("a", "baseline", 0.8, [0.8] * 4), entry("ensemble", "together", 0.82, [0.8] * 4)])
     assert (found.over_splits, found.n_splits) == (None, 0)
+
+
+def test_a_scope_that_other_splits_do_without_has_no_part_in_what_their_own_cost():
+    """On test both turn rows away and cost 0.5; each training by itself costs 0.3 less, its own as all the others."""
+    made = []
+    for name, kind, cost in (("ensemble", "together", 0.2), ("a", "baseline", 0.5)):
+        of_test, candidate = entry(name, kind, 0.8, [])
+        repeats = tuple(Repeat(5 + number, 5, {"cost": cost}) for number in range(1, 7))
+        priced = {"cost": Interval(0.5, 0.4, 0.6)}
+        made.append((replace(of_test, priced=priced), replace(candidate, scores={"cost": cost}, repeats=repeats)))
+    found = gain(made)
+    assert found.n_splits == 7
+    assert tuple(found.over_splits) == pytest.approx((0.3, 0.3, 0.3))
 
 
 def test_splits_that_share_rows_are_not_as_many_as_they_look():

@@ -7,7 +7,7 @@ import pytest
 from workbench.compare.board import Confidence, Entry
 from workbench.compare.candidate import Asking, Together
 from workbench.compare.together.money import money_of, with_person
-from workbench.recipe.recipe import PricesTable
+from workbench.recipe.recipe import MoneyTable
 
 
 def entry(name: str, ms: float | None = 10.0, together: Together | None = None) -> Entry:
@@ -22,19 +22,38 @@ ENTRIES = [entry("words", 3.6), entry("hosted", None), entry("unknown", None), e
 
 def test_a_price_of_its_own_goes_before_its_time() -> None:
     # An hour has 3,600,000 ms: at 1 an hour, a thousand rows of 3.6 ms are a thousandth.
-    assert money_of(ENTRIES, PricesTable(hour=1.0))["words"] == pytest.approx(0.001)
-    assert money_of(ENTRIES, PricesTable(hour=1.0, candidates={"words": 7.0}))["words"] == 7.0
-    assert money_of(ENTRIES, PricesTable(person=300.0)) == {}
+    assert money_of(ENTRIES, MoneyTable(hour=1.0))["words"] == pytest.approx(0.001)
+    assert money_of(ENTRIES, MoneyTable(hour=1.0, candidates={"words": 7.0}))["words"] == 7.0
+    assert money_of(ENTRIES, MoneyTable(person=300.0)) == {}
 
 
 def test_a_cascade_costs_what_its_levels_do_as_far_as_rows_reach_them() -> None:
-    found = money_of(ENTRIES, PricesTable(hour=1.0, candidates={"hosted": 2.0}))
+    found = money_of(ENTRIES, MoneyTable(hour=1.0, candidates={"hosted": 2.0}))
     # All rows ask the words, which are paid once; three in ten go on.
     assert found["cascade"] == pytest.approx(0.001 + 0.3 * 2.0)
     # Of members that have only their time it is its own time, in which what they share is shared.
-    assert money_of(ENTRIES, PricesTable(hour=1.0))["cascade"] == pytest.approx(500 / 3600)
+    assert money_of(ENTRIES, MoneyTable(hour=1.0))["cascade"] == pytest.approx(500 / 3600)
     # Half of what it asks has no price.
-    assert "cascade" not in money_of(ENTRIES, PricesTable(candidates={"hosted": 2.0}))
+    assert "cascade" not in money_of(ENTRIES, MoneyTable(candidates={"hosted": 2.0}))
+
+
+def test_an_encoder_that_members_share_is_paid_once_and_only_by_the_rows_that_reach_it() -> None:
+    heads = {f"minilm-{number}": "encoder minilm" for number in range(4)}
+    own = [entry("sgd-chars", 1.0), *(entry(name, 20.0) for name in heads)]
+    weights = dict.fromkeys([*heads, "sgd-chars"], 0.2)
+    mixed = Together((Asking(weights, None, 1.0, 0.9),), "log", encoders={**heads, "sgd-chars": "sgd-chars"})
+    first = Together(
+        (Asking({"minilm-0": 1.0}, 0.9, 0.7, 0.9), Asking(weights, None, 0.3, 0.8)), "log", encoders=mixed.encoders
+    )
+    entries = [*own, entry("ensemble", 21.0, mixed), entry("cascade", 20.3, first)]
+    found = money_of(entries, MoneyTable(hour=0.1))
+    free = money_of(entries, MoneyTable(hour=0.1, candidates={"sgd-chars": 0.0}))
+    # 21 ms and 20 ms a row at a tenth an hour, which has 3,600 s.
+    assert [round(one["ensemble"], 5) for one in (found, free)] == [0.00058, 0.00056]
+    # The second level reads the text no second time.
+    assert free["cascade"] == pytest.approx(free["ensemble"])
+    priced = money_of(entries, MoneyTable(hour=0.1, candidates={"sgd-chars": 3.0}))
+    assert priced["cascade"] == pytest.approx(free["ensemble"] + 0.3 * 3.0)
 
 
 def test_a_person_answers_the_least_sure_and_is_right() -> None:

@@ -48,6 +48,7 @@ def test_every_candidate_has_its_money_and_the_one_that_ships_a_person(plain: Re
     assert shares[-1] == pytest.approx(50.0, abs=1.2)
     assert shares == sorted(shares)
     assert right[-1] > right[0] == pytest.approx(report.entry(ship).accuracy, abs=0.05)
+    assert len(table.remarks) == 1, "everybody's is known"
     assert "## Money" in markdown(report)
     lines = [line.get_label() for line in drawn(report).axes[0].get_lines()]
     assert f"{ship}, then a person" in lines
@@ -57,4 +58,8 @@ def test_every_candidate_has_its_money_and_the_one_that_ships_a_person(plain: Re
 def test_without_a_person_no_line_leads_to_one(plain: Report) -> None:
     report = replace(plain, money={"sgd-ngrams": 0.1, "minilm-logreg": 0.5})
     assert person(report) == []
+    # Who is not in the table is named beside it.
+    (table,) = money(report)
+    assert table.values("candidate") == ["sgd-ngrams", "minilm-logreg"]
+    assert table.remarks[1].startswith("Not known: the money of gepa+grpo. ")
     assert not any("person" in str(line.get_label()) for line in drawn(report).axes[0].get_lines())

@@ -9,11 +9,11 @@ from comparison_fakes import draw_candidates, homeowner_rows, make_board, make_r
 
 from labelwright.statistics.intervals import Interval
 from workbench.compare.board import Gain
-from workbench.compare.candidate import Asking, Together
+from workbench.compare.candidate import Asking, Hosted, Together
 from workbench.report.plots.captions import pictures
 from workbench.report.plots.cascade import cascade as draw
 from workbench.report.report import Report
-from workbench.report.tables.together import together
+from workbench.report.tables.together import hosted, together
 from workbench.report.verdict_words import words
 
 SINGLES = (("sgd-ngrams", "baseline", 4.6, 0.4, 3, 0.5), ("minilm-logreg", "baseline", 5.6, 6.2, 91, 9))
@@ -78,6 +78,44 @@ def test_an_ensemble_of_others_than_the_cascades_is_not_taken_for_its_last_level
     changed = replace(report, candidates=entries)
     assert "ms a row on average." in words(changed).text
     assert "ensemble, on test" not in {text.get_text() for one in draw(changed).legends for text in one.get_texts()}
+
+
+HOSTED = Hosted(
+    "far/model", 0.6, 45, 18, 0.2, 15, 8, 2, 1, Interval(0.912, 0.85, 0.95), Interval(0.034, 0.012, 0.056),
+    n_in=900, n_out=90,
+)  # fmt: skip
+
+
+def passing_on(report: Report, hosted: Hosted, **changes: object) -> Report:
+    made = replace(MADE["cascade"], hosted=hosted)
+    entries = tuple(replace(one, together=made) if one.name == "cascade" else one for one in report.candidates)
+    return replace(report, candidates=entries, **changes)
+
+
+def test_what_a_model_elsewhere_brings_is_a_table_and_a_sentence(report):
+    assert hosted(report)[0].rows == []
+    # A fifth of the rows is paid for again, and a sixth of those by a person.
+    told = passing_on(report, HOSTED, money={"cascade": 0.5, "hosted": 10.0}, person=300.0)
+    (table,) = hosted(told)
+    assert [cell.value for cell in table.rows[0]] == [
+        "cascade", "far/model", "0.600", "20.0", "15", "8", "2", "1", "91.2", "+3.4", "12.5",
+    ]  # fmt: skip
+    assert table.rows[0][1].about == "chosen on 45 calib rows; 900 tokens in, 90 out"
+    assert (
+        "Passed on to far/model, 20.0 % of the rows are right on 15 of 18 in place of 8; 3 without a label are left to "
+        "a person: the cascade with it is right on 91.2 [85.0, 95.0] % and gains 3.4 points of accuracy, 95 % interval "
+        "1.2 to 5.6."
+    ) in words(told).text
+    assert Report.from_json(told.to_json()) == told
+    assert hosted(passing_on(report, HOSTED))[0].rows[0][-1].value == "–", "nobody said what it costs"
+
+
+def test_where_nothing_is_passed_on_it_is_said_why(report):
+    none = replace(HOSTED, n_rows=0, share=0.0, n_right=0, n_right_before=0, n_no_label=0, n_refused=0)
+    sure = words(passing_on(report, none)).text
+    assert "The cascade is sure enough of every test row: none is passed on to far/model." in sure
+    never = words(passing_on(report, replace(none, threshold=0.0))).text
+    assert "No row is passed on to far/model: on 45 calib rows it does not surely gain." in never
 
 
 def test_the_cascades_price_is_its_mean(report):

@@ -1,0 +1,96 @@
+"""A cascade behind which a hosted model answers, in a whole small comparison: measured, kept, and told."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chat_server import ChatServer, serving_chat
+from small_comparison import edit_recipe, know_two_ngrams, new_toy_run, opened
+
+from workbench.compare.candidate import Candidate
+from workbench.compare.jobs import Job
+from workbench.compare.score import read_test, score_candidates
+from workbench.progress import Display
+from workbench.run.folder import RunFolder, runs_of
+
+LIGHT = ["words", "chars", "cascade"]
+LABELS = ["pool", "fence", "hvac"]
+
+
+@pytest.fixture
+def server() -> ChatServer:
+    """Knows the labels of the rows below, and says of all others what is none."""
+    chance = random.Random(1)
+    labels = {f"zz{number}": chance.choice(LABELS) for number in range(60)}
+    rows = [{"id": text, "text": text, "label": label, "group": text} for text, label in labels.items()]
+    with Path("rows.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    return ChatServer(lambda system, turns: labels.get(turns[0], "none of these"))
+
+
+@pytest.fixture
+def run(workspace: Path, monkeypatch: pytest.MonkeyPatch, server: ChatServer) -> Iterator[RunFolder]:
+    """Two n-gram models over rows of which every third says nothing that they could learn."""
+    know_two_ngrams(monkeypatch)
+    edit_recipe('names = ["majority", "words", "absent"]', 'names = ["words", "chars"]')
+    edit_recipe('stages = ["gepa", "grpo", "calibrate"]', "stages = []")
+    edit_recipe("[compare]\n", "[compare]\nseeds = 1\n")
+    with serving_chat(server) as url:
+        asks = f'[cascade]\nhosted_model = "far"\nhosted_url = "{url}"\n[splits]\ndev = 0.2\ncalib = 0.3\ntest = 0.2\n'
+        edit_recipe("[cascade]\nmost_levels = 0\n", asks)
+        yield new_toy_run()
+
+
+def scored() -> Candidate:
+    (run,) = runs_of(Path("runs/toy"))
+    found = score_candidates(opened(RunFolder(run)), Display(), names=LIGHT)
+    return {one.name: one for one in found}["cascade"]
+
+
+def test_what_it_brings_is_told_beside_what_the_cascade_answers_alone_and_nothing_is_asked_twice(run, server):
+    cascade = scored()
+    assert not cascade.failed
+    assert cascade.together is not None
+    found = cascade.together.hosted
+    comparison = opened(run)
+    splits = comparison.splits_of(Job("cascade", 3, 3))
+    test, names = read_test(splits), comparison.task.names
+    passed = cascade.probs.max(axis=1) < found.threshold
+    asked = {row.text.strip() for row, is_passed in zip(test, passed, strict=True) if is_passed}
+    asked |= {row.text.strip() for row in splits.calib}
+    assert sorted(one["messages"][-1]["content"] for one in server.requests) == sorted(asked)
+    gold = np.array([names.index(row.label) for row in test])
+    right = cascade.probs.argmax(axis=1) == gold
+    knows = np.array([row.text.startswith("zz") for row in test])
+    assert (found.n_calib, found.n_rows) == (len(splits.calib), passed.sum())
+    assert found.n_right == (passed & knows).sum() > found.n_right_before == (passed & right).sum()
+    assert found.n_no_label == (passed & ~knows).sum()
+    assert found.accuracy.value == pytest.approx(np.where(passed, knows, right).mean())
+    assert found.gain.value == pytest.approx(found.accuracy.value - right.mean())
+    assert found.gain.low < found.gain.value < found.gain.high
+    assert found.n_out == 3 * len(asked)
+    # Done anew, the answers are those that are kept, whatever the server would say now.
+    server.refuses = 401, "gone"
+    opened(run).forget("cascade")
+    assert scored().together == cascade.together
+    assert len(server.requests) == len(asked)
+
+
+def test_a_server_that_refuses_the_key_costs_the_cascade_alone_until_it_takes_it(run, server):
+    server.refuses = 401, "who are you"
+    assert scored().failed == "far: the key is refused: set LABELWRIGHT_API_KEY or OPENAI_API_KEY in the environment"
+    server.refuses = None
+    assert not scored().failed
+
+
+def test_another_model_is_another_cascade_and_no_other_candidate(run):
+    before = opened(run)
+    edit_recipe('hosted_model = "far"', 'hosted_model = "farther"')
+    after = opened(run)
+    assert before.key(before.jobs("cascade")[0]) != after.key(after.jobs("cascade")[0])
+    assert before.key(before.jobs("words")[0]) == after.key(after.jobs("words")[0])
