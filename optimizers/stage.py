@@ -60,6 +60,8 @@ class StageContext:
         Lets the warm engine go, for a stage that needs the memory and no engine for a while.
     scores : KeptScores, optional
         What others scored already, and where to leave what others may ask.
+    answers : Path, optional
+        The folder where answers of larger models are kept for all who ask the same; without it a stage keeps its own.
     """
 
     folder: Path
@@ -68,6 +70,7 @@ class StageContext:
     seed: int = 0
     close_engines: Callable[[], object] = lambda: None
     scores: KeptScores | None = None
+    answers: Path | None = None
 
 
 class Stage(Protocol):

@@ -142,8 +142,8 @@ class Answers:
     ----------
     path : Path
         Made with the first answer; a line that a kill cut short counts as not there.
-    most : int
-        Answers that the file may hold.
+    most : float
+        Answers that the file may hold; infinity where who calls has bounded what is asked.
 
     Attributes
     ----------
@@ -155,7 +155,7 @@ class Answers:
         What those given here took together; its price is None where that of one is not known.
     """
 
-    def __init__(self, path: Path, most: int) -> None:
+    def __init__(self, path: Path, most: float) -> None:
         self._path, self._most = path, most
         self._lock = threading.Lock()
         self._known: dict[str, Answer] = {}

@@ -2,7 +2,8 @@
 
 Owns which rewards there are (``REWARDS``) and their settings, one a file. The prompt stage and the weight stages make
 theirs through ``make_reward``, a recipe is held to ``check_reward``. They never ask a model, and their value depends on
-the answered label alone.
+the answered label alone. Beside them stands ``judge``: what a larger model is asked that rates labels row by row, which
+only grpo can learn from.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from labelwright.data.task import Example, Label, Task
 from labelwright.errors import RecipeError
 from rewards.cost_matrix import CostMatrix
+from rewards.judge import Judge
 from rewards.label_match import LabelMatch
 from rewards.noisy_label import NoisyLabel
 from rewards.outcome import Outcome, Reward
@@ -82,8 +84,11 @@ def check_reward(
     Raises
     ------
     RecipeError
-        As ``make_reward``.
+        As ``make_reward``, or ``Judge.of_settings``.
     """
+    if name == Judge.name:
+        Judge.of_settings(settings or {}, by_row)
+        return
     if not names:
         costs = (settings or {}).get("costs")
         rows = costs if isinstance(costs, Mapping) else {}

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.task import Splits
+from labelwright.data.task import Splits, Task
 from labelwright.errors import RecipeError
 from labelwright.settings import SHARE, Choice, Range
 from optimizers.stage import StageContext
+from optimizers.training.judge.rating import Rated, check_judged, rate
 from optimizers.training.loop import Training
 from optimizers.training.settings import Objective, Scale, TrainingSettings
 from rewards import AUTO, ONLY_LIKELIHOODS, ONLY_WEIGHTS, REWARDS, check_reward, make_reward, reward_matrix, weighs_rows
+from rewards.judge import Judge
 
 # By the names of TRL's GRPOConfig, "auto" and "mean" aside.
 LOSS_TYPES = ("bnpo", "cispo", "dapo", "dr_grpo", "grpo", "luspo", "sapo", "vespo")
@@ -51,7 +53,8 @@ class GrpoStage(TrainingSettings):
         same reward whatever was answered (TRL's ``frac_reward_zero_std``): nothing is left to learn from them. 0 never
         ends it.
     reward : str
-        A name from ``rewards``; "auto" is the prices of the recipe's ``[costs]``, and without them "label_match".
+        A name from ``rewards``; "auto" is the prices of the recipe's ``[costs]``, and without them "label_match";
+        "judge" asks a larger model what each label is worth to each train row (``rewards.judge``).
     reward_settings : mapping
         Settings of that reward.
     """
@@ -64,7 +67,7 @@ class GrpoStage(TrainingSettings):
     loss_type: Annotated[str, Choice(LOSS_TYPES)] = "dapo"
     scale_rewards: Annotated[str, Choice(SCALES)] = "auto"
     stop_at_zero_std: Annotated[float, SHARE] = 1.0
-    reward: Annotated[str, Choice(REWARDS)] = AUTO
+    reward: Annotated[str, Choice((*REWARDS, Judge.name))] = AUTO
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -84,12 +87,22 @@ class GrpoStage(TrainingSettings):
                 f'set scale_rewards = "mean", or leave it out'
             )
 
+    def check(self, splits: Splits, task: Task) -> None:
+        """A judge is asked about every train row: too many are refused before anything is. Raises DataError."""
+        if self.reward == Judge.name:
+            check_judged(Judge.of_settings(self.reward_settings, task.by_row), splits.train)
+
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """Train, keep the step that is best on dev, and return it if it beats the given bundle there."""
         started = time.perf_counter()
         context.tracker.params(asdict(self))
-        reward = make_reward(self.reward, bundle.task, splits.train, dict(self.reward_settings))
-        rewards = reward_matrix(reward, list(bundle.task.names))
+        told: dict[str, Any] = {}
+        if is_judged := self.reward == Judge.name:
+            rows, rewards, told = self._rated(bundle.task, splits, context)
+            splits = replace(splits, train=rows)
+        else:
+            reward = make_reward(self.reward, bundle.task, splits.train, dict(self.reward_settings))
+            rewards = reward_matrix(reward, list(bundle.task.names))
         scale = self.scale_rewards
         if scale == "auto":
             scale = "batch" if weighs_rows(rewards) else "group"
@@ -97,7 +110,8 @@ class GrpoStage(TrainingSettings):
         objective = Objective(
             mode=self.mode,
             validity=self.validity,
-            rewards=rewards,
+            rewards=None if is_judged else rewards,
+            row_rewards=rewards if is_judged else None,
             n_rollouts=self.n_rollouts,
             beta=self.beta,
             loss_type=self.loss_type,
@@ -108,4 +122,15 @@ class GrpoStage(TrainingSettings):
         training = Training.prepare(self, objective, bundle, splits, context)
         training.run()
         said = {"steps_taken": training.steps_taken, **training.lately(("entropy", "kl", "frac_reward_zero_std"))}
-        return training.settled(settings, started, said)
+        return training.settled(settings, started, {**told, **said})
+
+    def _rated(self, task: Task, splits: Splits, context: StageContext) -> Rated:
+        judge = Judge.of_settings(self.reward_settings, task.by_row)
+        kept = (context.answers or context.folder) / "judge.jsonl"
+        return rate(
+            judge,
+            task,
+            splits.train,
+            kept,
+            lambda done, n: context.tracker.progress(done, n, f"rows put to {judge.model}"),
+        )

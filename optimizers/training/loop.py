@@ -63,7 +63,7 @@ class Training:
         """Load the weights for training; the context's engine, which answered with them, is let go before."""
         from transformers import PrinterCallback
 
-        from optimizers.training.rows import LabelRows, with_steering
+        from optimizers.training.rows import LabelRows, steering_places, with_steering
         from optimizers.training.trainer import LabelTreeTrainer
 
         engine = trainable(context.open_engine(bundle.weights), stage.name)
@@ -74,6 +74,11 @@ class Training:
         train = splits.train
         if stage.steering_share:
             train = with_steering(train, names, stage.steering_share, context.seed)
+            if objective.row_rewards is not None:
+                # Asking for a label makes no label better.
+                copied = steering_places(len(splits.train), stage.steering_share, context.seed)
+                rewards = np.concatenate([objective.row_rewards, objective.row_rewards[copied]])
+                objective = replace(objective, row_rewards=rewards)
         rows = LabelRows.from_examples(train, bundle.prompt, engine, also=splits.dev)
         asked = replace(bundle, calibration=UNCALIBRATED)
         before = _dev_metrics(kept_scores(asked, splits.dev, context, "dev"), engine, bundle, splits.dev)
@@ -104,9 +109,10 @@ class Training:
         context.tracker.params({"n_layers_kept": trainer.lower.n_layers if trainer.lower else 0})
         keep_activations_small(trainer.model)
         trainer.remove_callback(PrinterCallback)
-        rewards = None if objective.rewards is None else objective.rewards.tolist()
-        about = [asdict(stage), context.seed, bundle.weights, rewards, splits.dev, rows.contents()]
+        about = [asdict(stage), context.seed, bundle.weights]
+        about += [None if objective.rewards is None else objective.rewards.tolist(), splits.dev, rows.contents()]
         about += [] if objective.preferences is None else [objective.preferences]
+        about += [] if objective.row_rewards is None else [objective.row_rewards.tolist()]
         key = hashlib.sha256(repr(about).encode()).hexdigest()
         training = cls(stage, bundle, splits.dev, context.folder, context.tracker, before, trainer, settings, key)
         training.stop_at = objective.stop_at

@@ -38,15 +38,19 @@ def with_steering(rows: Sequence[Example], names: Sequence[str], share: float, s
     share : float in [0, 1)
         Of what is returned that are such copies; of a step's rows they are as many on average.
     """
-    n_copies = round(share / (1 - share) * len(rows))
     chance = np.random.default_rng(seed)
     copies = []
-    for number, place in enumerate(passes(len(rows), n_copies, seed)):
+    for number, place in enumerate(steering_places(len(rows), share, seed)):
         row = rows[place]
         wanted = names[(names.index(row.label) + int(chance.integers(1, len(names)))) % len(names)]
         ending = STEERING[int(chance.integers(len(STEERING)))].format(label=wanted)
         copies.append(replace(row, id=f"{row.id}, steering {number + 1}", text=row.text + ending))
     return (*rows, *copies)
+
+
+def steering_places(n_rows: int, share: float, seed: int) -> list[int]:
+    """Which of the rows ``with_steering`` copies, in the order of the copies."""
+    return passes(n_rows, round(share / (1 - share) * n_rows), seed)
 
 
 @dataclass(frozen=True)

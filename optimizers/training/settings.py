@@ -119,6 +119,8 @@ class Objective:
         Weight c of the term -c * logsumexp_k(s_k); 0 is off.
     rewards : ndarray of shape (n_labels, n_labels), optional
         Reward of answering column k where row g is gold; GRPO's.
+    row_rewards : ndarray of shape (n_rows, n_labels), optional
+        Reward of answering column k to a train row, whatever its gold label is; in the place of ``rewards``.
     n_rollouts, beta, loss_type, scale_rewards
         GRPO's; see ``optimizers.training.grpo.GrpoStage``.
     label_smoothing : float in [0, 1)
@@ -132,6 +134,7 @@ class Objective:
     mode: Mode = "cross_entropy"
     validity: float = 0.0
     rewards: NDArray[np.float64] | None = None
+    row_rewards: NDArray[np.float64] | None = None
     n_rollouts: int = 1
     beta: float = 0.0
     loss_type: str = "dapo"

@@ -76,7 +76,11 @@ class LabelTreeTrainer(GRPOTrainer):
         self._index = {text: row for row, text in enumerate(rows.texts)}
         self._option = {option: k for k, option in enumerate(rows.tree.options)}
         n_labels = len(rows.tree.options)
+        # Of each train row the line of the rewards that says what its labels are worth: the gold label's, or its own.
         self._reward_values = np.eye(n_labels) if objective.rewards is None else objective.rewards
+        self._line_of = rows.gold
+        if objective.row_rewards is not None:
+            self._reward_values, self._line_of = objective.row_rewards, np.arange(len(rows.rows))
         args = settings["args"]
         group = args.num_generations if self._draws else 1
         self._rows_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps // group
@@ -150,9 +154,9 @@ class LabelTreeTrainer(GRPOTrainer):
     def label_reward(
         self, prompts: list[str], completions: list[str], completion_ids: list[list[int]], row: list[int], **_: Any
     ) -> list[float]:
-        """TRL's reward function: the reward matrix at (gold label, drawn label)."""
+        """TRL's reward function: what the drawn label is worth to its row."""
         drawn = [self._option[tuple(ids)] for ids in completion_ids]
-        values = [float(self._reward_values[self._rows.gold[r], k]) for r, k in zip(row, drawn, strict=True)]
+        values = [float(self._reward_values[self._line_of[r], k]) for r, k in zip(row, drawn, strict=True)]
         self._drawn_rewards = values
         return values
 
@@ -241,7 +245,7 @@ class LabelTreeTrainer(GRPOTrainer):
         else:
             loss, metrics = exact_loss(
                 scores,
-                self._rewards[gold],
+                self._rewards_of(rows),
                 beta=objective.beta,
                 reference=None if self._reference is None else self._sums(self._reference.of(rows), rows),
                 validity=objective.validity,
@@ -250,6 +254,10 @@ class LabelTreeTrainer(GRPOTrainer):
             )
         self._log(metrics, rows, scores)
         return loss / self.current_gradient_accumulation_steps
+
+    def _rewards_of(self, rows: Sequence[int]) -> Tensor:
+        """What each label is worth to the given training rows, float32 (n_rows, n_labels)."""
+        return self._rewards[torch.as_tensor(self._line_of[list(rows)], device=self._rewards.device)]
 
     def _preference_loss(self, pair_loss: PairLoss, rows: list[int]) -> Tensor:
         """TRL's DPO loss, a mean over the pairs of the step, however many of its rows a forward pass sees."""
@@ -292,8 +300,7 @@ class LabelTreeTrainer(GRPOTrainer):
             rows = self._rows_of_step()
             at_once = self.args.per_device_train_batch_size
             scores = [self.label_scores(rows[i : i + at_once]) for i in range(0, len(rows), at_once)]
-            gold = torch.as_tensor(self._rows.gold[rows], device=self._rewards.device)
-            self._deviation = step, reward_deviation(torch.cat(scores), self._rewards[gold])
+            self._deviation = step, reward_deviation(torch.cat(scores), self._rewards_of(rows))
         return self._deviation[1]
 
 

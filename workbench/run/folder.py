@@ -24,10 +24,10 @@ from typing import Any
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.files import read_json, sha256_of_file, write_json, write_text
 
-# Where recipes' runs are; and beside the runs of a recipe, which share them, its steps, the comparison's results, and
-# scores of rows that were asked before.
+# Where recipes' runs are; and beside the runs of a recipe, which share them, its steps, the comparison's results,
+# scores of rows that were asked before, and answers of larger models.
 RUNS = Path("runs")
-STEPS, CANDIDATES, SCORES = "steps", "candidates", "scores"
+STEPS, CANDIDATES, SCORES, ANSWERS = "steps", "candidates", "scores", "answers"
 # What a comparison writes for people and for the export.
 REPORT_FILES = ("report.json", "report.md", "report.html", "rows.jsonl")
 # The rows that people are asked about; beside it lies what they answered.

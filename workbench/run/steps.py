@@ -38,7 +38,7 @@ from optimizers.scores import gold_of
 from optimizers.stage import Stage, StageContext, Tracker
 from workbench.recipe.splits import split_digest
 from workbench.run.engines import Engines, let_go
-from workbench.run.folder import SCORES, Clock, locked
+from workbench.run.folder import ANSWERS, SCORES, Clock, locked
 from workbench.run.identity import code_version, content_of, settings_content
 from workbench.run.usage import Load, forget_peak_memory, most, peak_memory_bytes
 
@@ -293,7 +293,8 @@ class Steps:
                 work = step.folder / "work"
                 work.mkdir(exist_ok=True)
                 kept = self.scores(_attempt(step))
-                context = StageContext(work, tracker, self._engines, asked.seed, self._engines.close, kept)
+                answers = self.root.with_name(ANSWERS)
+                context = StageContext(work, tracker, self._engines, asked.seed, self._engines.close, kept, answers)
                 bundle = step.stage.run(before, asked.splits.for_tuning(), context)
                 let_go()
                 # A stage that looked at dev itself has said so in the report; the others are scored here, all alike.

@@ -7,12 +7,11 @@ ever a text or one of the labels.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from labelwright.data.task import Label, Task
-from labelwright.engines.servers.answers import read_answer
+from labelwright.engines.servers.answers import read_answer, without_thoughts
 from labelwright.plain_text import printable
 from programs.asking import Question
 
@@ -20,7 +19,6 @@ NOT_ROWS = "That is no JSON list of strings. Write the same again as one JSON li
 NOT_A_LABEL = "That is none of the labels. Answer with one label, spelt as it is in the list, and nothing else."
 # A row that is longer is a story about rows.
 _LONGEST = 2000
-_THOUGHT = re.compile(r"^.*</(?:think|thinking|thought|reasoning)>", re.IGNORECASE | re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ def read_rows(answer: str, most: int) -> list[str] | None:
     >>> read_rows('["cut off', 4), read_rows("1. the pool is green", 4), read_rows("[1, 2]", 4)
     (None, None, None)
     """
-    answer = _THOUGHT.sub("", answer)
+    answer = without_thoughts(answer)
     begin, end = answer.find("["), answer.rfind("]")
     try:
         found = json.loads(answer[begin : end + 1]) if 0 <= begin < end else None

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 _THOUGHT = re.compile(r"</?(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
+_UP_TO_THOUGHTS_END = re.compile(r"^.*</(?:think|thinking|thought|reasoning)>", re.IGNORECASE | re.DOTALL)
 # A run of marks is tried from its beginning only: a model may write thousands of them.
 _FENCE = re.compile(
     r"(?P<fence>(?<!`)```+|(?<!~)~~~+)[ \t]*[\w+-]*[ \t]*\n(?P<inside>.*?)\n?[ \t]*(?P=fence)", re.DOTALL
@@ -55,6 +56,15 @@ def read_answer(text: str, labels: Sequence[str]) -> int | None:
             if known.count(same(form)) == 1:
                 return known.index(same(form))
     return None
+
+
+def without_thoughts(text: str) -> str:
+    """What stands behind the last thought of an answer that is more than a label.
+
+    >>> without_thoughts("<think>[1]?</think> [2]")
+    ' [2]'
+    """
+    return _UP_TO_THOUGHTS_END.sub("", text)
 
 
 def _forms(text: str, depth: int) -> Iterator[str]:

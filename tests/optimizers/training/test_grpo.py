@@ -11,17 +11,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from chat_server import ChatServer, serving_chat
 from fakes import FakeEngine, toy_bundle
 from tiny import tiny_model_folder
 from training_fakes import SPLITS, Record, open_float32, untuned
 
 from labelwright.decide import log_scores
 from labelwright.engines.settings import EngineSettings
-from labelwright.errors import ModelError, RecipeError
+from labelwright.errors import DataError, ModelError, RecipeError
 from labelwright.models.weights import Base
 from labelwright.statistics.calibration import Calibration
 from optimizers.stage import StageContext
 from optimizers.training.grpo import GrpoStage
+from optimizers.training.judge.rating import Rated
 from optimizers.training.loop import Training, newest_checkpoint
 
 NAN, INF = float("nan"), float("inf")
@@ -137,6 +139,7 @@ def test_an_engine_that_cannot_train_is_refused(tmp_path):
         ({"reward": "rare_class", "scale_rewards": "group"}, 'set scale_rewards = "batch" or "none"'),
         ({"reward": "rare_class", "scale_rewards": "mean"}, 'scale_rewards = "mean" takes the weights .* out: set'),
         ({"reward": "noisy_label"}, "needs the setting 'share'"),
+        ({"reward": "judge"}, "reward 'judge' needs the setting 'model'"),
         ({"reward": "noisy_label", "reward_settings": {"share": 0.5}}, "share is 0.5: expected a number from 0"),
         (
             {"reward": "noisy_label", "reward_settings": {"share": 0.1}, "scale_rewards": "none"},
@@ -218,6 +221,48 @@ def test_two_steps_at_least_say_that_nothing_is_left_to_learn(tmp_path, eval_eve
     last = looks[-1]
     assert is_learnt(last, lambda one: float(one > last - max(eval_every, 3)))
     assert not is_learnt(last, lambda one: float(one != last - 2))
+
+
+def test_a_judge_teaches_what_it_rates_whatever_the_rows_own_labels_are(model, tmp_path):
+    def says(system, turns):
+        return json.dumps({"pool": 1, "fence": 2, "hvac": 10})
+
+    server = ChatServer(says)
+    with serving_chat(server) as url:
+        asked = {"reward": "judge", "reward_settings": {"model": "big", "url": url}, "learning_rate": 2e-2}
+        bundle, context = run(model, tmp_path / "grpo", **asked)
+        (entry,) = bundle.history
+        again, _ = run(model, tmp_path / "grpo", **asked)
+    texts = {row.text for row in SPLITS.train}
+    assert len(server.requests) == len(texts), "of which none was asked a second time"
+    assert entry["judge"]["rows"] == len(SPLITS.train)
+    assert {**again.history[0], "seconds": 0} == {**entry, "seconds": 0}
+    rewards = [values["reward"] for _, values in context.tracker.curves if "reward" in values]
+    assert rewards[-1] > rewards[0] + 0.2, "towards 1, which is what hvac is worth to every row"
+
+
+def test_a_judge_s_rows_are_those_that_are_trained_on_and_its_file_is_shared(monkeypatch, tmp_path):
+    given = []
+
+    def prepare(stage, objective, bundle, splits, context):
+        given.append((objective, splits.train))
+        raise ModelError("far enough")
+
+    def rated(judge, task, train, kept, say):
+        assert (judge.model, kept) == ("big", tmp_path / "answers" / "judge.jsonl")
+        return Rated(train[1:], np.linspace(0, 1, 3 * len(train[1:])).reshape(-1, 3) ** 2, {})
+
+    monkeypatch.setattr(Training, "prepare", prepare)
+    monkeypatch.setattr("optimizers.training.grpo.rate", rated)
+    stage = GrpoStage(reward="judge", reward_settings={"model": "big", "max_rows": 5})
+    context = StageContext(tmp_path, Record(), open_float32, answers=tmp_path / "answers")
+    with pytest.raises(ModelError, match="far enough"):
+        stage.run(toy_bundle(), SPLITS, context)
+    ((objective, train),) = given
+    assert (train, objective.rewards, objective.scale_rewards) == (SPLITS.train[1:], None, "batch")
+    assert objective.row_rewards.shape == (len(train), 3)
+    with pytest.raises(DataError, match="max_rows = 5"):
+        stage.check(SPLITS, toy_bundle().task)
 
 
 def test_a_row_that_still_teaches_keeps_training_going(model, tmp_path):

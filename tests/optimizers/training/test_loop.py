@@ -56,6 +56,19 @@ def run(stage, bundle, folder, splits=FEW, open_engine=open_float32, scores=None
     return stage.run(bundle, splits, StageContext(folder, record, open_engine, 0, scores=scores)), record
 
 
+def test_a_copy_that_asks_for_a_label_is_worth_what_its_row_is(bundle, tmp_path):
+    own = np.arange(len(FEW.train))[:, None] / len(FEW.train) + np.zeros(3)
+    stage = GrpoStage(**SHORT, steering_share=0.5)
+    context = StageContext(tmp_path, Record(), open_float32, 0)
+    prepared = training.Training.prepare(stage, Objective("exact", row_rewards=own), bundle, FEW, context)
+    other = training.Training.prepare(stage, Objective("exact", row_rewards=1 - own), bundle, FEW, context)
+    assert prepared.key != other.key, "what another judge says is another training"
+    trainer = prepared.trainer
+    assert len(trainer._rewards) == len(trainer._rows.texts) == 2 * len(FEW.train)
+    for text, (reward, *_) in zip(trainer._rows.texts, trainer._rewards_of(range(2 * len(FEW.train))), strict=True):
+        assert FEW.train[round(float(reward) * len(FEW.train))].text in text
+
+
 def relabelled(rows, label):
     return tuple(replace(row, label=label) for row in rows)
 

@@ -25,7 +25,7 @@ ROWS = toy_splits().train[::9]
 
 
 # Settings of the objective; the others are TRL's.
-ASKED = ("validity", "beta", "label_smoothing", "rewards", "scale_rewards")
+ASKED = ("validity", "beta", "label_smoothing", "rewards", "row_rewards", "scale_rewards")
 
 
 def make_args(folder, **changes):
@@ -169,9 +169,8 @@ def test_draws_follow_the_label_probabilities(tmp_path):
 @pytest.mark.parametrize(("mode", "beta"), [("sampled", 0.0), ("exact", 0.0), ("exact", 0.05)])
 def test_training_raises_the_reward(tmp_path, mode, beta):
     # Only the third label pays, whatever the row: something that even an untrained model can learn in a few steps.
-    trainer = make_trainer(tmp_path, mode, max_steps=15, learning_rate=3e-3, beta=beta)
-    trainer._reward_values = np.tile([0.0, 0.0, 1.0], (3, 1))
-    trainer._rewards = torch.as_tensor(trainer._reward_values, dtype=torch.float32)
+    third = np.tile([0.0, 0.0, 1.0], (3, 1))
+    trainer = make_trainer(tmp_path, mode, max_steps=15, learning_rate=3e-3, beta=beta, rewards=third)
     before = third_label_probability(trainer)
     trainer.train()
     assert third_label_probability(trainer) > before + 0.2
@@ -260,6 +259,26 @@ def test_a_step_is_scaled_as_a_whole_however_many_passes_it_takes(tmp_path):
             trainer._closed_loss(trainer._order[start : start + n_rows]).backward()
         grads.append(gradients(trainer.model))
     assert relative_difference(*grads) < 1e-5
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none", "mean"])
+def test_rewards_of_rows_that_are_those_of_their_gold_labels_teach_the_same(tmp_path, scale):
+    """And others teach something else: of each row its own line is taken, also where memory holds a part of a step."""
+    matrix = np.array([[1.0, 0.2, 0.1], [0.0, 0.8, 0.4], [0.3, 0.1, 0.9]])
+    gold = np.array([list(toy_task().names).index(row.label) for row in ROWS])
+    settings = {"scale_rewards": scale, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}
+    grads, values = [], []
+    for asked in ({"rewards": matrix}, {"row_rewards": matrix[gold]}, {"row_rewards": matrix[gold][:, ::-1].copy()}):
+        trainer = make_trainer(tmp_path, "exact", **asked, **settings, num_generations=2)
+        trainer.current_gradient_accumulation_steps = 2
+        for start in (0, 2):
+            trainer._closed_loss(trainer._order[start : start + 2]).backward()
+        grads.append(gradients(trainer.model))
+        drawn = [list(trainer._rows.tree.options[row % 3]) for row in range(4)]
+        values.append(trainer.label_reward([], [], drawn, list(range(4))))
+    assert relative_difference(grads[0], grads[1]) < 1e-6
+    assert relative_difference(grads[0], grads[2]) > 0.1
+    assert values[0] == values[1] == [matrix[gold[row], row % 3] for row in range(4)]
 
 
 # --- the starting point, and answers outside the tree ----------------------------------------------------------------
