@@ -60,7 +60,8 @@ class Training:
         """Load the weights for training; the context's engine, which answered with them, is let go before."""
         from transformers import PrinterCallback
 
-        from optimizers.training.rows import LabelRows, with_steering
+        from optimizers.training.copies.copied import with_copies
+        from optimizers.training.rows import LabelRows
         from optimizers.training.trainer import LabelTreeTrainer
 
         engine = trainable(context.open_engine(bundle.weights), stage.name)
@@ -69,8 +70,9 @@ class Training:
         # Before anything is scored, so that all rows that do not fit are named at once.
         names = [label.name for label in bundle.prompt.labels]
         train = splits.train
-        if stage.steering_share:
-            train = with_steering(train, names, stage.steering_share, context.seed)
+        if stage.steering_share or stage.augment:
+            shares = {"steering_share": stage.steering_share, "augment": stage.augment}
+            train = with_copies(train, names, context.seed, **shares)
         rows = LabelRows.from_examples(train, bundle.prompt, engine, also=splits.dev)
         asked = replace(bundle, calibration=UNCALIBRATED)
         before = _dev_metrics(kept_scores(asked, splits.dev, context, "dev"), engine, bundle, splits.dev)

@@ -145,6 +145,8 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
     for name, stage in stages.items():
         if by_row and getattr(stage, "steering_share", 0.0) > 0:
             yield name, "steering_share: rows bring their own choices, and no ending can ask for a letter: leave it out"
+        if by_row and getattr(stage, "augment", 0.0) > 0:
+            yield name, "augment: rows bring their own choices, which typos and cuts would change as well: leave it out"
     # A label twice is the task's fault, and told there.
     names = LETTERS if by_row else list(dict.fromkeys(label.name for label in recipe.task.labels))
     for name, stage in stages.items():

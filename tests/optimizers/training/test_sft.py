@@ -122,6 +122,8 @@ def test_a_killed_run_ends_with_the_same_files(model, tmp_path):
         ({"rows_per_step": 8, "rows_per_forward": 3}, "divisor of rows_per_step = 8"),
         ({"validity": -1.0}, "validity = -1.0"),
         ({"learning_rate": float("nan")}, "learning_rate = nan"),
+        ({"augment": 1.0}, "augment = 1.0: expected 0 or more, and less than 1"),
+        ({"augment": 0.5, "steering_share": 0.5}, r"\[sft\] steering_share = 0.5 and augment = 0.5: expected a sum"),
         ({"label_smoothing": float("nan")}, "label_smoothing = nan"),
     ],
 )
