@@ -22,7 +22,7 @@ from optimizers.training.copies.augmented import (
 )
 
 SEEDS = st.integers(0, 2**32)
-LATIN = st.text(st.sampled_from("abz QE.7"), min_size=1)
+LATIN = st.text(st.sampled_from("abz QE.7\N{COMBINING ACUTE ACCENT}"), min_size=1)
 TEXTS = st.one_of(st.text(min_size=1), LATIN)
 
 
