@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ class LabelRows:
         Rendered prompts, for TRL's logs.
     present : bool array (n_rows, n_labels), optional
         Where rows bring their own choices: the letters that each row uses. None where all do.
+    targets : float32 array (n_rows, n_labels), optional
+        Probabilities to learn, where some rows have a teacher and no label: 1 under a label that a row has.
     """
 
     prefix: tuple[int, ...]
@@ -45,6 +48,7 @@ class LabelRows:
     gold: NDArray[np.int64]
     texts: tuple[str, ...]
     present: NDArray[np.bool_] | None = None
+    targets: NDArray[np.float32] | None = None
 
     @classmethod
     def from_examples(
@@ -88,10 +92,17 @@ class LabelRows:
             present=present([example.text for example in examples], len(names)) if prompt.by_row else None,
         )
 
+    def with_teacher(self, probs: NDArray[np.float64]) -> LabelRows:
+        """The same rows, of which the last ones are taught by probabilities, (n_taught, n_labels)."""
+        targets = np.eye(len(self.tree.options), dtype=np.float32)[self.gold]
+        targets[len(targets) - len(probs) :] = probs
+        return replace(self, targets=targets)
+
     def contents(self) -> list[Any]:
         """All that is trained on, in plain types."""
         present = None if self.present is None else self.present.tolist()
-        return [self.prefix, self.rows, self.tree.options, self.gold.tolist(), present]
+        taught = [] if self.targets is None else [hashlib.sha256(self.targets.tobytes()).hexdigest()]
+        return [self.prefix, self.rows, self.tree.options, self.gold.tolist(), present, *taught]
 
     def dataset(self) -> Any:
         """A datasets.Dataset with one line a row: its prompt as text, and its number."""

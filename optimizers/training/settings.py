@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from labelwright.errors import RecipeError
 from labelwright.settings import ABOVE_ZERO, BELOW_ONE, Range, check
+from optimizers.stage import SoftLabels
 
 Mode = Literal["sampled", "exact", "cross_entropy", "preference"]
 Scale = Literal["group", "batch", "none", "mean"]
@@ -137,6 +138,8 @@ class Objective:
         Share of rows without spread in their rewards at which a training ends; 0 is never.
     preferences : Preferences, optional
         DPO's.
+    soft : SoftLabels, optional
+        Rows that are learnt besides, from a teacher's probabilities; cross-entropy's.
     """
 
     mode: Mode = "cross_entropy"
@@ -149,3 +152,4 @@ class Objective:
     label_smoothing: float = 0.0
     stop_at: float = 0.0
     preferences: Preferences | None = None
+    soft: SoftLabels | None = None

@@ -243,16 +243,18 @@ def _distil_faults(recipe: Recipe) -> Iterator[Fault]:
     if recipe.data.choices:
         yield "data", "unlabelled: rows bring their own choices, which no pool shares: leave it out"
         return
-    able = [name for name in names if learns_soft(name)]
+    single = list(dict.fromkeys([*names, *recipe.models.candidates, *own_candidates(recipe)]))
+    able = [name for name in single if learns_soft(name)]
     for name in table.students:
         if name not in able:
-            why = "cannot learn from probabilities" if name in names else "is not in [baselines] names"
-            expected = ", ".join(able) or "none of [baselines] names can"
+            is_there = "is not in [baselines] names or [models] candidates"
+            why = "cannot learn from probabilities" if name in single else is_there
+            expected = ", ".join(able) or "none of them can"
             yield "distil", f"students: {shown(name)} {why}; expected some of: {expected}"
-    if not able and not table.students:
+    if not set(able) & set(names) and not table.students:
         can = ", ".join(name for name in baselines.BASELINES if learns_soft(name))
-        yield "distil", f"nobody in [baselines] names learns from probabilities; add one of {can}"
-    single = list(dict.fromkeys([*names, *recipe.models.candidates, *own_candidates(recipe)]))
+        also = f", or set students: {', '.join(able)} can" if able else ""
+        yield "distil", f"nobody in [baselines] names learns from probabilities; add one of {can}{also}"
     known = [name for name in single if not _is_free(recipe, name)]
     if table.teacher and (faults := unknown_keys([table.teacher], [*known, *TOGETHER], "candidate")):
         yield "distil", f"teacher: {faults[0]}"
