@@ -23,6 +23,7 @@ from labelwright.prompt import Prompt
 from labelwright.settings import Check, Choice, Range, Text, check, shown, url_fault
 from optimizers.gepa.choice.confirmation import Program, Tried, confirm, least_families
 from optimizers.gepa.choice.objective import OBJECTIVES, CalibratedAnswers, Objective
+from optimizers.gepa.choice.race import N_PARTS, Race
 from optimizers.gepa.own_state import StateFolder
 from optimizers.gepa.pareto_front import draw_front
 from optimizers.gepa.programs import show_programs, write_programs
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from optimizers.gepa.search import Propose
 
 # Of proposals, as ``SearchLog`` counts them.
-COUNTS = ("tried", "kept", "rejected", "failed", "repaired")
+COUNTS = ("tried", "kept", "rejected", "failed", "given_up", "repaired")
 
 
 def _server_fault(url: str) -> str:
@@ -75,6 +76,9 @@ class GepaStage:
         taken.
     reward, reward_settings
         A name from ``rewards``, and that reward's settings.
+    race_confidence : float in [0, 0.999]
+        With which a proposal must be worse than the best so far, on the validation rows scored until then, to be given
+        up before all are scored (``choice.race``); 0 scores all.
     candidate_selection : {"pareto", "current_best"}
         Which program is improved next; GEPA calls them candidates.
     reflection_model : str, optional
@@ -101,6 +105,7 @@ class GepaStage:
     must_not_regress: tuple[Annotated[str, Text(least=1)], ...] = ()
     reward: Annotated[str, Choice(REWARDS)] = AUTO
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
+    race_confidence: Annotated[float, Range(0, 0.999, expected="a number from 0 to 0.999")] = 0.0
     candidate_selection: Literal["pareto", "current_best"] = "pareto"
     reflection_model: Annotated[str | None, Text(least=1)] = None
     reflection_url: Annotated[str | None, Text(least=1), Check(_server_fault)] = None
@@ -140,7 +145,8 @@ class GepaStage:
         )
         context.tracker.prompt("before", bundle.prompt.shown)
         kept = context.scores or KeptScores(context.folder / "scores")
-        answers = CalibratedAnswers(bundle, validation, rows, engine, kept, context.seed)
+        n_parts = N_PARTS if self.race_confidence else 1
+        answers = CalibratedAnswers(bundle, validation, rows, engine, kept, context.seed, n_parts)
         prompts, log = self._search(rows, reward, objective, answers, context)
         if log.total("tried") and log.total("tried") == log.total("failed"):
             raise ModelError(_nothing_usable(self._reflects, log))
@@ -243,6 +249,17 @@ class GepaStage:
         )  # fmt: skip
         propose = self._proposer(bundle.prompt, rows, engine, log)
         proposals = usable_proposals(propose, engine.count_tokens, self.token_budget, log, context.seed)
+        first = program_of(bundle.prompt, bundle.task)
+
+        def prompt(candidate: Mapping[str, str]) -> Prompt:
+            return prompt_for(bundle.prompt, next(iter(candidate.values())), first.predict.demos)
+
+        def race(candidate: Mapping[str, str], leader: Mapping[str, str]) -> int:
+            lost = Race(answers, objective, self.race_confidence).rows_until_given_up(prompt(candidate), prompt(leader))
+            if lost:
+                log.on_given_up()
+            return lost
+
         with quiet(), dspy.context(lm=client):
             optimizer = dspy.GEPA(
                 metric=metric_of(reward, objective, bundle.task.names),
@@ -258,17 +275,15 @@ class GepaStage:
                 gepa_kwargs={
                     "use_cloudpickle": True,
                     "sampling_strategy": sampling,
-                    "selection_strategy": ExpectedRewardSelection(),
+                    "selection_strategy": ExpectedRewardSelection(race if self.race_confidence else None),
                     "callbacks": [log],
                     "stop_callbacks": [log.stop],
                 },
             )
-            first = program_of(bundle.prompt, bundle.task)
             optimizer.compile(first, trainset=examples_of(rows), valset=examples_of(validation))
         if log.error is not None:
             raise log.error
-        texts = [next(iter(program.values())) for program in log.state.program_candidates[1:]]
-        return [bundle.prompt, *(prompt_for(bundle.prompt, text, first.predict.demos) for text in texts)], log
+        return [bundle.prompt, *map(prompt, log.state.program_candidates[1:])], log
 
     def _held_back(
         self,
@@ -389,9 +404,11 @@ def _inputs(settings: Mapping[str, Any], bundle: Bundle, rows: Sequence[Example]
 
 def _proposals_told(log: SearchLog) -> str:
     """How often a proposal helped, in words."""
-    tried, kept, failed, repaired = (log.total(count) for count in ("tried", "kept", "failed", "repaired"))
+    counts = ("tried", "kept", "failed", "given_up", "repaired")
+    tried, kept, failed, given_up, repaired = (log.total(count) for count in counts)
     told = f"{kept} of {tried} kept"
     told += f", {failed} not usable" if failed else ""
+    told += f", {given_up} given up before all validation rows were scored" if given_up else ""
     return told + (f", {repaired} replies did not parse and were handed back once" if repaired else "")
 
 
