@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.data.task import Label
 from labelwright.decide import calibrated
 from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.engines.coalesce import CoalescingEngine
@@ -36,6 +37,7 @@ class _Unit(NamedTuple):
 
     instructions: str
     demos: tuple[tuple[str, str], ...]
+    labels: tuple[Label, ...]
     texts: tuple[str, ...]
 
 
@@ -71,7 +73,8 @@ class DecisionClient:
     ----------
     engine : Engine
     prompt : Prompt
-        Gives labels, style and template; instructions and demonstrations come with every request.
+        Gives labels, style and template; instructions and demonstrations come with every request, and label
+        descriptions where its criteria have them.
     calibration : Calibration, optional
     decision : Decision, optional
         Which label is the choice; it is made on every row, also where the decision would abstain.
@@ -171,7 +174,7 @@ class DecisionClient:
             raise ValueError(
                 f"question {output!r} offers {list(question.get('criteria') or ())[:3]}..., the prompt has {names[:3]}"
             )
-        row = self.probabilities(state["instructions"], text, state.get("demos", ()))
+        row = self.probabilities(state["instructions"], text, state.get("demos", ()), question["criteria"])
         best = int(self.decision.decide(row[None]).choice[0])
         if best < 0:
             raise ValueError(f"{self.model} gave no usable answer to {text[:40]!r}: none of the labels")
@@ -182,12 +185,18 @@ class DecisionClient:
         """``__call__`` off the event loop."""
         return await asyncio.to_thread(self, state, questions)
 
-    def probabilities(self, instructions: str, text: str, demos: Sequence[Mapping[str, Any]] = ()) -> Probabilities:
-        """Calibrated probabilities of one row, shape (n_labels,), under given instructions and demonstrations."""
-        prompt = prompt_for(self.prompt, instructions, demos)
+    def probabilities(
+        self,
+        instructions: str,
+        text: str,
+        demos: Sequence[Mapping[str, Any]] = (),
+        descriptions: Mapping[str, str | None] | None = None,
+    ) -> Probabilities:
+        """Calibrated probabilities of one row, shape (n_labels,), under what a program says (``prompt_for``)."""
+        prompt = prompt_for(self.prompt, instructions, demos, descriptions)
         with self._lock:
             texts = self._batch_of.get(text, (text,))
-            unit = _Unit(prompt.instructions, prompt.demos, texts)
+            unit = _Unit(prompt.instructions, prompt.demos, prompt.labels, texts)
             if unit in self._memory:
                 self._memory.move_to_end(unit)
                 return self._memory[unit][texts.index(text)]

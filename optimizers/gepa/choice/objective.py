@@ -87,7 +87,7 @@ class CalibratedAnswers:
     Attributes
     ----------
     bundle : Bundle
-        All but its prompt's instructions stays. Its own calibration is applied first, as the calibrate stage has it.
+        All but its prompt's words stays. Its own calibration is applied first, as the calibrate stage has it.
     validation : sequence of Example
         What programs are calibrated on; whole scores of these are kept, for the stage's next start and for later ones.
     rows : sequence of Example
@@ -183,7 +183,7 @@ class CalibratedAnswers:
 
     def _fit(self, prompt: Prompt, engine: Engine) -> tuple[Floats, Calibration]:
         # Nothing but these differs from one program to the next.
-        key = prompt.instructions, prompt.demos
+        key = prompt.instructions, prompt.demos, prompt.labels
         if key not in self._fitted:
             asked = self._with(prompt)
             scores = self._whole(asked, engine)
