@@ -56,8 +56,7 @@ class CoalescingEngine:
         in when nothing else waits.
     quiet_s, max_wait_s : float
         While several callers are about, a batch that is not full is closed when no row came for ``quiet_s`` seconds, at
-        the latest after ``max_wait_s``; after a long engine call, a hundredth and a tenth of its seconds where that is
-        more (50 ms and 0.5 s at most). One who asks alone waits once, after others were there. 0 in either never waits.
+        the latest after ``max_wait_s``. Who asks alone waits once, after others were there. 0 in either never waits.
 
     Raises
     ------

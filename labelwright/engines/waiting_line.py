@@ -25,9 +25,6 @@ from labelwright.statistics.calibration import Calibration
 
 Scores = NDArray[np.float64]
 
-# No engine call is taken for longer than that when it is asked how long to wait for others.
-_LONG_CALL_S = 5.0
-
 
 @dataclass(eq=False)
 class Request:
@@ -125,7 +122,6 @@ class WaitingLine:
         self._n_put = 0
         self._n_put_before = 0
         self._n_served_before = 0
-        self._given_at: float | None = None
         self._stopped = False
         # Those who wait for room, in the order they came: a long request must not be overtaken for ever.
         self._entrance: deque[object] = deque()
@@ -173,18 +169,16 @@ class WaitingLine:
         with self._work:
             # Somebody came while the engine was at work, or several were answered just now and may ask again.
             crowded = self._n_put > self._n_put_before or self._n_served_before > 1
-            call_s = 0.0 if self._given_at is None else time.monotonic() - self._given_at
             while True:
                 self._work.wait_for(lambda: self._line or self._stopped)
                 if crowded and self.quiet_s and self.max_wait_s:
-                    self._gather(*self.patience(call_s))
+                    self._gather()
                 if self._stopped:
                     return None
                 if self._line:  # what was there may have been cancelled meanwhile
                     break
             batch = self._next()
             self._n_put_before, self._n_served_before = self._n_put, len(batch)
-            self._given_at = time.monotonic()
             self._room.notify_all()
             return batch
 
@@ -210,25 +204,14 @@ class WaitingLine:
             self._work.notify_all()
             self._room.notify_all()
 
-    def patience(self, call_s: float) -> tuple[float, float]:
-        """Seconds without a row after which a batch is closed, and at the latest, after an engine call that long.
-
-        A call with few rows costs more a row, so the longer calls take, the more a short wait for others is worth.
-
-        >>> WaitingLine(64, 1024, quiet_s=0.002, max_wait_s=0.05).patience(3.0)
-        (0.03, 0.3)
-        """
-        longer_s = min(call_s, _LONG_CALL_S)  # a call may take minutes, and nobody comes meanwhile
-        return max(self.quiet_s, longer_s / 100), max(self.max_wait_s, longer_s / 10)
-
-    def _gather(self, quiet_s: float, max_wait_s: float) -> None:
+    def _gather(self) -> None:
         """Wait until the batch is full, or nobody comes any more."""
-        latest = time.monotonic() + max_wait_s
+        latest = time.monotonic() + self.max_wait_s
         while self._line and not self._stopped and not self._full():
             n_put, left_s = self._n_put, latest - time.monotonic()
             if left_s <= 0:
                 return
-            self._work.wait(min(quiet_s, left_s))
+            self._work.wait(min(self.quiet_s, left_s))
             if self._n_put == n_put:
                 return
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,18 @@ from labelwright.watch.tally import Tally
 RowAnswer = NDArray[np.float64] | DataError
 # From a bundle's folder to the bundle and an engine opened on its weights.
 Opener = Callable[[Path], tuple[Bundle, Engine]]
+
+
+def _opened(folder: Path, opener: Opener) -> tuple[Bundle, Engine]:
+    """A bundle, ready to be asked. Called on a thread of its own, which ends: opening a model computes with it.
+
+    A thread that does so gets a team of workers that lives as long as it. With more of these than cores, OpenMP has all
+    of them sleep at each of a call's hundreds of meeting points, and waking takes a third of the call.
+    """
+    bundle, engine = opener(folder)
+    if bundle.scope is not None:
+        bundle.scope.open()
+    return bundle, engine
 
 
 class Served:
@@ -94,9 +107,8 @@ class Served:
             encoder cannot be opened.
         """
         identity = bundle_identity(folder)
-        bundle, engine = opener(folder)
-        if bundle.scope is not None:
-            bundle.scope.open()
+        with ThreadPoolExecutor(1, "opening") as ends_with_this:
+            bundle, engine = ends_with_this.submit(_opened, folder, opener).result()
         created = int((folder / "bundle.json").stat().st_mtime)
         return cls(id, bundle, engine, identity, created, waiting_rows, read_reference(folder, bundle))
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from labelwright.engines.coalesce import CoalescingEngine
 from labelwright.engines.protocol import has_probabilities
-from labelwright.engines.waiting_line import Request, WaitingLine, equal_shares
+from labelwright.engines.waiting_line import equal_shares
 from labelwright.errors import DataError, QueueFullError
 
 PROMPT = toy_bundle().prompt
@@ -236,17 +236,6 @@ def test_callers_who_were_answered_together_are_gathered_when_they_ask_again(eng
             second_round.append(shared.submit(render(text), OPTIONS))
         concurrent.futures.wait(second_round, LONG_S)
     assert engine.batches == [["first"], [*TEXTS[:3]], [*TEXTS[3:6]]]
-
-
-def test_the_first_to_come_waits_for_nobody_however_long_the_machine_is_up(monkeypatch):
-    line = WaitingLine(8, 64, quiet_s=0.001, max_wait_s=0.001)
-    monkeypatch.setattr(time, "monotonic", lambda: 1e7)  # stands still: whoever waits for it to go on waits for ever
-    asked = []
-    monkeypatch.setattr(line, "patience", lambda call_s: asked.append(call_s) or (0.0, 0.0))
-    line.put(Request(FakeEngine(), render("first"), tuple(OPTIONS), 0), None)
-    assert line.take() is not None
-    assert asked == [0.0]
-    assert WaitingLine(8, 64, 0.001, 0.001).patience(1e7) == (0.05, 0.5)
 
 
 # ---------------------------------------------------------------------------------------------------------- fairness
