@@ -2,13 +2,9 @@
 # CANDIDATE=… names a candidate: compare does it again, export exports it ("best" and "ship" are the verdict's);
 # MINUTES=… leaves out of the demo what does not fit.
 RECIPE ?= runs/homeowner.toml
-RUN ?=
-CANDIDATE ?=
-MINUTES ?=
 ifdef RUNG
 $(error RUNG is called CANDIDATE now: make … CANDIDATE=…)
 endif
-PORT ?= 5000
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 export OMP_NUM_THREADS ?= $(shell getconf _NPROCESSORS_ONLN)
 
@@ -17,12 +13,13 @@ PY := .venv/bin/python
 # What a person gives arrives as typed: not expanded by make (a text may hold a dollar sign), one word for the shell.
 typed = '$(subst ','\'',$(value $1))'
 # To every verb, so that one that does not take it says so.
-WORK = $(PY) -m workbench $@ $(call typed,RECIPE) $(if $(value RUN),--run=$(call typed,RUN)) $(REDO) $(ONE)
+WORK = $(PY) -m workbench $@ $(call typed,RECIPE) $(call option,RUN,run) $(REDO) $(ONE)
 # What is typed behind make alone: machines have a NAME and others in their environment.
 said = $(and $(filter command,$(firstword $(origin $1))),$(value $1))
 option = $(if $(call said,$1),--$2=$(call typed,$1))
-REDO = $(if $(FORCE),--force)
-ONE = $(if $(value CANDIDATE),--candidate=$(call typed,CANDIDATE))
+REDO = $(if $(call said,FORCE),--force)
+ONE = $(call option,CANDIDATE,candidate)
+port = $(if $(call said,PORT),$(call typed,PORT),$1)
 # Through the environment, since a text may have several lines; exported under its own name it would be expanded.
 unexport TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE DATA TEST NAME LABEL GROUP CONFIG TO QUANTISE POOL LABELS N SHARE OUT
 export LABELWRIGHT_TEXT := $(value TEXT)
@@ -31,9 +28,9 @@ export LABELWRIGHT_TEXT := $(value TEXT)
 .PHONY: setup new demo test check optimize train calibrate compare export convert predict serve review next-rows synthesize dashboard mutants bench vllm-server clean help
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 new: $(READY) ## a first recipe for your rows: make new DATA=tickets.csv [TEST= NAME= TEXT= LABEL= GROUP= CONFIG=]
-	@$(PY) -m workbench new $(call typed,DATA) $(call option,TEST,test) $(call option,NAME,name) $(call option,LABEL,label) $(call option,GROUP,group) $(call option,CONFIG,config) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
+	@$(PY) -m workbench new $(if $(call said,DATA),$(call typed,DATA),'') $(call option,TEST,test) $(call option,NAME,name) $(call option,LABEL,label) $(call option,GROUP,group) $(call option,CONFIG,config) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
 demo: $(READY) ## some minutes: a first table, prompt, weights, probabilities, leaderboard, bundle
-	@$(WORK) $(if $(value MINUTES),--minutes=$(call typed,MINUTES))
+	@$(WORK) $(call option,MINUTES,minutes)
 # In the order in which they are found: doctests, which take moments, come last and fill up what the processes have left.
 # By number of tests, as xdist would have it, the files that take a minute for one test come last, and a core waits.
 test: $(READY) ## the tests, in as many processes as there are cores (four at most)
@@ -55,7 +52,7 @@ convert: $(READY) ## the bundle for another runtime, certified on dev (TO=onnx Q
 predict: $(READY) ## ask the bundle: make predict TEXT='the pool is green'
 	@$(WORK) --text="$$LABELWRIGHT_TEXT"
 serve: $(READY) ## the bundle over HTTP on 127.0.0.1 (PORT=8080)
-	@$(WORK) --port=$(if $(filter 5000,$(value PORT)),8080,$(call typed,PORT))
+	@$(WORK) --port=$(call port,8080)
 review: $(READY) ## what people answered to rows in doubt, as a corrected data file
 	@$(WORK)
 next-rows: $(READY) ## which rows to label next: make next-rows POOL=unlabelled.csv N=50 [SHARE= OUT= MINUTES= TEXT=], then LABELS=sheet.csv
@@ -63,13 +60,13 @@ next-rows: $(READY) ## which rows to label next: make next-rows POOL=unlabelled.
 synthesize: $(READY) ## train rows that a larger model writes, checked by a second answer ([synthetic] in the recipe)
 	@$(WORK)
 dashboard: $(READY) ## MLflow's UI on the runs (PORT=5000)
-	@$(WORK) --port=$(call typed,PORT)
+	@$(WORK) --port=$(call port,5000)
 mutants: $(READY) ## plant deliberate faults: the tests must notice each (some minutes)
 	@$(PY) tests/mutants/run.py
 bench: $(READY) ## measure speed, write bench/results/results.json
 	@$(PY) -m bench
 vllm-server: $(READY) ## vLLM on 127.0.0.1 in an environment of its own (MODEL=smollm2, PORT=8000, DTYPE=auto)
-	@PORT=$(if $(filter 5000,$(value PORT)),8000,$(call typed,PORT)) DTYPE=$(call typed,DTYPE) servers/vllm/serve $(if $(value MODEL),$(call typed,MODEL),smollm2)
+	@PORT=$(call port,8000) DTYPE=$(if $(call said,DTYPE),$(call typed,DTYPE)) servers/vllm/serve $(if $(call said,MODEL),$(call typed,MODEL),smollm2)
 clean: ## remove caches and build leftovers; runs and the environment stay
 	@rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache && find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 help: ## this list

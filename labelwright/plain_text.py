@@ -20,7 +20,7 @@ _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 # What a Markdown reader would take for markup in a quoted text; underscores only where they stand at a word's edge.
 _MARKUP = re.compile(r"[\\|`*<>\[\]~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
 # Variables of the environment that hold what nobody else may see; shorter values are words such as "none".
-_SECRET = re.compile(r"(^|_)(API)?(KEY|TOKEN|SECRET|PASSWORD)S?(_|$)", re.IGNORECASE)
+_SECRET = re.compile(r"KEY|TOKEN(?!IZERS)|SECRET|PASS(W|PHRASE)|CREDENTIAL|(^|_)PAT$|_PWD$", re.IGNORECASE)
 _SHORTEST_SECRET = 6
 # At the beginning of a line these make headings, lists, rules and tables of what should be text.
 _AT_THE_START = re.compile(r"^(\s*)([#+=-]|\d+(?=[.)]))")
@@ -56,12 +56,23 @@ def printable_json(line: str) -> str:
     return "".join(f"\\u{ord(one):04x}" if _drives(one) else one for one in line)
 
 
+def without_passwords(text: str) -> str:
+    """An address, or a text that holds some, without the user and the password in it.
+
+    >>> without_passwords("cannot reach http://me:secret@host:5000")
+    'cannot reach http://…@host:5000'
+    """
+    # Bounded: a long text of many addresses is not looked through from each of them to its end.
+    return re.sub(r"://\S{0,1000}@", "://…@", text)
+
+
 def without_secrets(text: str, longest: int = 300) -> str:
     """What another program says of an error, as a short printable line: servers repeat the key that they were sent.
 
-    Taken out are the values of all variables of the environment that are called keys, tokens, secrets or passwords, and
-    each of several that one of them lists.
+    Taken out are users and passwords in addresses, the values of all variables of the environment that are called keys,
+    tokens, secrets, passwords or credentials, and each of several that one of them lists.
     """
+    text = without_passwords(text)
     secrets = {
         one
         for name, value in os.environ.items()

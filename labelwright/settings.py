@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from urllib.parse import urlsplit
 
 from labelwright.errors import RecipeError
+from labelwright.plain_text import without_passwords
 
 # Seeds, counts and sizes end up in libraries that take 32 bits.
 LARGEST = 2**31 - 1
@@ -186,7 +187,9 @@ def read_value(value: Any, hint: Any, name: str, faults: list[str], read_plain: 
 
 
 def url_fault(url: str) -> str:
-    """What was expected of a server's address, or an empty text."""
+    """What was expected of a server's address, or an empty text: settings are recorded, and nobody's key is."""
+    if any(one in url for one in "@?#"):
+        return "a URL without a user, a key, ? or # in it: a key belongs in LABELWRIGHT_API_KEY in the environment"
     try:
         parts = urlsplit(url)
         whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -196,8 +199,8 @@ def url_fault(url: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: on one line, not longer than a person reads, and without a password in it."""
-    text = re.sub(r"://\S*@", "://…@", repr(value))
+    """A value as a message shows it: on one line, not longer than a person reads, no password or query in a URL."""
+    text = re.sub(r"(://[^\s'\"?#]*)[?#][^\s'\"]*", r"\1?…", without_passwords(repr(value)))
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 

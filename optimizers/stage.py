@@ -73,8 +73,8 @@ class StageContext:
 class Stage(Protocol):
     """One way to improve a bundle.
 
-    One that reads a file of the user's has ``check(splits, names)`` as well, which reads it and raises what ``run``
-    would, before anything is scored or trained: ``names`` are the labels, and ``splits.test`` is empty.
+    One that reads a file of the user's has ``check(splits, task)`` as well, which reads it and raises what ``run``
+    would, before anything is scored or trained; ``splits.test`` is empty.
     """
 
     name: ClassVar[str]

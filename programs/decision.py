@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,12 @@ from labelwright.prompt import Prompt, Rendered
 from labelwright.statistics.calibration import Calibration
 from programs.convert import prompt_for
 
+T = TypeVar("T")
 Probabilities = NDArray[np.float64]
 # Rows under a prompt, asked of an engine, to their probabilities (n_texts, n_labels).
 Answers = Callable[[Prompt, Engine, Sequence[str]], Probabilities]
+
+_NO_ENGINE = "this decision client was unpickled and has no engine: set client.engine"
 
 
 class _Unit(NamedTuple):
@@ -132,6 +135,22 @@ class DecisionClient:
         self._engine = engine
         self._shared = _UnitEngine(engine, max_batch_rows=self.max_batch) if engine is not None else None
 
+    @property
+    def shared(self) -> Engine:
+        """The engine as all who ask share it: who scores beside this client's programs asks this one."""
+        if self._shared is None:
+            raise RuntimeError(_NO_ENGINE)
+        return cast(Engine, self._shared)
+
+    def serve(self, work: Callable[[], T]) -> T:
+        """Make the engine calls on this thread until ``work``, which asks this client on another, has ended.
+
+        It answers nothing new afterwards, until an engine is set. See ``CoalescingEngine.serve``.
+        """
+        if self._shared is None:
+            raise RuntimeError(_NO_ENGINE)
+        return self._shared.serve(work)
+
     def together(self, texts: Sequence[str]) -> None:
         """Announce rows that will be asked for together; the first request for one of them scores them all, in order.
 
@@ -210,13 +229,10 @@ class DecisionClient:
     def _ask(self, unit: _Unit, prompt: Prompt, answer: Future[Probabilities]) -> None:
         """Score a unit for everybody who waits for it."""
         try:
-            if self._shared is None:
-                raise RuntimeError("this decision client was unpickled and has no engine: set client.engine")
-            shared = cast(Engine, self._shared)
             if self.answers is not None:
-                rows = self.answers(prompt, shared, unit.texts)
+                rows = self.answers(prompt, self.shared, unit.texts)
             else:
-                rows = calibrated(prompt, self.calibration, shared, unit.texts)
+                rows = calibrated(prompt, self.calibration, self.shared, unit.texts)
         except BaseException as error:
             with self._lock:
                 del self._in_flight[unit]

@@ -106,3 +106,9 @@ def test_a_pool_and_a_filled_sheet_arrive_as_typed(folder):
 def test_names_in_the_environment_are_not_meant(folder):
     assert make(folder, "new", "DATA=a.csv", NAME="host", TEST="1", TEXT="x") == ["-m", "workbench", "new", "a.csv"]
     assert make(folder, "new", "DATA=a.csv", "FORCE=1")[3:] == ["a.csv", "--force"]
+    machine = {"RUN": "1", "FORCE": "1", "CANDIDATE": "x", "MINUTES": "9", "PORT": "80", "DATA": "/data"}
+    for verb in ("demo", "compare"):
+        assert make(folder, verb, **machine) == ["-m", "workbench", verb, "runs/homeowner.toml"]
+    assert make(folder, "serve", **machine)[-1] == "--port=8080"
+    assert make(folder, "dashboard", **machine)[-1] == "--port=5000"
+    assert make(folder, "new", **machine)[2:] == ["new", ""]

@@ -22,7 +22,7 @@ from labelwright.decisions.decision import NOTHING
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError, LabelwrightError, RecipeError
-from labelwright.plain_text import shell_word
+from labelwright.plain_text import shell_word, without_passwords
 from labelwright.serve.limits import Limits
 from workbench.compare.expected import Expected
 from workbench.compare.jobs import Comparison, comparison_of
@@ -49,7 +49,7 @@ from workbench.run.session import Session
 from workbench.tracking.journal import JOURNAL, read_made
 from workbench.tracking.pages import newest_run
 from workbench.tracking.rows import read_asked
-from workbench.tracking.store import absolute, prepare_store, shown_uri, sqlite_path
+from workbench.tracking.store import absolute, prepare_store, sqlite_path
 
 
 @contextmanager
@@ -232,7 +232,7 @@ def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     _deliver_left(recipe, display)
     if uri.startswith(("http://", "https://", "databricks")):
         page = newest_run(experiment) if (experiment := _experiment_of(recipe, uri)) else ""
-        display.say(f"the store is a server with a UI of its own: {shown_uri(uri).rstrip('/')}/{page}")
+        display.say(f"the store is a server with a UI of its own: {without_passwords(uri).rstrip('/')}/{page}")
         return
     path = sqlite_path(uri)
     if path is not None and not (path.is_file() and path.stat().st_size):
@@ -240,7 +240,7 @@ def dashboard(recipe: Recipe, port: int, display: Display) -> None:
     silence_libraries()
     prepare_store(uri, display.say)
     at = f"http://127.0.0.1:{port}/"
-    display.say(f"MLflow on {at} (store {shown_uri(uri)}); Ctrl-C stops it")
+    display.say(f"MLflow on {at} (store {without_passwords(uri)}); Ctrl-C stops it")
     if experiment := _experiment_of(recipe, uri):
         display.say(f"the newest run, best first: {at}{newest_run(experiment)}")
     # An address may hold a password, which has no place in the list of processes.
@@ -265,7 +265,7 @@ def _experiment_of(recipe: Recipe, uri: str) -> str:
     """The experiment of the recipe's newest run that the store knows; empty where none does."""
     for path in reversed(runs_of(RUNS / recipe.name)):
         known = read_made(RunFolder(path))
-        if known.get("uri") == shown_uri(absolute(uri)) and known.get("experiment_id"):
+        if known.get("uri") == without_passwords(absolute(uri)) and known.get("experiment_id"):
             return str(known["experiment_id"])
     return ""
 

@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
-import os
 import random
 import sys
 import tempfile
@@ -32,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.setting import Setting, open_setting
-from bench.training.kept import read_kept
+from bench.training.kept import keep, read_kept
 from bench.training.scales import Silent
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, group_keys
@@ -84,11 +82,13 @@ class Run:
     splits: Splits
     held_out: tuple[Example, ...]
     url: str = ""
+    writer: str = ""  # the model there, by its server's name
 
     def key(self, about: Any) -> str:
         """16 hex digits of all that the run depends on."""
         rows = [(row.id, row.text, row.label) for row in (*self.splits.train, *self.splits.dev, *self.held_out)]
-        return hashlib.sha256(repr([self.method, self.seed, rows, self.url, about]).encode()).hexdigest()[:16]
+        whole = [self.method, self.seed, rows, self.url, self.writer, about]
+        return hashlib.sha256(repr(whole).encode()).hexdigest()[:16]
 
 
 class Found(NamedTuple):
@@ -121,7 +121,8 @@ class Bench:
 
     def _searched(self, run: Run) -> Found:
         """By the prompt stage."""
-        more: dict[str, Any] = {"reflection_url": run.url} if run.method == "reflection" else {}
+        asked = {"reflection_url": run.url, "reflection_model": run.writer}
+        more: dict[str, Any] = asked if run.method == "reflection" else {}
         stage = GepaStage(max_metric_calls=METRIC_CALLS, minibatch_size=MINIBATCH, **more)
         with tempfile.TemporaryDirectory() as folder:
             context = StageContext(Path(folder), Silent(), lambda weights: self.engine, run.seed, scores=self.kept)
@@ -258,17 +259,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out = given.out or RUNS / read_recipe(given.recipe).name / "prompts.jsonl"
         setting = open_setting(given.recipe)
         bench = Bench(setting, out.with_suffix(".scores"))
-        wanted = runs_of(setting, methods, given.seeds, given.reflection_url)
-        about = [METRIC_CALLS, MINIBATCH, content_of(setting.weights.base), code_version(("bench.training.prompts",))]
-        print("\n".join(table(search_missing(wanted, bench.measured, about, out))))
+        writer = model_at(given.reflection_url) if given.reflection_url else ""
+        wanted = runs_of(setting, methods, given.seeds, given.reflection_url, writer)
+        print("\n".join(table(search_missing(wanted, bench.measured, about(setting), out))))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def runs_of(setting: Setting, methods: Sequence[str], n_seeds: int, url: str = "") -> list[Run]:
-    """All runs, seed by seed, so that whole seeds are there first."""
+def about(setting: Setting) -> list[Any]:
+    """What every run depends on besides its own settings and rows."""
+    code = code_version(("bench.training.prompts",))
+    return [METRIC_CALLS, MINIBATCH, setting.prompt, content_of(setting.weights.base), code]
+
+
+def model_at(url: str) -> str:
+    """The model that a server at this URL writes with. ModelError where there is none."""
+    return open_reflection_lm("", url, temperature=1.0).model.removeprefix("openai/")
+
+
+def runs_of(setting: Setting, methods: Sequence[str], n_seeds: int, url: str = "", writer: str = "") -> list[Run]:
+    """All runs, seed by seed, so that whole seeds are there first; ``writer`` is the model at the URL."""
     rows = np.array(setting.examples, dtype=object)
     gold = np.array([setting.task.index(row.label) for row in rows])
     families = np.array(group_keys(setting.examples))
@@ -278,7 +290,9 @@ def runs_of(setting: Setting, methods: Sequence[str], n_seeds: int, url: str = "
         rest = rows[~held]
         dev = group_folds(gold[~held], families[~held].tolist(), DEV_FOLDS, seed) == 0
         splits = Splits(tuple(rest[~dev]), tuple(rest[dev]), (), ())
-        found += [Run(method, seed, splits, tuple(rows[held]), url if method in WRITTEN else "") for method in methods]
+        for method in methods:
+            asked = (url, writer) if method in WRITTEN else ()
+            found.append(Run(method, seed, splits, tuple(rows[held]), *asked))
     return found
 
 
@@ -286,17 +300,12 @@ def search_missing(
     wanted: Sequence[Run], measure: Callable[[Run], dict[str, Any]], about: Any, out: Path
 ) -> list[dict[str, Any]]:
     """What every run measured, from the file where it is there already."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     kept, found = read_kept(out), []
     for number, run in enumerate(wanted, 1):
         key = run.key(about)
         if key not in kept:
             kept[key] = {"key": key, **measure(run)}
-            with out.open("a", encoding="utf-8") as lines:
-                # On a line of its own even where a killed process left half of one.
-                lines.write("\n" + json.dumps(kept[key]) + "\n")
-                lines.flush()
-                os.fsync(lines.fileno())
+            keep(out, kept[key])
             print(f"{number} of {len(wanted)}: {run.method}, seed {run.seed}", file=sys.stderr, flush=True)
         found.append({**kept[key], "method": run.method, "seed": run.seed})
     return found

@@ -11,8 +11,6 @@ on the rows held out. Each run is appended to a file as it ends; a run that is t
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -22,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from bench.setting import Setting, open_setting
-from bench.training.scales import FOLDS, Run, Steps, read_kept, trainer_of, with_interval
+from bench.training.kept import keep, read_kept
+from bench.training.scales import FOLDS, Run, Steps, trainer_of, with_interval
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits, group_keys
 from labelwright.decide import probabilities
@@ -88,7 +87,6 @@ def train_missing(
     setting: Setting, wanted: Sequence[tuple[str, float, Run]], n_rows: int, out: Path
 ) -> list[dict[str, Any]]:
     """What every run measured, from the file where it is there already."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     kept, found = read_kept(out), []
     code = code_version(("bench.training.steering",))
     about = [Steps(), setting.prompt, content_of(setting.weights.base), n_rows, code]
@@ -96,11 +94,7 @@ def train_missing(
         key = run.key(setting.task.names, [arm, *about])
         if key not in kept:
             kept[key] = {"key": key, **measured(setting, arm, run, n_rows)}
-            with out.open("a", encoding="utf-8") as lines:
-                # On a line of its own even where a killed process left half of one.
-                lines.write("\n" + json.dumps(kept[key]) + "\n")
-                lines.flush()
-                os.fsync(lines.fileno())
+            keep(out, kept[key])
             print(f"{arm}, share {share:g}, seed {run.seed}", file=sys.stderr, flush=True)
         found.append({**kept[key], "arm": arm, "share": share, "seed": run.seed})
     return found

@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -25,11 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle.types import Bundle
+from labelwright.engines.servers.asking import KEYS, in_order, key_of_environment
 from labelwright.errors import DataError, ModelError
 from labelwright.prompt import Prompt
 from labelwright.reading import one_line, parse_json
 
-KEYS = ("LABELWRIGHT_API_KEY", "OPENAI_API_KEY")
 TIMEOUT_S = 120.0
 _IN_FLIGHT = 8
 _ATTEMPTS = 5
@@ -120,13 +118,7 @@ class Server:
         """Shape (n_texts, n_labels); some rows are asked at a time."""
         if len(texts) == 1:
             return self._one(texts[0])[None]
-        with ThreadPoolExecutor(max_workers=_IN_FLIGHT) as pool:
-            futures = [pool.submit(self._one, text) for text in texts]
-            try:
-                rows = [future.result() for future in futures]
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        rows = in_order(self._one, texts, _IN_FLIGHT)
         return np.array(rows).reshape(len(texts), len(self._names))
 
     def close(self) -> None:
@@ -217,7 +209,7 @@ class _Http:
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
-        key = next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
+        key = key_of_environment()
         host = urlsplit(origin).hostname
         if key and origin.startswith("http://") and host not in _LOOPBACK:
             raise DataError(f"{origin}: the key of {KEYS[0]} would travel unencrypted; use https://, or unset it")

@@ -5,7 +5,9 @@ them and is itself an engine. Who is served next and how many may wait is decide
 ``labelwright.engines.waiting_line``; here the engine calls are made, and it is found out whose fault an error is.
 
 One thread makes all engine calls. Each thread that enters OpenMP gets a team of workers and a memory arena of its own
-and keeps both, so thirty callers taking turns at a model cost memory for thirty.
+and keeps both, so thirty callers taking turns at a model cost memory for thirty; and with more workers than cores
+OpenMP has all of them sleep at each of a call's hundreds of meeting points, which takes a third of its time. So whoever
+has computed on a thread and does nothing else meanwhile makes the calls there (``serve``).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +28,8 @@ from labelwright.engines.waiting_line import Part, Request, Scores, WaitingLine
 from labelwright.errors import DataError
 from labelwright.prompt import Rendered, Template
 from labelwright.statistics.calibration import Calibration
+
+T = TypeVar("T")
 
 # Pieces of one long call that are out at a time: one at the engine and one that waits for it.
 _PIECES_OUT = 2
@@ -44,7 +48,8 @@ class CoalescingEngine:
     A row that the engine refuses fails its own request and no other. An error that is not about rows (a lost device, a
     server that is gone) reaches everybody who is waiting; later requests try the engine again.
 
-    The thread ends with ``close``, with the last reference to this object, or with the interpreter.
+    The thread begins with the first row and ends with ``close``, with the last reference to this object, or with the
+    interpreter.
 
     Parameters
     ----------
@@ -84,11 +89,8 @@ class CoalescingEngine:
         self.engine = engine
         self.max_batch_rows = max_batch_rows
         self._line = WaitingLine(max_batch_rows, max_waiting_rows, quiet_s, max_wait_s)
-        # The thread knows the line only, and a request brings its engine along, so that an engine nobody uses any more
-        # can go even if nobody closed this.
-        self._thread = threading.Thread(target=_serve, args=(self._line,), name="engine", daemon=True)
-        self._thread.start()
-        _RUNNING[self._thread] = self._line
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
         # Only stop: the garbage collector may call this from anywhere, where waiting for a thread could be for ever.
         weakref.finalize(self, self._line.stop).atexit = False
 
@@ -129,8 +131,8 @@ class CoalescingEngine:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread runs and the engine can still answer; False after ``close``."""
-        return self._thread.is_alive() and is_alive(self.engine)
+        """Whether it can still be asked and the engine can still answer; False after ``close``."""
+        return not self._line.stopped and is_alive(self.engine)
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of plain text; does not wait for the engine."""
@@ -220,11 +222,34 @@ class CoalescingEngine:
         call = (lambda: score_options(engine, prompts, options, calibration)) if alone else None
         return self._submit(Request(engine, prompts, options, 0, calibration, call), wait, timeout_s)
 
+    def serve(self, work: Callable[[], T]) -> T:
+        """Make the engine calls on this thread until ``work``, on a thread of its own, has ended; then close.
+
+        An interrupt here closes as well and is raised; ``work`` is left to find that nobody answers any more.
+
+        Raises
+        ------
+        RuntimeError
+            If rows were asked for already: another thread serves.
+        BaseException
+            What ``work`` raises.
+        """
+        with self._starting:
+            if self._thread is not None:
+                raise RuntimeError("the engine's calls are made by another thread already")
+            self._thread = threading.current_thread()
+        result: Future[T] = Future()
+        threading.Thread(target=_work, args=(work, result, self._line), name="caller", daemon=True).start()
+        _serve(self._line)
+        return result.result()
+
     def close(self) -> None:
         """End the thread after the engine call in progress; whoever still waits is cancelled. May be called twice."""
         self._line.stop()
-        if threading.current_thread() is not self._thread:  # a future's callback may close, but not wait for itself
-            self._thread.join()
+        # A future's callback may close, but not wait for itself; and the one who lent its thread goes on with it.
+        thread = self._thread
+        if thread is not None and thread in _RUNNING and thread is not threading.current_thread():
+            thread.join()
 
     def __enter__(self) -> CoalescingEngine:
         return self
@@ -238,10 +263,21 @@ class CoalescingEngine:
         if not request.prompts:
             request.future.set_result(request.scores)
             return request.future
+        self._start()
         self._line.put(request, timeout_s if wait else 0.0)
         # After it is in the queue: a request that was cancelled is taken out of there.
         request.future.add_done_callback(lambda _: self._line.drop(request))
         return request.future
+
+    def _start(self) -> None:
+        """The thread, where there is none yet."""
+        with self._starting:
+            if self._thread is None and not self._line.stopped:
+                # It knows the line only, and a request brings its engine along, so that an engine nobody uses any more
+                # can go even if nobody closed this.
+                self._thread = threading.Thread(target=_serve, args=(self._line,), name="engine", daemon=True)
+                self._thread.start()
+                _RUNNING[self._thread] = self._line
 
     def _in_pieces(self, n_rows: int, submit: Callable[[int, int], Future[Any]]) -> list[Any]:
         """Results of the pieces of a call, few of which are out at a time; the rest waits here, with its caller."""
@@ -277,6 +313,8 @@ class _Server:
         except _EngineFailureError as failure:
             for request in [*(part.request for part in batch), *self._line.waiting()]:
                 request.fail(failure.error)
+            if isinstance(failure.error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+                raise failure.error from None
 
     def _answer(self, parts: Sequence[Part], blamed: bool = False) -> None:
         """One engine call; if it fails, each half by itself, until it is known which requests are at fault.
@@ -358,6 +396,16 @@ def _serve(line: WaitingLine) -> None:
         line.stop()
         for request in line.waiting():
             request.future.cancel()
+
+
+def _work(work: Callable[[], T], result: Future[T], line: WaitingLine) -> None:
+    """Somebody's work, as long as their own thread makes the engine calls."""
+    try:
+        result.set_result(work())
+    except BaseException as error:
+        result.set_exception(error)
+    finally:
+        line.stop()
 
 
 # A thread in native code while the interpreter is taken down can crash it, so threads are ended before.

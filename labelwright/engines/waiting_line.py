@@ -110,6 +110,8 @@ class WaitingLine:
     ----------
     n_rows : int
         Rows that wait.
+    stopped : bool
+        Whether nobody is let in any more.
     """
 
     def __init__(self, max_batch_rows: int, max_waiting_rows: int, quiet_s: float, max_wait_s: float) -> None:
@@ -122,7 +124,7 @@ class WaitingLine:
         self._n_put = 0
         self._n_put_before = 0
         self._n_served_before = 0
-        self._stopped = False
+        self.stopped = False
         # Those who wait for room, in the order they came: a long request must not be overtaken for ever.
         self._entrance: deque[object] = deque()
         lock = threading.RLock()
@@ -143,7 +145,7 @@ class WaitingLine:
 
         def may_enter() -> bool:
             fits = not self.n_rows or self.n_rows + n_rows <= self.max_waiting_rows
-            return self._stopped or (fits and self._entrance[0] is turn)
+            return self.stopped or (fits and self._entrance[0] is turn)
 
         with self._room:
             self._entrance.append(turn)
@@ -152,7 +154,7 @@ class WaitingLine:
             finally:
                 self._entrance.remove(turn)
                 self._room.notify_all()
-            if self._stopped:
+            if self.stopped:
                 raise RuntimeError("the engine is closed")
             if not entered:
                 raise QueueFullError(
@@ -170,10 +172,10 @@ class WaitingLine:
             # Somebody came while the engine was at work, or several were answered just now and may ask again.
             crowded = self._n_put > self._n_put_before or self._n_served_before > 1
             while True:
-                self._work.wait_for(lambda: self._line or self._stopped)
+                self._work.wait_for(lambda: self._line or self.stopped)
                 if crowded and self.quiet_s and self.max_wait_s:
                     self._gather()
-                if self._stopped:
+                if self.stopped:
                     return None
                 if self._line:  # what was there may have been cancelled meanwhile
                     break
@@ -200,14 +202,14 @@ class WaitingLine:
     def stop(self) -> None:
         """Let nothing in any more; the engine's thread cancels what waits, and ends."""
         with self._work:
-            self._stopped = True
+            self.stopped = True
             self._work.notify_all()
             self._room.notify_all()
 
     def _gather(self) -> None:
         """Wait until the batch is full, or nobody comes any more."""
         latest = time.monotonic() + self.max_wait_s
-        while self._line and not self._stopped and not self._full():
+        while self._line and not self.stopped and not self._full():
             n_put, left_s = self._n_put, latest - time.monotonic()
             if left_s <= 0:
                 return

@@ -113,16 +113,19 @@ def _answer(row: Row, columns: Columns, labels: frozenset[str] | None) -> Answer
         raise DataError(f"{label[:60]!r} is none of the bundle's labels ({listed(sorted(labels), 3)})")
     gold = _gold(record, columns.gold, labels)
     time = printable_line(_text(record, columns.time) or "")[:_LONGEST_TIME]
-    return Answer(row.number, label, confidence, _seen(record, columns.text, label is not None), gold, time, abstained)
+    return Answer(row.number, label, confidence, _seen(record, columns, label is not None), gold, time, abstained)
 
 
-def _seen(record: Mapping[str, Any], columns: TextColumns, is_answered: bool) -> str | None:
+def _seen(record: Mapping[str, Any], columns: Columns, is_answered: bool) -> str | None:
     """The text, where the file has it. A part of it is refused: nobody answered to that; a row without answer may."""
-    of_input = {name: cell for name, cell in record.items() if name not in ANSWER}
-    missing = columns.missing_in(of_input)
-    if is_answered and 0 < len(missing) < len(columns.names):
-        raise DataError(no_column(missing, columns.names, of_input, "text"))
-    return columns.seen(of_input)
+    text = columns.text
+    # A right label or a time is added later, and makes a whole text no part of one.
+    beside = (ANSWER | {*columns.gold, columns.time}) - {*text.names}
+    of_input = {name: cell for name, cell in record.items() if name not in beside}
+    missing = text.missing_in(of_input)
+    if is_answered and 0 < len(missing) < len(text.names):
+        raise DataError(no_column(missing, text.names, of_input, "text"))
+    return text.seen(of_input)
 
 
 def _gold(record: Mapping[str, Any], columns: Sequence[str], labels: frozenset[str] | None) -> str | None:

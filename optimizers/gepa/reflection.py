@@ -7,6 +7,7 @@ one often answers in another form than it was asked for: its reply is then hande
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -95,11 +96,13 @@ class Reflection:
         AdapterParseError
             A reply that does not parse, twice.
         """
-        # Without a rollout id, DSPy's cache would answer a repeated question with the same text; and without the URL in
-        # it, with what a model of the same name said elsewhere.
-        rollout = random.Random(f"{self.url} {rng.getrandbits(31)}").getrandbits(31)
-        lm = self.lm.copy(rollout_id=rollout) if self.vary else self.lm
-        with dspy.context(lm=lm):
+        # DSPy's cache knows a question by the model's name and the rollout id. The rollout id therefore stands for the
+        # URL, since a model of the same name may say something else elsewhere; and for the draw, where answers vary.
+        which = f"{self.url} {rng.getrandbits(31)}" if self.vary else self.url
+        lm = self.lm.copy(rollout_id=random.Random(which).getrandbits(31)) if which else self.lm
+        with warnings.catch_warnings(), dspy.context(lm=lm):
+            # DSPy's cache does heed it at temperature 0, which is what it is for.
+            warnings.filterwarnings("ignore", "rollout_id has no effect when temperature=0")
             try:
                 asked = {"instruction": instruction}, {"instruction": list(reflective_rows)}, ["instruction"]
                 return self.ask(*asked)["instruction"]
@@ -129,7 +132,8 @@ def open_reflection_lm(model: str, url: str, temperature: float) -> dspy.LM:
     if not model and not served:
         raise ModelError(f"gepa.reflection_url: {url} names no model: set gepa.reflection_model to the one it serves")
     name, key = model or served[0], server.api_key
+    # A server that answers nothing in so long a time is asked no second time: the proposal counts as failed.
     return dspy.LM(
         f"openai/{name}", api_base=url, api_key=key, temperature=temperature, max_tokens=_MAX_TOKENS,
-        timeout=_TIMEOUT_S,
+        timeout=_TIMEOUT_S, num_retries=0,
     )  # fmt: skip

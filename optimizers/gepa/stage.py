@@ -44,11 +44,6 @@ if TYPE_CHECKING:
 COUNTS = ("tried", "kept", "rejected", "failed", "given_up", "repaired")
 
 
-def _server_fault(url: str) -> str:
-    """What was expected of a server's address, or an empty text: settings are recorded, keys are not."""
-    return "a URL without a key in it: set LABELWRIGHT_API_KEY in the environment" if "@" in url else url_fault(url)
-
-
 @dataclass(frozen=True)
 class GepaStage:
     """Search for better instructions with GEPA.
@@ -113,7 +108,7 @@ class GepaStage:
     race_confidence: Annotated[float, Range(0, 0.999, expected="a number from 0 to 0.999")] = 0.0
     candidate_selection: Literal["pareto", "current_best"] = "pareto"
     reflection_model: Annotated[str | None, Text(least=1)] = None
-    reflection_url: Annotated[str | None, Text(least=1), Check(_server_fault)] = None
+    reflection_url: Annotated[str | None, Text(least=1), Check(url_fault)] = None
     reflection_temperature: Annotated[float, Range(0, 10)] = 1.0
     num_threads: Annotated[int, Range(1, 1024)] = 32
 
@@ -263,35 +258,38 @@ class GepaStage:
         proposals = usable_proposals(propose, parts, self.token_budget, log, context.seed)
 
         def race(candidate: Mapping[str, str], leader: Mapping[str, str]) -> int:
-            run = Race(answers, objective, self.race_confidence)
+            run = Race(answers, objective, self.race_confidence, client.shared)
             lost = run.rows_until_given_up(parts.prompt(candidate), parts.prompt(leader))
             if lost:
                 log.on_given_up()
             return lost
 
-        with quiet(), dspy.context(lm=client):
-            optimizer = dspy.GEPA(
-                metric=metric_of(reward, objective, bundle.task.names),
-                max_metric_calls=self.max_metric_calls,
-                reflection_minibatch_size=self.minibatch_size,
-                instruction_proposer=proposals,
-                component_selector=parts.turns,
-                add_format_failure_as_feedback=True,
-                # A merge takes whole components of two programs, and there are two at most.
-                use_merge=False,
-                num_threads=self.num_threads,
-                log_dir=str(state.folder),
-                seed=context.seed,
-                gepa_kwargs={
-                    "use_cloudpickle": True,
-                    "sampling_strategy": sampling,
-                    "selection_strategy": ExpectedRewardSelection(race if self.race_confidence else None),
-                    "callbacks": [log],
-                    "stop_callbacks": [log.stop],
-                },
-            )
-            first = parts.program(bundle.task)
-            optimizer.compile(first, trainset=examples_of(rows), valset=examples_of(validation))
+        def search() -> None:
+            with quiet(), dspy.context(lm=client):
+                optimizer = dspy.GEPA(
+                    metric=metric_of(reward, objective, bundle.task.names),
+                    max_metric_calls=self.max_metric_calls,
+                    reflection_minibatch_size=self.minibatch_size,
+                    instruction_proposer=proposals,
+                    component_selector=parts.turns,
+                    add_format_failure_as_feedback=True,
+                    # A merge takes whole components of two programs, and there are two at most.
+                    use_merge=False,
+                    num_threads=self.num_threads,
+                    log_dir=str(state.folder),
+                    seed=context.seed,
+                    gepa_kwargs={
+                        "use_cloudpickle": True,
+                        "sampling_strategy": sampling,
+                        "selection_strategy": ExpectedRewardSelection(race if self.race_confidence else None),
+                        "callbacks": [log],
+                        "stop_callbacks": [log.stop],
+                    },
+                )
+                first = parts.program(bundle.task)
+                optimizer.compile(first, trainset=examples_of(rows), valset=examples_of(validation))
+
+        client.serve(search)
         if log.error is not None:
             raise log.error
         return [bundle.prompt, *map(parts.prompt, log.state.program_candidates[1:])], log

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, ClassVar, get_args
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.task import Example, Splits
+from labelwright.data.task import Example, Splits, Task
 from labelwright.errors import RecipeError
 from labelwright.settings import ABOVE_ZERO, Choice, Items, Range, Text
 from labelwright.statistics.calibration import UNCALIBRATED
@@ -87,10 +87,10 @@ class DpoStage(TrainingSettings):
         if self.hard == ("confusions",):
             raise RecipeError('[dpo] hard = ["confusions"]: of whose answers? Add "model" or "words"')
 
-    def check(self, splits: Splits, names: Sequence[str]) -> None:
+    def check(self, splits: Splits, task: Task) -> None:
         """The file of preferences is read, hours before it is needed. Raises DataError (``read_chosen``)."""
         if self.preferences:
-            read_chosen(self.preferences, splits.train, names)
+            read_chosen(self.preferences, splits.train, task)
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """Train, keep the step that is best on dev, and return it if it beats the given bundle there.
@@ -135,7 +135,7 @@ class DpoStage(TrainingSettings):
         """
         if self.preferences and bundle.prompt.by_row:
             raise RecipeError("[dpo] preferences: rows bring their own choices here, and letters are no labels")
-        chosen = read_chosen(self.preferences, train, bundle.task.names) if self.preferences else None
+        chosen = read_chosen(self.preferences, train, bundle.task) if self.preferences else None
         gold, said = gold_of(bundle, train), dict[str, Any]()
         opinions: dict[str, Any] = {}
         if "model" in self.hard:

@@ -47,8 +47,9 @@ class GrpoStage(TrainingSettings):
         is nothing else. "auto" is "batch" where the reward puts more at stake for some labels than for others, "mean"
         where the reward is a likelihood, else "group". What each ascends: ``losses.exact_loss``.
     stop_at_zero_std : float
-        Training ends where, since the last look at dev, this share of the rows met had the same reward whatever was
-        answered (TRL's ``frac_reward_zero_std``): nothing is left to learn from them. 0 never ends it.
+        Training ends where, since the last look at dev and in two steps at least, this share of the rows met had the
+        same reward whatever was answered (TRL's ``frac_reward_zero_std``): nothing is left to learn from them. 0 never
+        ends it.
     reward : str
         A name from ``rewards``; "auto" is the prices of the recipe's ``[costs]``, and without them "label_match".
     reward_settings : mapping

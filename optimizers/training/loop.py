@@ -32,6 +32,9 @@ from optimizers.training.libraries import grpo_config, keep_activations_small, l
 from optimizers.training.settings import Objective, TrainingSettings
 from optimizers.training.weights import for_training, trainable, trained
 
+# One step's rows may happen to have nothing to teach.
+_FEWEST_STEPS = 2
+
 
 @dataclass
 class Training:
@@ -178,16 +181,17 @@ class Training:
         return True
 
     def is_learnt(self, state: Any) -> bool:
-        """Whether nothing is left to learn: of the steps since the last look at dev, so few rows have rewards that
-        differ between answers (``stop_at``). The step itself is not logged yet when this is asked first.
+        """Whether nothing is left to learn: of the steps since the last look at dev, and of two at least, so few rows
+        have rewards that differ between answers (``stop_at``). The step itself is not logged yet when this is asked
+        first.
         """
-        from_step = state.global_step - self.stage.eval_every
+        n_steps = max(self.stage.eval_every - 1, _FEWEST_STEPS)
         flat = [
             one["frac_reward_zero_std"]
             for one in state.log_history
-            if "frac_reward_zero_std" in one and from_step < one["step"] < state.global_step
-        ]
-        return bool(self.stop_at and flat and np.mean(flat) >= self.stop_at)
+            if "frac_reward_zero_std" in one and one["step"] < state.global_step
+        ][-n_steps:]
+        return bool(self.stop_at and len(flat) >= _FEWEST_STEPS and np.mean(flat) >= self.stop_at)
 
     def best(self) -> dict[str, Any] | None:
         """Dev metrics of the best step so far, and its number."""

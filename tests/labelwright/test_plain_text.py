@@ -6,10 +6,11 @@ import json
 import shlex
 import subprocess
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from labelwright.plain_text import escaped, printable, printable_json, shell_word, without_secrets
+from labelwright.plain_text import escaped, printable, printable_json, shell_word, without_passwords, without_secrets
 
 CONTROLS = {chr(code) for code in [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F)]}
 TEXTS = st.text(st.characters() | st.sampled_from(sorted(CONTROLS)))
@@ -67,3 +68,32 @@ def test_secrets_of_the_environment_are_taken_out(monkeypatch):
     told = "sk-123456789, sk-123456\nand second-key: \x1b none of parallel"
     assert without_secrets(told) == "***, *** and ***: \\x1b none of parallel"
     assert without_secrets("x" * 290 + " second-key of ours", 300) == "x" * 290 + " *** of ou"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PGPASSWORD",
+        "SMTP_PASSWD",
+        "GITHUB_PAT",
+        "AWS_CREDENTIALS",
+        "OPENAIKEY",
+        "MYSQL_PWD",
+        "my_passphrase",
+        "HFTOKENS",
+    ],
+)
+def test_a_secret_is_known_by_any_name_that_the_field_gives_one(name, monkeypatch):
+    monkeypatch.setenv(name, "hunter-two")
+    assert without_secrets("no hunter-two here") == "no *** here"
+
+
+def test_what_is_no_secret_stays(monkeypatch):
+    for name in ("PATTERN", "SOME_PATH", "OLDPWD", "TOKENIZERS_PARALLELISM"):
+        monkeypatch.setenv(name, "/home/of-all")
+    assert without_secrets("in /home/of-all") == "in /home/of-all"
+
+
+def test_passwords_in_addresses_are_taken_out_wherever_they_stand():
+    told = "cannot reach 'http://me:it's@p@host/x?to=a', http://c"
+    assert without_secrets(told) == without_passwords(told) == "cannot reach 'http://…@host/x?to=a', http://c"

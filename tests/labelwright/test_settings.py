@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 
 from labelwright.errors import RecipeError
-from labelwright.settings import Choice, Items, Range, Text, check
+from labelwright.settings import Check, Choice, Items, Range, Text, check, shown, url_fault
 
 
 @dataclass
@@ -60,3 +60,31 @@ def test_where_two_types_will_do_the_one_that_was_meant_says_what_is_wrong(given
         Table(columns=given)
     assert str(caught.value) == f"[table] {said}"
     assert (Table(columns=["a", "b"]).columns, Table(columns="a").columns) == (["a", "b"], "a")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://u:secret@h/v1",
+        "http://secret@h",
+        "http://h/v1?api_key=secret",
+        "http://h/v1#secret",
+        "http://u:se/secret@h",
+    ],
+)
+def test_an_address_with_a_secret_in_it_is_refused_without_showing_it(url: str) -> None:
+    @dataclass
+    class Server:
+        url: Annotated[str, Check(url_fault)]
+
+        def __post_init__(self) -> None:
+            check(self, "")
+
+    with pytest.raises(RecipeError, match="a key belongs in LABELWRIGHT_API_KEY in the environment") as caught:
+        Server(url)
+    assert "secret" not in str(caught.value)
+    assert Server("http://h:80/v1").url == "http://h:80/v1"
+
+
+def test_where_two_addresses_stand_in_one_value_neither_shows_a_secret() -> None:
+    assert shown(["http://h?k=1", "x?", "http://u:p@h#2"]) == "['http://h?…', 'x?', 'http://…@h?…']"

@@ -14,6 +14,7 @@ ships is the faster of two that are far apart. One thread, so that sums are take
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -77,7 +78,7 @@ confidence = 0.0
 [grpo]
 steps = 3
 rows_per_step = 8
-learning_rate = 1e-3
+learning_rate = 1e-2
 eval_every = 1
 lora_rank = 4
 [sft]
@@ -308,6 +309,16 @@ def test_the_same_recipe_and_seed_give_the_same_numbers(found: dict[str, dict[st
     assert set(expected) == set(found)
     changed = differences(part, expected[part], found[part])
     assert not changed, "\n".join([f"{len(changed)} of {len(expected[part])} values changed", *changed[:20]])
+
+
+def test_every_stage_changes_what_is_answered() -> None:
+    """Of a stage that changes nothing, the same numbers would be no news."""
+    expected = json.loads(EXPECTED.read_text(encoding="utf-8"))
+    answers, steps = expected["answers"], expected["steps"]
+    chains = [("untuned", "gepa", "gepa+grpo"), ("untuned", "sft", "sft+grpo")]
+    for before, after in [pair for chain in chains for pair in itertools.pairwise(chain)]:
+        assert answers[before] != answers[after], f"{after} answers as {before} does"
+    assert {steps[f"{folder}: improved"] for folder in ("1-gepa", "2-grpo", "sft", "sft+grpo")} == {True}
 
 
 def altered(value: Any, by: float) -> Any:

@@ -49,7 +49,7 @@ class Session:
         self.task = task_of(recipe, rows)
         for stage in map(recipe.stage, asked_stages(recipe)):
             if hasattr(stage, "check"):
-                stage.check(self.splits.for_tuning(), self.task.names)
+                stage.check(self.splits.for_tuning(), self.task)
         self.engines = Engines(recipe.model.settings)
         self.steps = steps_of(recipe, self.task, self.engines)
         self.tracking: Tracking

@@ -19,6 +19,7 @@ from labelwright.data.task import Example, Label, Task
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.files import write_bytes
 from labelwright.plain_text import printable_json, printable_line
+from programs.asking import Answer, Answers, Ask, LanguageModel, Question, ask_and_read
 from workbench.next_rows.choice import text_vectors
 from workbench.progress import Display, silence_libraries
 from workbench.recipe.beside.near_copies import NearCopies
@@ -29,7 +30,6 @@ from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import make_splits, read_rows, task_of
 from workbench.run.folder import RUNS, locked
 from workbench.synthetic import wording
-from workbench.synthetic.asking import Answer, Answers, Ask, LanguageModel, Question, ask_and_read
 from workbench.synthetic.orders import Orders, Vectors
 from workbench.synthetic.telling import FOLDER, Made, fate, spent_in_words, tell
 from workbench.synthetic.wording import Order
@@ -250,9 +250,11 @@ class _Making:
 
 def _models(recipe: Recipe) -> Asked:
     table = recipe.synthetic
-    writer = LanguageModel(table.model, table.url)
+    writer = LanguageModel(table.model, table.url, "[synthetic] model or url")
     own = not table.check_model
-    checker = writer if own else LanguageModel(table.check_model, table.check_url)
+    checker = (
+        writer if own else LanguageModel(table.check_model, table.check_url, "[synthetic] check_model or check_url")
+    )
     return Asked(writer, checker, writer.name, checker.name)
 
 

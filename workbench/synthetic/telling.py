@@ -10,11 +10,11 @@ from typing import Any
 from labelwright.data.task import Example
 from labelwright.files import write_json
 from labelwright.plain_text import printable_line
+from programs.asking import Answers, Readings
 from workbench.progress import Display
 from workbench.recipe.beside.synthetic import LEFT_OUT, place_of, written_to
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RUNS
-from workbench.synthetic.asking import Answers, Readings
 from workbench.synthetic.diversity import MEASURES, side_by_side
 from workbench.synthetic.orders import Vectors
 from workbench.verbs import make_command

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from labelwright.data.task import Label, Task
 from labelwright.engines.servers.answers import read_answer
 from labelwright.plain_text import printable
-from workbench.synthetic.asking import Question
+from programs.asking import Question
 
 NOT_ROWS = "That is no JSON list of strings. Write the same again as one JSON list of strings, and nothing else."
 NOT_A_LABEL = "That is none of the labels. Answer with one label, spelt as it is in the list, and nothing else."

@@ -10,13 +10,14 @@ from typing import Any
 from mlflow.entities.assessment import AssessmentSourceType
 from mlflow.tracing.client import TracingClient
 
+from labelwright.plain_text import without_passwords
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RunFolder
 from workbench.tracking.delivery import OPEN_S
 from workbench.tracking.journal import read_made, within
 from workbench.tracking.recorder import quiet
 from workbench.tracking.rows import DECISION, DoubtedRow, other_label, review_trace
-from workbench.tracking.store import TrackingError, absolute, prepare_store, shown_uri, sqlite_path
+from workbench.tracking.store import TrackingError, absolute, prepare_store, sqlite_path
 
 _BATCH = 100
 
@@ -50,12 +51,13 @@ def read_said(recipe: Recipe, folder: RunFolder, rows: Sequence[DoubtedRow]) -> 
     """
     quiet()
     uri, told = absolute(recipe.tracking.resolved_uri()), read_made(folder)
+    shown = without_passwords(uri)
     path = sqlite_path(uri)
     if not told.get("run_id") or (path is not None and not path.is_file()):
-        raise TrackingError(f"run {folder.path.name} is not recorded in {shown_uri(uri)} yet: run make compare again")
-    if told.get("uri") != shown_uri(uri):
+        raise TrackingError(f"run {folder.path.name} is not recorded in {shown} yet: run make compare again")
+    if told.get("uri") != shown:
         raise TrackingError(
-            f"run {folder.path.name} was recorded in {told.get('uri')}, and the store is {shown_uri(uri)} now: set "
+            f"run {folder.path.name} was recorded in {told.get('uri')}, and the store is {shown} now: set "
             "MLFLOW_TRACKING_URI to where people answered"
         )
     ids = [review_trace(told["run_id"], {"id": row.id, "label": row.label}) for row in rows]
@@ -72,7 +74,7 @@ def read_said(recipe: Recipe, folder: RunFolder, rows: Sequence[DoubtedRow]) -> 
         raise
     except Exception as error:
         first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise TrackingError(f"{shown_uri(uri)} failed: {shown_uri(first)[:300]}; try again when it is there") from error
+        raise TrackingError(f"{shown} failed: {without_passwords(first)[:300]}; try again when it is there") from error
     return [_said(infos[id], other_label(recipe.name)) if id in infos else [] for id in ids]
 
 

@@ -24,11 +24,12 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 from mlflow.utils.logging_utils import disable_logging
 
+from labelwright.plain_text import without_passwords
 from workbench.progress import Display
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RUNS, RunBusyError, RunFolder, runs_of
 from workbench.tracking.journal import JOURNAL, Entry, Journal
-from workbench.tracking.store import TrackingError, absolute, is_held, prepare_store, shown_uri, sqlite_path
+from workbench.tracking.store import TrackingError, absolute, is_held, prepare_store, sqlite_path
 from workbench.tracking.writes import candidates, datasets, evaluations, models, notes, prompts, reviews, runs
 from workbench.tracking.writes.opened_store import OpenedStore
 
@@ -111,7 +112,7 @@ class Delivery:
         self._display = display
         self.journal = Journal(folder.path / JOURNAL)
         self._uri = absolute(recipe.tracking.resolved_uri())
-        self.uri = shown_uri(self._uri)
+        self.uri = without_passwords(self._uri)
         self._is_file = sqlite_path(self._uri) is not None
         self.store: OpenedStore
         self.is_open = False
@@ -322,7 +323,7 @@ class Delivery:
                 self._told.add(remedy)
                 first = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
                 where = "" if isinstance(error, TrackingError) else f"{self.uri} failed: "
-                self._display.say(f"tracking: {where}{shown_uri(first)[:300]}; {remedy}")
+                self._display.say(f"tracking: {where}{without_passwords(first)[:300]}; {remedy}")
 
 
 def deliver_left(recipe: Recipe, display: Display) -> None:

@@ -31,15 +31,6 @@ class TrackingError(LabelwrightError, RuntimeError):
     """The tracking store cannot be used; the message says what to do."""
 
 
-def shown_uri(text: str) -> str:
-    """An address, or a text that holds some, without the user and the password in it.
-
-    >>> shown_uri("cannot reach http://me:secret@host:5000")
-    'cannot reach http://…@host:5000'
-    """
-    return re.sub(r"://[^\s'\"]*@", "://…@", text)
-
-
 def absolute(uri: str) -> str:
     """A SQLite store by its absolute path: MLflow keeps stores open by URI, and the current folder may change."""
     path = sqlite_path(uri)

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import openai
 
+from labelwright.engines.servers.asking import KEYS, key_of_environment
 from labelwright.errors import ModelError
 from labelwright.plain_text import without_secrets
 
 # Requests in flight at a time: enough for a server to fill its batches.
 IN_FLIGHT = 16
 TIMEOUT_S = 300.0
-KEYS = ("LABELWRIGHT_API_KEY", "OPENAI_API_KEY")
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 
 def client(url: str) -> openai.OpenAI:
@@ -27,8 +22,7 @@ def client(url: str) -> openai.OpenAI:
 
     Answers 429 and 5xx are tried again by the client library, with growing pauses.
     """
-    key = next((os.environ[name] for name in KEYS if os.environ.get(name)), "none")
-    return openai.OpenAI(base_url=url, api_key=key, timeout=TIMEOUT_S, max_retries=4)
+    return openai.OpenAI(base_url=url, api_key=key_of_environment() or "none", timeout=TIMEOUT_S, max_retries=4)
 
 
 @contextmanager
@@ -57,14 +51,3 @@ def served_models(server: openai.OpenAI, url: str) -> dict[str, dict[str, Any]]:
     """The models that a server offers: id -> what it says of each beyond the standard."""
     with one_line_errors(url):
         return {model.id: model.model_extra or {} for model in server.models.list()}
-
-
-def in_order(ask: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
-    """Ask for every item, some at a time; answers in the items' order. The first error ends it."""
-    with ThreadPoolExecutor(max_workers=IN_FLIGHT) as pool:
-        futures = [pool.submit(ask, item) for item in items]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise

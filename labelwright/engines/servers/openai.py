@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from labelwright.engines.one_hot import one_hot
 from labelwright.engines.servers.answers import read_answer
-from labelwright.engines.servers.http import client, in_order, one_line_errors, reason, served_models
+from labelwright.engines.servers.asking import in_order
+from labelwright.engines.servers.http import IN_FLIGHT, client, one_line_errors, reason, served_models
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
 from labelwright.models.weights import Weights
@@ -95,7 +96,7 @@ class OpenAIEngine:
         # The first row alone: it finds out how this server wants to be asked.
         numbered = list(enumerate(prompts, start=1))
         texts = [self._choose(numbered[0], answers)]
-        texts += in_order(lambda row: self._choose(row, answers), numbered[1:])
+        texts += in_order(lambda row: self._choose(row, answers), numbered[1:], IN_FLIGHT)
         meant = [read_answer(text, answers) for text in texts]
         self.n_invalid += meant.count(None)
         return one_hot(np.array([-1 if one is None else one for one in meant]), len(options))
@@ -106,7 +107,7 @@ class OpenAIEngine:
         def ask(row: tuple[int, Rendered]) -> str:
             return self._complete(row, max_tokens=max_new_tokens, **({"stop": list(stop)} if stop else {}))[0]
 
-        return in_order(ask, list(enumerate(prompts, start=1)))
+        return in_order(ask, list(enumerate(prompts, start=1)), IN_FLIGHT)
 
     def _choose(self, row: tuple[int, Rendered], answers: Sequence[str]) -> str:
         while True:

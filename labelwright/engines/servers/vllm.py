@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from labelwright.engines.one_hot import one_hot
 from labelwright.engines.options.walk import Question, score_by_places
 from labelwright.engines.servers.answers import read_answer
-from labelwright.engines.servers.http import client, in_order, one_line_errors, reason, served_models
+from labelwright.engines.servers.asking import in_order
+from labelwright.engines.servers.http import IN_FLIGHT, client, one_line_errors, reason, served_models
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.tokens import PromptTokens
 from labelwright.errors import ModelError
@@ -123,7 +124,7 @@ class VllmEngine:
             sequences = [list(question.sequence) for question in same]
             for start in range(0, len(sequences), REQUEST_PROMPTS):
                 requests.append((sequences[start : start + REQUEST_PROMPTS], tokens))
-        return [answer for part in in_order(self._read, requests) for answer in part]
+        return [answer for part in in_order(self._read, requests, IN_FLIGHT) for answer in part]
 
     def _read(self, request: tuple[list[list[int]], tuple[int, ...]]) -> list[NDArray[np.float64]]:
         sequences, tokens = request
@@ -174,7 +175,7 @@ class VllmEngine:
                 answer = self._server.completions.create(model=self.name, prompt=batch, temperature=0.0, **settings)
             return [choice.text for choice in sorted(answer.choices, key=lambda choice: choice.index)]
 
-        return [text for part in in_order(ask, batches) for text in part]
+        return [text for part in in_order(ask, batches, IN_FLIGHT) for text in part]
 
     def _sequences(self, prompts: Sequence[Rendered], reserved: int) -> list[tuple[int, ...]]:
         sequences = []

@@ -140,15 +140,15 @@ class CalibratedAnswers:
         probs = self._fit(prompt, self.engine)[0]
         return probs[[self._place[row.text] for row in self.validation]]
 
-    def on_parts(self, prompt: Prompt, n_parts: int) -> tuple[Floats, Ints, list[str]]:
+    def on_parts(self, prompt: Prompt, n_parts: int, engine: Engine) -> tuple[Floats, Ints, list[str]]:
         """Probabilities, gold labels and families of the rows of the first parts, a text that stands twice once.
 
         Fewer rows than all of them are answered as a minibatch is, ``without_liking``.
         """
         asked, places = self._with(prompt), np.concatenate(self._parts[:n_parts])
         rows = [self._unique[place] for place in places]
-        scores = np.concatenate([self._part(asked, self.engine, number) for number in range(n_parts)])
-        return self._batch(scores, self.engine), gold_of(asked, rows), [self._families[place] for place in places]
+        scores = np.concatenate([self._part(asked, engine, number) for number in range(n_parts)])
+        return self._batch(scores, engine), gold_of(asked, rows), [self._families[place] for place in places]
 
     def n_rows_of(self, n_parts: int) -> int:
         """So many validation rows are in the first parts, one that stands twice counted twice."""

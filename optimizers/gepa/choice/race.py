@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from labelwright.engines.protocol import Engine
 from labelwright.prompt import Prompt
 from labelwright.statistics.intervals import gain_test
 from labelwright.statistics.metrics import Floats
@@ -35,11 +36,14 @@ class Race:
         Whose validation rows are dealt into ``N_PARTS``.
     confidence : float in (0, 1)
         With which a proposal must be worse to be given up.
+    engine : Engine
+        What scores.
     """
 
     answers: CalibratedAnswers
     objective: Objective
     confidence: float
+    engine: Engine
 
     def rows_until_given_up(self, prompt: Prompt, best: Prompt) -> int:
         """Validation rows that were scored when the proposal was given up; 0 where it was not.
@@ -51,8 +55,8 @@ class Race:
         """
         n_looks = self.answers.n_parts - 1
         for n_parts in range(1, n_looks + 1):
-            mine, gold, families = self.answers.on_parts(prompt, n_parts)
-            theirs, _, _ = self.answers.on_parts(best, n_parts)
+            mine, gold, families = self.answers.on_parts(prompt, n_parts, self.engine)
+            theirs, _, _ = self.answers.on_parts(best, n_parts, self.engine)
             gains = self.objective.values(mine, gold) - self.objective.values(theirs, gold)
             if is_worse(gains, families, self.confidence, n_looks):
                 return self.answers.n_rows_of(n_parts)

@@ -84,8 +84,8 @@ def words_opinion(rows: Sequence[Example], gold: Ints, n_labels: int, seed: int)
     """Log-probabilities (n_rows, n_labels) by a linear classifier on characters, each row's from other folds' rows.
 
     Groups are whole in a fold, and one temperature is fitted on all answers, so that they mean what they say. A row of
-    which the other folds teach nothing, having fewer than two labels, has NaN; so has every row where all are one
-    group.
+    which the other folds teach nothing, having fewer than two labels or not the row's own, has NaN; so has every row
+    where all are one group.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import SGDClassifier
@@ -109,6 +109,8 @@ def words_opinion(rows: Sequence[Example], gold: Ints, n_labels: int, seed: int)
         # A label that the other folds lack is impossible, which tells the temperature nothing.
         found[held] = -np.inf
         found[np.ix_(held, known)] = np.log(np.maximum(probs, _LEAST))
+        # Where it is gold, that no other answer was seen to be right says nothing of the row.
+        found[held[~np.isin(gold[held], known)]] = np.nan
     if (told := ~np.isnan(found[:, 0])).any():
         found[told] = log_softmax(fit_calibration(found[told], gold[told], bias=False).logits(found[told]))
     return found

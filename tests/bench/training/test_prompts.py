@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from chat_server import ChatServer
 from json_server import serving_json
 
 from bench.training import prompts
-from bench.training.prompts import Bench, main, runs_of, search_missing, table
+from bench.training.prompts import Bench, about, main, model_at, runs_of, search_missing, table
 from labelwright.data.task import group_keys
 from labelwright.errors import LabelwrightError
 
@@ -35,6 +36,21 @@ def test_within_a_seed_methods_see_the_same_rows_and_families_stay_whole(setting
     assert len({run.key("about") for run in runs}) == len(runs)
 
 
+def test_a_run_is_another_one_under_another_prompt_or_writer(setting, monkeypatch):
+    monkeypatch.setattr(prompts, "content_of", lambda base: "")
+    other = replace(setting, prompt=setting.prompt.with_instructions("Otherwise asked."))
+    (random,) = runs_of(setting, ("random",), 1)
+    assert random.key(about(setting)) == random.key(about(setting)) != random.key(about(other))
+    url = "http://127.0.0.1:1/v1"
+    small, large = (runs_of(setting, ("random", "reflection"), 1, url, writer) for writer in ("small", "large"))
+    assert [one.key(0) == other.key(0) for one, other in zip(small, large, strict=True)] == [True, False]
+
+
+def test_the_writer_is_the_model_that_the_server_names():
+    with serving_json(lambda path, key, body: (200, {"object": "list", "data": [{"id": "qwen"}]})) as url:
+        assert model_at(url) == "qwen"
+
+
 def test_every_method_ends_and_what_was_done_is_not_done_again(setting, tmp_path, small):
     runs = runs_of(setting, ("evidence", "random", "bootstrap"), 1)
     bench = Bench(setting, tmp_path / "scores")
@@ -50,7 +66,9 @@ def test_every_method_ends_and_what_was_done_is_not_done_again(setting, tmp_path
     # Until two rows were right, each asked once; its demonstrations are in the tokens, and once.
     assert 2 <= found[2]["calls"] <= len(runs[0].splits.train)
     assert found[2]["in_time"]
-    assert found[2]["tokens"] > setting.engine.count_tokens(setting.prompt.system)
+    bare = setting.engine.count_tokens(setting.prompt.system)
+    assert bare < found[2]["tokens"] <= bare + 2 * max(setting.engine.count_tokens(f"{row.text}Label: pool Examples:")
+                                                       for row in setting.examples)  # fmt: skip
     out.write_text(out.read_text() + '{"key": "half', encoding="utf-8")
 
     def refuse(run):

@@ -477,6 +477,60 @@ def test_a_failing_text_does_not_disturb_scores(engine, shared):
     assert future.result(LONG_S).shape == (1, len(OPTIONS))
 
 
+# ----------------------------------------------------------------------------------------------------- the own thread
+
+
+def test_one_thread_makes_the_calls_while_another_works(engine):
+    shared = CoalescingEngine(engine)
+    engine.open()
+
+    def work():
+        with ThreadPoolExecutor(8) as threads:
+            return list(threads.map(lambda text: shared.score(render(text), OPTIONS).shape, TEXTS))
+
+    assert shared.serve(work) == [(1, len(OPTIONS))] * len(TEXTS)
+    assert engine.threads == {threading.current_thread()}
+    assert not shared.is_alive
+    with pytest.raises(RuntimeError, match="the engine is closed"):
+        shared.score(render("later"), OPTIONS)
+    shared.close()
+
+
+def test_what_the_work_raises_is_raised_and_ends_it(engine):
+    shared = CoalescingEngine(engine)
+    with pytest.raises(ZeroDivisionError):
+        shared.serve(lambda: 1 / 0)
+    assert not shared.is_alive
+
+
+def test_an_interrupt_on_the_serving_thread_closes(engine):
+    shared, ends = CoalescingEngine(engine), []
+    engine.error = KeyboardInterrupt()
+    engine.open()
+
+    def work():
+        for _ in range(2):
+            try:
+                shared.score(render("a"), OPTIONS)
+            except BaseException as error:
+                ends.append(type(error))
+            engine.error = None
+
+    with pytest.raises(KeyboardInterrupt):
+        shared.serve(work)
+    until(lambda: len(ends) == 2)
+    assert ends[0] is KeyboardInterrupt
+    assert ends[1] in (RuntimeError, CancelledError)
+
+
+def test_a_thread_that_serves_already_is_not_given_a_second(engine, shared):
+    future = occupied(shared)
+    with pytest.raises(RuntimeError, match="another thread already"):
+        shared.serve(lambda: None)
+    engine.open()
+    assert future.result(LONG_S).shape == (1, len(OPTIONS))
+
+
 # --------------------------------------------------------------------------------------------------------------- end
 
 

@@ -42,3 +42,13 @@ def test_a_part_of_a_text_is_refused_with_all_that_the_row_lacks() -> None:
 def test_where_an_answer_is_called_as_a_text_the_answer_is_not_read_as_one() -> None:
     assert texts([{"label": "pool", "error": "no model", "input_error": "the text"}], "error") == ["the text"]
     assert texts([{"label": "pool", "error": "no model"}], "error") == [None]
+
+
+def test_a_right_label_or_a_time_beside_a_whole_text_makes_it_no_part() -> None:
+    """In a bundle one of whose columns is called text, where any other column may be a misnamed part."""
+    added = {"label": "pool", "gold": "fence", "input_label": "hvac", "time": "2026-01-01"}
+    assert texts([{"text": "the whole", **added}], "title", "text") == ["the whole"]
+    # A column of the text with such a name is the text's all the same.
+    assert texts([{"time": "noon", "text": "b", "label": "pool"}], "time", "text") == ["noon\nb"]
+    with pytest.raises(DataError, match="no column 'time' for text"):
+        texts([{"text": "b", "gold": "pool", "note": "x", "label": "pool"}], "time", "text")

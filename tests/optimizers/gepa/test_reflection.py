@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from dspy.utils.exceptions import LMError
 from gepa_search import hard_splits, run
 from json_server import serving_json
 
@@ -28,13 +29,15 @@ class Server:
         self.replies, self.requests, self.keys = [IN_FORM], [], []
         # A name of its own: DSPy's cache outlives the test.
         self.model = f"tiny-{uuid.uuid4().hex}"
-        self.url = ""
+        self.url, self.is_down = "", False
 
     def answer(self, path: str, key: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if not body:
             return 200, {"object": "list", "data": [{"id": self.model, "object": "model"}]}
         self.requests.append(body)
         self.keys.append(key)
+        if self.is_down:
+            return 503, {"error": {"message": "loading"}}
         reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
         choice = {"index": 0, "message": {"role": "assistant", "content": reply}, "finish_reason": "stop"}
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
@@ -50,9 +53,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield made
 
 
-def ask(server: Server, model: str = "") -> tuple[str, int]:
+def ask(server: Server, model: str = "", temperature: float = 0.7) -> tuple[str, int]:
     repaired: list[int] = []
-    reflect = Reflection(model, server.url, 0.7, 300, lambda: repaired.append(1))
+    reflect = Reflection(model, server.url, temperature, 300, lambda: repaired.append(1))
     return reflect("Name it.", [ROW], random.Random(0)), len(repaired)
 
 
@@ -62,6 +65,26 @@ def test_the_first_model_that_the_server_names_is_asked_with_the_key_of_the_envi
     assert request["model"] == server.model
     assert "liner leaks" in str(request["messages"])
     assert server.keys == ["Bearer sk-of-the-environment"]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_what_a_model_of_that_name_said_elsewhere_answers_nothing(
+    server: Server, temperature: float, recwarn: pytest.WarningsRecorder
+) -> None:
+    other = Server()
+    other.model, other.replies = server.model, [json.dumps({"new_instruction": "Look for posts."})]
+    with serving_json(other.answer) as other.url:
+        said = [ask(one, temperature=temperature)[0] for one in (server, other, server, other)]
+    assert said == [GOOD, "Look for posts."] * 2
+    assert [len(server.requests), len(other.requests)] == [1, 1], "each once: what it said is kept"
+    assert not [one for one in recwarn if "rollout_id" in str(one.message)]
+
+
+def test_a_server_that_cannot_answer_is_asked_once(server: Server) -> None:
+    server.is_down = True
+    with pytest.raises(LMError):
+        ask(server)
+    assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("reply", ["Sure! Look for water.", '{"instruction": "Look for water."}'])

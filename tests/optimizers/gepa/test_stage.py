@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import threading
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +78,18 @@ def test_dev_improves_and_the_history_says_by_how_much(tmp_path):
     assert entry["prompt_tokens_after"] == engine.count_tokens(bundle.prompt.system) > entry["prompt_tokens_before"]
     assert tracker.prompts == {"before": toy_bundle().prompt.shown, "after": bundle.prompt.shown}
     json.dumps(entry)
+
+
+def test_the_stages_own_thread_makes_every_engine_call(tmp_path):
+    threads = set()
+
+    class Watched(FakeEngine):
+        def score(self, prompts, options):
+            threads.add(threading.current_thread())
+            return super().score(prompts, options)
+
+    run(tmp_path, engine=Watched(), max_metric_calls=100)
+    assert threads == {threading.current_thread()}
 
 
 def test_nothing_but_instructions_changes(tmp_path):

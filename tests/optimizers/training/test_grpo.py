@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tiny import tiny_model_folder
 from training_fakes import SPLITS, Record, open_float32, untuned
 
 from labelwright.decide import log_scores
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import ModelError, RecipeError
 from labelwright.models.weights import Base
 from labelwright.statistics.calibration import Calibration
@@ -198,6 +200,24 @@ def test_training_ends_where_no_answer_is_worth_more_than_another(model, tmp_pat
     if mode == "exact":
         never, _ = run(model, tmp_path / "never", stop_at_zero_std=0.0)
         assert never.history[-1]["steps_taken"] == 6
+
+
+@pytest.mark.parametrize(("eval_every", "ends"), [(1, 3), (2, 4), (3, 3), (5, 5)])
+def test_two_steps_at_least_say_that_nothing_is_left_to_learn(tmp_path, eval_every, ends):
+    """Of a log in which no answer is ever worth more than another, where the looks at dev lie."""
+    stage = GrpoStage(eval_every=eval_every)
+    training = Training(stage, toy_bundle(), (), tmp_path, Record(), {}, None, EngineSettings(), "", stop_at=1.0)
+
+    def is_learnt(step, flat):
+        log = [{"step": one, "frac_reward_zero_std": flat(one)} for one in range(1, step)]
+        return training.is_learnt(SimpleNamespace(global_step=step, log_history=log))
+
+    looks = range(eval_every, 20, eval_every)
+    assert next(step for step in looks if is_learnt(step, lambda one: 1.0)) == ends
+    # What an early step taught is long ago; one of the last two is not.
+    last = looks[-1]
+    assert is_learnt(last, lambda one: float(one > last - max(eval_every, 3)))
+    assert not is_learnt(last, lambda one: float(one != last - 2))
 
 
 def test_a_row_that_still_teaches_keeps_training_going(model, tmp_path):

@@ -111,6 +111,10 @@ BY_HAND = {
     "an unknown backend": GOOD + '[model]\nbackend = "ollama"',
     "no url": "stages = []\n" + GOOD + '[model]\nbackend = "openai"',
     "a url that is none": "stages = []\n" + GOOD + '[model]\nbackend = "vllm"\nurl = "localhost:8000"',
+    "a url with a password": "stages = []\n" + GOOD + '[model]\nbackend = "vllm"\nurl = "http://u:p@a/v1"',
+    "a writer's url with a key": GOOD + '[synthetic]\nmodel = "m"\nurl = "http://a/v1?api_key=abc"',
+    "a checker's url with a password": GOOD + '[synthetic]\ncheck_model = "m"\ncheck_url = "http://u:p@a/v1"',
+    "a reflection url with a key": GOOD + '[gepa]\nreflection_url = "http://a/v1#abc"',
     "long rows that a server cannot cut": "stages = []\n"
     + GOOD
     + '[model]\nbackend = "openai"\nurl = "http://a/v1"\nlong_rows = "head"',

@@ -12,6 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from small_comparison import edit_recipe
 
 from labelwright.errors import LabelwrightError, ModelError, RecipeError
+from programs.asking import Answer, Question, RefusedError
 from workbench.cli import main
 from workbench.progress import Display
 from workbench.recipe.beside.near_copies import NearCopies
@@ -19,7 +20,6 @@ from workbench.recipe.beside.synthetic import place_of
 from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import make_splits, read_rows
 from workbench.synthetic import making
-from workbench.synthetic.asking import Answer, Question, RefusedError
 from workbench.synthetic.making import Asked, synthesize
 
 TOPICS = {"pool": "water", "fence": "planks", "hvac": "air"}

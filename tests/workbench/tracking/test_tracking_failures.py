@@ -28,6 +28,7 @@ from store_maker import begin_to_make
 from workbench_fakes import FakeGepa
 
 from labelwright.files import write_json
+from labelwright.plain_text import without_passwords
 from labelwright.statistics.intervals import Interval
 from workbench.cli import main
 from workbench.compare.board import Entry as Measured
@@ -42,7 +43,7 @@ from workbench.tracking import delivery, entries
 from workbench.tracking.entries import PARENT
 from workbench.tracking.journal import MADE, Journal, read_made
 from workbench.tracking.recorder import Tracking
-from workbench.tracking.store import TrackingError, is_held, prepare_store, shown_uri
+from workbench.tracking.store import TrackingError, is_held, prepare_store
 from workbench.tracking.writes import runs
 
 # How often a start is killed; LABELWRIGHT_KILLS=10 asks for more.
@@ -641,7 +642,7 @@ def test_a_broken_store_is_named_with_the_remedy_and_left_alone(
     ],
 )
 def test_addresses_are_shown_without_who_asks(text: str, shown: str) -> None:
-    assert shown_uri(text) == shown
+    assert without_passwords(text) == shown
 
 
 def test_a_step_that_is_kept_is_recorded_once_with_what_came_out(

@@ -12,11 +12,12 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from labelwright.files import write_json
+from labelwright.plain_text import without_passwords
 from workbench.recipe.recipe import Recipe
 from workbench.run.folder import RunFolder
 from workbench.tracking.entries import PARENT
 from workbench.tracking.journal import MADE, read_made
-from workbench.tracking.store import TrackingError, shown_uri, sqlite_path
+from workbench.tracking.store import TrackingError, sqlite_path
 
 # The tag of all MLflow runs of one recipe run: the name of its folder.
 RECIPE_RUN = "recipe_run"
@@ -52,7 +53,7 @@ class OpenedStore:
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
         self.client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
-        experiment, shown = self._experiment_id(), shown_uri(uri)
+        experiment, shown = self._experiment_id(), without_passwords(uri)
         state = self.state
         if state.get("uri") != shown or not self._exists(state.get("run_id")):
             # What another store made, or belonged to a run that is gone, is not known here.

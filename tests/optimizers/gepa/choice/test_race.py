@@ -72,7 +72,7 @@ def test_the_best_of_a_pool_is_kept_as_often_as_promised_and_the_rest_costs_less
 def test_what_is_worse_on_its_first_part_costs_no_more_and_what_is_better_is_never_given_up(tmp_path: Path):
     engine, bundle = FakeEngine(), toy_bundle()
     answers = CalibratedAnswers(bundle, ROWS, SPLITS.train, engine, KeptScores(tmp_path), 0, N_PARTS)
-    race = Race(answers, Objective.of("expected_reward", LabelMatch(), bundle), 0.95)
+    race = Race(answers, Objective.of("expected_reward", LabelMatch(), bundle), 0.95, engine)
     good, bad = (bundle.prompt.with_instructions(text) for text in (GOOD, BAD))
     n_rows = race.rows_until_given_up(bad, good)
     assert 0 < n_rows <= len(ROWS) / 2
@@ -89,16 +89,16 @@ def test_parts_are_families_whole_and_scored_once_for_all(tmp_path: Path):
     ends = [parted.n_rows_of(n) for n in range(N_PARTS + 1)]
     assert ends[0] == 0 < ends[1] < ends[2] < ends[3] < ends[4] == len(rows)
     assert max(np.diff(ends)) < 1.3 * len(rows) / N_PARTS
-    seen = [set(parted.on_parts(bundle.prompt, n)[2]) for n in range(1, N_PARTS + 1)]
+    seen = [set(parted.on_parts(bundle.prompt, n, engine)[2]) for n in range(1, N_PARTS + 1)]
     assert [len(a & b) for a, b in pairwise(seen)] == [len(a) for a in seen[:-1]]
-    probs, gold, _ = parted.on_parts(bundle.prompt, 2)
+    probs, gold, _ = parted.on_parts(bundle.prompt, 2, engine)
     assert len(probs) == len(gold) < ends[2] + 1
     whole = CalibratedAnswers(bundle, rows, SPLITS.train, FakeEngine(), KeptScores(tmp_path / "whole"))
     np.testing.assert_allclose(parted.on_validation(bundle.prompt), whole.on_validation(bundle.prompt))
     assert sum(n for n, _ in engine.calls) == len(ROWS)
     # Scores of all rows, which another stage may have kept, serve for the parts.
     again = FakeEngine()
-    CalibratedAnswers(bundle, rows, (), again, whole.kept, 0, N_PARTS).on_parts(bundle.prompt, 3)
+    CalibratedAnswers(bundle, rows, (), again, whole.kept, 0, N_PARTS).on_parts(bundle.prompt, 3, again)
     assert again.calls == []
 
 

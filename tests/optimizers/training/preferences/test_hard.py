@@ -66,10 +66,20 @@ class Untouched:
         return scores
 
 
-def test_labels_that_the_other_folds_lack_are_never_answered_and_one_label_alone_is_no_opinion():
+def test_a_label_that_the_other_folds_lack_is_never_answered_and_of_its_own_rows_nothing_is_said():
     alone = [replace(row, group="one") if row.label == NAMES[2] else row for row in ROWS]
     said = words_opinion(alone, GOLD, 3, seed=0)
-    assert np.exp(said[GOLD == 2, 2]).max() < 1e-3
+    assert np.isnan(said[GOLD == 2]).all()
+    beside = (
+        group_folds(GOLD, group_keys(alone), FOLDS, 0) == group_folds(GOLD, group_keys(alone), FOLDS, 0)[GOLD == 2][0]
+    )
+    assert np.exp(said[beside & (GOLD != 2), 2]).max() < 1e-3
+    assert not np.isnan(said[GOLD != 2]).any()
+    doubted = hard_pairs(GOLD, {"words": said, "confusions": confusions_opinion(GOLD, [said])}, 100.0, 2).pairs
+    assert {GOLD[row] for row, _, _ in doubted} == {0, 1}
+
+
+def test_one_label_alone_is_no_opinion():
     only = words_opinion(ROWS[:4], np.zeros(4, dtype=np.int64), 3, seed=0)
     assert np.isnan(only).all()
 

@@ -11,17 +11,15 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from labelwright.engines.servers.asking import KEYS, in_order, key_of_environment
 from labelwright.errors import ModelError
 from labelwright.files import short_hash
 from labelwright.plain_text import printable_json, without_secrets
 
-# Where a server's key is, as for the engines that ask one; models without a server say themselves what they look for.
-KEYS = ("LABELWRIGHT_API_KEY", "OPENAI_API_KEY")
 TIMEOUT_S = 300.0
 _RETRIES = 4
 # What a server says of a question that is too long, or that it will not answer.
@@ -82,13 +80,16 @@ class LanguageModel:
     ----------
     name : str
         As DSPy has it; with ``url`` the name under which that OpenAI-compatible server does.
+    settings : str
+        Where a person set them, for messages: "[synthetic] model or url".
     """
 
-    def __init__(self, name: str, url: str) -> None:
+    def __init__(self, name: str, url: str, settings: str) -> None:
         import dspy
 
-        self.name, self._url = name, url
-        key = next((os.environ[one] for one in KEYS if os.environ.get(one)), "none")
+        self.name, self._url, self._settings = name, url, settings
+        # Models without a server say themselves what they look for.
+        key = key_of_environment() or "none"
         self._id = f"openai/{name}" if url else name
         where = {"api_base": url, "api_key": key} if url else {}
         # What is kept is kept in the run's own folder.
@@ -120,9 +121,7 @@ class LanguageModel:
         except LMError as error:
             if error.status in _OF_THIS_QUESTION:
                 raise RefusedError(_said(error)) from error
-            raise ModelError(
-                f"{self.name}: {_said(error)}; look at the server, or correct [synthetic] model or url"
-            ) from error
+            raise ModelError(f"{self.name}: {_said(error)}; look at the server, or correct {self._settings}") from error
         usage = found.usage
         price = lm.history[-1].get("cost") if lm.history else None
         return Answer(str(found.text or ""), usage.input_tokens or 0, usage.output_tokens or 0, price)
@@ -209,13 +208,7 @@ class Answers:
             return found
 
         different = list(dict.fromkeys(questions))
-        with ThreadPoolExecutor(max_workers=at_once) as pool:
-            futures = [pool.submit(one, question) for question in different]
-            try:
-                found = {question: future.result() for question, future in zip(different, futures, strict=True)}
-            except BaseException:
-                pool.shutdown(cancel_futures=True)
-                raise
+        found = dict(zip(different, in_order(one, different, at_once), strict=True))
         enough = _REFUSES_ALL if self._known else 1
         if name not in self._answered and self._refused[name] >= enough:
             raise ModelError(f"{name} refuses every question: {self._last_refusal}")

@@ -10,7 +10,7 @@ import pytest
 from chat_server import ChatServer, serving_chat
 
 from labelwright.errors import ModelError
-from workbench.synthetic.asking import Answer, Answers, LanguageModel, Question, Readings, RefusedError, ask_and_read
+from programs.asking import Answer, Answers, LanguageModel, Question, Readings, RefusedError, ask_and_read
 
 QUESTIONS = [Question("be", (f"question {n}",)) for n in range(5)]
 
@@ -171,7 +171,7 @@ def test_a_real_server_is_asked_and_what_it_says_is_what_is_kept(tmp_path, monke
     server = ChatServer(lambda system, turns: f"{system}|{'/'.join(turns)}\x1b[31m\u202e", fail=1)
     path = tmp_path / "answers.jsonl"
     with serving_chat(server) as url:
-        model = LanguageModel("qwen", url)
+        model = LanguageModel("qwen", url, "[synthetic] model or url")
         found = asked(Answers(path, 9), model, [Question("be", ("one", "two", "three"), 0.7, 55)])
     assert found == [Answer("be|one/two/three\x1b[31m\u202e", 11, 3, None)]
     (request,) = server.requests
@@ -207,15 +207,15 @@ def test_a_server_that_refuses_is_told_in_a_line_without_the_key(monkeypatch, st
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret-of-mine")
     server = ChatServer(lambda system, turns: "x", refuses=(status, message))
     with serving_chat(server) as url, pytest.raises(error, match=match) as told:
-        LanguageModel("qwen", url)(QUESTIONS[0])
+        LanguageModel("qwen", url, "[synthetic] model or url")(QUESTIONS[0])
     assert "secret" not in str(told.value)
     assert "\n" not in str(told.value)
 
 
 def test_nobody_there_is_told_in_a_line(monkeypatch):
-    monkeypatch.setattr("workbench.synthetic.asking._RETRIES", 0)
+    monkeypatch.setattr("programs.asking._RETRIES", 0)
     with pytest.raises(ModelError, match=r"qwen: .*; look at the server, or correct \[synthetic\] model or url"):
-        LanguageModel("qwen", "http://127.0.0.1:9/v1")(QUESTIONS[0])
+        LanguageModel("qwen", "http://127.0.0.1:9/v1", "[synthetic] model or url")(QUESTIONS[0])
 
 
 def test_lines_that_are_no_answers_are_passed_over(tmp_path):

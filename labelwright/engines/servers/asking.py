@@ -1,0 +1,65 @@
+"""What everyone who asks a server shares, whatever the client: its key, and several questions in flight.
+
+Needs no client library. The key comes from the environment and from nowhere else. Questions are asked by daemon
+threads, which keep no process from ending: a server that answers nothing for minutes can be left by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+KEYS = ("LABELWRIGHT_API_KEY", "OPENAI_API_KEY")
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+def key_of_environment() -> str:
+    """The first of ``KEYS`` that is set; empty where none is."""
+    return next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
+
+
+def in_order(ask: Callable[[Item], Answer], items: Sequence[Item], at_once: int) -> list[Answer]:
+    """Ask for every item, some at a time; answers in the items' order.
+
+    The first error ends it: no more are asked, those in flight are waited for, since what they say may be kept, and it
+    is raised. An interrupt, of which this thread hears, waits for nobody.
+
+    Examples
+    --------
+    >>> in_order(str.upper, ["a", "b", "c"], at_once=2)
+    ['A', 'B', 'C']
+    """
+    waiting, lock, is_over = iter(enumerate(items)), threading.Lock(), threading.Event()
+    said: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
+
+    def work() -> None:
+        while not is_over.is_set():
+            with lock:
+                place, item = next(waiting, (-1, None))
+            if place < 0:
+                return
+            try:
+                said.put((place, ask(item), None))  # type: ignore[arg-type]
+            except BaseException as error:
+                is_over.set()
+                said.put((place, None, error))
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(at_once, len(items)))]
+    answers: list[Any] = [None] * len(items)
+    try:
+        for thread in threads:
+            thread.start()
+        for _ in items:
+            place, answers[place], error = said.get()
+            if error is not None:
+                for thread in threads:
+                    thread.join()
+                raise error
+    finally:
+        is_over.set()
+    return answers
