@@ -59,7 +59,7 @@ from workbench.run.identity import code_version, content_of
 
 FOLDS = 5
 DEV_FOLDS = 7
-METRIC_CALLS = 300
+CALLS = 300
 MINIBATCH = 18
 # Those that need a language model which writes.
 WRITTEN = ("reflection", "mipro")
@@ -92,21 +92,35 @@ class Run:
 
 
 class Found(NamedTuple):
-    """The prompt that is best on dev, the one that is taken, how many rows the search scored, and whether it ended."""
+    """What a search found.
+
+    Attributes
+    ----------
+    best, taken : Prompt
+        The best on dev, and the one that is taken.
+    n_calls : int
+        Rows that were scored.
+    in_time : bool
+        Whether it ended before its time was up.
+    proposals : str
+        What became of them, in words; empty where nobody counts.
+    """
 
     best: Prompt
     taken: Prompt
     n_calls: int
     in_time: bool = True
+    proposals: str = ""
 
 
 class Bench:
     """A model, and the scores that it gave: whole ones, kept for a search that is begun again."""
 
-    def __init__(self, setting: Setting, folder: Path) -> None:
+    def __init__(self, setting: Setting, folder: Path, n_calls: int = CALLS) -> None:
         self.bundle = Bundle(setting.task, setting.prompt, setting.weights, UNCALIBRATED)
         self.engine = setting.engine
         self.kept = KeptScores(folder)
+        self.n_calls = n_calls
         self.objective = Objective.of("expected_reward", LabelMatch(), self.bundle)
 
     def answers(self, run: Run) -> CalibratedAnswers:
@@ -123,7 +137,7 @@ class Bench:
         """By the prompt stage."""
         asked = {"reflection_url": run.url, "reflection_model": run.writer}
         more: dict[str, Any] = asked if run.method == "reflection" else {}
-        stage = GepaStage(max_metric_calls=METRIC_CALLS, minibatch_size=MINIBATCH, **more)
+        stage = GepaStage(max_metric_calls=self.n_calls, minibatch_size=MINIBATCH, **more)
         with tempfile.TemporaryDirectory() as folder:
             context = StageContext(Path(folder), Silent(), lambda weights: self.engine, run.seed, scores=self.kept)
             made = stage.run(self.bundle, run.splits, context)
@@ -131,7 +145,9 @@ class Bench:
         (entry,) = made.history
         tried = entry["confirmation"]
         best = programs[tried[0]["program"]]["instructions"] if tried else self.bundle.prompt.instructions
-        return Found(self.bundle.prompt.with_instructions(best), made.prompt, entry["metric_calls"])
+        return Found(
+            self.bundle.prompt.with_instructions(best), made.prompt, entry["metric_calls"], True, entry["proposals"]
+        )
 
     def _random(self, run: Run) -> Found:
         """Programs by random moves from the first, without a look at any answer; the best on all of dev."""
@@ -139,7 +155,7 @@ class Bench:
         propose = EvidenceProposer(run.splits.train, prompt, self.engine.count_tokens, GepaStage.token_budget)
         chance = random.Random(run.seed)
         prompts = [prompt]
-        while len(prompts) < METRIC_CALLS // len(run.splits.dev):
+        while len(prompts) < self.n_calls // len(run.splits.dev):
             prompts.append(prompt.with_instructions(propose(prompt.instructions, self._blind(run, chance), chance)))
         gold = gold_of(self.bundle, run.splits.dev)
         best = max(prompts, key=lambda one: self.objective.values(answers.on_validation(one), gold).mean())
@@ -167,10 +183,10 @@ class Bench:
             scored.append(gold.label == pred.label)
             return scored[-1]
 
-        program, rows = program_of(self.bundle.prompt, self.bundle.task), examples_of(train[:METRIC_CALLS])
+        program, rows = program_of(self.bundle.prompt, self.bundle.task), examples_of(train[: self.n_calls])
         with quiet(), redirect_stdout(StringIO()), redirect_stderr(StringIO()), dspy.context(lm=client):
             if run.method == "mipro":
-                found = _by_mipro(hit, run, program, rows)
+                found = _by_mipro(hit, run, program, rows, self.n_calls)
             else:
                 optimizer = dspy.BootstrapFewShot(
                     metric=hit, max_bootstrapped_demos=DEMOS, max_labeled_demos=DEMOS, max_errors=MOST_ERRORS
@@ -183,7 +199,7 @@ class Bench:
 
     def measured(self, run: Run) -> dict[str, Any]:
         """What a run found, on dev and on the rows held out: values a row of it and of the first prompt."""
-        best, taken, n_calls, in_time = self.found(run)
+        best, taken, n_calls, in_time, proposals = self.found(run)
         answers, told = self.answers(run), {}
         for name, rows in (("dev", run.splits.dev), ("held_out", run.held_out)):
             gold = gold_of(self.bundle, rows)
@@ -195,7 +211,7 @@ class Bench:
         # Demonstrations stand in the system text.
         tokens = self.engine.count_tokens(best.system)
         return {**told, "families": group_keys(run.held_out), "calls": n_calls, "in_time": in_time, "tokens": tokens,
-                "was_taken": taken != self.bundle.prompt}  # fmt: skip
+                "proposals": proposals, "was_taken": taken != self.bundle.prompt}  # fmt: skip
 
 
 class Bounded(DecisionClient):
@@ -213,14 +229,14 @@ class Bounded(DecisionClient):
         return super().__call__(state, questions)
 
 
-def _by_mipro(hit: Callable[..., bool], run: Run, program: Classify, rows: Sequence[Any]) -> Classify:
+def _by_mipro(hit: Callable[..., bool], run: Run, program: Classify, rows: Sequence[Any], n_calls: int) -> Classify:
     """MIPROv2 on as many rows as the budget has: all of dev once, and after every ``TRIALS`` minibatches again."""
     import dspy
 
     writes = open_reflection_lm("", run.url, 1.0).copy(max_tokens=REPLY_TOKENS, cache=False)
     dev = examples_of(run.splits.dev)
     batch = min(MINIBATCH, len(dev))
-    n_looks = max((METRIC_CALLS - len(dev)) // (TRIALS * batch + len(dev)), 1)
+    n_looks = max((n_calls - len(dev)) // (TRIALS * batch + len(dev)), 1)
     optimizer = dspy.MIPROv2(
         metric=hit, prompt_model=writes, auto=None, num_candidates=CANDIDATES, max_bootstrapped_demos=DEMOS,
         max_labeled_demos=DEMOS, max_errors=MOST_ERRORS, seed=run.seed, num_threads=GepaStage.num_threads,
@@ -238,6 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bench.training.prompts", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--seeds", type=int, default=5, help="(default: %(default)s)")
+    parser.add_argument("--calls", type=int, default=CALLS, help="rows that a search scores (default: %(default)s)")
     parser.add_argument(
         "--methods", nargs="+", choices=METHODS, help="(default: all, without a URL all but the last two)"
     )
@@ -245,8 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, help="where runs are kept (default: prompts.jsonl among the recipe's runs)")
     given = parser.parse_args(arguments)
-    if given.seeds < 1:
-        parser.error(f"--seeds {given.seeds}: expected at least 1")
+    for name in ("seeds", "calls"):
+        if getattr(given, name) < 1:
+            parser.error(f"--{name} {getattr(given, name)}: expected at least 1")
     methods = given.methods or (METHODS if given.reflection_url else METHODS[: -len(WRITTEN)])
     if not given.reflection_url and (asked := [one for one in methods if one in WRITTEN]):
         parser.error(f"{' and '.join(asked)}: a language model writes, so --reflection-url is needed")
@@ -258,20 +276,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         out = given.out or RUNS / read_recipe(given.recipe).name / "prompts.jsonl"
         setting = open_setting(given.recipe)
-        bench = Bench(setting, out.with_suffix(".scores"))
+        bench = Bench(setting, out.with_suffix(".scores"), given.calls)
         writer = model_at(given.reflection_url) if given.reflection_url else ""
         wanted = runs_of(setting, methods, given.seeds, given.reflection_url, writer)
-        print("\n".join(table(search_missing(wanted, bench.measured, about(setting), out))))
+        print("\n".join(table(search_missing(wanted, bench.measured, about(setting, given.calls), out))))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def about(setting: Setting) -> list[Any]:
+def about(setting: Setting, n_calls: int = CALLS) -> list[Any]:
     """What every run depends on besides its own settings and rows."""
     code = code_version(("bench.training.prompts",))
-    return [METRIC_CALLS, MINIBATCH, setting.prompt, content_of(setting.weights.base), code]
+    return [n_calls, MINIBATCH, setting.prompt, content_of(setting.weights.base), code]
 
 
 def model_at(url: str) -> str:
@@ -341,7 +359,13 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
         lines.append(f"| {' | '.join(map(str, cells))} |")
     first = [one for one in found if one["method"] == found[0]["method"]]
     right = np.concatenate([np.asarray(one["held_out_first_right"], dtype=float) for one in first])
-    return [*lines, "", f"Points; the untuned prompt, calibrated, has {100 * right.mean():.1f} % of {len(right)} rows."]
+    counted = [f"{one['method']}, seed {one['seed']}: {one['proposals']}." for one in found if one["proposals"]]
+    return [
+        *lines,
+        "",
+        *counted,
+        f"Points; the untuned prompt, calibrated, has {100 * right.mean():.1f} % of {len(right)} rows.",
+    ]
 
 
 def _told(values: np.ndarray, families: Sequence[str]) -> str:

@@ -17,7 +17,6 @@ from labelwright.errors import LabelwrightError
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(prompts, "METRIC_CALLS", 40)
     monkeypatch.setattr(prompts, "MINIBATCH", 6)
     monkeypatch.setattr(prompts, "DEMOS", 2)
 
@@ -53,7 +52,7 @@ def test_the_writer_is_the_model_that_the_server_names():
 
 def test_every_method_ends_and_what_was_done_is_not_done_again(setting, tmp_path, small):
     runs = runs_of(setting, ("evidence", "random", "bootstrap"), 1)
-    bench = Bench(setting, tmp_path / "scores")
+    bench = Bench(setting, tmp_path / "scores", 40)
     out = tmp_path / "prompts.jsonl"
     found = search_missing(runs, bench.measured, "about", out)
     assert [one["method"] for one in found] == ["evidence", "random", "bootstrap"]
@@ -66,6 +65,7 @@ def test_every_method_ends_and_what_was_done_is_not_done_again(setting, tmp_path
     # Until two rows were right, each asked once; its demonstrations are in the tokens, and once.
     assert 2 <= found[2]["calls"] <= len(runs[0].splits.train)
     assert found[2]["in_time"]
+    assert " kept" in found[0]["proposals"]
     bare = setting.engine.count_tokens(setting.prompt.system)
     assert bare < found[2]["tokens"] <= bare + 2 * max(setting.engine.count_tokens(f"{row.text}Label: pool Examples:")
                                                        for row in setting.examples)  # fmt: skip
@@ -82,7 +82,8 @@ def test_the_table_has_paired_gains_over_all_seeds():
     def one(method, seed, dev, held, taken):
         first = {"dev_first": [0.5] * 4, "held_out_first": [0.4] * 6, "held_out_first_right": [True, False] * 3}
         return {**first, "method": method, "seed": seed, "calls": 300, "in_time": seed == 0, "tokens": 90 + seed,
-                "was_taken": taken, "families": list("aabbcc"), "dev_best": [0.5 + dev] * 4,
+                "was_taken": taken, "proposals": "1 of 2 kept" if seed else "",
+                "families": list("aabbcc"), "dev_best": [0.5 + dev] * 4,
                 "held_out_best": [0.4 + held] * 6,
                 "held_out_best_right": [True] * 6, "held_out_taken": [0.4 + held * taken] * 6}  # fmt: skip
 
@@ -94,11 +95,13 @@ def test_the_table_has_paired_gains_over_all_seeds():
     assert cells[6:10] == ["+6.0 [+6.0, +6.0]", "60 %", "+50.0 [+50.0, +50.0]", "1 of 2"]
     assert cells[10].startswith("+3.0 [")
     assert lines[3].split("|")[7].strip() == "–"
+    assert lines[-2] == "evidence, seed 1: 1 of 2 kept."
     assert lines[-1] == "Points; the untuned prompt, calibrated, has 50.0 % of 12 rows."
 
 
 @pytest.mark.parametrize(
-    "given", [["--seeds", "0"], ["--methods", "reflection"], ["--methods", "mipro"], ["--methods", "gepa"]]
+    "given",
+    [["--seeds", "0"], ["--calls", "0"], ["--methods", "reflection"], ["--methods", "mipro"], ["--methods", "gepa"]],
 )
 def test_what_cannot_be_done_is_said_before_anything_is(given, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -146,7 +149,7 @@ def test_mipro_is_given_what_a_language_model_writes_and_the_same_budget(setting
 
     with serving_json(answer) as url:
         (run,) = runs_of(setting, ("mipro",), 1, f"{url}/v1")
-        bench = Bench(setting, tmp_path / "scores")
+        bench = Bench(setting, tmp_path / "scores", 40)
         found = bench.found(run)
     assert found.in_time
     assert asked
@@ -161,7 +164,7 @@ def test_mipro_is_given_what_a_language_model_writes_and_the_same_budget(setting
 def test_the_time_is_bounded_and_what_comes_after_costs_nothing(setting, tmp_path, small, monkeypatch):
     monkeypatch.setattr(prompts, "MINUTES", 0.0)
     (run,) = runs_of(setting, ("bootstrap",), 1)
-    found = Bench(setting, tmp_path / "scores").found(run)
+    found = Bench(setting, tmp_path / "scores", 40).found(run)
     assert (found.n_calls, found.in_time) == (0, False)
     assert len(found.best.demos) == 2, "rows with their labels, which nobody was asked about"
 
