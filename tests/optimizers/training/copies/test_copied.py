@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from fakes import toy_examples
 
-from optimizers.training.copies.copied import with_copies
+from optimizers.training.copies.copied import copied_rows, with_copies
 
 ROWS = toy_examples()
 NAMES = ("pool", "fence", "hvac")
@@ -28,6 +28,8 @@ def test_shares_are_of_all_rows_and_copies_keep_label_and_group(steering, augmen
         row = of[copy.id.partition(",")[0]]
         assert replace(copy, id=row.id, text=row.text) == row
         assert copy.text != row.text
+    named = copied_rows(len(ROWS), 0, steering_share=steering, augment=augment)
+    assert [ROWS[place].id for place in named] == [copy.id.partition(",")[0] for copy in copies]
     # Nobody is copied again in the same way before all are.
     times = Counter(copy.id.rpartition(" ")[0] for copy in copies)
     of_kind = {kind: [times[f"{row.id}, {kind}"] for row in ROWS] for kind in kinds}
