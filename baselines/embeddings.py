@@ -49,7 +49,8 @@ WIDTHS = (0.5, 1.0, 2.0)
 MOST_KERNEL_ROWS = 10_000
 # What a right label's score of 1 is as a logit, before calibration, which finds its own.
 _KERNEL_LOGIT = 10.0
-STATIC_MODEL = "model2vec:minishlab/potion-base-8M"
+# Made of the embedded encoder, so that it is there without a hub; "model2vec:minishlab/potion-base-8M" is another.
+STATIC_MODEL = f"model2vec:{DEFAULT}"
 N_FOLDS = 3
 # Of the soft rows one in so many says which strength is nearest to the teacher.
 N_SOFT_FOLDS = 5
@@ -317,7 +318,7 @@ def minilm_kernel(task: Task, seed: int) -> EmbeddingClassifier:
 
 
 def static_logreg(task: Task, seed: int) -> EmbeddingClassifier:
-    """Unfitted. On a static model, which has to be fetched or installed, see ``STATIC_MODEL``."""
+    """Unfitted. On a static model, which is made of MiniLM once, see ``STATIC_MODEL``."""
     return EmbeddingClassifier("logreg", STATIC_MODEL, random_state=seed)
 
 

@@ -14,6 +14,7 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits
 from labelwright.engines.protocol import Engine
 from labelwright.models.weights import Weights
+from labelwright.statistics.metrics import Floats
 from optimizers.kept import KeptScores
 
 
@@ -46,6 +47,21 @@ class Tracker(Protocol):
 
 
 @dataclass(frozen=True)
+class SoftLabels:
+    """Rows without labels, and what a teacher says of them, for a stage that has ``learns_soft``.
+
+    Attributes
+    ----------
+    texts : tuple of str
+    probs : float64 array (n_texts, n_labels)
+        In the order of the task's labels; a row sums to 1.
+    """
+
+    texts: tuple[str, ...]
+    probs: Floats
+
+
+@dataclass(frozen=True)
 class StageContext:
     """What every stage gets besides the bundle and the splits.
 
@@ -62,6 +78,8 @@ class StageContext:
         What others scored already, and where to leave what others may ask.
     answers : Path, optional
         The folder where answers of larger models are kept for all who ask the same; without it a stage keeps its own.
+    soft : SoftLabels, optional
+        What a student learns besides train rows.
     """
 
     folder: Path
@@ -71,13 +89,15 @@ class StageContext:
     close_engines: Callable[[], object] = lambda: None
     scores: KeptScores | None = None
     answers: Path | None = None
+    soft: SoftLabels | None = None
 
 
 class Stage(Protocol):
     """One way to improve a bundle.
 
     One that reads a file of the user's has ``check(splits, task)`` as well, which reads it and raises what ``run``
-    would, before anything is scored or trained; ``splits.test`` is empty.
+    would, before anything is scored or trained; ``splits.test`` is empty. One that can learn a teacher's probabilities
+    has ``learns_soft = True``: no other is given any.
     """
 
     name: ClassVar[str]

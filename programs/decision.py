@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.data.task import Label
 from labelwright.decide import calibrated
 from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.engines.coalesce import CoalescingEngine
@@ -39,6 +40,7 @@ class _Unit(NamedTuple):
 
     instructions: str
     demos: tuple[tuple[str, str], ...]
+    labels: tuple[Label, ...]
     texts: tuple[str, ...]
 
 
@@ -74,7 +76,8 @@ class DecisionClient:
     ----------
     engine : Engine
     prompt : Prompt
-        Gives labels, style and template; instructions and demonstrations come with every request.
+        Gives labels, style and template; instructions and demonstrations come with every request, and label
+        descriptions where its criteria have them.
     calibration : Calibration, optional
     decision : Decision, optional
         Which label is the choice; it is made on every row, also where the decision would abstain.
@@ -132,6 +135,13 @@ class DecisionClient:
         self._engine = engine
         self._shared = _UnitEngine(engine, max_batch_rows=self.max_batch) if engine is not None else None
 
+    @property
+    def shared(self) -> Engine:
+        """The engine as all who ask share it: who scores beside this client's programs asks this one."""
+        if self._shared is None:
+            raise RuntimeError(_NO_ENGINE)
+        return cast(Engine, self._shared)
+
     def serve(self, work: Callable[[], T]) -> T:
         """Make the engine calls on this thread until ``work``, which asks this client on another, has ended.
 
@@ -183,7 +193,7 @@ class DecisionClient:
             raise ValueError(
                 f"question {output!r} offers {list(question.get('criteria') or ())[:3]}..., the prompt has {names[:3]}"
             )
-        row = self.probabilities(state["instructions"], text, state.get("demos", ()))
+        row = self.probabilities(state["instructions"], text, state.get("demos", ()), question["criteria"])
         best = int(self.decision.decide(row[None]).choice[0])
         if best < 0:
             raise ValueError(f"{self.model} gave no usable answer to {text[:40]!r}: none of the labels")
@@ -194,12 +204,18 @@ class DecisionClient:
         """``__call__`` off the event loop."""
         return await asyncio.to_thread(self, state, questions)
 
-    def probabilities(self, instructions: str, text: str, demos: Sequence[Mapping[str, Any]] = ()) -> Probabilities:
-        """Calibrated probabilities of one row, shape (n_labels,), under given instructions and demonstrations."""
-        prompt = prompt_for(self.prompt, instructions, demos)
+    def probabilities(
+        self,
+        instructions: str,
+        text: str,
+        demos: Sequence[Mapping[str, Any]] = (),
+        descriptions: Mapping[str, str | None] | None = None,
+    ) -> Probabilities:
+        """Calibrated probabilities of one row, shape (n_labels,), under what a program says (``prompt_for``)."""
+        prompt = prompt_for(self.prompt, instructions, demos, descriptions)
         with self._lock:
             texts = self._batch_of.get(text, (text,))
-            unit = _Unit(prompt.instructions, prompt.demos, texts)
+            unit = _Unit(prompt.instructions, prompt.demos, prompt.labels, texts)
             if unit in self._memory:
                 self._memory.move_to_end(unit)
                 return self._memory[unit][texts.index(text)]
@@ -213,13 +229,10 @@ class DecisionClient:
     def _ask(self, unit: _Unit, prompt: Prompt, answer: Future[Probabilities]) -> None:
         """Score a unit for everybody who waits for it."""
         try:
-            if self._shared is None:
-                raise RuntimeError(_NO_ENGINE)
-            shared = cast(Engine, self._shared)
             if self.answers is not None:
-                rows = self.answers(prompt, shared, unit.texts)
+                rows = self.answers(prompt, self.shared, unit.texts)
             else:
-                rows = calibrated(prompt, self.calibration, shared, unit.texts)
+                rows = calibrated(prompt, self.calibration, self.shared, unit.texts)
         except BaseException as error:
             with self._lock:
                 del self._in_flight[unit]

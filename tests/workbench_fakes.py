@@ -150,6 +150,7 @@ class FakeSft:
     """Learns a label's words from its training rows: the more rows, the more words."""
 
     name: ClassVar[str] = "sft"
+    learns_soft: ClassVar[bool] = True
     steps: int = 2
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
@@ -158,6 +159,9 @@ class FakeSft:
         lines = [bundle.task.instructions]
         for label in bundle.task.names:
             lines.append(f"{label}: " + " ".join(row.text for row in splits.train if row.label == label))
+        if context.soft is not None:
+            likeliest = context.soft.probs.argmax(axis=1)
+            lines += [f"{bundle.task.names[k]}: {text}" for k, text in zip(likeliest, context.soft.texts, strict=True)]
         return bundle.with_stage({"stage": self.name}, prompt=bundle.prompt.with_instructions("\n".join(lines)))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from labelwright.statistics.metrics import Floats
 from labelwright.watch.making import make_reference
 from workbench.compare.board import Entry
 from workbench.compare.jobs import Comparison, comparison_of
+from workbench.compare.together.money import of_card
 from workbench.recipe.recipe import Pipeline
 from workbench.report.report import read_report
 from workbench.run.folder import RunFolder
@@ -46,11 +47,14 @@ class Source:
         Of the bundle: the one that was compared, else the step's own.
     measured : Entry, optional
         What the report has of that very bundle; None where it was not compared.
+    money : mapping of str to float
+        What the report says that answering with it costs, as a card has it; empty where it does not.
     """
 
     candidate: str
     folder: Path
     measured: Entry | None = None
+    money: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def test(self) -> Mapping[str, Any] | None:
@@ -92,7 +96,9 @@ def export_bundle(session: Session) -> Path:
         if table.watch_rows:
             known = dev_answers(session, source, replace(bundle, weights=measured))
             reference = make_reference(bundle, engine, splits.train, splits.dev, table.watch_rows, known_probs=known)
-        saved = save(bundle, target, engine=engine, golden=golden, test=source.test, reference=reference)
+        saved = save(
+            bundle, target, engine=engine, golden=golden, test=source.test, reference=reference, money=source.money
+        )
     finally:
         shutil.rmtree(merged, ignore_errors=True)
     display.progress(1, 3, "scoring its golden rows again")
@@ -118,7 +124,7 @@ def export_bundle(session: Session) -> Path:
 def export_settings(session: Session, source: Source) -> dict[str, Any]:
     """What an exported bundle depends on: the one it is made of, the numbers on its card, the recipe's settings."""
     table = session.recipe.export
-    made_of = [folder_digest(source.folder), source.test]
+    made_of = [folder_digest(source.folder), source.test, *([dict(source.money)] if source.money else [])]
     rows = {"golden_rows": table.golden_rows, "watch_rows": table.watch_rows}
     return {"candidate": source.candidate, "source": made_of, "merge": table.merge, **rows}
 
@@ -202,7 +208,7 @@ def _compared(session: Session, comparison: Comparison, name: str, candidate: st
     found = report.entry(name)
     if found.failed:
         return None
-    return Source(candidate, place, found)
+    return Source(candidate, place, found, of_card(found, report.money, report.person))
 
 
 def dev_answers(session: Session, source: Source, bundle: Bundle) -> Floats | None:

@@ -3,7 +3,8 @@
 Programs by random moves are scored once on half of the rows of train and dev, whole families; the evidence in them is
 of the other half. What a program is really worth is its accuracy and log loss on all those rows, cross-fitted as the
 calibrate stage does it. Then, again and again, a program is chosen on as many rows as dev has, and asked about the
-others; and two of them are compared on a minibatch. Scores are kept: killed, the next start goes on.
+others; two of them are compared on a minibatch; and a pool of them is raced, those that gain on a minibatch in random
+order, each with the best so far. Scores are kept: killed, the next start goes on.
 
 The splits share rows and programs, so their spread says how much a choice hangs on the rows, and is no interval.
 """
@@ -27,6 +28,7 @@ from labelwright.statistics.calibration import UNCALIBRATED, cross_validated_pat
 from labelwright.statistics.metrics import Floats, Ints
 from optimizers.calibration_choice import best_calibration
 from optimizers.gepa.choice.objective import without_liking
+from optimizers.gepa.choice.race import N_PARTS, is_worse
 from optimizers.gepa.proposer import EvidenceProposer
 from optimizers.gepa.stage import GepaStage
 from optimizers.kept import KeptScores
@@ -38,6 +40,7 @@ N_PROGRAMS, N_SPLITS, DEV_ROWS = 10, 200, 108
 # Of these the first are made from the untuned instructions, the others from those.
 N_FIRST = 14
 MINIBATCH = 24
+N_RACES, CONFIDENCES = 60, (0.5, 0.8, 0.95)
 # Of the shipped labels, what moves take the rows for, to have something to move away from.
 OVERUSED = ("pool", "car", "hvac")
 
@@ -62,7 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     gold = np.array([setting.task.index(row.label) for row in rows])
-    print("\n".join([*choices(scores, gold, group_keys(rows), DEV_ROWS), "", *comparisons(scores, gold)]))
+    groups = group_keys(rows)
+    print("\n".join([*choices(scores, gold, groups, DEV_ROWS), "", *comparisons(scores, gold), ""]))
+    print("\n".join(races(scores, gold, groups, DEV_ROWS)))
     return 0
 
 
@@ -156,6 +161,58 @@ def choices(scores: Floats, gold: Ints, groups: Sequence[str], n_dev: int) -> li
         spread = "{:+.1f} ({:+.1f} to {:+.1f})".format(gained.mean(), *np.quantile(gained, [0.1, 0.9]))
         lines.append(f"| {value} | {make} | {spread} | {loss.mean():+.3f} | {correlation.mean():.2f} |")
     return lines
+
+
+def races(scores: Floats, gold: Ints, groups: Sequence[str], n_dev: int) -> list[str]:
+    """Markdown: a line a confidence; what races of the programs save on dev, and what becomes of the best of them."""
+    families, truth = np.unique(groups), [best_calibration(one, gold, groups).probs for one in scores]
+    found: dict[float, list[tuple[float, float, float, float]]] = {confidence: [] for confidence in CONFIDENCES}
+    for split in range(N_RACES):
+        chance = np.random.default_rng(split)
+        some = chance.permutation(families)[: round(len(families) * n_dev / len(gold))]
+        dev = np.isin(groups, some)
+        inside = [str(one) for one, is_in in zip(groups, dev, strict=True) if is_in]
+        worth = [expected(_fitted(one[dev], gold[dev], inside), gold[dev]).mean() for one in scores]
+        batch = chance.choice(np.flatnonzero(~dev), MINIBATCH, replace=False)
+        gained = [expected(without_liking(one[batch]), gold[batch]).mean() for one in scores]
+        pool = [int(one) for one in chance.permutation(len(scores)) if one and gained[one] > gained[0]]
+        part = group_folds(gold[dev], inside, N_PARTS, split)
+        for confidence in CONFIDENCES:
+            leader, n_rows, kept = 0, 0, [0]
+            for program in pool:
+                n_parts = _parts_raced(scores[program][dev], scores[leader][dev], gold[dev], inside, part, confidence)
+                n_rows += int((part < n_parts).sum())
+                if n_parts == N_PARTS:
+                    kept.append(program)
+                    leader = max((leader, program), key=lambda one: worth[one])
+            best = max([0, *pool], key=lambda one: worth[one])
+            lost = [hits(truth[one][~dev], gold[~dev]).mean() for one in (best, leader)]
+            share = n_rows / max(len(pool) * int(dev.sum()), 1)
+            found[confidence].append((share, len(kept) / (1 + len(pool)), best in kept, 100 * (lost[1] - lost[0])))
+    lines = [
+        "| confidence | dev rows scored, of all | scored whole, of the pool | the best of the pool is kept "
+        "| accuracy on other rows, points against no race |",
+        "|---|---|---|---|---|",
+    ]
+    for confidence, each in found.items():
+        share, whole, is_kept, points = np.array(each).T
+        told = f"{int(is_kept.sum())} of {len(is_kept)}"
+        cells = [
+            confidence, f"{100 * share.mean():.0f} %", f"{100 * whole.mean():.0f} %", told, f"{points.mean():+.2f}",
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines
+
+
+def _parts_raced(mine: Floats, best: Floats, gold: Ints, families: Sequence[str], part: Ints, confidence: float) -> int:
+    """Parts that a race scores; all where the program is not given up."""
+    for n_parts in range(1, N_PARTS):
+        seen = part < n_parts
+        one, other = (expected(without_liking(scores[seen]), gold[seen]) for scores in (mine, best))
+        names = [name for name, is_seen in zip(families, seen, strict=True) if is_seen]
+        if is_worse(one - other, names, confidence, N_PARTS - 1):
+            return n_parts
+    return N_PARTS
 
 
 def comparisons(scores: Floats, gold: Ints) -> list[str]:

@@ -6,8 +6,9 @@ calibrated on dev, beside the untuned prompt: differences are paired by row, the
 
 ``evidence`` is the prompt stage as it is; ``random`` makes proposals by the same moves, without a look at answers, and
 takes the best on dev; ``bootstrap`` is DSPy's BootstrapFewShot, which fills the prompt with answered rows;
-``reflection`` is the prompt stage with a language model behind ``--reflection-url``. Each run is appended to a file as
-it ends, and is not done again.
+``reflection`` is the prompt stage with a language model behind ``--reflection-url``, and ``mipro`` DSPy's MIPROv2 with
+the same one. DSPy's own two count hits of raw probabilities, as they come, and have a time after which nothing is
+answered any more. Each run is appended to a file as it ends, and is not done again.
 """
 
 from __future__ import annotations
@@ -17,10 +18,14 @@ import hashlib
 import random
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from importlib.util import find_spec
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +34,7 @@ from bench.training.kept import keep, read_kept
 from bench.training.scales import Silent
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, group_keys
+from labelwright.engines.protocol import Engine
 from labelwright.errors import LabelwrightError
 from labelwright.files import read_json
 from labelwright.prompt import Prompt
@@ -42,6 +48,7 @@ from optimizers.gepa.stage import GepaStage
 from optimizers.kept import KeptScores
 from optimizers.scores import gold_of
 from optimizers.stage import StageContext
+from programs.classify import Classify
 from programs.convert import program_of, prompt_of
 from programs.decision import DecisionClient
 from rewards.label_match import LabelMatch
@@ -52,10 +59,18 @@ from workbench.run.identity import code_version, content_of
 
 FOLDS = 5
 DEV_FOLDS = 7
-METRIC_CALLS = 300
+CALLS = 300
 MINIBATCH = 18
-METHODS = ("evidence", "random", "bootstrap", "reflection")
-DEMOS = 8
+# Those that need a language model which writes.
+WRITTEN = ("reflection", "mipro")
+METHODS = ("evidence", "random", "bootstrap", *WRITTEN)
+# Of each kind, answered and labelled, in DSPy's own: with eight of each a row took ten seconds.
+DEMOS = 4
+# How long DSPy's own may ask; it has no bound itself.
+MINUTES = 10.0
+# Instructions that MIPROv2 has written, its own trials between two looks at all of dev, and the longest reply.
+CANDIDATES, TRIALS, REPLY_TOKENS = 3, 5, 400
+MOST_ERRORS = 10**6
 
 
 @dataclass(frozen=True)
@@ -76,30 +91,53 @@ class Run:
         return hashlib.sha256(repr(whole).encode()).hexdigest()[:16]
 
 
+class Found(NamedTuple):
+    """What a search found.
+
+    Attributes
+    ----------
+    best, taken : Prompt
+        The best on dev, and the one that is taken.
+    n_calls : int
+        Rows that were scored.
+    in_time : bool
+        Whether it ended before its time was up.
+    proposals : str
+        What became of them, in words; empty where nobody counts.
+    """
+
+    best: Prompt
+    taken: Prompt
+    n_calls: int
+    in_time: bool = True
+    proposals: str = ""
+
+
 class Bench:
     """A model, and the scores that it gave: whole ones, kept for a search that is begun again."""
 
-    def __init__(self, setting: Setting, folder: Path) -> None:
+    def __init__(self, setting: Setting, folder: Path, n_calls: int = CALLS) -> None:
         self.bundle = Bundle(setting.task, setting.prompt, setting.weights, UNCALIBRATED)
         self.engine = setting.engine
         self.kept = KeptScores(folder)
+        self.n_calls = n_calls
         self.objective = Objective.of("expected_reward", LabelMatch(), self.bundle)
 
     def answers(self, run: Run) -> CalibratedAnswers:
         """Calibrated on the run's dev rows."""
         return CalibratedAnswers(self.bundle, run.splits.dev, run.splits.train, self.engine, self.kept, run.seed)
 
-    def found(self, run: Run) -> tuple[Prompt, Prompt, int]:
-        """The prompt that is best on dev, the one that is taken, and how many rows the search scored."""
+    def found(self, run: Run) -> Found:
+        """By the run's method."""
         if run.method == "random":
             return self._random(run)
-        return self._bootstrapped(run) if run.method == "bootstrap" else self._searched(run)
+        return self._compiled(run) if run.method in ("bootstrap", "mipro") else self._searched(run)
 
-    def _searched(self, run: Run) -> tuple[Prompt, Prompt, int]:
+    def _searched(self, run: Run) -> Found:
         """By the prompt stage."""
         asked = {"reflection_url": run.url, "reflection_model": run.writer}
         more: dict[str, Any] = asked if run.method == "reflection" else {}
-        stage = GepaStage(max_metric_calls=METRIC_CALLS, minibatch_size=MINIBATCH, **more)
+        stage = GepaStage(max_metric_calls=self.n_calls, minibatch_size=MINIBATCH, **more)
         with tempfile.TemporaryDirectory() as folder:
             context = StageContext(Path(folder), Silent(), lambda weights: self.engine, run.seed, scores=self.kept)
             made = stage.run(self.bundle, run.splits, context)
@@ -107,19 +145,21 @@ class Bench:
         (entry,) = made.history
         tried = entry["confirmation"]
         best = programs[tried[0]["program"]]["instructions"] if tried else self.bundle.prompt.instructions
-        return self.bundle.prompt.with_instructions(best), made.prompt, entry["metric_calls"]
+        return Found(
+            self.bundle.prompt.with_instructions(best), made.prompt, entry["metric_calls"], True, entry["proposals"]
+        )
 
-    def _random(self, run: Run) -> tuple[Prompt, Prompt, int]:
+    def _random(self, run: Run) -> Found:
         """Programs by random moves from the first, without a look at any answer; the best on all of dev."""
         answers, prompt = self.answers(run), self.bundle.prompt
         propose = EvidenceProposer(run.splits.train, prompt, self.engine.count_tokens, GepaStage.token_budget)
         chance = random.Random(run.seed)
         prompts = [prompt]
-        while len(prompts) < METRIC_CALLS // len(run.splits.dev):
+        while len(prompts) < self.n_calls // len(run.splits.dev):
             prompts.append(prompt.with_instructions(propose(prompt.instructions, self._blind(run, chance), chance)))
         gold = gold_of(self.bundle, run.splits.dev)
         best = max(prompts, key=lambda one: self.objective.values(answers.on_validation(one), gold).mean())
-        return best, best, len(prompts) * len(run.splits.dev)
+        return Found(best, best, len(prompts) * len(run.splits.dev))
 
     def _blind(self, run: Run, chance: random.Random) -> list[dict[str, Any]]:
         """Rows that were answered by chance: what moves look at where nobody was asked."""
@@ -130,26 +170,36 @@ class Bench:
             for row in rows
         ]
 
-    def _bootstrapped(self, run: Run) -> tuple[Prompt, Prompt, int]:
-        """By DSPy as it comes: rows that the program has right, and others with their labels, as demonstrations."""
+    def _compiled(self, run: Run) -> Found:
+        """By an optimizer of DSPy as it comes; of answers that ran into the end of its time none is counted."""
         import dspy
 
-        client = DecisionClient(self.engine, self.bundle.prompt)
+        client = Bounded(self.engine, self.bundle.prompt, MINUTES)
         train = list(run.splits.train)
         random.Random(run.seed).shuffle(train)
-        optimizer = dspy.BootstrapFewShot(
-            metric=lambda gold, pred, trace=None: gold.label == pred.label,
-            max_bootstrapped_demos=DEMOS,
-            max_labeled_demos=2 * DEMOS,
-        )
-        with quiet(), dspy.context(lm=client):
-            program = optimizer.compile(program_of(self.bundle.prompt, self.bundle.task), trainset=examples_of(train))
-        found = prompt_of(program, self.bundle.prompt)
-        return found, found, client.n_remembered
+        scored: list[bool] = []
+
+        def hit(gold: Any, pred: Any, trace: Any = None) -> bool:
+            scored.append(gold.label == pred.label)
+            return scored[-1]
+
+        program, rows = program_of(self.bundle.prompt, self.bundle.task), examples_of(train[: self.n_calls])
+        with quiet(), redirect_stdout(StringIO()), redirect_stderr(StringIO()), dspy.context(lm=client):
+            if run.method == "mipro":
+                found = _by_mipro(hit, run, program, rows, self.n_calls)
+            else:
+                optimizer = dspy.BootstrapFewShot(
+                    metric=hit, max_bootstrapped_demos=DEMOS, max_labeled_demos=DEMOS, max_errors=MOST_ERRORS
+                )
+                found = optimizer.compile(program, trainset=rows)
+        if client.error is not None:
+            raise client.error
+        prompt = prompt_of(found, self.bundle.prompt)
+        return Found(prompt, prompt, len(scored), client.in_time)
 
     def measured(self, run: Run) -> dict[str, Any]:
         """What a run found, on dev and on the rows held out: values a row of it and of the first prompt."""
-        best, taken, n_calls = self.found(run)
+        best, taken, n_calls, in_time, proposals = self.found(run)
         answers, told = self.answers(run), {}
         for name, rows in (("dev", run.splits.dev), ("held_out", run.held_out)):
             gold = gold_of(self.bundle, rows)
@@ -158,9 +208,44 @@ class Bench:
                 probs = answers.on_validation(prompt) if on_dev else answers.elsewhere(prompt, rows)
                 told[f"{name}_{which}"] = np.round(self.objective.values(probs, gold), 5).tolist()
                 told[f"{name}_{which}_right"] = (probs.argmax(axis=1) == gold).tolist()
-        tokens = self.engine.count_tokens(best.system) + sum(self.engine.count_tokens(text) for text, _ in best.demos)
-        return {**told, "families": group_keys(run.held_out), "calls": n_calls, "tokens": tokens,
-                "was_taken": taken != self.bundle.prompt}  # fmt: skip
+        # Demonstrations stand in the system text.
+        tokens = self.engine.count_tokens(best.system)
+        return {**told, "families": group_keys(run.held_out), "calls": n_calls, "in_time": in_time, "tokens": tokens,
+                "proposals": proposals, "was_taken": taken != self.bundle.prompt}  # fmt: skip
+
+
+class Bounded(DecisionClient):
+    """Answers nothing any more once its time is up: DSPy counts a row that raises as wrong, and goes on."""
+
+    def __init__(self, engine: Engine, prompt: Prompt, minutes: float) -> None:
+        super().__init__(engine, prompt)
+        self.end, self.in_time = time.monotonic() + 60 * minutes, True
+
+    def __call__(self, state: Mapping[str, Any], questions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """As ``DecisionClient``. Raises TimeoutError once the time is up."""
+        if time.monotonic() >= self.end:
+            self.in_time = False
+            raise TimeoutError(f"{MINUTES:g} minutes are over")
+        return super().__call__(state, questions)
+
+
+def _by_mipro(hit: Callable[..., bool], run: Run, program: Classify, rows: Sequence[Any], n_calls: int) -> Classify:
+    """MIPROv2 on as many rows as the budget has: all of dev once, and after every ``TRIALS`` minibatches again."""
+    import dspy
+
+    writes = open_reflection_lm("", run.url, 1.0).copy(max_tokens=REPLY_TOKENS, cache=False)
+    dev = examples_of(run.splits.dev)
+    batch = min(MINIBATCH, len(dev))
+    n_looks = max((n_calls - len(dev)) // (TRIALS * batch + len(dev)), 1)
+    optimizer = dspy.MIPROv2(
+        metric=hit, prompt_model=writes, auto=None, num_candidates=CANDIDATES, max_bootstrapped_demos=DEMOS,
+        max_labeled_demos=DEMOS, max_errors=MOST_ERRORS, seed=run.seed, num_threads=GepaStage.num_threads,
+    )  # fmt: skip
+    found: Classify = optimizer.compile(
+        program, trainset=list(rows), valset=dev, num_trials=n_looks * TRIALS, minibatch_size=batch,
+        minibatch_full_eval_steps=TRIALS,
+    )  # fmt: skip
+    return found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -169,33 +254,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bench.training.prompts", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--seeds", type=int, default=5, help="(default: %(default)s)")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS[:-1], help="(default: all offline)")
-    parser.add_argument("--reflection-url", default="", help="an OpenAI-compatible server, for the method reflection")
+    parser.add_argument("--calls", type=int, default=CALLS, help="rows that a search scores (default: %(default)s)")
+    parser.add_argument(
+        "--methods", nargs="+", choices=METHODS, help="(default: all, without a URL all but the last two)"
+    )
+    parser.add_argument("--reflection-url", default="", help="an OpenAI-compatible server, for reflection and mipro")
     parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, help="where runs are kept (default: prompts.jsonl among the recipe's runs)")
     given = parser.parse_args(arguments)
-    if given.seeds < 1:
-        parser.error(f"--seeds {given.seeds}: expected at least 1")
-    if "reflection" in given.methods and not given.reflection_url:
-        parser.error("the method reflection needs --reflection-url")
+    for name in ("seeds", "calls"):
+        if getattr(given, name) < 1:
+            parser.error(f"--{name} {getattr(given, name)}: expected at least 1")
+    methods = given.methods or (METHODS if given.reflection_url else METHODS[: -len(WRITTEN)])
+    if not given.reflection_url and (asked := [one for one in methods if one in WRITTEN]):
+        parser.error(f"{' and '.join(asked)}: a language model writes, so --reflection-url is needed")
+    if "mipro" in methods and find_spec("optuna") is None:
+        parser.error('mipro needs optuna: pip install "labelwright[bench]", or leave it out of --methods')
+    if not given.reflection_url:
+        print(f"left out without --reflection-url: {', '.join(WRITTEN)}", file=sys.stderr)
     silence_libraries()
     try:
         out = given.out or RUNS / read_recipe(given.recipe).name / "prompts.jsonl"
         setting = open_setting(given.recipe)
-        bench = Bench(setting, out.with_suffix(".scores"))
-        writer = model_at(given.reflection_url) if "reflection" in given.methods else ""
-        wanted = runs_of(setting, given.methods, given.seeds, given.reflection_url, writer)
-        print("\n".join(table(search_missing(wanted, bench.measured, about(setting), out))))
+        bench = Bench(setting, out.with_suffix(".scores"), given.calls)
+        writer = model_at(given.reflection_url) if given.reflection_url else ""
+        wanted = runs_of(setting, methods, given.seeds, given.reflection_url, writer)
+        print("\n".join(table(search_missing(wanted, bench.measured, about(setting, given.calls), out))))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def about(setting: Setting) -> list[Any]:
+def about(setting: Setting, n_calls: int = CALLS) -> list[Any]:
     """What every run depends on besides its own settings and rows."""
     code = code_version(("bench.training.prompts",))
-    return [METRIC_CALLS, MINIBATCH, setting.prompt, content_of(setting.weights.base), code]
+    return [n_calls, MINIBATCH, setting.prompt, content_of(setting.weights.base), code]
 
 
 def model_at(url: str) -> str:
@@ -215,7 +309,7 @@ def runs_of(setting: Setting, methods: Sequence[str], n_seeds: int, url: str = "
         dev = group_folds(gold[~held], families[~held].tolist(), DEV_FOLDS, seed) == 0
         splits = Splits(tuple(rest[~dev]), tuple(rest[dev]), (), ())
         for method in methods:
-            asked = (url, writer) if method == "reflection" else ()
+            asked = (url, writer) if method in WRITTEN else ()
             found.append(Run(method, seed, splits, tuple(rows[held]), *asked))
     return found
 
@@ -256,14 +350,22 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
         on_dev, held = gain("dev best"), gain("held_out best")
         share = f"{100 * held.mean() / on_dev.mean():.0f} %" if on_dev.mean() > 0 else "–"
         calls, tokens = (round(float(np.mean([one[key] for one in mine]))) for key in ("calls", "tokens"))
-        cells = [method, len(mine), calls, tokens, f"{on_dev.mean():+.1f}", _told(held, families), share,
+        n_late = sum(not one["in_time"] for one in mine)
+        told = f"{calls}, {n_late} cut short" if n_late else calls
+        cells = [method, len(mine), told, tokens, f"{on_dev.mean():+.1f}", _told(held, families), share,
                  _told(gain("held_out best", "_right"), families),
                  f"{sum(one['was_taken'] for one in mine)} of {len(mine)}",
                  _told(gain("held_out taken"), families)]  # fmt: skip
         lines.append(f"| {' | '.join(map(str, cells))} |")
     first = [one for one in found if one["method"] == found[0]["method"]]
     right = np.concatenate([np.asarray(one["held_out_first_right"], dtype=float) for one in first])
-    return [*lines, "", f"Points; the untuned prompt, calibrated, has {100 * right.mean():.1f} % of {len(right)} rows."]
+    counted = [f"{one['method']}, seed {one['seed']}: {one['proposals']}." for one in found if one["proposals"]]
+    return [
+        *lines,
+        "",
+        *counted,
+        f"Points; the untuned prompt, calibrated, has {100 * right.mean():.1f} % of {len(right)} rows.",
+    ]
 
 
 def _told(values: np.ndarray, families: Sequence[str]) -> str:

@@ -30,7 +30,7 @@ from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import LabelwrightError
 from labelwright.statistics.calibration import UNCALIBRATED, group_folds
-from optimizers.training.rows import with_steering
+from optimizers.training.copies.copied import with_copies
 from workbench.compare.measure import BaselineJob, train_baseline
 from workbench.compare.steering.endings import ENDINGS, rows_moved
 from workbench.progress import silence_libraries
@@ -78,7 +78,7 @@ def runs_of(
         held_out = tuple(row for row, out in zip(rows, held, strict=True) if out)
         for arm in arms:
             for share in shares:
-                taught = with_steering(train, setting.task.names, share, seed)
+                taught = with_copies(train, setting.task.names, seed, steering_share=share)
                 found.append((arm, share, Run("clean", MODEL, seed, taught, held_out)))
     return found
 

@@ -12,6 +12,7 @@ from labelwright.bundle.document import from_json
 from labelwright.bundle.files import read_part
 from labelwright.bundle.types import Bundle
 from labelwright.data.columns import TEXT
+from labelwright.data.costs import amount
 from labelwright.data.records import listed
 from labelwright.decisions.promise import NO_PROMISE
 from labelwright.decisions.scope import Scope
@@ -26,7 +27,12 @@ _SHOWN_ERROR = 0.05
 _MADE_AS = {Base: "a prompt for", Adapter: "a LoRA adapter over", Full: "all weights, tuned from"}
 
 
-def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = None) -> str:
+def card(
+    bundle: Bundle,
+    n_golden: int = 0,
+    test: Mapping[str, Any] | None = None,
+    money: Mapping[str, float] | None = None,
+) -> str:
     """The text of a bundle's ``README.md``.
 
     Parameters
@@ -35,6 +41,8 @@ def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = Non
         Golden rows in the bundle.
     test : mapping, optional
         Test metrics by name: numbers, or value with low and high.
+    money : mapping, optional
+        What answering costs, as ``labelwright.bundle.store.save`` has it.
     """
     parts = [
         _front_matter(bundle),
@@ -42,6 +50,7 @@ def card(bundle: Bundle, n_golden: int = 0, test: Mapping[str, Any] | None = Non
         "## Use\n\n" + _use(bundle, n_golden),
         "## Labels\n\n" + _labels(bundle),
         "## Numbers\n\n" + _numbers(bundle.report, test),
+        *([f"## Money\n\n{_money(money)}"] if money else []),
         *_decision(bundle),
         "## How it was made\n\n" + _history(bundle),
         "## Limits\n\n" + _limits(bundle),
@@ -179,6 +188,16 @@ def _number(value: Any) -> str:
     return str(value) if isinstance(value, int) else "-" if value is None else f"{value:.3f}"
 
 
+def _money(money: Mapping[str, float]) -> str:
+    n_texts = f"{money['rows']:,.0f} texts"
+    told = [f"{n_texts} cost {amount(money['answered'])}, as the recipe that made this has its prices"]
+    if "hosted" in money:
+        told.append(f"with a larger model's answers to those that are passed on {amount(money['hosted'])}")
+    if "person" in money:
+        told.append(f"a person's answers to all of them {amount(money['person'])}")
+    return "; ".join(told) + ". Where no price was given it is time on the machine that measured it."
+
+
 def _decision(bundle: Bundle) -> list[str]:
     """What it promises, and what mistakes cost; nothing where neither is known."""
     sections, promise = [], bundle.promise
@@ -195,6 +214,11 @@ def _decision(bundle: Bundle) -> list[str]:
                 f"rows that nothing was fitted on; it holds for rows like those. Other errors can be asked for."
             )
         sections.append(f"## Promise\n\n{said}")
+    if bundle.pass_on:
+        sections.append(
+            f"## Passed on\n\nA text of whose label it is less sure than {bundle.pass_on:.1%} gets none (`passed on`): "
+            "whoever comes after has it, a larger model or a person. What it would have said is under `suggested`."
+        )
     if (costs := bundle.task.costs) is not None:
         lines = [f"a mistake costs {costs.wrong:g}, a right answer {costs.right:g}"]
         lines += [f"giving no label {costs.abstain:g}"] if costs.abstain is not None else []

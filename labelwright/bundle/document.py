@@ -72,7 +72,7 @@ def weights_kind(weights: Weights) -> str:
     return next((name for name, kind in KINDS.items() if isinstance(weights, kind.type)), "base")
 
 
-def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
+def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, float] | None = None) -> dict[str, Any]:
     """The content of ``bundle.json``. Raises BundleError for what JSON cannot hold, or labels that do not fit."""
     task, prompt, weights = bundle.task, bundle.prompt, bundle.weights
     if tuple(label.name for label in prompt.labels) != task.names:
@@ -108,9 +108,11 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None) -> dict[str, Any]:
         "long_rows": bundle.long_rows,
         **({} if bundle.promise == NO_PROMISE else {"promise": bundle.promise.to_dict()}),
         **({"scope": _scope_json(bundle.scope)} if bundle.scope else {}),
+        **({"pass_on": bundle.pass_on} if bundle.pass_on else {}),
         "report": _plain(bundle.report, "report"),
         "history": _plain(bundle.history, "history"),
         **({} if test is None else {"test": _plain(test, "test")}),
+        **({"money": _plain(money, "money")} if money else {}),
     }
 
 
@@ -163,6 +165,9 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     long_rows = content.get("long_rows", EngineSettings.long_rows)
     if long_rows not in LONG_ROWS:
         raise BundleError(f"{folder}: long_rows is {long_rows!r}, expected one of {LONG_ROWS}; export the bundle again")
+    pass_on = content.get("pass_on", 0.0)
+    if isinstance(pass_on, bool) or not isinstance(pass_on, int | float) or not 0 <= pass_on <= 1:
+        raise BundleError(f"{folder}: pass_on is {pass_on!r}, expected a probability; export the bundle again")
     # Bundles from before there were thoughts do not name them.
     written = {"thought": "", "answer_start": "", **content["rendered"]}
     if prompt.sketch(_PLACE)._asdict() != written or list(prompt.options) != content["options"]:
@@ -181,6 +186,7 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "long_rows": long_rows,
         "promise": Promise.from_dict(content["promise"], n_labels) if "promise" in content else NO_PROMISE,
         "scope": _scope(_object(content["scope"]), folder) if content.get("scope") else None,
+        "pass_on": float(pass_on),
     }
 
 

@@ -89,6 +89,7 @@ def save(
     golden: Sequence[Example] = (),
     test: Mapping[str, Any] | None = None,
     reference: Reference | None = None,
+    money: Mapping[str, float] | None = None,
 ) -> Bundle:
     """Write a bundle folder, completely or not at all.
 
@@ -110,6 +111,9 @@ def save(
         tunes the bundle further makes them untrue.
     reference : Reference, optional
         What its answers look like on dev, for ``labelwright watch``; as the test metrics no part of the bundle itself.
+    money : mapping, optional
+        What answering costs, for the card, and no part of the bundle either: of ``rows`` texts ``answered``, and as far
+        as it is known ``hosted``, with a larger model for those that are passed on, and ``person``, by a person alone.
 
     Returns
     -------
@@ -133,11 +137,11 @@ def save(
     with bundle_files.writing(folder):
         building = bundle_files.unfinished(folder)
         try:
-            bundle_files.write_part(building / "bundle.json", to_json(bundle, test) | {"n_golden": len(rows)})
+            bundle_files.write_part(building / "bundle.json", to_json(bundle, test, money) | {"n_golden": len(rows)})
             _copy_weights(bundle.weights, building)
             if bundle.scope is not None and bundle.scope.encoder:
                 _write_vectors(bundle.scope, building / SCOPE)
-            (building / "README.md").write_bytes(card(bundle, len(rows), test).encode())
+            (building / "README.md").write_bytes(card(bundle, len(rows), test, money).encode())
             if rows:
                 (building / GOLDEN).write_bytes(to_lines(rows))
             if reference is not None:

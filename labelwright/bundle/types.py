@@ -41,6 +41,9 @@ class Bundle:
         What calib rows say of the errors of this very classifier, and what is asked of that.
     scope : Scope, optional
         What tells rows that belong to no label; without it every row gets one.
+    pass_on : float
+        In [0, 1]: the probability below which a row gets no label and is left to whoever comes after, a larger model
+        or a person; 0: nobody does.
     """
 
     task: Task
@@ -53,13 +56,14 @@ class Bundle:
     long_rows: str = EngineSettings.long_rows
     promise: Promise = NO_PROMISE
     scope: Scope | None = None
+    pass_on: float = 0.0
 
     @cached_property
     def decision(self) -> Decision:
         """What its probabilities become."""
         names = self.task.names
         decision = Decision.of(self.task.costs, names, self.promise.thresholds(len(names)))
-        return replace(decision, scoped=self.scope is not None)
+        return replace(decision, scoped=self.scope is not None, pass_on=self.pass_on)
 
     @cached_property
     def set_thresholds(self) -> Floats | None:
@@ -84,7 +88,8 @@ class Bundle:
     def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
         """The bundle after a stage: changed fields, and one more history entry.
 
-        A stage that makes another classifier keeps no promise and no scope of the one before: who does not bring
-        ``promise`` or ``scope`` has none.
+        A stage that makes another classifier keeps no promise and no scope of the one before, and passes no row on: who
+        does not bring ``promise``, ``scope`` or ``pass_on`` has none.
         """
-        return replace(self, **{"promise": NO_PROMISE, "scope": None, **changes}, history=(*self.history, entry))
+        fresh = {"promise": NO_PROMISE, "scope": None, "pass_on": 0.0}
+        return replace(self, **{**fresh, **changes}, history=(*self.history, entry))

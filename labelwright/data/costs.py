@@ -9,12 +9,25 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from labelwright.data.records import listed
 from labelwright.errors import DataError
 
 _KEYS = ("matrix", "wrong", "right", "abstain")
+
+
+def amount(value: float) -> str:
+    """Money as people read it: to three digits, whole above a hundred, and however little it is not nothing.
+
+    >>> amount(1234.567), amount(12.5), amount(0.213), amount(0.000578), amount(0.0)
+    ('1,235', '12.5', '0.213', '0.000578', '0')
+    """
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    # Not in powers of ten, which money has not.
+    return f"{Decimal(f'{value:.3g}'):f}"
 
 
 @dataclass(frozen=True)

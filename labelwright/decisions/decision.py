@@ -19,6 +19,7 @@ from labelwright.statistics.metrics import Answers, Floats, Ints, answers, answe
 
 # Why no label is said, in one word: what a record and a server's answer carry.
 NOTHING, UNSURE, ASK, OUTSIDE = "no answer", "unsure", "a person is cheaper", "out of scope"
+PASSED_ON = "passed on"
 # Expected costs nearer to each other than this are equal: sums of the same numbers in another order.
 _EQUAL = 1e-12
 
@@ -35,7 +36,7 @@ class Decided(NamedTuple):
     confidence : float64 ndarray
         The probability of ``choice``; 0 without one.
     why : tuple of str
-        Why none is answered: ``NOTHING``, ``UNSURE``, ``ASK`` or ``OUTSIDE``; empty where one is.
+        Why none is answered: ``NOTHING``, ``UNSURE``, ``ASK``, ``PASSED_ON`` or ``OUTSIDE``; empty where one is.
     """
 
     said: Ints
@@ -59,12 +60,15 @@ class Decision:
         above that.
     scoped : bool
         Whether rows may be found to belong to no label (``labelwright.decisions.scope``).
+    pass_on : float
+        The probability below which a row is left to whoever comes after; 0: nobody does.
     """
 
     prices: Floats | None = None
     ask: float | None = None
     thresholds: Floats | None = None
     scoped: bool = False
+    pass_on: float = 0.0
 
     @classmethod
     def of(cls, costs: Costs | None, names: Sequence[str], thresholds: Any = None) -> Decision:
@@ -78,12 +82,12 @@ class Decision:
     @property
     def answers_all(self) -> bool:
         """Whether every row gets its likeliest label."""
-        return self.prices is None and self.thresholds is None
+        return self.prices is None and self.thresholds is None and not self.pass_on
 
     @property
     def may_abstain(self) -> bool:
         """Whether a row to which an answer was found may get none."""
-        return self.ask is not None or self.thresholds is not None or self.scoped
+        return self.ask is not None or self.thresholds is not None or self.scoped or self.pass_on > 0
 
     @property
     def span(self) -> float:
@@ -117,6 +121,7 @@ class Decision:
             why[self.expected(probs, choice) > self.ask + _EQUAL] = ASK
         if self.thresholds is not None:
             why[confidence < self.thresholds[np.maximum(choice, 0)]] = UNSURE
+        why[confidence < self.pass_on] = PASSED_ON
         if outside is not None:
             why[outside] = OUTSIDE
         why[choice < 0] = NOTHING
@@ -174,12 +179,12 @@ class Decision:
         ----------
         is_part : bool
             They are a part of the labels, to which an answer is held. Thresholds then fall away: what is promised of
-            answers among all labels says nothing of those among a part.
+            answers among all labels, or better left to others, says nothing of those among a part.
         """
         at = list(columns)
         prices = None if self.prices is None else self.prices[np.ix_(at, at)]
         thresholds = None if self.thresholds is None or is_part else self.thresholds[at]
-        return Decision(prices, self.ask, thresholds, self.scoped and not is_part)
+        return Decision(prices, self.ask, thresholds, self.scoped and not is_part, 0.0 if is_part else self.pass_on)
 
     def _choice(self, probs: Floats) -> Ints:
         likeliest = answers(probs)

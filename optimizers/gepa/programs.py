@@ -8,10 +8,11 @@ from typing import Any
 
 from labelwright.data.task import Example
 from labelwright.files import read_json, replacing, write_json
+from optimizers.gepa.components.parts import COMPONENTS, PREDICTORS
 from optimizers.stage import Tracker
 
 # What the table has of a program.
-_SHOWN = ("program", "parents", "n_tokens", "dev_score", "found_after_metric_calls", "n_best_on", "instructions")
+_SHOWN = ("program", "parents", "n_tokens", "dev_score", "found_after_metric_calls", "n_best_on", *COMPONENTS)
 
 
 def write_programs(path: Path, state: Any, dev: Sequence[Example], n_tokens: Sequence[int]) -> Path:
@@ -30,7 +31,7 @@ def write_programs(path: Path, state: Any, dev: Sequence[Example], n_tokens: Seq
                 "found_after_metric_calls": state.num_metric_calls_by_discovery[number],
                 "n_best_on": len(best_on),
                 "best_on": best_on,
-                "instructions": next(iter(program.values())),
+                **{name: program[key] for name, key in PREDICTORS.items() if key in program},
             }
         )
     write_json(path, table)
@@ -40,7 +41,7 @@ def write_programs(path: Path, state: Any, dev: Sequence[Example], n_tokens: Seq
 def show_programs(path: Path, tracker: Tracker) -> None:
     """Report the file that ``write_programs`` wrote, its table, and the tree, drawn beside it."""
     programs = read_json(path)
-    columns: dict[str, list[Any]] = {key: [one[key] for one in programs] for key in _SHOWN}
+    columns: dict[str, list[Any]] = {key: [one[key] for one in programs] for key in _SHOWN if key in programs[0]}
     columns["parents"] = [", ".join(map(str, parents)) for parents in columns["parents"]]
     tree = path.with_name("programs-tree.png")
     with replacing(tree) as part:

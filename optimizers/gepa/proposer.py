@@ -32,7 +32,7 @@ _ABOUT, _MESSAGE = "About: ", "Message: "
 
 
 class EvidenceProposer:
-    """Proposes instructions; as a function it has GEPA's ``ProposalFn`` signature but for ``rng``.
+    """Proposes instructions.
 
     Parameters
     ----------
@@ -49,6 +49,7 @@ class EvidenceProposer:
         self, rows: Sequence[Example], prompt: Prompt, count_tokens: Callable[[str], int], token_budget: int
     ) -> None:
         names = tuple(label.name for label in prompt.labels)
+        self.labels = prompt.labels
         self.gold = {row.text: row.label for row in rows}
         self.answer_of = dict(zip(names, prompt.answers, strict=True))
         self.name_of = {answer: name for name, answer in self.answer_of.items()}
@@ -65,7 +66,13 @@ class EvidenceProposer:
                          "Which label fits the message?")  # fmt: skip
         self.material = Material(names, self.answer_of, Evidence.from_rows(rows, names), openings)
 
-    def __call__(self, instruction: str, reflective_rows: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
+    def __call__(
+        self,
+        instruction: str,
+        reflective_rows: Sequence[Mapping[str, Any]],
+        rng: random.Random,
+        token_budget: int | None = None,
+    ) -> str:
         """A new instruction.
 
         Parameters
@@ -76,12 +83,15 @@ class EvidenceProposer:
             GEPA's reflective dataset for one component: ``Inputs``, ``Generated Outputs``, ``Feedback``.
         rng : random.Random
             The same state gives the same proposal.
+        token_budget : int, optional
+            What is left of the proposer's own, where other texts share it.
 
         Raises
         ------
         ValueError
             If not even another opening fits into the budget.
         """
+        budget = self.token_budget if token_budget is None else token_budget
         plan, findings = self.read(instruction), self.findings(reflective_rows)
         for _ in range(30):
             changed = plan
@@ -89,17 +99,17 @@ class EvidenceProposer:
                 moves = MOVES if changed.words or changed.examples or changed.notes else FIRST_MOVES
                 (move,) = rng.choices(list(moves), weights=list(moves.values()))
                 changed = move(self.material, changed, findings, rng)
-            text = self.write(self._fit(changed))
-            if self._is_usable(text, instruction):
+            text = self.write(self._fit(changed, budget))
+            if self._is_usable(text, instruction, budget):
                 return text
         # Nothing fits beside what is there: an opening alone, so that a small budget is not a dead end.
         for opening in rng.sample(self.material.openings, len(self.material.openings)):
-            if self._is_usable(opening, instruction):
+            if self._is_usable(opening, instruction, budget):
                 return opening
-        raise ValueError(f"not even another opening fits into {self.token_budget} tokens: raise token_budget")
+        raise ValueError(f"not even another opening fits into {budget} tokens: raise token_budget")
 
-    def _is_usable(self, text: str, instruction: str) -> bool:
-        return text != instruction and self.count_tokens(text) <= self.token_budget
+    def _is_usable(self, text: str, instruction: str, budget: int) -> bool:
+        return text != instruction and self.count_tokens(text) <= budget
 
     def findings(self, reflective_rows: Sequence[Mapping[str, Any]]) -> Findings:
         """Compare answers with the gold labels of the train rows."""
@@ -175,9 +185,9 @@ class EvidenceProposer:
         """The label of a line such as "Label: pool"."""
         return self.name_of.get(line.removeprefix(self.cue)) if line.startswith(self.cue) else None
 
-    def _fit(self, plan: Plan) -> Plan:
+    def _fit(self, plan: Plan, budget: int) -> Plan:
         """Drop the oldest examples, then the weakest words, until the instruction is within the budget."""
-        while self.count_tokens(self.write(plan)) > self.token_budget:
+        while self.count_tokens(self.write(plan)) > budget:
             if plan.examples:
                 plan = replace(plan, examples=plan.examples[1:])
             elif plan.words:

@@ -17,6 +17,7 @@ from dspy.teleprompt.gepa.instruction_proposal import InstructionProposer
 from dspy.utils.exceptions import AdapterParseError
 
 from labelwright.errors import ModelError
+from optimizers.gepa.components.parts import DESCRIPTIONS, INSTRUCTIONS
 
 # A reply that is handed back is cut here: who did not find an end is not asked to read all of it.
 _LONGEST_REPLY = 4000
@@ -29,6 +30,21 @@ class _Repair(dspy.Signature):
 
     reply: str = dspy.InputField()
     new_instruction: str = dspy.OutputField()
+
+
+# What is said beside DSPy's own words, for each component.
+_ASKED = {
+    INSTRUCTIONS: (
+        "At most {words} words. The list of labels follows the instruction by itself: do not "
+        "repeat it. The model that reads it is small and answers with a label only: say in short, concrete "
+        "sentences which words and situations belong to which label, and how to tell confused labels apart."
+    ),
+    DESCRIPTIONS: (
+        "At most {words} words. What is to be improved is the list of labels: a line each, of the label, a colon, and "
+        "a description that may be empty. Answer with such lines and nothing else, the labels as they are: say in a "
+        "few concrete words what belongs to each label that was missed or confused."
+    ),
+}
 
 
 class Reflection:
@@ -47,24 +63,32 @@ class Reflection:
         Told to the model, in words; who calls checks it.
     on_repair : callable
         Told each time that a reply is handed back.
+    component : {"instructions", "descriptions"}
+        What is asked for.
     """
 
     def __init__(
-        self, model: str, url: str, temperature: float, token_budget: int, on_repair: Callable[[], object]
+        self,
+        model: str,
+        url: str,
+        temperature: float,
+        token_budget: int,
+        on_repair: Callable[[], object],
+        component: str = INSTRUCTIONS,
     ) -> None:
         self.lm, self.url = open_reflection_lm(model, url, temperature), url
         self.vary = temperature > 0
         self.on_repair = on_repair
         self.repair = dspy.Predict(_Repair)
-        self.ask = InstructionProposer(
-            additional_instructions=(
-                f"At most {token_budget * 2 // 3} words. The list of labels follows the instruction by itself: do not "
-                "repeat it. The model that reads it is small and answers with a label only: say in short, concrete "
-                "sentences which words and situations belong to which label, and how to tell confused labels apart."
-            )
-        )
+        self.ask = InstructionProposer(additional_instructions=_ASKED[component].format(words=token_budget * 2 // 3))
 
-    def __call__(self, instruction: str, reflective_rows: Sequence[Mapping[str, Any]], rng: random.Random) -> str:
+    def __call__(
+        self,
+        instruction: str,
+        reflective_rows: Sequence[Mapping[str, Any]],
+        rng: random.Random,
+        token_budget: int | None = None,
+    ) -> str:
         """A new instruction; the same random state gives the same one while DSPy's cache holds it.
 
         Raises

@@ -7,7 +7,7 @@ instead, so that a search that was killed and started again goes on exactly as i
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gepa.gepa_utils import idxmax, select_program_candidate_from_pareto_front
@@ -90,12 +90,30 @@ class ExpectedRewardSelection:
     and rows of the homeowner set, 24 rows' expected reward correlated 0.53 with accuracy on all other rows, their
     accuracy 0.41. What is best on dev is
     decided by the objective (``choice.objective``), and what is taken by rows held back (``choice.confirmation``).
+
+    GEPA scores what goes on from here on all validation rows at once, and asks its evaluation policy which rows without
+    saying of which program. So this is where a race is run: the last place before that, and the first that knows both.
+
+    Parameters
+    ----------
+    race : callable, optional
+        Of a proposal's program and that of the best so far: the rows that were scored when it was given up, or 0.
     """
 
+    def __init__(self, race: Callable[[Mapping[str, str], Mapping[str, str]], int] | None = None) -> None:
+        self.race = race
+
     def select(self, proposals: list[Any], state: Any, acceptance_criterion: Any) -> list[Any]:
-        """The proposal to go on with, or none."""
+        """The proposal to go on with, or none. The rows of one that is given up are counted in ``state``."""
         best = max(proposals, key=lambda proposal: _expected_reward(proposal.eval_after))
-        return [best] if _expected_reward(best.eval_after) > _expected_reward(best.eval_before) else []
+        if _expected_reward(best.eval_after) <= _expected_reward(best.eval_before):
+            return []
+        if self.race is not None:
+            leader = state.program_candidates[idxmax(state.program_full_scores_val_set)]
+            if n_rows := self.race(best.candidate, leader):
+                state.increment_evals(n_rows)
+                return []
+        return [best]
 
 
 def _expected_reward(evaluation: Any) -> float:

@@ -21,12 +21,13 @@ import tqdm
 from labelwright.data.task import Example
 from labelwright.plain_text import without_secrets
 from optimizers.gepa.choice.objective import Objective
+from optimizers.gepa.components.parts import Parts
 from optimizers.gepa.sampling import EXPECTED_REWARD
 from optimizers.gepa.search_log import SearchLog
 from rewards.outcome import Outcome, Reward
 
-# (instruction, reflective rows, random numbers) -> another instruction; raises where it has none.
-Propose = Callable[[str, Sequence[Mapping[str, Any]], random.Random], str]
+# (text, reflective rows, random numbers, tokens it may have) -> another text; raises where it has none.
+Propose = Callable[[str, Sequence[Mapping[str, Any]], random.Random, int], str]
 
 
 def metric_of(reward: Reward, objective: Objective, names: Sequence[str]) -> Callable[..., Any]:
@@ -52,9 +53,9 @@ def examples_of(rows: Sequence[Example]) -> list[dspy.Example]:
 
 
 def usable_proposals(
-    propose: Propose, count_tokens: Callable[[str], int], token_budget: int, log: SearchLog, seed: int
+    propose: Mapping[str, Propose], parts: Parts, token_budget: int, log: SearchLog, seed: int
 ) -> Callable[..., dict[str, str]]:
-    """GEPA's ``ProposalFn`` around a proposer: counts what is tried, refuses what cannot be used.
+    """GEPA's ``ProposalFn`` around a proposer a component: counts what is tried, refuses what cannot be used.
 
     A failure is counted and answered with no proposal. Were it raised, GEPA would ask again for every proposal of the
     step, log the error where nobody looks, and return the seed in the end.
@@ -71,10 +72,11 @@ def usable_proposals(
             # Nothing of this depends on how often the process was started; tried tells a step's proposals apart.
             rng = random.Random(repr((seed, log.iteration, log.now.tried, candidate[component])))
             try:
-                text = propose(candidate[component], reflective_dataset[component], rng).strip()
+                room = parts.room(candidate, component, token_budget)
+                text = propose[component](candidate[component], reflective_dataset[component], rng, room).strip()
                 if not text or text == candidate[component].strip():
                     raise ValueError("the proposal is empty or changes nothing")
-                n_tokens = count_tokens(text)
+                n_tokens = parts.n_tokens(parts.prompt({**candidate, component: text}))
                 if n_tokens > token_budget:
                     raise ValueError(f"the proposal has {n_tokens} tokens, the budget is {token_budget}")
                 texts[component] = text

@@ -24,6 +24,8 @@ class StepCounts:
 
     Attributes
     ----------
+    given_up : int
+        Of those rejected, how many were better on their minibatch and worse on validation rows (``choice.race``).
     repaired : int
         Replies of a language model that did not parse and were handed back to it once, whatever came of that.
     perfect : bool
@@ -34,6 +36,7 @@ class StepCounts:
     kept: int = 0
     rejected: int = 0
     failed: int = 0
+    given_up: int = 0
     repaired: int = 0
     perfect: bool = False
     reasons: list[str] = field(default_factory=list)
@@ -86,6 +89,10 @@ class SearchLog:
     def total(self, count: str) -> int:
         """Sum of a count over all steps."""
         return sum(getattr(step, count) for step in self.steps.values())
+
+    def on_given_up(self) -> None:
+        """A race was lost."""
+        self.now.given_up += 1
 
     def on_repair(self) -> None:
         """A reply did not parse."""

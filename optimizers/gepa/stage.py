@@ -20,9 +20,12 @@ from labelwright.engines.protocol import Engine
 from labelwright.errors import ModelError, RecipeError
 from labelwright.files import read_json
 from labelwright.prompt import Prompt
-from labelwright.settings import Check, Choice, Range, Text, check, shown, url_fault
+from labelwright.settings import Check, Choice, Items, Range, Text, check, shown, url_fault
 from optimizers.gepa.choice.confirmation import Program, Tried, confirm, least_families
 from optimizers.gepa.choice.objective import OBJECTIVES, CalibratedAnswers, Objective
+from optimizers.gepa.choice.race import N_PARTS, Race
+from optimizers.gepa.components.descriptions import DescriptionProposer
+from optimizers.gepa.components.parts import COMPONENTS, DESCRIPTIONS, INSTRUCTIONS, PREDICTORS, Parts
 from optimizers.gepa.own_state import StateFolder
 from optimizers.gepa.pareto_front import draw_front
 from optimizers.gepa.programs import show_programs, write_programs
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from optimizers.gepa.search import Propose
 
 # Of proposals, as ``SearchLog`` counts them.
-COUNTS = ("tried", "kept", "rejected", "failed", "repaired")
+COUNTS = ("tried", "kept", "rejected", "failed", "given_up", "repaired")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,9 @@ class GepaStage:
     proposals_per_step : int
         Proposals made from the same parent and minibatch; the best goes on to dev.
     token_budget : int
-        Most tokens that instructions may have.
+        Most tokens that instructions may have, and descriptions with them where they may change.
+    components : tuple of {"instructions", "descriptions"}
+        What may change: the instructions, the labels' descriptions, or each in turns.
     holdout_share : float
         Share of train, in [0, 0.5], kept from the search: a program is taken where it gains on these rows as well. Of a
         small train more is kept, up to half, since so few rows could confirm nothing (``least_families``).
@@ -71,6 +76,9 @@ class GepaStage:
         taken.
     reward, reward_settings
         A name from ``rewards``, and that reward's settings.
+    race_confidence : float in [0, 0.999]
+        With which a proposal must be worse than the best so far, on the validation rows scored until then, to be given
+        up before all are scored (``choice.race``); 0 scores all.
     candidate_selection : {"pareto", "current_best"}
         Which program is improved next; GEPA calls them candidates.
     reflection_model : str, optional
@@ -90,6 +98,7 @@ class GepaStage:
     minibatch_size: Annotated[int, Range(1)] = 24
     proposals_per_step: Annotated[int, Range(1, 1000)] = 3
     token_budget: Annotated[int, Range(1)] = 320
+    components: Annotated[tuple[Annotated[str, Choice(COMPONENTS)], ...], Items(1)] = (INSTRUCTIONS,)
     holdout_share: Annotated[float, Range(0, 0.5, expected="a number from 0 to 0.5")] = 0.15
     validation_share: Annotated[float, Range(0, 0.5, expected="a number from 0 to 0.5")] = 0.0
     objective: Annotated[str, Choice(OBJECTIVES)] = "expected_reward"
@@ -97,6 +106,7 @@ class GepaStage:
     must_not_regress: tuple[Annotated[str, Text(least=1)], ...] = ()
     reward: Annotated[str, Choice(REWARDS)] = AUTO
     reward_settings: Mapping[str, Any] = field(default_factory=dict)
+    race_confidence: Annotated[float, Range(0, 0.999, expected="a number from 0 to 0.999")] = 0.0
     candidate_selection: Literal["pareto", "current_best"] = "pareto"
     reflection_model: Annotated[str | None, Text(least=1)] = None
     reflection_url: Annotated[str | None, Text(least=1), Check(url_fault)] = None
@@ -120,7 +130,8 @@ class GepaStage:
             Proposals were made and none of them could be used.
         """
         engine = context.open_engine(bundle.weights)
-        self._check(bundle.prompt, splits, engine)
+        parts = Parts(bundle.prompt, self.components, engine.count_tokens)
+        self._check(parts, splits)
         guarded = _rows_of(self.must_not_regress, splits)
         reward = make_reward(self.reward, bundle.task, splits.train, self.reward_settings)
         objective = Objective.of(self.objective, reward, bundle)
@@ -136,14 +147,15 @@ class GepaStage:
         )
         context.tracker.prompt("before", bundle.prompt.shown)
         kept = context.scores or KeptScores(context.folder / "scores")
-        answers = CalibratedAnswers(bundle, validation, rows, engine, kept, context.seed)
-        prompts, log = self._search(rows, reward, objective, answers, context)
+        n_parts = N_PARTS if self.race_confidence else 1
+        answers = CalibratedAnswers(bundle, validation, rows, engine, kept, context.seed, n_parts)
+        prompts, log = self._search(parts, rows, reward, objective, answers, context)
         if log.total("tried") and log.total("tried") == log.total("failed"):
             raise ModelError(_nothing_usable(self._reflects, log))
         gold = gold_of(bundle, validation)
         programs = [
             Program(
-                number, prompt, engine.count_tokens(prompt.instructions),
+                number, prompt, parts.n_tokens(prompt),
                 objective.values(answers.on_validation(prompt), gold),
             )
             for number, prompt in enumerate(prompts)
@@ -163,6 +175,7 @@ class GepaStage:
             "note": found.note,
             "objective": self.objective,
             "reward": reward.name,
+            "components": list(self.components),
             "proposer": self._reflects or "evidence",
             "proposals": _proposals_told(log),
             "dev_before": float(first.values.mean()),
@@ -197,12 +210,17 @@ class GepaStage:
         entry = {"stage": self.name, "improved": False, "note": note, "objective": self.objective}
         return bundle.with_stage({**entry, "reward": reward.name, "confirmation": []})
 
-    def _check(self, prompt: Prompt, splits: Splits, engine: Engine) -> None:
-        n_tokens = engine.count_tokens(prompt.instructions)
+    def _check(self, parts: Parts, splits: Splits) -> None:
+        if parts.describes and parts.base.by_row:
+            raise RecipeError(
+                "gepa.components: rows bring their own choices, and no labels are listed whose descriptions could "
+                'change: leave it out, or set it to ["instructions"]'
+            )
+        n_tokens = parts.n_tokens(parts.base)
         if n_tokens > self.token_budget:
             raise RecipeError(
-                f"gepa.token_budget = {self.token_budget}: the instructions have {n_tokens} tokens to begin with; "
-                f"raise the budget or shorten them"
+                f"gepa.token_budget = {self.token_budget}: the {' and '.join(self.components)} have {n_tokens} tokens "
+                f"to begin with; raise the budget or shorten them"
             )
         for side in ("train", "dev"):
             if not getattr(splits, side):
@@ -210,6 +228,7 @@ class GepaStage:
 
     def _search(
         self,
+        parts: Parts,
         rows: Sequence[Example],
         reward: Reward,
         objective: Objective,
@@ -221,7 +240,6 @@ class GepaStage:
 
         from optimizers.gepa.sampling import ExpectedRewardSelection, StepSampling
         from optimizers.gepa.search import examples_of, metric_of, quiet, usable_proposals
-        from programs.convert import program_of, prompt_for
         from programs.decision import DecisionClient
 
         bundle, engine, validation = answers.bundle, answers.engine, answers.validation
@@ -237,9 +255,15 @@ class GepaStage:
             [row.label for row in rows], self.minibatch_size, self.proposals_per_step, self.candidate_selection,
             context.seed, lambda batch: client.together([row.text for row in batch]),
         )  # fmt: skip
-        propose = self._proposer(bundle.prompt, rows, engine, log)
-        proposals = usable_proposals(propose, engine.count_tokens, self.token_budget, log, context.seed)
-        first = program_of(bundle.prompt, bundle.task)
+        propose = self._proposers(bundle.prompt, rows, engine, log)
+        proposals = usable_proposals(propose, parts, self.token_budget, log, context.seed)
+
+        def race(candidate: Mapping[str, str], leader: Mapping[str, str]) -> int:
+            run = Race(answers, objective, self.race_confidence, client.shared)
+            lost = run.rows_until_given_up(parts.prompt(candidate), parts.prompt(leader))
+            if lost:
+                log.on_given_up()
+            return lost
 
         def search() -> None:
             with quiet(), dspy.context(lm=client):
@@ -248,8 +272,9 @@ class GepaStage:
                     max_metric_calls=self.max_metric_calls,
                     reflection_minibatch_size=self.minibatch_size,
                     instruction_proposer=proposals,
+                    component_selector=parts.turns,
                     add_format_failure_as_feedback=True,
-                    # One component: there is nothing to merge.
+                    # A merge takes whole components of two programs, and there are two at most.
                     use_merge=False,
                     num_threads=self.num_threads,
                     log_dir=str(state.folder),
@@ -257,18 +282,18 @@ class GepaStage:
                     gepa_kwargs={
                         "use_cloudpickle": True,
                         "sampling_strategy": sampling,
-                        "selection_strategy": ExpectedRewardSelection(),
+                        "selection_strategy": ExpectedRewardSelection(race if self.race_confidence else None),
                         "callbacks": [log],
                         "stop_callbacks": [log.stop],
                     },
                 )
+                first = parts.program(bundle.task)
                 optimizer.compile(first, trainset=examples_of(rows), valset=examples_of(validation))
 
         client.serve(search)
         if log.error is not None:
             raise log.error
-        texts = [next(iter(program.values())) for program in log.state.program_candidates[1:]]
-        return [bundle.prompt, *(prompt_for(bundle.prompt, text, first.predict.demos) for text in texts)], log
+        return [bundle.prompt, *map(parts.prompt, log.state.program_candidates[1:])], log
 
     def _held_back(
         self,
@@ -298,18 +323,19 @@ class GepaStage:
             return f"{self.reflection_model or 'the model'} at {self.reflection_url}"
         return self.reflection_model
 
-    def _proposer(self, prompt: Prompt, rows: Sequence[Example], engine: Engine, log: SearchLog) -> Propose:
+    def _proposers(self, prompt: Prompt, rows: Sequence[Example], engine: Engine, log: SearchLog) -> dict[str, Propose]:
+        """A proposer for each component, by GEPA's name for it."""
         if self._reflects is None:
-            return EvidenceProposer(rows, prompt, engine.count_tokens, self.token_budget)
+            evidence = EvidenceProposer(rows, prompt, engine.count_tokens, self.token_budget)
+            known: dict[str, Propose] = {INSTRUCTIONS: evidence, DESCRIPTIONS: DescriptionProposer(evidence)}
+            return {PREDICTORS[name]: known[name] for name in self.components}
         from optimizers.gepa.reflection import Reflection
 
-        return Reflection(
-            self.reflection_model or "",
-            self.reflection_url or "",
-            self.reflection_temperature,
-            self.token_budget,
+        asked = (
+            self.reflection_model or "", self.reflection_url or "", self.reflection_temperature, self.token_budget,
             log.on_repair,
-        )
+        )  # fmt: skip
+        return {PREDICTORS[name]: Reflection(*asked, name) for name in self.components}
 
 
 def hold_back(
@@ -389,9 +415,11 @@ def _inputs(settings: Mapping[str, Any], bundle: Bundle, rows: Sequence[Example]
 
 def _proposals_told(log: SearchLog) -> str:
     """How often a proposal helped, in words."""
-    tried, kept, failed, repaired = (log.total(count) for count in ("tried", "kept", "failed", "repaired"))
+    counts = ("tried", "kept", "failed", "given_up", "repaired")
+    tried, kept, failed, given_up, repaired = (log.total(count) for count in counts)
     told = f"{kept} of {tried} kept"
     told += f", {failed} not usable" if failed else ""
+    told += f", {given_up} given up before all validation rows were scored" if given_up else ""
     return told + (f", {repaired} replies did not parse and were handed back once" if repaired else "")
 
 

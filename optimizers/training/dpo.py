@@ -80,8 +80,9 @@ class DpoStage(TrainingSettings):
             raise RecipeError(
                 f'[dpo] label_smoothing = {self.label_smoothing}: "{self.loss_type}" has none; set loss_type = "robust"'
             )
-        if self.steering_share:
-            raise RecipeError("[dpo] steering_share: pairs are of the rows as they are; set it in [sft] or [grpo]")
+        if set_here := [name for name in ("steering_share", "augment") if getattr(self, name)]:
+            both = " and ".join(set_here)
+            raise RecipeError(f"[dpo] {both}: pairs are of the rows as they are; set it in [sft] or [grpo]")
         if not self.hard and not self.preferences:
             raise RecipeError("[dpo] hard = [] and no preferences: there are no pairs; name one of the two")
         if self.hard == ("confusions",):

@@ -63,7 +63,8 @@ class Training:
         """Load the weights for training; the context's engine, which answered with them, is let go before."""
         from transformers import PrinterCallback
 
-        from optimizers.training.rows import LabelRows, steering_places, with_steering
+        from optimizers.training.copies.copied import copied_rows, with_copies
+        from optimizers.training.rows import LabelRows
         from optimizers.training.trainer import LabelTreeTrainer
 
         engine = trainable(context.open_engine(bundle.weights), stage.name)
@@ -72,14 +73,21 @@ class Training:
         # Before anything is scored, so that all rows that do not fit are named at once.
         names = [label.name for label in bundle.prompt.labels]
         train = splits.train
-        if stage.steering_share:
-            train = with_steering(train, names, stage.steering_share, context.seed)
+        if stage.steering_share or stage.augment:
+            shares = {"steering_share": stage.steering_share, "augment": stage.augment}
+            train = with_copies(train, names, context.seed, **shares)
             if objective.row_rewards is not None:
-                # Asking for a label makes no label better.
-                copied = steering_places(len(splits.train), stage.steering_share, context.seed)
+                # However a text is changed, no label gets better.
+                copied = copied_rows(len(splits.train), context.seed, **shares)
                 rewards = np.concatenate([objective.row_rewards, objective.row_rewards[copied]])
                 objective = replace(objective, row_rewards=rewards)
+        soft = objective.soft
+        if soft is not None:
+            likeliest = [names[k] for k in soft.probs.argmax(axis=1)]
+            pool = zip(soft.texts, likeliest, strict=True)
+            train = (*train, *(Example(f"pool {n}", text, label) for n, (text, label) in enumerate(pool, start=1)))
         rows = LabelRows.from_examples(train, bundle.prompt, engine, also=splits.dev)
+        rows = rows if soft is None else rows.with_teacher(soft.probs)
         asked = replace(bundle, calibration=UNCALIBRATED)
         before = _dev_metrics(kept_scores(asked, splits.dev, context, "dev"), engine, bundle, splits.dev)
         dtype = str(engine.model.dtype).removeprefix("torch.")
@@ -119,21 +127,16 @@ class Training:
         trainer.add_callback(_callback(training))
         return training
 
-    def tune(self, settings: Mapping[str, Any], started: float) -> Bundle:
-        """Train, keep the step that is best on dev, and return its bundle if it beats the given one there.
+    def settled(self, settings: Mapping[str, Any], started: float, said: Mapping[str, Any] | None = None) -> Bundle:
+        """Once ``run`` is done: the bundle of the step that is best on dev if it beats the given one there, else that.
 
         Parameters
         ----------
-        settings : mapping
-            What the history says of the stage.
+        settings, said : mapping
+            What the history says of the stage: its settings, and besides.
         started : float
             ``time.perf_counter()`` at the beginning of the stage.
         """
-        self.run()
-        return self.settled(settings, started)
-
-    def settled(self, settings: Mapping[str, Any], started: float, said: Mapping[str, Any] | None = None) -> Bundle:
-        """What ``tune`` returns, once ``run`` is done; ``said`` is what the history says besides."""
         best = self.best()
         improved = best is not None and better(best, self.before)
         entry = {

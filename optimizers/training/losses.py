@@ -23,15 +23,25 @@ ABSENT = -1e4
 
 
 def cross_entropy_loss(
-    scores: Tensor, gold: Tensor, *, label_smoothing: float = 0.0, validity: float = 0.0
+    scores: Tensor,
+    gold: Tensor,
+    *,
+    targets: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    validity: float = 0.0,
 ) -> tuple[Tensor, dict[str, float]]:
     """-ln softmax_k(s_k)[gold]: the log-probability of the gold label among the labels.
+
+    With ``targets`` q it is -sum_k q_k ln softmax_k(s_k), cross-entropy to a teacher (Hinton, Vinyals and Dean 2015,
+    arXiv 1503.02531, at temperature 1): every label is scored anyway, so the sum is whole and nothing is drawn.
 
     Parameters
     ----------
     scores : tensor (n, K)
         ``ABSENT`` for a letter that a row does not use.
     gold : int64 tensor (n,)
+    targets : tensor (n, K), optional
+        Probabilities to learn in the place of gold, which is then only counted.
     label_smoothing : float in [0, 1)
         Share of the target that is spread evenly over the labels that a row has (Szegedy et al. 2016, section 7).
     validity : float
@@ -50,7 +60,7 @@ def cross_entropy_loss(
     (0.693, 2.0)
     """
     log_probs = torch.log_softmax(scores, dim=-1)  # (n, K)
-    loss = -log_probs.gather(-1, gold[:, None]).mean()
+    loss = -log_probs.gather(-1, gold[:, None]).mean() if targets is None else -(targets * log_probs).sum(-1).mean()
     with torch.no_grad():
         metrics = {
             "train_accuracy": (scores.argmax(-1) == gold).float().mean().item(),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from labelwright.errors import RecipeError
 from labelwright.settings import ABOVE_ZERO, BELOW_ONE, Range, check
+from optimizers.stage import SoftLabels
 
 Mode = Literal["sampled", "exact", "cross_entropy", "preference"]
 Scale = Literal["group", "batch", "none", "mean"]
@@ -48,7 +49,10 @@ class TrainingSettings:
     validity : float
         Weight of the term that keeps probability on the labels under free decoding; 0 is off.
     steering_share : float
-        Share of a step's rows that end in asking for another label than theirs (``rows.with_steering``); 0 is off.
+        Share of a step's rows that end in asking for another label than theirs (``copies.steering``); 0 is off.
+    augment : float
+        Share of a step's rows that are copies with typos, in other case, or of a part of the words
+        (``copies.augmented``); 0 is off.
     max_grad_norm : float
         Gradient clipping.
     eval_every : int
@@ -68,6 +72,7 @@ class TrainingSettings:
     lora_dropout: Annotated[float, BELOW_ONE] = 0.0
     validity: Annotated[float, Range(0)] = 0.0
     steering_share: Annotated[float, BELOW_ONE] = 0.0
+    augment: Annotated[float, BELOW_ONE] = 0.0
     max_grad_norm: Annotated[float, ABOVE_ZERO] = 1.0
     eval_every: Annotated[int, Range(1)] = 20
 
@@ -77,6 +82,12 @@ class TrainingSettings:
             raise RecipeError(
                 f"[{self.name}] rows_per_forward = {self.rows_per_forward}: expected a divisor of "
                 f"rows_per_step = {self.rows_per_step}"
+            )
+
+        if self.steering_share + self.augment >= 1:
+            raise RecipeError(
+                f"[{self.name}] steering_share = {self.steering_share} and augment = {self.augment}: expected a sum "
+                "below 1, so that there are rows as they are; make one of them smaller"
             )
 
     @property
@@ -129,6 +140,8 @@ class Objective:
         Share of rows without spread in their rewards at which a training ends; 0 is never.
     preferences : Preferences, optional
         DPO's.
+    soft : SoftLabels, optional
+        Rows that are learnt besides, from a teacher's probabilities; cross-entropy's.
     """
 
     mode: Mode = "cross_entropy"
@@ -142,3 +155,4 @@ class Objective:
     label_smoothing: float = 0.0
     stop_at: float = 0.0
     preferences: Preferences | None = None
+    soft: SoftLabels | None = None

@@ -239,8 +239,13 @@ class LabelTreeTrainer(GRPOTrainer):
         gold = torch.as_tensor(self._rows.gold[rows], device=scores.device)
         objective = self._objective
         if objective.mode == "cross_entropy":
+            taught = self._rows.targets
             loss, metrics = cross_entropy_loss(
-                scores, gold, label_smoothing=objective.label_smoothing, validity=objective.validity
+                scores,
+                gold,
+                targets=None if taught is None else torch.as_tensor(taught[rows], device=scores.device),
+                label_smoothing=objective.label_smoothing,
+                validity=objective.validity,
             )
         else:
             loss, metrics = exact_loss(

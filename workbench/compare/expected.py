@@ -125,7 +125,7 @@ class Expected:
         comparison = self._comparison
         if comparison.kind(name) == "together":
             return self._together(name)
-        is_baseline = comparison.kind(name) in ("baseline", "distilled", "synthetic")
+        is_baseline = comparison.is_baseline(name)
         kept = sorted((comparison.root / name).glob("*.json"), key=_modified, reverse=True)
         for path in kept:
             if cost := read_json(path).get("cost"):

@@ -103,7 +103,7 @@ class Comparison:
         self._splits = {recipe.seed: splits}
         self._digests: dict[tuple[int, int, int, bool], str] = {}
         self._keys: dict[Job, str] = {}
-        self._steps: dict[Job, tuple[Step, ...]] = {}
+        self._steps: dict[tuple[Job, str], tuple[Step, ...]] = {}
         self._codes: dict[str, str] = {}
 
     @cached_property
@@ -129,7 +129,7 @@ class Comparison:
 
     @cached_property
     def distilled(self) -> dict[str, str]:
-        """Candidates that learn from another one, each with the baseline that it is."""
+        """Candidates that learn from another one, each with the baseline or pipeline that it is."""
         return distilled_candidates(self.recipe)
 
     @cached_property
@@ -138,8 +138,12 @@ class Comparison:
         return synthetic_candidates(self.recipe)
 
     def plain(self, name: str) -> str:
-        """The baseline that a candidate is, whatever it learns besides train rows."""
+        """The baseline or pipeline that a candidate is, whatever it learns besides train rows."""
         return self.distilled.get(name) or self.synthetic.get(name, name)
+
+    def is_baseline(self, name: str) -> bool:
+        """Whether a candidate is a baseline, whatever it learns besides train rows."""
+        return self.plain(name) in self.recipe.baselines.names
 
     @cached_property
     def teachers(self) -> tuple[str, ...]:
@@ -226,9 +230,9 @@ class Comparison:
         """Candidates of one family import the same libraries: the module of a baseline, the room of a last stage."""
         if name in TOGETHER:
             return "together"
-        if self.kind(name) in ("baseline", "distilled", "synthetic"):
+        if self.is_baseline(name):
             return self._baseline_module(name)
-        modules = [STAGES[stage][0] for stage in read_pipeline(name).stages]
+        modules = [STAGES[stage][0] for stage in read_pipeline(self.plain(name)).stages]
         return modules[-1].rpartition(".")[0] if modules else BACKENDS[self.recipe.model.backend].module
 
     def trains(self, name: str) -> bool:
@@ -271,11 +275,9 @@ class Comparison:
             n_seeds, n_splits = zip(*map(self._n_trainings, self.together[name]), strict=True)
             return min(n_seeds), min(n_splits)
         table = self.recipe.compare
-        if name in self.distilled:
-            # Of other splits there is no teacher's bundle to ask.
-            return table.seeds, 1
-        if name in self.synthetic:
-            # Train rows of this split that a model wrote rows after are test rows of another one.
+        if name in self.distilled or name in self.synthetic:
+            # Of other splits there is no teacher's bundle to ask. And train rows of this split that a model wrote rows
+            # after are test rows of another one.
             return (table.heavy_seeds if self.is_heavy(name) else table.seeds), 1
         if self.is_heavy(name):
             return table.heavy_seeds, table.heavy_seeds
@@ -331,7 +333,7 @@ class Comparison:
         if kind == "distilled":
             plain = replace(job, candidate=self.distilled[job.candidate])
             of = {name: self.key(self.jobs(name)[0]) for name in self.teachers}
-            # The baseline's own key has its settings, its models and its code.
+            # The plain candidate's own key has its settings, its models and its code.
             return [
                 *parts,
                 self.key(plain),
@@ -356,13 +358,18 @@ class Comparison:
 
     def stages(self, name: str) -> list[Stage]:
         """The stages of a candidate of the model, with the recipe's settings; none for other candidates."""
-        names = read_pipeline(name).stages if self.kind(name) in ("llm", "free") else ()
-        return [self.recipe.stage(stage) for stage in names]
+        is_model = not self.is_baseline(name) and self.kind(name) != "together"
+        return [self.recipe.stage(stage) for stage in (read_pipeline(self.plain(name)).stages if is_model else ())]
 
     def asked(self, job: Job) -> Asked:
         """What the pipeline behind a job runs on."""
-        style = read_pipeline(job.candidate).style or self.recipe.task.style
-        return Asked(self.splits_of(job), job.seed, style)
+        style = read_pipeline(self.plain(job.candidate)).style or self.recipe.task.style
+        taught_by = ""
+        if job.candidate in self.distilled:
+            # Who teaches and with what results, of which rows, asked by which code: that makes the answers.
+            of = [self.available(job), self.unlabelled.digest, self._code("workbench.compare.distilled.asking")]
+            taught_by = short_hash(of)
+        return Asked(self.splits_of(job), job.seed, style, taught_by)
 
     def of_member(self, member: str, job: Job) -> Job:
         """A member's job behind one of a candidate that is made of others."""
@@ -386,10 +393,14 @@ class Comparison:
 
     def steps(self, job: Job) -> tuple[Step, ...]:
         """The steps of the pipeline behind a job, done or not; none where no stage tunes it."""
-        if job not in self._steps:
-            stages = self.stages(job.candidate)
-            self._steps[job] = self.pipelines.plan(stages, self.asked(job)) if stages else ()
-        return self._steps[job]
+        stages = self.stages(job.candidate)
+        if not stages:
+            return ()
+        asked = self.asked(job)
+        # A student's teacher may have been measured again since.
+        if (job, asked.taught_by) not in self._steps:
+            self._steps[job, asked.taught_by] = self.pipelines.plan(stages, asked)
+        return self._steps[job, asked.taught_by]
 
     def is_main(self, job: Job) -> bool:
         """Whether a job is the candidate itself, which is measured in full and kept for export."""
@@ -560,7 +571,7 @@ class Comparison:
         """Whether a candidate trains or asks a transformer of its own: it is trained with fewer seeds."""
         if name in TOGETHER:
             return any(map(self.is_heavy, self.together[name]))
-        if self.kind(name) in ("baseline", "distilled", "synthetic"):
+        if self.is_baseline(name):
             return bool(getattr(baselines.BASELINES[self.plain(name)], "heavy", False))
         return True
 

@@ -215,18 +215,36 @@ def with_scope(
     outside : Outside
         Rows out of scope that teach and choose; none of either where there are too few.
     """
-    sides = stage.sides(splits.calib, seed)
-    texts, gold = texts_and_labels(splits.calib)[0], gold_of(bundle, splits.calib)
-    fitted_on = [splits.calib[i] for i in sides[0].tolist()]
-    scope = fit_scope(splits.train, fitted_on, of_calib[sides[0]], outside=outside)
-    promise = bundle.promise
-    if promise.all is not None:
-        fitted, apart = ((of_calib[side], gold[side]) for side in sides)
-        turned = scope.outside(texts, of_calib)
-        decision = Decision.of(bundle.task.costs, bundle.task.names)
-        away = turned[sides[0]], turned[sides[1]]
-        promise = Promise.of(decision, fitted, apart, promise.n_fitted, promise.asked, away)
-    return replace(bundle, scope=scope, promise=promise)
+    fitted_on = stage.sides(splits.calib, seed)[0]
+    scope = fit_scope(splits.train, [splits.calib[i] for i in fitted_on.tolist()], of_calib[fitted_on], outside=outside)
+    return _promised_again(replace(bundle, scope=scope), splits, stage, seed, of_calib)
+
+
+def passing_on(
+    bundle: Bundle, threshold: float, splits: Splits, stage: CalibrateStage, seed: int, of_calib: Floats
+) -> Bundle:
+    """The bundle that leaves rows which it is less sure of to others; its promise is of those that it answers.
+
+    Parameters
+    ----------
+    threshold : float
+        Chosen without the rows kept apart for the promise. The rest is as in ``with_scope``.
+    """
+    return _promised_again(replace(bundle, pass_on=threshold), splits, stage, seed, of_calib)
+
+
+def _promised_again(bundle: Bundle, splits: Splits, stage: CalibrateStage, seed: int, of_calib: Floats) -> Bundle:
+    """The bundle with its promise counted without the rows that it turns away or passes on."""
+    promise, decision = bundle.promise, Decision.of(bundle.task.costs, bundle.task.names)
+    if promise.all is None:
+        return bundle
+    sides, gold = stage.sides(splits.calib, seed), gold_of(bundle, splits.calib)
+    away = decision.decide(of_calib).confidence < bundle.pass_on
+    if (outside := bundle.outside(texts_and_labels(splits.calib)[0], of_calib)) is not None:
+        away |= outside
+    fitted, apart = ((of_calib[side], gold[side]) for side in sides)
+    left = away[sides[0]], away[sides[1]]
+    return replace(bundle, promise=Promise.of(decision, fitted, apart, promise.n_fitted, promise.asked, left))
 
 
 def turned_away(bundle: Bundle, texts: Sequence[str], probs: Floats) -> dict[str, Floats]:

@@ -146,6 +146,8 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
     for name, stage in stages.items():
         if by_row and getattr(stage, "steering_share", 0.0) > 0:
             yield name, "steering_share: rows bring their own choices, and no ending can ask for a letter: leave it out"
+        if by_row and getattr(stage, "augment", 0.0) > 0:
+            yield name, "augment: rows bring their own choices, which typos and cuts would change as well: leave it out"
     # A label twice is the task's fault, and told there.
     names = LETTERS if by_row else list(dict.fromkeys(label.name for label in recipe.task.labels))
     for name, stage in stages.items():
@@ -264,16 +266,18 @@ def _distil_faults(recipe: Recipe) -> Iterator[Fault]:
     if recipe.data.choices:
         yield "data", "unlabelled: rows bring their own choices, which no pool shares: leave it out"
         return
-    able = [name for name in names if learns_soft(name)]
+    single = list(dict.fromkeys([*names, *recipe.models.candidates, *own_candidates(recipe)]))
+    able = [name for name in single if learns_soft(name)]
     for name in table.students:
         if name not in able:
-            why = "cannot learn from probabilities" if name in names else "is not in [baselines] names"
-            expected = ", ".join(able) or "none of [baselines] names can"
+            is_there = "is not in [baselines] names or [models] candidates"
+            why = "cannot learn from probabilities" if name in single else is_there
+            expected = ", ".join(able) or "none of them can"
             yield "distil", f"students: {shown(name)} {why}; expected some of: {expected}"
-    if not able and not table.students:
+    if not set(able) & set(names) and not table.students:
         can = ", ".join(name for name in baselines.BASELINES if learns_soft(name))
-        yield "distil", f"nobody in [baselines] names learns from probabilities; add one of {can}"
-    single = list(dict.fromkeys([*names, *recipe.models.candidates, *own_candidates(recipe)]))
+        also = f", or set students: {', '.join(able)} can" if able else ""
+        yield "distil", f"nobody in [baselines] names learns from probabilities; add one of {can}{also}"
     known = [name for name in single if not _is_free(recipe, name)]
     if table.teacher and (faults := unknown_keys([table.teacher], [*known, *TOGETHER], "candidate")):
         yield "distil", f"teacher: {faults[0]}"

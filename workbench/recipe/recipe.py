@@ -473,7 +473,8 @@ class DistilTable:
     teacher : str
         A candidate; empty: the ensemble where there is one, else the candidate that is best on dev.
     students : tuple of str
-        Baselines that learn from probabilities, of those in ``[baselines] names``; empty: all of them.
+        Baselines that learn from probabilities, of those in ``[baselines] names``, and tunings of the model that have
+        a stage which does ("sft"), of ``[models] candidates`` and the run's own; empty: all such baselines.
     most_rows : int
         Rows of the pool that are learnt at most, drawn by chance.
     """
@@ -729,7 +730,7 @@ def own_candidates(recipe: Recipe) -> list[str]:
 
 
 def distilled_candidates(recipe: Recipe) -> dict[str, str]:
-    """Students by name, each with the baseline that it is; none where there is no pool to learn from."""
+    """Students by name, each with what it is besides; none where there is no pool to learn from."""
     if not recipe.data.unlabelled:
         return {}
     able = [name for name in recipe.baselines.names if learns_soft(name)]
@@ -742,8 +743,12 @@ def synthetic_candidates(recipe: Recipe) -> dict[str, str]:
 
 
 def learns_soft(name: str) -> bool:
-    """Whether a baseline of that name learns from probabilities."""
-    return bool(getattr(baselines.BASELINES.get(name), "learns_soft", False))
+    """Whether a baseline of that name, or a pipeline, learns from probabilities."""
+    if name in baselines.BASELINES:
+        return bool(getattr(baselines.BASELINES[name], "learns_soft", False))
+    return not _pipeline_fault(name) and any(
+        getattr(stage_class(stage), "learns_soft", False) for stage in read_pipeline(name).stages
+    )
 
 
 def stage_class(name: str) -> type:

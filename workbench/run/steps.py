@@ -35,7 +35,7 @@ from labelwright.statistics.calibration import Calibration
 from labelwright.statistics.metrics import evaluate
 from optimizers.kept import KeptScores
 from optimizers.scores import gold_of
-from optimizers.stage import Stage, StageContext, Tracker
+from optimizers.stage import SoftLabels, Stage, StageContext, Tracker
 from workbench.recipe.splits import split_digest
 from workbench.run.engines import Engines, let_go
 from workbench.run.folder import ANSWERS, SCORES, Clock, locked
@@ -67,11 +67,18 @@ class Asked:
         What every stage draws from.
     style : {"name", "code", "letter"}
         How the model answers.
+    taught_by : str
+        Of a student: a hash of all that its teacher's answers depend on; they are known to be needed before they are
+        there.
+    soft : SoftLabels, optional
+        Those answers; needed where a stage is run that learns them.
     """
 
     splits: Splits
     seed: int
     style: Style
+    taught_by: str = ""
+    soft: SoftLabels | None = None
 
     @cached_property
     def rows(self) -> str:
@@ -197,6 +204,7 @@ class Steps:
             # Keys are a chain: one that holds its parent's holds all that the parent was made of. A digest of the
             # parent's bundle would say as much, and only once it is there; what is left to do must be known before.
             made_of = [parent, stage.name, settings_of(stage), settings_content(asdict(stage)), asked.rows, asked.seed]  # type: ignore[call-overload]
+            made_of += [asked.taught_by] if asked.taught_by and learns_soft(stage) else []
             key = f"{stage.name}-{short_hash([*made_of, self._code(stage)])}"
             name = "+".join([*(step.stage.name for step in steps), stage.name])
             steps.append(Step(name, stage, self.root / key, steps[-1].key if steps else ""))
@@ -295,6 +303,9 @@ class Steps:
                 kept = self.scores(_attempt(step))
                 answers = self.root.with_name(ANSWERS)
                 context = StageContext(work, tracker, self._engines, asked.seed, self._engines.close, kept, answers)
+                if learns_soft(step.stage):
+                    assert bool(asked.taught_by) == (asked.soft is not None), "a student without its teacher's answers"
+                    context = replace(context, soft=asked.soft)
                 bundle = step.stage.run(before, asked.splits.for_tuning(), context)
                 let_go()
                 # A stage that looked at dev itself has said so in the report; the others are scored here, all alike.
@@ -335,6 +346,11 @@ class Steps:
         if module not in self._codes:
             self._codes[module] = code_version((__name__, module, BACKENDS[self._settings.backend].module))
         return self._codes[module]
+
+
+def learns_soft(stage: Stage | type) -> bool:
+    """Whether a stage learns a teacher's probabilities."""
+    return bool(getattr(stage, "learns_soft", False))
 
 
 def settings_of(stage: Stage) -> dict[str, Any]:

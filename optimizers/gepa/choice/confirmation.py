@@ -157,7 +157,7 @@ def in_order(programs: Sequence[Program], groups: Sequence[str]) -> list[Program
     """
     first, *others = programs
     # A proposer may write the same twice.
-    others = list({one.prompt.instructions: one for one in reversed(others)}.values())
+    others = list({one.prompt: one for one in reversed(others)}.values())
     better = sorted(
         (one for one in others if one.values.mean() > first.values.mean()),
         key=lambda one: (-one.values.mean(), one.number),

@@ -23,7 +23,7 @@ from labelwright.decide import log_scores
 from labelwright.decisions.decision import Decision
 from labelwright.engines.protocol import Engine, has_probabilities
 from labelwright.prompt import Prompt
-from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.calibration import Calibration, group_folds
 from labelwright.statistics.metrics import Floats, Ints
 from optimizers.calibration_choice import best_calibration
 from optimizers.kept import KeptScores
@@ -87,7 +87,7 @@ class CalibratedAnswers:
     Attributes
     ----------
     bundle : Bundle
-        All but its prompt's instructions stays. Its own calibration is applied first, as the calibrate stage has it.
+        All but its prompt's words stays. Its own calibration is applied first, as the calibrate stage has it.
     validation : sequence of Example
         What programs are calibrated on; whole scores of these are kept, for the stage's next start and for later ones.
     rows : sequence of Example
@@ -95,7 +95,10 @@ class CalibratedAnswers:
     engine : Engine
         One that gives no probabilities is believed as it is.
     seed : int
-        Deals the folds.
+        Deals the folds, and the parts.
+    n_parts : int
+        Validation rows are scored in so many parts (``race``), labels spread evenly, families whole; fewer where there
+        are fewer families.
     """
 
     bundle: Bundle
@@ -104,6 +107,7 @@ class CalibratedAnswers:
     engine: Engine
     kept: KeptScores
     seed: int = 0
+    n_parts: int = 1
     _fitted: dict[tuple[Any, ...], tuple[Floats, Calibration]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -114,6 +118,12 @@ class CalibratedAnswers:
         self._unique = list(first.values())
         self._place = {text: number for number, text in enumerate(first)}
         self._shares = label_shares(self.bundle, self.rows)
+        self._families, gold = family_names(self._unique), gold_of(self.bundle, self._unique)
+        self.n_parts = max(min(self.n_parts, len(set(self._families))), 1)
+        part = np.zeros(len(gold), dtype=np.int64)
+        if self.n_parts > 1:
+            part = group_folds(gold, self._families, self.n_parts, self.seed)
+        self._parts = [np.flatnonzero(part == number) for number in range(self.n_parts)]
 
     def __call__(self, prompt: Prompt, engine: Engine, texts: Sequence[str]) -> Floats:
         """Of a batch of rows that DSPy asks for, (n_texts, n_labels).
@@ -123,16 +133,27 @@ class CalibratedAnswers:
         """
         if len(texts) == len(self._place) and set(texts) == self._place.keys():
             return self._fit(prompt, engine)[0][[self._place[text] for text in texts]]
-        scores = log_scores(self._with(prompt), engine, texts)
-        probs = self.bundle.calibration.apply(scores)
-        if not has_probabilities(engine):
-            return probs
-        return without_liking(self.bundle.calibration.logits(scores), self._shares)
+        return self._batch(log_scores(self._with(prompt), engine, texts), engine)
 
     def on_validation(self, prompt: Prompt) -> Floats:
         """Probabilities of the validation rows, in their order, each by a calibration fitted without its group."""
         probs = self._fit(prompt, self.engine)[0]
         return probs[[self._place[row.text] for row in self.validation]]
+
+    def on_parts(self, prompt: Prompt, n_parts: int, engine: Engine) -> tuple[Floats, Ints, list[str]]:
+        """Probabilities, gold labels and families of the rows of the first parts, a text that stands twice once.
+
+        Fewer rows than all of them are answered as a minibatch is, ``without_liking``.
+        """
+        asked, places = self._with(prompt), np.concatenate(self._parts[:n_parts])
+        rows = [self._unique[place] for place in places]
+        scores = np.concatenate([self._part(asked, engine, number) for number in range(n_parts)])
+        return self._batch(scores, engine), gold_of(asked, rows), [self._families[place] for place in places]
+
+    def n_rows_of(self, n_parts: int) -> int:
+        """So many validation rows are in the first parts, one that stands twice counted twice."""
+        texts = {self._unique[place].text for part in self._parts[:n_parts] for place in part}
+        return sum(row.text in texts for row in self.validation)
 
     def elsewhere(self, prompt: Prompt, rows: Sequence[Example]) -> Floats:
         """Probabilities of rows outside, (n_rows, n_labels), by the calibration fitted on all validation rows."""
@@ -142,13 +163,31 @@ class CalibratedAnswers:
     def _with(self, prompt: Prompt) -> Bundle:
         return replace(self.bundle, prompt=prompt)
 
+    def _batch(self, scores: Floats, engine: Engine) -> Floats:
+        if not has_probabilities(engine):
+            return self.bundle.calibration.apply(scores)
+        return without_liking(self.bundle.calibration.logits(scores), self._shares)
+
+    def _part(self, asked: Bundle, engine: Engine, number: int) -> Floats:
+        """Scores of a part's rows, kept; read from those of all rows where somebody scored these together."""
+        places = self._parts[number]
+        if (whole := self.kept.known(asked, self._unique)) is not None:
+            return whole[places]
+        return self.kept.of(asked, [self._unique[place] for place in places], lambda weights: engine)
+
+    def _whole(self, asked: Bundle, engine: Engine) -> Floats:
+        if self.n_parts == 1:
+            return self.kept.of(asked, self._unique, lambda weights: engine)
+        scores = np.concatenate([self._part(asked, engine, number) for number in range(self.n_parts)])
+        return scores[np.argsort(np.concatenate(self._parts))]
+
     def _fit(self, prompt: Prompt, engine: Engine) -> tuple[Floats, Calibration]:
         # Nothing but these differs from one program to the next.
-        key = prompt.instructions, prompt.demos
+        key = prompt.instructions, prompt.demos, prompt.labels
         if key not in self._fitted:
             asked = self._with(prompt)
-            scores = self.kept.of(asked, self._unique, lambda weights: engine)
-            before, groups = self.bundle.calibration, family_names(self._unique)
+            scores = self._whole(asked, engine)
+            before, groups = self.bundle.calibration, self._families
             if has_probabilities(engine) and len(set(groups)) > 1:
                 found = best_calibration(before.logits(scores), gold_of(asked, self._unique), groups, seed=self.seed)
                 self._fitted[key] = found.probs, before.then(found.calibration)

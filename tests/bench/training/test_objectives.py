@@ -59,3 +59,16 @@ def test_one_program_is_none_to_choose_from(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["--programs", "1"])
     assert "expected at least 2" in capsys.readouterr().err
+
+
+def test_a_race_saves_rows_and_keeps_the_best(monkeypatch):
+    monkeypatch.setattr(objectives, "N_RACES", 6)
+    scores, gold, groups = made()
+    better = np.concatenate([scores, scores[1:2] + np.eye(3)[gold], scores[:1] - np.eye(3)[gold] / 2])
+    lines = [cells(line) for line in objectives.races(better, gold, groups, 60)[2:]]
+    assert [line[0] for line in lines] == ["0.5", "0.8", "0.95"]
+    shares = [int(line[1].split()[0]) for line in lines]
+    assert shares == sorted(shares)
+    assert shares[0] < 90
+    assert lines[-1][3] == "6 of 6"
+    assert lines[-1][4] in ("+0.00", "-0.00")

@@ -6,16 +6,17 @@ import json
 from dataclasses import replace
 
 import pytest
+from chat_server import ChatServer
 from json_server import serving_json
 
 from bench.training import prompts
 from bench.training.prompts import Bench, about, main, model_at, runs_of, search_missing, table
 from labelwright.data.task import group_keys
+from labelwright.errors import LabelwrightError
 
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(prompts, "METRIC_CALLS", 40)
     monkeypatch.setattr(prompts, "MINIBATCH", 6)
     monkeypatch.setattr(prompts, "DEMOS", 2)
 
@@ -51,7 +52,7 @@ def test_the_writer_is_the_model_that_the_server_names():
 
 def test_every_method_ends_and_what_was_done_is_not_done_again(setting, tmp_path, small):
     runs = runs_of(setting, ("evidence", "random", "bootstrap"), 1)
-    bench = Bench(setting, tmp_path / "scores")
+    bench = Bench(setting, tmp_path / "scores", 40)
     out = tmp_path / "prompts.jsonl"
     found = search_missing(runs, bench.measured, "about", out)
     assert [one["method"] for one in found] == ["evidence", "random", "bootstrap"]
@@ -61,6 +62,13 @@ def test_every_method_ends_and_what_was_done_is_not_done_again(setting, tmp_path
     # A step that is begun is finished: three proposals and a kept one's dev rows at most.
     assert found[0]["calls"] < 40 + 4 * 6 + len(runs[0].splits.dev)
     assert found[1]["calls"] <= 40
+    # Until two rows were right, each asked once; its demonstrations are in the tokens, and once.
+    assert 2 <= found[2]["calls"] <= len(runs[0].splits.train)
+    assert found[2]["in_time"]
+    assert " kept" in found[0]["proposals"]
+    bare = setting.engine.count_tokens(setting.prompt.system)
+    assert bare < found[2]["tokens"] <= bare + 2 * max(setting.engine.count_tokens(f"{row.text}Label: pool Examples:")
+                                                       for row in setting.examples)  # fmt: skip
     out.write_text(out.read_text() + '{"key": "half', encoding="utf-8")
 
     def refuse(run):
@@ -73,22 +81,28 @@ def test_every_method_ends_and_what_was_done_is_not_done_again(setting, tmp_path
 def test_the_table_has_paired_gains_over_all_seeds():
     def one(method, seed, dev, held, taken):
         first = {"dev_first": [0.5] * 4, "held_out_first": [0.4] * 6, "held_out_first_right": [True, False] * 3}
-        return {**first, "method": method, "seed": seed, "calls": 300, "tokens": 90 + seed, "was_taken": taken,
-                "families": list("aabbcc"), "dev_best": [0.5 + dev] * 4, "held_out_best": [0.4 + held] * 6,
+        return {**first, "method": method, "seed": seed, "calls": 300, "in_time": seed == 0, "tokens": 90 + seed,
+                "was_taken": taken, "proposals": "1 of 2 kept" if seed else "",
+                "families": list("aabbcc"), "dev_best": [0.5 + dev] * 4,
+                "held_out_best": [0.4 + held] * 6,
                 "held_out_best_right": [True] * 6, "held_out_taken": [0.4 + held * taken] * 6}  # fmt: skip
 
     lines = table(
         [one("evidence", 0, 0.1, 0.06, True), one("evidence", 1, 0.1, 0.06, False), one("random", 0, 0, 0, True)]
     )
     cells = [cell.strip() for cell in lines[2].split("|")]
-    assert cells[1:6] == ["evidence", "2", "300", "90", "+10.0"]
+    assert cells[1:6] == ["evidence", "2", "300, 1 cut short", "90", "+10.0"]
     assert cells[6:10] == ["+6.0 [+6.0, +6.0]", "60 %", "+50.0 [+50.0, +50.0]", "1 of 2"]
     assert cells[10].startswith("+3.0 [")
     assert lines[3].split("|")[7].strip() == "–"
+    assert lines[-2] == "evidence, seed 1: 1 of 2 kept."
     assert lines[-1] == "Points; the untuned prompt, calibrated, has 50.0 % of 12 rows."
 
 
-@pytest.mark.parametrize("given", [["--seeds", "0"], ["--methods", "reflection"], ["--methods", "gepa"]])
+@pytest.mark.parametrize(
+    "given",
+    [["--seeds", "0"], ["--calls", "0"], ["--methods", "reflection"], ["--methods", "mipro"], ["--methods", "gepa"]],
+)
 def test_what_cannot_be_done_is_said_before_anything_is(given, capsys):
     with pytest.raises(SystemExit) as ended:
         main(given)
@@ -100,3 +114,69 @@ def test_results_are_written_in_whole_lines(setting, tmp_path):
     (run,) = runs_of(setting, ("random",), 1)
     search_missing([run], lambda run: {"n": 1}, "a", tmp_path / "o.jsonl")
     assert json.loads(tmp_path.joinpath("o.jsonl").read_text().split("\n")[1])["n"] == 1
+
+
+WRITES = """[[ ## observations ## ]]
+COMPLETE
+
+[[ ## summary ## ]]
+Short messages about houses.
+
+[[ ## program_description ## ]]
+It names topics.
+
+[[ ## module_description ## ]]
+It names a topic.
+
+[[ ## proposed_instruction ## ]]
+Say which topic, number {n}.
+
+[[ ## completed ## ]]"""
+
+
+def test_mipro_is_given_what_a_language_model_writes_and_the_same_budget(setting, tmp_path, small, monkeypatch):
+    monkeypatch.setattr(prompts, "TRIALS", 2)
+    asked = []
+
+    def says(system, turns):
+        asked.append(system)
+        return WRITES.format(n=len(asked))
+
+    chat = ChatServer(says)
+
+    def answer(path, key, body):
+        return chat.answer(body, key) if body else (200, {"object": "list", "data": [{"id": f"m{tmp_path.name}"}]})
+
+    with serving_json(answer) as url:
+        (run,) = runs_of(setting, ("mipro",), 1, f"{url}/v1")
+        bench = Bench(setting, tmp_path / "scores", 40)
+        found = bench.found(run)
+    assert found.in_time
+    assert asked
+    assert all(request["max_completion_tokens"] == prompts.REPLY_TOKENS for request in chat.requests)
+    n_dev = len(run.splits.dev)
+    n_looks = max((40 - n_dev) // (2 * 6 + n_dev), 1)
+    full = n_dev + n_looks * (2 * 6 + n_dev)
+    # Beside trials and looks, rows that were answered to have some to show.
+    assert full <= found.n_calls <= full + len(run.splits.train)
+
+
+def test_the_time_is_bounded_and_what_comes_after_costs_nothing(setting, tmp_path, small, monkeypatch):
+    monkeypatch.setattr(prompts, "MINUTES", 0.0)
+    (run,) = runs_of(setting, ("bootstrap",), 1)
+    found = Bench(setting, tmp_path / "scores", 40).found(run)
+    assert (found.n_calls, found.in_time) == (0, False)
+    assert len(found.best.demos) == 2, "rows with their labels, which nobody was asked about"
+
+
+def test_without_a_url_what_needs_one_is_left_out_and_that_is_said(monkeypatch, capsys, tmp_path):
+    def stop(path):
+        raise LabelwrightError("stop here")
+
+    monkeypatch.setattr(prompts, "read_recipe", stop)
+    assert main([]) == 2
+    assert "left out without --reflection-url: reflection, mipro\n" in capsys.readouterr().err
+    monkeypatch.setattr(prompts, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        main(["--methods", "mipro", "--reflection-url", "http://127.0.0.1:1/v1"])
+    assert 'pip install "labelwright[bench]"' in capsys.readouterr().err

@@ -132,6 +132,21 @@ def test_what_could_not_be_read_again_replaces_nothing(tmp_path):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_what_a_bundle_passes_on_is_kept_told_and_read_as_a_probability(tmp_path):
+    saved = save(replace(toy_bundle(), pass_on=0.707), tmp_path / "b")
+    assert saved.pass_on == load(tmp_path / "b").pass_on == saved.decision.pass_on == 0.707
+    assert "less sure than 70.7% gets none (`passed on`)" in (tmp_path / "b" / "README.md").read_text()
+    assert saved.with_stage({"stage": "sft"}).pass_on == 0, "another classifier is sure of other rows"
+    edit(tmp_path / "b", lambda content: content.update(pass_on=True))
+    with pytest.raises(BundleError, match="pass_on is True, expected a probability"):
+        load(tmp_path / "b")
+    edit(tmp_path / "b", lambda content: content.update(pass_on=1.5))
+    with pytest.raises(BundleError, match=r"pass_on is 1.5, expected a probability"):
+        load(tmp_path / "b")
+    edit(tmp_path / "b", lambda content: content.pop("pass_on"))
+    assert load(tmp_path / "b").pass_on == 0, "older bundles answer every row"
+
+
 def test_what_long_rows_are_is_the_bundles_and_older_ones_refuse_them(tmp_path):
     save(replace(toy_bundle(), long_rows="head"), tmp_path / "b")
     assert load(tmp_path / "b").long_rows == "head"
@@ -210,6 +225,18 @@ def test_the_card_says_what_where_and_how_well(tmp_path):
     save(toy_bundle(), tmp_path / "c")
     assert "golden" not in (tmp_path / "c" / "README.md").read_text()
     assert "None recorded." in (tmp_path / "c" / "README.md").read_text()
+    assert "## Money" not in (tmp_path / "c" / "README.md").read_text()
+
+
+def test_the_card_says_what_answering_costs_as_far_as_it_is_known(tmp_path):
+    money = {"rows": 1000.0, "answered": 0.000578}
+    save(toy_bundle(), tmp_path / "b", money=money)
+    card = (tmp_path / "b" / "README.md").read_text()
+    assert "## Money\n\n1,000 texts cost 0.000578, as the recipe that made this has its prices. Where" in card
+    assert load(tmp_path / "b") == toy_bundle(), "it is no part of what answers"
+    save(toy_bundle(), tmp_path / "b", money=money | {"hosted": 12.5, "person": 300.0})
+    card = (tmp_path / "b" / "README.md").read_text()
+    assert "those that are passed on 12.5; a person's answers to all of them 300. Where" in card
 
 
 # ------------------------------------------------------------------------------------------------------- golden rows

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from labelwright.data.costs import Costs
-from labelwright.decisions.decision import ASK, LIKELIEST, NOTHING, UNSURE, Decision
+from labelwright.decisions.decision import ASK, LIKELIEST, NOTHING, OUTSIDE, PASSED_ON, UNSURE, Decision
 from labelwright.statistics.metrics import accuracy, answers
 
 NAMES = ("gas leak", "pool", "fence")
@@ -56,6 +58,21 @@ def test_thresholds_stand_for_all_labels_or_for_each():
     assert each.decide(ROWS).why == (UNSURE, UNSURE, NOTHING, "")
     assert each.may_abstain
     assert not LIKELIEST.may_abstain
+
+
+def test_what_is_passed_on_gets_no_label_whatever_else_would_have_kept_it_from_one():
+    decision = replace(Decision.of(None, NAMES, 0.85), pass_on=0.75)
+    found = decision.decide(ROWS, np.array([False, False, False, True]))
+    assert found.why == (PASSED_ON, "", NOTHING, OUTSIDE)
+    assert found.choice.tolist() == [1, 1, -1, 2]
+    assert decision.decide(ROWS[3:]).why == (UNSURE,)
+    asks = replace(Decision.of(Costs(COSTS.pairs, abstain=0.5), NAMES), pass_on=0.5)
+    assert asks.decide(ROWS).why == (PASSED_ON, ASK, NOTHING, "")
+    plain = replace(LIKELIEST, pass_on=0.75)
+    assert plain.may_abstain
+    assert not plain.answers_all
+    assert plain.among([2, 1, 0]).pass_on == 0.75
+    assert plain.among([1, 0], is_part=True).pass_on == 0, "among a part of the labels it says nothing"
 
 
 def test_metrics_count_what_the_decision_chooses():

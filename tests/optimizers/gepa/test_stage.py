@@ -319,7 +319,7 @@ class FakeReflection:
     def __init__(self, *replies):
         self.replies, self.n_asked = replies, 0
 
-    def __call__(self, instruction, rows, rng):
+    def __call__(self, instruction, rows, rng, token_budget=None):
         reply = self.replies[self.n_asked % len(self.replies)]
         self.n_asked += 1
         if isinstance(reply, Exception):

@@ -159,7 +159,7 @@ def test_other_pairs_are_another_training(model, tmp_path):
         ({"loss_type": "ppo"}, "loss_type = 'ppo': expected one of 'sigmoid', 'hinge', 'ipo'"),
         ({"label_smoothing": 0.1}, '"sigmoid" has none; set loss_type = "robust"'),
         ({"loss_type": "robust", "label_smoothing": 0.5}, "label_smoothing = 0.5"),
-        ({"steering_share": 0.2}, "pairs are of the rows as they are"),
+        ({"steering_share": 0.2, "augment": 0.1}, "steering_share and augment: pairs are of the rows as they are"),
         ({"hard": ("margin",)}, "'margin': expected one of 'model', 'words', 'confusions'"),
         ({"hard": ()}, "no preferences: there are no pairs"),
         ({"hard": ("confusions",)}, 'of whose answers\\? Add "model" or "words"'),

@@ -20,9 +20,10 @@ from labelwright.models.weights import Full
 from optimizers.kept import KeptScores
 from optimizers.stage import StageContext
 from optimizers.training import loop as training
+from optimizers.training.copies.copied import with_copies
 from optimizers.training.grpo import GrpoStage
 from optimizers.training.libraries import grpo_config
-from optimizers.training.rows import LabelRows, passes, with_steering
+from optimizers.training.rows import LabelRows, passes
 from optimizers.training.settings import Objective
 from optimizers.training.sft import SftStage
 from optimizers.training.trainer import LabelTreeTrainer
@@ -76,17 +77,19 @@ def relabelled(rows, label):
 # --- which rows ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", ["exact", "sft"])
-def test_a_share_of_the_rows_asks_for_another_label_where_that_is_set(bundle, tmp_path, monkeypatch, mode):
+@pytest.mark.parametrize(
+    ("mode", "shares"), [("exact", {"steering_share": 0.25}), ("sft", {"steering_share": 0.2, "augment": 0.2})]
+)
+def test_a_share_of_the_rows_are_changed_copies_where_that_is_set(bundle, tmp_path, monkeypatch, mode, shares):
     seen, rows_of = [], LabelRows.from_examples
     monkeypatch.setattr(
         LabelRows, "from_examples", lambda rows, *rest, **more: seen.append(rows) or rows_of(rows, *rest, **more)
     )
-    tuned, _ = run(replace(MODES[mode], steering_share=0.25), bundle, tmp_path / "steered")
+    tuned, _ = run(replace(MODES[mode], **shares), bundle, tmp_path / "copied")
     names = [label.name for label in bundle.prompt.labels]
-    assert seen == [with_steering(FEW.train, names, 0.25, 0)]
+    assert seen == [with_copies(FEW.train, names, 0, **shares)]
     assert len(seen[0]) > len(FEW.train)
-    assert tuned.history[-1]["settings"]["steering_share"] == 0.25
+    assert {name: tuned.history[-1]["settings"][name] for name in shares} == shares
 
 
 def test_the_step_is_chosen_on_dev_and_learnt_from_train_only(bundle, tmp_path, monkeypatch):

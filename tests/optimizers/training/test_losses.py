@@ -63,6 +63,18 @@ def test_smoothing_is_torchs_and_leaves_out_letters_that_a_row_does_not_have(smo
         torch.testing.assert_close(cross_entropy_loss(given, gold, label_smoothing=smoothing)[0], expected)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_a_teachers_probabilities_are_learnt_by_torchs_loss_and_pull_by_what_is_missing(smoothing):
+    scores = torch.tensor([[1.0, 0.2, -0.5], [-1.0, 0.3, 2.0]], requires_grad=True)
+    targets, gold = torch.tensor([[0.7, 0.2, 0.1], [0.0, 0.0, 1.0]]), torch.tensor([0, 2])
+    loss, metrics = cross_entropy_loss(scores, gold, targets=targets, label_smoothing=smoothing)
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(scores, targets, label_smoothing=smoothing))
+    loss.backward()
+    wanted = (1 - smoothing) * targets + smoothing / 3
+    torch.testing.assert_close(scores.grad, (torch.softmax(scores.detach(), -1) - wanted) / 2)
+    assert metrics["train_accuracy"] == 1.0
+
+
 def test_cross_entropy_asks_for_valid_answers_where_told():
     scores = torch.tensor([[-3.0, -4.0, -50.0]], requires_grad=True)
     loss, metrics = cross_entropy_loss(scores, torch.tensor([0]), validity=10.0)

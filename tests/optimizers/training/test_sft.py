@@ -15,20 +15,21 @@ from training_fakes import SPLITS, Record, open_float32, untuned
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, Task
+from labelwright.decide import probabilities
 from labelwright.errors import RecipeError
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
-from optimizers.stage import StageContext
+from optimizers.stage import SoftLabels, StageContext
 from optimizers.training.sft import SftStage
 
 LONG = {"steps": 40, "rows_per_step": 12, "rows_per_forward": 12, "eval_every": 20, "learning_rate": 5e-3}
 SHORT = {"steps": 6, "rows_per_step": 4, "rows_per_forward": 2, "eval_every": 3, "learning_rate": 3e-3, "lora_rank": 4}
 
 
-def run(model, folder, kill_at=None, bundle=None, splits=SPLITS, **settings):
+def run(model, folder, kill_at=None, bundle=None, splits=SPLITS, soft=None, **settings):
     folder.mkdir(exist_ok=True)
-    context = StageContext(folder, Record(kill_at), open_float32, 0)
+    context = StageContext(folder, Record(kill_at), open_float32, 0, soft=soft)
     return SftStage(**(SHORT | settings)).run(bundle or untuned(model), splits, context), context
 
 
@@ -62,6 +63,36 @@ def test_epochs_count_the_train_rows(model, tmp_path):
     bundle, _ = run(model, tmp_path / "sft", epochs=1, rows_per_step=16, rows_per_forward=99)
     assert bundle.history[-1]["settings"]["steps"] == -(-len(SPLITS.train) // 16)
     assert bundle.history[-1]["curve"][-1]["step"] == bundle.history[-1]["settings"]["steps"]
+
+
+@pytest.fixture(scope="module")
+def doubting(model):
+    """A teacher of the calib rows' texts that is sure of none of them."""
+    texts = tuple(row.text for row in SPLITS.calib)
+    gold = [untuned(model).task.index(row.label) for row in SPLITS.calib]
+    return SoftLabels(texts, 0.4 * np.eye(3)[gold] + 0.2)
+
+
+def test_a_student_comes_nearer_to_its_teacher_than_labels_bring_it(model, doubting, tmp_path):
+    distance = {}
+    for name, soft in (("plain", None), ("taught", doubting)):
+        tuned, _ = run(model, tmp_path / name, soft=soft, **LONG)
+        probs = probabilities(replace(tuned, calibration=Calibration()), open_float32(tuned.weights), doubting.texts)
+        distance[name] = float((doubting.probs * np.log(doubting.probs / probs)).sum(axis=1).mean())
+        assert tuned.history[-1].get("n_unlabelled", 0) == (len(doubting.texts) if soft else 0)
+    assert distance["taught"] < 0.5 * distance["plain"], distance
+
+
+def test_another_teacher_or_none_begins_a_training_anew_and_epochs_count_all_that_is_learnt(model, doubting, tmp_path):
+    def steps(soft):
+        _, context = run(model, tmp_path / "sft", soft=soft, epochs=1, rows_per_step=16, rows_per_forward=16)
+        return len([step for step, values in context.tracker.curves if "train_log_loss" in values])
+
+    n_rows = len(SPLITS.train) + len(doubting.texts)
+    assert steps(doubting) == -(-n_rows // 16)
+    assert steps(doubting) == 0
+    assert steps(replace(doubting, probs=doubting.probs[::-1].copy())) == -(-n_rows // 16)
+    assert steps(None) == -(-len(SPLITS.train) // 16)
 
 
 def test_listed_letters_are_learnt(model, tmp_path):
@@ -122,6 +153,8 @@ def test_a_killed_run_ends_with_the_same_files(model, tmp_path):
         ({"rows_per_step": 8, "rows_per_forward": 3}, "divisor of rows_per_step = 8"),
         ({"validity": -1.0}, "validity = -1.0"),
         ({"learning_rate": float("nan")}, "learning_rate = nan"),
+        ({"augment": 1.0}, "augment = 1.0: expected 0 or more, and less than 1"),
+        ({"augment": 0.5, "steering_share": 0.5}, r"\[sft\] steering_share = 0.5 and augment = 0.5: expected a sum"),
         ({"label_smoothing": float("nan")}, "label_smoothing = nan"),
     ],
 )

@@ -39,6 +39,9 @@ class Candidates:
     def kind(self, name: str) -> str:
         return "baseline"
 
+    def is_baseline(self, name: str) -> bool:
+        return True
+
     def missing(self, name: str) -> list[str]:
         return ["job"]
 

@@ -14,7 +14,7 @@ from labelwright.statistics.proportions import share_interval
 from optimizers import scope
 from optimizers.calibrate import CalibrateStage
 from optimizers.scope import Outside
-from workbench.compare.measure import Trained, on_rows_out_of_scope, with_scope
+from workbench.compare.measure import Trained, on_rows_out_of_scope, passing_on, with_scope
 
 NOBODY = Outside()
 
@@ -75,3 +75,13 @@ def test_a_promise_counts_the_rows_that_the_scope_leaves(monkeypatch: pytest.Mon
         assert getattr(made.bundle.promise.all, counts)[-1][0] == len(rows)
         assert getattr(bundle.promise.all, counts)[-1][0] == (~outside[rows]).sum()
     assert 0 < outside[fitted].sum() < len(fitted)
+    # Rows that are passed on are left out as well, with a scope or without.
+    sure = made.probs.max(axis=1)
+    threshold = float(np.sort(sure[apart])[1])
+    for one, inside in ((made.bundle, np.full(len(sure), True)), (bundle, ~outside)):
+        passes = passing_on(one, threshold, splits, stage, 0, made.probs)
+        assert passes.promise.all is not None
+        assert (passes.pass_on, passes.scope) == (threshold, one.scope)
+        for counts, rows in (("first", fitted), ("tested", apart)):
+            assert getattr(passes.promise.all, counts)[-1][0] == (inside & (sure >= threshold))[rows].sum()
+    assert 0 < (sure[apart] < threshold).sum() < len(apart)

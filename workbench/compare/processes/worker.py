@@ -31,7 +31,7 @@ from labelwright.files import write_json
 from labelwright.models.weights import Base, is_language_model
 from labelwright.predictors.encoders.sentence_encoder import one_pass
 from optimizers.scope import Outside
-from optimizers.stage import Tracker
+from optimizers.stage import SoftLabels, Tracker
 from workbench.compare import measure, score
 from workbench.compare.distilled.teacher import ask_teacher, teach
 from workbench.compare.jobs import Comparison, Job, open_comparison
@@ -159,11 +159,12 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
     made_from: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         taught = teach(comparison, job) if comparison.kind(job.candidate) == "distilled" else None
-        if comparison.kind(job.candidate) in ("baseline", "distilled", "synthetic"):
+        if comparison.is_baseline(job.candidate):
             soft = (taught.texts, names, taught.probs) if taught else None
             trained = measure.train_baseline(_baseline(comparison, job), splits, Path(scratch), soft)
         else:
-            trained, made_from = _train_model(comparison, job, say, record)
+            labels = SoftLabels(tuple(taught.texts), taught.probs) if taught else None
+            trained, made_from = _train_model(comparison, job, labels, say, record)
         before = measure.before_calibration(trained)
         result: dict[str, Any] = {"n_train": len(splits.train), "made_from": made_from}
         if taught:
@@ -217,7 +218,9 @@ def _baseline(comparison: Comparison, job: Job) -> measure.BaselineJob:
     return measure.BaselineJob(comparison.plain(job.candidate), comparison.task, settings, job.seed, long_rows)
 
 
-def _train_model(comparison: Comparison, job: Job, say: Say, record: Record) -> tuple[measure.Trained, list[str]]:
+def _train_model(
+    comparison: Comparison, job: Job, soft: SoftLabels | None, say: Say, record: Record
+) -> tuple[measure.Trained, list[str]]:
     """The model as its pipeline leaves it, and what each step left; steps that are kept are not run again."""
 
     @contextmanager
@@ -234,7 +237,7 @@ def _train_model(comparison: Comparison, job: Job, say: Say, record: Record) -> 
         record(entries.status(step.key, "FINISHED"))
 
     stages = comparison.stages(job.candidate)
-    tuned = comparison.pipelines.run(stages, comparison.asked(job), opened)
+    tuned = comparison.pipelines.run(stages, replace(comparison.asked(job), soft=soft), opened)
     engine = comparison.engines(tuned.bundle.weights)
     trained = measure.Trained(
         tuned.bundle, engine, tuned.seconds, tuned.others_busy_cores, kept=comparison.pipelines.scores()

@@ -115,6 +115,10 @@ def measured_together(
             of_outside = made.calibration.apply(chosen.answers(kept, "calib_outside").log_probs)
             none = Outside(of_none.taught, of_none.calib, of_outside)
         made = measure.with_scope(made, splits, stage, seed, made.calibration.apply(of_calib), none)
+    alone = made
+    if hosted is not None and hosted.threshold:
+        of_calib_now = made.calibration.apply(of_calib)
+        made = measure.passing_on(made, hosted.threshold, splits, stage, seed, of_calib_now)
     final = _saved(comparison, job, chosen, made)
     seconds = sum(costs[name]["seconds_to_train"] for name in chosen.names)
     trained = measure.Trained(final, comparison.engines(final.weights), seconds, None)
@@ -128,7 +132,8 @@ def measured_together(
         cost["ms_mean"] = chosen.mean_ms(found, prices)
     result |= {
         "calibration": calibration_record(made),
-        "promise": made.promise.to_dict(),
+        # As it is measured: answering every row itself.
+        "promise": alone.promise.to_dict(),
         "scoped": made.scope is not None,
         "generation": {},
         "cost": cost,
@@ -192,7 +197,9 @@ def _saved(comparison: Comparison, job: Job, chosen: Chosen, made: Bundle) -> Bu
         )
         entry = {"stage": "compare", "candidate": job.candidate}
         return save(
-            replace(made, weights=staged.weights).with_stage(entry, promise=made.promise, scope=made.scope),
+            replace(made, weights=staged.weights).with_stage(
+                entry, promise=made.promise, scope=made.scope, pass_on=made.pass_on
+            ),
             comparison.place(job),
         )
 

@@ -38,6 +38,15 @@ def with_hosted(entry: Entry, money: Mapping[str, float], person: float | None) 
     return money[entry.name] + hosted.share * money[HOSTED] + left * (person or 0.0)
 
 
+def of_card(entry: Entry, money: Mapping[str, float], person: float | None) -> dict[str, float]:
+    """What a bundle's card says of it (``labelwright.bundle.store.save``); empty where its money is not known."""
+    if entry.name not in money:
+        return {}
+    more = {"hosted": with_hosted(entry, money, person), "person": person}
+    known = {name: one for name, one in more.items() if one is not None}
+    return {"rows": float(N_ROWS), "answered": money[entry.name]} | known
+
+
 def with_person(confidence: Confidence, money: float, person: float) -> list[tuple[float, float, float]]:
     """Share of rows that a person answers, what a thousand rows then cost, and the share of right answers.
 

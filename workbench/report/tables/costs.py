@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from labelwright.data.costs import amount
 from workbench.compare.board import Entry
 from workbench.compare.together.money import N_ROWS, with_person
 from workbench.progress import duration
 from workbench.report.report import Report
 from workbench.report.table import CANDIDATE, COST, Cell, Column, Table, cost_a_row, metric
-from workbench.wording import DASH, listed, megabytes, milliseconds, number, price
+from workbench.wording import DASH, listed, megabytes, milliseconds, number
 
 _TIMES = (
     "Milliseconds are of a batch of one row, rows/s in bulk. Size counts the base model or encoder. Trained: fitting, "
@@ -51,7 +52,7 @@ def money(report: Report) -> list[Table]:
     """What answering a thousand rows costs; nothing where the recipe has no ``[money]``."""
     made = {
         CANDIDATE: lambda one: one.name,
-        Column(_title()): lambda one: price(report.money[one.name]),
+        Column(_title()): lambda one: amount(report.money[one.name]),
         **({COST: cost_a_row} if report.by == "cost" else {}),
         Column("accuracy %"): lambda one: metric("accuracy", one.test["accuracy"]),
     }
@@ -74,7 +75,7 @@ def person(report: Report) -> list[Table]:
     for share in _SHARES:
         # The first that hands over so many: of few rows, or many equal confidences, it is more.
         handed, spent, right = next(one for one in points if one[0] >= share / 100 - 1e-9)
-        rows.append([Cell(f"{100 * handed:.1f}"), Cell(price(spent)), Cell(f"{100 * right:.1f}")])
+        rows.append([Cell(f"{100 * handed:.1f}"), Cell(amount(spent)), Cell(f"{100 * right:.1f}")])
     columns = [Column("a person answers % of rows"), Column(_title()), Column("right on % of all rows")]
     title = "A person for the rest"
     return [Table("money", title, columns, rows, of=name, remarks=[_PERSON])]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from labelwright.data.costs import amount
 from workbench.compare.board import Entry, Lesson
 from workbench.compare.candidate import Asking, Hosted
 from workbench.compare.together.money import N_ROWS, with_hosted
 from workbench.recipe.beside.unlabelled import told
 from workbench.report.report import Report
 from workbench.report.table import CANDIDATE, NOTHING, Cell, Column, Table, metric
-from workbench.wording import listed, milliseconds, number, parts, price
+from workbench.wording import listed, milliseconds, number, parts
 
 _HOW = {"log": "log-probabilities", "probability": "probabilities"}
 _LEGEND = (
@@ -48,7 +49,8 @@ def _row(entry: Entry, level: Asking, place: int) -> list[Cell]:
 _HOSTED = (
     "Rows that the cascade is less sure of than the threshold, chosen on calib, are passed on to a model elsewhere; "
     "the numbers are of the test rows. Where it gives no label, or its server takes no such row, a person is next: "
-    "counted as wrong. The cascade's own rows in this report, and its bundle, are without it."
+    "counted as wrong. The cascade's own rows in this report are without it, answering everything; its bundle gives "
+    "those rows no label (passed on)."
 )
 
 
@@ -67,7 +69,7 @@ def hosted(report: Report) -> list[Table]:
             *(Cell(f"{n:,}") for n in (one.n_right, one.n_right_before, one.n_no_label, one.n_refused)),
             metric("accuracy", one.accuracy),
             Cell(*parts(one.gain, is_share=report.by == "accuracy", signed=True)),
-            NOTHING if (paid := with_hosted(entry, report.money, report.person)) is None else Cell(price(paid)),
+            NOTHING if (paid := with_hosted(entry, report.money, report.person)) is None else Cell(amount(paid)),
         ]
         for entry, one in found
     ]
@@ -75,7 +77,7 @@ def hosted(report: Report) -> list[Table]:
 
 
 def _spent(one: Hosted) -> str:
-    dollars = "" if one.price is None else f", {price(one.price)} dollars"
+    dollars = "" if one.price is None else f", {amount(one.price)} dollars"
     return f"{one.n_in:,} tokens in, {one.n_out:,} out{dollars}"
 
 

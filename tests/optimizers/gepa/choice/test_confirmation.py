@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -57,7 +56,7 @@ def programs(answers: Answers, tokens: dict[str, int]) -> list[Program]:
     gold = np.array([NAMES.index(row.label) for row in DEV])
     made = []
     for number, (name, n_tokens) in enumerate(tokens.items()):
-        prompt = SimpleNamespace(instructions=name)
+        prompt = toy_bundle().prompt.with_instructions(name)
         made.append(Program(number, prompt, n_tokens, OBJECTIVE.values(answers.on_validation(prompt), gold)))
     return made
 

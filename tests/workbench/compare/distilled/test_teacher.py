@@ -90,6 +90,62 @@ def test_what_it_learns_is_what_the_teacher_that_ships_says_of_the_pool(run, mon
     assert (entry["candidate"], entry["teacher"], entry["n_unlabelled"]) == ("distilled-chars", "ensemble", 6)
 
 
+@pytest.fixture
+def tuned(run: RunFolder) -> RunFolder:
+    """The same, with the tuned model among the students."""
+    edit_recipe('students = ["chars"]', 'teacher = "chars"\nstudents = ["sft"]\n[models]\ncandidates = ["sft"]')
+    return run
+
+
+def test_the_tuned_model_is_a_student_by_its_own_stage_and_keeps_what_it_learnt(tuned):
+    found = opened(tuned)
+    assert (found.names[-1], found.kind("distilled-sft")) == ("distilled-sft", "distilled")
+    assert found.is_heavy("distilled-sft")
+    assert found.jobs("distilled-sft") == [Job("distilled-sft", 3, 3)]
+    scored = {one.name: one for one in score_candidates(found, Display(), names=["chars", "sft", "distilled-sft"])}
+    student = scored["distilled-sft"]
+    assert not student.failed
+    assert (student.distilled.teacher, student.distilled.n_rows) == ("chars", 6)
+    found = opened(tuned)
+    taught = teacher.teach(found, Job("distilled-sft", 3, 3))
+    bundle = load(found.place(Job("distilled-sft", 3, 3)))
+    # Every row of the pool, under the label that its teacher finds likeliest.
+    said = [f"{found.task.names[k]}: {text}" for k, text in zip(taught.probs.argmax(1), taught.texts, strict=True)]
+    assert bundle.prompt.instructions.endswith("\n".join(said))
+    assert load(found.place(Job("sft", 3, 3))).prompt.instructions == bundle.prompt.instructions.removesuffix(
+        "\n" + "\n".join(said)
+    )
+    assert bundle.history[-1]["teacher"] == "chars"
+    # Done once, beside the plain tuning's step; FORCE=1 does this one again and not that.
+    (own,), (plain,) = (found.steps(Job(name, 3, 3)) for name in ("distilled-sft", "sft"))
+    assert own.is_done
+    assert plain.is_done
+    assert own.key != plain.key
+    assert "distilled-sft" not in opened(tuned).unfinished()
+    opened(tuned).forget("distilled-sft")
+    assert not own.is_done
+    assert plain.is_done
+
+
+@pytest.mark.parametrize("what", ["pool", "teacher"])
+def test_a_tuned_student_is_trained_again_where_what_it_learnt_changes(tuned, what):
+    names, job = ["chars", "sft", "distilled-sft"], Job("distilled-sft", 3, 3)
+    score_candidates(opened(tuned), Display(), names=names)
+    before = opened(tuned).steps(job)[-1].key
+    if what == "pool":
+        with Path("pool.csv").open("a") as pool:
+            pool.write("\nanother row\n")
+    else:
+        place = opened(tuned).place(Job("chars", 3, 3)).with_suffix(".json")
+        place.write_text(json.dumps(json.loads(place.read_text()) | {"measured": "again"}))
+    assert "distilled-sft" in opened(tuned).unfinished()
+    found = opened(tuned)
+    (*_, student) = score_candidates(found, Display(), names=names)
+    assert student.distilled.n_rows == (7 if what == "pool" else 6)
+    assert found.steps(job)[-1].key != before
+    assert found.steps(job)[-1].is_done
+
+
 def test_what_was_answered_before_a_kill_is_not_asked_again_and_the_rest_is_expected(run, monkeypatch):
     monkeypatch.setattr(asking, "CHUNK_ROWS", 3)
     (*_, ensemble) = score_candidates(opened(run), Display(), names=NAMES[:-1])

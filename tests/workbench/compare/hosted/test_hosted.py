@@ -12,6 +12,8 @@ import pytest
 from chat_server import ChatServer, serving_chat
 from small_comparison import edit_recipe, know_two_ngrams, new_toy_run, opened
 
+from labelwright.bundle.store import load
+from labelwright.labelling import answer
 from workbench.compare.candidate import Candidate
 from workbench.compare.jobs import Job
 from workbench.compare.score import read_test, score_candidates
@@ -74,6 +76,13 @@ def test_what_it_brings_is_told_beside_what_the_cascade_answers_alone_and_nothin
     assert found.gain.value == pytest.approx(found.accuracy.value - right.mean())
     assert found.gain.low < found.gain.value < found.gain.high
     assert found.n_out == 3 * len(asked)
+    # What ships answers alone, and passes the others on.
+    bundle = load(cascade.folder)
+    assert bundle.pass_on == found.threshold
+    for probs, is_passed in zip(cascade.probs, passed, strict=True):
+        record = answer(bundle, probs)
+        assert record.get("abstained") == ("passed on" if is_passed else None)
+        assert record["suggested" if is_passed else "label"] == names[probs.argmax()]
     # Done anew, the answers are those that are kept, whatever the server would say now.
     server.refuses = 401, "gone"
     opened(run).forget("cascade")

@@ -13,6 +13,7 @@ from small_comparison import edit_recipe, know_two_ngrams, new_toy_run, opened
 from workbench_fakes import _open_fake
 
 from labelwright.bundle.store import load, members_of
+from labelwright.data.costs import amount
 from labelwright.decide import probabilities
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import BundleError
@@ -21,6 +22,7 @@ from workbench.cli import main
 from workbench.compare.jobs import Job
 from workbench.compare.score import read_test, score_candidates
 from workbench.compare.together import job
+from workbench.export import Source, export_settings
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 from workbench.run.folder import RunFolder, runs_of
@@ -118,6 +120,8 @@ def test_alone_nobody_is_together(run):
 
 
 def test_it_is_reported_exported_and_checked(run):
+    with Path("toy.toml").open("a") as recipe:
+        recipe.write("[money]\nhour = 1000.0\nperson = 300.0\n")
     assert main(["compare", "toy.toml"]) == 0
     assert main(["export", "toy.toml", "--candidate", "ensemble-light"]) == 0
     (path,) = runs_of(Path("runs/toy"))
@@ -127,7 +131,16 @@ def test_it_is_reported_exported_and_checked(run):
     assert "## Several together" in (path / "report.md").read_text()
     bundle = load(path / "bundle")
     assert bundle.weights.base == "ensemble-light"
-    assert json.loads((path / "bundle" / "bundle.json").read_text())["n_golden"] == 4
+    written = json.loads((path / "bundle" / "bundle.json").read_text())
+    assert written["n_golden"] == 4
+    # What the report says that it costs, the card says too; another price is another export.
+    spent = report["money"]["ensemble-light"]
+    assert written["money"] == {"rows": 1000.0, "answered": spent, "person": 300.0}
+    assert f"1,000 texts cost {amount(spent)}, " in (path / "bundle" / "README.md").read_text()
+    assert f"| {amount(spent)} |" in (path / "report.md").read_text()
+    session = SimpleNamespace(recipe=read_recipe("toy.toml"))
+    made = [export_settings(session, Source("", path / "bundle", None, one)) for one in ({}, written["money"])]
+    assert made[0] != made[1]
 
 
 def test_a_cascade_ends_in_the_ensemble_of_the_recipe_or_in_none(run, monkeypatch):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from labelwright.statistics.intervals import Interval
 from workbench.compare.board import Confidence, Entry
-from workbench.compare.candidate import Asking, Together
-from workbench.compare.together.money import money_of, with_person
+from workbench.compare.candidate import Asking, Hosted, Together
+from workbench.compare.together.money import money_of, of_card, with_person
 from workbench.recipe.recipe import MoneyTable
 
 
@@ -54,6 +57,19 @@ def test_an_encoder_that_members_share_is_paid_once_and_only_by_the_rows_that_re
     assert free["cascade"] == pytest.approx(free["ensemble"])
     priced = money_of(entries, MoneyTable(hour=0.1, candidates={"sgd-chars": 3.0}))
     assert priced["cascade"] == pytest.approx(free["ensemble"] + 0.3 * 3.0)
+
+
+def test_what_a_card_says_is_the_reports_with_what_is_passed_on() -> None:
+    none = Interval(0.0, 0.0, 0.0)
+    passes = replace(CASCADE, hosted=Hosted("far", 0.6, 40, 20, 0.2, 10, 5, 3, 1, none, none))
+    cascade, money = entry("cascade", 500.0, passes), {"cascade": 0.5, "hosted": 10.0, "words": 0.1}
+    # A fifth of all rows is asked elsewhere, and a fifth of those, without a label, of a person.
+    paid = {"rows": 1000.0, "answered": 0.5, "hosted": pytest.approx(0.5 + 2.0 + 0.04 * 300), "person": 300.0}
+    assert of_card(cascade, money, 300.0) == paid
+    assert of_card(cascade, money, None) == {"rows": 1000.0, "answered": 0.5, "hosted": 2.5}
+    assert of_card(cascade, {"cascade": 0.5}, None) == {"rows": 1000.0, "answered": 0.5}
+    assert of_card(ENTRIES[0], money, None) == {"rows": 1000.0, "answered": 0.1}
+    assert of_card(cascade, {}, 300.0) == {}
 
 
 def test_a_person_answers_the_least_sure_and_is_right() -> None:

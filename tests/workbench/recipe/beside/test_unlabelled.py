@@ -125,6 +125,7 @@ candidates = ["free"]
             "students: 'minilm-knn' cannot learn from probabilities; expected some of: sgd-ngrams; [distil]: students: "
             "'sft' is not in [baselines] names",
         ),
+        ('unlabelled = "p.csv"', '[distil]\nstudents = ["gepa"]', "students: 'gepa' cannot learn from probabilities"),
         ('unlabelled = "p.csv"', '[distil]\nteacher = "free"', "teacher: unknown candidate 'free'"),
         (
             'unlabelled = "p.csv"',

@@ -36,7 +36,7 @@ def test_every_candidate_has_its_money_and_the_one_that_ships_a_person(plain: Re
     report = replace(plain, money=prices, person=300.0)
     assert Report.from_json(report.to_json()) == report
     (table,) = money(report)
-    assert table.values("money, 1,000 rows") == ["0.000", "0.500", "20"]
+    assert table.values("money, 1,000 rows") == ["0", "0.5", "20"]
     kept = [name for name in prices if all(
         report.entry(name).accuracy > report.entry(one).accuracy for one in prices if prices[one] < prices[name]
     )]  # fmt: skip
