@@ -86,21 +86,24 @@ class Judge:
             own: a label that only one row has is no label to others.
         """
         allowed = list(inspect.signature(cls).parameters)
-        strange = [f"{name!r}" for name in settings if name not in allowed]
+        strange = [repr(name) for name in settings if name not in allowed]
+        faults = []
         if strange:
-            raise RecipeError(
-                f"reward 'judge' has no setting {', '.join(strange)}: expected some of {', '.join(allowed)}"
-            )
+            faults.append(f"has no setting {', '.join(strange)}: expected some of {', '.join(allowed)}")
         if "model" not in settings:
-            raise RecipeError(
-                "reward 'judge' needs the setting 'model': the name of one that DSPy knows, such as "
-                '"openai/gpt-4.1-mini", or that a server has, with url = "http://127.0.0.1:8000/v1" beside it'
+            faults.append(
+                'needs the setting model: the name of one that DSPy knows, such as "openai/gpt-4.1-mini", or that a '
+                'server has, with url = "http://127.0.0.1:8000/v1" beside it'
             )
         if by_row:
-            raise RecipeError(
-                'reward "judge" rates labels that all rows share, and rows bring their own choices: set "label_match"'
-            )
-        return cls(**settings)
+            faults.append('rates labels that all rows share, and rows bring their own choices: set "label_match"')
+        try:
+            made = cls(**{"model": "any", **{name: one for name, one in settings.items() if name in allowed}})
+        except RecipeError as error:
+            raise RecipeError("; ".join([*(f'reward "judge" {one}' for one in faults), str(error)])) from error
+        if faults:
+            raise RecipeError("; ".join(f'reward "judge" {one}' for one in faults))
+        return made
 
     def question(self, task: Task, text: str) -> tuple[str, str]:
         """What the judge is told it is, and what it is asked about a row.

@@ -90,8 +90,12 @@ def test_what_leaves_open_how_a_label_is_rated_is_no_rating(answer: str) -> None
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "needs the setting 'model': the name of one that DSPy knows"),
+        ({}, "needs the setting model: the name of one that DSPy knows"),
         ({"model": "m", "modle": "n", "key": "k"}, "no setting 'modle', 'key': expected some of model, url, rubric"),
+        (
+            {"modle": "n", "url": "http://h/v1?k=secret"},
+            "no setting 'modle'.*; .* needs the setting model.*; .* url = .*a key",
+        ),
         ({"model": ""}, "reward \"judge\": model = '': expected a text that is not empty"),
         ({"model": "m", "url": "http://me:secret@host/v1"}, "expected a URL without a user, a key"),
         ({"model": "m", "at_once": 0, "most_failed": 2}, r"at_once = 0: .*; reward .judge.: most_failed = 2"),

@@ -139,7 +139,7 @@ def test_an_engine_that_cannot_train_is_refused(tmp_path):
         ({"reward": "rare_class", "scale_rewards": "group"}, 'set scale_rewards = "batch" or "none"'),
         ({"reward": "rare_class", "scale_rewards": "mean"}, 'scale_rewards = "mean" takes the weights .* out: set'),
         ({"reward": "noisy_label"}, "needs the setting 'share'"),
-        ({"reward": "judge"}, "reward 'judge' needs the setting 'model'"),
+        ({"reward": "judge"}, 'reward "judge" needs the setting model'),
         ({"reward": "noisy_label", "reward_settings": {"share": 0.5}}, "share is 0.5: expected a number from 0"),
         (
             {"reward": "noisy_label", "reward_settings": {"share": 0.1}, "scale_rewards": "none"},
