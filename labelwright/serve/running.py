@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import re
 import signal
 import socket
@@ -25,8 +24,6 @@ from labelwright.serve.served import Opener, Served
 from labelwright.serve.service import Service
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-# What tells the threads of OpenMP how to wait, GNU's and Intel's.
-_WAITING = frozenset({"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"})
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -49,7 +46,6 @@ def serve(folders: Sequence[Path], opener: Opener, host: str, port: int, limits:
     """
     keys = Keys.from_environment()
     listening = _bound(host, port)
-    _let_threads_sleep()
     try:
         served = _opened(folders, opener, limits)
         try:
@@ -60,16 +56,6 @@ def serve(folders: Sequence[Path], opener: Opener, host: str, port: int, limits:
     finally:
         listening.close()
     return 0
-
-
-def _let_threads_sleep() -> None:
-    """Between two products a model's threads give their cores to whoever has work, unless the user said otherwise.
-
-    By default they spin meanwhile, on the cores that requests are read on and on those of the clients of this machine.
-    The library reads this once, when torch is imported.
-    """
-    if not _WAITING & os.environ.keys():
-        os.environ["OMP_WAIT_POLICY"] = "passive"
 
 
 def model_ids(names: Sequence[str]) -> list[str]:

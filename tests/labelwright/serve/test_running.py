@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -23,6 +22,7 @@ from labelwright.bundle.store import load, save
 from labelwright.errors import BundleError, RecipeError
 from labelwright.serve import running
 from labelwright.serve.limits import Limits
+from labelwright.serve.served import Served
 from labelwright.serve.service import Service
 from labelwright.statistics.calibration import Calibration
 
@@ -124,26 +124,18 @@ def test_limits_are_held_to_their_ranges(capsys):
         Limits(body_bytes=1, seconds=0)
 
 
-@pytest.mark.parametrize(
-    ("given", "policy"),
-    [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active"), ({"GOMP_SPINCOUNT": "7"}, None)],
-    ids=["nothing said", "active", "spins"],
-)
-def test_a_models_threads_sleep_between_products_unless_the_user_said_otherwise(given, policy, monkeypatch):
-    for name in running._WAITING:
-        monkeypatch.setenv(name, "")  # so that all is put back
-        monkeypatch.delenv(name)
-    for name, value in given.items():
-        monkeypatch.setenv(name, value)
-    seen = []
+def test_a_bundle_is_opened_on_a_thread_that_is_over_when_it_is_served():
+    opened_on = []
 
     def opener(folder):
-        seen.append(os.environ.get("OMP_WAIT_POLICY"))
-        raise BundleError("no")
+        opened_on.append(threading.current_thread())
+        return load(folder), FakeEngine()
 
-    with pytest.raises(BundleError):
-        running.serve([NGRAMS], opener, "127.0.0.1", 0, Limits())
-    assert seen == [policy]
+    served = Served.open("ngrams", NGRAMS, opener, 1)
+    served.close()
+    (thread,) = opened_on
+    assert thread is not threading.current_thread()
+    assert not thread.is_alive()
 
 
 def test_a_bundle_named_twice_is_refused():
