@@ -62,9 +62,10 @@ def distilled_folder(source: Path, content: str) -> Path:
     try:
         # Its bar breaks up the display of whoever is running; nothing else is said there.
         with scratch_beside(folder) as scratch, no_progress_bar(), no_prompts(), redirect_stderr(StringIO()):
-            read = {"trust_remote_code": False, "local_files_only": True}
-            model = AutoModel.from_pretrained(source, use_safetensors=True, dtype="float32", **read)
-            tokenizer: Any = AutoTokenizer.from_pretrained(source, **read)
+            model = AutoModel.from_pretrained(
+                source, use_safetensors=True, dtype="float32", trust_remote_code=False, local_files_only=True
+            )
+            tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
             static = distill_from_model(
                 model, tokenizer, device="cpu", pca_dims=N_DIMENSIONS, sif_coefficient=SIF, quantize_to="float16"
             )

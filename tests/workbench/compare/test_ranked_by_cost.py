@@ -176,10 +176,9 @@ def test_the_gain_over_splits_is_of_cost() -> None:
     seeds = range(1, 8)
     of = {"ensemble": 0.1, "alone": 0.3}
     made = [
-        candidate(name, "together" if name == "ensemble" else "baseline", {1: [0]}, n_train=900, repeats=tuple(
-            Repeat(seed, seed, {"accuracy": 0.5, "macro_f1": 0.5, "log_loss": 1.0, "cost": value + 0.001 * seed})
-            for seed in seeds
-        ))
+        candidate(name, "together" if name == "ensemble" else "baseline", {1: [0]}, n_train=900, scores={"cost": 0.5},
+                  repeats=tuple(Repeat(seed, seed, {"accuracy": 0.5, "macro_f1": 0.5, "log_loss": 1.0,
+                                                    "cost": value + 0.001 * seed}) for seed in seeds))
         for name, value in of.items()
     ]  # fmt: skip
     gain = build(made, ROWS, NAMES, 100, 0).verdict.gain
