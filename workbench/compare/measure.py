@@ -263,11 +263,12 @@ def on_rows_out_of_scope(
     probs : ndarray of shape (n_test, n_labels)
         Of the test rows.
     """
-    from sklearn.metrics import roc_auc_score
-
     scope, texts = trained.bundle.scope, [row.text for row in rows]
     if not texts or scope is None:
         return {}
+    # Seconds of a candidate that has no use for it.
+    from sklearn.metrics import roc_auc_score
+
     of_texts = trained.probabilities(texts)
     begun = time.perf_counter()
     scores = scope.scores(texts, of_texts), scope.scores([row.text for row in test], probs)
