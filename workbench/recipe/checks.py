@@ -221,10 +221,12 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
     elsewhere = [HOSTED] if recipe.cascade.hosted_model else []
     for fault in unknown_keys(recipe.money.candidates, [*everybody, *elsewhere], "candidate"):
         yield "money", f"candidates: {fault}"
-    if recipe.money.person is not None and recipe.money.hour is None and not recipe.money.candidates:
+    behind = {"person": recipe.money.person, f"candidates.{HOSTED}": recipe.money.candidates.get(HOSTED)}
+    alone = [f"{name} = {price}" for name, price in behind.items() if price is not None]
+    if alone and recipe.money.hour is None and not recipe.money.candidates.keys() - {HOSTED}:
         yield (
             "money",
-            f"person = {recipe.money.person} alone shows nothing, as no candidate has its money: expected hour, or "
+            f"{' and '.join(alone)} alone shows nothing, as no candidate has its money: expected hour, or prices of "
             "candidates, beside it",
         )
     exportable = [*everybody, "best", "ship"]
