@@ -444,6 +444,10 @@ class CascadeTable:
         if self.most_levels == 1:
             raise RecipeError("most_levels = 1: expected 2 or more, or 0 to leave the cascade out")
 
+    def without_hosted(self) -> CascadeTable:
+        """The same cascade, behind which nobody is asked."""
+        return CascadeTable(self.members, self.most_levels)
+
 
 @dataclass(frozen=True)
 class MoneyTable:

@@ -97,9 +97,12 @@ def test_a_server_that_refuses_the_key_costs_the_cascade_alone_until_it_takes_it
     assert not scored().failed
 
 
-def test_another_model_is_another_cascade_and_no_other_candidate(run):
+@pytest.mark.parametrize("other", ['hosted_model = "farther"', 'hosted_model = "far"\nhosted_calls = 2000'])
+def test_another_model_or_more_calls_are_another_cascade_and_nothing_else(run, other):
+    edit_recipe("[ensemble]\nmost_members = 0\n", "")
     before = opened(run)
-    edit_recipe('hosted_model = "far"', 'hosted_model = "farther"')
+    edit_recipe('hosted_model = "far"', other)
     after = opened(run)
-    assert before.key(before.jobs("cascade")[0]) != after.key(after.jobs("cascade")[0])
-    assert before.key(before.jobs("words")[0]) == after.key(after.jobs("words")[0])
+    asks, *rest = (Job("cascade", 3, 3), Job("cascade", 3, 4), Job("ensemble", 3, 3), Job("words", 3, 3))
+    assert before.key(asks) != after.key(asks)
+    assert [before.key(job) for job in rest] == [after.key(job) for job in rest]
