@@ -44,6 +44,8 @@ STAGES = {
 ENSEMBLE, ENSEMBLE_LIGHT, CASCADE = TOGETHER = ("ensemble", "ensemble-light", "cascade")
 # What the model elsewhere that answers behind a cascade is called among [money] candidates. It is none by itself.
 HOSTED = "hosted"
+# Who does not look at a row has nothing to add to others.
+BLIND = ("majority", "chance")
 # What students are called, before the name of the baseline that each is; and who learns rows that a model wrote.
 DISTILLED, SYNTHETIC = "distilled-", "synthetic-"
 # What a run does where its recipe does not say.

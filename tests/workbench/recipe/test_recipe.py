@@ -294,3 +294,14 @@ def test_a_hosted_level_stands_behind_a_cascade_and_has_a_price_of_its_own(tmp_p
         read_recipe(written(tmp_path, MINIMAL + '[cascade]\nhosted_url = "http://127.0.0.1:8000/v1"\n'))
     with pytest.raises(RecipeError, match=r"\[cascade\].*which most_levels = 0 leaves out"):
         read_recipe(written(tmp_path, MINIMAL + hosted + "most_levels = 0\n"))
+
+
+def test_a_hosted_level_needs_a_cascade_of_two_before_it(tmp_path: Path) -> None:
+    hosted = "stages = []\n" + MINIMAL + '[cascade]\nhosted_model = "far"\n'
+    # A run of no stages has the model untuned, and no baseline that looks at a row.
+    for more in ('[baselines]\nnames = ["majority"]\n', '[baselines]\nnames = []\n[models]\ncandidates = ["free"]\n'):
+        with pytest.raises(RecipeError, match=r"\[cascade\]: hosted_model .* two candidates .*: untuned may be asked"):
+            read_recipe(written(tmp_path, hosted + more))
+    with pytest.raises(RecipeError, match=r"\[cascade\]: hosted_model .*: words may be asked here"):
+        read_recipe(written(tmp_path, hosted + 'members = ["words"]\n[baselines]\nnames = ["words"]\n'))
+    assert read_recipe(written(tmp_path, hosted + '[baselines]\nnames = ["words"]\n')).cascade.hosted_model == "far"
