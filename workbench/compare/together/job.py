@@ -100,21 +100,24 @@ def measured_together(
     }
     if not comparison.is_main(job):
         return result, None
-    hosted: Hosted | None = None
-    if asks_hosted:
-        fitted = stage.sides(splits.calib, seed)[0]
-        calib = Side(
-            [splits.calib[row] for row in fitted], made.calibration.apply(of_calib)[fitted], gold["calib"][fitted]
-        )
-        hosted = _asked_elsewhere(comparison, job, calib, Side(test, probs, gold["test"]))
-        if not hosted.threshold:
-            _refuse_one_alone(chosen)
     if comparison.recipe.data.out_of_scope:
         none = Outside()
         if (of_none := comparison.out_of_scope).calib:
             of_outside = made.calibration.apply(chosen.answers(kept, "calib_outside").log_probs)
             none = Outside(of_none.taught, of_none.calib, of_outside)
         made = measure.with_scope(made, splits, stage, seed, made.calibration.apply(of_calib), none)
+    hosted: Hosted | None = None
+    if asks_hosted:
+        fitted = stage.sides(splits.calib, seed)[0]
+        of_fitted, calib = made.calibration.apply(of_calib)[fitted], [splits.calib[row] for row in fitted]
+        hosted = _asked_elsewhere(
+            comparison,
+            job,
+            Side(calib, of_fitted, gold["calib"][fitted], made.outside(texts_and_labels(calib)[0], of_fitted)),
+            Side(test, probs, gold["test"], made.outside(texts_and_labels(test)[0], probs)),
+        )
+        if not hosted.threshold:
+            _refuse_one_alone(chosen)
     alone = made
     if hosted is not None and hosted.threshold:
         of_calib_now = made.calibration.apply(of_calib)
