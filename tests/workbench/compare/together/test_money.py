@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from labelwright.statistics.intervals import Interval
 from workbench.compare.board import Confidence, Entry
 from workbench.compare.candidate import Asking, Hosted, Together
 from workbench.compare.together.money import money_of, of_card, with_person
+from workbench.export import Source
 from workbench.recipe.recipe import MoneyTable
 
 
@@ -70,6 +72,11 @@ def test_what_a_card_says_is_the_reports_with_what_is_passed_on() -> None:
     assert of_card(cascade, {"cascade": 0.5}, None) == {"rows": 1000.0, "answered": 0.5}
     assert of_card(ENTRIES[0], money, None) == {"rows": 1000.0, "answered": 0.1}
     assert of_card(cascade, {}, 300.0) == {}
+    # Beside its test numbers, which are of all rows, stands how many of them the bundle leaves.
+    measured = replace(cascade, test={"accuracy": none})
+    assert Source("cascade", Path(), measured).test == {"accuracy": none._asdict(), "passed_on": 0.2}
+    passes_none = replace(passes, hosted=replace(passes.hosted, threshold=0.0))
+    assert Source("cascade", Path(), replace(measured, together=passes_none)).test.keys() == {"accuracy"}
 
 
 def test_a_person_answers_the_least_sure_and_is_right() -> None:
