@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import unicodedata
+from urllib.parse import quote
 
 # Besides control characters (Unicode's Cc, of which terminals obey C0 and C1), lone surrogates (Cs) and separators of
 # lines and paragraphs: marks that turn the direction of what follows, so that a line reads as what it is not
@@ -20,8 +21,15 @@ _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 # What a Markdown reader would take for markup in a quoted text; underscores only where they stand at a word's edge.
 _MARKUP = re.compile(r"[\\|`*<>\[\]~]|(?<!\w)_|_(?!\w)|&(?=#?\w+;)")
 # Variables of the environment that hold what nobody else may see; shorter values are words such as "none".
-_SECRET = re.compile(r"KEY|TOKEN(?!IZERS)|SECRET|PASS(W|PHRASE)|CREDENTIAL|(^|_)PAT$|_PWD$", re.IGNORECASE)
+_SECRET = re.compile(
+    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL)S?\d*(_|$)|(^|_)(PAT|PASS|AUTH)$|_PWD$", re.IGNORECASE
+)
+# And of these the ones that say where something is.
+_PLACE = re.compile(r"_(FILE|PATH|DIR|LAYOUT)$", re.IGNORECASE)
 _SHORTEST_SECRET = 6
+# A user before an address's host, whose password may hold a slash if what stands before that is no host and port: what
+# stands behind an @ in a path is none. Bounded: a long text of addresses is not looked through from each to its end.
+_USER = re.compile(r"://(?:[^\s/?#]{0,1000}@|[^\s/?#@:]{0,1000}:(?!\d+[/?#])\S{0,1000}@)")
 # At the beginning of a line these make headings, lists, rules and tables of what should be text.
 _AT_THE_START = re.compile(r"^(\s*)([#+=-]|\d+(?=[.)]))")
 
@@ -62,28 +70,27 @@ def without_passwords(text: str) -> str:
     >>> without_passwords("cannot reach http://me:secret@host:5000")
     'cannot reach http://…@host:5000'
     """
-    # Bounded: a long text of many addresses is not looked through from each of them to its end.
-    return re.sub(r"://\S{0,1000}@", "://…@", text)
+    return _USER.sub("://…@", text)
 
 
 def without_secrets(text: str, longest: int = 300) -> str:
     """What another program says of an error, as a short printable line: servers repeat the key that they were sent.
 
     Taken out are users and passwords in addresses, the values of all variables of the environment that are called keys,
-    tokens, secrets, passwords or credentials, and each of several that one of them lists.
+    tokens, secrets, passwords or credentials, and each of several that one of them lists, also as an address spells it.
     """
-    text = without_passwords(text)
     secrets = {
-        one
+        spelt
         for name, value in os.environ.items()
-        if _SECRET.search(name)
+        if _SECRET.search(name) and not _PLACE.search(name)
         for one in (value, *re.split(r"[\s,]+", value))
-        if len(one) >= _SHORTEST_SECRET
+        if len(one) >= _SHORTEST_SECRET and not one.isdecimal()
+        for spelt in (one, quote(one, safe=""))
     }
     # One may be a part of another.
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, "***")
-    return printable_line(text)[:longest]
+    return printable_line(without_passwords(text))[:longest]
 
 
 def spreadsheet_cell(text: str) -> str:

@@ -81,6 +81,9 @@ def test_secrets_of_the_environment_are_taken_out(monkeypatch):
         "MYSQL_PWD",
         "my_passphrase",
         "HFTOKENS",
+        "DB_PASS",
+        "REDIS_AUTH",
+        "PASSWORD2",
     ],
 )
 def test_a_secret_is_known_by_any_name_that_the_field_gives_one(name, monkeypatch):
@@ -89,11 +92,29 @@ def test_a_secret_is_known_by_any_name_that_the_field_gives_one(name, monkeypatc
 
 
 def test_what_is_no_secret_stays(monkeypatch):
-    for name in ("PATTERN", "SOME_PATH", "OLDPWD", "TOKENIZERS_PARALLELISM"):
+    for name in (
+        "PATTERN",
+        "SOME_PATH",
+        "OLDPWD",
+        "TOKENIZERS_PARALLELISM",
+        "TOKENIZER",
+        "KEYBOARD_LAYOUT",
+        "KEY_FILE",
+    ):
         monkeypatch.setenv(name, "/home/of-all")
-    assert without_secrets("in /home/of-all") == "in /home/of-all"
+    monkeypatch.setenv("MAX_TOKENS", "100000")
+    assert without_secrets("in /home/of-all, of 100000 tokens") == "in /home/of-all, of 100000 tokens"
+
+
+def test_a_secret_is_taken_out_whole_however_an_address_spells_it(monkeypatch):
+    monkeypatch.setenv("MY_API_KEY", "p@ss/w0rd-long-tail")
+    told = "401 for http://h/v1?key=p@ss/w0rd-long-tail and ?key=p%40ss%2Fw0rd-long-tail"
+    assert without_secrets(told) == "401 for http://h/v1?key=*** and ?key=***"
 
 
 def test_passwords_in_addresses_are_taken_out_wherever_they_stand():
     told = "cannot reach 'http://me:it's@p@host/x?to=a', http://c"
     assert without_secrets(told) == without_passwords(told) == "cannot reach 'http://…@host/x?to=a', http://c"
+    assert without_passwords("http://me:a/b@host:1/x http://key@host") == "http://…@host:1/x http://…@host"
+    for plain in ("git+https://github.com/org/repo@v1", "http://127.0.0.1:8000/v1/models/org@main", "http://h?to=a@b"):
+        assert without_passwords(plain) == plain
