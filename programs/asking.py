@@ -162,6 +162,7 @@ class Answers:
         self.n_used = self.n_new = self.n_refused = 0
         self.spent = Answer("", price=0.0)
         self._last_refusal = ""
+        self._not_taken: set[str] = set()
         # Of each model: whether it answered one question, and how many it refused.
         self._answered: set[str] = set()
         self._refused: Counter[str] = Counter()
@@ -177,6 +178,14 @@ class Answers:
     def is_full(self) -> bool:
         """Whether no more may be asked."""
         return len(self._known) >= self._most
+
+    def most_for(self, name: str, questions: Sequence[Question]) -> int:
+        """Answers that the file will hold once all of these have one, and those that it has."""
+        return len(self._known.keys() | {_key(name, question) for question in questions})
+
+    def n_left(self, name: str, questions: Sequence[Question]) -> int:
+        """How many different ones have no answer, and were not refused one."""
+        return len({_key(name, question) for question in questions} - self._known.keys() - self._not_taken)
 
     def ask(
         self, ask: Ask, name: str, questions: Sequence[Question], at_once: int, say: Callable[[int], object]
@@ -215,7 +224,7 @@ class Answers:
         return [found[question] for question in questions]
 
     def _answer(self, ask: Ask, name: str, question: Question) -> Answer | None:
-        key = short_hash([name, asdict(question)])
+        key = _key(name, question)
         with self._lock:
             if key in self._known:
                 return self._given(name, self._known[key])
@@ -233,6 +242,7 @@ class Answers:
                     raise
                 self.n_refused += 1
                 self._refused[name] += 1
+                self._not_taken.add(key)
                 self._last_refusal = str(error)
             return None
         with self._lock:
@@ -261,6 +271,10 @@ class Answers:
             file.write(line.encode("utf-8", "replace") + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _key(name: str, question: Question) -> str:
+    return short_hash([name, asdict(question)])
 
 
 @dataclass

@@ -58,8 +58,12 @@ class Source:
 
     @property
     def test(self) -> Mapping[str, Any] | None:
-        """Its test metrics as JSON has them."""
-        return None if self.measured is None else {key: one._asdict() for key, one in self.measured.test.items()}
+        """Its test metrics as JSON has them; with ``passed_on``, a share of the rows, of one that leaves some."""
+        if self.measured is None:
+            return None
+        hosted = self.measured.together.hosted if self.measured.together else None
+        passed_on = {"passed_on": hosted.share} if hosted and hosted.threshold else {}
+        return {key: one._asdict() for key, one in self.measured.test.items()} | passed_on
 
 
 def export_bundle(session: Session) -> Path:

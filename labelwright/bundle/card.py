@@ -40,7 +40,8 @@ def card(
     n_golden : int
         Golden rows in the bundle.
     test : mapping, optional
-        Test metrics by name: numbers, or value with low and high.
+        Test metrics by name: numbers, or value with low and high. ``passed_on`` is the share of rows that get no label
+        since they are left to who comes after, and count in the others all the same.
     money : mapping, optional
         What answering costs, as ``labelwright.bundle.store.save`` has it.
     """
@@ -164,6 +165,11 @@ def _numbers(report: Mapping[str, Any], test: Mapping[str, Any] | None) -> str:
     table = ["| split | metric | value | 95 % interval |", "|---|---|---|---|"]
     table += [f"| {split} | {name} | {value} | {interval} |" for split, name, value, interval in rows]
     note = "Dev rows chose between candidates, so dev numbers are optimistic."
+    if "passed_on" in (test or {}):
+        note += (
+            " Test numbers count what it would have said of every row; what it passes on, a share of `passed_on`, "
+            "gets no label."
+        )
     return "\n".join(table) + f"\n\n{note}" + ("" if test else " No test numbers were given.")
 
 

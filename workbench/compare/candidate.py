@@ -200,6 +200,11 @@ class Together:
         return same and self.mean == whole.mean
 
 
+def is_second_name(together: Together | None) -> bool:
+    """Whether one member answers every row: it is another candidate once more, as a hosted model is asked behind it."""
+    return together is not None and len(together.levels) == 1 and len(together.levels[0].weights) == 1
+
+
 @dataclass(frozen=True)
 class Distilled:
     """What a student learnt besides train rows.

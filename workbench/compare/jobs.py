@@ -46,6 +46,7 @@ from workbench.recipe.beside.synthetic import Synthetic, read_synthetic
 from workbench.recipe.beside.unlabelled import Unlabelled, read_unlabelled
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import (
+    CASCADE,
     ENSEMBLE,
     STAGES,
     TOGETHER,
@@ -319,9 +320,12 @@ class Comparison:
                 parts.append({"steering_rows": self.recipe.compare.steering_rows, "steering": steering})
         if kind == "together":
             of = {name: self.key(self.of_member(name, job)) for name in self.together[job.candidate]}
-            tables = [asdict(self.recipe.ensemble), asdict(self.recipe.cascade)]
-            if self.recipe.cascade.hosted_model:
-                tables.append({"hosted": self._code("workbench.compare.hosted.level")})
+            cascade = self.recipe.cascade
+            tables = [asdict(self.recipe.ensemble), asdict(cascade.without_hosted())]
+            # Nobody else asks one: neither an ensemble nor a cascade of other splits.
+            if cascade.hosted_model and job.candidate == CASCADE and self.is_main(job):
+                asked = {"model": cascade.hosted_model, "url": cascade.hosted_url, "calls": cascade.hosted_calls}
+                tables.append({"hosted": self._code("workbench.compare.hosted.level"), **asked})
             return [*parts, of, tables, self._code("workbench.compare.together.choosing")]
         if kind in ("baseline", "synthetic"):
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]

@@ -35,7 +35,7 @@ from workbench.compare.board import (
     Spread,
     TestRows,
 )
-from workbench.compare.candidate import Candidate, Repeat
+from workbench.compare.candidate import Candidate, Repeat, is_second_name
 from workbench.compare.details import answered, confidence, paid, promised
 from workbench.compare.differences import TESTED, Spent, against_best, between, rows_to_tell, standing
 from workbench.compare.noise import suspects
@@ -70,7 +70,7 @@ def build(
 
     The best candidate is that of highest test accuracy, where the recipe has prices that of least cost a test row; of
     equal ones that of lower log loss. Free text is best only where nothing else was scored: it has no probabilities and
-    cannot be shipped.
+    cannot be shipped. Nor is a cascade of one member alone, which that one is already.
 
     Parameters
     ----------
@@ -118,7 +118,8 @@ def build(
     raw = _resampled(scored, raw_answers, gold, groups, len(names), n_resamples=resamples, seed=seed)
     quality, before = _intervals(samples, answers, gold, groups), _intervals(raw, raw_answers, gold, groups)
     closed = [name for name in scored if scored[name].candidate.kind != "free"]
-    best = min(closed or list(scored), key=lambda name: rank(quality[name], priced.get(name)))
+    own = [name for name in closed if not is_second_name(scored[name].candidate.together)]
+    best = min(own or closed or list(scored), key=lambda name: rank(quality[name], priced.get(name)))
 
     tested = against_best(best, answers, samples, gold, groups, spent)
     leads = {name: one["cost"].turned if spent else one["accuracy"] for name, one in tested.items()}

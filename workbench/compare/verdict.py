@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from labelwright.data.task import Example
 from labelwright.statistics.intervals import Interval
 from workbench.compare.board import By, Difference, Entry, Sure, TestRows, Verdict, WhyShip, Worth
+from workbench.compare.candidate import is_second_name
 from workbench.compare.differences import TOLD_APART, standing
 
 # Costs that differ by no more than this factor are taken for equal.
@@ -60,10 +61,9 @@ def judge(
     """
     by: By = "cost" if best.priced else "accuracy"
     as_good, unclear = ([one for one in entries if one.standing == word] for word in ("as good", "not told apart"))
-    # Free text cannot be shipped: nothing keeps it to the labels.
-    usable = [one for one in as_good if one.kind != "free"]
+    usable = [one for one in as_good if _can_ship(one)]
     ship = cheapest([best, *usable], by)
-    perhaps = [one for one in unclear if one.kind != "free" and cheapest([ship, one], by) is one]
+    perhaps = [one for one in unclear if _can_ship(one) and cheapest([ship, one], by) is one]
     ahead = [one for one in entries if one.kind == "free" and one.merit(by) > best.merit(by)]
     tuned, rivals = _tuned(entries), [one for one in entries if one.kind == "baseline"]
     rival = min(rivals, key=_rank, default=None)
@@ -122,6 +122,11 @@ def cheapest(entries: Sequence[Entry], by: By = "accuracy") -> Entry:
 def speed(entry: Entry) -> float:
     """Milliseconds a row (``Entry.ms``); infinite where not known."""
     return math.inf if entry.ms is None else entry.ms
+
+
+def _can_ship(entry: Entry) -> bool:
+    """Not free text, which nothing keeps to the labels; nor what is another candidate once more."""
+    return entry.kind != "free" and not is_second_name(entry.together)
 
 
 def _tuned(entries: Sequence[Entry]) -> Entry | None:

@@ -6,7 +6,7 @@ written in the file is not faulted: a default may be left out where it does not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from rewards import check_reward
 from workbench.recipe.beside.synthetic import written_to
 from workbench.recipe.fill import unknown_keys
 from workbench.recipe.recipe import (
+    BLIND,
     CASCADE,
     HOSTED,
     TOGETHER,
@@ -214,17 +215,19 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
     for name in ("ensemble", "cascade"):
         for fault in unknown_keys(getattr(recipe, name).members, known, "candidate"):
             yield name, f"members: {fault}"
-    yield from _hosted_faults(recipe)
+    yield from _hosted_faults(recipe, known)
     wanted = recipe.export.candidate
     distilled = distilled_candidates(recipe)
     everybody = [*known, *TOGETHER, *distilled, *synthetic_candidates(recipe)]
     elsewhere = [HOSTED] if recipe.cascade.hosted_model else []
     for fault in unknown_keys(recipe.money.candidates, [*everybody, *elsewhere], "candidate"):
         yield "money", f"candidates: {fault}"
-    if recipe.money.person is not None and recipe.money.hour is None and not recipe.money.candidates:
+    behind = {"person": recipe.money.person, f"candidates.{HOSTED}": recipe.money.candidates.get(HOSTED)}
+    alone = [f"{name} = {price}" for name, price in behind.items() if price is not None]
+    if alone and recipe.money.hour is None and not recipe.money.candidates.keys() - {HOSTED}:
         yield (
             "money",
-            f"person = {recipe.money.person} alone shows nothing, as no candidate has its money: expected hour, or "
+            f"{' and '.join(alone)} alone shows nothing, as no candidate has its money: expected hour, or prices of "
             "candidates, beside it",
         )
     exportable = [*everybody, "best", "ship"]
@@ -239,7 +242,7 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
         yield "", "no stages, no [models] candidates and no [baselines] names: there is nothing to do"
 
 
-def _hosted_faults(recipe: Recipe) -> Iterator[Fault]:
+def _hosted_faults(recipe: Recipe, known: Sequence[str]) -> Iterator[Fault]:
     table = recipe.cascade
     if table.hosted_url and not table.hosted_model:
         yield (
@@ -250,6 +253,14 @@ def _hosted_faults(recipe: Recipe) -> Iterator[Fault]:
         yield (
             "cascade",
             "hosted_model is asked behind a cascade, which most_levels = 0 leaves out: leave out one of them",
+        )
+    asked = [name for name in known if name not in BLIND and (not table.members or name in table.members)]
+    able = [name for name in asked if not _is_free(recipe, name)]
+    if table.hosted_model and table.most_levels and len(able) < 2 and set(table.members) <= set(known):
+        yield (
+            "cascade",
+            f"hosted_model is asked behind a cascade, which is made of two candidates or more that look at a row and "
+            f"give probabilities: {' and '.join(able) or 'none'} may be asked here; name others, or leave it out",
         )
 
 

@@ -44,6 +44,8 @@ STAGES = {
 ENSEMBLE, ENSEMBLE_LIGHT, CASCADE = TOGETHER = ("ensemble", "ensemble-light", "cascade")
 # What the model elsewhere that answers behind a cascade is called among [money] candidates. It is none by itself.
 HOSTED = "hosted"
+# Who does not look at a row has nothing to add to others.
+BLIND = ("majority", "chance")
 # What students are called, before the name of the baseline that each is; and who learns rows that a model wrote.
 DISTILLED, SYNTHETIC = "distilled-", "synthetic-"
 # What a run does where its recipe does not say.
@@ -443,6 +445,10 @@ class CascadeTable:
     def __post_init__(self) -> None:
         if self.most_levels == 1:
             raise RecipeError("most_levels = 1: expected 2 or more, or 0 to leave the cascade out")
+
+    def without_hosted(self) -> CascadeTable:
+        """The same cascade, behind which nobody is asked."""
+        return CascadeTable(self.members, self.most_levels)
 
 
 @dataclass(frozen=True)

@@ -239,6 +239,19 @@ def test_the_card_says_what_answering_costs_as_far_as_it_is_known(tmp_path):
     assert "those that are passed on 12.5; a person's answers to all of them 300. Where" in card
 
 
+def test_the_card_says_that_test_numbers_count_the_rows_that_are_passed_on(tmp_path):
+    """A share of them beside an accuracy of all: who reads it knows how many texts get no label."""
+    save(toy_bundle(), tmp_path / "b", test={"accuracy": 0.9, "passed_on": 0.234})
+    card = (tmp_path / "b" / "README.md").read_text()
+    assert "| test | passed_on | 0.234 |" in card
+    assert (
+        "Test numbers count what it would have said of every row; what it passes on, a share of `passed_on`, gets"
+        in card
+    )
+    save(toy_bundle(), tmp_path / "c", test={"accuracy": 0.9})
+    assert "of every row" not in (tmp_path / "c" / "README.md").read_text()
+
+
 # ------------------------------------------------------------------------------------------------------- golden rows
 
 

@@ -18,7 +18,7 @@ from labelwright.errors import DataError
 from labelwright.statistics.intervals import Interval, Resampled, mcnemar
 from labelwright.statistics.metrics import Answers, answers_of
 from workbench.compare.board import Entry, Leaderboard
-from workbench.compare.candidate import Candidate, Repeat
+from workbench.compare.candidate import Asking, Candidate, Repeat, Together
 from workbench.compare.differences import against_best, standing
 from workbench.compare.leaderboard import build
 from workbench.compare.verdict import cheapest, frontier, labels_without_rows
@@ -552,3 +552,16 @@ def test_the_board_holds_its_frontier() -> None:
         candidate("m", "llm", first(90), cost=priced(9)), candidate("n", "baseline", first(50), cost=priced(1))
     )
     assert board.frontier == ("n", "m")
+
+
+@pytest.mark.parametrize("ms", [1.0, 3.0])
+def test_a_cascade_of_one_member_is_neither_best_nor_shipped_in_its_place(ms):
+    """It answers what its member does, a little surer; a hosted model is behind it, unmeasured here."""
+    alone = Together((Asking({"words": 1.0}, None, 1.0, 0.9),), "log", "words")
+    cascade = candidate("cascade", "together", first(90), 0.9, cost=priced(ms), together=alone)
+    member = candidate("words", "baseline", first(90), 0.8, cost=priced(2))
+    board = made(member, cascade)
+    assert (board.verdict.best, board.verdict.ship, board.verdict.gain) == ("words", "words", None)
+    of_two = replace(alone, levels=(Asking({"words": 0.5, "chars": 0.5}, None, 1.0, 0.9),))
+    several = made(member, replace(cascade, together=of_two))
+    assert several.verdict.best == several.verdict.gain.together == "cascade"

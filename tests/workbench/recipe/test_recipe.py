@@ -274,7 +274,9 @@ def test_money_is_of_candidates_that_there_are_and_never_negative(tmp_path: Path
 
 
 def test_a_persons_money_needs_some_of_a_candidate_beside_it(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"\[money\]: person = 300.0 alone .*expected hour, or candidates, beside it"):
+    with pytest.raises(
+        RecipeError, match=r"\[money\]: person = 300.0 alone .*expected hour, or prices of candidates, beside it"
+    ):
         read_recipe(written(tmp_path, MINIMAL + "[money]\nperson = 300.0\n"))
     for beside in ("hour = 0.0", "candidates = {untuned = 0}"):
         assert read_recipe(written(tmp_path, MINIMAL + f"[money]\nperson = 300.0\n{beside}\n")).money.person == 300
@@ -283,10 +285,23 @@ def test_a_persons_money_needs_some_of_a_candidate_beside_it(tmp_path: Path) -> 
 def test_a_hosted_level_stands_behind_a_cascade_and_has_a_price_of_its_own(tmp_path: Path) -> None:
     hosted = '[cascade]\nhosted_model = "openai/gpt-4.1-mini"\n'
     priced = "[money]\ncandidates = {hosted = 12.5}\n"
-    assert read_recipe(written(tmp_path, MINIMAL + hosted + priced)).money.candidates == {"hosted": 12.5}
+    assert read_recipe(written(tmp_path, MINIMAL + hosted + priced + "hour = 1\n")).money.candidates == {"hosted": 12.5}
+    with pytest.raises(RecipeError, match=r"\[money\]: candidates.hosted = 12.5 alone shows nothing, as no candidate"):
+        read_recipe(written(tmp_path, MINIMAL + hosted + priced))
     with pytest.raises(RecipeError, match=r"\[money\].*unknown candidate 'hosted'"):
         read_recipe(written(tmp_path, MINIMAL + priced))
     with pytest.raises(RecipeError, match=r"\[cascade\].*hosted_url alone: expected hosted_model"):
         read_recipe(written(tmp_path, MINIMAL + '[cascade]\nhosted_url = "http://127.0.0.1:8000/v1"\n'))
     with pytest.raises(RecipeError, match=r"\[cascade\].*which most_levels = 0 leaves out"):
         read_recipe(written(tmp_path, MINIMAL + hosted + "most_levels = 0\n"))
+
+
+def test_a_hosted_level_needs_a_cascade_of_two_before_it(tmp_path: Path) -> None:
+    hosted = "stages = []\n" + MINIMAL + '[cascade]\nhosted_model = "far"\n'
+    # A run of no stages has the model untuned, and no baseline that looks at a row.
+    for more in ('[baselines]\nnames = ["majority"]\n', '[baselines]\nnames = []\n[models]\ncandidates = ["free"]\n'):
+        with pytest.raises(RecipeError, match=r"\[cascade\]: hosted_model .* two candidates .*: untuned may be asked"):
+            read_recipe(written(tmp_path, hosted + more))
+    with pytest.raises(RecipeError, match=r"\[cascade\]: hosted_model .*: words may be asked here"):
+        read_recipe(written(tmp_path, hosted + 'members = ["words"]\n[baselines]\nnames = ["words"]\n'))
+    assert read_recipe(written(tmp_path, hosted + '[baselines]\nnames = ["words"]\n')).cascade.hosted_model == "far"

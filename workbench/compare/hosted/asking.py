@@ -34,15 +34,18 @@ class HostedModel:
         Which model, where, and how many questions it may be asked in all.
     folder : Path
         Where its answers are kept, in a file for each model and server. Neither keys nor addresses are written.
+    rows : sequence of Example
+        All that it may be asked about, whatever threshold is chosen.
     """
 
-    def __init__(self, table: CascadeTable, task: Task, folder: Path) -> None:
+    def __init__(self, table: CascadeTable, task: Task, folder: Path, rows: Sequence[Example]) -> None:
         self.name, self._most = table.hosted_model, table.hosted_calls
         prompt = Prompt.for_task(task, Template())
         self._system = f"{prompt.system}\n\n{_ASKED_LETTER if task.by_row else _ASKED}"
         self._labels = prompt.answers
         path = folder / f"hosted-{short_hash([table.hosted_model, table.hosted_url])}.jsonl"
         self._answers = Answers(path, self._most)
+        self._all = self._questions(rows)
         self._model = LanguageModel(table.hosted_model, table.hosted_url, "[cascade] hosted_model or hosted_url")
 
     def answer(self, rows: Sequence[Example]) -> Ints:
@@ -55,15 +58,19 @@ class HostedModel:
         RecipeError
             More questions than the recipe allows.
         """
-        questions = [Question(self._system, (row.text.strip(),), max_tokens=_MAX_TOKENS) for row in rows]
+        questions = self._questions(rows)
         found = self._answers.ask(self._model, self.name, questions, _AT_ONCE, lambda _: None)
-        n_missing = len({question for question, one in zip(questions, found, strict=True) if one is None})
-        if n_missing and self._answers.is_full:
+        if n_left := self._answers.n_left(self.name, questions):
+            # With more of them calib has more as well, and another threshold; of all rows no more can be asked.
+            enough = self._answers.most_for(self.name, self._all)
             raise RecipeError(
-                f"[cascade] hosted_calls = {self._most}: all are used, and {n_missing} rows have no answer of "
-                f"{self.name} yet; the others are kept, so set hosted_calls to {self._most + n_missing} or more"
+                f"[cascade] hosted_calls = {self._most}: all are used, and {n_left} rows have no answer of {self.name} "
+                f"yet; the others are kept, so set hosted_calls to {enough}, enough for all calib and test rows"
             )
         return np.array([REFUSED if one is None else self._read(one.text) for one in found], dtype=np.int64)
+
+    def _questions(self, rows: Sequence[Example]) -> list[Question]:
+        return [Question(self._system, (row.text.strip(),), max_tokens=_MAX_TOKENS) for row in rows]
 
     @property
     def tokens(self) -> tuple[int, int]:

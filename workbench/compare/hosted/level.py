@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labelwright.data.task import Example, group_keys
 from labelwright.decisions.decision import Decision
@@ -30,11 +31,20 @@ Ask = Callable[[Sequence[Example]], Ints]
 
 
 class Side(NamedTuple):
-    """Rows of one split with the cascade's probabilities (n_rows, n_labels) and right labels (n_rows,)."""
+    """Rows of one split with the cascade's probabilities (n_rows, n_labels) and right labels (n_rows,).
+
+    ``outside``, (n_rows,), says which of them the scope turns away: nobody is asked about these; None: of none.
+    """
 
     rows: Sequence[Example]
     probs: Floats
     gold: Ints
+    outside: NDArray[np.bool_] | None = None
+
+    def below(self, confidence: Floats, threshold: float) -> NDArray[np.bool_]:
+        """The rows that are passed on, (n_rows,)."""
+        less_sure = confidence < threshold
+        return less_sure if self.outside is None else less_sure & ~self.outside
 
 
 def hosted_level(model: str, ask: Ask, calib: Side, test: Side, decision: Decision, most_calib: int) -> Hosted:
@@ -54,7 +64,7 @@ def hosted_level(model: str, ask: Ask, calib: Side, test: Side, decision: Decisi
     """
     threshold, n_calib, curve = choose_threshold(ask, calib, decision, most_calib)
     decided = decision.decide(test.probs)
-    passed = decided.confidence < threshold
+    passed = test.below(decided.confidence, threshold)
     found = ask([test.rows[row] for row in np.flatnonzero(passed).tolist()]) if passed.any() else np.zeros(0, np.int64)
     said, choice = decided.said.copy(), decided.choice.copy()
     said[passed] = choice[passed] = np.maximum(found, NO_LABEL)
@@ -94,7 +104,8 @@ def choose_threshold(
         At each threshold that was tried the share of calib rows that are passed on, and what that gains a row.
     """
     decided = decision.decide(calib.probs)
-    order = np.argsort(decided.confidence, kind="stable")[:most]
+    order = np.argsort(decided.confidence, kind="stable")
+    order = order[calib.below(decided.confidence, np.inf)[order]][:most]
     said = decided.said.copy()
     said[order] = np.maximum(ask([calib.rows[row] for row in order.tolist()]), NO_LABEL)
     saved = decision.realised(calib.gold, decided.said) - decision.realised(calib.gold, said)
@@ -102,7 +113,7 @@ def choose_threshold(
     of_group = np.unique(np.asarray(group_keys(calib.rows)), return_inverse=True)[1]
     best, threshold, curve = 0.0, 0.0, [(0.0, 0.0)]
     for one in (known[1:] + known[:-1]) / 2:
-        passed = decided.confidence < one
+        passed = calib.below(decided.confidence, one)
         if passed.sum() > len(order):
             break  # about some of these rows it was not asked
         gained = np.where(passed, saved, 0.0)

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from workbench.recipe.recipe import CASCADE, ENSEMBLE, ENSEMBLE_LIGHT, Recipe
+from workbench.recipe.recipe import BLIND, CASCADE, ENSEMBLE, ENSEMBLE_LIGHT, Recipe
 
 ABOUT = {
     ENSEMBLE: "a weighted mean of other candidates, chosen on dev",
     ENSEMBLE_LIGHT: "a weighted mean of candidates without a transformer of their own, chosen on dev",
     CASCADE: "the cheapest candidate answers where it is sure enough, others the rest",
 }
-# Who does not look at a row has nothing to add.
-_BLIND = ("majority", "chance")
 
 
 def made_of(recipe: Recipe, singles: Sequence[str], is_heavy: Callable[[str], bool]) -> dict[str, tuple[str, ...]]:
@@ -26,7 +24,7 @@ def made_of(recipe: Recipe, singles: Sequence[str], is_heavy: Callable[[str], bo
     is_heavy : callable
         Whether a candidate trains or asks a transformer of its own.
     """
-    usable = [name for name in singles if name not in _BLIND]
+    usable = [name for name in singles if name not in BLIND]
     found: dict[str, tuple[str, ...]] = {}
     if recipe.ensemble.most_members:
         found[ENSEMBLE] = _of(recipe.ensemble.members, usable)

@@ -8,7 +8,7 @@ from statistics import NormalDist, mean, variance
 
 from labelwright.statistics.intervals import LEVEL, Interval
 from workbench.compare.board import By, Difference, Entry, Gain
-from workbench.compare.candidate import Candidate
+from workbench.compare.candidate import Candidate, is_second_name
 from workbench.compare.verdict import rank, sure_of
 
 # The approximation of Student's quantile is good to two digits from here on.
@@ -40,7 +40,8 @@ def gain_of(
     seed : int
         What dealt the candidates' own splits.
     """
-    sides = [[one for one in entries if (one.kind == "together") == of] for of in (True, False)]
+    several = [one for one in entries if not is_second_name(one.together)]
+    sides = [[one for one in several if (one.kind == "together") == of] for of in (True, False)]
     # A student is one alone, and knows what several together taught it.
     usable = [[one for one in side if one.kind not in ("free", "distilled", "synthetic")] for side in sides]
     if not all(usable):

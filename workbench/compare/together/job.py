@@ -100,21 +100,24 @@ def measured_together(
     }
     if not comparison.is_main(job):
         return result, None
-    hosted: Hosted | None = None
-    if asks_hosted:
-        fitted = stage.sides(splits.calib, seed)[0]
-        calib = Side(
-            [splits.calib[row] for row in fitted], made.calibration.apply(of_calib)[fitted], gold["calib"][fitted]
-        )
-        hosted = _asked_elsewhere(comparison, job, calib, Side(test, probs, gold["test"]))
-        if not hosted.threshold:
-            _refuse_one_alone(chosen)
     if comparison.recipe.data.out_of_scope:
         none = Outside()
         if (of_none := comparison.out_of_scope).calib:
             of_outside = made.calibration.apply(chosen.answers(kept, "calib_outside").log_probs)
             none = Outside(of_none.taught, of_none.calib, of_outside)
         made = measure.with_scope(made, splits, stage, seed, made.calibration.apply(of_calib), none)
+    hosted: Hosted | None = None
+    if asks_hosted:
+        fitted = stage.sides(splits.calib, seed)[0]
+        of_fitted, calib = made.calibration.apply(of_calib)[fitted], [splits.calib[row] for row in fitted]
+        hosted = _asked_elsewhere(
+            comparison,
+            job,
+            Side(calib, of_fitted, gold["calib"][fitted], made.outside(texts_and_labels(calib)[0], of_fitted)),
+            Side(test, probs, gold["test"], made.outside(texts_and_labels(test)[0], probs)),
+        )
+        if not hosted.threshold:
+            _refuse_one_alone(chosen)
     alone = made
     if hosted is not None and hosted.threshold:
         of_calib_now = made.calibration.apply(of_calib)
@@ -148,7 +151,7 @@ def measured_together(
 def _asked_elsewhere(comparison: Comparison, job: Job, calib: Side, test: Side) -> Hosted:
     """What the recipe's hosted model brings behind a cascade; its answers are kept beside the cascade's results."""
     table = comparison.recipe.cascade
-    model = HostedModel(table, comparison.task, comparison.place(job).parent)
+    model = HostedModel(table, comparison.task, comparison.place(job).parent, [*calib.rows, *test.rows])
     decision = Decision.of(comparison.task.costs, comparison.task.names)
     found = hosted_level(model.name, model.answer, calib, test, decision, table.hosted_calls // 2)
     n_in, n_out = model.tokens

@@ -24,25 +24,24 @@ def money_of(entries: Sequence[Entry], table: MoneyTable) -> dict[str, float]:
     return {name: money for name, money in found.items() if money is not None}
 
 
-def with_hosted(entry: Entry, money: Mapping[str, float], person: float | None) -> float | None:
-    """What a thousand rows cost where a cascade passes some on: those are paid again, and once more by a person.
+def with_hosted(entry: Entry, money: Mapping[str, float]) -> float | None:
+    """What a thousand rows cost where a cascade passes some on: those that the hosted model takes are paid again.
 
-    A person is asked about those that got no label from the hosted model, where a person's price is known. None where
-    the cascade's money or the hosted model's is not.
+    A person after it is not paid here, as no row counts as right that a person would be asked about. None where the
+    cascade's money or the hosted model's is not known.
     """
     hosted = entry.together.hosted if entry.together else None
     if hosted is None or entry.name not in money or HOSTED not in money:
         return None
-    # Of few test rows or none passed on, the share for a person is 0.
-    left = hosted.share * (hosted.n_no_label + hosted.n_refused) / max(1, hosted.n_rows)
-    return money[entry.name] + hosted.share * money[HOSTED] + left * (person or 0.0)
+    taken = hosted.share * (hosted.n_rows - hosted.n_refused) / max(1, hosted.n_rows)
+    return money[entry.name] + taken * money[HOSTED]
 
 
 def of_card(entry: Entry, money: Mapping[str, float], person: float | None) -> dict[str, float]:
     """What a bundle's card says of it (``labelwright.bundle.store.save``); empty where its money is not known."""
     if entry.name not in money:
         return {}
-    more = {"hosted": with_hosted(entry, money, person), "person": person}
+    more = {"hosted": with_hosted(entry, money), "person": person}
     known = {name: one for name, one in more.items() if one is not None}
     return {"rows": float(N_ROWS), "answered": money[entry.name]} | known
 

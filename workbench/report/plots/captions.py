@@ -106,7 +106,7 @@ def pictures(report: Report) -> dict[str, Picture]:
         )
     there = {
         "cost": any(entry.ms for entry in report.scored),
-        "money": bool(report.money),
+        "money": any(entry.name in report.money for entry in report.scored),
         "learning-curve": any(point.per_label for entry in report.scored for point in entry.curve),
         "confusion-shipped": verdict.ship != verdict.best,
         "cascade": any(entry.together and entry.together.curve for entry in report.scored),

@@ -49,8 +49,8 @@ def _row(entry: Entry, level: Asking, place: int) -> list[Cell]:
 _HOSTED = (
     "Rows that the cascade is less sure of than the threshold, chosen on calib, are passed on to a model elsewhere; "
     "the numbers are of the test rows. Where it gives no label, or its server takes no such row, a person is next: "
-    "counted as wrong. The cascade's own rows in this report are without it, answering everything; its bundle gives "
-    "those rows no label (passed on)."
+    "counted as wrong, and not paid in the money here. The cascade's own rows in this report are without it, answering "
+    "everything; its bundle gives those rows no label (passed on)."
 )
 
 
@@ -69,7 +69,7 @@ def hosted(report: Report) -> list[Table]:
             *(Cell(f"{n:,}") for n in (one.n_right, one.n_right_before, one.n_no_label, one.n_refused)),
             metric("accuracy", one.accuracy),
             Cell(*parts(one.gain, is_share=report.by == "accuracy", signed=True)),
-            NOTHING if (paid := with_hosted(entry, report.money, report.person)) is None else Cell(amount(paid)),
+            NOTHING if (paid := with_hosted(entry, report.money)) is None else Cell(amount(paid)),
         ]
         for entry, one in found
     ]

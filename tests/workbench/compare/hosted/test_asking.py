@@ -14,6 +14,7 @@ from workbench.recipe.recipe import CascadeTable
 
 TASK = Task("desk", "Which desk is this for?", (Label("pool"), Label("gas leak", "it smells")))
 ROWS = [Example(str(number), text, "pool") for number, text in enumerate(["the water is green", "it smells", "hm"])]
+OTHER = Example("3", "ring me", "pool")
 SAID = {"the water is green": "Label: Pool.", "it smells": "<think>or pool</think>gas leak", "hm": "pool or gas leak"}
 
 
@@ -22,7 +23,9 @@ def says(system: str, turns) -> str:
 
 
 def model(url: str, folder: Path, calls: int = 100) -> HostedModel:
-    return HostedModel(CascadeTable(hosted_model="far", hosted_url=url, hosted_calls=calls), TASK, folder)
+    return HostedModel(
+        CascadeTable(hosted_model="far", hosted_url=url, hosted_calls=calls), TASK, folder, [*ROWS, OTHER]
+    )
 
 
 def test_labels_are_read_and_nothing_is_asked_twice(tmp_path, monkeypatch):
@@ -41,7 +44,7 @@ def test_labels_are_read_and_nothing_is_asked_twice(tmp_path, monkeypatch):
     written = kept.name + kept.read_text()
     assert "secret" not in written
     assert "127.0.0.1" not in written
-    # The server is gone; a command that was killed finds what was answered, and a cut line is asked again.
+    # The server is gone; what was answered is found.
     assert model(url, tmp_path).answer(ROWS).tolist() == [0, 1, NO_LABEL]
 
 
@@ -62,13 +65,29 @@ def test_a_row_that_the_server_does_not_take_is_counted_and_a_server_that_takes_
             model(url, tmp_path / "fourth").answer(ROWS)
 
 
-def test_no_more_is_asked_than_may_be_and_what_was_answered_is_kept(tmp_path):
-    with serving_chat(ChatServer(says)) as url:
-        with pytest.raises(
-            RecipeError, match=r"^\[cascade\] hosted_calls = 2: all are used, and 1 rows .* to 3 or more$"
-        ):
-            model(url, tmp_path, calls=2).answer(ROWS)
-        server = ChatServer(says)
-    (kept,) = tmp_path.iterdir()
-    assert len(kept.read_text().splitlines()) == 2
-    assert not server.requests
+def test_no_more_is_asked_than_may_be_and_what_is_said_to_be_enough_is(tmp_path):
+    server = ChatServer(says)
+    with serving_chat(server) as url:
+        # One is never asked of these, and may be with a larger limit, which moves the threshold.
+        said = r"^\[cascade\] hosted_calls = 2: all are used, and 1 rows .* to 4, enough for all calib and test rows$"
+        with pytest.raises(RecipeError, match=said):
+            model(url, tmp_path, calls=2).answer([*ROWS, ROWS[2]])
+        (kept,) = tmp_path.iterdir()
+        assert len(kept.read_text().splitlines()) == len(server.requests) == 2
+        # A command that was killed cut a line, and what stood in it is asked again; so is what was not asked.
+        kept.write_bytes(kept.read_bytes()[:-9])
+        assert model(url, tmp_path, calls=4).answer(ROWS).tolist() == [0, 1, NO_LABEL]
+    assert len(server.requests) == 4
+
+
+def test_rows_that_the_server_does_not_take_are_not_among_those_that_more_calls_would_answer(tmp_path):
+    server = ChatServer(says)
+    with serving_chat(server) as url:
+        found = model(url, tmp_path, calls=2)
+        found.answer(ROWS[:1])
+        server.refuses = 413, "too long for the context"
+        assert found.answer(ROWS[1:2]).tolist() == [REFUSED]
+        server.refuses = None
+        found.answer(ROWS[2:])
+        with pytest.raises(RecipeError, match="used, and 1 rows have no answer"):
+            found.answer([*ROWS, OTHER])

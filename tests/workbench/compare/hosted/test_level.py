@@ -51,6 +51,18 @@ def test_the_rows_that_it_has_right_more_often_are_passed_on_and_asked_about_onc
     assert not {"test3"} & set(ask.asked), "the cascade is sure enough of it"
 
 
+def test_nobody_is_asked_about_what_the_scope_turns_away() -> None:
+    """Below the threshold lie rows that the bundle calls out of scope: it passes none of them on."""
+    calib = CALIB._replace(outside=np.arange(59) % 10 == 9)
+    test = TEST._replace(outside=np.array([True, False, False, False]))
+    ask = knows(CALIB, TEST)
+    found = hosted_level("far", ask, calib, test, LIKELIEST, 100)
+    assert ask.asked == [row.id for row in (*calib.rows, *test.rows[1:3]) if row.id[-1] != "9"]
+    assert (found.n_calib, found.n_rows, found.share) == (54, 2, 0.5)
+    # What it would have said of it counts, as in all numbers of the cascade alone.
+    assert (found.accuracy.value, found.gain.value) == (0.75, 0.25)
+
+
 def test_what_is_no_label_or_refused_is_wrong_and_counted() -> None:
     ask = knows(CALIB, TEST)
     ask.labels |= {"test0": NO_LABEL, "test1": REFUSED}

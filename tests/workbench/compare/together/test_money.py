@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from labelwright.statistics.intervals import Interval
 from workbench.compare.board import Confidence, Entry
 from workbench.compare.candidate import Asking, Hosted, Together
 from workbench.compare.together.money import money_of, of_card, with_person
+from workbench.export import Source
 from workbench.recipe.recipe import MoneyTable
 
 
@@ -63,13 +65,18 @@ def test_what_a_card_says_is_the_reports_with_what_is_passed_on() -> None:
     none = Interval(0.0, 0.0, 0.0)
     passes = replace(CASCADE, hosted=Hosted("far", 0.6, 40, 20, 0.2, 10, 5, 3, 1, none, none))
     cascade, money = entry("cascade", 500.0, passes), {"cascade": 0.5, "hosted": 10.0, "words": 0.1}
-    # A fifth of all rows is asked elsewhere, and a fifth of those, without a label, of a person.
-    paid = {"rows": 1000.0, "answered": 0.5, "hosted": pytest.approx(0.5 + 2.0 + 0.04 * 300), "person": 300.0}
-    assert of_card(cascade, money, 300.0) == paid
-    assert of_card(cascade, money, None) == {"rows": 1000.0, "answered": 0.5, "hosted": 2.5}
+    # A fifth of all rows is passed on, of which one in twenty is not taken. Nobody is right there for a person's money.
+    paid = {"rows": 1000.0, "answered": 0.5, "hosted": pytest.approx(0.5 + 0.19 * 10)}
+    assert of_card(cascade, money, 300.0) == paid | {"person": 300.0}
+    assert of_card(cascade, money, None) == paid
     assert of_card(cascade, {"cascade": 0.5}, None) == {"rows": 1000.0, "answered": 0.5}
     assert of_card(ENTRIES[0], money, None) == {"rows": 1000.0, "answered": 0.1}
     assert of_card(cascade, {}, 300.0) == {}
+    # Beside its test numbers, which are of all rows, stands how many of them the bundle leaves.
+    measured = replace(cascade, test={"accuracy": none})
+    assert Source("cascade", Path(), measured).test == {"accuracy": none._asdict(), "passed_on": 0.2}
+    passes_none = replace(passes, hosted=replace(passes.hosted, threshold=0.0))
+    assert Source("cascade", Path(), replace(measured, together=passes_none)).test.keys() == {"accuracy"}
 
 
 def test_a_person_answers_the_least_sure_and_is_right() -> None:

@@ -94,11 +94,11 @@ def passing_on(report: Report, hosted: Hosted, **changes: object) -> Report:
 
 def test_what_a_model_elsewhere_brings_is_a_table_and_a_sentence(report):
     assert hosted(report)[0].rows == []
-    # A fifth of the rows is paid for again, and a sixth of those by a person.
+    # A fifth of the rows is passed on, and all of those but one of eighteen are paid for again.
     told = passing_on(report, HOSTED, money={"cascade": 0.5, "hosted": 10.0}, person=300.0)
     (table,) = hosted(told)
     assert [cell.value for cell in table.rows[0]] == [
-        "cascade", "far/model", "0.600", "20.0", "15", "8", "2", "1", "91.2", "+3.4", "12.5",
+        "cascade", "far/model", "0.600", "20.0", "15", "8", "2", "1", "91.2", "+3.4", "2.39",
     ]  # fmt: skip
     assert table.rows[0][1].about == "chosen on 45 calib rows; 900 tokens in, 90 out"
     assert (
