@@ -1,6 +1,7 @@
 # RECIPE=… chooses the recipe, RUN=… one of its runs (default: the newest), FORCE=1 does a finished step again,
 # CANDIDATE=… names a candidate: compare does it again, export exports it ("best" and "ship" are the verdict's);
-# MINUTES=… leaves out of the demo what does not fit.
+# MINUTES=… leaves out of the demo what does not fit. They count where they are typed, behind `make`; of the environment
+# RECIPE alone is taken, and what TEXT says.
 RECIPE ?= runs/homeowner.toml
 ifdef RUNG
 $(error RUNG is called CANDIDATE now: make … CANDIDATE=…)

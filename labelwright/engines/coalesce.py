@@ -315,6 +315,11 @@ class _Server:
                 request.fail(failure.error)
             if isinstance(failure.error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
                 raise failure.error from None
+        except BaseException as error:
+            # An interrupt between two calls. Whoever waits in a thread that is no daemon would keep the process.
+            for part in batch:
+                part.request.fail(error)
+            raise
 
     def _answer(self, parts: Sequence[Part], blamed: bool = False) -> None:
         """One engine call; if it fails, each half by itself, until it is known which requests are at fault.

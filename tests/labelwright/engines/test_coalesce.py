@@ -523,6 +523,30 @@ def test_an_interrupt_on_the_serving_thread_closes(engine):
     assert ends[1] in (RuntimeError, CancelledError)
 
 
+def test_an_interrupt_while_it_is_found_out_who_is_at_fault_leaves_nobody_waiting():
+    class Failing(FakeEngine):
+        errors = iter([None, RuntimeError("no memory"), KeyboardInterrupt()])
+
+        def score(self, prompts, options):
+            if error := next(self.errors):
+                raise error
+            return super().score(prompts, options)
+
+    shared, ends = CoalescingEngine(Failing()), []
+
+    def work():
+        shared.score(render("fine"), OPTIONS)
+        try:
+            shared.score(render("a"), OPTIONS)
+        except BaseException as error:
+            ends.append(type(error))
+
+    with pytest.raises(KeyboardInterrupt):
+        shared.serve(work)
+    until(lambda: ends)
+    assert ends == [KeyboardInterrupt]
+
+
 def test_a_thread_that_serves_already_is_not_given_a_second(engine, shared):
     future = occupied(shared)
     with pytest.raises(RuntimeError, match="another thread already"):
