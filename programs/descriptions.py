@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 from labelwright.data.task import Label
 from labelwright.errors import DataError
 from labelwright.settings import shown
+
+# A bullet, or a number.
+_MARK = re.compile(r"^(?:[-*•]|\d+[.)]) ")
 
 
 def write_descriptions(labels: Sequence[Label]) -> str:
@@ -22,8 +26,8 @@ def write_descriptions(labels: Sequence[Label]) -> str:
 def read_descriptions(text: str, names: Sequence[str]) -> dict[str, str]:
     """The descriptions of such a text, by label name; of a label that is left out, none.
 
-    A bullet before a name is passed over, since language models like them. Where a name and its colon begin another
-    name, the longer one is meant.
+    A bullet or a number before a name, and a name in bold, are passed over, since language models like them. Where a
+    name and its colon begin another name, the longer one is meant.
 
     Raises
     ------
@@ -37,16 +41,22 @@ def read_descriptions(text: str, names: Sequence[str]) -> dict[str, str]:
     for line in map(_one_line, text.splitlines()):
         if not line:
             continue
-        starts = {f"{_one_line(name)}:": name for name in names}
-        read = [(start, name, one) for start, name in starts.items() for one in (line, line.lstrip("-*• "))
-                if one.startswith(start)]  # fmt: skip
+        read = [(name, said) for name in names for said in _said_of(_one_line(name), line)]
         if not read:
             raise DataError(f"{shown(line)} is no line of descriptions: begin it with a label and a colon")
-        start, name, one = max(read, key=lambda known: len(known[0]))
+        name, said = max(read, key=lambda known: len(_one_line(known[0])))
         if name in found:
             raise DataError(f"{shown(name)} is described twice: keep one line of it")
-        found[name] = one.removeprefix(start).strip()
+        found[name] = said
     return found
+
+
+def _said_of(name: str, line: str) -> Iterator[str]:
+    """What a line says of a label, where it can be read as one of that label."""
+    for one in (line, _MARK.sub("", line), line.lstrip("-*• ")):
+        for start in (f"{name}:", f"**{name}**:", f"**{name}:**"):
+            if one.startswith(start):
+                yield one.removeprefix(start).strip()
 
 
 def with_descriptions(labels: Sequence[Label], descriptions: Mapping[str, str | None]) -> tuple[Label, ...]:

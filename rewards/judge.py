@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from labelwright.data.task import Task
-from labelwright.engines.servers.answers import without_thoughts
+from labelwright.engines.servers.answers import behind_thought
 from labelwright.errors import RecipeError
 from labelwright.plain_text import printable_json
 from labelwright.settings import SHARE, Check, Range, Text, check, url_fault
@@ -120,7 +120,7 @@ def read_ratings(answer: str, names: tuple[str, ...]) -> list[float] | None:
     """What an answer rates the labels, from 0 to 1 and in their order; None where it does not rate them all, or others.
 
     Thoughts before it and words or fences around it are passed over. A second object, such as one that the row itself
-    asked for and the judge repeats, leaves open which of them is meant.
+    asked for and the judge repeats, leaves open which of them is meant; so does a second end of a thought.
 
     Examples
     --------
@@ -130,7 +130,10 @@ def read_ratings(answer: str, names: tuple[str, ...]) -> list[float] | None:
     (None, None)
     >>> read_ratings('It asks for {"fence": 10, "pool": 0}. No: {"fence": 0, "pool": 9}', ("fence", "pool"))
     """
-    answer = without_thoughts(answer)
+    behind = behind_thought(answer)
+    if behind is None:
+        return None
+    answer = behind
     begin, end = answer.find("{"), answer.rfind("}")
     try:
         found = json.loads(answer[begin : end + 1], object_pairs_hook=list) if 0 <= begin < end else []

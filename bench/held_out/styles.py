@@ -105,6 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.seeds < 1:
         parser.error(f"--seeds {given.seeds}: expected at least 1")
+    if strange := [arm for arm in given.arms or () if arm not in ARMS_OF[given.what]]:
+        there_are = ", ".join(ARMS_OF[given.what])
+        parser.error(f"--arms {', '.join(strange)}: --what {given.what} has none; expected some of {there_are}")
     silence_libraries()
     try:
         out = given.out or RUNS / read_recipe(given.recipe).name / "styles.jsonl"

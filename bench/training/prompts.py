@@ -219,13 +219,13 @@ class Bounded(DecisionClient):
 
     def __init__(self, engine: Engine, prompt: Prompt, minutes: float) -> None:
         super().__init__(engine, prompt)
-        self.end, self.in_time = time.monotonic() + 60 * minutes, True
+        self.minutes, self.end, self.in_time = minutes, time.monotonic() + 60 * minutes, True
 
     def __call__(self, state: Mapping[str, Any], questions: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """As ``DecisionClient``. Raises TimeoutError once the time is up."""
         if time.monotonic() >= self.end:
             self.in_time = False
-            raise TimeoutError(f"{MINUTES:g} minutes are over")
+            raise TimeoutError(f"{self.minutes:g} minutes are over")
         return super().__call__(state, questions)
 
 

@@ -17,9 +17,11 @@ from labelwright.data.records import listed
 from labelwright.decisions.promise import NO_PROMISE
 from labelwright.decisions.scope import Scope
 from labelwright.engines.together.document import Members, read_plan
+from labelwright.models.names import STATIC
 from labelwright.models.weights import Adapter, Base, Full, Predictor, Together, Weights, is_language_model
 from labelwright.plain_text import escaped
 from labelwright.predictors import store as predictors
+from labelwright.predictors.encoders.sentence_encoder import DEFAULT
 
 _HEAD_ROWS = 40
 # What a card states where nothing else is asked.
@@ -115,8 +117,10 @@ def needed_package(bundle: Bundle) -> str:
 def _extras(weights: Weights) -> list[str]:
     if not isinstance(weights, Predictor):
         return ["transformers"]
-    if predictors.external_model(weights.folder).startswith("model2vec:"):
-        return ["sklearn", "model2vec"]
+    model = predictors.external_model(weights.folder)
+    if model.startswith(STATIC):
+        # That of the embedded encoder is made where it is first opened.
+        return ["distill"] if model == f"{STATIC}{DEFAULT}" else ["sklearn", "model2vec"]
     return [extra] if (extra := _kind(weights).extra) else []
 
 

@@ -60,7 +60,7 @@ class Reflection:
     temperature : float
         At 0 the same question gets the same answer.
     token_budget : int
-        Told to the model, in words; who calls checks it.
+        Told to the model, in words, where a call gives no other; who calls checks it.
     on_repair : callable
         Told each time that a reply is handed back.
     component : {"instructions", "descriptions"}
@@ -80,7 +80,7 @@ class Reflection:
         self.vary = temperature > 0
         self.on_repair = on_repair
         self.repair = dspy.Predict(_Repair)
-        self.ask = InstructionProposer(additional_instructions=_ASKED[component].format(words=token_budget * 2 // 3))
+        self.asked, self.token_budget = _ASKED[component], token_budget
 
     def __call__(
         self,
@@ -91,6 +91,11 @@ class Reflection:
     ) -> str:
         """A new instruction; the same random state gives the same one while DSPy's cache holds it.
 
+        Parameters
+        ----------
+        token_budget : int, optional
+            What is left of the reflection's own, where other texts share it.
+
         Raises
         ------
         AdapterParseError
@@ -100,12 +105,14 @@ class Reflection:
         # URL, since a model of the same name may say something else elsewhere; and for the draw, where answers vary.
         which = f"{self.url} {rng.getrandbits(31)}" if self.vary else self.url
         lm = self.lm.copy(rollout_id=random.Random(which).getrandbits(31)) if which else self.lm
+        budget = self.token_budget if token_budget is None else token_budget
+        ask = InstructionProposer(additional_instructions=self.asked.format(words=max(budget * 2 // 3, 1)))
         with warnings.catch_warnings(), dspy.context(lm=lm):
             # DSPy's cache does heed it at temperature 0, which is what it is for.
             warnings.filterwarnings("ignore", "rollout_id has no effect when temperature=0")
             try:
                 asked = {"instruction": instruction}, {"instruction": list(reflective_rows)}, ["instruction"]
-                return self.ask(*asked)["instruction"]
+                return ask(*asked)["instruction"]
             except AdapterParseError as error:
                 self.on_repair()
                 reply = error.lm_response[:_LONGEST_REPLY]

@@ -17,7 +17,7 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.families import family_names
 from labelwright.data.task import Example, Splits
 from labelwright.engines.protocol import Engine
-from labelwright.errors import ModelError, RecipeError
+from labelwright.errors import DataError, ModelError, RecipeError
 from labelwright.files import read_json
 from labelwright.prompt import Prompt
 from labelwright.settings import Check, Choice, Items, Range, Text, check, shown, url_fault
@@ -34,6 +34,7 @@ from optimizers.gepa.search_log import SearchLog
 from optimizers.kept import KeptScores, weights_fingerprint
 from optimizers.scores import gold_of
 from optimizers.stage import StageContext
+from programs.descriptions import read_descriptions, write_descriptions
 from rewards import AUTO, REWARDS, make_reward
 from rewards.outcome import Reward
 
@@ -125,7 +126,8 @@ class GepaStage:
         Raises
         ------
         RecipeError
-            The instructions are longer than the budget to begin with; an empty train or dev split.
+            The instructions are longer than the budget to begin with; an empty train or dev split; label descriptions
+            that are to be changed and cannot be told from the labels' names.
         ModelError
             Proposals were made and none of them could be used.
         """
@@ -216,6 +218,16 @@ class GepaStage:
                 "gepa.components: rows bring their own choices, and no labels are listed whose descriptions could "
                 'change: leave it out, or set it to ["instructions"]'
             )
+        if parts.describes:
+            labels = parts.base.labels
+            try:
+                read_descriptions(write_descriptions(labels), [label.name for label in labels])
+            except DataError as error:
+                raise RecipeError(
+                    "gepa.components: labels and their descriptions are read from lines of the one, a colon and the "
+                    f"other, and as these are that cannot be done ({error}); change that label's name or description, "
+                    'or set it to ["instructions"]'
+                ) from error
         n_tokens = parts.n_tokens(parts.base)
         if n_tokens > self.token_budget:
             raise RecipeError(

@@ -23,7 +23,7 @@ from labelwright.statistics.calibration import UNCALIBRATED
 from optimizers.scores import dev_numbers, gold_of, kept_scores
 from optimizers.stage import StageContext
 from optimizers.training.loop import Training
-from optimizers.training.preferences.chosen import read_chosen
+from optimizers.training.preferences.chosen import check_chosen, read_chosen
 from optimizers.training.preferences.hard import Opinion, confusions_opinion, hard_pairs, log_softmax, words_opinion
 from optimizers.training.settings import Objective, Preferences, TrainingSettings
 
@@ -89,9 +89,9 @@ class DpoStage(TrainingSettings):
             raise RecipeError('[dpo] hard = ["confusions"]: of whose answers? Add "model" or "words"')
 
     def check(self, splits: Splits, task: Task) -> None:
-        """The file of preferences is read, hours before it is needed. Raises DataError (``read_chosen``)."""
+        """The file of preferences is read, hours before it is needed. Raises DataError (``check_chosen``)."""
         if self.preferences:
-            read_chosen(self.preferences, splits.train, task)
+            check_chosen(self.preferences, splits.train, task)
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """Train, keep the step that is best on dev, and return it if it beats the given bundle there.

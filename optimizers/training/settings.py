@@ -49,7 +49,8 @@ class TrainingSettings:
     validity : float
         Weight of the term that keeps probability on the labels under free decoding; 0 is off.
     steering_share : float
-        Share of a step's rows that end in asking for another label than theirs (``copies.steering``); 0 is off.
+        Share of a step's rows that end in asking for another label than theirs (``copies.steering``); 0 is off. This
+        and the next are shares of the train rows and their copies: rows that a teacher answered come on top.
     augment : float
         Share of a step's rows that are copies with typos, in other case, or of a part of the words
         (``copies.augmented``); 0 is off.
@@ -99,6 +100,12 @@ class TrainingSettings:
     def trains_all(self) -> bool:
         """Whether the full weights are trained, and not an adapter on top of them."""
         return self.lora_rank == 0
+
+
+def n_copies(n_rows: int, *shares: float) -> list[int]:
+    """How many copies of so many rows make each kind its share of rows and copies: one at least, of a share above 0."""
+    plain = 1 - sum(shares)
+    return [max(round(share / plain * n_rows), 1) if share and n_rows else 0 for share in shares]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from labelwright.data.task import Splits
 from labelwright.settings import BELOW_ONE, Range
 from optimizers.stage import StageContext
 from optimizers.training.loop import Training
-from optimizers.training.settings import Objective, TrainingSettings
+from optimizers.training.settings import Objective, TrainingSettings, n_copies
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class SftStage(TrainingSettings):
     Attributes
     ----------
     epochs : int
-        Above 0: passes over the rows that are learnt, in place of ``steps``.
+        Above 0: passes over the rows that are learnt, copies among them, in place of ``steps``.
     label_smoothing : float
         Share of the target that is spread over all labels.
     """
@@ -48,8 +48,8 @@ class SftStage(TrainingSettings):
         stage, soft = self, context.soft
         n_soft = 0 if soft is None else len(soft.texts)
         if self.epochs:
-            n_steps = math.ceil(self.epochs * (len(splits.train) + n_soft) / self.rows_per_step)
-            stage = replace(self, steps=max(n_steps, 1))
+            n_rows = len(splits.train) + sum(n_copies(len(splits.train), self.steering_share, self.augment)) + n_soft
+            stage = replace(self, steps=max(math.ceil(self.epochs * n_rows / self.rows_per_step), 1))
         context.tracker.params(asdict(stage))
         objective = Objective("cross_entropy", self.validity, label_smoothing=self.label_smoothing, soft=soft)
         training = Training.prepare(stage, objective, bundle, splits, context)

@@ -44,6 +44,9 @@ def test_what_a_language_model_writes_is_read_and_what_names_no_label_is_said():
         read_descriptions(f"Here you are:\n{reply}", NAMES)
     with pytest.raises(DataError, match="'pool' is described twice"):
         read_descriptions("pool: a\npool: b", NAMES)
+    reply = "1. pool: water\n2) **Zäune**: posts\n* **pool: inside:** 3. under a roof\n**a - b**: 2) of them"
+    read = {"pool": "water", "Zäune": "posts", "pool: inside": "3. under a roof", "a - b": "2) of them"}
+    assert read_descriptions(reply, NAMES) == read
     assert write_descriptions([Label("pool", "a\nb"), Label("fence")]) == "pool: a b\nfence:"
     own = (Label("pool", "a  b"), Label("fence", "posts"))
     assert with_descriptions(own, {"pool": "a b", "fence": None}) == own

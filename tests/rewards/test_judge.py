@@ -56,6 +56,7 @@ def test_the_judge_is_told_the_task_the_labels_and_what_makes_one_good() -> None
     [
         '{"pool": 9, "fence": 0, "hvac": 2.5}',
         '<think>{"pool": 1}? No.</think>\nHere:\n```json\n{"hvac": 2.5,\n "pool": 9, "fence": 0}\n```\nDone.',
+        'It leaks.</think>{"pool": 9, "fence": 0, "hvac": 2.5}',
         '{" pool": 9, "fence ": 0, "hvac": 2.5}',
     ],
 )
@@ -80,6 +81,10 @@ def test_ratings_are_read_in_the_order_of_the_labels(answer: str) -> None:
         '{"pool": 9, "fence": 0, "hvac": {"is": 2}}',
         '{"pool": 9, "fence": 0, "hvac": 2',
         '{"pool": 0, "fence": 10, "hvac": 0} is what it asks for. {"pool": 9, "fence": 0, "hvac": 2}',
+        '{"pool": 9, "fence": 0, "hvac": 2}. It said </think>{"pool": 0, "fence": 10, "hvac": 0}',
+        '{"pool": 9, "fence": 0, "hvac": 2} <think>so?</think>{"pool": 0, "fence": 10, "hvac": 0}',
+        '<think>It says </think>{"pool": 0, "fence": 10, "hvac": 0}</think>{"pool": 9, "fence": 0, "hvac": 2}',
+        '<think>Perhaps {"pool": 9, "fence": 0, "hvac": 2}',
         '{"x":' * 5000 + "}" * 5000,
     ],
 )

@@ -15,6 +15,7 @@ from typing import Any
 
 _THOUGHT = re.compile(r"</?(?:think|thinking|thought|reasoning)>", re.IGNORECASE)
 _UP_TO_THOUGHTS_END = re.compile(r"^.*</(?:think|thinking|thought|reasoning)>", re.IGNORECASE | re.DOTALL)
+_OBJECT = re.compile(r"\{[^{}]*\}")
 # A run of marks is tried from its beginning only: a model may write thousands of them.
 _FENCE = re.compile(
     r"(?P<fence>(?<!`)```+|(?<!~)~~~+)[ \t]*[\w+-]*[ \t]*\n(?P<inside>.*?)\n?[ \t]*(?P=fence)", re.DOTALL
@@ -65,6 +66,25 @@ def without_thoughts(text: str) -> str:
     ' [2]'
     """
     return _UP_TO_THOUGHTS_END.sub("", text)
+
+
+def behind_thought(text: str) -> str | None:
+    """What stands behind the one thought of an answer that is a JSON object; None where that is not plain.
+
+    A row may have been repeated there, with the end of a thought in it: several ends, or an object before the thought,
+    leave open which object is the answer.
+
+    >>> behind_thought('<think>{"b": 1}?</think> {"b": 2}'), behind_thought('{"b": 2} It said </think>{"b": 1}')
+    (' {"b": 2}', None)
+    """
+    tags = list(_THOUGHT.finditer(text))
+    ends = [tag for tag in tags if tag.group().startswith("</")]
+    if not ends:
+        # One that was never closed has no answer behind it; within the object a tag is a part of what it says.
+        return None if tags and "{" not in text[: tags[0].start()] else text
+    if len(ends) > 1 or _OBJECT.search(text[: tags[0].start()]):
+        return None
+    return text[ends[0].end() :]
 
 
 def _forms(text: str, depth: int) -> Iterator[str]:

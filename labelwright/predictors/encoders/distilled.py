@@ -8,6 +8,7 @@ principal components and weighted by their rank in the vocabulary, by model2vec'
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import redirect_stderr
 from importlib.metadata import version
 from io import StringIO
@@ -26,17 +27,20 @@ N_DIMENSIONS = 256
 SIF = 1e-4
 
 
-def distilled_folder(source: Path, content: str) -> Path:
+def distilled_folder(name: str, content: str, source: Callable[[], Path]) -> Path:
     """The folder of a static model made of an encoder; made now if it is not there, in a minute.
 
-    It is made elsewhere and renamed, so the folder is whole or not there.
+    It is made elsewhere and renamed, so the folder is whole or not there. One that is there needs neither the encoder
+    nor what it was made by: torch is not imported.
 
     Parameters
     ----------
-    source : Path
-        The encoder's files.
+    name : str
+        The encoder's, for the folder's.
     content : str
-        A hash of them, or of what they came in.
+        A hash of the encoder's files, or of what they came in.
+    source : callable
+        Gives the folder of the encoder's files, and may fetch them; called only to make the model.
 
     Raises
     ------
@@ -46,26 +50,27 @@ def distilled_folder(source: Path, content: str) -> Path:
         The encoder cannot be read, or the cache not be written.
     """
     try:
+        made_of = [content, N_DIMENSIONS, SIF, version("model2vec")]
+        folder = cache_dir() / "models" / f"{name}-static-{short_hash(made_of)}"
+        if folder.is_dir():
+            return folder
         from model2vec.distill import distill_from_model
     except ImportError as error:
         raise MissingExtraError(
             'a static model is made by model2vec with skeletoken: pip install "labelwright[distill]", or name one that '
             "is made, by its folder or id"
         ) from error
-    made_of = [content, N_DIMENSIONS, SIF, version("model2vec")]
-    folder = cache_dir() / "models" / f"{source.name}-static-{short_hash(made_of)}"
-    if folder.is_dir():
-        return folder
     from transformers import AutoModel, AutoTokenizer
 
-    logger.info("static embeddings of %s are not here yet: making them once (a minute)", source.name)
+    logger.info("static embeddings of %s are not here yet: making them once (a minute)", name)
+    encoder = source()
     try:
         # Its bar breaks up the display of whoever is running; nothing else is said there.
         with scratch_beside(folder) as scratch, no_progress_bar(), no_prompts(), redirect_stderr(StringIO()):
             model = AutoModel.from_pretrained(
-                source, use_safetensors=True, dtype="float32", trust_remote_code=False, local_files_only=True
+                encoder, use_safetensors=True, dtype="float32", trust_remote_code=False, local_files_only=True
             )
-            tokenizer: Any = AutoTokenizer.from_pretrained(source, trust_remote_code=False, local_files_only=True)
+            tokenizer: Any = AutoTokenizer.from_pretrained(encoder, trust_remote_code=False, local_files_only=True)
             static = distill_from_model(
                 model, tokenizer, device="cpu", pca_dims=N_DIMENSIONS, sif_coefficient=SIF, quantize_to="float16"
             )
@@ -78,7 +83,7 @@ def distilled_folder(source: Path, content: str) -> Path:
                     raise
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(
-            f"no static model could be made of {source} ({one_line(error)}); free some space, set LABELWRIGHT_CACHE, "
+            f"no static model could be made of {encoder} ({one_line(error)}); free some space, set LABELWRIGHT_CACHE, "
             "or name a model that is made"
         ) from error
     return folder

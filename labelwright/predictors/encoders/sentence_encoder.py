@@ -160,7 +160,7 @@ def open_encoder(name: str = DEFAULT) -> Encoder:
     if name.startswith(STATIC):
         static = name.removeprefix(STATIC)
         if static == DEFAULT:
-            static = str(distilled_folder(encoder_folder(), _PACKAGE["sha256"]))
+            static = str(distilled_folder(NAME, _PACKAGE["sha256"], encoder_folder))
         return Encoder(*open_static(static))
     try:
         from sentence_transformers import SentenceTransformer

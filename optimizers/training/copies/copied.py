@@ -11,6 +11,7 @@ from labelwright.data.task import Example
 from optimizers.training.copies.augmented import augmented
 from optimizers.training.copies.steering import steered
 from optimizers.training.rows import passes
+from optimizers.training.settings import n_copies
 
 Change = Callable[[Example, np.random.Generator], str]
 
@@ -33,7 +34,7 @@ def with_copies(
         The same seed draws the same copies.
     steering_share, augment : float in [0, 1), of a sum below 1
         Of what is returned, the share that asks for another label, and that has typos, other case or a part of the
-        words; of a step's rows they are as many on average.
+        words; of a step's rows they are as many on average. Of a share above 0 there is one copy at least.
     """
     changes: tuple[tuple[str, Change], ...] = (
         ("steering", lambda row, chance: steered(row, names, chance)),
@@ -56,5 +57,4 @@ def copied_rows(n_rows: int, seed: int, *, steering_share: float = 0.0, augment:
 def _of_kinds(n_rows: int, seed: int, *shares: float) -> list[tuple[int, list[int]]]:
     """Of each kind of copies its seed and the rows that are copied."""
     seeds = [seed + number * _BETWEEN_SEEDS for number in range(len(shares))]
-    plain = 1 - sum(shares)
-    return [(own, passes(n_rows, round(share / plain * n_rows), own)) for own, share in zip(seeds, shares, strict=True)]
+    return [(own, passes(n_rows, n, own)) for own, n in zip(seeds, n_copies(n_rows, *shares), strict=True)]

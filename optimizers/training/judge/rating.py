@@ -1,7 +1,8 @@
 """Every train row is put to the judge once; what it answered is on disk before the next question's answer is.
 
 A killed run, another seed and another candidate with the same rows ask nothing again: answers lie under a hash of the
-question and of the judge's name, as those of ``synthesize`` do.
+question and of the judge's name and address, as those of ``synthesize`` do: another server's model of that name is
+another judge.
 """
 
 from __future__ import annotations
@@ -68,13 +69,14 @@ def rate(judge: Judge, task: Task, train: Sequence[Example], kept: Path, say: Ca
     check_judged(judge, train)
     model = LanguageModel(judge.model, judge.url, "[grpo] reward_settings model or url")
     answers, readings = Answers(kept, math.inf), Readings()
+    whose = f"{judge.model} {judge.url}".strip()
     questions = []
     for row in train:
         system, words = judge.question(task, row.text)
         questions.append(Question(system, (words,), max_tokens=judge.max_tokens))
 
     def given(them: Sequence[Question]) -> list[Answer | None]:
-        return answers.ask(model, judge.model, them, judge.at_once, lambda done: say(done, len(them)))
+        return answers.ask(model, whose, them, judge.at_once, lambda done: say(done, len(them)))
 
     found = ask_and_read(given, questions, lambda _, answer: read_ratings(answer, task.names), NOT_RATINGS, readings)
     rated = [place for place, ratings in enumerate(found) if ratings is not None]

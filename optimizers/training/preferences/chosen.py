@@ -45,7 +45,7 @@ def read_chosen(path: Path | str, train: Sequence[Example], task: Task) -> Chose
     ------
     DataError
         Lines without a row, a label or two different ones, with a label that there is not, or that take back what
-        another one says: all of them, in one message. No line of a train row.
+        another one says: all of them, in one message.
     """
     rows, faults = read_rows(path)
     by_id, by_text = _places(train)
@@ -64,12 +64,23 @@ def read_chosen(path: Path | str, train: Sequence[Example], task: Task) -> Chose
             found |= {(place, chosen, rejected): None for place in places}
     if faults:
         raise refusal(str(path), faults)
-    if not found:
-        raise DataError(
-            f"{path}: none of its {n_elsewhere} rows is a train row: give ids or texts of the recipe's data"
-        )
     n_against = sum(task.names[chosen] != train[place].label for place, chosen, _ in found)
     return Chosen(list(found), n_elsewhere, n_against)
+
+
+def check_chosen(path: Path | str, train: Sequence[Example], task: Task) -> None:
+    """Refuse a file that says nothing, before a run. Within one that may be: another split has other train rows.
+
+    Raises
+    ------
+    DataError
+        As ``read_chosen``; no line of a train row.
+    """
+    found = read_chosen(path, train, task)
+    if not found.pairs:
+        raise DataError(
+            f"{path}: none of its {found.n_elsewhere} rows is a train row: give ids or texts of the recipe's data"
+        )
 
 
 def _places(train: Sequence[Example]) -> tuple[Mapping[str, list[int]], Mapping[str, list[int]]]:

@@ -51,6 +51,13 @@ def test_n_grams_are_trained_and_kept(styled, tmp_path, monkeypatch):
     assert again == found
 
 
+def test_arms_that_a_thing_does_not_have_are_refused_by_name(capsys):
+    with pytest.raises(SystemExit):
+        styles.main(["--what", "chars", "--arms", "dropout", "augmented", "averaged", "--recipe", "nothing.toml"])
+    told = capsys.readouterr().err
+    assert "--arms dropout, averaged: --what chars has none; expected some of as shipped, fewer steps, aug" in told
+
+
 class Vectors:
     """Every text is where its label's name is, and a little beside."""
 

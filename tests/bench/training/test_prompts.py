@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from chat_server import ChatServer
+from fakes import FakeEngine, toy_bundle
 from json_server import serving_json
 
 from bench.training import prompts
@@ -33,6 +34,12 @@ def test_within_a_seed_methods_see_the_same_rows_and_families_stay_whole(setting
     assert not {*runs[0].held_out} & {*runs[-1].held_out}
     assert [run.url for run in runs[:3]] == ["", "", "http://127.0.0.1:1/v1"]
     assert len({run.key("about") for run in runs}) == len(runs)
+
+
+def test_who_is_out_of_time_says_how_much_there_was():
+    bundle = toy_bundle()
+    with pytest.raises(TimeoutError, match=r"^0 minutes are over"):
+        prompts.Bounded(FakeEngine(), bundle.prompt, 0)({}, {})
 
 
 def test_a_run_is_another_one_under_another_prompt_or_writer(setting, monkeypatch):

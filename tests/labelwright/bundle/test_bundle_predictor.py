@@ -205,6 +205,7 @@ def test_the_card_says_what_it_is_and_what_to_install(tmp_path):
         ("embeddings", {"encoder": "minilm"}, '"labelwright[embeddings]"', "all-MiniLM-L6-v2"),
         ("nearest-label", {"encoder": "some/model"}, '"labelwright[embeddings]"', "some/model"),
         ("embeddings", {"encoder": "model2vec:some/model"}, '"labelwright[sklearn,model2vec]"', "model2vec:some/model"),
+        ("embeddings", {"encoder": "model2vec:minilm"}, '"labelwright[distill]"', "model2vec:minilm"),
         ("choices", {}, '"labelwright[embeddings]"', "all-MiniLM-L6-v2"),
         ("finetuned", {}, '"labelwright[transformers]"', ""),
         ("entailment", {"model": "some/nli"}, '"labelwright[transformers]"', "some/nli"),

@@ -67,6 +67,13 @@ def test_the_first_model_that_the_server_names_is_asked_with_the_key_of_the_envi
     assert server.keys == ["Bearer sk-of-the-environment"]
 
 
+def test_the_words_that_are_asked_for_are_those_that_there_is_room_for(server: Server) -> None:
+    reflect = Reflection("", server.url, 0.7, 300, lambda: None)
+    for room, words in ((None, 200), (30, 20), (-5, 1)):
+        reflect("Name it.", [ROW], random.Random(room), room)
+        assert f"At most {words} words." in str(server.requests[-1]["messages"])
+
+
 @pytest.mark.parametrize("temperature", [0.0, 0.7])
 def test_what_a_model_of_that_name_said_elsewhere_answers_nothing(
     server: Server, temperature: float, recwarn: pytest.WarningsRecorder

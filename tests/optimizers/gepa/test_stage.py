@@ -18,11 +18,12 @@ from gepa_search import QUICK, RecordingTracker, hard_splits, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from labelwright.data.task import Example, group_keys
+from labelwright.data.task import Example, Label, Task, group_keys
 from labelwright.decide import log_scores, probabilities
 from labelwright.decisions.decision import LIKELIEST
 from labelwright.engines.one_hot import one_hot
 from labelwright.errors import ModelError, RecipeError
+from labelwright.prompt import Prompt
 from labelwright.statistics.metrics import answers
 from optimizers.calibration_choice import best_calibration
 from optimizers.gepa import reflection
@@ -412,6 +413,16 @@ def test_settings_out_of_range(settings):
     (name,) = settings
     with pytest.raises(RecipeError, match=rf"gepa\.{name}"):
         GepaStage(**settings)
+
+
+def test_descriptions_that_are_read_as_another_label_s_are_refused_before_the_search(tmp_path):
+    task = Task("t", "Name it.", (Label("a", "b: foo"), Label("a: b")))
+    bundle = replace(toy_bundle(), task=task, prompt=Prompt.for_task(task, toy_bundle().prompt.template))
+    context = StageContext(tmp_path, RecordingTracker(), lambda weights: FakeEngine(), 0)
+    stage = GepaStage(components=("descriptions",))
+    with pytest.raises(RecipeError, match=r"gepa\.components: .*'a: b' is described twice.*\[\"instructions\"\]") as no:
+        stage.run(bundle, toy_splits(), context)
+    assert "\n" not in str(no.value)
 
 
 def test_a_budget_below_the_instructions(tmp_path):

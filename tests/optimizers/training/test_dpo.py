@@ -82,6 +82,10 @@ def test_a_persons_choice_goes_before_what_was_found(model, tmp_path):
     assert (said["chosen_rows"], said["chosen_elsewhere"], said["chosen_against_gold"]) == (1, 1, 1)
     alone, said = DpoStage(hard=(), preferences=str(path)).pairs(bundle, SPLITS.train, context)
     assert (len(alone), said["hard_rows"], said["pairs"]) == (1, 1, 1)
+    # Another split, or a part of the rows, may have none of the file's: what was found is gone on with, or nothing.
+    found, said = DpoStage(**MODEL_ONLY, preferences=str(path)).pairs(bundle, SPLITS.train[1:], context)
+    assert (len(found), said["chosen_rows"], said["chosen_elsewhere"]) == (2 * (len(SPLITS.train) - 1), 0, 2)
+    assert DpoStage(hard=(), preferences=str(path)).pairs(bundle, SPLITS.train[1:], context)[0] == []
     with pytest.raises(DataError, match=r"nothing\.jsonl: no such file"):
         DpoStage(hard=(), preferences=str(tmp_path / "nothing.jsonl")).pairs(bundle, SPLITS.train, context)
 

@@ -59,9 +59,10 @@ def test_where_dev_does_not_improve_the_bundle_stays(model, tmp_path):
     assert (bundle.weights, bundle.calibration) == (Base(str(model)), Calibration(2.0))
 
 
-def test_epochs_count_the_train_rows(model, tmp_path):
-    bundle, _ = run(model, tmp_path / "sft", epochs=1, rows_per_step=16, rows_per_forward=99)
-    assert bundle.history[-1]["settings"]["steps"] == -(-len(SPLITS.train) // 16)
+@pytest.mark.parametrize(("shares", "times"), [({}, 1), ({"steering_share": 0.25, "augment": 0.25}, 2)])
+def test_epochs_count_the_train_rows_and_their_copies(model, tmp_path, shares, times):
+    bundle, _ = run(model, tmp_path / "sft", epochs=1, rows_per_step=16, rows_per_forward=99, **shares)
+    assert bundle.history[-1]["settings"]["steps"] == -(-times * len(SPLITS.train) // 16)
     assert bundle.history[-1]["curve"][-1]["step"] == bundle.history[-1]["settings"]["steps"]
 
 

@@ -36,6 +36,10 @@ def test_shares_are_of_all_rows_and_copies_keep_label_and_group(steering, augmen
     assert all(max(each) - min(each) <= 1 for each in of_kind.values())
 
 
+def test_the_smallest_share_of_the_fewest_rows_is_one_copy():
+    assert len(with_copies(ROWS[:1], NAMES, 0, steering_share=0.01, augment=0.01)) == 3
+
+
 def test_the_same_seed_draws_the_same_and_another_one_others():
     def drawn(seed, **shares):
         return with_copies(ROWS, NAMES, seed, **shares)[len(ROWS) :]

@@ -31,7 +31,11 @@ def rated(
 ) -> tuple[Rated, ChatServer]:
     server = ChatServer(says)
     with serving_chat(server) as url:
-        return rate(Judge("big", url, **settings), TASK, train, kept / "judge.jsonl", lambda done, n: None), server
+        return rated_at(url, kept, train, **settings), server
+
+
+def rated_at(url: str, kept: Path, train: Sequence[Example] = TRAIN, **settings) -> Rated:
+    return rate(Judge("big", url, **settings), TASK, train, kept / "judge.jsonl", lambda done, n: None)
 
 
 def row(text: str, label: str = "pool") -> Example:
@@ -40,29 +44,37 @@ def row(text: str, label: str = "pool") -> Example:
 
 def test_every_row_is_rated_once_by_its_text_alone(tmp_path: Path) -> None:
     train = [row("green pool"), row("loose fence"), row("cold")]
-    found, server = rated(tmp_path, by_words, train)
+    server = ChatServer(by_words)
+    with serving_chat(server) as url:
+        found = rated_at(url, tmp_path, train)
+        assert len(server.requests) == 3
+        # What people said is no part of what is asked: with other labels nothing is asked again.
+        again = rated_at(url, tmp_path, [replace(one, label="hvac") for one in train])
+    assert len(server.requests) == 3
+    assert again.rewards.tolist() == found.rewards.tolist()
     assert found.rows == tuple(train)
     assert found.rewards.tolist() == [[0.9, 0.2, 0.2], [0.2, 0.9, 0.2], [0.2, 0.2, 0.2]]
     about = found.said["judge"]
     assert (about["rows"], about["left_out"], about["mended"]) == (3, 0, 0)
     assert (about["one_highest"], about["gold_highest"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
     assert (about["tokens_in"], about["tokens_out"]) == (33, 9)
-    assert len(server.requests) == 3
-    # What people said is no part of what is asked: with other labels nothing is asked again.
-    again, server = rated(tmp_path, by_words, [replace(one, label="hvac") for one in train])
-    assert server.requests == []
-    assert again.rewards.tolist() == found.rewards.tolist()
+
+
+def test_what_a_model_of_that_name_said_elsewhere_rates_nothing(tmp_path: Path) -> None:
+    first, _ = rated(tmp_path, by_words)
+    other, server = rated(tmp_path, lambda *_: json.dumps(dict.fromkeys(TASK.names, 1)))
+    assert len(server.requests) == len(TRAIN)
+    assert other.rewards.max() == 0.1 < first.rewards.max()
 
 
 def test_what_was_answered_before_a_kill_is_not_asked_again(tmp_path: Path) -> None:
-    def once(system: str, turns: Sequence[str]) -> str:
-        return by_words(system, turns)
-
-    whole, server = rated(tmp_path, once)
-    lines = (tmp_path / "judge.jsonl").read_bytes().splitlines(keepends=True)
-    (tmp_path / "judge.jsonl").write_bytes(b"".join(lines[:4]) + lines[4][:20])
-    found, server = rated(tmp_path, once)
-    assert len(server.requests) == len(TRAIN) - 4
+    server = ChatServer(by_words)
+    with serving_chat(server) as url:
+        whole = rated_at(url, tmp_path)
+        lines = (tmp_path / "judge.jsonl").read_bytes().splitlines(keepends=True)
+        (tmp_path / "judge.jsonl").write_bytes(b"".join(lines[:4]) + lines[4][:20])
+        found = rated_at(url, tmp_path)
+    assert len(server.requests) == len(TRAIN) + len(TRAIN) - 4
     assert found.rewards.tolist() == whole.rewards.tolist()
     assert found.said == whole.said
 

@@ -9,7 +9,7 @@ import pytest
 from fakes import toy_splits, toy_task
 
 from labelwright.errors import DataError
-from optimizers.training.preferences.chosen import read_chosen
+from optimizers.training.preferences.chosen import check_chosen, read_chosen
 
 SPLITS = toy_splits()
 TRAIN, TASK = SPLITS.train, toy_task()
@@ -57,7 +57,7 @@ def test_ids_of_a_column_with_gaps_are_the_data_s(tmp_path, ending):
 def test_ids_that_the_data_itself_writes_so_are_taken_as_they_stand(tmp_path):
     train = [replace(row, id=id) for row, id in zip(TRAIN, ["1", "2.0"], strict=False)]
     with pytest.raises(DataError, match="none of its 1 rows is a train row"):
-        read_chosen(written(tmp_path, {"id": "1.0", "chosen": "pool", "rejected": "fence"}), train, TASK)
+        check_chosen(written(tmp_path, {"id": "1.0", "chosen": "pool", "rejected": "fence"}), train, TASK)
     assert read_chosen(written(tmp_path, said(train[1])), train, TASK).pairs == [(1, 0, 1)]
 
 
@@ -86,7 +86,7 @@ def test_rows_of_other_splits_teach_nothing_and_are_counted(tmp_path):
     found = read_chosen(written(tmp_path, said(SPLITS.dev[0]), said(TRAIN[2])), TRAIN, TASK)
     assert ([row for row, _, _ in found.pairs], found.n_elsewhere) == ([2], 1)
     with pytest.raises(DataError, match="none of its 2 rows is a train row: give ids or texts of the recipe's data"):
-        read_chosen(written(tmp_path, said(SPLITS.dev[0]), said(SPLITS.test[0])), TRAIN, TASK)
+        check_chosen(written(tmp_path, said(SPLITS.dev[0]), said(SPLITS.test[0])), TRAIN, TASK)
 
 
 def test_all_faults_stand_in_one_message(tmp_path):
