@@ -88,7 +88,7 @@ def scored(setting: Setting, n_programs: int, folder: Path) -> tuple[Floats, lis
 def programs(setting: Setting, known: Sequence[Example], n_programs: int) -> list[str]:
     """The untuned instructions, and others by moves in view of rows that were answered by chance."""
     count, names = setting.engine.count_tokens, list(setting.task.names)
-    propose = EvidenceProposer(known, setting.prompt, count, GepaStage.token_budget)
+    propose = EvidenceProposer(known, setting.prompt, count)
     texts = [setting.prompt.instructions]
     for number in range(n_programs - 1):
         chance = random.Random(f"obj {number}")
@@ -99,7 +99,7 @@ def programs(setting: Setting, known: Sequence[Example], n_programs: int) -> lis
         overused = [name for name in OVERUSED if name in names] or names[:3]
         answered = [{"Inputs": {"text": row.text}, "Generated Outputs": {"label": chance.choice(overused)}}
                     for row in rows]  # fmt: skip
-        texts.append(propose(start, answered, chance))
+        texts.append(propose(start, answered, chance, GepaStage.token_budget))
     return texts
 
 

@@ -152,11 +152,13 @@ class Bench:
     def _random(self, run: Run) -> Found:
         """Programs by random moves from the first, without a look at any answer; the best on all of dev."""
         answers, prompt = self.answers(run), self.bundle.prompt
-        propose = EvidenceProposer(run.splits.train, prompt, self.engine.count_tokens, GepaStage.token_budget)
+        propose = EvidenceProposer(run.splits.train, prompt, self.engine.count_tokens)
         chance = random.Random(run.seed)
         prompts = [prompt]
         while len(prompts) < self.n_calls // len(run.splits.dev):
-            prompts.append(prompt.with_instructions(propose(prompt.instructions, self._blind(run, chance), chance)))
+            blind = self._blind(run, chance)
+            text = propose(prompt.instructions, blind, chance, GepaStage.token_budget)
+            prompts.append(prompt.with_instructions(text))
         gold = gold_of(self.bundle, run.splits.dev)
         best = max(prompts, key=lambda one: self.objective.values(answers.on_validation(one), gold).mean())
         return Found(best, best, len(prompts) * len(run.splits.dev))

@@ -41,13 +41,9 @@ class EvidenceProposer:
     prompt : Prompt
         Gives labels, answers, cue and the opening that openings vary.
     count_tokens : callable
-    token_budget : int
-        Most tokens an instruction may have.
     """
 
-    def __init__(
-        self, rows: Sequence[Example], prompt: Prompt, count_tokens: Callable[[str], int], token_budget: int
-    ) -> None:
+    def __init__(self, rows: Sequence[Example], prompt: Prompt, count_tokens: Callable[[str], int]) -> None:
         names = tuple(label.name for label in prompt.labels)
         self.labels = prompt.labels
         self.gold = {row.text: row.label for row in rows}
@@ -56,7 +52,6 @@ class EvidenceProposer:
         # What stands between cue and answer where the prompt itself shows examples: a space, or nothing.
         self.cue = prompt.cue + prompt.options[0].removesuffix(prompt.answers[0])
         self.count_tokens = count_tokens
-        self.token_budget = token_budget
         opening = self.read(prompt.instructions).opening
         if prompt.by_row:
             evidence = Evidence.from_choices(rows, names)
@@ -67,11 +62,7 @@ class EvidenceProposer:
         self.material = Material(names, self.answer_of, Evidence.from_rows(rows, names), openings)
 
     def __call__(
-        self,
-        instruction: str,
-        reflective_rows: Sequence[Mapping[str, Any]],
-        rng: random.Random,
-        token_budget: int | None = None,
+        self, instruction: str, reflective_rows: Sequence[Mapping[str, Any]], rng: random.Random, token_budget: int
     ) -> str:
         """A new instruction.
 
@@ -83,15 +74,14 @@ class EvidenceProposer:
             GEPA's reflective dataset for one component: ``Inputs``, ``Generated Outputs``, ``Feedback``.
         rng : random.Random
             The same state gives the same proposal.
-        token_budget : int, optional
-            What is left of the proposer's own, where other texts share it.
+        token_budget : int
+            Most tokens that it may have.
 
         Raises
         ------
         ValueError
             If not even another opening fits into the budget.
         """
-        budget = self.token_budget if token_budget is None else token_budget
         plan, findings = self.read(instruction), self.findings(reflective_rows)
         for _ in range(30):
             changed = plan
@@ -99,14 +89,14 @@ class EvidenceProposer:
                 moves = MOVES if changed.words or changed.examples or changed.notes else FIRST_MOVES
                 (move,) = rng.choices(list(moves), weights=list(moves.values()))
                 changed = move(self.material, changed, findings, rng)
-            text = self.write(self._fit(changed, budget))
-            if self._is_usable(text, instruction, budget):
+            text = self.write(self._fit(changed, token_budget))
+            if self._is_usable(text, instruction, token_budget):
                 return text
         # Nothing fits beside what is there: an opening alone, so that a small budget is not a dead end.
         for opening in rng.sample(self.material.openings, len(self.material.openings)):
-            if self._is_usable(opening, instruction, budget):
+            if self._is_usable(opening, instruction, token_budget):
                 return opening
-        raise ValueError(f"not even another opening fits into {budget} tokens: raise token_budget")
+        raise ValueError(f"not even another opening fits into {token_budget} tokens: raise token_budget")
 
     def _is_usable(self, text: str, instruction: str, budget: int) -> bool:
         return text != instruction and self.count_tokens(text) <= budget

@@ -59,8 +59,6 @@ class Reflection:
         Of an OpenAI-compatible server, such as "http://127.0.0.1:8080/v1"; empty for a hosted model.
     temperature : float
         At 0 the same question gets the same answer.
-    token_budget : int
-        Told to the model, in words, where a call gives no other; who calls checks it.
     on_repair : callable
         Told each time that a reply is handed back.
     component : {"instructions", "descriptions"}
@@ -72,7 +70,6 @@ class Reflection:
         model: str,
         url: str,
         temperature: float,
-        token_budget: int,
         on_repair: Callable[[], object],
         component: str = INSTRUCTIONS,
     ) -> None:
@@ -80,21 +77,17 @@ class Reflection:
         self.vary = temperature > 0
         self.on_repair = on_repair
         self.repair = dspy.Predict(_Repair)
-        self.asked, self.token_budget = _ASKED[component], token_budget
+        self.asked = _ASKED[component]
 
     def __call__(
-        self,
-        instruction: str,
-        reflective_rows: Sequence[Mapping[str, Any]],
-        rng: random.Random,
-        token_budget: int | None = None,
+        self, instruction: str, reflective_rows: Sequence[Mapping[str, Any]], rng: random.Random, token_budget: int
     ) -> str:
         """A new instruction; the same random state gives the same one while DSPy's cache holds it.
 
         Parameters
         ----------
-        token_budget : int, optional
-            What is left of the reflection's own, where other texts share it.
+        token_budget : int
+            Most tokens that it should have: told to the model, in words; who calls checks it.
 
         Raises
         ------
@@ -105,8 +98,7 @@ class Reflection:
         # URL, since a model of the same name may say something else elsewhere; and for the draw, where answers vary.
         which = f"{self.url} {rng.getrandbits(31)}" if self.vary else self.url
         lm = self.lm.copy(rollout_id=random.Random(which).getrandbits(31)) if which else self.lm
-        budget = self.token_budget if token_budget is None else token_budget
-        ask = InstructionProposer(additional_instructions=self.asked.format(words=max(budget * 2 // 3, 1)))
+        ask = InstructionProposer(additional_instructions=self.asked.format(words=max(token_budget * 2 // 3, 1)))
         with warnings.catch_warnings(), dspy.context(lm=lm):
             # DSPy's cache does heed it at temperature 0, which is what it is for.
             warnings.filterwarnings("ignore", "rollout_id has no effect when temperature=0")

@@ -338,15 +338,12 @@ class GepaStage:
     def _proposers(self, prompt: Prompt, rows: Sequence[Example], engine: Engine, log: SearchLog) -> dict[str, Propose]:
         """A proposer for each component, by GEPA's name for it."""
         if self._reflects is None:
-            evidence = EvidenceProposer(rows, prompt, engine.count_tokens, self.token_budget)
+            evidence = EvidenceProposer(rows, prompt, engine.count_tokens)
             known: dict[str, Propose] = {INSTRUCTIONS: evidence, DESCRIPTIONS: DescriptionProposer(evidence)}
             return {PREDICTORS[name]: known[name] for name in self.components}
         from optimizers.gepa.reflection import Reflection
 
-        asked = (
-            self.reflection_model or "", self.reflection_url or "", self.reflection_temperature, self.token_budget,
-            log.on_repair,
-        )  # fmt: skip
+        asked = self.reflection_model or "", self.reflection_url or "", self.reflection_temperature, log.on_repair
         return {PREDICTORS[name]: Reflection(*asked, name) for name in self.components}
 
 

@@ -16,7 +16,13 @@ NAMES = toy_task().names
 
 
 def make_proposer(budget=200, prompt=PROMPT):
-    return EvidenceProposer(ROWS, prompt, ENGINE.count_tokens, budget)
+    """A proposer that is called with this budget, unless a call says another."""
+
+    class Proposer(EvidenceProposer):
+        def __call__(self, instruction, rows, rng, token_budget=budget):
+            return super().__call__(instruction, rows, rng, token_budget)
+
+    return Proposer(ROWS, prompt, ENGINE.count_tokens)
 
 
 def answered(label_of):

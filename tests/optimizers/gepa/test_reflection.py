@@ -55,8 +55,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 def ask(server: Server, model: str = "", temperature: float = 0.7) -> tuple[str, int]:
     repaired: list[int] = []
-    reflect = Reflection(model, server.url, temperature, 300, lambda: repaired.append(1))
-    return reflect("Name it.", [ROW], random.Random(0)), len(repaired)
+    reflect = Reflection(model, server.url, temperature, lambda: repaired.append(1))
+    return reflect("Name it.", [ROW], random.Random(0), 300), len(repaired)
 
 
 def test_the_first_model_that_the_server_names_is_asked_with_the_key_of_the_environment(server: Server) -> None:
@@ -68,8 +68,8 @@ def test_the_first_model_that_the_server_names_is_asked_with_the_key_of_the_envi
 
 
 def test_the_words_that_are_asked_for_are_those_that_there_is_room_for(server: Server) -> None:
-    reflect = Reflection("", server.url, 0.7, 300, lambda: None)
-    for room, words in ((None, 200), (30, 20), (-5, 1)):
+    reflect = Reflection("", server.url, 0.7, lambda: None)
+    for room, words in ((300, 200), (30, 20), (-5, 1)):
         reflect("Name it.", [ROW], random.Random(room), room)
         assert f"At most {words} words." in str(server.requests[-1]["messages"])
 

@@ -320,7 +320,7 @@ class FakeReflection:
     def __init__(self, *replies):
         self.replies, self.n_asked = replies, 0
 
-    def __call__(self, instruction, rows, rng, token_budget=None):
+    def __call__(self, instruction, rows, rng, token_budget):
         reply = self.replies[self.n_asked % len(self.replies)]
         self.n_asked += 1
         if isinstance(reply, Exception):
@@ -373,8 +373,8 @@ def test_reflection_asks_the_language_model(monkeypatch):
         lambda model, url, temperature: dspy.LM(model, engine=Backend(), temperature=temperature, cache=False),
     )  # fmt: skip
     row = {"Inputs": {"text": "liner leaks"}, "Generated Outputs": {"label": "hvac"}, "Feedback": "Wrong: gold pool."}
-    reflect = reflection.Reflection("fake/model", "", 1.0, 300, lambda: None)
-    assert reflect("Name it.", [row], random.Random(0)) == "Look for water."
+    reflect = reflection.Reflection("fake/model", "", 1.0, lambda: None)
+    assert reflect("Name it.", [row], random.Random(0), 300) == "Look for water."
     told = str(asked[0])
     assert all(part in told for part in ("Name it.", "liner leaks", "Wrong: gold pool.", "200 words"))
 

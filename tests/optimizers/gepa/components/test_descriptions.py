@@ -23,7 +23,7 @@ START = write_descriptions(PROMPT.labels)
 ALL_POOL = [
     {"Inputs": {"text": row.text}, "Generated Outputs": {"label": "pool"}, "Feedback": ""} for row in ROWS
 ]  # fmt: skip
-PROPOSE = DescriptionProposer(EvidenceProposer(ROWS, PROMPT, COUNT, 200))
+PROPOSE = DescriptionProposer(EvidenceProposer(ROWS, PROMPT, COUNT))
 
 
 @settings(max_examples=40, deadline=None)
