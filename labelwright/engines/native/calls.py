@@ -13,9 +13,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import Any, TypeVar
 
+from labelwright.engines.native.in_flight import InFlight
 from labelwright.errors import ModelError
 
 # Seconds without any answer after which calls are given up; some minutes are what a large model takes on two cores to
@@ -77,41 +78,16 @@ class NativeCalls:
         self._settle(limit_s)
         if self._lost:
             raise ModelError(self._lost)
-        waiting, lock = iter(list(enumerate(items))), threading.Lock()
-        given_up = threading.Event()
-        said: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
-
-        def work() -> None:
-            while not given_up.is_set():
-                with lock:
-                    place, item = next(waiting, (-1, None))
-                if place < 0:
-                    return
-                try:
-                    said.put((place, ask(item), None))  # type: ignore[arg-type]
-                except BaseException as error:
-                    said.put((place, None, error))
-
-        self._threads = [
-            threading.Thread(target=work, name=f"native-{number}", daemon=True)
-            for number in range(min(self._n_at_once, len(items)))
-        ]
-        for thread in self._threads:
-            thread.start()
-        answers: list[Any] = [None] * len(items)
+        asked = InFlight(ask, items, self._n_at_once, "native")
+        self._threads = asked.threads
         try:
-            for _ in items:
-                place, answers[place], error = said.get(timeout=limit_s)
-                if error is not None:
-                    given_up.set()
-                    self._settle(limit_s)
-                    raise error
+            return asked.answers(limit_s)
         except Empty:
             self._lose(limit_s)
             raise ModelError(self._lost) from None
-        finally:
-            given_up.set()
-        return answers
+        except Exception:
+            self._settle(limit_s)
+            raise
 
     def _settle(self, limit_s: float) -> None:
         """Wait for calls that are still under way, and give them up after the limit."""

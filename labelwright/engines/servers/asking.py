@@ -7,10 +7,10 @@ threads, which keep no process from ending: a server that answers nothing for mi
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
+
+from labelwright.engines.native.in_flight import InFlight
 
 KEYS = ("LABELWRIGHT_API_KEY", "OPENAI_API_KEY")
 
@@ -34,32 +34,10 @@ def in_order(ask: Callable[[Item], Answer], items: Sequence[Item], at_once: int)
     >>> in_order(str.upper, ["a", "b", "c"], at_once=2)
     ['A', 'B', 'C']
     """
-    waiting, lock, is_over = iter(enumerate(items)), threading.Lock(), threading.Event()
-    said: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
-
-    def work() -> None:
-        while not is_over.is_set():
-            with lock:
-                place, item = next(waiting, (-1, None))
-            if place < 0:
-                return
-            try:
-                said.put((place, ask(item), None))  # type: ignore[arg-type]
-            except BaseException as error:
-                is_over.set()
-                said.put((place, None, error))
-
-    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(at_once, len(items)))]
-    answers: list[Any] = [None] * len(items)
+    asked = InFlight(ask, items, at_once, "asking")
     try:
-        for thread in threads:
-            thread.start()
-        for _ in items:
-            place, answers[place], error = said.get()
-            if error is not None:
-                for thread in threads:
-                    thread.join()
-                raise error
-    finally:
-        is_over.set()
-    return answers
+        return asked.answers()
+    except Exception:
+        for thread in asked.threads:
+            thread.join()
+        raise

@@ -112,7 +112,7 @@ def test_no_call_begins_while_one_of_before_an_interrupt_is_under_way(monkeypatc
 
     slow, calls = Slow(), NativeCalls(None, "it", 1)
     with monkeypatch.context() as patch:
-        patch.setattr("labelwright.engines.native.calls.SimpleQueue", Interrupted)
+        patch.setattr("labelwright.engines.native.in_flight.SimpleQueue", Interrupted)
         with pytest.raises(KeyboardInterrupt):
             calls.map(slow.ask, [1])
     assert calls.map(lambda _: list(slow.done), [2]) == [[1]]
