@@ -10,7 +10,7 @@ import importlib
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
@@ -448,7 +448,7 @@ class CascadeTable:
 
     def without_hosted(self) -> CascadeTable:
         """The same cascade, behind which nobody is asked."""
-        return CascadeTable(self.members, self.most_levels)
+        return replace(self, hosted_model="", hosted_url="", hosted_calls=CascadeTable.hosted_calls)
 
 
 @dataclass(frozen=True)
