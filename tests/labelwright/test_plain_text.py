@@ -110,6 +110,7 @@ def test_a_secret_is_taken_out_whole_however_an_address_spells_it(monkeypatch):
     monkeypatch.setenv("MY_API_KEY", "p@ss/w0rd-long-tail")
     told = "401 for http://h/v1?key=p@ss/w0rd-long-tail and ?key=p%40ss%2Fw0rd-long-tail"
     assert without_secrets(told) == "401 for http://h/v1?key=*** and ?key=***"
+    assert without_secrets("401 for http://me:p@ss/w0rd-long-tail@host/v1") == "401 for http://…@host/v1"
 
 
 def test_passwords_in_addresses_are_taken_out_wherever_they_stand():
