@@ -17,6 +17,7 @@ from labelwright.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
     from baselines.base import TextClassifier
+    from baselines.points import PerPoint
 
 
 class Baseline(NamedTuple):
@@ -112,7 +113,7 @@ BASELINES: Mapping[str, Baseline] = {
 _GIVEN = ("labels", "random_state")
 
 
-def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = None) -> TextClassifier:
+def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = None) -> TextClassifier | PerPoint:
     """An unfitted candidate, with its settings changed.
 
     A candidate to which a label's name means something, a zero-shot one or one of choices, knows the task's labels and
@@ -127,7 +128,7 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
     """
     if name not in BASELINES:
         raise RecipeError(f"there is no baseline {name!r}: expected one of {', '.join(BASELINES)}")
-    if missing := needs(name, task.by_row):
+    if missing := needs(name, task.by_row, bool(task.points)):
         raise DataError(f"{name} needs {missing}: take it off the recipe")
     estimator = BASELINES[name](task, seed)
     known = {key: value for key, value in estimator.get_params(deep=False).items() if key not in _GIVEN}
@@ -143,11 +144,23 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
     estimator.set_params(**{key: list(value) if isinstance(value, tuple) else value for key, value in read.items()})
     if BASELINES[name].zero_shot or BASELINES[name].rows == "choices":
         estimator.set_params(labels=list(task.names))
+    if task.points and BASELINES[name].rows != "any":
+        from baselines.points import PerPoint
+
+        return PerPoint(estimator, task.points)
     return estimator
 
 
-def needs(name: str, by_row: bool) -> str:
-    """What a candidate needs of the rows that they have not; empty where it can answer them."""
+def needs(name: str, by_row: bool, has_points: bool = False) -> str:
+    """What a candidate needs of the rows that they have not; empty where it can answer them.
+
+    Parameters
+    ----------
+    by_row, has_points : bool
+        Whether rows bring their own choices; whether several points are asked of each.
+    """
+    if has_points and (BASELINES[name].heavy or BASELINES[name].zero_shot):
+        return "one label a row, as it trains a transformer or reads labels by their names"
     rows = getattr(BASELINES[name], "rows", "labels")
     if rows == "choices":
         return "" if by_row else "rows with their own choices"

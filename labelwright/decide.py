@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.choices import present, rotations
+from labelwright.data.choices import rotations
 from labelwright.engines.one_hot import unanswered
 from labelwright.engines.protocol import Engine, has_probabilities, score_options
 from labelwright.predictors.encoders.neighbours import nearest
@@ -42,15 +42,16 @@ def option_scores(
 ) -> NDArray[np.float64]:
     """Option log-probabilities as the engine gives them, (n_texts, n_labels).
 
-    Where rows bring their own choices, -inf for the letters that a row does not use. A row to which the engine gave no
-    usable answer is -inf throughout, so that nothing that is done to it later (a bias, say) makes an answer of it.
+    -inf for labels that a row cannot have (letters of no choice, answers to other points). A row to which the engine
+    gave no usable answer is -inf throughout, so that nothing that is done to it later makes an answer of it.
 
     Parameters
     ----------
     calibration : Calibration, optional
         What will be applied to them, as in ``Engine.score``. None where that is not known: nothing is left unexpanded.
     """
-    query = Query(prompt, calibration or UNCALIBRATED, tuple(texts), whole=calibration is None)
+    plain = replace(calibration or UNCALIBRATED, rotations=False)
+    query = Query.of(prompt, plain, texts, whole=calibration is None)
     return query.log_scores(query.asked_of(engine), has_probabilities(engine))
 
 
@@ -93,6 +94,9 @@ class Query:
         How many of the texts are one row's, a row; empty where each is one.
     whole : bool
         Whether every option is scored to its end.
+    reading : tuple of int
+        Where several points are asked of a row, which of what is rendered each text is read in; empty where each text
+        is rendered by itself.
     """
 
     prompt: Prompt
@@ -100,6 +104,7 @@ class Query:
     texts: tuple[str, ...]
     n_orders: tuple[int, ...] = ()
     whole: bool = False
+    reading: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, prompt: Prompt, calibration: Calibration, texts: Sequence[str], whole: bool = False) -> Query:
@@ -107,25 +112,31 @@ class Query:
         if prompt.by_row and calibration.rotations:
             orders = [rotations(text) for text in texts]
             return cls(prompt, calibration, tuple(chain.from_iterable(orders)), tuple(map(len, orders)), whole)
+        # All points of a row come out of one reading of it.
+        place: dict[str, int] = {}
+        reading = tuple(place.setdefault(prompt.read_of(text), len(place)) for text in texts) if prompt.points else ()
         # Without choices of its own a row has no orders to turn.
-        return cls(prompt, replace(calibration, rotations=False), tuple(texts), (), whole)
+        return cls(prompt, replace(calibration, rotations=False), tuple(texts), (), whole, reading)
 
     @property
     def expansion(self) -> Calibration | None:
         """What the engine is told of the calibration; None where every option is scored to its end."""
-        # A letter that a row does not use may hold most of what a bound is taken of, so nothing is left to it.
-        return None if self.whole or self.prompt.by_row else self.calibration
+        # A label that a row cannot have may hold most of what a bound is taken of, so nothing is left to it.
+        return None if self.whole or self.prompt.restricts_rows else self.calibration
 
     def rendered(self) -> list[Rendered]:
-        """The prompts, one a text. Raises as ``render_rows``."""
-        return render_rows(self.prompt, self.texts)
+        """The prompts that are asked. Raises as ``render_rows``."""
+        if not self.reading:
+            return render_rows(self.prompt, self.texts)
+        first = dict(reversed(list(zip(self.reading, self.texts, strict=True))))
+        return render_rows(self.prompt, [first[place] for place in range(len(first))])
 
     def asked_of(self, engine: Engine) -> NDArray[np.float64]:
         """What an engine gives, (n_asked, n_labels)."""
         return score_options(engine, self.rendered(), self.prompt.options, self.expansion)
 
     def log_scores(self, scores: NDArray[np.float64], of_a_model: bool = True) -> NDArray[np.float64]:
-        """Uncalibrated log-scores of the rows, (n_rows, n_labels).
+        """Uncalibrated log-scores of the rows, (n_rows, n_labels); -inf for labels that a row cannot have.
 
         Parameters
         ----------
@@ -135,8 +146,10 @@ class Query:
         """
         if not of_a_model:
             scores = np.where(unanswered(scores)[:, None], -np.inf, scores)
-        if self.prompt.by_row:
-            scores = np.where(present(self.texts, len(self.prompt.options)), scores, -np.inf)
+        if self.reading:
+            scores = scores[list(self.reading)]
+        if (classes := self.prompt.classes_of(self.texts)) is not None:
+            scores = np.where(classes, scores, -np.inf)
         return _mean_over_orders(scores, self.n_orders) if self.n_orders else scores
 
     def probabilities(self, scores: NDArray[np.float64], of_a_model: bool = True) -> NDArray[np.float64]:

@@ -17,12 +17,13 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.answered import Record, answer
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.questions import put_all
 from labelwright.data.choices import lettered, read_choices, split_lettered
 from labelwright.data.columns import TextColumns, kept_as
 from labelwright.data.records import Fault, Row, refusal
 from labelwright.decide import probabilities
-from labelwright.decisions.decision import NOTHING
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_json
@@ -30,47 +31,6 @@ from labelwright.predictors.encoders.sentence_encoder import one_pass
 
 # Rows handed to the engine at once: enough for it to pack well, few enough to keep memory flat.
 CHUNK_ROWS = 512
-
-NO_ANSWER = "what the model answered is none of the labels"
-
-Record = dict[str, Any]
-
-
-def answer(
-    bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None = None, outside: Any = None
-) -> Record:
-    """What is said about one row: ``label``, ``confidence`` (its probability) and ``probabilities`` by label.
-
-    Where the bundle's decision abstains, ``label`` is None, ``abstained`` says why, in the words of
-    ``labelwright.decisions.decision``, and ``suggested`` is the label that it would have said, which ``confidence`` is
-    of; where sets are asked of its promise, ``label_set`` lists the labels of the row's. Where there is no answer (
-    ``labelwright.statistics.metrics.answers``) there is only ``label``, None, and
-    ``error``, which says why.
-
-    Parameters
-    ----------
-    probs : ndarray of shape (n_labels,)
-    choices : sequence of str, optional
-        The row's own answers, which then stand for the letters.
-    outside : bool, optional
-        Whether the row belongs to no label, as ``Bundle.outside`` finds.
-    """
-    names = bundle.task.names if choices is None else choices
-    by_label: dict[str, float] = {}
-    # Zeros of letters that the row does not use fall away; a choice that the row has twice has one probability.
-    for name, p in zip(names, probs.tolist(), strict=False):
-        by_label[name] = by_label.get(name, 0.0) + p
-    decided = bundle.decision.decide(probs[None], None if outside is None else np.array([outside]))
-    why, choice = decided.why[0], int(decided.choice[0])
-    if why == NOTHING:
-        return {"label": None, "error": NO_ANSWER}
-    # Among the row's own choices one that it has twice has two letters.
-    best = names[choice] if choices is None else max(by_label, key=lambda name: by_label[name])
-    given: Record = {"label": None, "abstained": why, "suggested": best} if why else {"label": best}
-    if (lowest := bundle.set_thresholds) is not None:
-        in_set = zip(names, bundle.decision.sets(probs[None], lowest)[0], strict=False)
-        given["label_set"] = [name for name, is_in in in_set if is_in or name == best]
-    return {**given, "confidence": by_label[best], "probabilities": by_label}
 
 
 def label_rows(
@@ -114,8 +74,7 @@ def label_rows(
     while chunk := list(itertools.islice(remaining, chunk_rows)):
         read = [_readable(row, bundle, columns, choices) for row in chunk]
         with one_pass():
-            scored = iter(score_rows(bundle, engine, [one for one in read if isinstance(one, str)]))
-            results = [next(scored) if isinstance(one, str) else one for one in read]
+            results = _scored(bundle, engine, read)
             outside = iter(_outside(bundle, read, results))
         faults = [
             Fault(row.number, str(one)) if isinstance(one, DataError) else one
@@ -138,6 +97,27 @@ def label_rows(
                     said["error"] = f"{source}, row {row.number}: {said['error']}"
             record = {} if isinstance(row, Fault) else row.record
             yield {kept_as(name): value for name, value in record.items()} | said
+
+
+def _scored(
+    bundle: Bundle, engine: Engine, read: Sequence[str | Fault]
+) -> list[NDArray[np.float64] | DataError | Fault]:
+    """Of each row that could be read its probabilities, (n_labels,), or a line of them for each of its points."""
+    points = bundle.task.points
+    asked = [put_all(one, points) if points else (one,) for one in read if isinstance(one, str)]
+    scored = iter(score_rows(bundle, engine, list(itertools.chain.from_iterable(asked))))
+    found: list[NDArray[np.float64] | DataError | Fault] = []
+    for one in read:
+        if isinstance(one, Fault):
+            found.append(one)
+        elif not points:
+            found.append(next(scored))
+        else:
+            own = list(itertools.islice(scored, len(points)))
+            lines = [probs for probs in own if isinstance(probs, np.ndarray)]
+            refused = (probs for probs in own if isinstance(probs, DataError))
+            found.append(np.stack(lines) if len(lines) == len(own) else next(refused))
+    return found
 
 
 def _outside(bundle: Bundle, read: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:

@@ -17,6 +17,11 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwright.data.asked.classes import classes_of_rows
+from labelwright.data.asked.questions import NO, YES, Point, put, row_of
 from labelwright.data.task import LETTERS, Label, Task
 from labelwright.errors import DataError, ModelError, RecipeError
 
@@ -221,11 +226,16 @@ class Prompt:
         Rows bring their own choices (``labelwright.data.choices``): labels are the letters before them, and not listed.
     neighbours : Neighbours, optional
         Worked examples that differ by row: those of a pool that are most like it.
+    points : tuple of Point
+        Where several are asked of every row (``labelwright.data.asked``): labels are the classes of these. The model
+        reads a row without its point, so that what it says to all of them comes out of one reading; its answer names
+        the point.
 
     Raises
     ------
     RecipeError
-        If the style is none of the three, or a demonstration has a label that is not one of the labels.
+        If the style is none of the three, or other than names where there are points; or a demonstration has a label
+        that is not one of the labels.
     """
 
     instructions: str
@@ -236,10 +246,13 @@ class Prompt:
     cue: str = "Label:"
     by_row: bool = False
     neighbours: Neighbours | None = None
+    points: tuple[Point, ...] = ()
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
             raise RecipeError(f"prompt style {self.style!r}: expected {said_styles()}")
+        if self.points and self.style != "name":
+            raise RecipeError(f"prompt style {self.style!r}: several points are asked of a row, by their names alone")
         names = {label.name for label in self.labels}
         for text, name in (*self.demos, *(self.neighbours.pool if self.neighbours else ())):
             if name not in names:
@@ -251,7 +264,30 @@ class Prompt:
         if task.by_row:
             letters = tuple(map(Label, task.names))
             return cls(task.instructions, letters, template=template, cue="Answer:", by_row=True)
+        if task.points:
+            return cls(
+                task.instructions, task.labels, style=style, template=template, cue="Answer:", points=task.points
+            )
         return cls(task.instructions, task.labels, style=style, template=template)
+
+    def classes_of(self, texts: Sequence[str]) -> NDArray[np.bool_] | None:
+        """(n_texts, n_labels): which labels each row can have; None where all rows can have all.
+
+        Raises
+        ------
+        DataError
+            As ``labelwright.data.asked.classes.classes_of_rows``.
+        """
+        return classes_of_rows(texts, len(self.labels), self.by_row, self.points)
+
+    @property
+    def restricts_rows(self) -> bool:
+        """Whether a row can have but some of the labels."""
+        return self.by_row or bool(self.points)
+
+    def read_of(self, text: str) -> str:
+        """What the model reads of a row: its text, without the point that is asked."""
+        return row_of(text, self.points)
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -268,10 +304,12 @@ class Prompt:
     def system(self) -> str:
         """The system text: instructions, label list, demonstrations."""
         parts = [self.instructions.strip()]
-        if not self.by_row:
+        if self.points:
+            parts.append("\n".join(self._point_lines()))
+        elif not self.by_row:
             parts.append("Labels:\n" + "\n".join(self._label_lines()))
         if self.demos:
-            parts.append(self._examples(self.demos))
+            parts.append(self._examples([(self.read_of(text), name) for text, name in self.demos]))
         return "\n\n".join(parts)
 
     def render(self, text: str, shown: Sequence[Demo] | None = None) -> Rendered:
@@ -288,13 +326,15 @@ class Prompt:
             What ``neighbours`` has for each; ``labelwright.decide.render_rows`` looks it up.
         """
         assert (shown is None) == (self.neighbours is None), "rows that show others are rendered by labelwright.decide"
-        texts = [text.strip() for text in texts]
+        texts = [self.read_of(text.strip()).strip() for text in texts]
         if shown is None:
             return self._rendered(texts)
         return self._rendered([self._with_examples(text, demos) for text, demos in zip(texts, shown, strict=True)])
 
     def sketch(self, text: str) -> Rendered:
         """``render`` with the first rows of the pool in place of the nearest, so that no encoder is needed."""
+        if self.points:
+            text = put(text, self.points[0])
         if self.neighbours is None:
             return self.render(text)
         return self.render(text, self.neighbours.first())
@@ -319,7 +359,7 @@ class Prompt:
 
     def _with_examples(self, text: str, demos: Sequence[Demo]) -> str:
         """A row below its own examples, each on one line."""
-        lines = [(" ".join(demo.split()), name) for demo, name in demos]
+        lines = [(" ".join(self.read_of(demo).split()), name) for demo, name in demos]
         return f"{self._examples(lines)}\n\n{text}" if lines else text
 
     def _examples(self, demos: Sequence[Demo]) -> str:
@@ -332,6 +372,20 @@ class Prompt:
         for label, answer in zip(self.labels, self.answers, strict=True):
             line = {"name": "- {1}", "code": "- {0} = {1}", "letter": "{0}: {1}"}[self.style].format(answer, label.name)
             lines.append(f"{line}: {label.description}" if label.description else line)
+        return lines
+
+    def _point_lines(self) -> list[str]:
+        """What is asked: first all that is answered yes or no, then each point with its answers."""
+        closed = (Label(YES), Label(NO))
+        plain = [point for point in self.points if point.answers == closed]
+        others = [point for point in self.points if point.answers != closed]
+        lines = ["Each of these applies or does not, answered yes or no:"] if plain else []
+        lines += [f"- {point.name}: {point.about}" if point.about else f"- {point.name}" for point in plain]
+        lines += ["Each of these has one of the answers behind it:"] if others else []
+        for point in others:
+            lines.append(f"- {point.name}: {point.about}" if point.about else f"- {point.name}:")
+            lines += [f"  - {one.name}: {one.description}" if one.description else f"  - {one.name}" for one in
+                      point.answers]  # fmt: skip
         return lines
 
 

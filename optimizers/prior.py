@@ -20,7 +20,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.choices import present
+from labelwright.data.asked.classes import classes_of
 from labelwright.data.task import Example, Splits
 from labelwright.errors import DataError, RecipeError
 from labelwright.settings import Choice, Range, check
@@ -63,14 +63,14 @@ class PriorStage:
         Raises
         ------
         RecipeError
-            If the source is "content_free" and rows bring their own choices: without choices there is no question.
+            If the source is "content_free" and rows bring their own choices or points: without, there is no question.
         """
         context.tracker.params(asdict(self))
-        by_row = bundle.task.by_row
+        by_row = bundle.prompt.restricts_rows
         if by_row and self.source == "content_free":
             raise RecipeError(
-                '[prior] source = "content_free": rows bring their own choices, and a text without any has no answer; '
-                'use "train"'
+                '[prior] source = "content_free": rows bring choices or points of their own, and a text without has no '
+                'answer; use "train"'
             )
         plain = replace(bundle, calibration=Calibration(rotations=bundle.calibration.rotations))
         sources = [source for source in SOURCES if source != "content_free" or not by_row]
@@ -107,10 +107,10 @@ class PriorStage:
         order = np.random.default_rng(context.seed).permutation(len(train))[: self.rows]
         rows = [train[i] for i in order]
         probs = Calibration().apply(kept_scores(plain, rows, context, source))
-        if not plain.task.by_row:
+        # A label is judged by the rows that can have it; one that none can is left alone.
+        has = classes_of(plain.task, [row.text for row in rows])
+        if has is None:
             return probs.mean(axis=0)
-        # A letter is judged by the rows that have it; one that none has is left alone.
-        has = present([row.text for row in rows], probs.shape[1])
         return np.where(has.any(axis=0), probs.sum(axis=0) / np.maximum(has.sum(axis=0), 1), probs.mean())
 
 

@@ -97,7 +97,8 @@ def export_bundle(session: Session) -> Path:
         # What was measured answers the golden rows: where merging rounds the weights, the check below says how much.
         engine, splits = session.engines(measured), session.splits
         reference = None
-        if table.watch_rows:
+        # What is counted is a label a row, and the words of whole rows.
+        if table.watch_rows and not bundle.task.points:
             known = dev_answers(session, source, replace(bundle, weights=measured))
             reference = make_reference(bundle, engine, splits.train, splits.dev, table.watch_rows, known_probs=known)
         saved = save(

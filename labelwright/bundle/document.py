@@ -20,6 +20,7 @@ from labelwright.bundle.files import (
     require_complete,
 )
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.questions import Question
 from labelwright.data.costs import Costs
 from labelwright.data.task import Label, Task
 from labelwright.decisions.promise import NO_PROMISE, Promise
@@ -75,7 +76,7 @@ def weights_kind(weights: Weights) -> str:
 def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, float] | None = None) -> dict[str, Any]:
     """The content of ``bundle.json``. Raises BundleError for what JSON cannot hold, or labels that do not fit."""
     task, prompt, weights = bundle.task, bundle.prompt, bundle.weights
-    if tuple(label.name for label in prompt.labels) != task.names:
+    if tuple(label.name for label in prompt.labels) != task.names or prompt.points != task.points:
         raise BundleError(f"the prompt's labels are not those of task {task.name!r} in the same order")
     kind = weights_kind(weights)
     place = {} if kind == "base" else {"folder": KINDS[kind].folder}
@@ -89,6 +90,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, 
             **({"max_choices": task.max_choices} if task.by_row else {}),
             **({"costs": task.costs.to_dict()} if task.costs else {}),
             **({"text_columns": list(task.text_columns)} if task.text_columns else {}),
+            **({"questions": [_question_json(one) for one in task.questions]} if task.questions else {}),
         },
         "prompt": {
             "instructions": prompt.instructions,
@@ -140,7 +142,8 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     name, instructions = _text(content["task"]["name"]), _text(content["task"]["instructions"])
     # Older bundles do not name columns.
     columns = tuple(_text(one) for one in _list(content["task"].get("text_columns", [])))
-    task = Task(name, instructions, labels, max_choices, costs, columns)
+    questions = tuple(_question(_object(one)) for one in _list(content["task"].get("questions", [])))
+    task = Task(name, instructions, labels, max_choices, costs, columns, questions)
     given = dict(content["prompt"])
     prompt = Prompt(
         instructions=_text(given["instructions"]),
@@ -150,6 +153,7 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         template=_template(given["template"]),
         cue=_text(given["cue"]),
         by_row=given.get("by_row") is True,
+        points=task.points,
         neighbours=_neighbours(given["neighbours"]) if given.get("neighbours") else None,
     )
     calibration = Calibration.from_dict(content["calibration"])
@@ -237,14 +241,18 @@ def _weights(content: Mapping[str, Any], folder: Path) -> Weights:
     of_kind, place = KINDS[kind], inside(folder, content["folder"])
     if not place.is_dir() or place.is_symlink() or content["folder"] != of_kind.folder:
         raise BundleError(f"{folder}: no folder {content['folder']!r} with the weights; copy the whole bundle")
+    own = predictors.point_folders(place) if kind == "predictor" else []
     if not of_kind.holds_bundles:
-        refuse_foreign(place, of_kind.suffixes)
+        refuse_foreign(place, of_kind.suffixes, own)
     elif foreign := [one.name for one in place.iterdir() if one.name != of_kind.required and not one.is_dir()]:
         raise BundleError(f"{place / min(foreign)}: not allowed beside the bundles that answer together; remove it")
-    require_complete(place, of_kind.required, of_kind.needs_tensors)
-    refuse_code(place)
-    for path in sorted(place.glob("*.safetensors")):
-        check_tensors(path)
+    for one in (place, *own):
+        if one in own:
+            refuse_foreign(one, of_kind.suffixes)
+        require_complete(one, of_kind.required, of_kind.needs_tensors)
+        refuse_code(one)
+        for path in sorted(one.glob("*.safetensors")):
+            check_tensors(path)
     return of_kind.type(base, place)
 
 
@@ -254,6 +262,16 @@ def _labels_json(labels: Sequence[Label]) -> list[dict[str, str]]:
 
 def _label(value: Mapping[str, str]) -> Label:
     return Label(_text(value["name"]), _text(value["description"]))
+
+
+def _question_json(question: Question) -> dict[str, Any]:
+    more = {"instructions": question.instructions} if question.instructions else {}
+    return {"name": question.name, "kind": question.kind, "labels": _labels_json(question.labels), **more}
+
+
+def _question(value: Mapping[str, Any]) -> Question:
+    labels = tuple(_label(one) for one in _list(value["labels"]))
+    return Question(_text(value["name"]), value["kind"], labels, _text(value.get("instructions", "")))
 
 
 def _template(value: Mapping[str, Any]) -> Template:

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -59,9 +59,19 @@ def inside(folder: Path, relative: object) -> Path:
 
 
 def copy_weights(
-    source: Path, target: Path, suffixes: frozenset[str], required: str, needs_tensors: bool = True
+    source: Path,
+    target: Path,
+    suffixes: frozenset[str],
+    required: str,
+    needs_tensors: bool = True,
+    folders: Sequence[Path] = (),
 ) -> None:
     """Copy a folder of weights, refusing every file that is not of an allowed kind.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        In it, which are copied likewise.
 
     Raises
     ------
@@ -71,17 +81,24 @@ def copy_weights(
     """
     if not source.is_dir():
         raise BundleError(f"{source}: no such folder of weights; the stage that wrote it has to run again")
-    refuse_foreign(source, suffixes)
+    refuse_foreign(source, suffixes, folders)
     require_complete(source, required, needs_tensors)
     target.mkdir()
     for path in sorted(source.iterdir()):
-        if path.name not in _NOT_COPIED:
+        if path in folders:
+            copy_weights(path, target / path.name, suffixes, required, needs_tensors)
+        elif path.name not in _NOT_COPIED:
             shutil.copyfile(path, target / path.name)
 
 
-def refuse_foreign(folder: Path, suffixes: frozenset[str]) -> None:
-    """Raise BundleError for a sub-folder, or a file that is neither of an allowed kind nor plainly for reading."""
+def refuse_foreign(folder: Path, suffixes: frozenset[str], folders: Sequence[Path] = ()) -> None:
+    """Raise BundleError for a file that is neither of an allowed kind nor plainly for reading.
+
+    So is a folder in it refused, or a link to one, which is none of ``folders``.
+    """
     for path in sorted(folder.iterdir()):
+        if path in folders and not path.is_symlink():
+            continue
         if path.name not in _NOT_COPIED and (path.suffix not in suffixes or not path.is_file()):
             raise BundleError(
                 f"{path}: not allowed in a bundle, which holds only {', '.join(sorted(suffixes))} files there "

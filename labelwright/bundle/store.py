@@ -199,11 +199,14 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
     """A bundle out of a folder whose files are as they were written; whoever wrote them may be anyone."""
     bundle = Bundle(**from_json(content, folder))
     place = KINDS[kind].folder if (kind := weights_kind(bundle.weights)) != "base" else None
+    places = {place}
+    if isinstance(bundle.weights, Predictor):
+        places |= {f"{place}/{one.name}" for one in predictors.point_folders(bundle.weights.folder)}
     # A member's files are held to the member's own list.
     members = _checked_members(bundle, folder) if isinstance(bundle.weights, Together) else []
     for name in bundle_files.hashed_files(folder):
         of_member = any(name.startswith(f"{member}/") for member in members)
-        if name not in _FILES and Path(name).parent.as_posix() != place and not of_member:
+        if name not in _FILES and Path(name).parent.as_posix() not in places and not of_member:
             raise BundleError(f"{folder}: {name} is not part of a bundle, though listed in it; remove both")
     if isinstance(bundle.weights, Predictor):
         require_labels(bundle.weights.folder, bundle.task)
@@ -325,7 +328,8 @@ def _copy_weights(weights: Weights, building: Path) -> None:
     if isinstance(weights, Together):
         _copy_members(weights, place)
         return
-    bundle_files.copy_weights(source, place, of_kind.suffixes, of_kind.required, of_kind.needs_tensors)
+    own = predictors.point_folders(source) if isinstance(weights, Predictor) and source.is_dir() else []
+    bundle_files.copy_weights(source, place, of_kind.suffixes, of_kind.required, of_kind.needs_tensors, own)
     bundle_files.drop_code(place)
     if kind == "adapter":
         # PEFT records where the base model lay on the machine that trained; others need its name.

@@ -79,14 +79,25 @@ def remarks(engine: Engine, n_silent: int = 0) -> None:
         print(f"{n_silent} {noun} no answer: what {engine.name} said is none of the labels", file=sys.stderr)
 
 
+def _bars(probabilities: Mapping[str, float]) -> list[str]:
+    ranked = sorted(probabilities.items(), key=lambda item: -item[1])[:_SHOWN_LABELS]
+    width = max(len(printable(name)) for name, _ in ranked)
+    return [f"  {printable(name):{width}}  {p:.3f}  {'#' * round(_BAR_WIDTH * p)}".rstrip() for name, p in ranked]
+
+
 def picture(row: Mapping[str, Any]) -> str:
     """A text and its most probable labels, with bars; and what is said beside the label."""
-    ranked = sorted(row["probabilities"].items(), key=lambda item: -item[1])[:_SHOWN_LABELS]
-    ranked = [(printable(name), p) for name, p in ranked]
-    width = max(len(name) for name, _ in ranked)
-    lines = [f"  {name:{width}}  {p:.3f}  {'#' * round(_BAR_WIDTH * p)}".rstrip() for name, p in ranked]
+    if isinstance(row["confidence"], dict):
+        lines = []
+        for name, said in row["label"].items():
+            of_question = {key: row[key][name] for key in row if isinstance(row[key], dict) and name in row[key]}
+            told = ", ".join(said) or "none" if isinstance(said, list) else said
+            lines.append(f"  {printable(name)}: {printable(str(told))}")
+            lines += [f"  {line}" for line in _bars(of_question["probabilities"])]
+        return "\n".join([printable(row["text"]), *lines])
+    lines = _bars(row["probabilities"])
     if "abstained" in row:
-        lines.insert(0, f"  (no label: {row['abstained']}; it would be {printable(row['suggested'])})")
+        lines.insert(0, f"  (no label: {row['abstained']}; it would be {printable(str(row['suggested']))})")
     if "label_set" in row:
         lines.append(f"  (the set: {', '.join(map(printable, row['label_set']))})")
     return "\n".join([printable(row["text"]), *lines])

@@ -11,9 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from labelwright.data.choice_cells import choices_cell
 from labelwright.data.records import Fault, refusal
 from labelwright.data.task import LETTERS, Example
@@ -172,15 +169,6 @@ def read_choices(value: Any, where: str) -> tuple[str, ...]:
     if not choices:
         raise DataError(f"{where} has no choices; this classifier chooses among each row's own (column: choices)")
     return choices
-
-
-def present(texts: Sequence[str], n_letters: int) -> NDArray[np.bool_]:
-    """(n_texts, n_letters): which letters stand before a choice of each row."""
-    counts = np.array([len(split_lettered(text)[1]) for text in texts], dtype=np.int64)
-    over = np.flatnonzero(counts > n_letters)
-    if len(over):
-        raise DataError(f"row {over[0] + 1} has {counts[over[0]]} choices, but the task at most {n_letters}")
-    return np.arange(n_letters) < counts[:, None]
 
 
 def rotations(text: str) -> list[str]:

@@ -18,7 +18,7 @@ from labelwright.errors import DataError
 # What a whole text is called: of typed texts, of golden rows, of requests.
 TEXT = "text"
 # What answers are written under; a column of the input that has such a name is kept as input_NAME, in every row.
-ANSWER = frozenset({"label", "confidence", "probabilities", "abstained", "suggested", "label_set", "error"})
+ANSWER = frozenset({"label", "confidence", "probabilities", "abstained", "suggested", "label_set", "expected", "error"})
 
 
 def kept_as(name: str) -> str:

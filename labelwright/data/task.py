@@ -10,12 +10,15 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from labelwright.data.asked.questions import Point, Question, points_of
 from labelwright.data.choice_cells import choices_and_marks, marked_texts
 from labelwright.data.columns import TEXT, TextColumns, columns_fault
 from labelwright.data.costs import Costs
+from labelwright.data.label import Label as Label  # tasks are made of them
 from labelwright.data.records import Fault, Row, as_written, listed, optional_text, read_rows, refusal, text_of
 from labelwright.data.spelling import Similar, Source, reconcile, text_key
 from labelwright.errors import DataError
@@ -28,14 +31,6 @@ LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _SHOWN_CONFLICTS = 6
 # Punctuation that carries no meaning of its own. Brackets are none of it: ":)" and ":(" say different things.
 _PROSE = re.compile("(?<!\\d)[.,:-]|[.,:-](?!\\d)|[;!?'\"\u2013\u2014¿¡。、]")  # en and em dash
-
-
-@dataclass(frozen=True)
-class Label:
-    """One class: its name, and a sentence on what belongs to it (may be empty)."""
-
-    name: str
-    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,12 +48,16 @@ class Task:
         What mistakes cost; None where all cost the same, and the likeliest label is the answer.
     text_columns : tuple of str
         Columns that the text of a file's row is in (``labelwright.data.columns``); empty for ``text`` alone.
+    questions : tuple of Question
+        Where more is asked than one label of a list (``labelwright.data.asked``): ``asking`` makes such a task, whose
+        labels are then the classes of its points, or the answers of its only point.
 
     Raises
     ------
     DataError
         If there are fewer than two labels, a name is empty, repeated or holds a line break, there are no instructions,
-        the prices are none for these labels, or a column is named twice or has no name.
+        the prices are none for these labels, a column is named twice or has no name, or the labels are not those of the
+        questions.
     """
 
     name: str
@@ -67,8 +66,18 @@ class Task:
     max_choices: int = 0
     costs: Costs | None = None
     text_columns: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
+
+    @classmethod
+    def asking(
+        cls, name: str, instructions: str, questions: Sequence[Question], text_columns: tuple[str, ...] = ()
+    ) -> Task:
+        """The task of these questions. Raises DataError as the class does, or for questions that are not told apart."""
+        return cls(name, instructions, _labels_of(questions), text_columns=text_columns, questions=tuple(questions))
 
     def __post_init__(self) -> None:
+        if self.questions and (self.by_row or self.labels != _labels_of(self.questions)):
+            raise DataError(f"task {self.name!r} has questions and other labels than theirs: leave these out")
         if self.by_row and self.labels:
             raise DataError(
                 f"task {self.name!r} has labels and max_choices: rows bring their own choices, or share labels"
@@ -108,6 +117,17 @@ class Task:
         return self.max_choices > 0
 
     @property
+    def restricts_rows(self) -> bool:
+        """Whether a row can have but some of the labels: letters of its choices, answers to its point."""
+        return self.by_row or bool(self.points)
+
+    @cached_property
+    def points(self) -> tuple[Point, ...]:
+        """What is decided of every row, each behind a text of its own; empty where that is one label, or a choice."""
+        points = points_of(self.questions)
+        return points if len(points) > 1 else ()
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Class names in the order of every probability vector: the labels', or letters."""
         return LETTERS[: self.max_choices] if self.by_row else tuple(label.name for label in self.labels)
@@ -115,6 +135,14 @@ class Task:
     def index(self, name: str) -> int:
         """Position of a label name."""
         return self.names.index(name)
+
+
+def _labels_of(questions: Sequence[Question]) -> tuple[Label, ...]:
+    """The classes of several points, or the answers of one."""
+    points = points_of(questions)
+    if len(points) == 1:
+        return points[0].answers
+    return tuple(Label(name) for point in points for name in point.classes)
 
 
 @dataclass(frozen=True)
@@ -222,7 +250,9 @@ def examples_from_rows(rows: Iterable[Row | Fault], columns: Columns, source: st
 
 def _example(row: Row, columns: TextColumns, wanted: Mapping[str, str]) -> tuple[Example, tuple[str, ...]]:
     """The row, and what it calls its choices. Raises DataError with the first thing that is wrong with it."""
-    text, label = columns.need(row.record), text_of(row.record, wanted["label"], "label")
+    text = columns.need(row.record)
+    # What is no column of its own is read by who asks several questions (``labelwright.data.asked``).
+    label = text_of(row.record, wanted["label"], "label") if "label" in wanted else ""
     group, id = (name_of(row.record, wanted[role], role) if role in wanted else "" for role in ("group", "id"))
     choices: tuple[str, ...] | None = None
     marks: tuple[str, ...] = ()

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.data.choices import present, split_lettered
+from labelwright.data.asked.classes import letters_of
+from labelwright.data.choices import split_lettered
 from labelwright.data.task import LETTERS
 from labelwright.errors import BundleError
 from labelwright.predictors.encoders.long_texts import LongTexts
@@ -53,7 +54,7 @@ class Choices:
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Shape (n_texts, n_letters). Raises DataError for a text with more choices, or none."""
-        scores = np.where(present(texts, self.n_letters), 0.0, -np.inf)
+        scores = np.where(letters_of(texts, self.n_letters), 0.0, -np.inf)
         if self.weights:
             values = features([split_lettered(text) for text in texts], self.encoder, self.long_texts)
             for row, one in zip(scores, values, strict=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,9 @@ from labelwright.predictors.protocol import Predictor
 from labelwright.reading import AGAIN, opening, read_object
 
 FILE = "predictor.json"
+# Where a classifier of several points keeps that of each, by number.
+POINT_FOLDER = "point-{:03}"
+_POINT_FOLDER = re.compile(r"point-\d{3,}")
 
 
 class Kind(NamedTuple):
@@ -90,6 +94,11 @@ KINDS = {
         "a GLiClass model, which reads the message together with the labels",
         "gliclass",
         _ASKED,
+    ),
+    "points": Kind(
+        "labelwright.predictors.points",
+        "PerPoint",
+        "a classifier for each of the points that are asked of a row",
     ),
     "choices": Kind(
         "labelwright.predictors.choices",
@@ -165,6 +174,11 @@ def external_model(folder: Path) -> str:
     """
     kind, _ = kind_and_labels(folder)
     naming = KINDS[kind].naming
+    if kind == "points":
+        named = {external_model(one) for one in point_folders(folder)} - {""}
+        if len(named) > 1:
+            raise BundleError(f"{folder}: its points name the models {', '.join(sorted(named))}; expected one; {AGAIN}")
+        return next(iter(named), "")
     if naming is None:
         return ""
     file, key = naming
@@ -179,7 +193,14 @@ def external_model(folder: Path) -> str:
 def encoder_name(folder: Path) -> str:
     """The sentence encoder that reads the texts of a predictor; empty for none. Raises as ``external_model``."""
     kind, _ = kind_and_labels(folder)
+    if kind == "points":
+        return next(filter(None, map(encoder_name, point_folders(folder))), "")
     return external_model(folder) if KINDS[kind].naming == _ENCODER else ""
+
+
+def point_folders(folder: Path) -> list[Path]:
+    """Where a classifier of several points keeps that of each, in order; none for one of another kind."""
+    return sorted(one for one in folder.iterdir() if one.is_dir() and _POINT_FOLDER.fullmatch(one.name))
 
 
 def _is_label(value: Any) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from labelwright.answered import answer
 from labelwright.bundle.reference import MOST_CENTRES, Reference, watched_names
 from labelwright.bundle.store import members_of
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, group_keys
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
-from labelwright.labelling import answer, score_rows
+from labelwright.labelling import score_rows
 from labelwright.models.weights import Predictor
 from labelwright.predictors.encoders.sentence_encoder import open_encoder
 from labelwright.predictors.store import encoder_name

@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from labelwright.data.choices import present
 from labelwright.data.task import Example
 from labelwright.decide import render_rows
 from labelwright.engines.options.tree import OptionTree
@@ -37,9 +36,11 @@ class LabelRows:
     texts : tuple of str
         Rendered prompts, for TRL's logs.
     present : bool array (n_rows, n_labels), optional
-        Where rows bring their own choices: the letters that each row uses. None where all do.
+        The labels that each row can have (``Prompt.classes_of``). None where all can have all.
     targets : float32 array (n_rows, n_labels), optional
         Probabilities to learn, where some rows have a teacher and no label: 1 under a label that a row has.
+    shares_readings : bool
+        Whether rows are points of the same texts, which are read once for all of them.
     """
 
     prefix: tuple[int, ...]
@@ -49,6 +50,7 @@ class LabelRows:
     texts: tuple[str, ...]
     present: NDArray[np.bool_] | None = None
     targets: NDArray[np.float32] | None = None
+    shares_readings: bool = False
 
     @classmethod
     def from_examples(
@@ -89,7 +91,8 @@ class LabelRows:
             tree=tree,
             gold=np.array([names.index(example.label) for example in examples]),
             texts=tuple(one.text for one in prompts),
-            present=present([example.text for example in examples], len(names)) if prompt.by_row else None,
+            present=prompt.classes_of([example.text for example in examples]),
+            shares_readings=bool(prompt.points),
         )
 
     def with_teacher(self, probs: NDArray[np.float64]) -> LabelRows:
@@ -132,9 +135,20 @@ class StartingPoint:
         return self.edges[[self.place[row] for row in rows]]
 
 
-def passes(n_rows: int, n_visits: int, seed: int) -> list[int]:
-    """Row numbers in the order in which training meets them: every pass in a new order, cut after ``n_visits``."""
-    order: list[int] = []
+def passes(n_rows: int, n_visits: int, seed: int, readings: Sequence[Any] = ()) -> list[int]:
+    """Row numbers in the order in which training meets them: every pass in a new order, cut after ``n_visits``.
+
+    Parameters
+    ----------
+    readings : sequence of n_rows, optional
+        What a model reads of each row: rows for which it is one and the same (points of a row) come one behind the
+        other, and are read once.
+    """
+    together: dict[Any, list[int]] = {}
+    for row in range(n_rows):
+        together.setdefault(readings[row] if readings else row, []).append(row)
+    units, order = list(together.values()), []
     for number in range(-(-n_visits // n_rows)):
-        order += torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed + number)).tolist()
+        drawn = torch.randperm(len(units), generator=torch.Generator().manual_seed(seed + number)).tolist()
+        order += [row for unit in drawn for row in units[unit]]
     return order[:n_visits]

@@ -84,7 +84,8 @@ class LabelTreeTrainer(GRPOTrainer):
         args = settings["args"]
         group = args.num_generations if self._draws else 1
         self._rows_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps // group
-        self._order = passes(len(rows.rows), max(args.max_steps, 1) * self._rows_per_step, args.seed)
+        n_visits = max(args.max_steps, 1) * self._rows_per_step
+        self._order = passes(len(rows.rows), n_visits, args.seed, rows.rows if rows.shares_readings else ())
         # Of rows with the same tokens, one that is met: the starting point knows no others.
         self._by_tokens = {rows.rows[row]: row for row in self._order}
         super().__init__(
@@ -115,10 +116,16 @@ class LabelTreeTrainer(GRPOTrainer):
 
     def _edges(self, rows: Sequence[int]) -> Tensor:
         """Log-probabilities of the tree's edges, float32 (n_rows, n_edges), differentiable."""
-        batch = [Row(self._rows.rows[row], self._rows.tree) for row in rows]
+        read = [self._rows.rows[row] for row in rows]
+        # All points of a row come out of one reading of it.
+        once = list(dict.fromkeys(read)) if self._rows.shares_readings else read
+        batch = [Row(tokens, self._rows.tree) for tokens in once]
         with self.accelerator.autocast():
             edges, _ = tree_log_probs(_plain(self.model), self._rows.prefix, batch, lower=self.lower)
-        return edges.reshape(len(batch), -1)
+        edges = edges.reshape(len(batch), -1)
+        if len(once) == len(read):
+            return edges
+        return edges[[once.index(tokens) for tokens in read]]
 
     def _sums(self, edges: Tensor, rows: Sequence[int]) -> Tensor:
         """From edges (n_rows, n_edges) to labels (n_rows, n_labels); letters that a row does not use get ``ABSENT``."""

@@ -15,7 +15,7 @@ import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples
 
 import labelwright.engines.opening
-from labelwright import labelling
+from labelwright import answered, labelling
 from labelwright.bundle.store import save
 from labelwright.cli import main
 from labelwright.data.records import Row
@@ -468,7 +468,7 @@ def test_a_text_without_an_answer_gets_none_and_the_exit_status_says_so(mute, ca
     out, err = capsys.readouterr()
     first, second = map(json.loads, out.splitlines())
     assert (first["label"], second["label"]) == ("pool", None)
-    assert second == {"text": "what?", "label": None, "error": "texts, row 2: " + labelling.NO_ANSWER}
+    assert second == {"text": "what?", "label": None, "error": "texts, row 2: " + answered.NO_ANSWER}
     assert "error" not in first
     assert "texts, row 2: what the model answered is none of the labels" in err
     assert "1 of 2 rows are left unanswered" in err

@@ -86,8 +86,10 @@ def check_styles(recipe: Recipe, task: Task) -> None:
 
 def _task_faults(recipe: Recipe) -> Iterator[Fault]:
     task, data = recipe.task, recipe.data
-    if data.choices and (task.labels or task.style != "name"):
-        yield "data", "choices and [task] labels or style: rows bring their own choices, or share labels"
+    if data.choices and (task.labels or task.style != "name" or task.questions or task.kind != "choice"):
+        yield "data", "choices and [task] labels, kind, questions or style: rows bring their own choices, or share them"
+    elif task.questions or task.kind != "choice":
+        yield from _question_faults(recipe)
     elif task.labels:
         too_long = [label.name for label in task.labels if len(label.name) > _LONGEST_LABEL]
         if too_long:
@@ -105,6 +107,26 @@ def _task_faults(recipe: Recipe) -> Iterator[Fault]:
         yield "data", f"{named} go with path, and hub was given: take them out"
     if data.choices and "conflicting" in data.leave_out:
         yield "data", 'leave_out = ["conflicting"]: rows bring their own choices, and may have several labels'
+
+
+def _question_faults(recipe: Recipe) -> Iterator[Fault]:
+    task, data = recipe.task, recipe.data
+    if task.questions and (task.labels or task.kind != "choice"):
+        yield "task", "questions and labels or kind: each question has its own; leave labels and kind out"
+    try:
+        asked = Task.asking(recipe.name, task.instructions, [one.question for one in recipe.asked])
+    except LabelwrightError as error:
+        yield "task", str(error).removeprefix(f"task {recipe.name!r} ")
+        return
+    if not asked.points:
+        return
+    if task.style != "name":
+        yield "task", f'style = "{task.style}": several points are asked of a row, by their names alone; leave it out'
+    for key in ("out_of_scope", "train_path", "unlabelled"):
+        if getattr(data, key):
+            yield "data", f"{key}: not for rows with several answers yet; leave it out"
+    if recipe.costs.prices:
+        yield "costs", "several points are asked of a row, and prices name one label: leave the table out"
 
 
 def _cost_faults(recipe: Recipe) -> Iterator[Fault]:
@@ -129,7 +151,9 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
             yield name, f'trains in this process, which [model] backend = "{recipe.model.backend}" cannot: leave it out'
         if name in asked and recipe.model.thinking_tokens:
             yield name, "trains answers, not thoughts: set [model] thinking_tokens = 0, or leave the stage out"
-    by_row = bool(recipe.data.choices)
+    by_row, has_points = bool(recipe.data.choices), _has_points(recipe)
+    if has_points:
+        yield from _point_faults(recipe, stages, asked)
     if "dpo" in asked and (preferences := getattr(stages.get("dpo"), "preferences", "")):
         if by_row:
             yield "dpo", "preferences: rows bring their own choices, and letters are no labels; leave it out"
@@ -150,10 +174,50 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
         if by_row and getattr(stage, "augment", 0.0) > 0:
             yield name, "augment: rows bring their own choices, which typos and cuts would change as well: leave it out"
     # A label twice is the task's fault, and told there.
-    names = LETTERS if by_row else list(dict.fromkeys(label.name for label in recipe.task.labels))
+    names = LETTERS if by_row else list(dict.fromkeys(_label_names(recipe)))
     for name, stage in stages.items():
         if fault := _reward_fault(stage, names, by_row):
             yield name, fault
+
+
+def _label_names(recipe: Recipe) -> list[str]:
+    """The labels as far as they are known; none where questions are at fault, which is told of these."""
+    try:
+        return recipe.label_names
+    except LabelwrightError:
+        return []
+
+
+def _has_points(recipe: Recipe) -> bool:
+    try:
+        return recipe.has_points
+    except LabelwrightError:
+        return False
+
+
+def _point_faults(recipe: Recipe, stages: Mapping[str, Any], asked: Sequence[str]) -> Iterator[Fault]:
+    """What takes one label a row, or changes a row's text, where several points are asked of it."""
+    why = "several points are asked of a row"
+    for name in ("neighbours", "dpo"):
+        if name in asked:
+            yield name, f"{why}, and this stage takes one label of each: leave it out"
+    for name, stage in stages.items():
+        for key in ("steering_share", "augment"):
+            if getattr(stage, key, 0.0) > 0:
+                yield name, f"{key}: {why}, which copies would not stand behind: leave it out"
+        if getattr(stage, "mode", "") == "sampled":
+            yield name, f'mode = "sampled": {why} that is read once, which draws are not: use "exact"'
+        if getattr(stage, "reward", "") == "judge":
+            yield name, f'reward = "judge": {why}, and a judge rates labels of one list: use another reward'
+        if "descriptions" in getattr(stage, "components", ()):
+            yield name, f'components: {why}, which have no descriptions of labels: use ["instructions"]'
+    if getattr(stages.get("prior"), "source", "") == "content_free":
+        yield "prior", f'source = "content_free": {why}, and a text without one has none; use "train"'
+    if recipe.compare.steering_rows:
+        yield "compare", f"steering_rows: {why}, and no ending asks for an answer to one: leave it out"
+    for candidate in recipe.models.candidates:
+        if read_pipeline(candidate).free:
+            yield "models", f"candidates: free: {why}, and free text answers one question: leave it out"
 
 
 def _reward_fault(stage: Any, names: Any, by_row: bool) -> str:
@@ -167,13 +231,14 @@ def _reward_fault(stage: Any, names: Any, by_row: bool) -> str:
 
 
 def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
-    table, by_row = recipe.baselines, bool(recipe.data.choices)
+    table, by_row, has_points = recipe.baselines, bool(recipe.data.choices), _has_points(recipe)
     if written:
         for fault in unknown_keys(table.names, baselines.BASELINES, "baseline"):
             yield "baselines", f"names: {fault}"
         for name in table.names:
-            if name in baselines.BASELINES and (missing := baselines.needs(name, by_row)):
+            if name in baselines.BASELINES and (missing := baselines.needs(name, by_row, has_points)):
                 found = "rows bring their own choices" if by_row else "[data] choices is not set"
+                found = "several points are asked of each" if has_points else found
                 yield "baselines", f"names: {name} needs {missing}, and {found}"
         if "minilm-nearest-description" in table.names and not any(one.description for one in recipe.task.labels):
             yield (

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from labelwright.data.asked.cells import AskedColumns
+from labelwright.data.asked.rows import over_points
 from labelwright.data.formats.arrow_rows import class_name
 from labelwright.data.records import Fault, Row, is_empty
 from labelwright.data.sources import Part, chosen, parted_by, parts_of
@@ -27,15 +29,20 @@ class Files(NamedTuple):
     n_empty: dict[str, int]
 
 
-def read_files(table: DataTable) -> Files:
+def read_files(table: DataTable, asked: Sequence[AskedColumns] = ()) -> Files:
     """The rows of ``path`` or ``hub``, and of the test split where one is given.
+
+    Parameters
+    ----------
+    asked : sequence of AskedColumns
+        Where more is asked than one label of a list: an example for each answer of a row (``over_points``).
 
     Raises
     ------
     DataError
         Rows that cannot be read or lack text or label, all in one message; splits that there are not.
     """
-    read = _read(table, all_columns=False)
+    read = _read(table, bool(asked), asked)
     rows = {name: [row for row, _ in found] for name, (found, _) in read.items()}
     return Files(rows, {name: n_empty for name, (_, n_empty) in read.items()})
 
@@ -45,7 +52,9 @@ def read_records(table: DataTable) -> dict[str, list[tuple[Example, Mapping[str,
     return {name: found for name, (found, _) in _read(table, all_columns=True).items()}
 
 
-def _read(table: DataTable, all_columns: bool) -> dict[str, tuple[list[tuple[Example, Mapping[str, Any]]], int]]:
+def _read(
+    table: DataTable, all_columns: bool, asked: Sequence[AskedColumns] = ()
+) -> dict[str, tuple[list[tuple[Example, Mapping[str, Any]]], int]]:
     """Rows with their records, and how many are left out, by where they come from."""
     parts = source_parts(table, all_columns)
     taught = [part for part in parts if not table.test_split or part.split != table.test_split]
@@ -55,7 +64,7 @@ def _read(table: DataTable, all_columns: bool) -> dict[str, tuple[list[tuple[Exa
         of[table.test_source] = held
     if table.train_path:
         of[table.train_path] = parts_of(table.train_path)
-    return {name: _examples(table, own) for name, own in of.items()}
+    return {name: _examples(table, own, asked) for name, own in of.items()}
 
 
 def source_parts(table: DataTable, all_columns: bool = False) -> list[Part]:
@@ -76,9 +85,12 @@ def source_parts(table: DataTable, all_columns: bool = False) -> list[Part]:
     return chosen(parts, table.read_splits, table.path)
 
 
-def _examples(table: DataTable, parts: Sequence[Part]) -> tuple[list[tuple[Example, Mapping[str, Any]]], int]:
+def _examples(
+    table: DataTable, parts: Sequence[Part], asked: Sequence[AskedColumns]
+) -> tuple[list[tuple[Example, Mapping[str, Any]]], int]:
     """Examples of the parts together, and how many rows are left out. Rows of a second file are numbered on."""
-    columns = {role: getattr(table, role) or None for role in ("label", "group", "id", "choices")}
+    roles = ("group", "id") if asked else ("label", "group", "id", "choices")
+    columns = {role: getattr(table, role) or None for role in roles}
     examples: list[tuple[Example, Mapping[str, Any]]] = []
     name, before, last, n_empty = "", 0, 0, 0
     for part in parts:
@@ -92,7 +104,11 @@ def _examples(table: DataTable, parts: Sequence[Part]) -> tuple[list[tuple[Examp
         if before and not table.id:
             read = [replace(row, id=str(before + int(row.id))) for row in read]
         # A row that is a fault was refused just now.
-        examples += zip(read, (row.record for row in filled if isinstance(row, Row)), strict=True)
+        whole = [row for row in filled if isinstance(row, Row)]
+        if asked:
+            examples += over_points(read, whole, asked, part.name)
+        else:
+            examples += zip(read, (row.record for row in whole), strict=True)
     return examples, n_empty
 
 

@@ -20,7 +20,15 @@ from workbench.recipe import recipe as tables
 from workbench.recipe.checks import cross_faults
 from workbench.recipe.faults import Faults, name_fault
 from workbench.recipe.fill import fill, unknown_keys
-from workbench.recipe.recipe import DEFAULT_STAGES, Name, Recipe, own_candidates, read_pipeline, stage_class
+from workbench.recipe.recipe import (
+    DEFAULT_STAGES,
+    Name,
+    QuestionTable,
+    Recipe,
+    own_candidates,
+    read_pipeline,
+    stage_class,
+)
 
 _LARGEST_FILE = 2**20
 
@@ -55,7 +63,7 @@ def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
     if "name" not in document and (fault := name_fault(path.stem)):
         faults.add("", [f"the file's name {shown(path.stem)} stands for the recipe's: {fault}, or set name"])
     if "task" in given:
-        given["task"] = {**given["task"], **_labels(given["task"], faults)}
+        given["task"] = {**given["task"], **_labels(given["task"], faults), **_questions(given["task"], faults)}
     read = {
         table: faults.read(cls, given.get(table, {}), table)
         for table, cls in tables.TABLES.items()
@@ -135,14 +143,31 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: not TOML: {' '.join(str(error).split())[:300]}") from error
 
 
-def _labels(table: Mapping[str, Any], faults: Faults) -> dict[str, tuple[Label, ...]]:
+def _questions(table: Mapping[str, Any], faults: Faults) -> dict[str, tuple[QuestionTable, ...]]:
+    """``questions`` as QuestionTable objects: tables with name, kind, labels, instructions and column."""
+    if "questions" not in table:
+        return {}
+    given = table["questions"]
+    if not isinstance(given, list) or not given or not all(isinstance(one, dict) for one in given):
+        faults.add("task", ['questions must be a list of tables, such as {name = "urgent", kind = "yes_no"}'])
+        return {"questions": ()}
+    read = []
+    for number, entry in enumerate(given, start=1):
+        own: list[str] = []
+        question = fill(QuestionTable, {**entry, **_labels(entry, faults, f"question {number}: ")}, own)
+        read += [question] if question else []
+        faults.add("task", [f"question {number}: {fault}" for fault in own])
+    return {"questions": tuple(read)}
+
+
+def _labels(table: Mapping[str, Any], faults: Faults, whose: str = "") -> dict[str, tuple[Label, ...]]:
     """``labels`` as Label objects: given as names, or as tables with name and description."""
     if "labels" not in table:
         return {}
     if table["labels"] == []:
-        faults.add("task", ["labels = []: expected two or more; leave it out to take them from the data"])
+        faults.add("task", [f"{whose}labels = []: expected two or more; leave it out to take them from the data"])
     if not isinstance(table["labels"], list):
-        faults.add("task", ['labels must be a list of names, or of tables {name = "…", description = "…"}'])
+        faults.add("task", [f'{whose}labels must be a list of names, or of tables {{name = "…", description = "…"}}'])
         return {"labels": ()}
     labels = []
     for number, entry in enumerate(table["labels"], start=1):
@@ -153,5 +178,5 @@ def _labels(table: Mapping[str, Any], faults: Faults) -> dict[str, tuple[Label, 
         else:
             own.append(f"expected a name or a table, found {shown(entry)}")
         labels += [label] if label else []
-        faults.add("task", [f"label {number}: {fault}" for fault in own])
+        faults.add("task", [f"{whose}label {number}: {fault}" for fault in own])
     return {"labels": tuple(labels)}

@@ -11,10 +11,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
 
 import baselines
+from labelwright.data.asked.cells import AskedColumns
+from labelwright.data.asked.questions import Kind, Question
 from labelwright.data.choices import LabelAs
 from labelwright.data.columns import TEXT, TextColumns
 from labelwright.data.costs import Costs
@@ -55,7 +58,7 @@ DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 FIXED_TABLES = ("data", "splits", "task", "model")
 # Keys of [data] that the first recipes did not have.
 _LATER_KEYS = ["similar_labels", "choice_label", "delimiter", "encoding", "header", "quotes", "sheet", "split"]
-_LATER_KEYS += ["title_rows", "label_prefix", "test_split", "leave_out", "train_path"]
+_LATER_KEYS += ["separator", "title_rows", "label_prefix", "test_split", "leave_out", "train_path"]
 
 DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"
 
@@ -167,6 +170,8 @@ class DataTable:
     similar_labels : "refuse", "merge" or "keep"
         What labels are that differ only in how they are written ("0" and "0.0", "Pool" and "pool ") among ``path``,
         ``test_path``, ``out_of_scope`` and ``[task] labels``: an error, one label, or different labels.
+    separator : str
+        Between the labels of a cell that has several, such as ";"; lists, in JSON too, need none.
     choice_label : "auto", "text", "letter", "index0" or "index1"
         What ``label`` holds where rows bring their own choices: the right one's text, its letter, or its number, from
         0 or from 1. "auto" finds out, and refuses where several readings fit.
@@ -199,6 +204,7 @@ class DataTable:
     max_rows: Annotated[int, Range(0, expected="a number of rows, or 0 for all")] = 0
     similar_labels: Similar = "refuse"
     choice_label: LabelAs = "auto"
+    separator: Name = ""
 
     def __post_init__(self) -> None:
         for one, other in [("label", "choices"), ("label", "group"), ("split", "label")]:
@@ -261,13 +267,49 @@ class SplitTable:
 
 
 @dataclass(frozen=True)
+class QuestionTable:
+    """One of ``[task] questions``: a question about every row, and where its answers stand.
+
+    Attributes
+    ----------
+    kind : "choice", "labels", "score" or "yes_no"
+        One of the labels; any of them; one of them, which are levels in rising order; yes or no.
+    column : str or tuple of str
+        The column of the answers, which is called as the question is where nothing is said; of kind "labels" also one
+        a label, each with yes or no.
+    """
+
+    name: Needed
+    kind: Kind = "choice"
+    labels: tuple[Label, ...] = ()
+    instructions: Annotated[str, Text()] = ""
+    column: Column | tuple[NeededColumn, ...] = ""
+
+    def asked(self, separator: str) -> AskedColumns:
+        """The question with its columns. Raises DataError where they are none, as ``Question`` does."""
+        columns = (self.column or self.name,) if isinstance(self.column, str) else self.column
+        return AskedColumns(Question(self.name, self.kind, self.labels, self.instructions), columns, separator)
+
+
+@dataclass(frozen=True)
 class TaskTable:
-    """``[task]``: what the model is asked to do. Without ``labels`` every label in the data is taken, sorted."""
+    """``[task]``: what the model is asked to do. Without ``labels`` every label in the data is taken, sorted.
+
+    Attributes
+    ----------
+    kind : "choice", "labels", "score" or "yes_no"
+        What the column of the label holds: one of the labels; any of them; one of them, which are levels in rising
+        order; yes or no.
+    questions : tuple of QuestionTable
+        Several questions about every row, in place of ``kind`` and ``labels``.
+    """
 
     instructions: Annotated[str, Text(least=1, most=100_000, lines=True)]
     name: Name = ""
     labels: tuple[Label, ...] = ()
     style: Style = "name"
+    kind: Kind = "choice"
+    questions: tuple[QuestionTable, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -661,6 +703,29 @@ class Recipe:
         """The stage with the recipe's settings, whether or not ``stages`` lists it."""
         return build_stage(name, self.stage_tables.get(name, {}), f"{self.path}, [{name}]")
 
+    @cached_property
+    def asked(self) -> tuple[AskedColumns, ...]:
+        """What is asked of a row besides one label of a list; empty where that is all. Raises DataError."""
+        table, separator = self.task, self.data.separator
+        if table.questions:
+            return tuple(one.asked(separator) for one in table.questions)
+        if table.kind == "choice":
+            return ()
+        one = QuestionTable(self.data.label, table.kind, table.labels, column=self.data.label)
+        return (one.asked(separator),)
+
+    @property
+    def has_points(self) -> bool:
+        """Whether several points are asked of every row."""
+        return bool(self.asked) and bool(self.task_for(()).points)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The labels that the recipe names, or those of its questions; none where they are taken from the data."""
+        if self.asked:
+            return list(self.task_for(()).names)
+        return [label.name for label in self.task.labels]
+
     def task_for(self, labels_in_data: tuple[str, ...], max_choices: int = 0) -> Task:
         """The task, its labels taken from the data where the recipe names none.
 
@@ -678,6 +743,9 @@ class Recipe:
         columns = () if names == (TEXT,) else names
         if self.data.choices:
             return Task(name, self.task.instructions, (), max_choices, text_columns=columns)
+        if self.asked:
+            questions = [one.question for one in self.asked]
+            return Task.asking(name, self.task.instructions, questions, columns)
         labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
         costs = self.costs.prices
         if costs and (faults := costs.faults([label.name for label in labels])):
@@ -691,6 +759,9 @@ class Recipe:
         for name in _LATER_KEYS:
             if getattr(self.data, name) == getattr(DataTable, name):
                 del tables["data"][name]
+        for name in ("kind", "questions"):
+            if getattr(self.task, name) == getattr(TaskTable, name):
+                del tables["task"][name]
         # It changes no row of the run; what learns from it is stale by itself when it changes.
         del tables["data"]["unlabelled"]
         tables["data"]["hub_splits"] = tables["data"].pop("read_splits")  # its first name

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from labelwright.data.asked.cells import AskedColumns
 from labelwright.data.choices import over_letters, read_label_as
 from labelwright.data.records import listed
 from labelwright.data.spelling import Source, reconcile, text_key
@@ -41,8 +42,7 @@ class Rows(list[Example]):
 
 def read_rows(recipe: Recipe) -> Rows:
     """The recipe's rows, checked against its labels, before anything heavy is imported."""
-    names = [label.name for label in recipe.task.labels] or None
-    rows = _beside_measured(load_rows(recipe.data, names, recipe.seed), recipe)
+    rows = _beside_measured(load_rows(recipe.data, recipe.label_names or None, recipe.seed, recipe.asked), recipe)
     task = task_of(recipe, rows)
     check_rewards(recipe, task)
     check_styles(recipe, task)
@@ -66,7 +66,9 @@ def task_of(recipe: Recipe, rows: Sequence[Example]) -> Task:
     return recipe.task_for(tuple({row.label for row in rows}), max_choices(rows))
 
 
-def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int = 0) -> Rows:
+def load_rows(
+    table: DataTable, labels: Sequence[str] | None = None, seed: int = 0, asked: Sequence[AskedColumns] = ()
+) -> Rows:
     """Read and check the recipe's rows.
 
     Parameters
@@ -75,6 +77,8 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
         The task's labels; without them every label that occurs is taken.
     seed : int
         Draws ``max_rows`` rows.
+    asked : sequence of AskedColumns
+        Where more is asked than one label of a list: an example for each answer, as ``over_points`` makes them.
 
     Returns
     -------
@@ -85,12 +89,12 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
     Raises
     ------
     DataError
-        Whatever ``read_examples``, ``reconcile`` and ``check_examples`` refuse; labels that only the test file has; a
-        dataset id that cannot be read.
+        Whatever ``read_examples``, ``over_points``, ``reconcile`` and ``check_examples`` refuse; labels that only the
+        test file has; a dataset id that cannot be read.
     """
     source, given = table.source, table.test_source
     remarks: list[str] = []
-    files, n_empty = read_files(table)
+    files, n_empty = read_files(table, asked)
     remarks += [f"{n} rows of {name} are left out: no text or no label" for name, n in n_empty.items() if n]
     if table.choices:
         files = {name: in_scope(rows, table) for name, rows in files.items()}
@@ -98,7 +102,7 @@ def load_rows(table: DataTable, labels: Sequence[str] | None = None, seed: int =
         if label_as == "auto":
             label_as = read_label_as([row for rows in files.values() for row in rows], " and ".join(files))
         files = {name: over_letters(rows, name, label_as) for name, rows in files.items()}
-    else:
+    elif not asked:
         files = _reconciled(files, table, labels, remarks)
     rows, test, later = files[source], files.get(given, []), files.get(table.train_path, [])
     least_rows = 1 if given or table.choices else 2

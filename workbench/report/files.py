@@ -55,8 +55,8 @@ def write_report(
         work.tracking.candidate(by_name[name], entry, candidate_note(entry), step)
     work.tracking.comparison(mlflow_table(tables(report)[0]), report, run_note(report), verdict_markdown(report), files)
     work.tracking.evaluation(candidates, report, test)
-    # Where rows bring their own choices, no label is one for another row.
-    if not work.task.by_row:
+    # Where rows can have but some of the labels, no label is one for another row.
+    if not work.task.restricts_rows:
         ships = next(one for one in candidates if one.name == report.verdict.ship)
         most = work.recipe.tracking.review_rows
         doubted = doubted_rows(report.suspects, ships, abstain_threshold(ships), report.labels, test, most)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from labelwright.bundle.store import members_of
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.questions import put_all
 from labelwright.decide import Query
 from labelwright.engines.protocol import Engine, has_probabilities, is_alive
 from labelwright.engines.settings import EngineSettings
@@ -123,11 +124,15 @@ class TogetherEngine:
 
         def ask(member: int, rows: Ints) -> Floats:
             bundle, engine = self.members[member]
+            points = bundle.task.points
+            asked = [one for row in rows for one in (put_all(texts[row], points) if points else (texts[row],))]
             try:
-                query = Query.of(bundle.prompt, bundle.calibration, [texts[row] for row in rows], whole)
-                return query.probabilities(query.asked_of(engine), has_probabilities(engine))
+                query = Query.of(bundle.prompt, bundle.calibration, asked, whole)
+                probs = query.probabilities(query.asked_of(engine), has_probabilities(engine))
+                # What is asked here is a row; each of its points has the same share of it.
+                return probs.reshape(len(rows), -1, probs.shape[1]).mean(axis=1) if points else probs
             except DataError as error:
-                raise _renumbered(error, rows) from error
+                raise _renumbered(error, np.repeat(rows, max(len(points), 1))) from error
 
         with one_pass():
             return self.plan.answer(ask, len(texts), len(self._names))

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
+from labelwright.answered import NO_ANSWER
 from labelwright.bundle.types import Bundle
 from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError, LabelwrightError
-from labelwright.labelling import NO_ANSWER
 from labelwright.serve.bodies import JSON, described, json_answer, read_json
 from labelwright.serve.questions import Question, as_text, of_bundle, put
 from labelwright.serve.service import Lease, RefusalError, Service, Wire

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.choices import present
+from labelwright.data.asked.classes import classes_of
 from labelwright.data.families import family_names
 from labelwright.data.task import Example
 from labelwright.decide import log_scores
@@ -200,9 +200,8 @@ def label_shares(bundle: Bundle, rows: Sequence[Example]) -> Floats:
     """How common each label is among the rows that have it, (n_labels,): letters are of those with so many choices."""
     n_labels = len(bundle.task.names)
     counts = np.bincount(gold_of(bundle, rows), minlength=n_labels)
-    if not bundle.task.by_row:
-        return np.asarray(counts / max(len(rows), 1))
-    return np.asarray(counts / np.maximum(present([row.text for row in rows], n_labels).sum(axis=0), 1))
+    has = classes_of(bundle.task, [row.text for row in rows])
+    return np.asarray(counts / (max(len(rows), 1) if has is None else np.maximum(has.sum(axis=0), 1)))
 
 
 def without_liking(logits: Floats, shares: Floats | None = None) -> Floats:

@@ -9,8 +9,9 @@ from labelwright.bundle.store import load, save, verify
 from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
 from labelwright.cli import main
+from labelwright.data.asked.classes import letters_of
 from labelwright.data.choice_cells import choices_and_marks
-from labelwright.data.choices import lettered, over_letters, present, rotations, split_lettered
+from labelwright.data.choices import lettered, over_letters, rotations, split_lettered
 from labelwright.data.task import Example, Label, Task, examples_from_records
 from labelwright.decide import log_scores, probabilities
 from labelwright.errors import DataError
@@ -44,7 +45,7 @@ lines = st.text(min_size=1).map(lambda text: " ".join(text.split())).filter(bool
 def test_lettered_texts_come_apart_as_they_were(question, choices):
     text = lettered(question, choices)
     assert split_lettered(text) == (question.strip(), tuple(choices))
-    assert present([text], 26).sum() == len(choices)
+    assert letters_of([text], 26).sum() == len(choices)
 
 
 @given(st.lists(lines, min_size=2, max_size=6, unique=True))

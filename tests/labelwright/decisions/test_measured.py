@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from fakes import toy_bundle
 
+from labelwright.answered import answer
 from labelwright.data.costs import Costs
 from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.decisions.measured import answered_and_wrong, costs, decided_metrics, sets
-from labelwright.labelling import answer
 from labelwright.serve.questions import Question, put
 
 NAMES = ("pool", "fence", "hvac")

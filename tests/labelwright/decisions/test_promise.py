@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_task
 
+from labelwright.answered import answer
 from labelwright.bundle.card import card
 from labelwright.bundle.document import from_json, to_json
 from labelwright.bundle.store import load, save
@@ -18,7 +19,7 @@ from labelwright.data.records import Row
 from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.errors import BundleError, DataError, RecipeError
-from labelwright.labelling import answer, label_rows
+from labelwright.labelling import label_rows
 
 NAMES = toy_task().names
 

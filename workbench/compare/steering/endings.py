@@ -81,7 +81,7 @@ def steering(bundle: Bundle, engine: Engine, rows: Sequence[Example], most: int)
     Empty for none of them, for none that is read to its end, and where rows bring their own choices: what their letters
     stand for is the row's own.
     """
-    if not most or bundle.prompt.by_row:
+    if not most or bundle.prompt.restricts_rows:
         return {}
     sample = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int))]
     moved, is_read = rows_moved(bundle, engine, [row.text for row in sample])

@@ -32,7 +32,8 @@ def made_of(recipe: Recipe, singles: Sequence[str], is_heavy: Callable[[str], bo
         # Where nobody is heavy, it would be the same again.
         if len(light) < len(found[ENSEMBLE]):
             found[ENSEMBLE_LIGHT] = light
-    if recipe.cascade.most_levels:
+    # A level answers a whole row, and is not sure of all points of it alike.
+    if recipe.cascade.most_levels and not recipe.has_points:
         found[CASCADE] = _of(recipe.cascade.members, usable)
     return {name: members for name, members in found.items() if len(members) > 1}
 

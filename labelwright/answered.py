@@ -1,0 +1,121 @@
+"""What is said about one row: its probabilities as a record, whatever was asked of it. Whoever answers says it so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labelwright.bundle.types import Bundle
+from labelwright.data.asked.questions import YES, Question
+from labelwright.decisions.decision import NOTHING, Decided
+
+NO_ANSWER = "what the model answered is none of the labels"
+
+Record = dict[str, Any]
+
+
+def answer(
+    bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None = None, outside: Any = None
+) -> Record:
+    """What is said about one row: ``label``, ``confidence`` (its probability) and ``probabilities`` by label.
+
+    Where the bundle's decision abstains, ``label`` is None, ``abstained`` says why, in the words of
+    ``labelwright.decisions.decision``, and ``suggested`` is the label that it would have said, which ``confidence`` is
+    of; where sets are asked of its promise, ``label_set`` lists the labels of the row's. Of levels in order there is
+    also ``expected``, the mean level (``level_values``). Where there is no answer
+    (``labelwright.statistics.metrics.answers``) there is only ``label``, None, and ``error``, which says why.
+
+    Where several points are asked of a row, a question that takes any of its labels has a list under ``label``, the
+    probability of each under ``probabilities``, and as its ``confidence`` the probability that the whole list is right,
+    were its labels independent. With several questions each of these is a mapping from their names.
+
+    Parameters
+    ----------
+    probs : ndarray of shape (n_labels,), or (n_points, n_labels) where several points are asked
+    choices : sequence of str, optional
+        The row's own answers, which then stand for the letters.
+    outside : bool, optional
+        Whether the row belongs to no label, as ``Bundle.outside`` finds.
+    """
+    if bundle.task.points:
+        return _of_points(bundle, probs)
+    names = bundle.task.names if choices is None else choices
+    by_label: dict[str, float] = {}
+    # Zeros of letters that the row does not use fall away; a choice that the row has twice has one probability.
+    for name, p in zip(names, probs.tolist(), strict=False):
+        by_label[name] = by_label.get(name, 0.0) + p
+    decided = bundle.decision.decide(probs[None], None if outside is None else np.array([outside]))
+    why, choice = decided.why[0], int(decided.choice[0])
+    if why == NOTHING:
+        return {"label": None, "error": NO_ANSWER}
+    # Among the row's own choices one that it has twice has two letters.
+    best = names[choice] if choices is None else max(by_label, key=lambda name: by_label[name])
+    given: Record = {"label": None, "abstained": why, "suggested": best} if why else {"label": best}
+    if (lowest := bundle.set_thresholds) is not None:
+        in_set = zip(names, bundle.decision.sets(probs[None], lowest)[0], strict=False)
+        given["label_set"] = [name for name, is_in in in_set if is_in or name == best]
+    said = {**given, "confidence": by_label[best], "probabilities": by_label}
+    return said | _expected(bundle.task.questions[0], by_label) if bundle.task.questions else said
+
+
+def level_values(names: Sequence[str]) -> list[float]:
+    """What levels count as: the numbers that all of them are, or else 1, 2, 3 … in their order.
+
+    >>> level_values(["1", "3", "10"]), level_values(["low", "high"])
+    ([1.0, 3.0, 10.0], [1.0, 2.0])
+    """
+    try:
+        values = [float(name) for name in names]
+    except ValueError:
+        values = []
+    rises = bool(np.isfinite(values).all() and (np.diff(values) > 0).all())
+    return values if values and rises else [float(place) for place in range(1, len(names) + 1)]
+
+
+def _of_points(bundle: Bundle, probs: NDArray[np.float64]) -> Record:
+    decided, points = bundle.decision.decide(probs), bundle.task.points
+    if NOTHING in decided.why:
+        return {"label": None, "error": NO_ANSWER}
+    said = {}
+    for number, question in enumerate(bundle.task.questions):
+        places = [place for place, point in enumerate(points) if point.question == number]
+        said[question.name] = _of_question(bundle, question, places, decided, probs)
+    if len(said) == 1:
+        return next(iter(said.values()))
+    keys = list(dict.fromkeys(key for one in said.values() for key in one))
+    return {key: {name: one[key] for name, one in said.items() if key in one} for key in keys}
+
+
+def _of_question(
+    bundle: Bundle,
+    question: Question,
+    places: Sequence[int],
+    decided: Decided,
+    probs: NDArray[np.float64],
+) -> Record:
+    names, points = bundle.task.names, [bundle.task.points[place] for place in places]
+    answers = [names[int(decided.choice[place])] for place in places]
+    why = next((decided.why[place] for place in places if decided.why[place]), "")
+    by_class = [dict(zip(names, probs[place].tolist(), strict=True)) for place in places]
+    if question.kind == "labels":
+        by_label = {point.label: own[point.class_of(YES)] for point, own in zip(points, by_class, strict=True)}
+        chosen = zip(points, answers, strict=True)
+        best: Any = [point.label for point, answer in chosen if answer == point.class_of(YES)]
+    else:
+        (point,), (own,) = points, by_class
+        by_label = {answer.name: own[point.class_of(answer.name)] for answer in point.answers}
+        best = next(answer.name for answer in point.answers if point.class_of(answer.name) == answers[0])
+    confidence = prod(float(decided.confidence[place]) for place in places)
+    given: Record = {"label": None, "abstained": why, "suggested": best} if why else {"label": best}
+    return {**given, "confidence": confidence, "probabilities": by_label, **_expected(question, by_label)}
+
+
+def _expected(question: Question, by_label: Mapping[str, float]) -> Record:
+    """The mean level of a score; nothing of other questions."""
+    if question.kind != "score":
+        return {}
+    return {"expected": float(np.dot(level_values(list(by_label)), list(by_label.values())))}

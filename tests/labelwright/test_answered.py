@@ -1,0 +1,105 @@
+import json
+
+import numpy as np
+import pytest
+from fakes import FakeEngine
+
+from labelwright.answered import answer, level_values
+from labelwright.bundle.document import from_json, to_json
+from labelwright.bundle.store import load, save
+from labelwright.bundle.types import Bundle
+from labelwright.commands.shown import picture
+from labelwright.data.asked.questions import Question, put_all
+from labelwright.data.records import Fault, Row
+from labelwright.data.task import Label, Task
+from labelwright.decide import probabilities
+from labelwright.errors import BundleError
+from labelwright.labelling import label_rows
+from labelwright.models.weights import Base
+from labelwright.prompt import Prompt
+from labelwright.statistics.calibration import Calibration
+
+TOPICS = Question("topics", "labels", (Label("pool", "chlorine skimmer"), Label("fence", "post panel")))
+STARS = Question("stars", "score", tuple(map(Label, ("1", "2", "4"))))
+URGENT = Question("urgent", "yes_no")
+
+
+def bundle_of(*questions):
+    task = Task.asking("mail", "Read the mail.", questions)
+    return Bundle(task, Prompt.for_task(task, FakeEngine().template), Base("fake"), Calibration())
+
+
+def test_all_points_of_a_row_come_out_of_one_reading():
+    bundle, engine = bundle_of(TOPICS, STARS, URGENT), FakeEngine()
+    texts = [*put_all("chlorine here", bundle.task.points), *put_all("a post", bundle.task.points)]
+    probs = probabilities(bundle, engine, texts)
+    assert engine.calls == [(2, 9)]
+    assert probs.sum(axis=1) == pytest.approx(1.0)
+    assert (probs > 0).sum(axis=1).tolist() == [2, 2, 3, 2] * 2
+    # As each would be alone.
+    alone = np.concatenate([probabilities(bundle, engine, [text]) for text in texts])
+    assert np.array_equal(probs, alone)
+
+
+def test_a_row_is_said_with_all_its_answers():
+    bundle = bundle_of(TOPICS, STARS, URGENT)
+    probs = np.zeros((4, 9))
+    probs[0, :2], probs[1, 2:4] = (0.9, 0.1), (0.2, 0.8)
+    probs[2, 4:7], probs[3, 7:] = (0.1, 0.3, 0.6), (0.3, 0.7)
+    said = answer(bundle, probs)
+    assert said["label"] == {"topics": ["pool"], "stars": "4", "urgent": "no"}
+    assert said["confidence"] == pytest.approx({"topics": 0.9 * 0.8, "stars": 0.6, "urgent": 0.7})
+    assert said["probabilities"]["topics"] == {"pool": 0.9, "fence": 0.2}
+    assert said["expected"] == {"stars": pytest.approx(0.1 + 0.6 + 2.4)}
+    assert answer(bundle, np.zeros((4, 9))) == {"label": None, "error": "what the model answered is none of the labels"}
+
+
+def test_one_question_is_said_by_itself():
+    probs = np.array([[0.4, 0.6, 0, 0], [0, 0, 0.3, 0.7]])
+    assert answer(bundle_of(TOPICS), probs) == {
+        "label": [],
+        "confidence": pytest.approx(0.42),
+        "probabilities": {"pool": 0.4, "fence": 0.3},
+    }
+    assert answer(bundle_of(STARS), np.array([0.5, 0.5, 0.0]))["expected"] == 1.5
+
+
+@pytest.mark.parametrize(
+    ("names", "values"),
+    [(("1", "2.5"), [1, 2.5]), (("3", "1"), [1, 2]), (("low", "2"), [1, 2]), (("1", "nan", "inf"), [1, 2, 3])],
+)
+def test_what_levels_count_as(names, values):
+    assert level_values(names) == values
+
+
+def test_rows_of_a_file_are_labelled_with_all_answers(tmp_path):
+    saved = save(bundle_of(TOPICS, URGENT), tmp_path / "bundle")
+    assert load(tmp_path / "bundle").task == saved.task
+    rows = [
+        Row(1, {"text": "chlorine and a post"}),
+        Row(2, {"text": ""}),
+        Row(3, {"text": "skimmer"}),
+        Fault(4, "broken"),
+    ]
+    found = list(label_rows(rows, saved, FakeEngine(), source="f.csv", chunk_rows=2))
+    assert [row["label"] is None for row in found] == [False, True, False, True]
+    assert found[0]["label"] == {"topics": ["pool", "fence"], "urgent": "yes"}
+    pool, fence = found[2]["probabilities"]["topics"].values()
+    assert pool > fence
+    assert found[1]["error"] == "f.csv, row 2: the text is empty; fill it in or remove the row"
+    assert json.loads(json.dumps(found)) == found
+    shown = picture(found[0]).splitlines()
+    assert shown[:2] == ["chlorine and a post", "  topics: pool, fence"]
+
+
+def test_a_bundle_whose_labels_are_not_those_of_its_questions_is_refused(tmp_path):
+    bundle = bundle_of(TOPICS, URGENT)
+    told = to_json(bundle, None)
+    assert from_json(told, tmp_path)["task"] == bundle.task
+    told["task"]["questions"][0]["labels"].pop()
+    with pytest.raises(BundleError, match="has questions and other labels than theirs"):
+        from_json(told, tmp_path)
+    told = to_json(bundle, None)
+    told["task"]["questions"][1]["kind"] = "many"
+    with pytest.raises(BundleError, match="kind = 'many'"):
+        from_json(told, tmp_path)
