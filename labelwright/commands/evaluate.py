@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle
 from labelwright.commands.shown import remarks, with_progress
+from labelwright.data.choices import over_letters
 from labelwright.data.records import Fault, refusal
 from labelwright.data.task import group_keys, read_examples, with_labels_of
 from labelwright.errors import DataError
@@ -46,7 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
     import numpy as np
 
     from labelwright.bundle.store import load
-    from labelwright.data.choices import over_letters
     from labelwright.decisions.measured import decided_metrics
     from labelwright.statistics.intervals import bootstrap_intervals
     from labelwright.statistics.metrics import answers, checked

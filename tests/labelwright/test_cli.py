@@ -15,11 +15,12 @@ import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples
 
 import labelwright.engines.opening
-from labelwright import answered, labelling
+from labelwright import labelling
 from labelwright.bundle.store import save
 from labelwright.cli import main
 from labelwright.data.records import Row
 from labelwright.decide import probabilities
+from labelwright.decisions import answered
 from labelwright.decisions.promise import Promise
 from labelwright.engines.one_hot import one_hot
 from labelwright.errors import DataError

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from fakes import FakeEngine
 
-from labelwright.answered import answer, level_values
 from labelwright.bundle.document import from_json, to_json
 from labelwright.bundle.store import load, save
 from labelwright.bundle.types import Bundle
@@ -13,6 +12,7 @@ from labelwright.data.asked.questions import Question, put_all
 from labelwright.data.records import Fault, Row
 from labelwright.data.task import Label, Task
 from labelwright.decide import probabilities
+from labelwright.decisions.answered import answer, level_values
 from labelwright.errors import BundleError
 from labelwright.labelling import label_rows
 from labelwright.models.weights import Base
