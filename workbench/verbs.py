@@ -17,6 +17,7 @@ from types import MappingProxyType
 from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
 from labelwright.conversion.certificate import Certificate
+from labelwright.data.asked.questions import row_of
 from labelwright.data.choices import lettered, split_lettered
 from labelwright.decisions.decision import NOTHING
 from labelwright.engines.opening import open_engine
@@ -109,7 +110,7 @@ def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: s
         work.finish_interrupted()
         export_step(work, force)
         display.say(f"bundle: {work.folder.path / 'bundle'}")
-        display.say(f"try it: {try_it(work.folder.path / 'bundle', work.splits.dev[0].text)}")
+        display.say(f"try it: {try_it(work.folder.path / 'bundle', row_of(work.splits.dev[0].text, work.task.points))}")
         return work.folder
 
 
