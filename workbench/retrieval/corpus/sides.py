@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ def sides_of(queries: Sequence[Query], seed: int) -> Sides:
         Fewer than three groups: one side would have none, or the measured one no interval.
     """
     names = family_names([Example(one.id, one.text, "", group=one.group) for one in queries])
-    groups = sorted(set(names))
+    sizes = Counter(names)
+    groups = sorted(sizes)
     if len(groups) < 3:
         raise DataError(
             f"the {len(queries)} queries form {len(groups)} groups; expected three at least, one to choose the weight "
@@ -59,7 +61,7 @@ def sides_of(queries: Sequence[Query], seed: int) -> Sides:
         if n_choosing >= SHARE_CHOOSING * len(queries):
             break
         choosing.add(groups[place])
-        n_choosing += names.count(groups[place])
+        n_choosing += sizes[groups[place]]
     measured = [i for i, name in enumerate(names) if name not in choosing]
     first = tuple(i for i, name in enumerate(names) if name in choosing)
     return Sides(first, tuple(measured), tuple(names[i] for i in measured))

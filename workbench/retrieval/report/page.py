@@ -71,7 +71,8 @@ def limits(result: RetrievalResult) -> list[str]:
     said = [
         _taught_told(result.taught),
         "BM25 without stop words or stemming, words parted by white space and signs: of languages that write without "
-        "spaces it finds little. Categories of documents are taken to be right.",
+        "spaces it finds little. Of a text that the encoder cannot read whole, embeddings know the beginning.",
+        "Categories of documents are taken to be right.",
         "In the curves of boosting the bundle is as sure of a wrong label as it was of its own; really it is less sure "
         "where it is wrong, and boosting costs less.",
     ]
