@@ -35,7 +35,8 @@ def _drawn(result: RetrievalResult) -> Figure:
         panel.set_title(shown(search), loc="left")
         panel.set_xlabel("right labels, %")
         panel.grid()
-        panel.set_ylim(bottom=0)
+    # When all panels are drawn: they share the scale, which is then no longer found anew.
+    panels[0].set_ylim(bottom=0)
     panels[0].set_ylabel(next(iter(result.ways[0].metrics)))
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper left", ncols=4)

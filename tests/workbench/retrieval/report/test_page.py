@@ -115,6 +115,20 @@ def test_the_picture_shows_every_curve_and_where_the_bundle_is():
     }
 
 
+def test_panels_share_a_scale_that_holds_every_curve():
+    first = result()
+    high = Interval(0.9, 0.8, 0.95)
+    better = tuple(replace(one, search="fused", ndcg=(high,) * 3) for one in first.curves)
+    both = replace(
+        first,
+        ways=(*first.ways, *(replace(one, search="fused") for one in first.ways)),
+        curves=(*first.curves, *better),
+    )
+    low, top = {panel.get_ylim() for panel in picture(both).axes}.pop()
+    assert low == 0
+    assert top > 0.95
+
+
 def test_the_result_is_json():
     written = json.loads(json.dumps(result().to_dict()))
     assert written["labels"]["accuracy"] == [0.9, 0.85, 0.94]
