@@ -61,7 +61,11 @@ class Found:
 
     def _ranked(self, scores: Floats) -> list[int]:
         """The best first; of equal ones that which stands earlier in the corpus, as within a category."""
-        best: list[int] = self.documents[np.lexsort((self.documents, -scores))[: self.depth]].tolist()
+        documents = self.documents
+        if len(scores) > self.depth:  # the others need not be sorted, which is most of the time of all curves
+            last = np.partition(scores, -self.depth)[-self.depth]
+            documents, scores = documents[scores >= last], scores[scores >= last]
+        best: list[int] = documents[np.lexsort((documents, -scores))[: self.depth]].tolist()
         return best
 
 
