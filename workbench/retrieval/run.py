@@ -123,8 +123,10 @@ def retrieval(recipe: Recipe, run: str, settings: RetrievalSettings, display: Di
 
 
 def _usable(bundle: Bundle, folder: Path) -> Bundle:
-    if bundle.task.by_row:
-        raise BundleError(f"{folder}: its rows bring their own choices; expected a bundle whose labels all rows share")
+    if bundle.task.restricts_rows:
+        raise BundleError(
+            f"{folder}: a row of it has choices or points of its own; expected a bundle whose labels all rows share"
+        )
     if len(bundle.task.names) < 2:
         raise BundleError(f"{folder}: it has one label, which tells no document from another; expected two at least")
     return bundle
