@@ -262,6 +262,7 @@ LATE = {
     "huggingface_hub": "only where files are fetched",
     "pyarrow": "an extra: rows from Parquet",
     "python_calamine": "an extra: rows from workbooks",
+    "PIL": "an extra: images",
     "gliclass": "an extra",
     "setfit": "an extra",
     "model2vec": "an extra",
