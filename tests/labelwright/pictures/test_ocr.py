@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
@@ -58,8 +59,8 @@ def test_parts_cover_a_side_once():
         cuts = _cuts(side)
         assert cuts[0][0] == 0
         assert cuts[-1][1] == side
-        assert all(one[1] == other[0] for one, other in zip(cuts, cuts[1:], strict=False))
-        assert all(stop - start <= 3200 for start, stop in cuts)
+        assert all(one[1] == other[0] for one, other in pairwise(cuts))
+        assert all(stop - start <= 2000 for start, stop in cuts)
 
 
 def word(text, left, right):
