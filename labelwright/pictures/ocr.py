@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,8 @@ class Ocr:
     @property
     def version(self) -> str:
         """Of package, models and settings: what the same image may be read otherwise by."""
-        return f"rapidocr-{_package().__version__}-{_SETTINGS}"
+        _package()
+        return f"rapidocr-{version('rapidocr')}-{_SETTINGS}"
 
     def read(self, image: Image.Image) -> Page:
         """What is written in an image of mode RGB; a page without pieces where nothing is.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -11,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 pytest.importorskip("rapidocr")
 
+from labelwright.pictures.kept import Reader
 from labelwright.pictures.layout import Piece
 from labelwright.pictures.ocr import Ocr, _cuts, _parted
 
@@ -35,6 +38,15 @@ def test_what_is_written_is_read_in_order_of_the_layout(ocr):
     assert abs(total.left - 20) < 10
     assert abs(total.top - 82) < 12
     assert page.pieces[0].score > 0.5
+
+
+def test_what_is_kept_is_told_apart_by_the_packages_version(ocr, tmp_path):
+    assert re.fullmatch(r"rapidocr-\d+\.\d+\.\d+-\d+", ocr.version)
+    reader = Reader(ocr, tmp_path)
+    content = io.BytesIO()
+    drawn((200, 60), (20, 20, "hello")).save(content, "PNG")
+    assert reader.page(content.getvalue()) == Reader(ocr, tmp_path).page(content.getvalue())
+    assert list(tmp_path.glob("rapidocr-*/*/*.json"))
 
 
 def test_a_long_page_is_read_in_parts_and_nothing_twice(ocr):
