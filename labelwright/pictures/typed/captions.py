@@ -19,8 +19,12 @@ _LONG_CAPTION = 6
 _BELOW, _ASIDE = 2.6, 1.5
 # How far apart pieces of one value are, in heights.
 _APART = 1.0
-# What may follow a caption in its piece: a mark, or a value that no word is.
-_GOES_ON = re.compile(r"[:*=.·…]|[-−–]?\s?[$€£¥]?\s?\d")
+# A value's next line: so far below it, its edge so far from the value's, in heights; and so many pieces in all.
+_NEXT_LINE, _SAME_EDGE, _MOST_PIECES = 0.5, 0.5, 40
+# What may follow a caption in its piece: a mark, or a value that is no word of a longer phrase, as "Line 2: …" is.
+_GOES_ON = re.compile(r"[:*=.·…$€£¥]|(?!\d{1,2}\s*:(?!\d))\S*\d")
+# Behind a caption's last letter, and still its own.
+_CLOSING = ")]} "
 _MARKS = " :*-–—.…·|="
 
 
@@ -43,6 +47,12 @@ class _Caption:
     def rank(self) -> tuple[bool, bool, int]:
         """A piece that is the caption alone or goes on behind a mark comes before one that merely begins with it."""
         return bool(self.before), bool(self.behind) and self.behind[0] not in ":*", self.line
+
+
+@dataclass(frozen=True)
+class _Run:
+    line: int
+    pieces: Sequence[Piece]
 
 
 class Captions:
@@ -71,11 +81,11 @@ class Captions:
                 continue
             if behind := one.behind.strip(_MARKS):
                 yield Place(behind, "behind")
-            right = list(self._right(one))
+            right = self._right(one)
             if right:
-                yield Place(" ".join(right), "right")
+                yield Place(self._whole(right), "right")
             elif not behind and (below := self._below(one)):
-                yield Place(below, "below")
+                yield Place(self._whole(below), "below")
 
     def has(self, captions: Sequence[str], counted: bool = False) -> bool:
         """Whether one of the captions is on the page."""
@@ -110,26 +120,49 @@ class Captions:
             for before, behind in _splits(piece.text, key, counted, is_caption)
         ]
 
-    def _right(self, caption: _Caption) -> Iterator[str]:
-        """Pieces behind it on its line that belong together."""
+    def _right(self, caption: _Caption) -> _Run | None:
+        """What begins behind it on its line."""
         line = self.lines[caption.line]
-        last: Piece | None = None
-        for piece in line[caption.at + 1 :]:
-            if self.is_caption(piece.text):
-                return
-            if last is not None and piece.left - last.right > _APART * piece.height:
-                return
-            last = piece
-            yield piece.text
+        if caption.at + 1 == len(line) or self.is_caption(line[caption.at + 1].text):
+            return None
+        return self._run(caption.line, caption.at + 1)
 
-    def _below(self, caption: _Caption) -> str:
+    def _below(self, caption: _Caption) -> _Run | None:
+        """What begins below it, at its left edge."""
         own = self.lines[caption.line][caption.at]
-        for line in self.lines[caption.line + 1 :]:
-            near = [one for one in line if abs(one.left - own.left) <= _ASIDE * own.height]
-            if near:
-                is_far = near[0].top - own.bottom > _BELOW * own.height
-                return "" if is_far or self.is_caption(near[0].text) else near[0].text
-        return ""
+        for number in range(caption.line + 1, len(self.lines)):
+            line = self.lines[number]
+            at = next((at for at, one in enumerate(line) if abs(one.left - own.left) <= _ASIDE * own.height), None)
+            if at is not None:
+                is_far = line[at].top - own.bottom > _BELOW * own.height
+                return None if is_far or self.is_caption(line[at].text) else self._run(number, at)
+        return None
+
+    def _run(self, number: int, at: int) -> _Run:
+        """Pieces of a line from one on that belong together."""
+        line = self.lines[number]
+        end = at + 1
+        while (
+            end < len(line)
+            and line[end].left - line[end - 1].right <= _APART * line[end].height
+            and not self.is_caption(line[end].text)
+        ):
+            end += 1
+        return _Run(number, line[at:end])
+
+    def _whole(self, run: _Run) -> str:
+        """A value with the lines that go on below it: close, at the same edge, with nothing before them."""
+        text, last = [piece.text for piece in run.pieces], run.pieces[0]
+        for line in self.lines[run.line + 1 :]:
+            first = line[0]
+            is_next = first.top - last.bottom <= _NEXT_LINE * last.height and first.top > last.top
+            if not (is_next and abs(first.left - last.left) <= _SAME_EDGE * last.height):
+                break
+            if self.is_caption(first.text) or len(text) > _MOST_PIECES:
+                break
+            text += [piece.text for piece in line]
+            last = first
+        return " ".join(text)
 
 
 def _key(text: str) -> str:
@@ -148,7 +181,7 @@ def _splits(text: str, key: str, counted: bool, is_caption: Callable[[str, str],
             if len(own) > len(key) + 1:
                 break
             if text[end - 1].isalnum() and is_caption(own, key):
-                before, behind = text[:start].strip(), text[end:].strip()
+                before, behind = text[:start].strip(), text[end:].lstrip(_CLOSING).strip()
                 if before[-1:].isdigit() or (not before and (not behind or _GOES_ON.match(behind))):
                     found.append((before, behind))
                 break
