@@ -49,7 +49,9 @@ def entries(lines: Sequence[Line], fields: Sequence[Field]) -> list[list[Line]]:
 
 def title_of(entry: Sequence[Line]) -> str:
     """The text of an entry's first line, without its number."""
-    return _NUMBERED.sub("", " ".join(piece.text for piece in entry[0]), count=1).strip()
+    text = " ".join(piece.text for piece in entry[0])
+    number = _NUMBERED.match(text)
+    return text[number.end() :] if number else text.strip()
 
 
 def _below(lines: Sequence[Line], columns: dict[str, Piece], captions: Captions) -> list[dict[str, str]]:
