@@ -201,6 +201,15 @@ def test_an_image_is_a_column_of_its_own():
         replace(TASK, text_columns=("note",))
 
 
+def test_a_card_says_where_images_are_and_what_reads_them(folder):
+    from labelwright.bundle.card import needed_package
+
+    assert "ocr" in needed_package(load(folder / "bundle"))
+    assert "OCR reads shot\\_text in the image in shot." in (folder / "bundle" / "README.md").read_text().replace(
+        "shot_text", "shot\\_text"
+    )
+
+
 def test_a_bundle_that_names_no_such_column_is_refused(folder):
     place = folder / "bundle" / "bundle.json"
     content = json.loads(place.read_text())
