@@ -377,6 +377,7 @@ OF_SEVERAL_MODULES = {
     "tests/workbench/test_cut_off.py": "kills before every renaming",
     "tests/workbench/test_dashboard.py": "MLflow's own UI",
     "tests/workbench/test_same_numbers.py": "a whole small run, before and after",
+    "tests/workbench/test_questions.py": "every kind of question through the whole chain",
     "tests/workbench/test_what_is_measured_ships.py": "one calibration a candidate",
     "tests/workbench/test_who_sees_which_rows.py": "the four sides",
     "tests/workbench/tracking/test_tracking_failures.py": "stores that fail",
