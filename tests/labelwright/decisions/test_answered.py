@@ -31,7 +31,7 @@ def bundle_of(*questions):
 
 def test_all_points_of_a_row_come_out_of_one_reading():
     bundle, engine = bundle_of(TOPICS, STARS, URGENT), FakeEngine()
-    texts = [*put_all("chlorine here", bundle.task.points), *put_all("a post", bundle.task.points)]
+    texts = [*put_all("yes please", bundle.task.points), *put_all("no thanks", bundle.task.points)]
     probs = probabilities(bundle, engine, texts)
     assert engine.calls == [(2, 9)]
     assert probs.sum(axis=1) == pytest.approx(1.0)
