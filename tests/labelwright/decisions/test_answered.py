@@ -13,7 +13,7 @@ from labelwright.data.records import Fault, Row
 from labelwright.data.task import Label, Task
 from labelwright.decide import probabilities
 from labelwright.decisions.answered import answer, level_values
-from labelwright.errors import BundleError
+from labelwright.errors import BundleError, ModelError
 from labelwright.labelling import label_rows
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
@@ -39,6 +39,13 @@ def test_all_points_of_a_row_come_out_of_one_reading():
     # As each would be alone.
     alone = np.concatenate([probabilities(bundle, engine, [text]) for text in texts])
     assert np.array_equal(probs, alone)
+
+
+def test_an_engine_that_names_one_winner_answers_no_points():
+    engine = FakeEngine()
+    engine.has_probabilities = False
+    with pytest.raises(ModelError, match="several points are asked of each row"):
+        probabilities(bundle_of(TOPICS), engine, put_all("hello", bundle_of(TOPICS).task.points))
 
 
 def test_a_row_is_said_with_all_its_answers():
