@@ -550,7 +550,7 @@ class Comparison:
             written=self._written(name) if kind == "synthetic" else None,
             n_train=main["n_train"],
             # Free text has a column more, and nothing is decided with it.
-            decision=LIKELIEST if kind == "free" else Decision.of(self.task.costs, self.task.names),
+            decision=LIKELIEST if kind == "free" else Decision.of_task(self.task, main.get("said_from", ())),
             promise=self._promise(main),
             turned_away=Kept(arrays, "outside") if main.get("scoped") else None,
         )
