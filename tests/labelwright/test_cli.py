@@ -639,6 +639,7 @@ def test_evaluate_takes_another_column_or_separator_for_one_question(of_question
     bundle = load(of_questions)
     task = replace(Task.asking("mail", "Read it.", bundle.task.questions[:1], ("mail",)), separator=";")
     save(replace(bundle, task=task, prompt=Prompt.for_task(task, FakeEngine().template)), tmp_path / "of_one")
+    path = write_rows(tmp_path / "rows.jsonl", MAIL[:2])
     one = ["evaluate", str(tmp_path / "of_one"), "--input", path, "--label-column", "about", "--json"]
     assert "no column 'topics'" in refused(one[:4], capsys)
     assert main(one) == 0

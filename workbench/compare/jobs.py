@@ -552,6 +552,7 @@ class Comparison:
             # Free text has a column more, and nothing is decided with it.
             decision=LIKELIEST if kind == "free" else Decision.of_task(self.task, main.get("said_from", ())),
             promise=self._promise(main),
+            said_from=tuple(main.get("said_from", ())),
             turned_away=Kept(arrays, "outside") if main.get("scoped") else None,
         )
 
