@@ -16,8 +16,8 @@ from labelwright.data.task import Task
 from labelwright.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
+    from baselines.asked.points import PerPoint
     from baselines.base import TextClassifier
-    from baselines.points import PerPoint
 
 
 class Baseline(NamedTuple):
@@ -70,7 +70,7 @@ def _finetuned(factory: str, about: str, settings: may_set.Settings = may_set.FI
 def _choices(
     factory: str, about: str, settings: may_set.Settings = may_set.OF_CHOICES, zero_shot: bool = False
 ) -> Baseline:
-    return Baseline("baselines.choices", factory, about, zero_shot=zero_shot, settings=settings, rows="choices")
+    return Baseline("baselines.asked.choices", factory, about, zero_shot=zero_shot, settings=settings, rows="choices")
 
 
 BASELINES: Mapping[str, Baseline] = {
@@ -145,7 +145,7 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
     if BASELINES[name].zero_shot or BASELINES[name].rows == "choices":
         estimator.set_params(labels=list(task.names))
     if task.points and BASELINES[name].rows != "any":
-        from baselines.points import PerPoint
+        from baselines.asked.points import PerPoint
 
         return PerPoint(estimator, task.points)
     return estimator

@@ -17,13 +17,13 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.answered import Record, answer
 from labelwright.bundle.types import Bundle
 from labelwright.data.asked.questions import put_all
 from labelwright.data.choices import lettered, read_choices, split_lettered
 from labelwright.data.columns import TextColumns, kept_as
 from labelwright.data.records import Fault, Row, refusal
 from labelwright.decide import probabilities
+from labelwright.decisions.answered import Record, answer
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_json
@@ -95,7 +95,7 @@ def label_rows(
                 )
                 if "error" in said:
                     said["error"] = f"{source}, row {row.number}: {said['error']}"
-            record = {} if isinstance(row, Fault) else row.record
+            record = row.record or {}
             yield {kept_as(name): value for name, value in record.items()} | said
 
 

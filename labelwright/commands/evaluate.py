@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle
+from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle, with_image_texts
 from labelwright.commands.shown import remarks, with_progress
 from labelwright.data.asked.cells import columns_of
 from labelwright.data.asked.rows import over_points
 from labelwright.data.choices import over_letters
-from labelwright.data.records import Fault, read_rows, refusal
-from labelwright.data.task import Example, Task, examples_from_rows, group_keys, read_examples, with_labels_of
+from labelwright.data.records import Fault, Row, read_rows, refusal
+from labelwright.data.task import Example, Task, examples_from_rows, group_keys, with_labels_of
 from labelwright.errors import DataError
 from labelwright.plain_text import printable
 
@@ -101,21 +101,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _labelled(arguments: argparse.Namespace, task: Task) -> list[Example]:
     """The file's rows with their labels; where several points are asked of each, an example for each answer."""
-    source, text = arguments.input, named_text(arguments, task)
-    if not task.questions:
-        columns = {"text": text, "label": arguments.label_column or "label", "group": arguments.group_column}
-        if task.by_row:
-            columns["choices"] = arguments.choices_column
-        examples = read_examples(source, **columns)
-        if task.by_row:
-            examples = over_letters(examples, source)
-        return with_labels_of(task.names, examples, source, arguments.similar_labels)
-    if arguments.separator is not None:
-        task = replace(task, separator=arguments.separator)
-    asked = columns_of(task, arguments.label_column)
-    read, faults = read_rows(Path(source))
-    rows = examples_from_rows([*read, *faults], {"text": text, "group": arguments.group_column}, source)
-    return [example for example, _ in over_points(rows, read, asked, source)]
+    source, columns = arguments.input, {"text": named_text(arguments, task), "group": arguments.group_column}
+    read, faults = read_rows(source)
+    seen = list(with_image_texts([*read, *faults], arguments, task, Path(source).parent))
+    if task.questions:
+        if arguments.separator is not None:
+            task = replace(task, separator=arguments.separator)
+        asked = columns_of(task, arguments.label_column)
+        rows = examples_from_rows(seen, columns, source)
+        return [
+            example for example, _ in over_points(rows, [one for one in seen if isinstance(one, Row)], asked, source)
+        ]
+    columns["label"] = arguments.label_column or "label"
+    if task.by_row:
+        columns["choices"] = arguments.choices_column
+    examples = examples_from_rows(seen, columns, source)
+    if task.by_row:
+        examples = over_letters(examples, source)
+    return with_labels_of(task.names, examples, source, arguments.similar_labels)
 
 
 def _print(metrics: Mapping[str, Interval]) -> None:

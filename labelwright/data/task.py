@@ -16,7 +16,7 @@ from typing import Any
 
 from labelwright.data.asked.questions import Point, Question, points_of
 from labelwright.data.choice_cells import choices_and_marks, marked_texts
-from labelwright.data.columns import TEXT, TextColumns, columns_fault
+from labelwright.data.columns import TEXT, TextColumns, columns_fault, image_text
 from labelwright.data.costs import Costs
 from labelwright.data.label import Label as Label  # tasks are made of them
 from labelwright.data.records import Fault, Row, as_written, listed, optional_text, read_rows, refusal, text_of
@@ -51,6 +51,8 @@ class Task:
     questions : tuple of Question
         Where more is asked than one label of a list (``labelwright.data.asked``): ``asking`` makes such a task, whose
         labels are then the classes of its points, or the answers of its only point.
+    image_column : str
+        The column of images whose text, read by OCR, is one of the text's columns; empty for none.
     answers_in : tuple of tuple of str
         Columns that the answers of a file's row are in, a tuple a question (``labelwright.data.asked.cells``); empty:
         in those that are called as the questions are.
@@ -72,6 +74,7 @@ class Task:
     costs: Costs | None = None
     text_columns: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
+    image_column: str = ""
     answers_in: tuple[tuple[str, ...], ...] = ()
     separator: str = ""
 
@@ -82,11 +85,12 @@ class Task:
         instructions: str,
         questions: Sequence[Question],
         text_columns: tuple[str, ...] = (),
+        image_column: str = "",
         **more: Any,
     ) -> Task:
         """The task of these questions. Raises DataError as the class does, or for questions that are not told apart."""
         labels = _labels_of(questions)
-        return cls(name, instructions, labels, text_columns=text_columns, questions=tuple(questions), **more)
+        return cls(name, instructions, labels, 0, None, text_columns, tuple(questions), image_column, **more)
 
     def __post_init__(self) -> None:
         if self.questions and (self.by_row or self.labels != _labels_of(self.questions)):
@@ -122,6 +126,9 @@ class Task:
             )
         if "" in self.text_columns or (self.text_columns and columns_fault(self.text_columns)):
             raise DataError(f"task {self.name!r} has the text columns {list(self.text_columns)}: name each once")
+        if self.image_column and image_text(self.image_column) not in self.text_columns:
+            own = image_text(self.image_column)
+            raise DataError(f"task {self.name!r} has images in {self.image_column!r}: expected {own!r} among its texts")
 
     @property
     def text(self) -> TextColumns:

@@ -96,12 +96,12 @@ KINDS = {
         _ASKED,
     ),
     "points": Kind(
-        "labelwright.predictors.points",
+        "labelwright.predictors.asked.points",
         "PerPoint",
         "a classifier for each of the points that are asked of a row",
     ),
     "choices": Kind(
-        "labelwright.predictors.choices",
+        "labelwright.predictors.asked.choices",
         "Choices",
         "picks the choice that is nearest to its question, by sentence embeddings and shared words",
         "embeddings",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
-from labelwright.answered import answer
 from labelwright.bundle.types import Bundle
 from labelwright.data.columns import TextColumns
 from labelwright.data.records import checked_text
+from labelwright.decisions.answered import answer
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.labelling import CHUNK_ROWS, score_rows

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from labelwright.answered import answer
 from labelwright.bundle.reference import MOST_CENTRES, Reference, watched_names
 from labelwright.bundle.store import members_of
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, group_keys
+from labelwright.decisions.answered import answer
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.labelling import score_rows

@@ -15,7 +15,7 @@ import pytest
 from fakes import FakeEngine, toy_bundle, toy_examples
 
 import labelwright.engines.opening
-from labelwright import answered, labelling
+from labelwright import labelling
 from labelwright.bundle.store import load, save
 from labelwright.bundle.types import Bundle
 from labelwright.cli import main
@@ -23,6 +23,7 @@ from labelwright.data.asked.questions import Question
 from labelwright.data.records import Row
 from labelwright.data.task import Label, Task
 from labelwright.decide import probabilities
+from labelwright.decisions import answered
 from labelwright.decisions.promise import Promise
 from labelwright.engines.one_hot import one_hot
 from labelwright.errors import DataError

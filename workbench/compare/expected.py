@@ -49,7 +49,7 @@ _SECONDS = {
     "baselines.majority": (1.0, 0.0),
     "baselines.linear": (3.0, 0.002),
     _EMBEDDINGS: (8.0, 0.02),
-    "baselines.choices": (8.0, 0.06),
+    "baselines.asked.choices": (8.0, 0.06),
     _FINETUNED: (10.0, 0.07),
     "baselines.zero_shot": (15.0, 0.3),
 }

@@ -148,7 +148,7 @@ def _questions(table: Mapping[str, Any], faults: Faults) -> dict[str, tuple[Ques
     if "questions" not in table:
         return {}
     given = table["questions"]
-    if not isinstance(given, list) or not given or not all(isinstance(one, dict) for one in given):
+    if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
         faults.add("task", ['questions must be a list of tables, such as {name = "urgent", kind = "yes_no"}'])
         return {"questions": ()}
     read = []

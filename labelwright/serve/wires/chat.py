@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from labelwright.answered import NO_ANSWER
 from labelwright.data.records import is_half_a_character, listed
 from labelwright.data.task import Task
+from labelwright.decisions.answered import NO_ANSWER
 from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.errors import DataError
 from labelwright.serve.wires.enumeration import Form, read_schema

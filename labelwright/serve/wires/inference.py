@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
-from labelwright.answered import NO_ANSWER
 from labelwright.data.records import Fault, refusal
+from labelwright.decisions.answered import NO_ANSWER
 from labelwright.errors import DataError
 from labelwright.serve.bodies import JSON, described, json_answer, read_json
 from labelwright.serve.service import Lease, RefusalError, Service, Wire

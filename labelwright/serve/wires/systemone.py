@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
-from labelwright.answered import NO_ANSWER
 from labelwright.bundle.types import Bundle
+from labelwright.decisions.answered import NO_ANSWER
 from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError, LabelwrightError
 from labelwright.serve.bodies import JSON, described, json_answer, read_json

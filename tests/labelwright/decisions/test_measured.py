@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from fakes import toy_bundle
 
-from labelwright.answered import answer
 from labelwright.data.costs import Costs
+from labelwright.decisions.answered import answer
 from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.decisions.measured import answered_and_wrong, costs, decided_metrics, sets
 from labelwright.serve.questions import Question, put

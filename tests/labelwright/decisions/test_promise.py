@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from fakes import FakeEngine, toy_bundle, toy_task
 
-from labelwright.answered import answer
 from labelwright.bundle.card import card
 from labelwright.bundle.document import from_json, to_json
 from labelwright.bundle.store import load, save
 from labelwright.data.costs import Costs
 from labelwright.data.records import Row
+from labelwright.decisions.answered import answer
 from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.errors import BundleError, DataError, RecipeError

@@ -10,7 +10,7 @@ import pytest
 
 from labelwright.errors import BundleError
 from labelwright.files import folder_bytes
-from labelwright.predictors.choices import Choices
+from labelwright.predictors.asked.choices import Choices
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.protocol import softmax
 from labelwright.predictors.store import KINDS, kind_and_labels, load_predictor, save_predictor

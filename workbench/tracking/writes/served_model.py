@@ -13,6 +13,7 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 from labelwright.errors import DataError
+from labelwright.serve.wires.tables import read_rows
 
 
 class BundleModel(PythonModel):
@@ -38,11 +39,9 @@ class BundleModel(PythonModel):
         DataError
             All rows that have no usable text; a table without any column of it.
         """
-        from labelwright.serve.wires.tables import read_rows
-
         task, decision = self._classifier.bundle_.task, self._classifier.bundle_.decision
         # MLflow drops columns that the signature does not name, and with the last one all rows.
-        if not {*task.text.names, "text"} & {*model_input.columns}:
+        if not {*task.text.names, task.image_column or "text", "text"} & {*model_input.columns}:
             raise DataError(
                 f"the table has no column of text: expected {task.text}"
                 f"{'' if 'text' in task.text.names else ', or whole texts in a column text'}; name its columns so"

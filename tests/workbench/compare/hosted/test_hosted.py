@@ -12,9 +12,9 @@ import pytest
 from chat_server import ChatServer, serving_chat
 from small_comparison import edit_recipe, know_two_ngrams, new_toy_run, opened
 
-from labelwright.answered import answer
 from labelwright.bundle.store import load
 from labelwright.decide import probabilities
+from labelwright.decisions.answered import answer
 from labelwright.engines.opening import open_engine
 from labelwright.errors import MissingExtraError
 from optimizers import scope

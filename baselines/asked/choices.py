@@ -17,7 +17,7 @@ from labelwright.data.arrays import texts_of
 from labelwright.data.choices import split_lettered
 from labelwright.data.task import LETTERS, Task
 from labelwright.errors import DataError
-from labelwright.predictors.choices import Choices, Question, features
+from labelwright.predictors.asked.choices import Choices, Question, features
 from labelwright.predictors.encoders.sentence_encoder import DEFAULT
 
 TEMPERATURE = 0.05

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from baselines import BASELINES, make
-from baselines.choices import Chance, NearestChoice, PairLogistic
+from baselines.asked.choices import Chance, NearestChoice, PairLogistic
 from labelwright.data.choices import lettered
 from labelwright.data.task import Label, Task
 from labelwright.errors import DataError

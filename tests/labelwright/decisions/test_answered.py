@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from fakes import FakeEngine
 
-from labelwright.answered import answer, level_values
 from labelwright.bundle.document import from_json, to_json
 from labelwright.bundle.store import load, save, verify
 from labelwright.bundle.types import Bundle
@@ -14,6 +13,7 @@ from labelwright.data.asked.questions import Question, put_all
 from labelwright.data.records import Fault, Row
 from labelwright.data.task import Example, Label, Task
 from labelwright.decide import probabilities
+from labelwright.decisions.answered import answer, level_values
 from labelwright.errors import BundleError
 from labelwright.labelling import label_rows
 from labelwright.models.weights import Base
@@ -32,7 +32,7 @@ def bundle_of(*questions):
 
 def test_all_points_of_a_row_come_out_of_one_reading():
     bundle, engine = bundle_of(TOPICS, STARS, URGENT), FakeEngine()
-    texts = [*put_all("chlorine here", bundle.task.points), *put_all("a post", bundle.task.points)]
+    texts = [*put_all("yes please", bundle.task.points), *put_all("no thanks", bundle.task.points)]
     probs = probabilities(bundle, engine, texts)
     assert engine.calls == [(2, 9)]
     assert probs.sum(axis=1) == pytest.approx(1.0)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import baselines
-from baselines.points import PerPoint
+from baselines.asked.points import PerPoint
 from labelwright.bundle.making import predictor_bundle
 from labelwright.bundle.store import load, save
 from labelwright.data.asked.questions import Question, put, put_all

@@ -1,7 +1,7 @@
 """Several points asked of every row: a classifier of the same family for each, one against the rest for labels.
 
-What is fitted is a ``labelwright.predictors.points.PerPoint``; rows come as the house has them, a text with its point
-behind it, and every classifier reads the text alone.
+What is fitted is a ``labelwright.predictors.asked.points.PerPoint``; rows come as the house has them, a text with its
+point behind it, and every classifier reads the text alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from labelwright.data.asked.classes import classes_of_rows
 from labelwright.data.asked.questions import Point, split_put
 from labelwright.errors import DataError
 from labelwright.files import folder_bytes
-from labelwright.predictors.points import PerPoint as Fitted
+from labelwright.predictors.asked.points import PerPoint as Fitted
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.protocol import Predictor
 from labelwright.predictors.store import save_predictor
@@ -40,7 +40,7 @@ class PerPoint(ClassifierMixin, BaseEstimator):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The classes of all points, in their order.
-    predictor_ : labelwright.predictors.points.PerPoint
+    predictor_ : labelwright.predictors.asked.points.PerPoint
     n_shortened_ : int
         Texts that were shortened in training, of the point with the most.
     """
@@ -109,8 +109,7 @@ class PerPoint(ClassifierMixin, BaseEstimator):
         found: list[tuple[list[str], list[str], list[Any]]] = [([], [], []) for _ in self.points]
         for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
             row, place = split_put(text, self.points)
-            for kept, one in zip(
-                found[place], (row, label, groups[number] if groups is not None else None), strict=True
-            ):
+            own = None if groups is None else groups[number]
+            for kept, one in zip(found[place], (row, label, own), strict=True):
                 kept.append(one)
         return found

@@ -1,0 +1,4 @@
+"""Candidates for what is asked in another way than as one label of a list: rows' own choices, several points.
+
+Used through ``baselines.make``. They are made of the families beside this folder, and never know a recipe.
+"""

@@ -1,0 +1,4 @@
+"""Predictors for what is asked in another way than as one label of a list: rows' own choices, several points.
+
+Loaded by ``labelwright.predictors.store`` like any other.
+"""
