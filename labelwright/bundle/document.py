@@ -92,6 +92,8 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, 
             **({"text_columns": list(task.text_columns)} if task.text_columns else {}),
             **({"questions": [_question_json(one) for one in task.questions]} if task.questions else {}),
             **({"image_column": task.image_column} if task.image_column else {}),
+            **({"answers_in": [list(one) for one in task.answers_in]} if task.answers_in else {}),
+            **({"separator": task.separator} if task.separator else {}),
         },
         "prompt": {
             "instructions": prompt.instructions,
@@ -112,6 +114,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, 
         **({} if bundle.promise == NO_PROMISE else {"promise": bundle.promise.to_dict()}),
         **({"scope": _scope_json(bundle.scope)} if bundle.scope else {}),
         **({"pass_on": bundle.pass_on} if bundle.pass_on else {}),
+        **({"said_from": list(bundle.said_from)} if bundle.said_from else {}),
         "report": _plain(bundle.report, "report"),
         "history": _plain(bundle.history, "history"),
         **({} if test is None else {"test": _plain(test, "test")}),
@@ -145,7 +148,9 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     columns = tuple(_text(one) for one in _list(content["task"].get("text_columns", [])))
     questions = tuple(_question(_object(one)) for one in _list(content["task"].get("questions", [])))
     image = _text(content["task"].get("image_column", ""))
-    task = Task(name, instructions, labels, max_choices, costs, columns, questions, image)
+    answers_in = tuple(tuple(map(_text, _list(one))) for one in _list(content["task"].get("answers_in", [])))
+    separator = _text(content["task"].get("separator", ""))
+    task = Task(name, instructions, labels, max_choices, costs, columns, questions, image, answers_in, separator)
     given = dict(content["prompt"])
     prompt = Prompt(
         instructions=_text(given["instructions"]),
@@ -193,7 +198,21 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "promise": Promise.from_dict(content["promise"], n_labels) if "promise" in content else NO_PROMISE,
         "scope": _scope(_object(content["scope"]), folder) if content.get("scope") else None,
         "pass_on": float(pass_on),
+        "said_from": _said_from(content.get("said_from", []), task, folder),
     }
+
+
+def _said_from(given: Any, task: Task, folder: Path) -> tuple[float, ...]:
+    """What labels are said from; of a point that is none, and in older bundles of all, that is a half."""
+    is_share = isinstance(given, list) and all(type(one) in (int, float) and 0 < one < 1 for one in given)
+    if not is_share or len(given) not in (0, len(task.points)):
+        raise BundleError(
+            f"{folder}: said_from is {str(given)[:80]}, expected {len(task.points)} probabilities between 0 and 1, one "
+            "a point of the task; export the bundle again"
+        )
+    if others := [point.name for point, one in zip(task.points, given, strict=False) if one != 0.5 and not point.label]:
+        raise BundleError(f"{folder}: said_from sets {others[0]!r}, which is no label; export the bundle again")
+    return tuple(map(float, given))
 
 
 def _scope_json(scope: Scope) -> dict[str, Any]:

@@ -53,13 +53,18 @@ class Task:
         labels are then the classes of its points, or the answers of its only point.
     image_column : str
         The column of images whose text, read by OCR, is one of the text's columns; empty for none.
+    answers_in : tuple of tuple of str
+        Columns that the answers of a file's row are in, a tuple a question (``labelwright.data.asked.cells``); empty:
+        in those that are called as the questions are.
+    separator : str
+        What stands between labels of one cell there; empty where cells hold lists.
 
     Raises
     ------
     DataError
         If there are fewer than two labels, a name is empty, repeated or holds a line break, there are no instructions,
-        the prices are none for these labels, a column is named twice or has no name, or the labels are not those of the
-        questions.
+        the prices are none for these labels, a column is named twice or has no name, or labels or columns are not those
+        of the questions.
     """
 
     name: str
@@ -70,6 +75,8 @@ class Task:
     text_columns: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
     image_column: str = ""
+    answers_in: tuple[tuple[str, ...], ...] = ()
+    separator: str = ""
 
     @classmethod
     def asking(
@@ -79,10 +86,11 @@ class Task:
         questions: Sequence[Question],
         text_columns: tuple[str, ...] = (),
         image_column: str = "",
+        **more: Any,
     ) -> Task:
         """The task of these questions. Raises DataError as the class does, or for questions that are not told apart."""
         labels = _labels_of(questions)
-        return cls(name, instructions, labels, 0, None, text_columns, tuple(questions), image_column)
+        return cls(name, instructions, labels, 0, None, text_columns, tuple(questions), image_column, **more)
 
     def __post_init__(self) -> None:
         if self.questions and (self.by_row or self.labels != _labels_of(self.questions)):
@@ -112,6 +120,10 @@ class Task:
             raise DataError(f"task {self.name!r} has costs, and its rows bring their own choices: leave the costs out")
         if self.costs is not None and (faults := self.costs.faults(self.names)):
             raise DataError(f"task {self.name!r}: costs: {'; '.join(faults)}")
+        if self.answers_in and (len(self.answers_in) != len(self.questions) or not all(map(all, self.answers_in))):
+            raise DataError(
+                f"task {self.name!r} has the answers' columns {list(self.answers_in)}: name each question's"
+            )
         if "" in self.text_columns or (self.text_columns and columns_fault(self.text_columns)):
             raise DataError(f"task {self.name!r} has the text columns {list(self.text_columns)}: name each once")
         if self.image_column and image_text(self.image_column) not in self.text_columns:

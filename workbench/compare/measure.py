@@ -235,7 +235,7 @@ def passing_on(
 
 def _promised_again(bundle: Bundle, splits: Splits, stage: CalibrateStage, seed: int, of_calib: Floats) -> Bundle:
     """The bundle with its promise counted without the rows that it turns away or passes on."""
-    promise, decision = bundle.promise, Decision.of(bundle.task.costs, bundle.task.names)
+    promise, decision = bundle.promise, bundle.choosing
     if promise.all is None:
         return bundle
     sides, gold = stage.sides(splits.calib, seed), gold_of(bundle, splits.calib)

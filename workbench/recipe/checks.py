@@ -168,6 +168,12 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
         yield "prior", 'source = "content_free": rows bring their own choices, a text has none; use "train"'
     if not by_row and getattr(stages.get("calibrate"), "rotations", False):
         yield "calibrate", "rotations = true: only rows that bring their own choices ([data] choices) have an order"
+    maximise = getattr(stages.get("calibrate"), "maximise", "")
+    if maximise and not (has_points and any(one.question.kind == "labels" for one in recipe.asked)):
+        yield (
+            "calibrate",
+            f"maximise = {shown(maximise)}: no question takes any of several labels ([task] kind): leave it out",
+        )
     for name, stage in stages.items():
         if by_row and getattr(stage, "steering_share", 0.0) > 0:
             yield name, "steering_share: rows bring their own choices, and no ending can ask for a letter: leave it out"

@@ -754,8 +754,9 @@ class Recipe:
         if self.data.choices:
             return Task(name, self.task.instructions, (), max_choices, text_columns=columns, image_column=image)
         if self.asked:
-            questions = [one.question for one in self.asked]
-            return Task.asking(name, self.task.instructions, questions, columns, image)
+            questions, places = [one.question for one in self.asked], tuple(one.columns for one in self.asked)
+            more: dict[str, Any] = {"answers_in": places, "separator": self.data.separator}
+            return Task.asking(name, self.task.instructions, questions, columns, image, **more)
         labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
         costs = self.costs.prices
         if costs and (faults := costs.faults([label.name for label in labels])):
