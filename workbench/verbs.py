@@ -111,7 +111,7 @@ def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: s
         work.finish_interrupted()
         export_step(work, force)
         display.say(f"bundle: {work.folder.path / 'bundle'}")
-        display.say(f"try it: {try_it(work.folder.path / 'bundle', a_row(work))}")
+        display.say(f"try it: {try_it(work.folder.path / 'bundle', row_of(work.splits.dev[0].text, work.task.points))}")
         return work.folder
 
 
@@ -132,7 +132,7 @@ def serve(recipe: Recipe, run: str, port: int) -> int:
     """
     from labelwright.serve.running import serve as serving
 
-    where = _asked(_known_run(recipe, run))
+    where = answering_bundle(known_run(recipe, run))
     silence_libraries()
 
     def opened(folder: Path) -> tuple[Bundle, Engine]:
@@ -146,7 +146,7 @@ def serve(recipe: Recipe, run: str, port: int) -> int:
     return serving([where], opened, "127.0.0.1", port, Limits())
 
 
-def _asked(folder: RunFolder) -> Path:
+def answering_bundle(folder: RunFolder) -> Path:
     """The bundle of a run that answers: the exported one, else the newest step's."""
     done = folder.done_steps()
     ready = exported(folder)
@@ -161,7 +161,7 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     """Ask the run's bundle: the exported one, else the newest step's."""
     if not text.strip():
         raise RecipeError('predict needs a text: make predict TEXT="the pool is green"')
-    where = _asked(_known_run(recipe, run))
+    where = answering_bundle(known_run(recipe, run))
     silence_libraries()
     from labelwright.classifier import Classifier
 
@@ -192,7 +192,7 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
 
 def review(recipe: Recipe, run: str, display: Display) -> None:
     """What people answered to the run's rows in doubt, as a corrected data file; the data itself stays."""
-    folder = _known_run(recipe, run)
+    folder = known_run(recipe, run)
     place = folder.path / ASKED
     asked = read_asked(place)
     if not asked:
@@ -225,7 +225,7 @@ def review(recipe: Recipe, run: str, display: Display) -> None:
         display.say("no label changes and no row goes, so the data is right as it is")
 
 
-def _known_run(recipe: Recipe, run: str) -> RunFolder:
+def known_run(recipe: Recipe, run: str) -> RunFolder:
     """The run that is named, or the newest. Raises RecipeError where there is none."""
     parent = RUNS / recipe.name
     known = runs_of(parent)
@@ -331,11 +331,6 @@ def export_step(work: Session, force: bool) -> None:
         return
     with work.display.step("export", work.n_steps, work.n_steps):
         export_bundle(work)
-
-
-def a_row(work: Session) -> str:
-    """A dev row's text, without the point that is asked of it, to be tried out."""
-    return row_of(work.splits.dev[0].text, work.task.points)
 
 
 def try_it(bundle: Path, text: str) -> str:

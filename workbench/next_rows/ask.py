@@ -12,14 +12,12 @@ from typing import Any
 
 from labelwright.data.asked.asking import asking
 from labelwright.data.columns import TextColumns, named_columns
-from labelwright.data.formats.dialect import PLAIN
 from labelwright.data.records import Fault, Row, listed
-from labelwright.data.sources import parts_of
 from labelwright.errors import DataError, RecipeError
 from labelwright.files import write_text
 from labelwright.plain_text import shell_word
 from labelwright.settings import shown
-from workbench.first.dialect import find_dialect
+from workbench.first.dialect import scan_found
 from workbench.next_rows.answering import Answerer, best_there_is
 from workbench.next_rows.answers import Estimate, estimate, known_answers, read_answers, write_answers
 from workbench.next_rows.batch import (
@@ -218,13 +216,7 @@ def _scan(given: Any, display: Display, has_header: bool = False) -> Iterator[Ro
     if not isinstance(given, (str, Path)):
         yield from (Row(number, dict(one)) for number, one in enumerate(given.to_dict("records"), start=1))
         return
-    remarks: list[str] = []
-    path = Path(given)
-    dialect = find_dialect(path, remarks, has_header=has_header) if path.is_file() else PLAIN
-    for remark in remarks:
-        display.say(f"  {path.name}: {remark}")
-    for part in parts_of(path, dialect):
-        yield from part.scan()
+    yield from scan_found(Path(given), display.say, has_header)
 
 
 def _asked(
