@@ -143,7 +143,7 @@ class Asking:
             Names that it goes by.
         """
         names = [name for name, _ in options]
-        if kind == "choice":
+        if kind == "choice" and all(one.kind == "choice" for one in self.task.questions):
             columns = among(names, self.task.names)
         else:
             columns = next((found for _, found in points_meant(self.task.questions, kind, names, called)), None)
