@@ -114,7 +114,9 @@ def _question(place: Place, task: Task) -> Question:
             if _fits(place, question):
                 return question
             raise DataError(f"{where} is of another type than the question: expected {json.dumps(_property(question))}")
-    fitting = [question for question in task.questions if place.values and _fits(place, question)]
+    # That something is true or a number says which question it is only where there is one.
+    is_known = bool(place.values) or len(task.questions) == 1
+    fitting = [question for question in task.questions if is_known and _fits(place, question)]
     if len(fitting) != 1:
         raise DataError(f"{where} is none of this model's questions: expected {asking(task).said(_SHOWN)}")
     return fitting[0]
