@@ -25,10 +25,11 @@ from labelwright.bundle.card import card
 from labelwright.bundle.document import FORMAT, KINDS, SCOPE, VERSION, from_json, to_json, weights_kind
 from labelwright.bundle.golden import FILE as GOLDEN
 from labelwright.bundle.golden import compare_golden, read_golden, record_golden, to_lines
-from labelwright.bundle.reference import CENTRES, Reference, watched_names, write_reference
+from labelwright.bundle.reference import CENTRES, Reference, write_reference
 from labelwright.bundle.reference import FILE as REFERENCE
 from labelwright.bundle.reference import read_reference as read_reference_file
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.asking import asking
 from labelwright.data.task import Example, Task
 from labelwright.decisions.scope import Scope
 from labelwright.engines.protocol import Engine
@@ -224,7 +225,7 @@ def read_reference(folder: Path | str, bundle: Bundle) -> Reference | None:
     BundleError
         As ``labelwright.bundle.reference.read_reference``.
     """
-    return read_reference_file(Path(folder), len(watched_names(bundle.task.names, bundle.task.by_row)))
+    return read_reference_file(Path(folder), len(asking(bundle.task).watched))
 
 
 def members_of(weights: Weights) -> tuple[Bundle, ...]:
@@ -253,7 +254,7 @@ def _checked_members(bundle: Bundle, folder: Path) -> list[str]:
     assert isinstance(bundle.weights, Together)
     _, names, folders = together.read_plan(bundle.weights.folder)
     for name, member in zip(names, members_of(bundle.weights), strict=True):
-        if (member.task.names, member.task.by_row) != (bundle.task.names, bundle.task.by_row):
+        if (member.task.names, member.task.max_choices) != (bundle.task.names, bundle.task.max_choices):
             raise BundleError(
                 f"{folder}: its member {name!r} has other labels than the whole, or in another order: compare and "
                 f"export again"
