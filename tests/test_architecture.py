@@ -263,6 +263,7 @@ LATE = {
     "pyarrow": "an extra: rows from Parquet",
     "python_calamine": "an extra: rows from workbooks",
     "PIL": "an extra: images",
+    "rapidocr": "an extra: what is written in them",
     "gliclass": "an extra",
     "setfit": "an extra",
     "model2vec": "an extra",

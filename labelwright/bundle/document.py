@@ -89,6 +89,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, 
             **({"max_choices": task.max_choices} if task.by_row else {}),
             **({"costs": task.costs.to_dict()} if task.costs else {}),
             **({"text_columns": list(task.text_columns)} if task.text_columns else {}),
+            **({"image_column": task.image_column} if task.image_column else {}),
         },
         "prompt": {
             "instructions": prompt.instructions,
@@ -141,7 +142,8 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     name, instructions = _text(content["task"]["name"]), _text(content["task"]["instructions"])
     # Older bundles do not name columns.
     columns = tuple(_text(one) for one in _list(content["task"].get("text_columns", [])))
-    task = Task(name, instructions, labels, max_choices, costs, columns)
+    image = _text(content["task"].get("image_column", ""))
+    task = Task(name, instructions, labels, max_choices, costs, columns, image)
     given = dict(content["prompt"])
     prompt = Prompt(
         instructions=_text(given["instructions"]),

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from labelwright.data.choice_cells import choices_and_marks, marked_texts
-from labelwright.data.columns import TEXT, TextColumns, columns_fault
+from labelwright.data.columns import TEXT, TextColumns, columns_fault, image_text
 from labelwright.data.costs import Costs
 from labelwright.data.records import Fault, Row, as_written, listed, optional_text, read_rows, refusal, text_of
 from labelwright.data.spelling import Similar, Source, reconcile, text_key
@@ -53,6 +53,8 @@ class Task:
         What mistakes cost; None where all cost the same, and the likeliest label is the answer.
     text_columns : tuple of str
         Columns that the text of a file's row is in (``labelwright.data.columns``); empty for ``text`` alone.
+    image_column : str
+        The column of images whose text, read by OCR, is one of these columns; empty for none.
 
     Raises
     ------
@@ -67,6 +69,7 @@ class Task:
     max_choices: int = 0
     costs: Costs | None = None
     text_columns: tuple[str, ...] = ()
+    image_column: str = ""
 
     def __post_init__(self) -> None:
         if self.by_row and self.labels:
@@ -96,6 +99,9 @@ class Task:
             raise DataError(f"task {self.name!r}: costs: {'; '.join(faults)}")
         if "" in self.text_columns or (self.text_columns and columns_fault(self.text_columns)):
             raise DataError(f"task {self.name!r} has the text columns {list(self.text_columns)}: name each once")
+        if self.image_column and image_text(self.image_column) not in self.text_columns:
+            own = image_text(self.image_column)
+            raise DataError(f"task {self.name!r} has images in {self.image_column!r}: expected {own!r} among its texts")
 
     @property
     def text(self) -> TextColumns:

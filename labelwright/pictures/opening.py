@@ -74,7 +74,7 @@ def open_image(image: Path | str | bytes, *, name: str = "", limits: ImageLimits
     image : Path, str or bytes
         A file, or what a file holds. Whether a row may name that file is not asked here.
     name : str
-        What messages call it; by default the path, or "sent as bytes".
+        What messages call it, if anything: of many rows the same reason is told once, with their numbers.
 
     Returns
     -------
@@ -89,8 +89,7 @@ def open_image(image: Path | str | bytes, *, name: str = "", limits: ImageLimits
     MissingExtraError
         Pillow is not installed.
     """
-    name = name or ("sent as bytes" if isinstance(image, bytes) else str(image))
-    what = f"the image {name!r}"
+    what = _called(name)
     content = image if isinstance(image, bytes) else read_image(image, name=name, limits=limits)
     _refuse_long(what, len(content), limits)
     if not content:
@@ -127,7 +126,7 @@ def read_image(path: Path | str, *, name: str = "", limits: ImageLimits = LIMITS
     DataError
         No such file; a folder, a pipe or a device; unreadable; longer than ``limits`` allow.
     """
-    what = f"the image {name or str(path)!r}"
+    what = _called(name)
     try:
         # A pipe without a writer would keep a blocking open waiting for ever.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
@@ -145,6 +144,10 @@ def read_image(path: Path | str, *, name: str = "", limits: ImageLimits = LIMITS
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         said = getattr(error, "strerror", None) or error
         raise DataError(f"{what} cannot be read ({said}); check the file") from error
+
+
+def _called(name: str) -> str:
+    return f"the image {name!r}" if name else "the image"
 
 
 def _refuse_long(what: str, n_bytes: int, limits: ImageLimits) -> None:

@@ -16,6 +16,7 @@ from labelwright.data.records import Fault, Row, listed
 from labelwright.data.sources import parts_of
 from labelwright.errors import DataError, RecipeError
 from labelwright.files import write_text
+from labelwright.pictures.rows import with_texts
 from labelwright.plain_text import shell_word
 from labelwright.settings import shown
 from workbench.first.dialect import find_dialect
@@ -196,7 +197,8 @@ def _read_pool(
 ) -> Pool:
     table = recipe.data
     source = str(pool) if isinstance(pool, (str, Path)) else "the pool"
-    found = iter(_scan(pool, display))
+    folder = Path(pool).parent if isinstance(pool, (str, Path)) else Path.cwd()
+    found = with_texts(_scan(pool, display), table.text_columns, table.image, folder)
     first = next(found, None)
     if first is None:
         raise DataError(f"{source}: no rows")
