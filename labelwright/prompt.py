@@ -88,6 +88,11 @@ class Rendered(NamedTuple):
         return self.image_markup or self.before_user
 
     @property
+    def row(self) -> str:
+        """The row's text as it was rendered, its image named in it."""
+        return imaged(self.user, self.image) if self.image else self.user
+
+    @property
     def segments(self) -> tuple[str, ...]:
         """All that tells this prompt from others: its segments, and the image and its place where there is one."""
         return tuple(self) if self.image else self[:7]

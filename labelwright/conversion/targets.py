@@ -123,7 +123,7 @@ def check(bundle: Bundle, to: str, quantise: str) -> None:
     DataError
         An unknown target or number format.
     BundleError
-        A bundle whose rows bring their own choices, or of several classifiers.
+        A bundle whose rows bring their own choices or have images, or of several classifiers.
     """
     if to not in TARGETS:
         raise DataError(f"--to {to}: no such target; expected one of {', '.join(TARGETS)}")
@@ -136,6 +136,10 @@ def check(bundle: Bundle, to: str, quantise: str) -> None:
     if quantise and quantise not in known:
         expected = f"expected one of {', '.join(known)}" if known else "leave it out"
         raise DataError(f"--quantise {quantise}: {to} has no such number format; {expected}")
+    if bundle.task.shows_images:
+        raise BundleError(
+            f"task {bundle.task.name!r}: its rows have images, which no target takes; answer with `labelwright predict`"
+        )
     if bundle.task.by_row:
         raise BundleError(
             f"task {bundle.task.name!r}: its rows bring their own choices, which no target takes; answer with "

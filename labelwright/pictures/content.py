@@ -45,7 +45,9 @@ def kept_bytes(digest: str) -> bytes:
     except OSError as error:
         raise DataError(f"image {digest[:12]}… is not kept on this machine; read the file of its row again") from error
     if hashlib.sha256(content).hexdigest() != digest:
-        raise DataError(f"image {digest[:12]}… was changed where it is kept; remove {_place(digest)}, and read it again")
+        raise DataError(
+            f"image {digest[:12]}… was changed where it is kept; remove {_place(digest)}, and read it again"
+        )
     return content
 
 
@@ -55,5 +57,5 @@ def opened_image(digest: str) -> Image.Image:
 
 
 def _place(digest: str) -> Path:
-    assert len(digest) == 64 and set(digest) <= set("0123456789abcdef"), "a hash is all that names a file here"
+    assert not set(digest) - set("0123456789abcdef"), "a hash is all that names a file here"
     return cache_dir() / "images" / digest[:2] / digest

@@ -1,5 +1,7 @@
 """Rows with images are scored as the model's own forward pass scores them, through the real loading code."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,8 +17,8 @@ from labelwright.engines.packed.decoder import HubDecoder, LeanDecoder
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
 from labelwright.models.weights import Base
-from labelwright.pictures.imaged import imaged, words_of
 from labelwright.pictures.content import keep_image
+from labelwright.pictures.imaged import imaged, words_of
 from labelwright.prompt import Prompt
 
 TASK = Task("photos", "Name what the image shows.", (Label("pool"), Label("fence post"), Label("no hot water")), 0)
@@ -57,9 +59,7 @@ def rows(tmp_path):
 
 
 def prompt_of(engine):
-    return Prompt.for_task(TASK, engine.template).__class__(
-        **{**vars(Prompt.for_task(TASK, engine.template)), "images": True}
-    )
+    return replace(Prompt.for_task(TASK, engine.template), images=True)
 
 
 def reference(engine, prompt, image, words):
@@ -172,9 +172,9 @@ def test_a_row_cannot_name_an_image_by_its_words(opened, rows):
 def test_a_row_without_an_image_is_one_clear_line(opened):
     with pytest.raises(DataError, match="comes without its image"):
         option_scores(prompt_of(opened), opened, ["the pool"])
+    prompts = [Prompt.for_task(TASK, opened.template).render("a"), prompt_of(opened).render(imaged("x", "0" * 64))]
     with pytest.raises(DataError, match=r"^row 2 \('x'…\): image 000000000000… is not kept on this machine"):
-        prompts = prompt_of(opened).render_all([imaged("x", "0" * 64)])
-        opened.score([Prompt.for_task(TASK, opened.template).render("a"), *prompts], (" a", " b"))
+        opened.score(prompts, (" a", " b"))
 
 
 def test_what_does_not_fit_names_its_row(opened, rows):
