@@ -63,6 +63,13 @@ class ImageReader:
             self._seen.popitem(last=False)
         return self._seen[key]
 
+    def with_model(self, model: Any) -> ImageReader:
+        """A reader for the same weights in another copy of the model; what was seen stays where numbers are alike."""
+        other = ImageReader(model, self.processor)
+        if model.dtype == self._model.dtype:
+            other._seen.update(self._seen)
+        return other
+
     def forget(self) -> None:
         """Drop what was seen; to be called when the weights have changed."""
         self._seen.clear()
@@ -97,12 +104,14 @@ class ImageReader:
         return SeenImage(digest, tuple(input_ids[0].tolist()), places, entering[0, places], positions, span, layers)
 
     def _handed_over(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """What the model's forward pass hands to its decoder."""
+        """What the model's forward pass hands to its decoder, without dropout."""
+        was_training = self._model.training
 
         def stop(*_: Any, **handed: Any) -> None:
             raise _HandedOverError(handed)
 
         try:
+            self._model.eval()
             with answering(self._model.get_decoder(), stop):
                 self._model(**inputs, use_cache=False)
         except _HandedOverError as reached:
@@ -110,6 +119,7 @@ class ImageReader:
         else:
             raise ModelError("its forward pass does not go through its decoder")
         finally:
+            self._model.train(was_training)
             forget_positions(self._model)
         if handed.get("inputs_embeds") is None:
             raise ModelError("its decoder is handed no embeddings")
