@@ -1,7 +1,7 @@
 """Tiny, randomly initialised vision-language models as folders: weights, processor, tokenizer, chat template.
 
-Two families that place pictures in different ways: Idefics3 (SmolVLM), whose decoder is a Llama with ordinary
-positions, and Qwen's, with positions of three axes; Qwen3-VL also adds features of the picture to its lower layers.
+Idefics3 (SmolVLM) has a Llama as its decoder, with ordinary positions; Qwen's positions have three axes, Qwen3-VL adds
+features of the image to its lower layers, and most layers of Qwen3.5 are recurrent.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from tiny import CORPUS, tiny_tokenizer
 from tokenizers import AddedToken
 
 FAMILIES = ("idefics3", "qwen2_vl", "qwen3_vl")
+# Most of its layers are recurrent.
+RECURRENT = "qwen3_5"
 
 # As the models' own templates place a picture, and nothing else of theirs.
 _IDEFICS3 = (
@@ -55,6 +57,8 @@ def tiny_vision_folder(folder: Path, family: str = "idefics3", seed: int = 0, sp
     tokenizer.save_pretrained(folder)
     image_processor.save_pretrained(folder)
     written = {"processor_class": type(model).__name__.replace("ForConditionalGeneration", "Processor"), **about}
+    if family == RECURRENT:
+        written["processor_class"] = "Qwen3VLProcessor"
     (folder / "processor_config.json").write_text(json.dumps(written), encoding="utf-8")
     (folder / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
     return folder
@@ -110,7 +114,19 @@ def _qwen(family: str, tokenizer: Any, spread: float) -> tuple[Any, Any, dict[st
             "video": "video_pad",
         }.items()
     }
-    if family == "qwen3_vl":
+    if family == RECURRENT:
+        rope = {"rope_type": "default", "mrope_section": [1, 1, 0], "mrope_interleaved": True, "rope_theta": 10000.0}
+        linear = {f"linear_{side}_head_dim": 8 for side in ("key", "value")}
+        linear |= {f"linear_num_{side}_heads": 2 for side in ("key", "value")}
+        layers = {"num_hidden_layers": 3, "layer_types": ["linear_attention", "linear_attention", "full_attention"]}
+        vision = {"hidden_size": 16, "intermediate_size": 32, "depth": 1, "num_heads": 2, "patch_size": 8}
+        vision |= {"out_hidden_size": 32, "num_position_embeddings": 64}
+        more = {"rope_parameters": {**rope, "partial_rotary_factor": 0.5}, "linear_conv_kernel_dim": 4}
+        config = transformers.Qwen3_5Config(
+            text_config=text | layers | linear | more, vision_config=vision, tie_word_embeddings=True, **ids
+        )
+        made = transformers.Qwen3_5ForConditionalGeneration(config)
+    elif family == "qwen3_vl":
         rope = {"rope_type": "default", "mrope_section": [2, 1, 1], "mrope_interleaved": True, "rope_theta": 10000.0}
         vision = {"hidden_size": 16, "intermediate_size": 32, "depth": 2, "num_heads": 2, "patch_size": 8}
         vision |= {"out_hidden_size": 32, "deepstack_visual_indexes": [0, 1], "num_position_embeddings": 64}

@@ -24,8 +24,8 @@ from labelwright.errors import DataError
 from labelwright.pictures.imaged import imaged
 from labelwright.prompt import Prompt, Rendered
 
-# Tokens from this number on are none of a vocabulary's: they stand for the images of rows, in their order. Images of one
-# size have the same tokens, and rows are told apart by theirs.
+# Tokens from this number on are none of a vocabulary's: they stand for the images of rows, in their order. Images of
+# one size have the same tokens, and rows are told apart by theirs.
 _IMAGES = 2**30
 
 

@@ -97,7 +97,7 @@ def test_frozen_layers_keep_what_they_made_of_each_image(tmp_path):
 
 
 def test_what_is_trained_on_is_told_apart_by_its_images(tmp_path):
-    trainer, engine, prompt, examples = made(tmp_path, "idefics3")
+    _, engine, prompt, examples = made(tmp_path, "idefics3")
     rows = LabelRows.from_examples(examples, prompt, engine)
     other = LabelRows.from_examples([*examples[1:], examples[0]], prompt, engine)
     assert rows.contents() != other.contents()
@@ -105,7 +105,7 @@ def test_what_is_trained_on_is_told_apart_by_its_images(tmp_path):
 
 
 def test_all_images_that_are_gone_are_told_at_once(tmp_path):
-    trainer, engine, prompt, examples = made(tmp_path, "idefics3")
+    _, engine, prompt, examples = made(tmp_path, "idefics3")
     gone = [one.__class__(one.id, imaged("x", f"{n}" * 64), one.label) for n, one in enumerate(examples)]
     with pytest.raises(DataError, match=r"row 1: image 1111.* is not kept .*row 2: image 2222"):
         LabelRows.from_examples([examples[0], *gone[1:3]], prompt, engine)

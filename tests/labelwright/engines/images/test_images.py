@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_vision import FAMILIES, tiny_vision_folder
+from tiny_vision import FAMILIES, RECURRENT, tiny_vision_folder
 
 from labelwright.data.task import Label, Task
 from labelwright.decide import option_scores
 from labelwright.engines.images import check
-from labelwright.engines.images.plain import score_cached, score_whole
+from labelwright.engines.images.plain import score_batched, score_cached, score_whole
 from labelwright.engines.opening import open_engine
 from labelwright.engines.packed.decoder import HubDecoder, LeanDecoder
 from labelwright.engines.settings import EngineSettings
@@ -134,7 +134,7 @@ def test_text_alone_is_scored_as_before(opened):
             assert abs(sum(float(log_probs[i, token]) for i, token in enumerate(option)) - score) < 1e-4
 
 
-@pytest.mark.parametrize("way", [score_cached, score_whole])
+@pytest.mark.parametrize("way", [score_batched, score_cached, score_whole])
 def test_the_slow_ways_come_to_the_same(opened, rows, way, monkeypatch):
     prompt, texts = prompt_of(opened), rows[1]
     fast = option_scores(prompt, opened, texts)
@@ -206,11 +206,34 @@ def test_a_model_that_is_followed_wrongly_is_scored_slowly(tmp_path, rows, monke
     shifts = packing._shifts
     monkeypatch.setattr(packing, "_shifts", lambda row: shifts(row) + (row.seen is not None))
     engine = open_engine(Base(str(folder)), EngineSettings(dtype="float32", device="cpu"))
-    assert engine.slow is score_cached
+    assert engine.slow is score_batched
     images, texts = rows
     prompt = prompt_of(engine)
     plain = [reference(engine, prompt, *row) for row in zip(images, WORDS, strict=True)]
     np.testing.assert_allclose(option_scores(prompt, engine, texts), plain, atol=1e-4)
+
+
+def test_a_recurrent_model_is_scored_by_what_it_keeps_of_a_row(tmp_path, rows):
+    folder = tiny_vision_folder(tmp_path / "model", RECURRENT)
+    engine = open_engine(Base(str(folder)), EngineSettings(dtype="float32", device="cpu"))
+    assert engine.slow in (score_batched, score_cached)
+    images, texts = rows
+    prompt = prompt_of(engine)
+    plain = [reference(engine, prompt, *row) for row in zip(images, WORDS, strict=True)]
+    np.testing.assert_allclose(option_scores(prompt, engine, texts), plain, atol=1e-3)
+    # A row of text behind one with an image is not read at the image's positions.
+    text = Prompt.for_task(TASK, engine.template)
+    alone = option_scores(text, engine, ["the pool is green"])
+    option_scores(prompt, engine, texts[:1])
+    np.testing.assert_array_equal(option_scores(text, engine, ["the pool is green"]), alone)
+
+
+def test_a_way_that_is_wrong_is_not_taken(opened, monkeypatch):
+    given = opened.model, opened.images, opened.template.image, opened.tokens.plain("the pump is loud and green")
+    monkeypatch.setattr(check, "score_batched", lambda model, row, options: [0.0] * len(options))
+    assert check.slow_way(*given) is score_cached
+    monkeypatch.setattr(check, "score_cached", lambda *_: 1 / 0)
+    assert check.slow_way(*given) is score_whole
 
 
 def test_the_check_tells_one_image_from_another(opened):
