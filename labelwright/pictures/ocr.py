@@ -6,8 +6,10 @@ models put together though it stands apart, as the words beside several buttons,
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +25,7 @@ _SETTINGS = 1
 _DETECTOR, _RECOGNISER = "PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx"
 # The package makes images smaller whose longer side is longer, and refuses those of strange proportions.
 _LONGEST_SIDE = 2000
-_STRIP, _OVERLAP = 1600, 160
+_LONGEST_STRIP, _OVERLAP = 1600, 160
 # Shorter sides are enlarged to 736 pixels, however long the other is: a part is given so much of its longer side.
 _SHORTEST_SHARE = 0.4
 _SHORTEST_SIDE = 64
@@ -48,7 +50,8 @@ class Ocr:
     @property
     def version(self) -> str:
         """Of package, models and settings: what the same image may be read otherwise by."""
-        return f"rapidocr-{_package().__version__}-{_SETTINGS}"
+        _package()
+        return f"rapidocr-{version('rapidocr')}-{_SETTINGS}"
 
     def read(self, image: Image.Image) -> Page:
         """What is written in an image of mode RGB; a page without pieces where nothing is.
@@ -130,13 +133,12 @@ def _cuts(side: int) -> list[tuple[int, int]]:
     """From where to where a side is cut.
 
     >>> _cuts(900), _cuts(3300)
-    ([(0, 900)], [(0, 1600), (1600, 3300)])
+    ([(0, 900)], [(0, 1100), (1100, 2200), (2200, 3300)])
     """
     if side <= _LONGEST_SIDE:
         return [(0, side)]
-    n = max(2, side // _STRIP)
-    ends = [_STRIP * i for i in range(n)] + [side]
-    return list(pairwise(ends))
+    n = math.ceil(side / _LONGEST_STRIP)
+    return list(pairwise(side * i // n for i in range(n + 1)))
 
 
 def _with_margin(part: Image.Image) -> Image.Image:

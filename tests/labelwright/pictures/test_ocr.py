@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import re
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 pytest.importorskip("rapidocr")
 
+from labelwright.pictures.kept import Reader
 from labelwright.pictures.layout import Piece
 from labelwright.pictures.ocr import Ocr, _cuts, _parted
 
@@ -36,6 +40,15 @@ def test_what_is_written_is_read_in_order_of_the_layout(ocr):
     assert page.pieces[0].score > 0.5
 
 
+def test_what_is_kept_is_told_apart_by_the_packages_version(ocr, tmp_path):
+    assert re.fullmatch(r"rapidocr-\d+\.\d+\.\d+-\d+", ocr.version)
+    reader = Reader(ocr, tmp_path)
+    content = io.BytesIO()
+    drawn((200, 60), (20, 20, "hello")).save(content, "PNG")
+    assert reader.page(content.getvalue()) == Reader(ocr, tmp_path).page(content.getvalue())
+    assert list(tmp_path.glob("rapidocr-*/*/*.json"))
+
+
 def test_a_long_page_is_read_in_parts_and_nothing_twice(ocr):
     """Lines all down a page of 2,600 pixels, one of them on the cut at 1,300."""
     ys = [40, 700, 1285, 1590, 1900, 2540]
@@ -58,8 +71,8 @@ def test_parts_cover_a_side_once():
         cuts = _cuts(side)
         assert cuts[0][0] == 0
         assert cuts[-1][1] == side
-        assert all(one[1] == other[0] for one, other in zip(cuts, cuts[1:], strict=False))
-        assert all(stop - start <= 3200 for start, stop in cuts)
+        assert all(one[1] == other[0] for one, other in pairwise(cuts))
+        assert all(stop - start <= 2000 for start, stop in cuts)
 
 
 def word(text, left, right):
