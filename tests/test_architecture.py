@@ -366,6 +366,7 @@ OF_SEVERAL_MODULES = {
     "tests/labelwright/engines/test_architectures.py": "transformers' causal architectures",
     "tests/labelwright/engines/test_conformance.py": "all engines and one reference",
     "tests/labelwright/pictures/test_everywhere.py": "rows with images, whoever reads rows",
+    "tests/labelwright/pictures/test_screenshots.py": "a browser's pages, from pixels to JSON",
     "tests/labelwright/serve/test_under_load.py": "a server, many clients, bad and broken requests among theirs",
     "tests/optimizers/training/test_pipelines.py": "stages that train, one after another",
     "tests/workbench/compare/test_many_labels.py": "memory with many labels",

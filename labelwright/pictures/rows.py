@@ -70,10 +70,10 @@ def with_texts(
         try:
             record = read_row(row.record, columns, image, folder, reader)
         except DataError as error:
-            yield Fault(row.number, str(error), record=row.record)
+            yield Fault(row.number, str(error), record=_without_bytes(row.record, image))
         else:
             progress.tell(reader.n_read)
-            yield Row(row.number, record)
+            yield Row(row.number, _without_bytes(record, image))
     progress.end()
 
 
@@ -122,6 +122,15 @@ def texts_of_images(rows: Sequence[Any], columns: TextColumns, image: str) -> li
         except DataError as error:
             raise DataError(f"row {number} of X: {error}") from error
     return texts
+
+
+def _without_bytes(record: Mapping[str, Any], image: str) -> dict[str, Any]:
+    """The row as it is kept beside its answer: an image that came in it as bytes is named by its path, or counted."""
+    cell = record.get(image)
+    path, content = (cell.get("path"), cell.get("bytes")) if isinstance(cell, Mapping) else (None, cell)
+    if not isinstance(content, bytes):
+        return dict(record)
+    return {**record, image: path or f"{len(content)} bytes"}
 
 
 def _is_whole(record: Mapping[str, Any], columns: TextColumns) -> bool:

@@ -7,7 +7,7 @@ from datetime import date
 
 from labelwright.data.spelling import text_key
 
-_NUMBER = re.compile(r"[-−–]?\s?(?:[$€£¥]\s?)?\d[\d.,'\u2019\u00a0\u202f]*(?<![.,'])")
+_NUMBER = re.compile(r"(?:[-−–]\s?)?(?:[$€£¥]\s?)?\d[\d.,'\u2019\u00a0\u202f]*(?<![.,'])")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _YEAR_FIRST = re.compile(r"(?<!\d)(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?!\d)")
 _YEAR_LAST = re.compile(r"(?<!\d)(\d{1,2})([-/.])(\d{1,2})\2(\d{4})(?!\d)")
@@ -28,8 +28,7 @@ def numbers(text: str) -> list[tuple[float, int, int]]:
     """
     found = []
     for match in _NUMBER.finditer(text):
-        # Part of a name, as the 2 of B2.
-        if match.start() and text[match.start() - 1].isalnum() and text[match.start()].isdigit():
+        if text[: match.start()][-1:].isalpha():  # part of a name, as in B2 and A-7
             continue
         try:
             found.append((_number(match.group()), match.start(), match.end()))

@@ -185,6 +185,28 @@ def test_a_recipe_reads_its_images(folder, ocr):
         load_rows(DataTable(path=path, image="shot"))
 
 
+def test_images_in_parquet_files_are_read_from_their_cells(folder):
+    import pyarrow
+    import pyarrow.parquet
+
+    path = str(folder / "rows.parquet")
+    cells = [{"bytes": png("the skimmer"), "path": "a.png"}, {"bytes": png("a gate"), "path": None}]
+    pyarrow.parquet.write_table(pyarrow.table({"shot": cells, "label": ["pool", "fence"]}), path)
+    (rows,) = read_files(DataTable(path=path, image="shot")).rows.values()
+    assert [row.text for row in rows] == ["the skimmer", "a gate"]
+
+
+def test_a_datasets_images_are_decoded_here(monkeypatch):
+    import datasets
+
+    features = datasets.Features({"shot": datasets.Image(), "label": datasets.Value("string")})
+    rows = {"shot": [{"bytes": png("the skimmer"), "path": None}], "label": ["pool"]}
+    made = datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows, features=features)})
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: made)
+    (found,) = read_files(DataTable(hub="owner/name", image="shot")).rows.values()
+    assert [row.text for row in found] == ["the skimmer"]
+
+
 def test_rows_without_any_text_can_be_left_out(folder):
     folder_of_images(folder, {"blank.png": ""})
     path = write(folder, [*ROWS, {"note": "", "shot": "blank.png", "label": "pool"}])
@@ -199,6 +221,15 @@ def test_an_image_is_a_column_of_its_own():
         DataTable(path="rows.csv", image="label")
     with pytest.raises(DataError, match="expected 'shot_text' among its texts"):
         replace(TASK, text_columns=("note",))
+
+
+def test_a_card_says_where_images_are_and_what_reads_them(folder):
+    from labelwright.bundle.card import needed_package
+
+    assert "ocr" in needed_package(load(folder / "bundle"))
+    assert "OCR reads shot\\_text in the image in shot." in (folder / "bundle" / "README.md").read_text().replace(
+        "shot_text", "shot\\_text"
+    )
 
 
 def test_a_bundle_that_names_no_such_column_is_refused(folder):

@@ -76,6 +76,14 @@ def test_rows_without_the_column_are_told_what_they_have(folder):
     assert "no column 'shot' for image; the row has ['picture']" in fault.reason
 
 
+def test_bytes_are_not_kept_beside_the_answer(folder):
+    records = [{"shot": png("one")}, {"shot": {"bytes": png("two"), "path": "two.png"}}, {"shot": b"no image"}]
+    first, second, fault = read(records, ALONE, folder)
+    assert first.record == {"shot": f"{len(png('one'))} bytes", "shot_text": "one"}
+    assert second.record == {"shot": "two.png", "shot_text": "two"}
+    assert fault.record == {"shot": "8 bytes"}
+
+
 def test_without_images_rows_come_as_they_are():
     given = [Row(1, {"text": "a"}), Fault(2, "bad")]
     assert list(pictures.with_texts(given, TextColumns(), "")) == given
