@@ -69,7 +69,7 @@ def _without_films(source: str) -> Any:
     from transformers import AutoConfig
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
-    kind = PROCESSOR_MAPPING[type(_load(AutoConfig, source))]
+    kind: Any = PROCESSOR_MAPPING[type(_load(AutoConfig, source))]
     parts = [name for name in kind.get_attributes() if "video" not in name]
     for_images = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: parts)})
     try:

@@ -132,7 +132,8 @@ class _HandedOverError(Exception):
 
 def forget_positions(model: Any) -> None:
     """Drop what a model remembers of the positions of the last image (Qwen's ``rope_deltas``)."""
-    for part in (model, getattr(model, "model", None)):
+    parts: list[Any] = [model, getattr(model, "model", model)]
+    for part in parts:
         if getattr(part, "rope_deltas", None) is not None:
             part.rope_deltas = None
 

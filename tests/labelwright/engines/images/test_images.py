@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from fakes import FakeEngine
 from PIL import Image
 from tiny_vision import FAMILIES, RECURRENT, tiny_vision_folder
 
@@ -175,6 +176,14 @@ def test_a_row_without_an_image_is_one_clear_line(opened):
     prompts = [Prompt.for_task(TASK, opened.template).render("a"), prompt_of(opened).render(imaged("x", "0" * 64))]
     with pytest.raises(DataError, match=r"^row 2 \('x'…\): image 000000000000… is not kept on this machine"):
         opened.score(prompts, (" a", " b"))
+
+
+def test_who_reads_no_images_is_not_asked_about_them(rows):
+    """Only a predictor, which learnt from words, may be; it is asked about the words."""
+    engine = FakeEngine()
+    prompt = replace(Prompt.for_task(TASK, engine.template), images=True)
+    with pytest.raises(ModelError, match="reads no images, and rows have some"):
+        option_scores(prompt, engine, rows[1])
 
 
 def test_what_does_not_fit_names_its_row(opened, rows):
