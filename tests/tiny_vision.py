@@ -7,6 +7,9 @@ features of the image to its lower layers, and most layers of Qwen3.5 are recurr
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +44,37 @@ _MARKS = {
 }
 
 
-def tiny_vision_folder(folder: Path, family: str = "idefics3", seed: int = 0, spread: float = 0.3) -> Path:
-    """Save a tiny model of a family with its processor, as a hub's folder holds them."""
-    make = _idefics3 if family == "idefics3" else _qwen
+# What SmolVLM-256M-Instruct's configuration says of its size, for who measures speed on random weights.
+SMOLVLM_256M = {
+    "text": {
+        "vocab_size": 49280,
+        "hidden_size": 576,
+        "intermediate_size": 1536,
+        "num_hidden_layers": 30,
+        "num_attention_heads": 9,
+        "num_key_value_heads": 3,
+        "head_dim": 64,
+        "max_position_embeddings": 8192,
+    },
+    "vision": {
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "image_size": 512,
+        "patch_size": 16,
+    },
+    "scale_factor": 4,
+    "image_seq_len": 64,
+    "longest_edge": 512,
+}
+
+
+def tiny_vision_folder(
+    folder: Path, family: str = "idefics3", seed: int = 0, spread: float = 0.3, like: Mapping[str, Any] | None = None
+) -> Path:
+    """Save a tiny model of a family with its processor, as a hub's folder holds them; an Idefics3 of a size like."""
+    make = partial(_idefics3, like=like or {}) if family == "idefics3" else _qwen
     marks = _MARKS["idefics3" if family == "idefics3" else "qwen"]
     tokenizer = tiny_tokenizer(_IDEFICS3 if family == "idefics3" else _QWEN, [*CORPUS, "one\n\ntwo\n"])
     tokenizer.add_tokens([AddedToken(mark, special=True, normalized=False) for mark in marks], special_tokens=True)
@@ -80,9 +111,9 @@ def _text_settings(tokenizer: Any, spread: float) -> dict[str, Any]:
     }
 
 
-def _idefics3(family: str, tokenizer: Any, spread: float) -> tuple[Any, Any, dict[str, Any]]:
+def _idefics3(family: str, tokenizer: Any, spread: float, like: Mapping[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
     config = transformers.Idefics3Config(
-        text_config={"model_type": "llama", **_text_settings(tokenizer, spread), "head_dim": 8},
+        text_config={"model_type": "llama", **_text_settings(tokenizer, spread), "head_dim": 8} | like.get("text", {}),
         vision_config={
             "hidden_size": 16,
             "intermediate_size": 32,
@@ -91,16 +122,20 @@ def _idefics3(family: str, tokenizer: Any, spread: float) -> tuple[Any, Any, dic
             "image_size": 32,
             "patch_size": 8,
             "initializer_range": spread,
-        },
+        }
+        | like.get("vision", {}),
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
-        scale_factor=2,
+        scale_factor=like.get("scale_factor", 2),
         pad_token_id=0,
         tie_word_embeddings=True,
     )
     image_processor = transformers.Idefics3ImageProcessorPil(
-        size={"longest_edge": 64}, max_image_size={"longest_edge": 32}, do_image_splitting=True
+        size={"longest_edge": like.get("longest_edge", 64)},
+        max_image_size={"longest_edge": like.get("longest_edge", 32)},
+        do_image_splitting=True,
     )
-    return transformers.Idefics3ForConditionalGeneration(config), image_processor, {"image_seq_len": 4}
+    about = {"image_seq_len": like.get("image_seq_len", 4)}
+    return transformers.Idefics3ForConditionalGeneration(config), image_processor, about
 
 
 def _qwen(family: str, tokenizer: Any, spread: float) -> tuple[Any, Any, dict[str, Any]]:
@@ -145,3 +180,8 @@ def _qwen(family: str, tokenizer: Any, spread: float) -> tuple[Any, Any, dict[st
         patch_size=8, size={"shortest_edge": 16 * 16, "longest_edge": 64 * 64}
     )
     return made, image_processor, {}
+
+
+if __name__ == "__main__":
+    # python tests/tiny_vision.py FOLDER: random weights of SmolVLM-256M's size, for `python -m bench.images FOLDER`.
+    tiny_vision_folder(Path(sys.argv[1]), "idefics3", spread=0.04, like=SMOLVLM_256M)
