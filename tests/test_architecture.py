@@ -264,6 +264,7 @@ LATE = {
     "python_calamine": "an extra: rows from workbooks",
     "PIL": "an extra: images",
     "rapidocr": "an extra: what is written in them",
+    "jsonschema": "an extra: typed answers",
     "gliclass": "an extra",
     "setfit": "an extra",
     "model2vec": "an extra",

@@ -79,7 +79,7 @@ def _without_films(source: str) -> Any:
             raise
         raise MissingExtraError(
             f"model {source!r} prepares images with what is not installed ({_first_line(error.__cause__)}): "
-            f'pip install "labelwright[ocr]", or the torchvision that fits this torch'
+            f"install the torchvision that fits this torch"
         ) from error
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from labelwright.errors import DataError, MissingExtraError
-from labelwright.reading import MAX_JSON_BYTES, parse_json
 
 _KINDS = ("string", "integer", "number", "boolean", "array")
 _ORDERS = ("dmy", "mdy")
@@ -56,6 +55,8 @@ class Field:
 
 def read_schema(path: Path | str) -> tuple[Field, ...]:
     """The fields of a schema's file. Raises DataError for one that is none, or asks for what no page can be asked."""
+    from labelwright.reading import MAX_JSON_BYTES, parse_json
+
     path = Path(path)
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
