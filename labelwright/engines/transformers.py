@@ -57,6 +57,8 @@ NEARLY_ALL = 0.9
 KEPT_BYTES = 128 * 2**20
 PREFIX_BYTES = 256 * 2**20
 GENERATE_ROWS = 16
+# Rows whose images are held at once, a few megabytes each.
+IMAGE_ROWS = 32
 
 
 class _Asked(NamedTuple):
@@ -223,17 +225,15 @@ class TransformersEngine:
                 for i, prompt in enumerate(prompts):
                     scores[i] = self.slow(self.model, self._plain_row(prompt, i + 1, n_answer), tree.options)
                 return scores
-            seen = [self._seen(prompt, number) for number, prompt in enumerate(prompts, start=1)]
             for members in _by_prefix(prompts):
-                lines = self._lines([prompts[i] for i in members], [seen[i] for i in members], members, tree)
+                lines = self._lines([prompts[i] for i in members], members, tree)
                 for group in _cut_by_tokens(lines.rows, self._group_tokens, n_extra):
                     scores[[members[i] for i in group]] = self._score_group(lines.of(group), asked)
         return scores
 
-    def _lines(
-        self, prompts: Sequence[Rendered], seen: Sequence[SeenImage | None], members: Sequence[int], tree: OptionTree
-    ) -> _Lines:
+    def _lines(self, prompts: Sequence[Rendered], members: Sequence[int], tree: OptionTree) -> _Lines:
         """Rows of one prefix as tokens; an image that all of several have is a part of the prefix."""
+        seen = [self._seen(prompt, i + 1) for prompt, i in zip(prompts, members, strict=True)]
         tokens = self.tokens.prefix(prompts[0])
         shared = seen[0] if len(prompts) > 1 and len({prompt.image for prompt in prompts}) == 1 else None
         reserved = len(tokens) + (len(shared.tokens) if shared else 0) + max(map(len, tree.options))
@@ -516,13 +516,19 @@ class _Rounds:
 
 
 def _by_prefix(prompts: Sequence[Rendered]) -> list[list[int]]:
-    """Row numbers of each group of prompts that share what stands before the row, an image of several included."""
+    """Row numbers of prompts that share what stands before the row, an image of several included; few with images."""
     n_rows = Counter((prompt.prefix, prompt.image) for prompt in prompts)
     groups: dict[tuple[tuple[str, str, str], str], list[int]] = {}
     for i, prompt in enumerate(prompts):
         is_shared = n_rows[prompt.prefix, prompt.image] > 1
         groups.setdefault((prompt.prefix, prompt.image if is_shared else ""), []).append(i)
-    return list(groups.values())
+    return [part for group in groups.values() for part in _few(group, bool(prompts[group[0]].image))]
+
+
+def _few(group: list[int], has_images: bool) -> list[list[int]]:
+    if not has_images:
+        return [group]
+    return [group[start : start + IMAGE_ROWS] for start in range(0, len(group), IMAGE_ROWS)]
 
 
 @contextmanager

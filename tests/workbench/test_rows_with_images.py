@@ -33,7 +33,7 @@ dev = 0.2
 calib = 0.2
 test = 0.2
 [task]
-instructions = "Name the colour of the image."
+instructions = "Name the colour that is shown."
 labels = ["red", "green", "blue"]
 [model]
 name = "model"
@@ -60,7 +60,7 @@ lora_rank = 4
 [baselines]
 names = ["majority", "sgd-ngrams"]
 [models]
-candidates = ["untuned", "sft", "free"]
+candidates = ["untuned", "sft", "sft+grpo", "free"]
 [ensemble]
 most_members = 0
 [cascade]
@@ -109,7 +109,14 @@ def test_every_candidate_answered(run):
     failed = {one["name"]: one["failed"] for one in report["candidates"] if one["failed"]}
     names = {one["name"] for one in report["candidates"]}
     assert not failed
-    assert {"majority", "sgd-ngrams", "untuned", "sft", "gepa+grpo", "free"} <= names
+    assert {"majority", "sgd-ngrams", "untuned", "sft", "gepa+grpo", "sft+grpo", "free"} <= names
+
+
+def test_no_hash_of_an_image_is_told_to_the_model(run):
+    """GEPA's instructions are made of words; each row's image is put in its place by the engine."""
+    for bundle in run.parent.rglob("bundle.json"):
+        prompt = json.loads(bundle.read_text(encoding="utf-8"))["prompt"]
+        assert "image " not in json.dumps([prompt["instructions"], prompt["demos"]])
 
 
 def test_the_bundle_carries_the_images_of_its_golden_rows(run, monkeypatch, tmp_path):
@@ -190,7 +197,11 @@ def test_one_image_stays_on_one_side(run, monkeypatch):
     ("old", "new", "told"),
     [
         ('text = ["question"]\n', "", "rows are images without words"),
-        ('candidates = ["untuned", "sft", "free"]', 'candidates = ["demos"]', "examples in a prompt have none"),
+        (
+            'candidates = ["untuned", "sft", "sft+grpo", "free"]',
+            'candidates = ["demos"]',
+            "examples in a prompt have none",
+        ),
         ('device = "cpu"', 'backend = "vllm"', "shows it"),
         ('image = "photo"\n', "", "goes with image"),
         ("[sft]\n", "[sft]\naugment = 0.2\n", "change words"),

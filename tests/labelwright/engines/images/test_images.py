@@ -196,6 +196,16 @@ def test_what_does_not_fit_names_its_row(opened, rows):
         opened.tokens.max_tokens = limit
 
 
+def test_many_rows_are_taken_a_few_at_a_time(opened, rows, monkeypatch):
+    """So that not all their images are held at once; the scores stay, and so do the numbers of rows."""
+    prompt, texts = prompt_of(opened), rows[1]
+    whole = option_scores(prompt, opened, [*texts, texts[0]])
+    monkeypatch.setattr("labelwright.engines.transformers.IMAGE_ROWS", 2)
+    np.testing.assert_allclose(option_scores(prompt, opened, [*texts, texts[0]]), whole, atol=1e-4)
+    with pytest.raises(DataError, match=r"^row 5 \("):
+        option_scores(prompt, opened, [*texts, imaged("x", "0" * 64)])
+
+
 def test_images_are_looked_at_once(opened, rows, monkeypatch):
     opened.forget()
     looked = []
@@ -230,6 +240,11 @@ def test_a_recurrent_model_is_scored_by_what_it_keeps_of_a_row(tmp_path, rows):
     prompt = prompt_of(engine)
     plain = [reference(engine, prompt, *row) for row in zip(images, WORDS, strict=True)]
     np.testing.assert_allclose(option_scores(prompt, engine, texts), plain, atol=1e-3)
+    # Who only scores opens the same; nothing lean stands in for it, the second time as little as the first.
+    for _ in range(2):
+        again = open_engine(Base(str(folder)), EngineSettings(dtype="float32", device="cpu"), to_score=True)
+        assert again.reads_images
+        assert again.slow is engine.slow
     # A row of text behind one with an image is not read at the image's positions.
     text = Prompt.for_task(TASK, engine.template)
     alone = option_scores(text, engine, ["the pool is green"])
