@@ -68,22 +68,19 @@ def measure(given: argparse.Namespace, folder: Path) -> list[Measurement]:
             engine.forget()
         return len(prompts) / seconds_of(ask)
 
-    taken = take_turns(
-        {
-            "packed": lambda: rate(lambda: engine.score(prompts, options)),
-            "packed, images seen before": lambda: rate(lambda: engine.score(prompts, options), fresh=False),
-            "packed, one image": lambda: rate(lambda: engine.score(one_image, options)),
-            **{
-                name: lambda way=way: rate(lambda: as_slow(engine, way, prompts, options)) for name, way in slow.items()
-            },
-        },
-        given.rounds,
-    )
+    sides: dict[str, Callable[[], float]] = {
+        "packed": lambda: rate(lambda: engine.score(prompts, options)),
+        "packed, images seen before": lambda: rate(lambda: engine.score(prompts, options), fresh=False),
+        "packed, one image": lambda: rate(lambda: engine.score(one_image, options)),
+        "batched": lambda: rate(lambda: as_slow(engine, score_batched, prompts, options)),
+        "whole": lambda: rate(lambda: as_slow(engine, score_whole, prompts, options)),
+    }
+    taken = take_turns(sides, given.rounds)
     seen = engine.images.see(prompts[0].image, engine.tokens.image_markup(prompts[0])) if engine.images else None
     facts = {"image_tokens": len(seen.tokens) if seen else 0, "rows": len(prompts), "options": len(options), "off": off}
-    sides = {name: Side("rows/s", tuple(values)) for name, values in taken.items()}
+    found = {name: Side("rows/s", tuple(values)) for name, values in taken.items()}
     return [
-        ratio(f"{fast} over {name}", pairwise(taken[fast], taken[name]), sides=sides, facts=facts)
+        ratio(f"{fast} over {name}", pairwise(taken[fast], taken[name]), sides=found, facts=facts)
         for fast in ("packed", "packed, images seen before", "packed, one image")
         for name in slow
     ]
