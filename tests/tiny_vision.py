@@ -183,5 +183,9 @@ def _qwen(family: str, tokenizer: Any, spread: float) -> tuple[Any, Any, dict[st
 
 
 if __name__ == "__main__":
-    # python tests/tiny_vision.py FOLDER: random weights of SmolVLM-256M's size, for `python -m bench.images FOLDER`.
-    tiny_vision_folder(Path(sys.argv[1]), "idefics3", spread=0.04, like=SMOLVLM_256M)
+    # python tests/tiny_vision.py FOLDER [FAMILY]: a model for `python -m bench.images FOLDER`. Without a family it is
+    # random weights of SmolVLM-256M's size.
+    if len(sys.argv) > 2:
+        tiny_vision_folder(Path(sys.argv[1]), sys.argv[2])
+    else:
+        tiny_vision_folder(Path(sys.argv[1]), "idefics3", spread=0.04, like=SMOLVLM_256M)
