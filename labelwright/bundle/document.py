@@ -101,11 +101,12 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, 
             "demos": [list(demo) for demo in prompt.demos],
             "style": prompt.style,
             "cue": prompt.cue,
-            "template": asdict(prompt.template),
+            "template": _template_json(prompt.template),
+            **({"images": True} if prompt.images else {}),
             **({"by_row": True} if prompt.by_row else {}),
             **({"neighbours": _neighbours_json(prompt.neighbours)} if prompt.neighbours else {}),
         },
-        "rendered": prompt.sketch(_PLACE)._asdict(),
+        "rendered": prompt.sketch(_PLACE).named(),
         "options": list(prompt.options),
         "weights": {"base": weights.base, "kind": kind, **place},
         "calibration": bundle.calibration.to_dict(),
@@ -162,7 +163,10 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         by_row=given.get("by_row") is True,
         points=task.points,
         neighbours=_neighbours(given["neighbours"]) if given.get("neighbours") else None,
+        images=given.get("images") is True,
     )
+    if prompt.images != task.shows_images:
+        raise BundleError(f"{folder}: the task has images or none, and the prompt says otherwise; export again")
     calibration = Calibration.from_dict(content["calibration"])
     n_biases, n_labels = len(calibration.bias), len(task.names)
     if not _LOWEST_TEMPERATURE <= calibration.temperature <= 1 / _LOWEST_TEMPERATURE:
@@ -181,7 +185,7 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         raise BundleError(f"{folder}: pass_on is {pass_on!r}, expected a probability; export the bundle again")
     # Bundles from before there were thoughts do not name them.
     written = {"thought": "", "answer_start": "", **content["rendered"]}
-    if prompt.sketch(_PLACE)._asdict() != written or list(prompt.options) != content["options"]:
+    if prompt.sketch(_PLACE).named() != written or list(prompt.options) != content["options"]:
         raise BundleError(
             f"{folder}: this version of labelwright writes the prompt otherwise than the one that made the bundle, so "
             f"its numbers would not hold; install that version, or export again"
@@ -293,6 +297,11 @@ def _question_json(question: Question) -> dict[str, Any]:
 def _question(value: Mapping[str, Any]) -> Question:
     labels = tuple(_label(one) for one in _list(value["labels"]))
     return Question(_text(value["name"]), value["kind"], labels, _text(value.get("instructions", "")))
+
+
+def _template_json(template: Template) -> dict[str, Any]:
+    """Of a model that reads no images nothing is said of them, as before there were any."""
+    return {name: one for name, one in asdict(template).items() if template.image or "image" not in name}
 
 
 def _template(value: Mapping[str, Any]) -> Template:

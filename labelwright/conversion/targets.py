@@ -124,7 +124,7 @@ def check(bundle: Bundle, to: str, quantise: str) -> None:
     DataError
         An unknown target or number format.
     BundleError
-        A bundle whose rows bring their own choices or are asked several points, or of several classifiers.
+        A bundle whose rows bring their own choices, are asked several points or have images, or of several classifiers.
     """
     if to not in TARGETS:
         raise DataError(f"--to {to}: no such target; expected one of {', '.join(TARGETS)}")
@@ -137,6 +137,10 @@ def check(bundle: Bundle, to: str, quantise: str) -> None:
     if quantise and quantise not in known:
         expected = f"expected one of {', '.join(known)}" if known else "leave it out"
         raise DataError(f"--quantise {quantise}: {to} has no such number format; {expected}")
+    if bundle.task.shows_images:
+        raise BundleError(
+            f"task {bundle.task.name!r}: its rows have images, which no target takes; answer with `labelwright predict`"
+        )
     if beyond := asking(bundle.task).beyond:
         raise BundleError(
             f"task {bundle.task.name!r}: {beyond}, which no target takes; answer with `labelwright predict`"

@@ -16,12 +16,13 @@ from typing import Any
 
 from labelwright.data.asked.questions import Point, Question, points_of
 from labelwright.data.choice_cells import choices_and_marks, marked_texts
-from labelwright.data.columns import TEXT, TextColumns, columns_fault, image_text
+from labelwright.data.columns import TEXT, TextColumns, columns_fault, image_shown, image_text
 from labelwright.data.costs import Costs
 from labelwright.data.label import Label as Label  # tasks are made of them
 from labelwright.data.records import Fault, Row, as_written, listed, optional_text, read_rows, refusal, text_of
 from labelwright.data.spelling import Similar, Source, reconcile, text_key
 from labelwright.errors import DataError
+from labelwright.pictures.imaged import image_of, words_of
 
 # Roles to names of columns: of one each, of several where it is the text.
 Columns = Mapping[str, str | Sequence[str] | TextColumns | None]
@@ -52,7 +53,8 @@ class Task:
         Where more is asked than one label of a list (``labelwright.data.asked``): ``asking`` makes such a task, whose
         labels are then the classes of its points, or the answers of its only point.
     image_column : str
-        The column of images whose text, read by OCR, is one of the text's columns; empty for none.
+        The column of images whose text, read by OCR, is one of the text's columns, or which the model looks at: then
+        the first of the columns stands for the image (``labelwright.pictures.imaged``). Empty for none.
     answers_in : tuple of tuple of str
         Columns that the answers of a file's row are in, a tuple a question (``labelwright.data.asked.cells``); empty:
         in those that are called as the questions are.
@@ -126,7 +128,7 @@ class Task:
             )
         if "" in self.text_columns or (self.text_columns and columns_fault(self.text_columns)):
             raise DataError(f"task {self.name!r} has the text columns {list(self.text_columns)}: name each once")
-        if self.image_column and image_text(self.image_column) not in self.text_columns:
+        if self.image_column and not self.shows_images and image_text(self.image_column) not in self.text_columns:
             own = image_text(self.image_column)
             raise DataError(f"task {self.name!r} has images in {self.image_column!r}: expected {own!r} among its texts")
 
@@ -134,6 +136,11 @@ class Task:
     def text(self) -> TextColumns:
         """How a row of a file becomes its text. One that has none of the columns may have it whole, as ``text``."""
         return TextColumns(self.text_columns or (TEXT,), or_whole=True)
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether rows have an image that the model looks at."""
+        return bool(self.image_column) and self.text_columns[:1] == (image_shown(self.image_column),)
 
     @property
     def by_row(self) -> bool:
@@ -406,9 +413,10 @@ def family_keys(example: Example) -> list[tuple[str, ...]]:
     """What connects a row to others that must stand on its side of the splits: rows that share a key.
 
     The same text (``text_key``); nearly the same text (``normalise``) with the same label, since with another one its
-    signs are what decides; the same group.
+    signs are what decides; the same image; the same group.
     """
     keys: list[tuple[str, ...]] = [("text", text_key(example.text)), ("near", normalise(example.text), example.label)]
+    keys += [("image", image)] if (image := image_of(example.text)) else []
     return keys if example.group is None else [*keys, ("group", example.group)]
 
 
@@ -426,6 +434,11 @@ def group_keys(rows: Sequence[Example]) -> list[str]:
 def texts_and_labels(examples: Sequence[Example]) -> tuple[list[str], list[str]]:
     """X and y as scikit-learn wants them."""
     return [example.text for example in examples], [example.label for example in examples]
+
+
+def words_and_labels(examples: Sequence[Example]) -> tuple[list[str], list[str]]:
+    """``texts_and_labels`` for who looks at no images: of a row that has one, its words."""
+    return [words_of(example.text) for example in examples], [example.label for example in examples]
 
 
 def by_label(examples: Sequence[Example]) -> dict[str, list[Example]]:

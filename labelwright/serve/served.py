@@ -24,7 +24,7 @@ from labelwright.data.records import checked_text
 from labelwright.decide import Query
 from labelwright.engines.coalesce import CoalescingEngine
 from labelwright.engines.protocol import Engine
-from labelwright.errors import DataError, ModelError
+from labelwright.errors import BundleError, DataError, ModelError
 from labelwright.labelling import without_number
 from labelwright.models.weights import is_language_model
 from labelwright.prompt import Prompt
@@ -35,6 +35,15 @@ from labelwright.watch.tally import Tally
 RowAnswer = NDArray[np.float64] | DataError
 # From a bundle's folder to the bundle and an engine opened on its weights.
 Opener = Callable[[Path], tuple[Bundle, Engine]]
+
+
+def _refuse_images(bundle: Bundle, folder: Path) -> None:
+    """No wire can bring an image to a model yet, and what is not said here would be asked without it."""
+    if bundle.task.shows_images:
+        raise BundleError(
+            f"{folder} looks at images ({bundle.task.image_column}), which no request can bring: label files of rows "
+            f"with `labelwright predict`"
+        )
 
 
 def _opened(folder: Path, opener: Opener) -> tuple[Bundle, Engine]:
@@ -111,6 +120,7 @@ class Served:
         identity = bundle_identity(folder)
         with ThreadPoolExecutor(1, "opening") as ends_with_this:
             bundle, engine = ends_with_this.submit(_opened, folder, opener).result()
+        _refuse_images(bundle, folder)
         created = int((folder / "bundle.json").stat().st_mtime)
         return cls(id, bundle, engine, identity, created, waiting_rows, read_reference(folder, bundle))
 
