@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.data.asked.questions import Question
 from labelwright.data.task import Example, Label, Task
 from labelwright.errors import RecipeError
 from rewards.cost_matrix import CostMatrix
+from rewards.distance import Distance
 from rewards.judge import Judge
 from rewards.label_match import LabelMatch
 from rewards.noisy_label import NoisyLabel
@@ -26,9 +28,13 @@ from rewards.prices import Prices
 from rewards.rare_class import RareClass
 
 
-def _as_priced(task: Task, train: Sequence[Example]) -> Reward:
-    """What mistakes cost where the task says it, else right or wrong."""
-    return Prices.for_task(task, train) if task.costs else LabelMatch.for_task(task, train)
+def _as_asked(task: Task, train: Sequence[Example]) -> Reward:
+    """What mistakes cost where the task says it, how far off they are where levels are asked, else right or wrong."""
+    if task.costs:
+        return Prices.for_task(task, train)
+    if any(asked.kind == "score" for asked in task.questions):
+        return Distance.for_task(task, train)
+    return LabelMatch.for_task(task, train)
 
 
 # What a stage takes where its recipe names no reward.
@@ -39,7 +45,8 @@ REWARDS: Mapping[str, Callable[..., Reward]] = {
     "cost_matrix": CostMatrix.of_settings,
     "rare_class": RareClass.for_task,
     "noisy_label": NoisyLabel.for_task,
-    AUTO: _as_priced,
+    "distance": Distance.for_task,
+    AUTO: _as_asked,
 }
 # Rewards that are nothing but a weight of each gold label: scaled row by row, or by their mean, they are "label_match".
 ONLY_WEIGHTS = ("rare_class",)
@@ -70,7 +77,11 @@ def make_reward(name: str, task: Task, train: Sequence[Example], settings: Mappi
 
 
 def check_reward(
-    name: str, settings: Mapping[str, Any] | None = None, names: Sequence[str] = (), by_row: bool = False
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    names: Sequence[str] = (),
+    by_row: bool = False,
+    questions: Sequence[Question] | None = None,
 ) -> None:
     """Refuse a reward that could not be made, before there are rows.
 
@@ -80,6 +91,9 @@ def check_reward(
         The labels; none where they are not known yet, and then a setting may name any.
     by_row : bool
         Whether rows bring their own choices; the names are letters then.
+    questions : sequence of Question, optional
+        What is asked besides one label of a list; None where that is not known yet, and then it may be what the reward
+        needs.
 
     Raises
     ------
@@ -95,6 +109,11 @@ def check_reward(
         inner = [one for row in rows.values() if isinstance(row, Mapping) for one in row]
         names = list(dict.fromkeys([*rows, *inner, "one label", "another label"]))
     labels = () if by_row else tuple(Label(one) for one in names)
+    if questions is None and name == Distance.name:
+        questions = [Question("check", "score", labels)]
+    if questions:
+        make_reward(name, Task.asking("check", "check", questions), (), settings)
+        return
     make_reward(name, Task("check", "check", labels, max_choices=len(names) if by_row else 0), (), settings)
 
 

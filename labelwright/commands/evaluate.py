@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from labelwright.bundle.store import load
     from labelwright.decisions.measured import decided_metrics
+    from labelwright.decisions.structured import structured_metrics
     from labelwright.statistics.intervals import bootstrap_intervals
     from labelwright.statistics.metrics import answers, checked
 
@@ -68,6 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
     gold = np.array([names.index(example.label) for example in examples])
     groups = group_keys(examples) if arguments.group_column else None
     metrics = bootstrap_intervals(bundle.decision.read(*checked(probs, gold)), gold, groups)
+    metrics |= structured_metrics(task, bundle.decision, probs, gold, groups)
     metrics |= decided_metrics(bundle, probs, gold, groups, bundle.outside(texts, probs))
     if arguments.json:
         numbers = {name: interval._asdict() for name, interval in metrics.items()}

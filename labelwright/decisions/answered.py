@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.levels import level_values
 from labelwright.data.asked.questions import YES, Question
 from labelwright.decisions.decision import NOTHING, Decided
 
@@ -60,20 +61,6 @@ def answer(
         given["label_set"] = [name for name, is_in in in_set if is_in or name == best]
     said = {**given, "confidence": by_label[best], "probabilities": by_label}
     return said | _expected(bundle.task.questions[0], by_label) if bundle.task.questions else said
-
-
-def level_values(names: Sequence[str]) -> list[float]:
-    """What levels count as: the numbers that all of them are, or else 1, 2, 3 … in their order.
-
-    >>> level_values(["1", "3", "10"]), level_values(["low", "high"])
-    ([1.0, 3.0, 10.0], [1.0, 2.0])
-    """
-    try:
-        values = [float(name) for name in names]
-    except ValueError:
-        values = []
-    rises = bool(np.isfinite(values).all() and (np.diff(values) > 0).all())
-    return values if values and rises else [float(place) for place in range(1, len(names) + 1)]
 
 
 def _of_points(bundle: Bundle, probs: NDArray[np.float64]) -> Record:

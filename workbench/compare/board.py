@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from labelwright.decisions.structured import Kind as Structure
 from labelwright.settings import SHARE, Range
 from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import METRICS
 from workbench.compare.candidate import CurvePoint, Distilled, Kind, Repeat, Together, Written
 
 # The version of all that is below, in report.json and in what a comparison depends on: another one is computed anew.
-FORMAT = "labelwright-report-8"
+FORMAT = "labelwright-report-9"
 
 # The quality metrics in the tables' order, and those of an answer in free text, which has no probabilities.
 QUALITY = tuple(name for name, metric in METRICS.items() if metric.is_reported)
@@ -154,6 +155,26 @@ class Augmented:
 
 
 @dataclass(frozen=True)
+class Structured:
+    """What is measured besides of a question whose labels have a structure: ``labelwright.decisions.structured``.
+
+    Attributes
+    ----------
+    kind : {"levels"}
+    n_rows : int
+        Test rows that have an answer to it.
+    metrics : mapping of str to Interval
+    to_best : mapping of str to Difference
+        These minus those of the best candidate; empty for the best itself.
+    """
+
+    kind: Structure
+    n_rows: Count
+    metrics: Mapping[str, Interval]
+    to_best: Mapping[str, Difference] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Entry:
     """One candidate of the leaderboard: ``workbench.compare.candidate.Candidate``, measured, without its arrays.
 
@@ -184,6 +205,8 @@ class Entry:
     priced : mapping of str to Interval
         Of a test row, where the recipe has prices: ``labelwright.decisions.measured.costs``; for kind "free" ``cost``
         alone, in which an answer that is no label costs what giving none does.
+    structured : mapping of str to Structured
+        By question, whose name is empty where nothing else is asked.
     """
 
     name: str
@@ -211,6 +234,7 @@ class Entry:
     augmented: Augmented | None = None
     promised: Promised | None = None
     priced: Mapping[str, Interval] = field(default_factory=dict)
+    structured: Mapping[str, Structured] = field(default_factory=dict)
 
     @property
     def ms(self) -> float | None:

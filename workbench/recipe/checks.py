@@ -13,6 +13,7 @@ from typing import Any
 
 import baselines
 from baselines.settings import read_settings
+from labelwright.data.asked.questions import Question
 from labelwright.data.formats.dialect import PLAIN
 from labelwright.data.task import LETTERS, Task
 from labelwright.errors import DataError, LabelwrightError, RecipeError
@@ -67,7 +68,7 @@ def check_rewards(recipe: Recipe, task: Task) -> None:
     """Hold the rewards of the recipe's stages to the labels, once these are known. Raises RecipeError."""
     in_candidates = [stage for candidate in recipe.models.candidates for stage in read_pipeline(candidate).stages]
     for name in dict.fromkeys([*recipe.stages, *in_candidates]):
-        if fault := _reward_fault(recipe.stage(name), task.names, task.by_row):
+        if fault := _reward_fault(recipe.stage(name), task.names, task.by_row, task.questions):
             raise RecipeError(f"{recipe.path}, [{name}]: {fault}")
 
 
@@ -175,8 +176,9 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
             yield name, "augment: rows bring their own choices, which typos and cuts would change as well: leave it out"
     # A label twice is the task's fault, and told there.
     names = LETTERS if by_row else list(dict.fromkeys(_label_names(recipe)))
+    questions = _questions(recipe)
     for name, stage in stages.items():
-        if fault := _reward_fault(stage, names, by_row):
+        if fault := _reward_fault(stage, names, by_row, questions):
             yield name, fault
 
 
@@ -186,6 +188,14 @@ def _label_names(recipe: Recipe) -> list[str]:
         return recipe.label_names
     except LabelwrightError:
         return []
+
+
+def _questions(recipe: Recipe) -> list[Question] | None:
+    """What is asked besides one label; None where questions are at fault, which is told of these."""
+    try:
+        return list(recipe.task_for(tuple(_label_names(recipe) or ("one label", "another label"))).questions)
+    except LabelwrightError:
+        return None
 
 
 def _has_points(recipe: Recipe) -> bool:
@@ -220,11 +230,11 @@ def _point_faults(recipe: Recipe, stages: Mapping[str, Any], asked: Sequence[str
             yield "models", f"candidates: free: {why}, and free text answers one question: leave it out"
 
 
-def _reward_fault(stage: Any, names: Any, by_row: bool) -> str:
+def _reward_fault(stage: Any, names: Any, by_row: bool, questions: Sequence[Question] | None) -> str:
     if not hasattr(stage, "reward_settings"):
         return ""
     try:
-        check_reward(stage.reward, stage.reward_settings, names, by_row)
+        check_reward(stage.reward, stage.reward_settings, names, by_row, questions)
     except LabelwrightError as error:
         return f"reward_settings: {error}"
     return ""

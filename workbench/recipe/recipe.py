@@ -743,14 +743,15 @@ class Recipe:
         columns = () if names == (TEXT,) else names
         if self.data.choices:
             return Task(name, self.task.instructions, (), max_choices, text_columns=columns)
-        if self.asked:
-            questions = [one.question for one in self.asked]
-            return Task.asking(name, self.task.instructions, questions, columns)
         labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
-        costs = self.costs.prices
-        if costs and (faults := costs.faults([label.name for label in labels])):
+        if self.asked:
+            task = Task.asking(name, self.task.instructions, [one.question for one in self.asked], columns)
+        else:
+            task = Task(name, self.task.instructions, labels, text_columns=columns)
+        costs = None if task.points else self.costs.prices
+        if costs and (faults := costs.faults(task.names)):
             raise RecipeError(f"{self.path}, [costs]: {'; '.join(faults)}")
-        return Task(name, self.task.instructions, labels, costs=costs, text_columns=columns)
+        return replace(task, costs=costs)
 
     def fingerprints(self) -> dict[str, str]:
         """One short hash for each table that a run keeps from its beginning, and for the seed."""

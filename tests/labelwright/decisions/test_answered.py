@@ -12,7 +12,7 @@ from labelwright.data.asked.questions import Question, put_all
 from labelwright.data.records import Fault, Row
 from labelwright.data.task import Label, Task
 from labelwright.decide import probabilities
-from labelwright.decisions.answered import answer, level_values
+from labelwright.decisions.answered import answer
 from labelwright.errors import BundleError
 from labelwright.labelling import label_rows
 from labelwright.models.weights import Base
@@ -62,14 +62,6 @@ def test_one_question_is_said_by_itself():
         "probabilities": {"pool": 0.4, "fence": 0.3},
     }
     assert answer(bundle_of(STARS), np.array([0.5, 0.5, 0.0]))["expected"] == 1.5
-
-
-@pytest.mark.parametrize(
-    ("names", "values"),
-    [(("1", "2.5"), [1, 2.5]), (("3", "1"), [1, 2]), (("low", "2"), [1, 2]), (("1", "nan", "inf"), [1, 2, 3])],
-)
-def test_what_levels_count_as(names, values):
-    assert level_values(names) == values
 
 
 def test_rows_of_a_file_are_labelled_with_all_answers(tmp_path):
