@@ -38,6 +38,7 @@ EMBEDDINGS: Settings = {
     "strengths": Annotated[tuple[Annotated[float, ABOVE_ZERO], ...], Items(least=1)],
     "widths": Annotated[tuple[Annotated[float, ABOVE_ZERO], ...], Items(least=1)],
 }
+ORDINAL: Settings = {key: EMBEDDINGS[key] for key in ("encoder", "strengths")}
 NEAREST: Settings = {
     "descriptions": _DESCRIPTIONS,
     "encoder": _NAME,

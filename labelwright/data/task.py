@@ -121,6 +121,12 @@ class Task:
         """Whether a row can have but some of the labels: letters of its choices, answers to its point."""
         return self.by_row or bool(self.points)
 
+    @property
+    def has_levels(self) -> bool:
+        """Whether levels in order are asked, and nothing else that has more than two answers."""
+        kinds = {asked.kind for asked in self.questions}
+        return "score" in kinds and "choice" not in kinds
+
     @cached_property
     def points(self) -> tuple[Point, ...]:
         """What is decided of every row, each behind a text of its own; empty where that is one label, or a choice."""

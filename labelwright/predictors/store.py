@@ -95,6 +95,13 @@ KINDS = {
         "gliclass",
         _ASKED,
     ),
+    "ordinal": Kind(
+        "labelwright.predictors.asked.ordinal",
+        "Ordinal",
+        "a logistic regression for each boundary between two levels, on sentence embeddings",
+        "embeddings",
+        _ENCODER,
+    ),
     "points": Kind(
         "labelwright.predictors.asked.points",
         "PerPoint",

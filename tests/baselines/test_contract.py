@@ -21,6 +21,7 @@ from sklearn.utils import estimator_checks
 
 from baselines import BASELINES, make
 from baselines.base import TextClassifier
+from labelwright.data.asked.questions import Question
 from labelwright.data.choices import lettered
 from labelwright.data.task import Label, Task, texts_and_labels
 from labelwright.errors import BundleError, DataError, RecipeError
@@ -49,7 +50,9 @@ DATA = {True: quiz_rows(), False: texts_and_labels(SPLITS.train[::2])}
 NEW = {True: quiz_rows()[0][:5], False: texts_and_labels(SPLITS.dev)[0]}
 NAMES = list(BASELINES)
 OF_CHOICES = [name for name in NAMES if BASELINES[name].rows == "choices"]
-TRAINED = [name for name in NAMES if not BASELINES[name].zero_shot and name not in OF_CHOICES]
+OF_LEVELS = [name for name in NAMES if BASELINES[name].rows == "levels"]
+LEVELS = Task.asking("toy", "How far is it?", [Question("far", "score", TASK.labels)])
+TRAINED = [name for name in NAMES if not BASELINES[name].zero_shot and name not in (*OF_CHOICES, *OF_LEVELS)]
 NAMED = [name for name in NAMES if name not in TRAINED]
 # For searches: of each candidate that has one of them.
 GRID = {
@@ -67,7 +70,8 @@ def candidate(settings_for: Callable[[str], dict[str, Any]]) -> Make:
     """An unfitted candidate by its name."""
 
     def unfitted(name: str, seed: int = 0) -> TextClassifier:
-        return make(name, QUIZ if name in OF_CHOICES else TASK, seed, settings_for(name))
+        task = LEVELS if name in OF_LEVELS else TASK
+        return make(name, QUIZ if name in OF_CHOICES else task, seed, settings_for(name))
 
     return unfitted
 

@@ -176,9 +176,9 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
             yield name, "augment: rows bring their own choices, which typos and cuts would change as well: leave it out"
     # A label twice is the task's fault, and told there.
     names = LETTERS if by_row else list(dict.fromkeys(_label_names(recipe)))
-    questions = _questions(recipe)
+    task = _task(recipe)
     for name, stage in stages.items():
-        if fault := _reward_fault(stage, names, by_row, questions):
+        if fault := _reward_fault(stage, names, by_row, task.questions if task else None):
             yield name, fault
 
 
@@ -190,10 +190,10 @@ def _label_names(recipe: Recipe) -> list[str]:
         return []
 
 
-def _questions(recipe: Recipe) -> list[Question] | None:
-    """What is asked besides one label; None where questions are at fault, which is told of these."""
+def _task(recipe: Recipe) -> Task | None:
+    """The task, as far as it is known without rows; None where it is at fault, which is told elsewhere."""
     try:
-        return list(recipe.task_for(tuple(_label_names(recipe) or ("one label", "another label"))).questions)
+        return recipe.task_for(tuple(_label_names(recipe) or ("one label", "another label")), 2)
     except LabelwrightError:
         return None
 
@@ -242,13 +242,17 @@ def _reward_fault(stage: Any, names: Any, by_row: bool, questions: Sequence[Ques
 
 def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
     table, by_row, has_points = recipe.baselines, bool(recipe.data.choices), _has_points(recipe)
+    has_levels = (task := _task(recipe)) is None or task.has_levels
     if written:
         for fault in unknown_keys(table.names, baselines.BASELINES, "baseline"):
             yield "baselines", f"names: {fault}"
         for name in table.names:
-            if name in baselines.BASELINES and (missing := baselines.needs(name, by_row, has_points)):
+            if name in baselines.BASELINES and (missing := baselines.needs(name, by_row, has_points, has_levels)):
                 found = "rows bring their own choices" if by_row else "[data] choices is not set"
                 found = "several points are asked of each" if has_points else found
+                found = (
+                    "none are asked, or other questions as well" if not has_levels and "levels" in missing else found
+                )
                 yield "baselines", f"names: {name} needs {missing}, and {found}"
         if "minilm-nearest-description" in table.names and not any(one.description for one in recipe.task.labels):
             yield (

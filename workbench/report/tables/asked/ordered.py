@@ -9,8 +9,8 @@ from workbench.report.tables.asked.structured import of_question, questions_of
 
 _LEGEND = (
     "Mean absolute error is the mean distance of the level that is said from the right one, in what levels count as; "
-    "of the mean level, that of the mean of all levels, weighted by their probabilities. Kappa is 0 for answers that are "
-    "independent of the right ones; Spearman ranks rows by their mean level. A row without an answer counts as the "
+    "of the mean level, that of the mean of all levels, weighted by their probabilities. Kappa is 0 for answers that "
+    "are independent of the right ones; Spearman ranks rows by their mean level. A row without an answer counts as the "
     "farthest level."
 )
 

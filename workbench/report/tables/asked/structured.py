@@ -28,8 +28,8 @@ def of_question(
     """Every candidate's metrics of a question, and these minus those of the best candidate."""
     best, columns = report.verdict.best, [CANDIDATE]
     for metric in metrics.values():
-        title = metric.title.removesuffix(" %")
-        columns += [Column(metric.title), Column(f"{title} minus {best}'s"), Column(f"{title}: p, Holm")]
+        plain = metric.title.removesuffix(" %")
+        columns += [Column(metric.title), Column(f"{plain} minus {best}'s"), Column(f"{plain}: p, Holm")]
     entries = [entry for entry in report.scored if question in entry.structured]
     rows = [_row(entry, question, metrics) for entry in entries]
     n_rows = entries[0].structured[question].n_rows
