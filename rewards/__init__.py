@@ -26,6 +26,7 @@ from rewards.noisy_label import NoisyLabel
 from rewards.outcome import Outcome, Reward
 from rewards.prices import Prices
 from rewards.rare_class import RareClass
+from rewards.tree_path import TreePath
 
 
 def _as_asked(task: Task, train: Sequence[Example]) -> Reward:
@@ -46,12 +47,21 @@ REWARDS: Mapping[str, Callable[..., Reward]] = {
     "rare_class": RareClass.for_task,
     "noisy_label": NoisyLabel.for_task,
     "distance": Distance.for_task,
+    "tree_path": TreePath.for_task,
     AUTO: _as_asked,
 }
 # Rewards that are nothing but a weight of each gold label: scaled row by row, or by their mean, they are "label_match".
 ONLY_WEIGHTS = ("rare_class",)
 # Rewards that tell an optimizer more than "label_match" only where it ascends ln E[r].
 ONLY_LIKELIHOODS = ("noisy_label",)
+
+
+# What rewards of labels with a structure are tried on where no task is known.
+_TWO = tuple(map(Label, ("one > a", "one > b")))
+_STRUCTURED = {
+    Distance.name: Task.asking("check", "check", [Question("check", "score", _TWO)]),
+    TreePath.name: Task("check", "check", _TWO, separator=" > "),
+}
 
 
 def make_reward(name: str, task: Task, train: Sequence[Example], settings: Mapping[str, Any] | None = None) -> Reward:
@@ -81,7 +91,7 @@ def check_reward(
     settings: Mapping[str, Any] | None = None,
     names: Sequence[str] = (),
     by_row: bool = False,
-    questions: Sequence[Question] | None = None,
+    task: Task | None = None,
 ) -> None:
     """Refuse a reward that could not be made, before there are rows.
 
@@ -91,9 +101,8 @@ def check_reward(
         The labels; none where they are not known yet, and then a setting may name any.
     by_row : bool
         Whether rows bring their own choices; the names are letters then.
-    questions : sequence of Question, optional
-        What is asked besides one label of a list; None where that is not known yet, and then it may be what the reward
-        needs.
+    task : Task, optional
+        Where it is known, in place of these; else labels may have the structure that the reward needs.
 
     Raises
     ------
@@ -108,13 +117,10 @@ def check_reward(
         rows = costs if isinstance(costs, Mapping) else {}
         inner = [one for row in rows.values() if isinstance(row, Mapping) for one in row]
         names = list(dict.fromkeys([*rows, *inner, "one label", "another label"]))
-    labels = () if by_row else tuple(Label(one) for one in names)
-    if questions is None and name == Distance.name:
-        questions = [Question("check", "score", labels)]
-    if questions:
-        make_reward(name, Task.asking("check", "check", questions), (), settings)
-        return
-    make_reward(name, Task("check", "check", labels, max_choices=len(names) if by_row else 0), (), settings)
+    if task is None:
+        labels = () if by_row else tuple(Label(one) for one in names)
+        task = _STRUCTURED.get(name) or Task("check", "check", labels, max_choices=len(names) if by_row else 0)
+    make_reward(name, task, (), settings)
 
 
 def reward_matrix(reward: Reward, names: Sequence[str]) -> NDArray[np.float64]:

@@ -91,6 +91,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, 
             **({"costs": task.costs.to_dict()} if task.costs else {}),
             **({"text_columns": list(task.text_columns)} if task.text_columns else {}),
             **({"questions": [_question_json(one) for one in task.questions]} if task.questions else {}),
+            **({"separator": task.separator} if task.separator else {}),
         },
         "prompt": {
             "instructions": prompt.instructions,
@@ -143,7 +144,8 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     # Older bundles do not name columns.
     columns = tuple(_text(one) for one in _list(content["task"].get("text_columns", [])))
     questions = tuple(_question(_object(one)) for one in _list(content["task"].get("questions", [])))
-    task = Task(name, instructions, labels, max_choices, costs, columns, questions)
+    separator = _text(content["task"].get("separator", ""))
+    task = Task(name, instructions, labels, max_choices, costs, columns, questions, separator)
     given = dict(content["prompt"])
     prompt = Prompt(
         instructions=_text(given["instructions"]),

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from labelwright.data.asked.questions import Point, Question, points_of
+from labelwright.data.asked.tree import Tree, tree_faults
 from labelwright.data.choice_cells import choices_and_marks, marked_texts
 from labelwright.data.columns import TEXT, TextColumns, columns_fault
 from labelwright.data.costs import Costs
@@ -51,13 +52,15 @@ class Task:
     questions : tuple of Question
         Where more is asked than one label of a list (``labelwright.data.asked``): ``asking`` makes such a task, whose
         labels are then the classes of its points, or the answers of its only point.
+    separator : str
+        Where labels are paths of a tree ("billing > refund"), what stands between the parts; else empty.
 
     Raises
     ------
     DataError
         If there are fewer than two labels, a name is empty, repeated or holds a line break, there are no instructions,
         the prices are none for these labels, a column is named twice or has no name, or the labels are not those of the
-        questions.
+        questions, or no tree.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Task:
     costs: Costs | None = None
     text_columns: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
+    separator: str = ""
 
     @classmethod
     def asking(
@@ -103,6 +107,10 @@ class Task:
             raise DataError(f"task {self.name!r} has costs, and its rows bring their own choices: leave the costs out")
         if self.costs is not None and (faults := self.costs.faults(self.names)):
             raise DataError(f"task {self.name!r}: costs: {'; '.join(faults)}")
+        if self.separator and (self.by_row or self.questions):
+            raise DataError(f"task {self.name!r} has a tree, and not one list of labels alone: leave the tree out")
+        if self.separator and (broken := tree_faults(self.names, self.separator)):
+            raise DataError(f"task {self.name!r}: {'; '.join(broken)}")
         if "" in self.text_columns or (self.text_columns and columns_fault(self.text_columns)):
             raise DataError(f"task {self.name!r} has the text columns {list(self.text_columns)}: name each once")
 
@@ -121,11 +129,17 @@ class Task:
         """Whether a row can have but some of the labels: letters of its choices, answers to its point."""
         return self.by_row or bool(self.points)
 
+    @cached_property
+    def tree(self) -> Tree | None:
+        """The tree that labels are the leaves of; None where they are a list."""
+        return Tree.of(self.names, self.separator) if self.separator else None
+
     @property
-    def has_levels(self) -> bool:
-        """Whether levels in order are asked, and nothing else that has more than two answers."""
+    def structure(self) -> Literal["", "levels", "tree"]:
+        """What all labels are: levels in order, but for what is answered yes or no; leaves of a tree; or a list."""
         kinds = {asked.kind for asked in self.questions}
-        return "score" in kinds and "choice" not in kinds
+        levels: Literal["", "levels"] = "levels" if "score" in kinds and "choice" not in kinds else ""
+        return "tree" if self.separator else levels
 
     @cached_property
     def points(self) -> tuple[Point, ...]:

@@ -1,4 +1,4 @@
-"""What answers are worth where labels have a structure: levels in order, a question at a time.
+"""What answers are worth where labels have a structure: levels in order, a question at a time, or paths of a tree.
 
 Who measures (``labelwright evaluate``, the comparison) takes these beside the metrics of every task. What is wrong by a
 little and by a lot is told apart here and nowhere else; right and wrong stay what they are.
@@ -16,11 +16,12 @@ from labelwright.data.asked.classes import columns_of
 from labelwright.data.asked.levels import level_values
 from labelwright.data.task import Task
 from labelwright.decisions.decision import Decision
+from labelwright.statistics.hierarchical import paths_of, tree_metrics
 from labelwright.statistics.intervals import Interval, bootstrap_intervals
 from labelwright.statistics.metrics import Answers, Floats, Ints, Metric
 from labelwright.statistics.ordered import ORDERED, levels_of
 
-Kind = Literal["levels"]
+Kind = Literal["levels", "tree"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Structured:
     ----------
     question : str
         Its name; empty where nothing else is asked.
-    kind : {"levels"}
+    kind : {"levels", "tree"}
     rows : int64 ndarray of shape (n_answers,)
         Positions of the rows that it is asked of.
     answers : Answers
@@ -65,6 +66,9 @@ def structured(task: Task, decision: Decision, probs: Floats, gold: Ints) -> lis
     """
     labels = probs[:, : len(task.names)]
     said = decision.decide(labels).choice
+    if task.tree:
+        paths = paths_of(labels, gold, task.tree.at, task.tree.lengths, said)
+        return [Structured("", "tree", np.arange(len(gold)), paths, gold, tree_metrics(task.tree.depth))]
     return [
         _levels(name, labels[rows, columns], gold[rows] - columns.start, said[rows] - columns.start, rows, values)
         for name, columns, values in _scores(task)

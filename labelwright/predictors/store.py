@@ -102,6 +102,11 @@ KINDS = {
         "embeddings",
         _ENCODER,
     ),
+    "tree": Kind(
+        "labelwright.predictors.asked.tree",
+        "LocalTree",
+        "a classifier at each inner node of the tree of labels, multiplied down each label's path",
+    ),
     "points": Kind(
         "labelwright.predictors.asked.points",
         "PerPoint",

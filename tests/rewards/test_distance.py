@@ -64,7 +64,7 @@ def test_what_it_cannot_be_used_for_is_refused():
         make_reward("distance", ONE, (), {"distance": "cubed"})
     # Before it is known what is asked, it may be levels.
     check_reward("distance")
-    check_reward("distance", None, ONE.names, questions=ONE.questions)
-    for questions in ((), (TOPIC,)):
+    check_reward("distance", None, ONE.names, task=ONE)
+    for task in (Task("t", "What?", TOPIC.labels), Task.asking("t", "What?", [TOPIC])):
         with pytest.raises(RecipeError, match="needs levels in order"):
-            check_reward("distance", None, ("late", "refund"), questions=questions)
+            check_reward("distance", None, task.names, task=task)

@@ -25,7 +25,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 # What a reward needs of the task, where that is more than labels.
-TASKS = {"distance": Task.asking("toy", "How far?", [Question("far", "score", toy_task().labels)])}
+TASKS = {
+    "distance": Task.asking("toy", "How far?", [Question("far", "score", toy_task().labels)]),
+    # "hvac" is a path of two parts then.
+    "tree_path": Task("toy", "Where?", toy_task().labels, separator="v"),
+}
 
 
 def make(name: str, rows: Any = None) -> Any:

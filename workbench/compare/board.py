@@ -160,7 +160,7 @@ class Structured:
 
     Attributes
     ----------
-    kind : {"levels"}
+    kind : {"levels", "tree"}
     n_rows : int
         Test rows that have an answer to it.
     metrics : mapping of str to Interval

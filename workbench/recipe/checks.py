@@ -13,7 +13,6 @@ from typing import Any
 
 import baselines
 from baselines.settings import read_settings
-from labelwright.data.asked.questions import Question
 from labelwright.data.formats.dialect import PLAIN
 from labelwright.data.task import LETTERS, Task
 from labelwright.errors import DataError, LabelwrightError, RecipeError
@@ -68,7 +67,7 @@ def check_rewards(recipe: Recipe, task: Task) -> None:
     """Hold the rewards of the recipe's stages to the labels, once these are known. Raises RecipeError."""
     in_candidates = [stage for candidate in recipe.models.candidates for stage in read_pipeline(candidate).stages]
     for name in dict.fromkeys([*recipe.stages, *in_candidates]):
-        if fault := _reward_fault(recipe.stage(name), task.names, task.by_row, task.questions):
+        if fault := _reward_fault(recipe.stage(name), task.names, task.by_row, task):
             raise RecipeError(f"{recipe.path}, [{name}]: {fault}")
 
 
@@ -87,6 +86,10 @@ def check_styles(recipe: Recipe, task: Task) -> None:
 
 def _task_faults(recipe: Recipe) -> Iterator[Fault]:
     task, data = recipe.task, recipe.data
+    if data.rename and (data.choices or task.questions or task.kind != "choice"):
+        yield "data", "rename is of one list of labels: write other answers in the file as they are to be called"
+    if task.tree and (data.choices or task.questions or task.kind != "choice"):
+        yield "task", "tree is of one list of labels alone: leave it out"
     if data.choices and (task.labels or task.style != "name" or task.questions or task.kind != "choice"):
         yield "data", "choices and [task] labels, kind, questions or style: rows bring their own choices, or share them"
     elif task.questions or task.kind != "choice":
@@ -96,7 +99,7 @@ def _task_faults(recipe: Recipe) -> Iterator[Fault]:
         if too_long:
             yield "task", f"label {shown(too_long[0])}: expected at most {_LONGEST_LABEL} characters"
         try:
-            Task(recipe.name, task.instructions, task.labels)
+            Task(recipe.name, task.instructions, task.labels, separator="" if data.choices else task.tree)
         except LabelwrightError as error:
             yield "task", str(error).removeprefix(f"task {recipe.name!r} ")
         if data.out_of_scope and data.out_of_scope in [label.name for label in task.labels]:
@@ -178,7 +181,7 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
     names = LETTERS if by_row else list(dict.fromkeys(_label_names(recipe)))
     task = _task(recipe)
     for name, stage in stages.items():
-        if fault := _reward_fault(stage, names, by_row, task.questions if task else None):
+        if fault := _reward_fault(stage, names, by_row, task):
             yield name, fault
 
 
@@ -230,11 +233,11 @@ def _point_faults(recipe: Recipe, stages: Mapping[str, Any], asked: Sequence[str
             yield "models", f"candidates: free: {why}, and free text answers one question: leave it out"
 
 
-def _reward_fault(stage: Any, names: Any, by_row: bool, questions: Sequence[Question] | None) -> str:
+def _reward_fault(stage: Any, names: Any, by_row: bool, task: Task | None) -> str:
     if not hasattr(stage, "reward_settings"):
         return ""
     try:
-        check_reward(stage.reward, stage.reward_settings, names, by_row, questions)
+        check_reward(stage.reward, stage.reward_settings, names, by_row, task)
     except LabelwrightError as error:
         return f"reward_settings: {error}"
     return ""
@@ -242,17 +245,17 @@ def _reward_fault(stage: Any, names: Any, by_row: bool, questions: Sequence[Ques
 
 def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
     table, by_row, has_points = recipe.baselines, bool(recipe.data.choices), _has_points(recipe)
-    has_levels = (task := _task(recipe)) is None or task.has_levels
+    task = _task(recipe)
     if written:
         for fault in unknown_keys(table.names, baselines.BASELINES, "baseline"):
             yield "baselines", f"names: {fault}"
         for name in table.names:
-            if name in baselines.BASELINES and (missing := baselines.needs(name, by_row, has_points, has_levels)):
+            if name in baselines.BASELINES and (
+                missing := baselines.needs(name, by_row, has_points, task.structure if task else None)
+            ):
                 found = "rows bring their own choices" if by_row else "[data] choices is not set"
                 found = "several points are asked of each" if has_points else found
-                found = (
-                    "none are asked, or other questions as well" if not has_levels and "levels" in missing else found
-                )
+                found = "the labels are others" if baselines.BASELINES[name].rows in ("levels", "tree") else found
                 yield "baselines", f"names: {name} needs {missing}, and {found}"
         if "minilm-nearest-description" in table.names and not any(one.description for one in recipe.task.labels):
             yield (

@@ -27,6 +27,7 @@ def test_columns_are_sorted_and_levels_are_in_order(encoder):
     estimator = baselines.make("minilm-ordinal", TASK, 0, {"encoder": encoder, "strengths": [100.0]}).fit(texts, labels)
     assert isinstance(estimator, OrdinalClassifier)
     assert estimator.classes_.tolist() == sorted(LEVELS)
+    assert estimator.predictor_.order == [sorted(LEVELS).index(level) for level in LEVELS]
     assert (estimator.predict(texts) == np.array(labels)).mean() > 0.9
     probs = estimator.predict_proba(texts)[:, [sorted(LEVELS).index(level) for level in LEVELS]]
     assert probs.sum(axis=1) == pytest.approx(1.0)

@@ -23,6 +23,7 @@ TABLES = (
     "together.hosted",
     "together.distilled",
     "asked.ordered.ordered",
+    "asked.paths.paths",
     "trainings.learning",
     "trainings.synthetic",
     "trainings.seeds",
