@@ -217,7 +217,8 @@ class CalibrateStage:
         if len(kept_apart):
             of_apart = probs[kept_apart], every_gold[kept_apart]
             decision = Decision.of(bundle.task.costs, bundle.task.names)
-            promise = Promise.of(decision, (probs[fitted_on], gold), of_apart, promise.n_fitted)
+            tree = bundle.task.tree
+            promise = Promise.of(decision, (probs[fitted_on], gold), of_apart, promise.n_fitted, tree=tree)
         asked = Asked(self.max_error, self.confidence)
         numbers |= _promised(replace(promise, asked=asked))
         if self.abstain:

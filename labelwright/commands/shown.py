@@ -97,7 +97,8 @@ def picture(row: Mapping[str, Any]) -> str:
         return "\n".join([printable(row["text"]), *lines])
     lines = _bars(row["probabilities"])
     if "abstained" in row:
-        lines.insert(0, f"  (no label: {row['abstained']}; it would be {printable(str(row['suggested']))})")
+        known = f"; at least {printable(row['at_least'])}" if "at_least" in row else ""
+        lines.insert(0, f"  (no label: {row['abstained']}{known}; it would be {printable(str(row['suggested']))})")
     if "label_set" in row:
         lines.append(f"  (the set: {', '.join(map(printable, row['label_set']))})")
     return "\n".join([printable(row["text"]), *lines])

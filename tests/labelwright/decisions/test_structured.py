@@ -65,3 +65,16 @@ def test_what_is_decided_at_prices_is_what_is_measured():
     assert found.answers.value.tolist() == [5]
     (plain,) = structured(ONE, LIKELIEST, probs, np.array([2]))
     assert plain.answers.value.tolist() == [1]
+
+
+def test_a_tree_is_measured_by_depth():
+    task = Task("t", "What?", tuple(map(Label, ("a > x", "a > y", "b"))), separator=" > ")
+    probs = np.array([[0.3, 0.3, 0.4], [0.1, 0.8, 0.1], [0.0, 0.0, 0.0]])
+    found = structured_metrics(task, LIKELIEST, probs, np.array([0, 0, 2]))
+    assert found["right_at_1"].value == pytest.approx(1 / 3)
+    assert found["right_at_2"].value == 0
+    assert found["level_by_level_at_1"].value == pytest.approx(2 / 3)
+    assert found["level_by_level_at_2"].value == pytest.approx(1 / 3)
+    # Of b and a > y the nodes b, a and a > y are said; a is right, of five.
+    assert found["hierarchical_precision"].value == pytest.approx(1 / 3)
+    assert found["hierarchical_recall"].value == pytest.approx(1 / 5)

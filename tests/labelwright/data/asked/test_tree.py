@@ -56,7 +56,7 @@ def test_a_broken_tree_is_one_line(names, separator, message):
 
 
 def test_all_that_is_broken_is_said_at_once():
-    with pytest.raises(DataError, match="empty part.*is a label, and so is"):
+    with pytest.raises(DataError, match=r"empty part.*is a label, and so is"):
         task_of("a", "a > b", "c > ")
 
 
