@@ -111,10 +111,7 @@ class Promise:
         probs, gold = apart
         at_gold = np.floor(probs[np.arange(len(gold)), gold] * 10**_PLACES) / 10**_PLACES
         everything = Counts.of((sure, wrong), (sure_apart, wrong_apart))
-        depths = range(1, tree.depth) if tree else ()
-        nodes = tuple(
-            Counts.of(*(_node_outcome(tree, depth, *rows) for rows in (fitted, apart))) for depth in depths if tree
-        )
+        nodes = _nodes(tree, fitted, apart) if tree else ()
         return cls(n_fitted, len(gold), everything, labels, tuple(gold.tolist()), tuple(at_gold.tolist()), asked, nodes)
 
     def ask(self, **changes: Any) -> Promise:
@@ -293,6 +290,14 @@ def _outcome(decision: Decision, probs: Floats, gold: Ints, outside: Any) -> tup
     decided = decision.decide(probs, outside)
     answered = decided.said >= 0
     return decided.choice, np.where(answered, decided.confidence, -1.0), (decided.choice != gold).astype(np.int64)
+
+
+def _nodes(tree: Tree, fitted: tuple[Floats, Ints], apart: tuple[Floats, Ints]) -> tuple[Counts, ...]:
+    """Counts of the likeliest nodes, from depth 1 to the one above the last."""
+    return tuple(
+        Counts.of(_node_outcome(tree, depth, *fitted), _node_outcome(tree, depth, *apart))
+        for depth in range(1, tree.depth)
+    )
 
 
 def _node_outcome(tree: Tree, depth: int, probs: Floats, gold: Ints) -> tuple[Floats, Ints]:

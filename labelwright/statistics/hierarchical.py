@@ -55,8 +55,8 @@ def paths_of(probs: Floats, gold: Ints, at: Ints, lengths: Ints, said: Ints | No
     down = top_down(probs, at)
     read = answers_of(probs, gold)
     known = (said, read.confidence, read.at_gold, read.square, read.n_labels)
-    compared = (_compared(one, gold, at, lengths) for one in (said, down))
-    return Paths(*known, *compared, lengths[gold].astype(np.float64))
+    as_said, as_found = _compared(said, gold, at, lengths), _compared(down, gold, at, lengths)
+    return Paths(*known, as_said, as_found, lengths[gold].astype(np.float64))
 
 
 def top_down(probs: Floats, at: Ints) -> Ints:

@@ -194,11 +194,23 @@ def _label_names(recipe: Recipe) -> list[str]:
 
 
 def _task(recipe: Recipe) -> Task | None:
-    """The task, as far as it is known without rows; None where it is at fault, which is told elsewhere."""
+    """The task; None where rows say its labels, or it is at fault, which is told elsewhere."""
+    if not (names := _label_names(recipe)) or recipe.data.choices:
+        return None
     try:
-        return recipe.task_for(tuple(_label_names(recipe) or ("one label", "another label")), 2)
+        return recipe.task_for(tuple(names))
     except LabelwrightError:
         return None
+
+
+def _structure(recipe: Recipe) -> str | None:
+    """What the labels are, as ``Task.structure``; None where the questions are at fault."""
+    if recipe.task.tree:
+        return "tree"
+    if not recipe.task.questions and recipe.task.kind == "choice":
+        return ""
+    task = _task(recipe)
+    return task.structure if task else None
 
 
 def _has_points(recipe: Recipe) -> bool:
@@ -245,14 +257,12 @@ def _reward_fault(stage: Any, names: Any, by_row: bool, task: Task | None) -> st
 
 def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
     table, by_row, has_points = recipe.baselines, bool(recipe.data.choices), _has_points(recipe)
-    task = _task(recipe)
+    structure = _structure(recipe)
     if written:
         for fault in unknown_keys(table.names, baselines.BASELINES, "baseline"):
             yield "baselines", f"names: {fault}"
         for name in table.names:
-            if name in baselines.BASELINES and (
-                missing := baselines.needs(name, by_row, has_points, task.structure if task else None)
-            ):
+            if name in baselines.BASELINES and (missing := baselines.needs(name, by_row, has_points, structure)):
                 found = "rows bring their own choices" if by_row else "[data] choices is not set"
                 found = "several points are asked of each" if has_points else found
                 found = "the labels are others" if baselines.BASELINES[name].rows in ("levels", "tree") else found
