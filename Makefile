@@ -23,10 +23,11 @@ ONE = $(call option,CANDIDATE,candidate)
 port = $(if $(call said,PORT),$(call typed,PORT),$1)
 # Through the environment, since a text may have several lines; exported under its own name it would be expanded.
 unexport TEXT RECIPE RUN CANDIDATE MINUTES FORCE PORT MODEL DTYPE DATA TEST NAME LABEL GROUP CONFIG TO QUANTISE POOL LABELS N SHARE OUT
+unexport DOCUMENTS QUERIES RELEVANT BUNDLE TAUGHT ENCODER K
 export LABELWRIGHT_TEXT := $(value TEXT)
 
 .DEFAULT_GOAL := help
-.PHONY: setup new demo test check optimize train calibrate compare export convert predict serve review next-rows synthesize dashboard mutants bench vllm-server clean help
+.PHONY: setup new demo test check optimize train calibrate compare export convert predict serve review next-rows synthesize retrieval dashboard mutants bench vllm-server clean help
 setup: $(READY) ## the environment in .venv, pinned by constraints.txt
 new: $(READY) ## a first recipe for your rows: make new DATA=tickets.csv [TEST= NAME= TEXT= LABEL= GROUP= CONFIG=]
 	@$(PY) -m workbench new $(if $(call said,DATA),$(call typed,DATA),'') $(call option,TEST,test) $(call option,NAME,name) $(call option,LABEL,label) $(call option,GROUP,group) $(call option,CONFIG,config) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT") $(REDO)
@@ -60,6 +61,8 @@ next-rows: $(READY) ## which rows to label next: make next-rows POOL=unlabelled.
 	@$(WORK) $(call option,POOL,pool) $(call option,LABELS,labels) $(call option,N,n) $(call option,SHARE,share) $(call option,OUT,out) $(call option,MINUTES,minutes) $(if $(call said,TEXT),--text="$$LABELWRIGHT_TEXT")
 synthesize: $(READY) ## train rows that a larger model writes, checked by a second answer ([synthetic] in the recipe)
 	@$(WORK)
+retrieval: $(READY) ## what a label is for: make retrieval DOCUMENTS=documents.jsonl QUERIES=queries.jsonl [RELEVANT= BUNDLE= TAUGHT= ENCODER= K= OUT=]
+	@$(WORK) $(call option,DOCUMENTS,documents) $(call option,QUERIES,queries) $(call option,RELEVANT,relevant) $(call option,BUNDLE,bundle) $(call option,TAUGHT,taught) $(call option,ENCODER,encoder) $(call option,K,k) $(call option,OUT,out)
 dashboard: $(READY) ## MLflow's UI on the runs (PORT=5000)
 	@$(WORK) --port=$(call port,5000)
 mutants: $(READY) ## plant deliberate faults: the tests must notice each (some minutes)

@@ -38,6 +38,7 @@ PARTS = {
     "latency": "bench.scoring.packing:latency",
     "labels_77_vs_18": "bench.scoring.labels:labels_77_vs_18",
     "codes_151_vs_18": "bench.scoring.labels:codes_151_vs_18",
+    "points_vs_choice": "bench.scoring.labels:points_vs_choice",
     "expansion": "bench.scoring.packing:expansion",
     "expansion_tuned": "bench.scoring.packing:expansion_tuned",
     "expansion_77": "bench.scoring.labels:expansion_77",

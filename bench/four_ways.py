@@ -122,7 +122,7 @@ def four_ways(folder: Path, tuned: Bundle, texts: Sequence[str]) -> Iterator[Way
     DataError
         A bundle that has no language model, or whose rows bring their own choices.
     """
-    if isinstance(tuned.weights, Predictor) or tuned.task.by_row:
+    if isinstance(tuned.weights, Predictor) or tuned.task.restricts_rows:
         raise DataError(f"{folder}: expected a language model over labels; neither can be left out of the comparison")
     engine = llama_server(tuned.weights.base)
     prompt = Prompt.for_task(tuned.task, engine.template)

@@ -26,6 +26,7 @@ from labelwright.engines.protocol import Engine
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, MissingExtraError, RecipeError
 from labelwright.models.weights import Base, Weights
+from labelwright.pictures.rows import texts_of_images
 from labelwright.predictors.encoders.sentence_encoder import one_pass
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration, fit_calibration
@@ -147,10 +148,11 @@ class Classifier(ClassifierMixin, BaseEstimator):
 
         A row of zeros is one to which a server gave no usable answer.
 
-        Where rows bring their own choices, ``X`` holds (text, choices) pairs, and column k is a row's choice k.
+        Where rows bring their own choices, ``X`` holds (text, choices) pairs, and column k is a row's choice k. Where
+        the bundle reads images, ``X`` may hold images, as paths or bytes, and rows of columns as dictionaries.
         """
         check_is_fitted(self, "bundle_")
-        texts = _lettered(X) if self.bundle_.task.by_row else texts_of(X)
+        texts = self._read(X)
         if not texts:
             return np.empty((0, len(self.classes_)))
         return probabilities(self.bundle_, self._engine(self.bundle_.weights), texts)
@@ -160,9 +162,7 @@ class Classifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "bundle_")
         if self.bundle_.scope is None or not len(probs):
             return None
-        found: NDArray[np.bool_] = self.bundle_.outside(
-            _lettered(X) if self.bundle_.task.by_row else texts_of(X), probs
-        )
+        found: NDArray[np.bool_] = self.bundle_.outside(self._read(X), probs)
         return found
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803
@@ -173,12 +173,14 @@ class Classifier(ClassifierMixin, BaseEstimator):
         threshold = self.abstain_below
         if threshold is not None and not 0 <= threshold <= 1:
             raise RecipeError(f"abstain_below is {threshold!r}: expected a probability in [0, 1], or None")
+        check_is_fitted(self, "bundle_")
+        texts = self._read(X)
         with one_pass():
-            probs = self.predict_proba(X)
-            decided = self.bundle_.decision.decide(probs, self.outside(X, probs))
+            probs = self.predict_proba(texts)
+            decided = self.bundle_.decision.decide(probs, self.outside(texts, probs))
         labels = self.classes_[decided.choice] if len(probs) else self.classes_[:0]
         if self.bundle_.task.by_row:
-            best = zip(_lettered(X), decided.choice, strict=True)
+            best = zip(texts, decided.choice, strict=True)
             labels = np.array([split_lettered(text)[1][k] for text, k in best], dtype=object)
         silent = decided.said < 0
         if threshold is None and not silent.any():
@@ -200,6 +202,13 @@ class Classifier(ClassifierMixin, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         engines = ("_given_engine", "_opened")
         return {name: value for name, value in super().__getstate__().items() if name not in engines}
+
+    def _read(self, X: Any) -> list[str]:  # noqa: N803
+        """X as the texts that the bundle is asked."""
+        task = self.bundle_.task
+        if task.image_column and not isinstance(X, str) and getattr(X, "ndim", 1) == 1:
+            X = texts_of_images(list(X), task.text, task.image_column)  # noqa: N806
+        return _lettered(X) if task.by_row else texts_of(X)
 
     def _adopt(self, bundle: Bundle, classes: NDArray[Any]) -> None:
         self.bundle_, self.classes_ = bundle, classes

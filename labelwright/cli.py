@@ -1,4 +1,4 @@
-"""The command line: ``labelwright predict | evaluate | watch | check | serve | convert | certify BUNDLE``.
+"""The command line: ``labelwright predict | evaluate | watch | check | serve | convert | certify BUNDLE``, ``extract``.
 
 Answers with a bundle that was exported; tuning is the workbench's. Nothing heavy is imported before it is needed, so
 that help and bad input answer at once.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from labelwright import console
-from labelwright.commands import evaluate, predict
+from labelwright.commands import evaluate, extract, predict
 from labelwright.commands.opened import add_model_options, add_promise_options, open_bundle
 from labelwright.conversion import commands as conversion
 from labelwright.errors import MissingExtraError
@@ -41,6 +41,7 @@ _EXAMPLES = """examples:
   labelwright serve bundle --port 8080
   labelwright convert bundle --to huggingface
   labelwright certify bundle http://127.0.0.1:8080
+  labelwright extract --schema form.json --images shots/a.png shots/b.png
 """
 
 
@@ -97,11 +98,21 @@ def _parser() -> tuple[console.Parser, dict[str, console.Parser]]:
     convert = _named(commands, "convert", conversion.convert, "write for another runtime, and certify what was written")
     certify = _named(commands, "certify", conversion.certify, "compare with a converted folder, or with a server")
     conversion.add_options(convert, certify)
+
+    typed = _plain(commands, "extract", extract.run, "read images to JSON, by a schema; what is not found is null")
+    extract.add_options(typed)
     return parser, dict(commands.choices)
 
 
 def _named(commands: Any, name: str, function: Any, help: str, bundles: str | None = None) -> argparse.ArgumentParser:
     """The parser of a command on a bundle, or on several (``bundles`` is argparse's ``nargs``)."""
+    parser = _plain(commands, name, function, help)
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, nargs=bundles, help="folder that `make export` wrote")
+    return parser
+
+
+def _plain(commands: Any, name: str, function: Any, help: str) -> argparse.ArgumentParser:
+    """The parser of a command."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=help,
@@ -110,7 +121,6 @@ def _named(commands: Any, name: str, function: Any, help: str, bundles: str | No
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(command=function)
-    parser.add_argument("bundle", metavar="BUNDLE", type=Path, nargs=bundles, help="folder that `make export` wrote")
     return parser
 
 

@@ -19,6 +19,7 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.choices import rotations
 from labelwright.engines.one_hot import unanswered
 from labelwright.engines.protocol import Engine, has_probabilities, score_options
+from labelwright.errors import ModelError
 from labelwright.predictors.encoders.neighbours import nearest
 from labelwright.prompt import Prompt, Rendered
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
@@ -143,7 +144,17 @@ class Query:
         scores : array (n_asked, n_labels)
         of_a_model : bool
             ``labelwright.engines.protocol.has_probabilities`` of the engine that gave them.
+
+        Raises
+        ------
+        ModelError
+            Scores of an engine that names one winner, where several points are asked.
         """
+        if not of_a_model and self.prompt.points:
+            raise ModelError(
+                "the engine names one answer and gives no probabilities, and several points are asked of each row: "
+                'answer with one that does, such as [model] backend = "transformers"'
+            )
         if not of_a_model:
             scores = np.where(unanswered(scores)[:, None], -np.inf, scores)
         if self.reading:

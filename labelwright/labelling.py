@@ -95,7 +95,7 @@ def label_rows(
                 )
                 if "error" in said:
                     said["error"] = f"{source}, row {row.number}: {said['error']}"
-            record = {} if isinstance(row, Fault) else row.record
+            record = row.record or {}
             yield {kept_as(name): value for name, value in record.items()} | said
 
 

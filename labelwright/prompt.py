@@ -214,7 +214,7 @@ class Prompt:
     labels : tuple of Label
         In the order of every probability vector in the house.
     demos : tuple of (text, label name)
-        Worked examples, listed after the labels.
+        Worked examples, listed after the labels; texts as the model reads them (``read_of``).
     style : {"name", "code", "letter"}
         Whether the model answers with the label's name, with an opaque two-letter code, or with the letter before the
         label in the list. Letters are what other runtimes read (llama.cpp's decision models).
@@ -309,7 +309,7 @@ class Prompt:
         elif not self.by_row:
             parts.append("Labels:\n" + "\n".join(self._label_lines()))
         if self.demos:
-            parts.append(self._examples([(self.read_of(text), name) for text, name in self.demos]))
+            parts.append(self._examples(self.demos))
         return "\n\n".join(parts)
 
     def render(self, text: str, shown: Sequence[Demo] | None = None) -> Rendered:

@@ -65,7 +65,8 @@ class DemosStage:
 
     def _prompts(self, prompt: Prompt, train: Sequence[Example], seed: int) -> Iterator[tuple[dict[str, Any], Prompt]]:
         """Prompts with more and more examples; the typical ones first."""
-        typical = typical_rows(train, self.encoder)
+        read = [replace(row, text=prompt.read_of(row.text)) for row in train] if prompt.points else train
+        typical = typical_rows(read, self.encoder)
         for k in sorted(set(self.per_label)):
             rng = np.random.default_rng([seed, k])
             yield {"k": k, "how": "typical"}, replace(prompt, demos=_mixed(typical, k, rng))

@@ -103,6 +103,16 @@ def test_a_pool_and_a_filled_sheet_arrive_as_typed(folder):
     assert not (folder / "owned").exists()
 
 
+def test_a_corpus_arrives_as_typed(folder):
+    given = "$(shell touch owned) it's.csv"
+    names = ("DOCUMENTS", "QUERIES", "RELEVANT", "BUNDLE", "TAUGHT", "ENCODER", "K", "OUT")
+    said = make(folder, "retrieval", *(f"{name}={given}" for name in names))
+    options = [f"--{name.lower()}={given}" for name in names]
+    assert said == ["-m", "workbench", "retrieval", "runs/homeowner.toml", *options]
+    assert make(folder, "retrieval", "DOCUMENTS=a.csv", QUERIES="b", K="9", BUNDLE="x")[4:] == ["--documents=a.csv"]
+    assert not (folder / "owned").exists()
+
+
 def test_names_in_the_environment_are_not_meant(folder):
     assert make(folder, "new", "DATA=a.csv", NAME="host", TEST="1", TEXT="x") == ["-m", "workbench", "new", "a.csv"]
     assert make(folder, "new", "DATA=a.csv", "FORCE=1")[3:] == ["a.csv", "--force"]

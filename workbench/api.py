@@ -30,6 +30,8 @@ from workbench.report.report import Report, read_report
 from workbench.report.table import Table
 from workbench.report.tables import tables
 from workbench.report.verdict_words import words
+from workbench.retrieval.corpus.read import Files
+from workbench.retrieval.report.result import RetrievalResult
 from workbench.run.folder import RUNS, RunFolder, find_run
 from workbench.synthetic.making import synthesize
 
@@ -166,6 +168,23 @@ class Run:
     def synthesize(self, force: bool = False) -> Path:
         """Have a larger model write train rows, as ``[synthetic]`` says; where they are."""
         return synthesize(self.recipe, force, self._display)
+
+    def retrieval(self, documents: str = "", queries: str = "", relevant: str = "", **wanted: Any) -> RetrievalResult:
+        """What the bundle's labels bring to searches of documents.
+
+        Parameters
+        ----------
+        documents, queries : path
+            Files of documents (id, text, category) and of queries (id, text, relevant).
+        relevant : path
+            A file of pairs, in place of the queries' column.
+        **wanted
+            ``bundle``, ``taught``, ``k``, ``encoder`` and ``out``: see ``workbench.retrieval.run.RetrievalSettings``.
+        """
+        from workbench.retrieval.run import RetrievalSettings, retrieval
+
+        files = Files(*map(str, (documents, queries, relevant)))
+        return retrieval(self.recipe, self._run, RetrievalSettings(files, **wanted), self._display)
 
     def result(self) -> Result:
         """The newest comparison's report.

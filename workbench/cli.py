@@ -28,7 +28,21 @@ VERBS = {
     "review": "what people answered to rows in doubt, as corrected data",
     "synthesize": "train rows that a larger model writes",
     "next-rows": "which rows of a pool to label next, and what people then labelled",
+    "retrieval": "what the bundle's labels bring to searches of documents",
     "dashboard": "MLflow's UI on the store",
+}
+
+
+# Options of `retrieval`, and what each is.
+RETRIEVAL = {
+    "documents": "a file of documents: id, text, category",
+    "queries": "a file of queries: id, text, and relevant, ids of documents",
+    "relevant": "a file of pairs of query and document, as TREC has them, in place of the queries' column",
+    "bundle": "a bundle's folder (default: what the run answers with)",
+    "taught": "a file of the rows that the bundle was taught (default: the recipe's)",
+    "k": "of recall (default: 10)",
+    "encoder": "what embeds: minilm, or as [models] has it (default: minilm)",
+    "out": "a folder for the report (default: runs/NAME/retrieval)",
 }
 
 
@@ -39,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return console.run(lambda: _new(options), "labelwright", "interrupted; nothing is written")
     given = shell_word(options.recipe)
     again = f"make {options.verb} RECIPE={given}, or python -m workbench {options.verb} {given}"
-    interrupted = f"interrupted; the same command continues: {again}"
+    interrupted = "interrupted; the same command continues"
+    if options.verb != "retrieval":  # which is more than a verb and a recipe
+        interrupted += f": {again}"
     return console.run(lambda: _run(options), "labelwright", interrupted)
 
 
@@ -74,6 +90,10 @@ def _run(options: argparse.Namespace) -> int:
         return console.DONE if certificate is None or certificate.holds else console.FOUND_SOMETHING
     if options.verb == "next-rows":
         return _next_rows(options)
+    if options.verb == "retrieval":
+        given = {name: getattr(options, name) for name in RETRIEVAL if getattr(options, name) is not None}
+        Run(options.recipe, options.run).retrieval(**given)
+        return 0
     getattr(Run(options.recipe, getattr(options, "run", "")), options.verb)(**given)
     return 0
 
@@ -130,6 +150,9 @@ def _parser() -> tuple[console.Parser, dict[str, console.Parser]]:
             verb.add_argument("--port", type=int, default=8080)
         elif name == "next-rows":
             _add_next_rows(verb)
+        elif name == "retrieval":
+            for option, said in RETRIEVAL.items():
+                verb.add_argument(f"--{option}", type=int if option == "k" else str, help=said)
         elif name != "review":
             verb.add_argument("--force", action="store_true", help="do it again though it is done")
         if name == "demo":

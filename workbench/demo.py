@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from labelwright.data.asked.questions import row_of
 from labelwright.decide import probabilities
 from labelwright.errors import RecipeError
 from labelwright.plain_text import shell_word
@@ -174,6 +175,7 @@ def _show_outputs(work: Session, seconds: float, peak_bytes: float, more: str) -
     say("next:")
     if more:
         say(f"  {make_command('compare', recipe)}   # {more}")
-    say(f"  {make_command('predict', recipe)} TEXT={shell_word(work.splits.dev[0].text[:60])}")
+    text = row_of(work.splits.dev[0].text, work.task.points)[:60]
+    say(f"  {make_command('predict', recipe)} TEXT={shell_word(text)}")
     say(f"  {make_command('dashboard', recipe)}")
     say(f"  .venv/bin/labelwright check {shell_word(str(path / 'bundle'))}")

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
 from labelwright.conversion.certificate import Certificate
+from labelwright.data.asked.questions import row_of
 from labelwright.data.choices import lettered, split_lettered
 from labelwright.decisions.decision import NOTHING
 from labelwright.engines.opening import open_engine
@@ -109,7 +110,7 @@ def export(recipe: Recipe, run: str, force: bool, display: Display, candidate: s
         work.finish_interrupted()
         export_step(work, force)
         display.say(f"bundle: {work.folder.path / 'bundle'}")
-        display.say(f"try it: {try_it(work.folder.path / 'bundle', work.splits.dev[0].text)}")
+        display.say(f"try it: {try_it(work.folder.path / 'bundle', row_of(work.splits.dev[0].text, work.task.points))}")
         return work.folder
 
 
@@ -130,7 +131,7 @@ def serve(recipe: Recipe, run: str, port: int) -> int:
     """
     from labelwright.serve.running import serve as serving
 
-    where = _asked(_known_run(recipe, run))
+    where = answering_bundle(known_run(recipe, run))
     silence_libraries()
 
     def opened(folder: Path) -> tuple[Bundle, Engine]:
@@ -144,7 +145,7 @@ def serve(recipe: Recipe, run: str, port: int) -> int:
     return serving([where], opened, "127.0.0.1", port, Limits())
 
 
-def _asked(folder: RunFolder) -> Path:
+def answering_bundle(folder: RunFolder) -> Path:
     """The bundle of a run that answers: the exported one, else the newest step's."""
     done = folder.done_steps()
     ready = exported(folder)
@@ -159,7 +160,7 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
     """Ask the run's bundle: the exported one, else the newest step's."""
     if not text.strip():
         raise RecipeError('predict needs a text: make predict TEXT="the pool is green"')
-    where = _asked(_known_run(recipe, run))
+    where = answering_bundle(known_run(recipe, run))
     silence_libraries()
     from labelwright.classifier import Classifier
 
@@ -187,7 +188,7 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
 
 def review(recipe: Recipe, run: str, display: Display) -> None:
     """What people answered to the run's rows in doubt, as a corrected data file; the data itself stays."""
-    folder = _known_run(recipe, run)
+    folder = known_run(recipe, run)
     place = folder.path / ASKED
     asked = read_asked(place)
     if not asked:
@@ -217,7 +218,7 @@ def review(recipe: Recipe, run: str, display: Display) -> None:
         display.say("no label changes and no row goes, so the data is right as it is")
 
 
-def _known_run(recipe: Recipe, run: str) -> RunFolder:
+def known_run(recipe: Recipe, run: str) -> RunFolder:
     """The run that is named, or the newest. Raises RecipeError where there is none."""
     parent = RUNS / recipe.name
     known = runs_of(parent)

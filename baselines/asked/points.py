@@ -109,8 +109,7 @@ class PerPoint(ClassifierMixin, BaseEstimator):
         found: list[tuple[list[str], list[str], list[Any]]] = [([], [], []) for _ in self.points]
         for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
             row, place = split_put(text, self.points)
-            for kept, one in zip(
-                found[place], (row, label, groups[number] if groups is not None else None), strict=True
-            ):
+            own = None if groups is None else groups[number]
+            for kept, one in zip(found[place], (row, label, own), strict=True):
                 kept.append(one)
         return found

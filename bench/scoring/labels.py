@@ -10,13 +10,14 @@ from pathlib import Path
 from bench.scoring.packing import count_fed, expansion
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
+from labelwright.data.asked.questions import Question, put
 from labelwright.data.task import Label, Task
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import UNCALIBRATED
 
 BANKING77 = Path("../shared/data/banking77/train.jsonl")
-MANY_NAMES_GOAL, MANY_CODES_GOAL = 2.0, 1.2
+MANY_NAMES_GOAL, MANY_CODES_GOAL, POINTS_GOAL = 2.0, 1.2, 2.5
 N_CODES = 151
 
 
@@ -55,6 +56,18 @@ def codes_151_vs_18(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Meas
     )
 
 
+def points_vs_choice(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
+    """Time a row that is asked of every label whether it applies, over one that is asked which label does."""
+    question = Question("topics", "labels", setting.task.labels)
+    task = Task.asking("labels", setting.prompt.instructions, [question])
+    examples = [replace(row, text=put(row.text, task.points[0])) for row in setting.examples]
+    prompt = Prompt.for_task(task, setting.engine.template)
+    asked = replace(setting, task=task, prompt=prompt, examples=tuple(examples))
+    return _time_ratio(
+        "points_vs_choice", asked, with_labels(setting, setting.task.names, "name"), (n_rows, rounds, POINTS_GOAL)
+    )
+
+
 def expansion_77(setting: Setting, n_rows: int = 16, rounds: int = 3) -> Measurement:
     """What leaving options unexpanded saves with Banking77's 77 names."""
     return expansion(with_labels(setting, banking77_names(), "name"), n_rows, rounds, "expansion_77")
@@ -73,9 +86,11 @@ def _time_ratio(name: str, many: Setting, few: Setting, how: tuple[int, int, flo
 
     def ms_per_row(setting: Setting) -> float:
         prompts = setting.rendered(n_rows)
+        # All points of a row count, so none may be left unexpanded.
+        calibration = None if setting.prompt.points else UNCALIBRATED
 
         def score() -> None:
-            setting.engine.score(prompts, setting.prompt.options, UNCALIBRATED)
+            setting.engine.score(prompts, setting.prompt.options, calibration)
 
         return 1000 * seconds_of(score) / len(prompts)
 
@@ -86,7 +101,7 @@ def _time_ratio(name: str, many: Setting, few: Setting, how: tuple[int, int, flo
     for side, setting in sides.items():
         tokens = setting.engine.tokens
         facts[side] = {
-            "labels": len(setting.task.names),
+            "labels": len(setting.task.points) or len(setting.task.names),
             "prefix_tokens": len(tokens.prefix(setting.rendered(1)[0])),
             "nodes": tokens.tree(setting.prompt.options).n_nodes,
             "nodes_fed_mean": count_fed(setting, n_rows),

@@ -11,7 +11,7 @@ from typing import Any
 from labelwright.bundle.document import from_json
 from labelwright.bundle.files import read_part
 from labelwright.bundle.types import Bundle
-from labelwright.data.columns import TEXT
+from labelwright.data.columns import TEXT, image_text
 from labelwright.data.costs import amount
 from labelwright.data.records import listed
 from labelwright.decisions.promise import NO_PROMISE
@@ -99,6 +99,8 @@ def _use(bundle: Bundle, n_golden: int) -> str:
     below = ", one below the other" if len(names) > 1 else ""
     alone = " and nothing else" if len(names) > 1 and TEXT in names else ""
     columns = f"\n\nA row of a file has its text in {listed(names)}{below}; or whole, in text{alone}." if names else ""
+    if image := bundle.task.image_column:
+        columns += f" OCR reads {escaped(image_text(image))} in the image in {escaped(image)}."
     return (
         f"    pip install {needed_package(bundle)}\n"
         f"    labelwright check .                  # re-checks {checked}\n"
@@ -111,6 +113,8 @@ def needed_package(bundle: Bundle) -> str:
     extras = dict.fromkeys(extra for weights in _each(bundle.weights) for extra in _extras(weights))
     if bundle.scope is not None and bundle.scope.encoder:
         extras["embeddings"] = None
+    if bundle.task.image_column:
+        extras["ocr"] = None
     return f'"labelwright[{",".join(extras)}]"' if extras else "labelwright"
 
 

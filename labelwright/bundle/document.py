@@ -92,6 +92,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, 
             **({"text_columns": list(task.text_columns)} if task.text_columns else {}),
             **({"questions": [_question_json(one) for one in task.questions]} if task.questions else {}),
             **({"separator": task.separator} if task.separator else {}),
+            **({"image_column": task.image_column} if task.image_column else {}),
         },
         "prompt": {
             "instructions": prompt.instructions,
@@ -144,8 +145,9 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     # Older bundles do not name columns.
     columns = tuple(_text(one) for one in _list(content["task"].get("text_columns", [])))
     questions = tuple(_question(_object(one)) for one in _list(content["task"].get("questions", [])))
+    image = _text(content["task"].get("image_column", ""))
     separator = _text(content["task"].get("separator", ""))
-    task = Task(name, instructions, labels, max_choices, costs, columns, questions, separator)
+    task = Task(name, instructions, labels, max_choices, costs, columns, questions, image, separator)
     given = dict(content["prompt"])
     prompt = Prompt(
         instructions=_text(given["instructions"]),

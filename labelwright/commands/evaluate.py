@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle
+from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle, with_image_texts
 from labelwright.commands.shown import remarks, with_progress
 from labelwright.data.choices import over_letters
-from labelwright.data.records import Fault, refusal
-from labelwright.data.task import group_keys, read_examples, with_labels_of
+from labelwright.data.records import Fault, read_rows, refusal
+from labelwright.data.task import examples_from_rows, group_keys, with_labels_of
 from labelwright.errors import DataError
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     columns = {"text": named_text(arguments, task), "label": arguments.label_column, "group": arguments.group_column}
     if task.by_row:
         columns["choices"] = arguments.choices_column
-    examples = read_examples(arguments.input, **columns)
+    rows, faults = read_rows(arguments.input)
+    seen = with_image_texts([*rows, *faults], arguments, task, Path(arguments.input).parent)
+    examples = examples_from_rows(seen, columns, arguments.input)
     names = task.names
     if task.by_row:
         examples = over_letters(examples, arguments.input)

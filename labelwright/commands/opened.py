@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelwright.data.columns import TextColumns
+from labelwright.data.columns import TextColumns, image_text
+from labelwright.data.records import Fault, Row
 from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.errors import DataError, RecipeError
 from labelwright.models.weights import is_language_model
+from labelwright.pictures.rows import with_texts
 
 if TYPE_CHECKING:
     from labelwright.bundle.types import Bundle
@@ -47,11 +50,32 @@ def add_text_option(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="column of the text; once for each where it is several (default: the bundle's, or text)",
     )
+    parser.add_argument(
+        "--image-column",
+        metavar="NAME",
+        help="column of images, read by OCR, beside --text-column or alone (default: the bundle's, if it has one)",
+    )
 
 
 def named_text(arguments: argparse.Namespace, task: Task) -> TextColumns:
-    """The columns that were named, or the task's."""
-    return TextColumns.of(arguments.text_column) if arguments.text_column else task.text
+    """The columns that were named, or the task's; the text of an image among them, behind the others."""
+    image = arguments.image_column
+    if not image:
+        return TextColumns.of(arguments.text_column) if arguments.text_column else task.text
+    if image == task.image_column and not arguments.text_column:
+        return task.text
+    return TextColumns.of([*(arguments.text_column or []), image_text(image)])
+
+
+def with_image_texts(
+    rows: Iterable[Row | Fault], arguments: argparse.Namespace, task: Task, folder: Path | None
+) -> Iterator[Row | Fault]:
+    """The rows, each with the text of its image where rows have images.
+
+    ``folder`` is that of their file; without one, as on stdin, an image comes with its row.
+    """
+    image = arguments.image_column or ("" if arguments.text_column else task.image_column)
+    return with_texts(rows, named_text(arguments, task), image, folder)
 
 
 def add_promise_options(parser: argparse.ArgumentParser) -> None:

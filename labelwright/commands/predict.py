@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle
+from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle, with_image_texts
 from labelwright.commands.shown import Faults, picture, remarks, with_progress
 from labelwright.data.columns import TEXT
 from labelwright.data.records import Fault, Row, scan_jsonl, scan_lines, scan_records
 from labelwright.errors import DataError
+from labelwright.pictures.rows import CHUNK_ROWS as PICTURES_CHUNK_ROWS
 
 _STDIN = "-"
 # Typed texts are few and a pipe may be slow: small chunks, so that answers follow soon.
@@ -70,7 +71,7 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
 
 
 def _predict_rows(arguments: argparse.Namespace) -> int:
-    from labelwright.labelling import JsonLines, label_rows
+    from labelwright.labelling import CHUNK_ROWS, JsonLines, label_rows
 
     source = "stdin" if arguments.input == _STDIN else arguments.input
     rows = _first_read(scan_jsonl(sys.stdin.buffer, source) if source == "stdin" else scan_records(arguments.input))
@@ -78,7 +79,12 @@ def _predict_rows(arguments: argparse.Namespace) -> int:
     with JsonLines(arguments.output) as output:
         bundle, engine = open_bundle(arguments)
         columns = {"text": named_text(arguments, bundle.task), "choices": arguments.choices_column}
-        for row in with_progress(faults.told(label_rows(rows, bundle, engine, **columns, source=source))):
+        is_pictures = bool(arguments.image_column or bundle.task.image_column)
+        chunk_rows = PICTURES_CHUNK_ROWS if is_pictures else CHUNK_ROWS
+        folder = None if source == "stdin" else Path(arguments.input).parent
+        rows = with_image_texts(rows, arguments, bundle.task, folder)
+        labelled = label_rows(rows, bundle, engine, **columns, source=source, chunk_rows=chunk_rows)
+        for row in with_progress(faults.told(labelled)):
             output.write(row)
     remarks(engine)
     return faults.status

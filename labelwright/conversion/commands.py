@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labelwright import console
-from labelwright.commands.opened import add_text_option, named_text
+from labelwright.commands.opened import add_text_option, named_text, with_image_texts
 from labelwright.errors import DataError
 from labelwright.plain_text import printable, printable_line, shell_word
 
@@ -101,7 +101,14 @@ def _rows(arguments: argparse.Namespace, bundle: Bundle) -> Rows:
     if arguments.input is None:
         return golden_rows(arguments.bundle.absolute(), bundle.task.names)
     columns = {"label": arguments.label_column, "group": arguments.group_column or ""}
-    return rows_of_file(arguments.input, bundle.task.names, {"text": named_text(arguments, bundle.task), **columns})
+    columns |= {"text": named_text(arguments, bundle.task)}
+    folder = Path(arguments.input).parent
+    return rows_of_file(
+        arguments.input,
+        bundle.task.names,
+        columns,
+        seen=lambda rows: with_image_texts(rows, arguments, bundle.task, folder),
+    )
 
 
 def _tolerance(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from labelwright.bundle.golden import FILE as GOLDEN
 from labelwright.bundle.golden import read_golden
 from labelwright.data.columns import TextColumns
-from labelwright.data.records import Fault, is_missing, read_rows, refusal, text_of
+from labelwright.data.records import Fault, Row, is_missing, read_rows, refusal, text_of
 from labelwright.data.task import Example, group_keys, with_labels_of
 from labelwright.errors import DataError
 
@@ -63,7 +63,13 @@ def of_examples(examples: Sequence[Example], names: Sequence[str], source: str) 
     return Rows([one.text for one in examples], gold, groups, source)
 
 
-def rows_of_file(path: str, names: Sequence[str], columns: Mapping[str, Any], similar: str = "refuse") -> Rows:
+def rows_of_file(
+    path: str,
+    names: Sequence[str],
+    columns: Mapping[str, Any],
+    similar: str = "refuse",
+    seen: Callable[[Iterable[Row | Fault]], Iterable[Row | Fault]] = iter,
+) -> Rows:
     """Rows of a file of any kind that the house reads.
 
     Parameters
@@ -71,16 +77,22 @@ def rows_of_file(path: str, names: Sequence[str], columns: Mapping[str, Any], si
     columns : mapping
         Names of the columns ``text`` (one or several), ``label`` and, where rows have groups, ``group``. A file without
         the column of the labels, and a row without a value in it, has none.
+    seen : callable
+        Gives the rows with the texts of their images, where they have any.
 
     Raises
     ------
     DataError
         As ``labelwright.data.task.read_examples``, with every row that is at fault; or no rows.
     """
-    rows, faults = read_rows(path)
+    read, unread = read_rows(path)
     text = TextColumns.of(columns["text"])
+    faults: list[Fault] = []
     examples, known = [], []
-    for row in rows:
+    for row in seen([*read, *unread]):
+        if isinstance(row, Fault):
+            faults.append(row)
+            continue
         try:
             one = text.need(row.record)
             has_label = not is_missing(row.record.get(columns["label"]))

@@ -21,6 +21,19 @@ TEXT = "text"
 ANSWER = frozenset({"label", "confidence", "probabilities", "abstained", "suggested", "label_set", "expected", "error"})
 
 
+# What the text of an image is called, behind the column that the image is in (``labelwright.pictures.rows``).
+_OF_IMAGE = "_text"
+
+
+def image_text(image: str) -> str:
+    """The column that the text of an image stands in, beside the column of the image.
+
+    >>> image_text("screenshot")
+    'screenshot_text'
+    """
+    return f"{image}{_OF_IMAGE}"
+
+
 def kept_as(name: str) -> str:
     """What a column of the input is called among the answers to it."""
     return f"input_{name}" if name in ANSWER else name

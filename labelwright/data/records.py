@@ -54,12 +54,15 @@ class Fault:
     unit : {"row", "line"}
     line : int, optional
         Where a row of a CSV file begins, where that is news: a quote that runs on.
+    record : mapping, optional
+        The row, where it could be read and is wanted beside its answer: an image in it that cannot be.
     """
 
     number: int
     reason: str
     unit: str = "row"
     line: int | None = None
+    record: Mapping[str, Any] | None = None
 
     @property
     def place(self) -> str:

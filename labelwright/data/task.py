@@ -17,7 +17,7 @@ from typing import Any, Literal
 from labelwright.data.asked.questions import Point, Question, points_of
 from labelwright.data.asked.tree import Tree, tree_faults
 from labelwright.data.choice_cells import choices_and_marks, marked_texts
-from labelwright.data.columns import TEXT, TextColumns, columns_fault
+from labelwright.data.columns import TEXT, TextColumns, columns_fault, image_text
 from labelwright.data.costs import Costs
 from labelwright.data.label import Label as Label  # tasks are made of them
 from labelwright.data.records import Fault, Row, as_written, listed, optional_text, read_rows, refusal, text_of
@@ -52,6 +52,8 @@ class Task:
     questions : tuple of Question
         Where more is asked than one label of a list (``labelwright.data.asked``): ``asking`` makes such a task, whose
         labels are then the classes of its points, or the answers of its only point.
+    image_column : str
+        The column of images whose text, read by OCR, is one of the text's columns; empty for none.
     separator : str
         Where labels are paths of a tree ("billing > refund"), what stands between the parts; else empty.
 
@@ -70,14 +72,21 @@ class Task:
     costs: Costs | None = None
     text_columns: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
+    image_column: str = ""
     separator: str = ""
 
     @classmethod
     def asking(
-        cls, name: str, instructions: str, questions: Sequence[Question], text_columns: tuple[str, ...] = ()
+        cls,
+        name: str,
+        instructions: str,
+        questions: Sequence[Question],
+        text_columns: tuple[str, ...] = (),
+        image_column: str = "",
     ) -> Task:
         """The task of these questions. Raises DataError as the class does, or for questions that are not told apart."""
-        return cls(name, instructions, _labels_of(questions), text_columns=text_columns, questions=tuple(questions))
+        labels = _labels_of(questions)
+        return cls(name, instructions, labels, 0, None, text_columns, tuple(questions), image_column)
 
     def __post_init__(self) -> None:
         if self.questions and (self.by_row or self.labels != _labels_of(self.questions)):
@@ -113,6 +122,9 @@ class Task:
             raise DataError(f"task {self.name!r}: {'; '.join(broken)}")
         if "" in self.text_columns or (self.text_columns and columns_fault(self.text_columns)):
             raise DataError(f"task {self.name!r} has the text columns {list(self.text_columns)}: name each once")
+        if self.image_column and image_text(self.image_column) not in self.text_columns:
+            own = image_text(self.image_column)
+            raise DataError(f"task {self.name!r} has images in {self.image_column!r}: expected {own!r} among its texts")
 
     @property
     def text(self) -> TextColumns:

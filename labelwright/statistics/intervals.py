@@ -30,6 +30,7 @@ __all__ = [
     "paired_cost_test",
     "paired_test",
     "resample",
+    "resampled_means",
     "sign_flip",
     "wilson",
 ]
@@ -162,9 +163,26 @@ def mean_interval(
     level: float = LEVEL,
 ) -> Interval:
     """Interval of the mean of any number a row has, (n_rows,): the bootstrap of ``resample``, whole groups drawn."""
-    weights = _resamples(group_index(groups, len(values)), n_resamples, seed)
-    draws = np.concatenate([(one @ values) / one.sum(axis=1) for one in weights])
+    draws = resampled_means(values, groups, n_resamples=n_resamples, seed=seed)
     return Resampled(float(values.mean()), draws).interval(level)
+
+
+def resampled_means(
+    values: Floats, groups: Sequence[str] | None = None, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Floats:
+    """The means of numbers that rows have, on every resample: for what is made of several of them.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows,) or (n_rows, n_values)
+
+    Returns
+    -------
+    ndarray of shape (n_resamples,) or (n_resamples, n_values)
+    """
+    weights = _resamples(group_index(groups, len(values)), n_resamples, seed)
+    sums = ((one @ values, one.sum(axis=1)) for one in weights)
+    return np.concatenate([total / (n if values.ndim == 1 else n[:, None]) for total, n in sums])
 
 
 def metric_intervals(

@@ -59,7 +59,8 @@ class EvidenceProposer:
             return
         openings = (opening, f"{opening} Pick the most specific label.", f"{opening} Many labels are in use.",
                          "Which label fits the message?")  # fmt: skip
-        self.material = Material(names, self.answer_of, Evidence.from_rows(rows, names), openings)
+        read = [replace(row, text=prompt.read_of(row.text)) for row in rows] if prompt.points else rows
+        self.material = Material(names, self.answer_of, Evidence.from_rows(read, names), openings)
 
     def __call__(
         self, instruction: str, reflective_rows: Sequence[Mapping[str, Any]], rng: random.Random, token_budget: int

@@ -6,7 +6,7 @@ What is found goes into the recipe, where it can be read and mended; no reader o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from labelwright.data.formats.packed import kind_of, opened
 from labelwright.data.formats.sheet_rows import read_sheets
 from labelwright.data.formats.text_lines import decoded_lines, marked_encoding, wide_encoding
 from labelwright.data.records import Fault, Row, scan_records
+from labelwright.data.sources import parts_of
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_line
 from workbench.first.cells import describe
@@ -72,6 +73,22 @@ def find_dialect(path: Path, remarks: list[str], ask: Ask | None = None, has_hea
         remarks.append('the first line reads like a row and names no columns: header = false, columns are "1", "2", …')
         dialect = replace(dialect, header=False)
     return dialect
+
+
+def scan_found(path: Path, say: Callable[[str], None], has_header: bool = False) -> Iterator[Row | Fault]:
+    """Every row of a file or a folder, or what is wrong with it; the dialect is found out, and what was found is said.
+
+    Raises
+    ------
+    DataError
+        As ``find_dialect``, or ``labelwright.data.sources.parts_of``.
+    """
+    remarks: list[str] = []
+    dialect = find_dialect(path, remarks, has_header=has_header) if path.is_file() else PLAIN
+    for remark in remarks:
+        say(f"  {path.name}: {remark}")
+    for part in parts_of(path, dialect):
+        yield from part.scan()
 
 
 def find_encoding(path: Path, remarks: list[str]) -> str:

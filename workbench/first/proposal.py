@@ -39,12 +39,12 @@ _MODEL_ROWS, _MODEL_LABELS, _MODEL_TOKENS = 1_000, 40, 150
 _READ_WHOLE = 150
 
 
-def propose(found: Findings, by_row: bool = False) -> Tables:
+def propose(found: Findings, has_choices: bool = False) -> Tables:
     """Tables of settings other than the defaults, for these rows.
 
     Parameters
     ----------
-    by_row : bool
+    has_choices : bool
         Whether rows bring their own choices.
     """
     n_used = min(found.n_rows, _MOST_ROWS)
@@ -65,8 +65,8 @@ def propose(found: Findings, by_row: bool = False) -> Tables:
         why = f"the longest text has about {found.longest} tokens; encoders read 256"
         tables["model"].append(Line("long_rows", "head_tail", why))
     n_test = found.n_test or round(n_used * shares["test"])
-    tables["baselines"] += _baselines(found, n_used, n_test, by_row)
-    if reason := _against_model(found, round(n_used * shares["dev"]) + n_test, by_row):
+    tables["baselines"] += _baselines(found, n_used, n_test, has_choices)
+    if reason := _against_model(found, round(n_used * shares["dev"]) + n_test, has_choices):
         tables[""].append(Line("stages", [], f"no language model is tuned: {reason}"))
     else:
         tables["models"].append(
@@ -86,9 +86,9 @@ def _names_of(tables: Tables) -> Sequence[str]:
     return next((line.value for line in tables["baselines"]), BaselineTable.names)
 
 
-def _baselines(found: Findings, n_used: int, n_test: int, by_row: bool) -> list[Line]:
+def _baselines(found: Findings, n_used: int, n_test: int, has_choices: bool) -> list[Line]:
     """The names of baselines, where they differ from the default."""
-    if by_row:
+    if has_choices:
         return [_names(["chance", "minilm-nearest-choice", "pair-logreg"], "rows bring their own choices")]
     if not _reads(found):
         languages = ", ".join(found.languages)
@@ -115,15 +115,15 @@ def _reads(found: Findings) -> bool:
     return not found.languages or is_english(found.languages)
 
 
-def _against_model(found: Findings, n_scored: int, by_row: bool) -> str:
+def _against_model(found: Findings, n_scored: int, has_choices: bool) -> str:
     """What speaks against a language model on two cores; nothing where it answers within minutes."""
     if not _reads(found):
         return "the shipped one reads English"
-    if found.numbered and not by_row:
+    if found.numbered and not has_choices:
         return "labels are numbers, which say nothing to it; name them and take this line out"
     limits = [
         (n_scored, _MODEL_ROWS, "rows of dev and test"),
-        (0 if by_row else len(found.counts), _MODEL_LABELS, "labels"),
+        (0 if has_choices else len(found.counts), _MODEL_LABELS, "labels"),
         (found.n_tokens, _MODEL_TOKENS, "tokens a text"),
     ]
     return "; ".join(f"{n} {what} take it longer than minutes on two cores" for n, most, what in limits if n > most)

@@ -90,8 +90,8 @@ def new_recipe(named: Named, force: bool, display: Display, ask: Ask | None = No
     display.say(f"looking at {len(rows) + len(test):,} rows …")
     seen = look(rows, test)
     table, why = _mended(found.table, seen, n_empty, conflicts)
-    by_row = bool(table.choices)
-    tables = propose(seen, by_row)
+    has_choices = bool(table.choices)
+    tables = propose(seen, has_choices)
     tables["data"] = [*_data_lines(table, why), *tables["data"]]
     tables = {**tables, "task": [_question(found)]}
     order = ["", "data", "splits", "task", *(one for one in tables if one not in ("", "data", "splits", "task"))]
@@ -100,12 +100,12 @@ def new_recipe(named: Named, force: bool, display: Display, ask: Ask | None = No
         "Only what differs from the defaults stands here; docs/recipe.md has every setting with its default.",
     ]
     text = recipe_text(head, {one: tables[one] for one in order})
-    for line in [*found.remarks, *(sentences(seen, table.test_source) if not by_row else [])]:
+    for line in [*found.remarks, *(sentences(seen, table.test_source) if not has_choices else [])]:
         display.say(f"  {line}")
     for line in _tried(text, target):
         display.say(f"  {line}")
     target.parent.mkdir(parents=True, exist_ok=True)
-    if seen.conflicting and not by_row:
+    if seen.conflicting and not has_choices:
         write_text(conflicts, conflicts_csv(rows, seen))
         display.say(f"  texts with several labels, all of them, to mend: {conflicts}")
     write_text(target, text)

@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from labelwright.data.columns import TextColumns, named_columns
-from labelwright.data.formats.dialect import PLAIN
 from labelwright.data.records import Fault, Row, listed
-from labelwright.data.sources import parts_of
 from labelwright.errors import DataError, RecipeError
 from labelwright.files import write_text
+from labelwright.pictures.rows import with_texts
 from labelwright.plain_text import shell_word
 from labelwright.settings import shown
-from workbench.first.dialect import find_dialect
+from workbench.first.dialect import scan_found
 from workbench.next_rows.answering import Answerer, best_there_is
 from workbench.next_rows.answers import Estimate, estimate, known_answers, read_answers, write_answers
 from workbench.next_rows.batch import (
@@ -196,7 +195,8 @@ def _read_pool(
 ) -> Pool:
     table = recipe.data
     source = str(pool) if isinstance(pool, (str, Path)) else "the pool"
-    found = iter(_scan(pool, display))
+    folder = Path(pool).parent if isinstance(pool, (str, Path)) else Path.cwd()
+    found = with_texts(_scan(pool, display), table.text_columns, table.image, folder)
     first = next(found, None)
     if first is None:
         raise DataError(f"{source}: no rows")
@@ -217,13 +217,7 @@ def _scan(given: Any, display: Display, has_header: bool = False) -> Iterator[Ro
     if not isinstance(given, (str, Path)):
         yield from (Row(number, dict(one)) for number, one in enumerate(given.to_dict("records"), start=1))
         return
-    remarks: list[str] = []
-    path = Path(given)
-    dialect = find_dialect(path, remarks, has_header=has_header) if path.is_file() else PLAIN
-    for remark in remarks:
-        display.say(f"  {path.name}: {remark}")
-    for part in parts_of(path, dialect):
-        yield from part.scan()
+    yield from scan_found(Path(given), display.say, has_header)
 
 
 def _asked(

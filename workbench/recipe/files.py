@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from labelwright.data.asked.cells import AskedColumns
@@ -13,6 +14,7 @@ from labelwright.data.records import Fault, Row, is_empty, listed
 from labelwright.data.sources import Part, chosen, parted_by, parts_of
 from labelwright.data.task import Example, examples_from_rows
 from labelwright.errors import DataError, MissingExtraError
+from labelwright.pictures.rows import with_texts
 from workbench.recipe.recipe import DataTable
 
 
@@ -111,7 +113,7 @@ def _examples(
     examples: list[tuple[Example, Mapping[str, Any]]] = []
     name, before, last, n_empty = "", 0, 0, 0
     for part in parts:
-        rows = list(part.scan())
+        rows = list(seen(part, table))
         filled = [row for row in rows if not _is_empty(row, table)] if "empty" in table.leave_out else rows
         n_empty += len(rows) - len(filled)
         if part.name != name:
@@ -127,6 +129,15 @@ def _examples(
         else:
             examples += zip(read, (row.record for row in whole), strict=True)
     return examples, n_empty
+
+
+def seen(part: Part, table: DataTable) -> Iterable[Row | Fault]:
+    """A part's rows, each with the text of its image where the table has a column of images."""
+    if not table.image:
+        return part.scan()
+    # A dataset's images come with its rows.
+    folder = Path(part.name).parent if table.path else None
+    return with_texts(part.scan(), table.text_columns, table.image, folder)
 
 
 def _is_empty(row: Row | Fault, table: DataTable) -> bool:
@@ -153,7 +164,8 @@ def _hub_parts(table: DataTable, all_columns: bool) -> list[Part]:
             f"dataset {table.hub!r} cannot be read: {reason}; check the id, or download it and set path"
         ) from error
     others = [column for column in (table.label, table.group, table.id, table.choices) if column]
-    named = [*table.text_columns.names, *others]
+    texts = [table.image, *table.text_columns.names[:-1]] if table.image else [*table.text_columns.names]
+    named = [*texts, *others]
     used = [] if all_columns else named
     return [
         Part(f"{table.hub} ({split})", str(split), lambda part=part: _hub_rows(part, used))  # type: ignore[misc]
@@ -168,6 +180,9 @@ def _hub_rows(part: Any, used: Sequence[str]) -> Iterator[Row]:
     if used and hasattr(part, "select_columns") and set(used) <= set(features):
         part = part.select_columns(used)
     classes = {column: feature for column, feature in features.items() if hasattr(feature, "int2str")}
+    for column, feature in dict(part.features).items():
+        if type(feature).__name__ == "Image":  # decoded by the house, within its limits, or not at all
+            part = part.cast_column(column, type(feature)(decode=False))
     for number, record in enumerate(part, start=1):
         named = {column: _class_name(record[column], classes[column]) for column in classes if column in record}
         yield Row(number, {**record, **named})

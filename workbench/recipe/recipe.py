@@ -19,7 +19,7 @@ import baselines
 from labelwright.data.asked.cells import AskedColumns
 from labelwright.data.asked.questions import Kind, Question
 from labelwright.data.choices import LabelAs
-from labelwright.data.columns import TEXT, TextColumns
+from labelwright.data.columns import TEXT, TextColumns, image_text
 from labelwright.data.costs import Costs
 from labelwright.data.formats.dialect import Dialect, delimiter_fault, encoding_fault
 from labelwright.data.spelling import Similar
@@ -58,7 +58,7 @@ DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 FIXED_TABLES = ("data", "splits", "task", "model")
 # Keys of [data] that the first recipes did not have.
 _LATER_KEYS = ["similar_labels", "choice_label", "delimiter", "encoding", "header", "quotes", "sheet", "split"]
-_LATER_KEYS += ["separator", "title_rows", "label_prefix", "test_split", "leave_out", "train_path"]
+_LATER_KEYS += ["separator", "title_rows", "label_prefix", "test_split", "leave_out", "train_path", "image"]
 
 DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"
 
@@ -136,6 +136,10 @@ class DataTable:
         How files are written, where they do not say it themselves: ``labelwright.data.formats.dialect.Dialect``.
     text : str or tuple of str
         The column of the text, or several, which become one text (``labelwright.data.columns``).
+    image : str
+        The column of images, which OCR reads to text behind that of the other columns (``labelwright.pictures``);
+        empty for none. ``text`` then names the columns beside it; left at its default there is none, and ``["text"]``
+        is the column of that name.
     label, group, id : str
         Column names; an empty ``group`` or ``id`` means there is none.
     choices : str
@@ -192,6 +196,7 @@ class DataTable:
     title_rows: Annotated[int, Range(0, expected="a number of rows")] = Dialect.title_rows
     label_prefix: Name = Dialect.label_prefix
     text: NeededColumn | Annotated[tuple[NeededColumn, ...], Items(least=1)] = TEXT
+    image: Column = ""
     label: NeededColumn = "label"
     group: Column = ""
     id: Column = ""
@@ -214,6 +219,8 @@ class DataTable:
         for one, other in [("label", "choices"), ("label", "group"), ("split", "label")]:
             if getattr(self, one) == getattr(self, other):
                 raise RecipeError(f"{one} and {other} = {getattr(self, one)!r}: expected two columns")
+        if self.image and self.image in (*self.text_columns.names, self.label, self.choices, self.split):
+            raise RecipeError(f"image = {self.image!r} names a column of another kind as well: expected two columns")
         for other in ("label", "choices", "split"):
             if getattr(self, other) in self.text_columns.names:
                 raise RecipeError(f"text and {other} = {getattr(self, other)!r}: expected two columns")
@@ -236,8 +243,11 @@ class DataTable:
 
     @property
     def text_columns(self) -> TextColumns:
-        """How a row becomes its text."""
-        return TextColumns.of(self.text)
+        """How a row becomes its text, once its image is read."""
+        if not self.image:
+            return TextColumns.of(self.text)
+        beside = () if self.text == TEXT else TextColumns.of(self.text).names
+        return TextColumns((*beside, image_text(self.image)))
 
     @property
     def source(self) -> str:
@@ -747,14 +757,16 @@ class Recipe:
             Prices of labels that there are not.
         """
         name, names = self.task.name or self.name, self.data.text_columns.names
-        columns = () if names == (TEXT,) else names
+        columns, image = () if names == (TEXT,) else names, self.data.image
         if self.data.choices:
-            return Task(name, self.task.instructions, (), max_choices, text_columns=columns)
-        labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
+            return Task(name, self.task.instructions, (), max_choices, text_columns=columns, image_column=image)
         if self.asked:
-            task = Task.asking(name, self.task.instructions, [one.question for one in self.asked], columns)
+            questions = [one.question for one in self.asked]
+            task = Task.asking(name, self.task.instructions, questions, columns, image)
         else:
-            task = Task(name, self.task.instructions, labels, text_columns=columns, separator=self.task.tree)
+            labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
+            tree = self.task.tree
+            task = Task(name, self.task.instructions, labels, text_columns=columns, image_column=image, separator=tree)
         costs = None if task.points else self.costs.prices
         if costs and (faults := costs.faults(task.names)):
             raise RecipeError(f"{self.path}, [costs]: {'; '.join(faults)}")

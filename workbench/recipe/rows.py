@@ -312,10 +312,10 @@ def make_splits(rows: Sequence[Example], shares: SplitTable, seed: int) -> Split
 def split_remarks(splits: Splits, shares: SplitTable) -> list[str]:
     """What the reader should know of how rows were dealt, a sentence each; nothing where all came out as asked."""
     given = any(row.side == "test" for side in SIDES for row in getattr(splits, side))
-    by_row = any(row.choices for row in splits.train)
+    has_choices = any(row.choices for row in splits.train)
     # What came later was not dealt, and changes no share.
     splits = replace(splits, train=tuple(row for row in splits.train if row.side is None))
-    return dealt_remarks(splits, _shares(shares, given), missing=not by_row)
+    return dealt_remarks(splits, _shares(shares, given), missing=not has_choices)
 
 
 def _shares(shares: SplitTable, given_test: bool) -> dict[str, float]:

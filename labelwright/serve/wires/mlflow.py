@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -22,6 +23,7 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.formats.parquet_apart import BeyondError, Bounds, read_apart
 from labelwright.data.records import Fault, refusal
 from labelwright.errors import DataError, MissingExtraError
+from labelwright.pictures.sent import off_the_loop
 from labelwright.serve.bodies import (
     CSV,
     JSON,
@@ -83,7 +85,8 @@ def router(service: Service) -> APIRouter:
         # The model may be swapped while a body comes in; what is read of it is what the model that answers is asked.
         with service.lease(request) as lease:
             records = await _records(request, body, service.limits, readers, columns_to_read(lease.bundle.task))
-            rows = read_rows(records, lease.bundle.task)
+            task = lease.bundle.task
+            rows = await off_the_loop(bool(task.image_column), partial(read_rows, records, task))
             found = await lease.probabilities([text for text, _ in rows])
             if faults := [Fault(n, str(one)) for n, one in enumerate(found, start=1) if isinstance(one, DataError)]:
                 raise refusal(SOURCE, faults)

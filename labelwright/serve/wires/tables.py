@@ -17,6 +17,7 @@ from labelwright.data.columns import TEXT, TextColumns
 from labelwright.data.records import Fault, listed, refusal
 from labelwright.data.task import Task
 from labelwright.errors import DataError
+from labelwright.pictures.sent import texts_of_sent
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 CHOICES = "choices"
@@ -60,7 +61,8 @@ def columns_to_read(task: Task) -> tuple[str, ...]:
     """Those that rows are made of, of a table that may have any; empty where only all of them say what a row is."""
     names = task.text.names
     # A whole text in ``text`` is told from a part of one by what is beside it.
-    return () if TEXT in names and len(names) > 1 else (*names, TEXT, CHOICES)
+    images = (task.image_column,) if task.image_column else ()
+    return () if TEXT in names and len(names) > 1 else (*names, *images, TEXT, CHOICES)
 
 
 def read_rows(records: Sequence[Record], task: Task, source: str = SOURCE) -> list[tuple[str, tuple[str, ...]]]:
@@ -75,11 +77,14 @@ def read_rows(records: Sequence[Record], task: Task, source: str = SOURCE) -> li
     DataError
         All rows that have no usable text, each with its number.
     """
-    columns = {name: None for record in records for name in record}
+    read = list(texts_of_sent(records, task.text, task.image_column))
+    columns = {name: None for record in read if not isinstance(record, DataError) for name in record}
     text = task.text.of_table(columns)
     rows, faults = [], []
-    for number, record in enumerate(records, start=1):
+    for number, record in enumerate(read, start=1):
         try:
+            if isinstance(record, DataError):
+                raise record
             rows.append(_row(record, text, task))
         except DataError as error:
             faults.append(Fault(number, str(error)))

@@ -15,7 +15,7 @@ from labelwright.data.task import Label, Task
 from labelwright.decide import probabilities
 from labelwright.decisions.answered import answer
 from labelwright.decisions.promise import Promise
-from labelwright.errors import BundleError
+from labelwright.errors import BundleError, ModelError
 from labelwright.labelling import label_rows
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
@@ -33,7 +33,7 @@ def bundle_of(*questions):
 
 def test_all_points_of_a_row_come_out_of_one_reading():
     bundle, engine = bundle_of(TOPICS, STARS, URGENT), FakeEngine()
-    texts = [*put_all("chlorine here", bundle.task.points), *put_all("a post", bundle.task.points)]
+    texts = [*put_all("yes please", bundle.task.points), *put_all("no thanks", bundle.task.points)]
     probs = probabilities(bundle, engine, texts)
     assert engine.calls == [(2, 9)]
     assert probs.sum(axis=1) == pytest.approx(1.0)
@@ -41,6 +41,13 @@ def test_all_points_of_a_row_come_out_of_one_reading():
     # As each would be alone.
     alone = np.concatenate([probabilities(bundle, engine, [text]) for text in texts])
     assert np.array_equal(probs, alone)
+
+
+def test_an_engine_that_names_one_winner_answers_no_points():
+    engine = FakeEngine()
+    engine.has_probabilities = False
+    with pytest.raises(ModelError, match="several points are asked of each row"):
+        probabilities(bundle_of(TOPICS), engine, put_all("hello", bundle_of(TOPICS).task.points))
 
 
 def test_a_row_is_said_with_all_its_answers():

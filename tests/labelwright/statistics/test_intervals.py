@@ -24,6 +24,7 @@ from labelwright.statistics.intervals import (
     paired_cost_test,
     paired_test,
     resample,
+    resampled_means,
     sign_flip,
     wilson,
 )
@@ -329,3 +330,16 @@ def test_signs_of_many_groups_are_drawn_in_blocks_and_come_out_as_drawn_at_once(
     assert gain_test(gains, n_draws=999, seed=5) == at_once
     assert sum(drawn) == 999 * 33
     assert max(drawn) <= 3300
+
+
+def test_means_of_several_numbers_are_of_the_same_resamples() -> None:
+    values = np.random.default_rng(0).normal(size=(30, 2))
+    groups = [str(i // 3) for i in range(30)]
+    both = resampled_means(values, groups, n_resamples=50)
+    assert both.shape == (50, 2)
+    assert both[:, 0] == pytest.approx(resampled_means(values[:, 0], groups, n_resamples=50))
+    whole = resampled_means(np.repeat([[1.0, 2.0]], 30, axis=0), groups, n_resamples=9)
+    assert whole == pytest.approx(np.tile([1.0, 2.0], (9, 1)))
+    # Groups of three equal numbers are ten numbers.
+    alike = np.repeat(values[:10, 0], 3)
+    assert resampled_means(alike, groups).std() == pytest.approx(alike.std() / np.sqrt(10), rel=0.1)

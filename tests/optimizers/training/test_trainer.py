@@ -1,5 +1,7 @@
 """The packed, closed-set GRPO is held to slow references: autograd over repeated, padded rows, and TRL's own loss."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +10,12 @@ from rows import as_letters
 from tiny import tiny_model, tiny_tokenizer
 from trl import GRPOConfig, GRPOTrainer
 
+from labelwright.data.asked.questions import Question, put
 from labelwright.data.task import Example, Task
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.prompt import Prompt
+from optimizers.training import trainer as trainers
 from optimizers.training.grpo import LOSS_TYPES
 from optimizers.training.losses import exact_loss
 from optimizers.training.rows import LabelRows
@@ -369,3 +373,48 @@ def test_letters_that_a_row_does_not_have_are_never_drawn(tmp_path):
     assert tuple(trainer._rows.tree.options[2]) in {
         tuple(ids) for ids in trainer.draw([trainer._rows.texts[1]] * 5)["completion_ids"]
     }
+
+
+def test_points_of_a_row_are_read_once_and_learnt_as_if_each_were_alone(tmp_path, monkeypatch):
+    """Losses and gradients of rows with several points, against every point with a reading of its own."""
+    questions = [Question("topics", "labels", toy_task().labels), Question("urgent", "yes_no")]
+    task = Task.asking("mail", "Read the mail.", questions)
+    asked = [
+        Example(f"{row.id} {point.name}", put(row.text, point), point.class_of(("yes", "no")[place % 2]))
+        for row in ROWS[:4]
+        for place, point in enumerate(task.points)
+    ]
+    read = []
+    original = trainers.tree_log_probs
+
+    def counting(model, prefix, batch, *more, **others):
+        read.append(len(batch))
+        return original(model, prefix, batch, *more, **others)
+
+    monkeypatch.setattr(trainers, "tree_log_probs", counting)
+    found = {}
+    for shares in (True, False):
+        tokenizer = tiny_tokenizer()
+        model = tiny_model(vocab_size=len(tokenizer), spread=0.1)
+        engine = TransformersEngine(model, tokenizer, settings=EngineSettings(unexpanded_mass=0))
+        rows = LabelRows.from_examples(asked, Prompt.for_task(task, engine.template), engine)
+        assert rows.present.sum(axis=1).tolist() == [2] * len(asked)
+        trainer = LabelTreeTrainer(
+            rows=replace(rows, shares_readings=shares),
+            objective=Objective("cross_entropy"),
+            model=model,
+            args=make_args(tmp_path / str(shares), per_device_train_batch_size=len(asked)),
+            processing_class=tokenizer,
+        )
+        trainer.current_gradient_accumulation_steps = 1
+        read.clear()
+        loss = trainer._compute_loss(trainer.model, [{"row": row} for row in range(len(asked))])
+        assert read == [4 if shares else len(asked)]
+        loss.backward()
+        found[shares] = float(loss.detach()), gradients(trainer.model), trainer._order
+    assert found[True][0] == pytest.approx(found[False][0], abs=1e-5)
+    assert relative_difference(found[True][1], found[False][1]) < 1e-4
+    # All points of a row are met one behind the other, whichever row comes first.
+    order = found[True][2]
+    assert all(len({asked[place].text.partition("\n")[0] for place in order[i : i + 4]}) == 1 for i in range(0, 16, 4))
+    assert sorted(order) == list(range(len(asked)))

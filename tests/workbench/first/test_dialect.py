@@ -8,7 +8,8 @@ import pytest
 from rows import workbook
 
 from labelwright.data.formats.dialect import Dialect
-from workbench.first.dialect import find_dialect
+from labelwright.data.records import Row
+from workbench.first.dialect import find_dialect, scan_found
 
 TEXTS = {
     "cp1252": [
@@ -99,3 +100,12 @@ def test_a_word_that_looks_like_a_label_makes_no_fasttext(tmp_path: Path) -> Non
     path = tmp_path / "d.txt"
     path.write_text(rows(["plain", "__label__x is what fastText wants"]))
     assert find_dialect(path, []).label_prefix == ""
+
+
+def test_rows_are_read_by_the_dialect_that_was_found_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("text;label\ncafé;1\n".encode("cp1252"))
+    said: list[str] = []
+    rows = [row.record for row in scan_found(tmp_path / "a.csv", said.append) if isinstance(row, Row)]
+    assert rows == [{"text": "café", "label": "1"}]
+    assert said[0].startswith("  a.csv: ")
+    assert "cp125" in said[0].lower()

@@ -17,9 +17,9 @@ def found(n_rows: int = 1_000, n_labels: int = 5, n_tokens: int = 15, language: 
     return Findings(n_rows, counts=counts, families=counts, n_tokens=n_tokens, languages={language: 1.0}, **given)
 
 
-def proposed(findings: Findings, by_row: bool = False) -> dict[str, Any]:
+def proposed(findings: Findings, has_choices: bool = False) -> dict[str, Any]:
     """Settings by "table.key"."""
-    return {f"{table}.{one.key}": one.value for table, lines in propose(findings, by_row).items() for one in lines}
+    return {f"{table}.{one.key}": one.value for table, lines in propose(findings, has_choices).items() for one in lines}
 
 
 def test_few_rows_afford_everything() -> None:
@@ -83,4 +83,4 @@ def test_numbers_as_labels_name_nothing() -> None:
 
 
 def test_rows_that_bring_their_own_choices() -> None:
-    assert proposed(found(), by_row=True)["baselines.names"] == ["chance", "minilm-nearest-choice", "pair-logreg"]
+    assert proposed(found(), has_choices=True)["baselines.names"] == ["chance", "minilm-nearest-choice", "pair-logreg"]

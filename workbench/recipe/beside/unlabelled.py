@@ -22,6 +22,7 @@ from labelwright.data.sources import parts_of
 from labelwright.data.task import Example, name_of, normalise
 from labelwright.errors import DataError
 from labelwright.files import short_hash
+from workbench.recipe.files import seen
 from workbench.recipe.recipe import DataTable, Recipe
 from workbench.wording import plural
 
@@ -190,7 +191,7 @@ def _read(row: Row | Fault, table: DataTable) -> tuple[str, str]:
 
 
 def _scan(table: DataTable) -> Iterator[Row | Fault]:
-    parts: Iterable[Iterable[Row | Fault]] = (part.scan() for part in parts_of(table.unlabelled, table.dialect))
+    parts: Iterable[Iterable[Row | Fault]] = (seen(part, table) for part in parts_of(table.unlabelled, table.dialect))
     return (row for part in parts for row in part)
 
 

@@ -39,6 +39,7 @@ _OF_EXTRA = {
     "transformers": ("torch", "transformers", "peft", "gguf", "accelerate"),
     "gliclass": ("gliclass", "torch", "transformers"),
     "onnx": ("onnxruntime",),
+    "ocr": ("rapidocr", "onnxruntime", "pillow"),
 }
 
 
@@ -161,7 +162,7 @@ def _logged(bundle: Path, example_texts: Sequence[str], logged_as: str, tags: di
         python_model=str(Path(__file__).with_name("served_model.py")),
         artifacts={"bundle": str(bundle)},
         code_paths=[str(package)],
-        pip_requirements=serving_requirements(opened.weights),
+        pip_requirements=serving_requirements(opened.weights, bool(opened.task.image_column)),
         signature=ModelSignature(inputs=Schema(list(inputs)), outputs=Schema(outputs)),
         input_example=example,
         tags=tags,
@@ -178,6 +179,9 @@ def _inputs(task: Task, texts: Sequence[str]) -> tuple[list[ColSpec], pd.DataFra
     """
     names, whole = task.text_columns, pd.DataFrame({TEXT: list(texts)})
     more = [ColSpec(AnyType(), CHOICES, required=False)] if task.by_row else []
+    if task.image_column:  # whose text may come in its place
+        more.append(ColSpec(AnyType(), task.image_column, required=False))
+        return [*(ColSpec(AnyType(), name, required=False) for name in dict.fromkeys((*names, TEXT))), *more], whole
     if not names or names == (TEXT,):
         return [ColSpec(DataType.string, TEXT), *more], whole
     if TEXT in names:  # a text whose other cells are empty is whole, too
@@ -185,12 +189,13 @@ def _inputs(task: Task, texts: Sequence[str]) -> tuple[list[ColSpec], pd.DataFra
     return [*(ColSpec(AnyType(), name, required=False) for name in (*names, TEXT)), *more], whole
 
 
-def serving_requirements(weights: Weights) -> list[str]:
+def serving_requirements(weights: Weights, reads_images: bool = False) -> list[str]:
     """What a served bundle needs, pinned to what is installed here, build suffixes such as ``+cpu`` left off."""
     each = [member.weights for member in members_of(weights)] or [weights]
     extras = {
         KINDS[kind_and_labels(one.folder)[0]].extra if isinstance(one, Predictor) else "transformers" for one in each
     }
+    extras |= {"ocr"} if reads_images else set()
     pins = []
     for name in dict.fromkeys([*_SERVING_PACKAGES, *(name for extra in sorted(extras) for name in _OF_EXTRA[extra])]):
         try:

@@ -41,7 +41,7 @@ class BundleModel(PythonModel):
         """
         task, decision = self._classifier.bundle_.task, self._classifier.bundle_.decision
         # MLflow drops columns that the signature does not name, and with the last one all rows.
-        if not {*task.text.names, "text"} & {*model_input.columns}:
+        if not {*task.text.names, task.image_column or "text", "text"} & {*model_input.columns}:
             raise DataError(
                 f"the table has no column of text: expected {task.text}"
                 f"{'' if 'text' in task.text.names else ', or whole texts in a column text'}; name its columns so"

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from fakes import toy_splits, toy_task
 from mlflow.utils.logging_utils import disable_logging
+from pictures import FakeOcr, data_address, png
 from several import CASCADE, MEAN, NAMES, several_bundle
 
 import baselines
@@ -26,6 +27,7 @@ from labelwright.data.choices import lettered
 from labelwright.data.task import Task, texts_and_labels
 from labelwright.engines.together.plan import Plan
 from labelwright.errors import DataError
+from labelwright.pictures import kept, sent
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.store import KINDS, save_predictor
 from labelwright.statistics.calibration import Calibration
@@ -203,3 +205,16 @@ def test_the_pins_are_those_of_the_kind(bundle: Path, kind: str, needed: list[st
 
 def test_every_extra_has_its_packages() -> None:
     assert {kind.extra for kind in KINDS.values()} <= set(_OF_EXTRA)
+
+
+def test_a_model_takes_images_with_their_rows(store: Any, bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept, "Ocr", FakeOcr)
+    sent._reader.cache_clear()
+    document = json.loads((bundle / "bundle.json").read_text())
+    document["task"]["image_column"] = "shot"
+    (bundle / "bundle.json").write_text(json.dumps(document))
+    loaded = logged(store, bundle, ["note", "shot_text"])
+    rows = pd.DataFrame({"note": ["urgent"], "shot": [data_address(png(TEXTS[1]))]})
+    expected = Classifier.from_bundle(bundle).predict_proba([f"urgent\n{TEXTS[1]}"])
+    np.testing.assert_array_equal([list(one.values()) for one in loaded.predict(rows)["probabilities"]], expected)
+    sent._reader.cache_clear()
