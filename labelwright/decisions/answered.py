@@ -13,6 +13,7 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.asked.levels import level_values
 from labelwright.data.asked.questions import YES, Question
 from labelwright.decisions.decision import ASK, NOTHING, PASSED_ON, UNSURE, Decided
+from labelwright.statistics.hierarchical import node_sums
 
 NO_ANSWER = "what the model answered is none of the labels"
 
@@ -73,7 +74,7 @@ def at_least(bundle: Bundle, probs: NDArray[np.float64]) -> str:
         return ""
     thresholds = bundle.promise.node_thresholds(tree.depth - 1)
     for depth in range(tree.depth - 1, 0, -1):
-        sums = tree.sums(probs[None], depth)[0]
+        sums = node_sums(probs[None], tree.at[depth - 1])[0]
         node = tree.nodes(depth)[int(sums.argmax())]
         # A label that ends above this depth is no inner node of it.
         if sums.max() >= thresholds[depth - 1] and node not in tree.paths:

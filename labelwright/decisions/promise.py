@@ -28,6 +28,7 @@ from labelwright.decisions.asked import NOTHING, Asked
 from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError
 from labelwright.statistics.conformal import set_thresholds
+from labelwright.statistics.hierarchical import node_sums
 from labelwright.statistics.metrics import Floats, Ints
 from labelwright.statistics.risk import Counts, least_rows
 
@@ -302,8 +303,9 @@ def _nodes(tree: Tree, fitted: tuple[Floats, Ints], apart: tuple[Floats, Ints]) 
 
 def _node_outcome(tree: Tree, depth: int, probs: Floats, gold: Ints) -> tuple[Floats, Ints]:
     """The likeliest node's probability at a depth, and whether the right label lies under another one."""
-    sums = tree.sums(probs, depth)
-    return sums.max(axis=1), (sums.argmax(axis=1) != tree.at[depth - 1][gold]).astype(np.int64)
+    nodes = tree.at[depth - 1]
+    sums = node_sums(probs, nodes)
+    return sums.max(axis=1), (sums.argmax(axis=1) != np.array(nodes)[gold]).astype(np.int64)
 
 
 def _as_lists(counts: Counts) -> dict[str, Any]:

@@ -6,7 +6,7 @@ most probability, its labels' summed. The likeliest label may lie under a node t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,7 +36,13 @@ class Paths(Answers):
     n_right: Floats
 
 
-def paths_of(probs: Floats, gold: Ints, at: Ints, lengths: Ints, said: Ints | None = None) -> Paths:
+def paths_of(
+    probs: Floats,
+    gold: Ints,
+    at: Sequence[Sequence[int]],
+    lengths: Sequence[int],
+    said: Ints | None = None,
+) -> Paths:
     """What the metrics need of probabilities over the leaves of a tree.
 
     Parameters
@@ -44,9 +50,9 @@ def paths_of(probs: Floats, gold: Ints, at: Ints, lengths: Ints, said: Ints | No
     probs : ndarray of shape (n_rows, n_labels)
         Each row sums to 1, or is 0 throughout where there is no answer.
     gold : int ndarray of shape (n_rows,)
-    at : int ndarray of shape (depth, n_labels)
+    at : sequence of depth sequences of n_labels int
         The node that each label lies under, as ``labelwright.data.asked.tree.Tree.at`` has it.
-    lengths : int ndarray of shape (n_labels,)
+    lengths : sequence of n_labels int
         Parts of each label's path.
     said : int ndarray of shape (n_rows,), optional
         The labels that are said, where a decision takes others than the likeliest ones; -1 for no answer.
@@ -55,16 +61,31 @@ def paths_of(probs: Floats, gold: Ints, at: Ints, lengths: Ints, said: Ints | No
     down = top_down(probs, at)
     read = answers_of(probs, gold)
     known = (said, read.confidence, read.at_gold, read.square, read.n_labels)
-    as_said, as_found = _compared(said, gold, at, lengths), _compared(down, gold, at, lengths)
-    return Paths(*known, as_said, as_found, lengths[gold].astype(np.float64))
+    nodes, sizes = np.array(at, dtype=np.int64), np.array(lengths, dtype=np.int64)
+    as_said, as_found = _compared(said, gold, nodes, sizes), _compared(down, gold, nodes, sizes)
+    return Paths(*known, as_said, as_found, sizes[gold].astype(np.float64))
 
 
-def top_down(probs: Floats, at: Ints) -> Ints:
+def node_sums(probs: Floats, nodes: Sequence[int]) -> Floats:
+    """The probability of each node of a depth, that of the labels under it: (n_rows, n_nodes).
+
+    Parameters
+    ----------
+    nodes : sequence of n_labels int
+        The node that each label lies under.
+
+    >>> node_sums(np.array([[0.5, 0.25, 0.25]]), [0, 0, 1])
+    array([[0.75, 0.25]])
+    """
+    return np.asarray(probs @ np.eye(max(nodes) + 1)[list(nodes)])
+
+
+def top_down(probs: Floats, at: Sequence[Sequence[int]]) -> Ints:
     """The label found level by level, (n_rows,): at each node the child of most probability; -1 without an answer."""
     within = np.ones(probs.shape, dtype=bool)
     for nodes in at:
-        sums = np.where(within, probs, 0.0) @ np.eye(int(nodes.max()) + 1)[nodes]
-        within &= nodes == sums.argmax(axis=1)[:, None]
+        sums = node_sums(np.where(within, probs, 0.0), nodes)
+        within &= np.array(nodes) == sums.argmax(axis=1)[:, None]
     return np.where((probs > 0).any(axis=1), within.argmax(axis=1), -1)
 
 

@@ -11,9 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-from numpy.typing import NDArray
-
 Path = tuple[str, ...]
 
 
@@ -50,23 +47,18 @@ class Tree:
         return list(dict.fromkeys(path[:depth] for path in self.paths))
 
     @cached_property
-    def at(self) -> NDArray[np.int64]:
-        """(depth, n_labels): the position among ``nodes`` of the node that each label lies under, from depth 1 on."""
+    def at(self) -> tuple[tuple[int, ...], ...]:
+        """From depth 1 on, for each label the position among ``nodes`` of the one that it lies under."""
         found = []
         for depth in range(1, self.depth + 1):
             place = {node: k for k, node in enumerate(self.nodes(depth))}
-            found.append([place[path[:depth]] for path in self.paths])
-        return np.array(found, dtype=np.int64)
+            found.append(tuple(place[path[:depth]] for path in self.paths))
+        return tuple(found)
 
-    @cached_property
-    def lengths(self) -> NDArray[np.int64]:
-        """(n_labels,): the parts of each path."""
-        return np.array([len(path) for path in self.paths], dtype=np.int64)
-
-    def sums(self, probs: NDArray[np.float64], depth: int) -> NDArray[np.float64]:
-        """The probability of each node at a depth, that of the labels under it: (n_rows, n_nodes)."""
-        under = np.eye(len(self.nodes(depth)))[self.at[depth - 1]]
-        return np.asarray(probs @ under)
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """The parts of each path."""
+        return tuple(map(len, self.paths))
 
     def name(self, node: Path) -> str:
         """A node as labels are written."""

@@ -14,6 +14,7 @@ from labelwright.errors import DataError
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.hierarchical import node_sums
 
 NAMES = ("billing > refund > late", "billing > refund > lost", "billing > invoice", "other")
 
@@ -27,10 +28,11 @@ def test_nodes_and_what_lies_under_them():
     assert tree.depth == 3
     assert tree.nodes(1) == [("billing",), ("other",)]
     assert tree.nodes(2) == [("billing", "refund"), ("billing", "invoice"), ("other",)]
-    assert tree.at.tolist() == [[0, 0, 0, 1], [0, 0, 1, 2], [0, 1, 2, 3]]
+    assert tree.at == ((0, 0, 0, 1), (0, 0, 1, 2), (0, 1, 2, 3))
+    assert tree.lengths == (3, 3, 2, 1)
     probs = np.array([[0.1, 0.2, 0.3, 0.4]])
-    assert tree.sums(probs, 1)[0] == pytest.approx([0.6, 0.4])
-    assert tree.sums(probs, 2)[0] == pytest.approx([0.3, 0.3, 0.4])
+    assert node_sums(probs, tree.at[0])[0] == pytest.approx([0.6, 0.4])
+    assert node_sums(probs, tree.at[1])[0] == pytest.approx([0.3, 0.3, 0.4])
     assert tree.name(tree.nodes(2)[0]) == "billing > refund"
 
 
