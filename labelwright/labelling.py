@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.asked.questions import put_all
-from labelwright.data.choices import lettered, read_choices, split_lettered
+from labelwright.data.asked.asking import AskedRow, Asking, asking
 from labelwright.data.columns import TextColumns, kept_as
 from labelwright.data.records import Fault, Row, refusal
 from labelwright.decide import probabilities
@@ -69,10 +68,10 @@ def label_rows(
         column is misnamed; it names them.
     """
     columns = bundle.task.text if text is None else TextColumns.of(text)
-    remaining = iter(rows)
+    kind, remaining = asking(bundle.task), iter(rows)
     is_first = True
     while chunk := list(itertools.islice(remaining, chunk_rows)):
-        read = [_readable(row, bundle, columns, choices) for row in chunk]
+        read = [_readable(row, kind, columns, choices) for row in chunk]
         with one_pass():
             results = _scored(bundle, engine, read)
             outside = iter(_outside(bundle, read, results))
@@ -87,12 +86,10 @@ def label_rows(
             raise refusal(source, bad)
         is_first = False
         for row, one, result in zip(chunk, read, faults, strict=True):
-            if isinstance(result, Fault):
+            if isinstance(result, Fault) or isinstance(one, Fault):
                 said: Record = {"label": None, "error": f"{source}, {result}"}
             else:
-                said = answer(
-                    bundle, result, split_lettered(str(one))[1] if bundle.task.by_row else None, next(outside)
-                )
+                said = answer(bundle, result, one.choices, next(outside))
                 if "error" in said:
                     said["error"] = f"{source}, row {row.number}: {said['error']}"
             record = row.record or {}
@@ -100,24 +97,39 @@ def label_rows(
 
 
 def _scored(
-    bundle: Bundle, engine: Engine, read: Sequence[str | Fault]
+    bundle: Bundle, engine: Engine, read: Sequence[AskedRow | Fault]
 ) -> list[NDArray[np.float64] | DataError | Fault]:
-    """Of each row that could be read its probabilities, (n_labels,), or a line of them for each of its points."""
-    points = bundle.task.points
-    asked = [put_all(one, points) if points else (one,) for one in read if isinstance(one, str)]
-    scored = iter(score_rows(bundle, engine, list(itertools.chain.from_iterable(asked))))
-    found: list[NDArray[np.float64] | DataError | Fault] = []
-    for one in read:
-        if isinstance(one, Fault):
-            found.append(one)
-        elif not points:
-            found.append(next(scored))
-        else:
-            own = list(itertools.islice(scored, len(points)))
-            lines = [probs for probs in own if isinstance(probs, np.ndarray)]
-            refused = (probs for probs in own if isinstance(probs, DataError))
-            found.append(np.stack(lines) if len(lines) == len(own) else next(refused))
-    return found
+    """Of each row that could be read what ``of_rows`` gives, or what is wrong with it."""
+    rows = [one for one in read if isinstance(one, AskedRow)]
+    found = iter(of_rows(rows, score_rows(bundle, engine, [text for row in rows for text in row.texts])))
+    return [one if isinstance(one, Fault) else next(found) for one in read]
+
+
+def of_rows(
+    rows: Sequence[AskedRow], scored: Sequence[NDArray[np.float64] | DataError]
+) -> list[NDArray[np.float64] | DataError]:
+    """What was found for the texts of rows, put together a row.
+
+    Parameters
+    ----------
+    scored : sequence of ndarray (n_labels,) or DataError
+        One a text, in order.
+
+    Returns
+    -------
+    list of ndarray or DataError
+        (n_labels,) of a row with one text; of one with several a line each, (n_texts, n_labels), unless one is refused.
+    """
+    remaining = iter(scored)
+    return [_of_row(list(itertools.islice(remaining, len(row.texts)))) for row in rows]
+
+
+def _of_row(own: Sequence[NDArray[np.float64] | DataError]) -> NDArray[np.float64] | DataError:
+    if len(own) == 1:
+        return own[0]
+    lines = [probs for probs in own if isinstance(probs, np.ndarray)]
+    refused = (one for one in own if isinstance(one, DataError))
+    return np.stack(lines) if len(lines) == len(own) else next(refused)
 
 
 def _outside(bundle: Bundle, read: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
@@ -125,19 +137,17 @@ def _outside(bundle: Bundle, read: Sequence[Any], results: Sequence[Any]) -> Seq
     scored = [(one, probs) for one, probs in zip(read, results, strict=True) if isinstance(probs, np.ndarray)]
     if bundle.scope is None or not scored:
         return [None] * len(scored)
-    found: Sequence[Any] = bundle.outside([one for one, _ in scored], np.stack([probs for _, probs in scored]))
+    texts = [one.texts[0] for one, _ in scored]
+    found: Sequence[Any] = bundle.outside(texts, np.stack([probs for _, probs in scored]))
     return found
 
 
-def _readable(row: Row | Fault, bundle: Bundle, text: TextColumns, choices: str) -> str | Fault:
+def _readable(row: Row | Fault, kind: Asking, text: TextColumns, choices: str) -> AskedRow | Fault:
     """What the model is to read of a row, or what is wrong with it."""
     if isinstance(row, Fault):
         return row
     try:
-        one = text.need(row.record)
-        if bundle.task.by_row:
-            return lettered(one, read_choices(row.record.get(choices), "the row"), "the row")
-        return one
+        return kind.row(text.need(row.record), row.record.get(choices))
     except DataError as error:
         return Fault(row.number, str(error))
 

@@ -24,6 +24,7 @@ from labelwright.data.asked.classes import classes_of_rows
 from labelwright.data.asked.questions import NO, YES, Point, put, row_of
 from labelwright.data.task import LETTERS, Label, Task
 from labelwright.errors import DataError, ModelError, RecipeError
+from labelwright.pictures.imaged import NO_IMAGE, imaged, split_imaged
 
 # How a label is answered, and how that is said.
 Style = Literal["name", "code", "letter"]
@@ -61,7 +62,9 @@ class Rendered(NamedTuple):
 
     ``before_system``, ``before_user``, ``after_user`` and ``answer_start`` are template markup and may hold special
     tokens; ``system``, ``user`` and ``thought`` are plain text, whatever they contain. Without thinking the last two
-    are empty, and ``after_user`` ends with the cue.
+    are empty, and ``after_user`` ends with the cue. Where the row has an image, ``image`` is its hash, and
+    ``image_markup``, which stands between ``before_user`` and ``user``, the template's place for it: an engine puts
+    there what its model makes of the image.
     """
 
     before_system: str
@@ -71,6 +74,8 @@ class Rendered(NamedTuple):
     after_user: str
     thought: str = ""
     answer_start: str = ""
+    image: str = ""
+    image_markup: str = ""
 
     @property
     def prefix(self) -> tuple[str, str, str]:
@@ -79,8 +84,27 @@ class Rendered(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The whole prompt as one string."""
-        return "".join(self)
+        """The whole prompt as one string; of an image, its place."""
+        return "".join((*self[:3], self.image_markup, *self[3:7]))
+
+    @property
+    def before_row(self) -> str:
+        """The markup that the row's own words follow."""
+        return self.image_markup or self.before_user
+
+    @property
+    def row(self) -> str:
+        """The row's text as it was rendered, its image named in it."""
+        return imaged(self.user, self.image) if self.image else self.user
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """All that tells this prompt from others: its segments, and the image and its place where there is one."""
+        return tuple(self) if self.image else self[:7]
+
+    def named(self) -> dict[str, str]:
+        """The segments by name, those of an image only where there is one."""
+        return dict(zip(self._fields, self.segments, strict=False))
 
 
 @dataclass(frozen=True)
@@ -97,6 +121,9 @@ class Template:
         Where the model thinks: what closes a thought, which ``after_user`` then opens. Empty without thinking.
     thinking_tokens : int
         The budget of a thought: a bundle must think as long as what was measured did.
+    before_image, image : str
+        Where a row has an image: the markup between the system text and it, in the place of ``before_user``, and from
+        the image's own token to the row's words. Both empty of a model that reads none.
     """
 
     before_system: str = ""
@@ -105,13 +132,20 @@ class Template:
     end_of_turn: str = "\n"
     after_thought: str = ""
     thinking_tokens: int = 0
+    before_image: str = ""
+    image: str = ""
 
     @classmethod
-    def from_tokenizer(cls, tokenizer: Any, thinking: bool = False) -> Template:
+    def from_tokenizer(cls, tokenizer: Any, thinking: bool = False, image_token: str = "") -> Template:
         """Read the markup off a Hugging Face tokenizer's chat template, thinking off unless asked for.
 
         The template is rendered once around marker words and cut at the markers, so that the bundle carries the
         literal text and no later stage renders Jinja again.
+
+        Parameters
+        ----------
+        image_token : str
+            What stands for an image in the template of a model that reads them; messages are then lists of parts.
 
         Raises
         ------
@@ -126,9 +160,14 @@ class Template:
         from jinja2 import TemplateError  # comes with every tokenizer that has a chat template
 
         system, user, answer = "SYSTEMTEXT", "USERTEXT", "ANSWERTEXT"
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
 
-        def apply(messages: list[dict[str, str]], *, generation: bool) -> str:
+        def message(role: str, text: str, *before: dict[str, str]) -> dict[str, Any]:
+            parts = [*before, {"type": "text", "text": text}]
+            return {"role": role, "content": parts if image_token else text}
+
+        messages = [message("system", system), message("user", user)]
+
+        def apply(messages: list[dict[str, Any]], *, generation: bool) -> str:
             try:
                 return tokenizer.apply_chat_template(
                     messages, tokenize=False, add_generation_prompt=generation, enable_thinking=False
@@ -137,7 +176,7 @@ class Template:
                 raise ModelError(f"the chat template refuses the messages ({error}): choose another model") from error
 
         asked = apply(messages, generation=True)
-        answered = apply([*messages, {"role": "assistant", "content": answer}], generation=False)
+        answered = apply([*messages, message("assistant", answer)], generation=False)
         kept = asked.count(system) == 1 and asked.count(user) == 1 and answered.count(answer) == 1
         if not kept or asked.index(system) > asked.index(user):
             raise ModelError("the chat template does not keep system, user and answer in order: choose another model")
@@ -146,7 +185,19 @@ class Template:
         # Some templates put a newline after the end-of-turn token; the turn is over at the token.
         end_of_turn = answered.split(answer)[1].rstrip("\n") or (tokenizer.eos_token or "\n")
         template = cls(before_system, before_user, after_user, end_of_turn)
+        if image_token:
+            shown = apply([messages[0], message("user", user, {"type": "image"})], generation=True)
+            template = template._with_image(shown.partition(system)[2].partition(user)[0], image_token)
+            if shown.replace(template.before_image + template.image, before_user) != asked:
+                raise ModelError("the chat template writes otherwise around an image: choose another model")
         return template._with_thoughts() if thinking else template
+
+    def _with_image(self, between: str, token: str) -> Template:
+        """The same template with a place for an image; ``between`` stands between the system text and the row."""
+        if between.count(token) != 1:
+            raise ModelError(f"the chat template has no one place for an image ({token}): choose another model")
+        place = between.index(token)
+        return replace(self, before_image=between[:place], image=between[place:])
 
     def _with_thoughts(self) -> Template:
         """The same template with the thought left open, of a model that is given an empty one to keep it from thinking.
@@ -230,6 +281,8 @@ class Prompt:
         Where several are asked of every row (``labelwright.data.asked``): labels are the classes of these. The model
         reads a row without its point, so that what it says to all of them comes out of one reading; its answer names
         the point.
+    images : bool
+        Rows have an image, which their texts begin with (``labelwright.pictures.imaged``).
 
     Raises
     ------
@@ -247,6 +300,7 @@ class Prompt:
     by_row: bool = False
     neighbours: Neighbours | None = None
     points: tuple[Point, ...] = ()
+    images: bool = False
 
     def __post_init__(self) -> None:
         if self.style not in STYLES:
@@ -261,14 +315,14 @@ class Prompt:
     @classmethod
     def for_task(cls, task: Task, template: Template, style: Style = "name") -> Prompt:
         """The untuned prompt of a task: its instructions and labels as they stand."""
+        images = task.shows_images
         if task.by_row:
             letters = tuple(map(Label, task.names))
-            return cls(task.instructions, letters, template=template, cue="Answer:", by_row=True)
-        if task.points:
-            return cls(
-                task.instructions, task.labels, style=style, template=template, cue="Answer:", points=task.points
-            )
-        return cls(task.instructions, task.labels, style=style, template=template)
+            return cls(task.instructions, letters, template=template, cue="Answer:", by_row=True, images=images)
+        # An answer to one of several points names it.
+        cue = "Answer:" if task.points else cls.cue
+        labels, points = task.labels, task.points
+        return cls(task.instructions, labels, (), style, template, cue, images=images, points=points)
 
     def classes_of(self, texts: Sequence[str]) -> NDArray[np.bool_] | None:
         """(n_texts, n_labels): which labels each row can have; None where all rows can have all.
@@ -332,7 +386,11 @@ class Prompt:
         return self._rendered([self._with_examples(text, demos) for text, demos in zip(texts, shown, strict=True)])
 
     def sketch(self, text: str) -> Rendered:
-        """``render`` with the first rows of the pool in place of the nearest, so that no encoder is needed."""
+        """``render`` with the first rows of the pool in place of the nearest, so that no encoder is needed.
+
+        Where rows have images it has none in particular.
+        """
+        text = imaged(text, NO_IMAGE) if self.images else text
         if self.points:
             text = put(text, self.points[0])
         if self.neighbours is None:
@@ -352,10 +410,14 @@ class Prompt:
     def _rendered(self, users: Sequence[str]) -> list[Rendered]:
         template, system = self.template, self.system
         before = (template.before_system, system, template.before_user)
+        after = (template.after_user + self.cue, "", "")
         if template.after_thought:
             after = (template.after_user, "", template.after_thought + self.cue)
+        if not self.images:
             return [Rendered(*before, user, *after) for user in users]
-        return [Rendered(*before, user, template.after_user + self.cue) for user in users]
+        before = (template.before_system, system, template.before_image)
+        rows = map(split_imaged, users)
+        return [Rendered(*before, words, *after, digest, template.image) for digest, words in rows]
 
     def _with_examples(self, text: str, demos: Sequence[Demo]) -> str:
         """A row below its own examples, each on one line."""

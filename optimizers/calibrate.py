@@ -15,19 +15,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.families import family_names
-from labelwright.data.task import Example, Splits
+from labelwright.data.task import Example, Splits, Task
 from labelwright.decisions.apart import keep_apart
 from labelwright.decisions.asked import Asked, Confidence, Error
-from labelwright.decisions.decision import Decision
+from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.decisions.promise import Promise
+from labelwright.decisions.whole_rows import whole_rows
 from labelwright.errors import DataError, RecipeError
 from labelwright.files import replacing
 from labelwright.settings import ABOVE_ZERO, Items, Range, check
 from labelwright.statistics.calibration import Calibration, abstain_threshold
+from labelwright.statistics.label_thresholds import HALF, cross_fitted, fit_thresholds
 from labelwright.statistics.metrics import Floats, Ints, accuracy, ece, log_loss
 from labelwright.statistics.risk import least_rows
 from optimizers.calibration_choice import N_FOLDS, PENALTIES, Chosen, Tried, best_calibration
@@ -81,6 +83,10 @@ class CalibrateStage:
     rotations : bool
         Where rows bring their own choices: average over all cyclic orders of them, here and from here on. What that
         changes is recorded (``calib.…_one_order`` beside ``calib.…_uncalibrated``).
+    maximise : "", "micro_f1", "macro_f1" or "sample_f1"
+        Of questions that take any of their labels: what the probability from which on a label is said is fitted for, on
+        cross-validated probabilities (``labelwright.statistics.label_thresholds``). It is kept where it gains on rows
+        that it was not fitted on; empty: labels are said from a half on.
     """
 
     penalties: Annotated[tuple[Annotated[float, ABOVE_ZERO], ...], Items(least=1, most=100)] = PENALTIES
@@ -91,6 +97,7 @@ class CalibrateStage:
     promise_share: Annotated[float, Range(0, 0.9)] = 0.5
     abstain: bool = False
     rotations: bool = False
+    maximise: Literal["", "micro_f1", "macro_f1", "sample_f1"] = ""
 
     name: ClassVar[str] = "calibrate"
 
@@ -213,11 +220,12 @@ class CalibrateStage:
         if threshold is not None:
             numbers["calib.abstain_threshold"] = threshold
             numbers["calib.abstain_coverage"] = float((chosen.probs.max(axis=1) >= threshold).mean())
+        fitted_rows = [rows[i] for i in fitted_on.tolist()]
+        said_from, gained = self._said_from(bundle.task, fitted_rows, chosen.probs, groups, seed)
         promise = Promise(n_fitted=len(set(groups)))
         if len(kept_apart):
             of_apart = probs[kept_apart], every_gold[kept_apart]
-            decision = Decision.of(bundle.task.costs, bundle.task.names)
-            tree = bundle.task.tree
+            decision, tree = Decision.of_task(bundle.task, said_from), bundle.task.tree
             promise = Promise.of(decision, (probs[fitted_on], gold), of_apart, promise.n_fitted, tree=tree)
         asked = Asked(self.max_error, self.confidence)
         numbers |= _promised(replace(promise, asked=asked))
@@ -235,10 +243,32 @@ class CalibrateStage:
             "target_accuracy": self.target_accuracy,
             "base": base.calibration.to_dict(),
             "calibration": fitted.to_dict(),
+            **({"maximise": self.maximise, "said_from": gained} if gained else {}),
             **numbers,
         }
-        made = bundle.with_stage(entry, calibration=fitted, promise=promise)
+        made = bundle.with_stage(entry, calibration=fitted, promise=promise, said_from=said_from)
         return Calibrated(made, chosen, raw, probs, fitted_on)
+
+    def _said_from(
+        self, task: Task, rows: Sequence[Example], probs: Floats, groups: Sequence[str], seed: int
+    ) -> tuple[tuple[float, ...], dict[str, dict[str, float]]]:
+        """What each point is said from, and by question the metric before and after, on rows not fitted on."""
+        if not (self.maximise and task.points):
+            return (), {}
+        thresholds, gained = [HALF] * len(task.points), {}
+        whole = whole_rows(rows, probs, task, LIKELIEST, groups)
+        for told in whole.questions:
+            own = whole.groups_of(told)
+            if told.sets is None or own is None or len(set(own)) < 2:
+                continue
+            before, after = cross_fitted(told.sets, self.maximise, own, self.n_folds, seed)
+            gained[told.question.name] = {"before": before, "after": after, "kept": float(after > before)}
+            if after > before:
+                number = task.questions.index(told.question)
+                places = [place for place, point in enumerate(task.points) if point.question == number]
+                for place, share in zip(places, fit_thresholds(told.sets, self.maximise).tolist(), strict=True):
+                    thresholds[place] = share
+        return tuple(thresholds) if set(thresholds) != {HALF} else (), gained
 
 
 def uncalibrated(bundle: Bundle) -> Bundle:
@@ -252,8 +282,8 @@ def uncalibrated(bundle: Bundle) -> Bundle:
     if last.get("stage") == "prior":
         return bundle
     if "base" in last and last["calibration"] == bundle.calibration.to_dict():
-        return replace(bundle, calibration=Calibration.from_dict(last["base"]))
-    return replace(bundle, calibration=Calibration())
+        return replace(bundle, calibration=Calibration.from_dict(last["base"]), said_from=())
+    return replace(bundle, calibration=Calibration(), said_from=())
 
 
 def calibration_record(bundle: Bundle) -> dict[str, Any] | None:
@@ -263,7 +293,9 @@ def calibration_record(bundle: Bundle) -> dict[str, Any] | None:
     -------
     dict
         What ``Calibration.to_dict`` gives, and variant ("none" where nothing helped), log_loss_before and
-        log_loss_after (cross-validated, on calib).
+        log_loss_after (cross-validated, on calib). Where what labels are said from was to be fitted, also ``maximise``,
+        for which metric, and ``said_from``: by question that metric before and after on calib rows, each fitted without
+        it, and whether that was kept.
     """
     found = (one for one in reversed(bundle.history) if one.get("stage") == CalibrateStage.name)
     entry: Mapping[str, Any] = next(found, {})
@@ -275,6 +307,7 @@ def calibration_record(bundle: Bundle) -> dict[str, Any] | None:
         "variant": entry["variant"] if entry["kept"] else "none",
         "log_loss_before": before,
         "log_loss_after": after if entry["kept"] else before,
+        **{key: entry[key] for key in ("maximise", "said_from") if key in entry},
     }
 
 

@@ -161,7 +161,7 @@ class KeptScores:
             bundle.calibration.rotations,
             bundle.prompt.options,
             # In segments, since these are tokenised apart; and the text, which says what letters a row of choices has.
-            [[*one, text] for one, text in zip(render_rows(bundle.prompt, texts), texts, strict=True)],
+            [[*one.segments, text] for one, text in zip(render_rows(bundle.prompt, texts), texts, strict=True)],
         ]
         return self.folder / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()}.npz"
 

@@ -60,7 +60,7 @@ ONLY_LIKELIHOODS = ("noisy_label",)
 _TWO = tuple(map(Label, ("one > a", "one > b")))
 _STRUCTURED = {
     Distance.name: Task.asking("check", "check", [Question("check", "score", _TWO)]),
-    TreePath.name: Task("check", "check", _TWO, separator=" > "),
+    TreePath.name: Task("check", "check", _TWO, tree_separator=" > "),
 }
 
 

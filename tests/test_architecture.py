@@ -370,6 +370,8 @@ OF_SEVERAL_MODULES = {
     "tests/labelwright/pictures/test_screenshots.py": "a browser's pages, from pixels to JSON",
     "tests/labelwright/serve/test_under_load.py": "a server, many clients, bad and broken requests among theirs",
     "tests/optimizers/training/test_pipelines.py": "stages that train, one after another",
+    "tests/optimizers/training/test_rows_with_images.py": "rows with images, from the trainer to frozen layers",
+    "tests/workbench/test_rows_with_images.py": "a run over rows with images, and what its bundle answers",
     "tests/workbench/compare/test_many_labels.py": "memory with many labels",
     "tests/workbench/compare/test_ranked_by_cost.py": "prices, from the statistics to every face",
     "tests/workbench/run/test_staleness.py": "when work is done again",

@@ -16,9 +16,10 @@ from types import MappingProxyType
 
 from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
+from labelwright.commands.shown import told
 from labelwright.conversion.certificate import Certificate
+from labelwright.data.asked.asking import asking
 from labelwright.data.asked.questions import row_of
-from labelwright.data.choices import lettered, split_lettered
 from labelwright.decisions.decision import NOTHING
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
@@ -166,11 +167,14 @@ def predict(recipe: Recipe, run: str, text: str, display: Display) -> None:
 
     bundle = load(where)
     classifier = Classifier.from_bundle(bundle, engine=Engines(recipe.model.settings)(bundle.weights))
-    names = tuple(map(str, classifier.classes_))
-    if bundle.task.by_row:
-        question, *choices = (part.strip() for part in text.split("|"))
-        text = lettered(question, choices, 'TEXT="question | choice | choice …"')
-        names = split_lettered(text)[1]
+    row = asking(bundle.task).typed(text)
+    if bundle.task.points:
+        (said,) = classifier.answered([text])
+        for line in told(said):
+            display.say(line)
+        display.say(f"({where})")
+        return
+    text, names = row.texts[0], row.choices or tuple(map(str, classifier.classes_))
     probs = classifier.predict_proba([text])
     decided = bundle.decision.decide(probs, bundle.outside([text], probs))
     why, choice = decided.why[0], int(decided.choice[0])
@@ -192,6 +196,9 @@ def review(recipe: Recipe, run: str, display: Display) -> None:
     place = folder.path / ASKED
     asked = read_asked(place)
     if not asked:
+        # Of these nothing is ever asked.
+        if beyond := asking(task_of(recipe, read_rows(recipe))).beyond:
+            raise RecipeError(f"review needs labels that all rows share, one a row; here {beyond}")
         display.say(
             f"run {folder.path.name} has no rows in doubt, or no comparison: {make_command('compare', recipe)} asks"
         )

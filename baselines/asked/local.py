@@ -92,9 +92,9 @@ class LocalClassifiers(TextClassifier):
 
 def local_ngrams(task: Task, seed: int) -> LocalClassifiers:
     """Unfitted. Words and pairs of words."""
-    return LocalClassifiers("sgd-ngrams", separator=task.separator, random_state=seed)
+    return LocalClassifiers("sgd-ngrams", separator=task.tree_separator, random_state=seed)
 
 
 def local_minilm(task: Task, seed: int) -> LocalClassifiers:
     """Unfitted. Logistic regressions on embeddings."""
-    return LocalClassifiers(separator=task.separator, random_state=seed)
+    return LocalClassifiers(separator=task.tree_separator, random_state=seed)

@@ -54,7 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.rows:
         rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))[: given.rows]]
     rows = [replace(row, label=path(row.label)) for row in rows]
-    task = Task("tree", "What is it about?", tuple(map(Label, sorted({row.label for row in rows}))), separator=" > ")
+    task = Task(
+        "tree", "What is it about?", tuple(map(Label, sorted({row.label for row in rows}))), tree_separator=" > "
+    )
     gold = np.array([task.index(row.label) for row in rows])
     assert task.tree is not None
     print(table(task, {name: answered(name, task, rows, gold) for name in NAMES}, gold, group_keys(rows)))

@@ -11,6 +11,7 @@ from typing import Any
 from labelwright.bundle.document import from_json
 from labelwright.bundle.files import read_part
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.asking import asking
 from labelwright.data.columns import TEXT, image_text
 from labelwright.data.costs import amount
 from labelwright.data.records import listed
@@ -70,26 +71,23 @@ def _front_matter(bundle: Bundle) -> str:
 
 
 def _what(bundle: Bundle) -> str:
-    weights, n_labels = bundle.weights, len(bundle.task.names)
+    weights, kind = bundle.weights, asking(bundle.task)
     if isinstance(weights, Predictor):
         what = _kind(weights).what
-        of = f"up to {n_labels} choices of each row" if bundle.task.by_row else f"{n_labels} labels"
         return (
-            f"A classifier of texts into {of}, `{weights.base}`: {what}. No language model is asked. "
-            f"The answer is always one of the {'choices' if bundle.task.by_row else 'labels'}, with a probability for "
-            f"each."
+            f"A classifier of texts into {kind.size}, `{weights.base}`: {what}. No language model is asked. "
+            f"{kind.promise}"
         )
     if isinstance(weights, Together):
         return (
-            f"A classifier of texts into {n_labels} labels, `{weights.base}`: {_plan(read_plan(weights.folder))}. "
-            f"Each of them is a bundle under `together/`, which answers alone as well. The answer is always one of the "
-            f"labels, with a probability for each."
+            f"A classifier of texts into {kind.size}, `{weights.base}`: {_plan(read_plan(weights.folder))}. "
+            f"Each of them is a bundle under `together/`, which answers alone as well. {kind.promise}"
         )
-    kind = _MADE_AS[type(weights)]
+    made = _MADE_AS[type(weights)]
     answer = {"name": "the name", "code": "a two-letter code", "letter": "the letter"}[bundle.prompt.style]
     return (
-        f"A classifier of texts into {len(bundle.task.labels)} labels: {kind} the base model `{weights.base}`, which "
-        f"is asked for {answer} of a label. The answer is always one of the labels, with a probability for each."
+        f"A classifier of texts into {kind.size}: {made} the base model `{weights.base}`, which "
+        f"is asked for {answer} of a label. {kind.promise}"
     )
 
 

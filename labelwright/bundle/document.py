@@ -91,8 +91,10 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, 
             **({"costs": task.costs.to_dict()} if task.costs else {}),
             **({"text_columns": list(task.text_columns)} if task.text_columns else {}),
             **({"questions": [_question_json(one) for one in task.questions]} if task.questions else {}),
-            **({"separator": task.separator} if task.separator else {}),
+            **({"tree": task.tree_separator} if task.tree_separator else {}),
             **({"image_column": task.image_column} if task.image_column else {}),
+            **({"answers_in": [list(one) for one in task.answers_in]} if task.answers_in else {}),
+            **({"separator": task.separator} if task.separator else {}),
         },
         "prompt": {
             "instructions": prompt.instructions,
@@ -100,11 +102,12 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, 
             "demos": [list(demo) for demo in prompt.demos],
             "style": prompt.style,
             "cue": prompt.cue,
-            "template": asdict(prompt.template),
+            "template": _template_json(prompt.template),
+            **({"images": True} if prompt.images else {}),
             **({"by_row": True} if prompt.by_row else {}),
             **({"neighbours": _neighbours_json(prompt.neighbours)} if prompt.neighbours else {}),
         },
-        "rendered": prompt.sketch(_PLACE)._asdict(),
+        "rendered": prompt.sketch(_PLACE).named(),
         "options": list(prompt.options),
         "weights": {"base": weights.base, "kind": kind, **place},
         "calibration": bundle.calibration.to_dict(),
@@ -113,6 +116,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, 
         **({} if bundle.promise == NO_PROMISE else {"promise": bundle.promise.to_dict()}),
         **({"scope": _scope_json(bundle.scope)} if bundle.scope else {}),
         **({"pass_on": bundle.pass_on} if bundle.pass_on else {}),
+        **({"said_from": list(bundle.said_from)} if bundle.said_from else {}),
         "report": _plain(bundle.report, "report"),
         "history": _plain(bundle.history, "history"),
         **({} if test is None else {"test": _plain(test, "test")}),
@@ -146,8 +150,10 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     columns = tuple(_text(one) for one in _list(content["task"].get("text_columns", [])))
     questions = tuple(_question(_object(one)) for one in _list(content["task"].get("questions", [])))
     image = _text(content["task"].get("image_column", ""))
+    answers_in = tuple(tuple(map(_text, _list(one))) for one in _list(content["task"].get("answers_in", [])))
     separator = _text(content["task"].get("separator", ""))
-    task = Task(name, instructions, labels, max_choices, costs, columns, questions, image, separator)
+    tree = _text(content["task"].get("tree", ""))
+    task = Task(name, instructions, labels, max_choices, costs, columns, questions, image, answers_in, separator, tree)
     given = dict(content["prompt"])
     prompt = Prompt(
         instructions=_text(given["instructions"]),
@@ -159,7 +165,10 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         by_row=given.get("by_row") is True,
         points=task.points,
         neighbours=_neighbours(given["neighbours"]) if given.get("neighbours") else None,
+        images=given.get("images") is True,
     )
+    if prompt.images != task.shows_images:
+        raise BundleError(f"{folder}: the task has images or none, and the prompt says otherwise; export again")
     calibration = Calibration.from_dict(content["calibration"])
     n_biases, n_labels = len(calibration.bias), len(task.names)
     if not _LOWEST_TEMPERATURE <= calibration.temperature <= 1 / _LOWEST_TEMPERATURE:
@@ -178,7 +187,7 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         raise BundleError(f"{folder}: pass_on is {pass_on!r}, expected a probability; export the bundle again")
     # Bundles from before there were thoughts do not name them.
     written = {"thought": "", "answer_start": "", **content["rendered"]}
-    if prompt.sketch(_PLACE)._asdict() != written or list(prompt.options) != content["options"]:
+    if prompt.sketch(_PLACE).named() != written or list(prompt.options) != content["options"]:
         raise BundleError(
             f"{folder}: this version of labelwright writes the prompt otherwise than the one that made the bundle, so "
             f"its numbers would not hold; install that version, or export again"
@@ -195,7 +204,21 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         "promise": Promise.from_dict(content["promise"], n_labels) if "promise" in content else NO_PROMISE,
         "scope": _scope(_object(content["scope"]), folder) if content.get("scope") else None,
         "pass_on": float(pass_on),
+        "said_from": _said_from(content.get("said_from", []), task, folder),
     }
+
+
+def _said_from(given: Any, task: Task, folder: Path) -> tuple[float, ...]:
+    """What labels are said from; of a point that is none, and in older bundles of all, that is a half."""
+    is_share = isinstance(given, list) and all(type(one) in (int, float) and 0 < one < 1 for one in given)
+    if not is_share or len(given) not in (0, len(task.points)):
+        raise BundleError(
+            f"{folder}: said_from is {str(given)[:80]}, expected {len(task.points)} probabilities between 0 and 1, one "
+            "a point of the task; export the bundle again"
+        )
+    if others := [point.name for point, one in zip(task.points, given, strict=False) if one != 0.5 and not point.label]:
+        raise BundleError(f"{folder}: said_from sets {others[0]!r}, which is no label; export the bundle again")
+    return tuple(map(float, given))
 
 
 def _scope_json(scope: Scope) -> dict[str, Any]:
@@ -276,6 +299,11 @@ def _question_json(question: Question) -> dict[str, Any]:
 def _question(value: Mapping[str, Any]) -> Question:
     labels = tuple(_label(one) for one in _list(value["labels"]))
     return Question(_text(value["name"]), value["kind"], labels, _text(value.get("instructions", "")))
+
+
+def _template_json(template: Template) -> dict[str, Any]:
+    """Of a model that reads no images nothing is said of them, as before there were any."""
+    return {name: one for name, one in asdict(template).items() if template.image or "image" not in name}
 
 
 def _template(value: Mapping[str, Any]) -> Template:

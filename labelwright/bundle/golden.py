@@ -14,10 +14,14 @@ from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example
 from labelwright.decide import probabilities
 from labelwright.engines.protocol import Engine
-from labelwright.errors import BundleError
+from labelwright.errors import BundleError, DataError
+from labelwright.pictures.content import keep_image, kept_bytes
+from labelwright.pictures.imaged import image_of
 from labelwright.reading import AGAIN, parse_json, require_file
 
 FILE = "golden.jsonl"
+# Where the images of golden rows lie, each under its hash.
+IMAGES = "golden_images"
 # Recorded probabilities are float64 and written in full.
 _SUM_TOLERANCE = 1e-6
 
@@ -49,13 +53,27 @@ def to_lines(rows: Sequence[dict[str, Any]]) -> bytes:
     return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows).encode()
 
 
+def write_images(rows: Sequence[dict[str, Any]], folder: Path) -> None:
+    """Put the images of golden rows into a bundle's folder, so that the rows can be asked wherever it goes."""
+    for digest in {image_of(row["text"]) for row in rows} - {""}:
+        (folder / IMAGES).mkdir(exist_ok=True)
+        (folder / IMAGES / digest).write_bytes(kept_bytes(digest))
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of a bundle, by its path within it, is the image of a golden row."""
+    place = Path(name)
+    return place.parent.as_posix() == IMAGES and len(place.name) == 64 and not set(place.name) - set("0123456789abcdef")
+
+
 def read_golden(folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of a bundle's folder, checked; none where it has no such file.
 
     Raises
     ------
     BundleError
-        A row that is no JSON object, or does not hold a text, one of the labels ``names``, and a probability for each.
+        A row that is no JSON object, or does not hold a text, one of the labels ``names``, and a probability for each;
+        an image that is missing, damaged, or another one.
     """
     path = folder / FILE
     if not path.exists() and not path.is_symlink():
@@ -75,7 +93,20 @@ def read_golden(folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError) as error:
             raise BundleError(f"{path}, row {number}: not as it was exported ({error}); {AGAIN}") from error
         rows.append(row)
+    for digest in {image_of(row["text"]) for row in rows} - {""}:
+        _restore(folder / IMAGES / digest)
     return rows
+
+
+def _restore(path: Path) -> None:
+    """Keep the image of a golden row where engines look for it."""
+    require_file(path)
+    try:
+        kept = keep_image(path.read_bytes(), path.name[:12])
+    except DataError as error:
+        raise BundleError(f"{path}: {error}") from error
+    if kept != path.name:
+        raise BundleError(f"{path}: is another image than its name says; {AGAIN}")
 
 
 def compare_golden(

@@ -9,7 +9,7 @@ for 18 labels, 14 kB for 1,000, and where there is an encoder up to ``MOST_CENTR
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,11 +66,6 @@ class Reference:
         return int(self.counts[LABELS].sum())
 
 
-def watched_names(names: Sequence[str], by_row: bool) -> tuple[str, ...]:
-    """The labels that are counted apart; where rows bring their own choices all are one."""
-    return ("any choice",) if by_row else tuple(names)
-
-
 def write_reference(folder: Path, reference: Reference) -> None:
     """Write it into a bundle's folder."""
     from safetensors.numpy import save_file
@@ -95,7 +90,7 @@ def read_reference(folder: Path, n_names: int) -> Reference | None:
     Parameters
     ----------
     n_names : int
-        Labels that are counted (``watched_names``).
+        Labels that are counted (``labelwright.data.asked.asking.Asking.watched``).
 
     Raises
     ------

@@ -5,9 +5,9 @@ inverses; ``load`` compares the hashes, ``verify`` does and re-scores the golden
 answer otherwise under another library or machine. Safetensors, JSON and skops only: loading a bundle runs no code.
 
 A bundle folder holds ``bundle.json``, ``README.md`` (the card), ``hashes.json``, and where they apply ``adapter/``,
-``model/`` or ``predictor/``, ``golden.jsonl`` and ``reference.json``; or ``together/``, in which whole bundles lie,
-which answer as one and hold none themselves. Nothing in it depends on the time or the machine, so equal bundles are
-equal bytes.
+``model/`` or ``predictor/``, ``golden.jsonl`` (and ``golden_images/``) and ``reference.json``; or ``together/``, in
+which whole bundles lie, which answer as one and hold none themselves. Nothing in it depends on the time or the machine,
+so equal bundles are equal bytes.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ from labelwright.bundle import files as bundle_files
 from labelwright.bundle.card import card
 from labelwright.bundle.document import FORMAT, KINDS, SCOPE, VERSION, from_json, to_json, weights_kind
 from labelwright.bundle.golden import FILE as GOLDEN
-from labelwright.bundle.golden import compare_golden, read_golden, record_golden, to_lines
-from labelwright.bundle.reference import CENTRES, Reference, watched_names, write_reference
+from labelwright.bundle.golden import compare_golden, is_image, read_golden, record_golden, to_lines, write_images
+from labelwright.bundle.reference import CENTRES, Reference, write_reference
 from labelwright.bundle.reference import FILE as REFERENCE
 from labelwright.bundle.reference import read_reference as read_reference_file
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.asking import asking
 from labelwright.data.task import Example, Task
 from labelwright.decisions.scope import Scope
 from labelwright.engines.protocol import Engine
@@ -144,6 +145,7 @@ def save(
             (building / "README.md").write_bytes(card(bundle, len(rows), test, money).encode())
             if rows:
                 (building / GOLDEN).write_bytes(to_lines(rows))
+                write_images(rows, building)
             if reference is not None:
                 write_reference(building, reference)
             bundle_files.write_hashes(building)
@@ -206,7 +208,8 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Bundle:
     members = _checked_members(bundle, folder) if isinstance(bundle.weights, Together) else []
     for name in bundle_files.hashed_files(folder):
         of_member = any(name.startswith(f"{member}/") for member in members)
-        if name not in _FILES and Path(name).parent.as_posix() not in places and not of_member:
+        of_golden = bundle.task.shows_images and is_image(name)
+        if name not in _FILES and Path(name).parent.as_posix() not in places and not (of_member or of_golden):
             raise BundleError(f"{folder}: {name} is not part of a bundle, though listed in it; remove both")
     if isinstance(bundle.weights, Predictor):
         require_labels(bundle.weights.folder, bundle.task)
@@ -224,7 +227,7 @@ def read_reference(folder: Path | str, bundle: Bundle) -> Reference | None:
     BundleError
         As ``labelwright.bundle.reference.read_reference``.
     """
-    return read_reference_file(Path(folder), len(watched_names(bundle.task.names, bundle.task.by_row)))
+    return read_reference_file(Path(folder), len(asking(bundle.task).watched))
 
 
 def members_of(weights: Weights) -> tuple[Bundle, ...]:
@@ -253,7 +256,7 @@ def _checked_members(bundle: Bundle, folder: Path) -> list[str]:
     assert isinstance(bundle.weights, Together)
     _, names, folders = together.read_plan(bundle.weights.folder)
     for name, member in zip(names, members_of(bundle.weights), strict=True):
-        if (member.task.names, member.task.by_row) != (bundle.task.names, bundle.task.by_row):
+        if (member.task.names, member.task.max_choices) != (bundle.task.names, bundle.task.max_choices):
             raise BundleError(
                 f"{folder}: its member {name!r} has other labels than the whole, or in another order: compare and "
                 f"export again"

@@ -44,6 +44,9 @@ class Bundle:
     pass_on : float
         In [0, 1]: the probability below which a row gets no label and is left to whoever comes after, a larger model
         or a person; 0: nobody does.
+    said_from : tuple of float
+        One a point of the task, in (0, 1): of a label the probability from which on it is said, of other points a half.
+        Empty: a half for all.
     """
 
     task: Task
@@ -57,12 +60,17 @@ class Bundle:
     promise: Promise = NO_PROMISE
     scope: Scope | None = None
     pass_on: float = 0.0
+    said_from: tuple[float, ...] = ()
+
+    @cached_property
+    def choosing(self) -> Decision:
+        """Which label its probabilities make, whether or not it is said."""
+        return Decision.of_task(self.task, self.said_from)
 
     @cached_property
     def decision(self) -> Decision:
         """What its probabilities become."""
-        names = self.task.names
-        decision = Decision.of(self.task.costs, names, self.promise.thresholds(len(names)))
+        decision = Decision.of_task(self.task, self.said_from, self.promise.thresholds(len(self.task.names)))
         return replace(decision, scoped=self.scope is not None, pass_on=self.pass_on)
 
     @cached_property
@@ -88,8 +96,8 @@ class Bundle:
     def with_stage(self, entry: Mapping[str, Any], **changes: Any) -> Bundle:
         """The bundle after a stage: changed fields, and one more history entry.
 
-        A stage that makes another classifier keeps no promise and no scope of the one before, and passes no row on: who
-        does not bring ``promise``, ``scope`` or ``pass_on`` has none.
+        A stage that makes another classifier keeps no promise and no scope of the one before, passes no row on, and
+        says labels from a half on: who does not bring ``promise``, ``scope``, ``pass_on`` or ``said_from`` has none.
         """
-        fresh = {"promise": NO_PROMISE, "scope": None, "pass_on": 0.0}
+        fresh = {"promise": NO_PROMISE, "scope": None, "pass_on": 0.0, "said_from": ()}
         return replace(self, **{**fresh, **changes}, history=(*self.history, entry))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from labelwright.data.columns import TextColumns, image_text
+from labelwright.data.columns import TextColumns, image_shown, image_text
 from labelwright.data.records import Fault, Row
 from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.errors import DataError, RecipeError
@@ -53,17 +53,20 @@ def add_text_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--image-column",
         metavar="NAME",
-        help="column of images, read by OCR, beside --text-column or alone (default: the bundle's, if it has one)",
+        help="column of images, read by OCR or shown to the model as the bundle has it, beside --text-column or alone "
+        "(default: the bundle's, if it has one)",
     )
 
 
 def named_text(arguments: argparse.Namespace, task: Task) -> TextColumns:
     """The columns that were named, or the task's; the text of an image among them, behind the others."""
-    image = arguments.image_column
+    image = _image_column(arguments, task)
     if not image:
         return TextColumns.of(arguments.text_column) if arguments.text_column else task.text
     if image == task.image_column and not arguments.text_column:
         return task.text
+    if task.shows_images:
+        return TextColumns.of([image_shown(image), *(arguments.text_column or task.text_columns[1:])])
     return TextColumns.of([*(arguments.text_column or []), image_text(image)])
 
 
@@ -74,8 +77,13 @@ def with_image_texts(
 
     ``folder`` is that of their file; without one, as on stdin, an image comes with its row.
     """
-    image = arguments.image_column or ("" if arguments.text_column else task.image_column)
-    return with_texts(rows, named_text(arguments, task), image, folder)
+    return with_texts(rows, named_text(arguments, task), _image_column(arguments, task), folder)
+
+
+def _image_column(arguments: argparse.Namespace, task: Task) -> str:
+    """The column of images; other columns of text may do without the text of an image, and never without the image."""
+    is_left = arguments.text_column and not task.shows_images
+    return arguments.image_column or ("" if is_left else task.image_column)
 
 
 def add_promise_options(parser: argparse.ArgumentParser) -> None:

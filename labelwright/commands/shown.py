@@ -87,18 +87,30 @@ def _bars(probabilities: Mapping[str, float]) -> list[str]:
 
 def picture(row: Mapping[str, Any]) -> str:
     """A text and its most probable labels, with bars; and what is said beside the label."""
+    return "\n".join([printable(row["text"]), *told(row)])
+
+
+def told(row: Mapping[str, Any]) -> list[str]:
+    """The same without the text, in lines."""
+    if "error" in row:
+        return [f"  (no answer: {printable_line(row['error'])})"]
     if isinstance(row["confidence"], dict):
         lines = []
-        for name, said in row["label"].items():
+        for name in row["label"]:
             of_question = {key: row[key][name] for key in row if isinstance(row[key], dict) and name in row[key]}
-            told = ", ".join(said) or "none" if isinstance(said, list) else said
-            lines.append(f"  {printable(name)}: {printable(str(told))}")
-            lines += [f"  {line}" for line in _bars(of_question["probabilities"])]
-        return "\n".join([printable(row["text"]), *lines])
-    lines = _bars(row["probabilities"])
-    if "abstained" in row:
-        known = f"; at least {printable(row['at_least'])}" if "at_least" in row else ""
-        lines.insert(0, f"  (no label: {row['abstained']}{known}; it would be {printable(str(row['suggested']))})")
+            first, *bars = _of_one(of_question)
+            lines += [f"  {printable(name)}: {first.strip()}", *(f"  {line}" for line in bars)]
+        return lines
+    lines = _of_one(row) if "abstained" in row or isinstance(row["label"], list) else _bars(row["probabilities"])
     if "label_set" in row:
         lines.append(f"  (the set: {', '.join(map(printable, row['label_set']))})")
-    return "\n".join([printable(row["text"]), *lines])
+    return lines
+
+
+def _of_one(row: Mapping[str, Any]) -> list[str]:
+    """What one question is answered, or would be, and the bars below."""
+    label = row["suggested"] if "abstained" in row else row["label"]
+    words = (", ".join(label) or "none") if isinstance(label, list) else str(label)
+    known = f"; at least {printable(row['at_least'])}" if "at_least" in row else ""
+    why = f"(no label: {row.get('abstained')}{known}; it would be {printable(words)})"
+    return [f"  {why if 'abstained' in row else printable(words)}", *_bars(row["probabilities"])]

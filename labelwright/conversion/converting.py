@@ -18,6 +18,7 @@ from labelwright.conversion.card import card
 from labelwright.conversion.certificate import TOLERANCE, Certificate, certify, write_certificate
 from labelwright.conversion.rows import Rows
 from labelwright.conversion.servers import is_url, open_server, shown_url
+from labelwright.data.asked.asking import asking
 from labelwright.data.records import Fault, refusal
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import Engine
@@ -123,8 +124,8 @@ def certify_target(
     """
     source = Path(source).absolute()
     bundle = load(source)
-    if bundle.task.by_row:
-        raise BundleError(f"task {bundle.task.name!r}: its rows bring their own choices, which no target takes")
+    if beyond := asking(bundle.task).beyond:
+        raise BundleError(f"task {bundle.task.name!r}: {beyond}, which no target takes")
     return _certified(source, bundle, target, rows(bundle), tolerance, open_bundle, model)
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from labelwright.bundle.types import Bundle
 from labelwright.conversion.folder import Converted
+from labelwright.data.asked.asking import asking
 from labelwright.errors import BundleError, DataError, MissingExtraError
 from labelwright.models.weights import Together
 from labelwright.reading import no_prompts, opening
@@ -123,7 +124,7 @@ def check(bundle: Bundle, to: str, quantise: str) -> None:
     DataError
         An unknown target or number format.
     BundleError
-        A bundle whose rows bring their own choices, or of several classifiers.
+        A bundle whose rows bring their own choices, are asked several points or have images, or of several classifiers.
     """
     if to not in TARGETS:
         raise DataError(f"--to {to}: no such target; expected one of {', '.join(TARGETS)}")
@@ -136,10 +137,13 @@ def check(bundle: Bundle, to: str, quantise: str) -> None:
     if quantise and quantise not in known:
         expected = f"expected one of {', '.join(known)}" if known else "leave it out"
         raise DataError(f"--quantise {quantise}: {to} has no such number format; {expected}")
-    if bundle.task.by_row:
+    if bundle.task.shows_images:
         raise BundleError(
-            f"task {bundle.task.name!r}: its rows bring their own choices, which no target takes; answer with "
-            f"`labelwright predict`"
+            f"task {bundle.task.name!r}: its rows have images, which no target takes; answer with `labelwright predict`"
+        )
+    if beyond := asking(bundle.task).beyond:
+        raise BundleError(
+            f"task {bundle.task.name!r}: {beyond}, which no target takes; answer with `labelwright predict`"
         )
 
 

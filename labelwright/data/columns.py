@@ -21,8 +21,9 @@ TEXT = "text"
 ANSWER = frozenset({"label", "confidence", "probabilities", "abstained", "suggested", "label_set", "expected", "error"})
 
 
-# What the text of an image is called, behind the column that the image is in (``labelwright.pictures.rows``).
-_OF_IMAGE = "_text"
+# What the text of an image is called, behind the column that the image is in (``labelwright.pictures.rows``), and what
+# stands for the image where the model itself looks at it.
+_OF_IMAGE, _SHOWN = "_text", "_shown"
 
 
 def image_text(image: str) -> str:
@@ -32,6 +33,15 @@ def image_text(image: str) -> str:
     'screenshot_text'
     """
     return f"{image}{_OF_IMAGE}"
+
+
+def image_shown(image: str) -> str:
+    """The column that stands for an image itself, which the model looks at; the first of a text's columns.
+
+    >>> image_shown("screenshot")
+    'screenshot_shown'
+    """
+    return f"{image}{_SHOWN}"
 
 
 def kept_as(name: str) -> str:

@@ -17,12 +17,13 @@ from typing import Any, Literal
 from labelwright.data.asked.questions import Point, Question, points_of
 from labelwright.data.asked.tree import Tree, tree_faults
 from labelwright.data.choice_cells import choices_and_marks, marked_texts
-from labelwright.data.columns import TEXT, TextColumns, columns_fault, image_text
+from labelwright.data.columns import TEXT, TextColumns, columns_fault, image_shown, image_text
 from labelwright.data.costs import Costs
 from labelwright.data.label import Label as Label  # tasks are made of them
 from labelwright.data.records import Fault, Row, as_written, listed, optional_text, read_rows, refusal, text_of
 from labelwright.data.spelling import Similar, Source, reconcile, text_key
 from labelwright.errors import DataError
+from labelwright.pictures.imaged import image_of, words_of
 
 # Roles to names of columns: of one each, of several where it is the text.
 Columns = Mapping[str, str | Sequence[str] | TextColumns | None]
@@ -53,16 +54,22 @@ class Task:
         Where more is asked than one label of a list (``labelwright.data.asked``): ``asking`` makes such a task, whose
         labels are then the classes of its points, or the answers of its only point.
     image_column : str
-        The column of images whose text, read by OCR, is one of the text's columns; empty for none.
+        The column of images whose text, read by OCR, is one of the text's columns, or which the model looks at: then
+        the first of the columns stands for the image (``labelwright.pictures.imaged``). Empty for none.
+    answers_in : tuple of tuple of str
+        Columns that the answers of a file's row are in, a tuple a question (``labelwright.data.asked.cells``); empty:
+        in those that are called as the questions are.
     separator : str
+        What stands between labels of one cell there; empty where cells hold lists.
+    tree_separator : str
         Where labels are paths of a tree ("billing > refund"), what stands between the parts; else empty.
 
     Raises
     ------
     DataError
         If there are fewer than two labels, a name is empty, repeated or holds a line break, there are no instructions,
-        the prices are none for these labels, a column is named twice or has no name, or the labels are not those of the
-        questions, or no tree.
+        the prices are none for these labels, a column is named twice or has no name, labels or columns are not those of
+        the questions, or labels are no tree.
     """
 
     name: str
@@ -73,7 +80,9 @@ class Task:
     text_columns: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
     image_column: str = ""
+    answers_in: tuple[tuple[str, ...], ...] = ()
     separator: str = ""
+    tree_separator: str = ""
 
     @classmethod
     def asking(
@@ -83,10 +92,11 @@ class Task:
         questions: Sequence[Question],
         text_columns: tuple[str, ...] = (),
         image_column: str = "",
+        **more: Any,
     ) -> Task:
         """The task of these questions. Raises DataError as the class does, or for questions that are not told apart."""
         labels = _labels_of(questions)
-        return cls(name, instructions, labels, 0, None, text_columns, tuple(questions), image_column)
+        return cls(name, instructions, labels, 0, None, text_columns, tuple(questions), image_column, **more)
 
     def __post_init__(self) -> None:
         if self.questions and (self.by_row or self.labels != _labels_of(self.questions)):
@@ -116,13 +126,17 @@ class Task:
             raise DataError(f"task {self.name!r} has costs, and its rows bring their own choices: leave the costs out")
         if self.costs is not None and (faults := self.costs.faults(self.names)):
             raise DataError(f"task {self.name!r}: costs: {'; '.join(faults)}")
-        if self.separator and (self.by_row or self.questions):
+        if self.tree_separator and (self.by_row or self.questions):
             raise DataError(f"task {self.name!r} has a tree, and not one list of labels alone: leave the tree out")
-        if self.separator and (broken := tree_faults(self.names, self.separator)):
+        if self.tree_separator and (broken := tree_faults(self.names, self.tree_separator)):
             raise DataError(f"task {self.name!r}: {'; '.join(broken)}")
+        if self.answers_in and (len(self.answers_in) != len(self.questions) or not all(map(all, self.answers_in))):
+            raise DataError(
+                f"task {self.name!r} has the answers' columns {list(self.answers_in)}: name each question's"
+            )
         if "" in self.text_columns or (self.text_columns and columns_fault(self.text_columns)):
             raise DataError(f"task {self.name!r} has the text columns {list(self.text_columns)}: name each once")
-        if self.image_column and image_text(self.image_column) not in self.text_columns:
+        if self.image_column and not self.shows_images and image_text(self.image_column) not in self.text_columns:
             own = image_text(self.image_column)
             raise DataError(f"task {self.name!r} has images in {self.image_column!r}: expected {own!r} among its texts")
 
@@ -130,6 +144,11 @@ class Task:
     def text(self) -> TextColumns:
         """How a row of a file becomes its text. One that has none of the columns may have it whole, as ``text``."""
         return TextColumns(self.text_columns or (TEXT,), or_whole=True)
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether rows have an image that the model looks at."""
+        return bool(self.image_column) and self.text_columns[:1] == (image_shown(self.image_column),)
 
     @property
     def by_row(self) -> bool:
@@ -144,14 +163,14 @@ class Task:
     @cached_property
     def tree(self) -> Tree | None:
         """The tree that labels are the leaves of; None where they are a list."""
-        return Tree.of(self.names, self.separator) if self.separator else None
+        return Tree.of(self.names, self.tree_separator) if self.tree_separator else None
 
     @property
     def structure(self) -> Literal["", "levels", "tree"]:
         """What all labels are: levels in order, but for what is answered yes or no; leaves of a tree; or a list."""
         kinds = {asked.kind for asked in self.questions}
         levels: Literal["", "levels"] = "levels" if "score" in kinds and "choice" not in kinds else ""
-        return "tree" if self.separator else levels
+        return "tree" if self.tree_separator else levels
 
     @cached_property
     def points(self) -> tuple[Point, ...]:
@@ -414,9 +433,10 @@ def family_keys(example: Example) -> list[tuple[str, ...]]:
     """What connects a row to others that must stand on its side of the splits: rows that share a key.
 
     The same text (``text_key``); nearly the same text (``normalise``) with the same label, since with another one its
-    signs are what decides; the same group.
+    signs are what decides; the same image; the same group.
     """
     keys: list[tuple[str, ...]] = [("text", text_key(example.text)), ("near", normalise(example.text), example.label)]
+    keys += [("image", image)] if (image := image_of(example.text)) else []
     return keys if example.group is None else [*keys, ("group", example.group)]
 
 
@@ -434,6 +454,11 @@ def group_keys(rows: Sequence[Example]) -> list[str]:
 def texts_and_labels(examples: Sequence[Example]) -> tuple[list[str], list[str]]:
     """X and y as scikit-learn wants them."""
     return [example.text for example in examples], [example.label for example in examples]
+
+
+def words_and_labels(examples: Sequence[Example]) -> tuple[list[str], list[str]]:
+    """``texts_and_labels`` for who looks at no images: of a row that has one, its words."""
+    return [words_of(example.text) for example in examples], [example.label for example in examples]
 
 
 def by_label(examples: Sequence[Example]) -> dict[str, list[Example]]:

@@ -82,18 +82,71 @@ def at_least(bundle: Bundle, probs: NDArray[np.float64]) -> str:
     return ""
 
 
+def table_columns(bundle: Bundle) -> tuple[str, ...]:
+    """What a table of answers has of each row (``table_row``)."""
+    more = ("expected",) if any(one.kind == "score" for one in bundle.task.questions) else ()
+    return "label", *(("abstained",) if bundle.decision.may_abstain else ()), "confidence", "probabilities", *more
+
+
+def table_row(
+    bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None = None, outside: Any = None
+) -> Record:
+    """``answer`` with the same ``table_columns`` in every row, as tables need it; parameters as there.
+
+    ``label`` is None where none is said, and ``abstained`` then why, else empty; without an answer ``confidence`` is 0.
+    """
+    columns, asked = table_columns(bundle), bundle.task.questions
+    if not bundle.task.points:
+        decided = bundle.decision.decide(probs[None], None if outside is None else np.array([outside]))
+        said, names = int(decided.said[0]), bundle.task.names if choices is None else choices
+        by_label = dict(zip(names, probs.tolist(), strict=False))
+        row: Record = {"label": names[said] if said >= 0 else None, "abstained": decided.why[0]}
+        row |= {"confidence": float(decided.confidence[0]), "probabilities": by_label}
+        row |= _expected(asked[0], by_label) if asked else {}
+        return {name: row[name] for name in columns}
+    nothing: Record = {"label": None, "abstained": NOTHING, "confidence": 0.0, "probabilities": {}}
+    said_of = _by_question(bundle, probs) or {one.name: nothing for one in asked}
+    rows = {name: {"abstained": "", "expected": None} | one for name, one in said_of.items()}
+    if len(asked) == 1:
+        return {column: rows[asked[0].name][column] for column in columns}
+    scores = [one.name for one in asked if one.kind == "score"]
+    return {
+        column: {name: row[column] for name, row in rows.items() if column != "expected" or name in scores}
+        for column in columns
+    }
+
+
+def labels_said(record: Record, least: float = 0.0) -> Any:
+    """The label of a record of ``answer``; of several questions one each by name, as the record has them.
+
+    None stands in the place of what is not answered, or with a confidence below ``least``.
+    """
+    label, confidence = record["label"], record.get("confidence", 0.0)
+    if isinstance(confidence, Mapping):
+        return {name: said if confidence[name] >= least else None for name, said in label.items()}
+    return label if confidence >= least else None
+
+
 def _of_points(bundle: Bundle, probs: NDArray[np.float64]) -> Record:
-    decided, points = bundle.decision.decide(probs), bundle.task.points
-    if NOTHING in decided.why:
+    said = _by_question(bundle, probs)
+    if not said:
         return {"label": None, "error": NO_ANSWER}
-    said = {}
-    for number, question in enumerate(bundle.task.questions):
-        places = [place for place, point in enumerate(points) if point.question == number]
-        said[question.name] = _of_question(bundle, question, places, decided, probs)
     if len(said) == 1:
         return next(iter(said.values()))
     keys = list(dict.fromkeys(key for one in said.values() for key in one))
     return {key: {name: one[key] for name, one in said.items() if key in one} for key in keys}
+
+
+def _by_question(bundle: Bundle, probs: NDArray[np.float64]) -> dict[str, Record]:
+    """What is said to each question by its name; nothing where a point has no answer."""
+    decided, points = bundle.decision.decide(probs), bundle.task.points
+    if NOTHING in decided.why:
+        return {}
+    said = {}
+    for number, question in enumerate(bundle.task.questions):
+        places = [place for place, point in enumerate(points) if point.question == number]
+        said[question.name] = _of_question(bundle, question, places, decided, probs)
+    return said
 
 
 def _of_question(

@@ -1,8 +1,9 @@
 """The decision: which label a row's probabilities make, and whether it is said at all.
 
 Without prices the likeliest label is chosen; with them (``labelwright.data.costs``) the one of least expected cost,
-sum_g P(g) cost(g, k). It is said unless a person is cheaper than it, or its probability is below a threshold, as a
-promise sets it (``labelwright.decisions.promise``).
+sum_g P(g) cost(g, k). Where any of some labels may be, one may be said from another probability on than a half
+(``labelwright.statistics.label_thresholds``). It is said unless a person is cheaper than it, or its probability is
+below a threshold, as a promise sets it (``labelwright.decisions.promise``).
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.data.asked.questions import NO, YES, Point
 from labelwright.data.costs import Costs
+from labelwright.data.task import Task
 from labelwright.statistics.metrics import Answers, Floats, Ints, answers, answers_of
 
 # Why no label is said, in one word: what a record and a server's answer carry.
@@ -22,6 +25,7 @@ NOTHING, UNSURE, ASK, OUTSIDE = "no answer", "unsure", "a person is cheaper", "o
 PASSED_ON = "passed on"
 # Expected costs nearer to each other than this are equal: sums of the same numbers in another order.
 _EQUAL = 1e-12
+_HALF = 0.5
 
 
 class Decided(NamedTuple):
@@ -62,6 +66,9 @@ class Decision:
         Whether rows may be found to belong to no label (``labelwright.decisions.scope``).
     pass_on : float
         The probability below which a row is left to whoever comes after; 0: nobody does.
+    leaning : ndarray of shape (n_labels,), optional
+        Above 0: what probabilities are multiplied with before the highest is chosen (``leaning``). They stay what they
+        are in all else: a confidence, what a threshold is held against.
     """
 
     prices: Floats | None = None
@@ -69,6 +76,12 @@ class Decision:
     thresholds: Floats | None = None
     scoped: bool = False
     pass_on: float = 0.0
+    leaning: Floats | None = None
+
+    @classmethod
+    def of_task(cls, task: Task, said_from: Sequence[float] = (), thresholds: Any = None) -> Decision:
+        """The decision of a task's prices, of what its points are said from (``leaning``), and of thresholds."""
+        return replace(cls.of(task.costs, task.names, thresholds), leaning=leaning(task.points, said_from))
 
     @classmethod
     def of(cls, costs: Costs | None, names: Sequence[str], thresholds: Any = None) -> Decision:
@@ -82,7 +95,12 @@ class Decision:
     @property
     def answers_all(self) -> bool:
         """Whether every row gets its likeliest label."""
-        return self.prices is None and self.thresholds is None and not self.pass_on
+        return self.chooses_likeliest and self.thresholds is None and not self.pass_on
+
+    @property
+    def chooses_likeliest(self) -> bool:
+        """Whether no other label than the likeliest is ever chosen."""
+        return self.prices is None and self.leaning is None
 
     @property
     def may_abstain(self) -> bool:
@@ -159,7 +177,7 @@ class Decision:
 
         A row on which the decision abstains counts by the label that it would have said.
         """
-        if self.prices is None:
+        if self.chooses_likeliest:
             return answers_of(probs, gold)
         decided = self.decide(probs)
         return replace(answers_of(probs, gold), answer=decided.choice, confidence=decided.confidence)
@@ -167,7 +185,7 @@ class Decision:
     def lead(self, probs: Floats) -> float:
         """How far the choice of one row, (n_labels,), is ahead of the next: of probability, or of the prices' range."""
         if self.prices is None:
-            next_best, best = np.sort(probs)[-2:]
+            next_best, best = np.sort(self._leant(probs))[-2:]
             return float(best - next_best)
         least, next_least = np.sort(probs @ self.prices)[:2]
         return float((next_least - least) / np.ptp(self.prices))
@@ -184,10 +202,12 @@ class Decision:
         at = list(columns)
         prices = None if self.prices is None else self.prices[np.ix_(at, at)]
         thresholds = None if self.thresholds is None or is_part else self.thresholds[at]
-        return Decision(prices, self.ask, thresholds, self.scoped and not is_part, 0.0 if is_part else self.pass_on)
+        leaning = None if self.leaning is None else self.leaning[at]
+        scoped, pass_on = self.scoped and not is_part, 0.0 if is_part else self.pass_on
+        return Decision(prices, self.ask, thresholds, scoped, pass_on, leaning)
 
     def _choice(self, probs: Floats) -> Ints:
-        likeliest = answers(probs)
+        likeliest = answers(self._leant(probs))
         if self.prices is None:
             return likeliest
         expected = self._expected(probs)
@@ -198,10 +218,39 @@ class Decision:
     def _expected(self, probs: Floats) -> Floats:
         return 1 - probs if self.prices is None else np.asarray(probs @ self.prices)
 
+    def _leant(self, probs: Floats) -> Floats:
+        return probs if self.leaning is None else probs * self.leaning
+
     @property
     def _silence(self) -> float:
         highest = 1.0 if self.prices is None else float(self.prices.max())
         return highest if self.ask is None else self.ask
+
+
+def leaning(points: Sequence[Point], said_from: Sequence[float]) -> Floats | None:
+    """What probabilities are multiplied with so that "yes" is chosen from t on: 2 (1 - t), and those of "no" 2 t.
+
+    Parameters
+    ----------
+    points : sequence of Point
+    said_from : sequence of float, one a point, in (0, 1)
+        A half for points that are no label; empty: a half for all, which needs no leaning.
+
+    Returns
+    -------
+    ndarray of shape (n_labels,) or None
+
+    >>> from labelwright.data.label import Label
+    >>> leaning([Point("late", 0, (Label("yes"), Label("no")), label="late")], [0.3])
+    array([1.4, 0.6])
+    """
+    if all(one == _HALF for one in said_from):
+        return None
+    leant = []
+    for point, share in zip(points, said_from, strict=True):
+        of_answer = {YES: 2 * (1 - share), NO: 2 * share} if point.label else {}
+        leant += [of_answer.get(answer.name, 1.0) for answer in point.answers]
+    return np.array(leant)
 
 
 # The likeliest label, always.

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from labelwright.engines.protocol import Engine, has_probabilities, is_alive, n_invalid, score_options
+from labelwright.engines.protocol import Engine, has_probabilities, is_alive, n_invalid, reads_images, score_options
 from labelwright.engines.waiting_line import Part, Request, Scores, WaitingLine
 from labelwright.errors import DataError
 from labelwright.prompt import Rendered, Template
@@ -123,6 +123,11 @@ class CoalescingEngine:
     def has_probabilities(self) -> bool:
         """As ``labelwright.engines.protocol.has_probabilities`` of the engine."""
         return has_probabilities(self.engine)
+
+    @property
+    def reads_images(self) -> bool:
+        """As ``labelwright.engines.protocol.reads_images`` of the engine."""
+        return reads_images(self.engine)
 
     @property
     def n_waiting(self) -> int:

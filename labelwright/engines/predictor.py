@@ -88,6 +88,11 @@ class PredictorEngine:
         with np.errstate(divide="ignore"):
             return np.log(np.clip(probs[:, columns], 0.0, 1.0))
 
+    @property
+    def reads_images(self) -> bool:
+        """It learnt from the words of rows, and answers by them, whether they have images or not."""
+        return True
+
     def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
         """The likeliest label behind a space, as a model would write it; it is never cut to ``max_new_tokens``."""
         answers = []

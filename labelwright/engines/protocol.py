@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.errors import ModelError
 from labelwright.prompt import Rendered, Template
 from labelwright.statistics.calibration import Calibration
 
@@ -94,10 +95,26 @@ def is_alive(engine: Engine) -> bool:
     return getattr(engine, "is_alive", True)
 
 
+def reads_images(engine: Engine) -> bool:
+    """Whether rows may have an image. Who learnt from rows' words alone may be asked about such, by their words."""
+    return getattr(engine, "reads_images", False)
+
+
 def score_options(
     engine: Engine, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
 ) -> NDArray[np.float64]:
-    """``Engine.score`` of any engine, those included that know nothing of calibration as they expand everything."""
+    """``Engine.score`` of any engine, those included that know nothing of calibration as they expand everything.
+
+    Raises
+    ------
+    ModelError
+        Rows with images, and an engine that would answer without having looked at them.
+    """
+    if not reads_images(engine) and any(prompt.image for prompt in prompts):
+        raise ModelError(
+            f"{engine.name} reads no images, and rows have some: choose a vision-language model with the transformers "
+            f'backend, or set [data] image_read_by = "ocr"'
+        )
     if not hasattr(engine, "unexpanded_mass"):
         return engine.score(prompts, options)
     return engine.score(prompts, options, calibration)

@@ -83,7 +83,8 @@ class PromptTokens:
     def prefix(self, prompt: Rendered) -> tuple[int, ...]:
         """Everything before the row."""
         before_system, space = _without_last_space(prompt.before_system)
-        before_user, _ = _without_last_space(prompt.before_user)
+        # Before an image a space is markup like the rest.
+        before_user, _ = (prompt.before_user, "") if prompt.image else _without_last_space(prompt.before_user)
         system = self._plain_after(before_system, space + prompt.system)
         return (*self.markup(before_system), *system, *self._markup_inside(before_user))
 
@@ -93,14 +94,24 @@ class PromptTokens:
 
     def of_rows(self, prompt: Rendered) -> tuple[Tokenizer, str]:
         """The tokenizer that reads rows behind a prompt, no string being special to it, and what to put before each."""
-        before, space = _without_last_space(prompt.before_user)
+        before, space = _without_last_space(prompt.before_row)
         return self._begin if before and self._begins_after(before) else self._middle, space
 
     def after_row(self, prompt: Rendered) -> tuple[int, ...]:
         """What follows the row, up to the answer."""
         return self._after_row(prompt)
 
-    def rows(self, prompts: Sequence[Rendered], reserved: int, numbers: Sequence[int | str]) -> list[tuple[int, ...]]:
+    def image_markup(self, prompt: Rendered) -> str:
+        """The markup that an image's tokens are made of, of a prompt with one."""
+        return _without_last_space(prompt.image_markup)[0]
+
+    def rows(
+        self,
+        prompts: Sequence[Rendered],
+        reserved: int,
+        numbers: Sequence[int | str],
+        n_image_tokens: Sequence[int] = (),
+    ) -> list[tuple[int, ...]]:
         """``row`` for many prompts, made to fit the context as ``long_rows`` says.
 
         Parameters
@@ -109,6 +120,8 @@ class PromptTokens:
             Tokens that the context must hold besides the row: the prefix before it and the answer after it.
         numbers : sequence of int or str
             What messages call the rows: their numbers, counted from 1, or their ids.
+        n_image_tokens : sequence of int, optional
+            What each row's image takes up, where they have one; an image is never shortened.
 
         Raises
         ------
@@ -116,12 +129,13 @@ class PromptTokens:
             Rows that do not fit and may not be shortened, named all at once; a prompt that leaves no room for any row.
         """
         fitted, refused = [], []
-        for prompt, number in zip(prompts, numbers, strict=True):
+        for prompt, number, n_image in zip(prompts, numbers, n_image_tokens or [0] * len(prompts), strict=True):
             user, after = self._user(prompt), self._after_row(prompt)
-            room = None if self.max_tokens is None else self.max_tokens - reserved - len(after)
+            taken = reserved + n_image + len(after)
+            room = None if self.max_tokens is None else self.max_tokens - taken
             if room is not None and len(user) > room:
                 if self.long_rows == "refuse" or room < 1:
-                    refused.append((f"{number} ({prompt.user[:40]!r}…)", len(user) + len(after) + reserved, room))
+                    refused.append((f"{number} ({prompt.user[:40]!r}…)", len(user) + taken, room))
                     continue
                 user = shorten(user, room, self.long_rows)
                 self.n_shortened += 1
@@ -156,7 +170,7 @@ class PromptTokens:
         return (*self._markup_inside(after_user), *thought, *self._markup_inside(prompt.answer_start))
 
     def _user(self, prompt: Rendered) -> list[int]:
-        before, space = _without_last_space(prompt.before_user)
+        before, space = _without_last_space(prompt.before_row)
         return self._plain_after(before, space + prompt.user) if before else self.plain(space + prompt.user)
 
     def _plain_after(self, markup: str, text: str) -> list[int]:

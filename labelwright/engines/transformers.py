@@ -4,14 +4,18 @@
 feed those parts of the option tree that can still hold noticeable mass (``labelwright.engines.options.expansion``),
 starting from the rows' kept keys and values. ``unexpanded_mass = 0`` feeds rows and trees in one pass and is the
 reference that the tests hold the fast path to, after it was itself held to one forward pass an option.
+
+Of a vision-language model an image is a part of its row's tokens, or of the prefix where several rows have the same
+one; where that is not right for a model, rows are scored one by one (``labelwright.engines.images``).
 """
 
 from __future__ import annotations
 
 import copy
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,18 +23,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from labelwright.engines.images.check import Slow, check_images, slow_way
+from labelwright.engines.images.plain import PlainRow
+from labelwright.engines.images.reader import ImageReader
 from labelwright.engines.options.expansion import Expansion, Mask, bounded_mass
 from labelwright.engines.options.tree import OptionTree
-from labelwright.engines.packed.decoder import encode_prefix, open_decoder, pack_linears
+from labelwright.engines.packed.decoder import encode_image, encode_prefix, open_decoder, pack_linears
 from labelwright.engines.packed.edges import edge_log_probs
 from labelwright.engines.packed.heads import open_head
 from labelwright.engines.packed.packing import KeyValues, Packed, Row, pack
+from labelwright.engines.packed.seen import SeenImage
 from labelwright.engines.packed.self_check import TEXT, check_scores, refuse_by_name, refusing
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.tokens import PromptTokens
-from labelwright.errors import ModelError
-from labelwright.models.loading import context_length, load_model, load_tokenizer
+from labelwright.errors import DataError, ModelError
+from labelwright.models.loading import context_length, load_model, load_processor, load_tokenizer, reads_images
 from labelwright.models.weights import Weights
+from labelwright.pictures.content import opened_image
 from labelwright.prompt import Rendered, Template
 from labelwright.statistics.calibration import Calibration
 
@@ -48,6 +57,8 @@ NEARLY_ALL = 0.9
 KEPT_BYTES = 128 * 2**20
 PREFIX_BYTES = 256 * 2**20
 GENERATE_ROWS = 16
+# Rows whose images are held at once, a few megabytes each.
+IMAGE_ROWS = 32
 
 
 class _Asked(NamedTuple):
@@ -55,6 +66,29 @@ class _Asked(NamedTuple):
 
     tree: OptionTree
     calibration: Calibration | None
+
+
+class _Lines(NamedTuple):
+    """Rows behind one prefix.
+
+    Attributes
+    ----------
+    rows : sequence of tuple of int
+        Tokens, those of a row's own image first.
+    seen : sequence of SeenImage or None
+        A row's own image.
+    shift : int
+        ``SeenImage.shift`` of an image that the prefix holds.
+    """
+
+    rows: Sequence[tuple[int, ...]]
+    seen: Sequence[SeenImage | None]
+    prefix: KeyValues | None
+    shift: int = 0
+
+    def of(self, places: Sequence[int]) -> _Lines:
+        """Some of them."""
+        return self._replace(rows=[self.rows[i] for i in places], seen=[self.seen[i] for i in places])
 
 
 class TransformersEngine:
@@ -71,12 +105,19 @@ class TransformersEngine:
         ``unexpanded_mass`` and ``long_rows`` count here; device and number format are the model's own.
     check : bool
         Hold the scorer to the model's plain logits first; to be left out for weights that were checked and then tuned.
+    images : ImageReader, optional
+        What looks at images, of a vision-language model.
 
     Attributes
     ----------
     unexpanded_mass : float
         May be changed between calls.
+    slow : callable, optional
+        The way in which rows are scored one by one, of a vision-language model that the packed one is not right for.
     """
+
+    images: ImageReader | None = None
+    slow: Slow | None = None
 
     def __init__(
         self,
@@ -85,18 +126,32 @@ class TransformersEngine:
         name: str = "model",
         settings: EngineSettings | None = None,
         check: bool = True,
+        images: ImageReader | None = None,
     ) -> None:
-        from labelwright.engines.packed.interface import ATTENTION
-
         settings = settings or EngineSettings()
-        self._hold(model, tokenizer, name, settings, Template.from_tokenizer(tokenizer), context_length(model.config))
+        template = Template.from_tokenizer(tokenizer, image_token=images.image_token if images else "")
+        self._hold(model, tokenizer, name, settings, template, context_length(model.config))
+        self.images = images
         with refusing(model, name):
-            refuse_by_name(model.config)
-            if model.config._attn_implementation != ATTENTION:
-                model.set_attn_implementation(ATTENTION)
-            self.decoder, self.head = open_decoder(model), open_head(model)
-            if check:
-                check_scores(model, self.tokens.plain(TEXT), self._whole_edges)
+            try:
+                self._open_packed(check)
+            except Exception:  # whatever an architecture's own code does when it is run in an unforeseen way
+                if images is None:
+                    raise
+                self.slow = slow_way(model, images, template.image, self.tokens.plain(TEXT))
+
+    def _open_packed(self, check: bool) -> None:
+        from labelwright.engines.packed.interface import ATTENTION, use_attention
+
+        refuse_by_name(self.model.config)
+        use_attention(self.model, ATTENTION)
+        self.decoder, self.head = open_decoder(self.model), open_head(self.model)
+        if not check:
+            return
+        tokens = self.tokens.plain(TEXT)
+        check_scores(self.model, tokens, self._whole_edges)
+        if self.images is not None:
+            check_images(self.model, self.images, self.template.image, tokens, self._whole_scores)
 
     def _hold(
         self,
@@ -114,7 +169,7 @@ class TransformersEngine:
         self.unexpanded_mass = settings.unexpanded_mass
         self.template = template
         self.tokens = PromptTokens(tokenizer, template, name=name, max_tokens=context, long_rows=settings.long_rows)
-        self._prefixes: OrderedDict[tuple[int, ...], KeyValues] = OrderedDict()
+        self._prefixes: OrderedDict[tuple[tuple[int, ...], str], KeyValues] = OrderedDict()
         # The prefix cache and the model's attention setting are shared state; callers may be threads.
         self._lock = threading.RLock()
 
@@ -124,7 +179,10 @@ class TransformersEngine:
         settings = settings or EngineSettings()
         model = load_model(weights, device=settings.device, dtype=settings.dtype)
         pack_linears(model)
-        return cls(model, load_tokenizer(weights), name=weights.base, settings=settings)
+        if not reads_images(weights):
+            return cls(model, load_tokenizer(weights), name=weights.base, settings=settings)
+        images = ImageReader(model, load_processor(weights))
+        return cls(model, images.processor.tokenizer, name=weights.base, settings=settings, images=images)
 
     @property
     def device(self) -> torch.device:
@@ -137,9 +195,16 @@ class TransformersEngine:
         return self.tokens.n_shortened
 
     def forget(self) -> None:
-        """Drop cached prefixes; to be called when the weights have changed."""
+        """Drop cached prefixes, and images; to be called when the weights have changed."""
         with self._lock:
             self._prefixes.clear()
+            if self.images is not None:
+                self.images.forget()
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether rows may have an image."""
+        return self.images is not None
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of plain text."""
@@ -155,28 +220,68 @@ class TransformersEngine:
         n_extra = tree.n_nodes if self._at_once(asked, 1) else 0
         scores = np.empty((len(prompts), len(options)))
         with self._lock:
+            if self.slow is not None:
+                n_answer = max(map(len, tree.options))
+                for i, prompt in enumerate(prompts):
+                    scores[i] = self.slow(self.model, self._plain_row(prompt, i + 1, n_answer), tree.options)
+                return scores
             for members in _by_prefix(prompts):
-                prefix_tokens = self.tokens.prefix(prompts[members[0]])
-                reserved = len(prefix_tokens) + max(map(len, tree.options))
-                rows = self.tokens.rows([prompts[i] for i in members], reserved, [i + 1 for i in members])
-                prefix = self._prefix(prefix_tokens)
-                for group in _cut_by_tokens(rows, self._group_tokens, n_extra):
-                    scores[[members[i] for i in group]] = self._score_group([rows[i] for i in group], asked, prefix)
+                lines = self._lines([prompts[i] for i in members], members, tree)
+                for group in _cut_by_tokens(lines.rows, self._group_tokens, n_extra):
+                    scores[[members[i] for i in group]] = self._score_group(lines.of(group), asked)
         return scores
+
+    def _lines(self, prompts: Sequence[Rendered], members: Sequence[int], tree: OptionTree) -> _Lines:
+        """Rows of one prefix as tokens; an image that all of several have is a part of the prefix."""
+        seen = [self._seen(prompt, i + 1) for prompt, i in zip(prompts, members, strict=True)]
+        tokens = self.tokens.prefix(prompts[0])
+        shared = seen[0] if len(prompts) > 1 and len({prompt.image for prompt in prompts}) == 1 else None
+        reserved = len(tokens) + (len(shared.tokens) if shared else 0) + max(map(len, tree.options))
+        own: Sequence[SeenImage | None] = [None] * len(prompts) if shared else seen
+        heads = [one.tokens if one else () for one in own]
+        rows = self.tokens.rows(prompts, reserved, [i + 1 for i in members], [len(head) for head in heads])
+        rows = [(*head, *row) for head, row in zip(heads, rows, strict=True)]
+        return _Lines(rows, own, self._prefix(tokens, shared), shared.shift if shared else 0)
+
+    def _seen(self, prompt: Rendered, number: int) -> SeenImage | None:
+        """What the model makes of a row's image; None where it has none. DataError, which names the row, as ``see``."""
+        if not prompt.image:
+            return None
+        with _of_row(prompt, number):
+            return self._reader().see(prompt.image, self.tokens.image_markup(prompt))
+
+    def _reader(self) -> ImageReader:
+        if self.images is None:
+            raise ModelError(f"{self.name} reads no images: choose a vision-language model, or read them as text")
+        return self.images
+
+    def _plain_row(self, prompt: Rendered, number: int, n_answer: int) -> PlainRow:
+        """A row as one sequence, with room for an answer in the model's context."""
+        prefix = self.tokens.prefix(prompt)
+        image: dict[str, Any] = {}
+        if prompt.image:
+            with _of_row(prompt, number):
+                image = self._reader().inputs(opened_image(prompt.image), self.tokens.image_markup(prompt))
+        n_image = image["input_ids"].shape[1] if image else 0
+        (row,) = self.tokens.rows([prompt], len(prefix) + n_answer, [number], [n_image])
+        return PlainRow(prefix, row, image)
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
         """Greedy continuation of each prompt up to the end of turn, special tokens left out; as ``Engine.generate``."""
         texts = [""] * len(prompts)
         with self._lock:
+            if self.images is not None:
+                rows = [self._plain_row(prompt, i + 1, max_new_tokens) for i, prompt in enumerate(prompts)]
+                return [self._written(row.inputs((), self.device), max_new_tokens, stop)[0] for row in rows]
             for members in _by_prefix(prompts):
                 prefix = self.tokens.prefix(prompts[members[0]])
                 numbers = [i + 1 for i in members]
-                rows = self.tokens.rows([prompts[i] for i in members], len(prefix) + max_new_tokens, numbers)
+                lines = self.tokens.rows([prompts[i] for i in members], len(prefix) + max_new_tokens, numbers)
                 cache = self._prefix_cache(prefix)
                 for start in range(0, len(members), GENERATE_ROWS):
                     batch = slice(start, start + GENERATE_ROWS)
-                    written = self._generate_batch(prefix, rows[batch], cache, max_new_tokens, stop)
+                    written = self._generate_batch(prefix, lines[batch], cache, max_new_tokens, stop)
                     for i, text in zip(members[batch], written, strict=True):
                         texts[i] = text
         return texts
@@ -199,10 +304,14 @@ class TransformersEngine:
         if cache:
             cache = copy.deepcopy(cache)
             cache.batch_repeat_interleave(len(own))
+        given = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache}
+        return self._written(given, max_new_tokens, stop)
+
+    def _written(self, given: dict[str, Any], max_new_tokens: int, stop: Sequence[str]) -> list[str]:
+        """What the model writes, greedily, behind sequences of one length."""
+        ids, end = given["input_ids"], self.tokens.end_of_turn[-1]
         output = self.model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            past_key_values=cache,
+            **given,
             max_new_tokens=max_new_tokens,
             do_sample=False,
             use_cache=True,
@@ -229,46 +338,41 @@ class TransformersEngine:
         # Layers that keep something of their own leave this one empty.
         return cache if cache.get_seq_length() == len(prefix) else None
 
-    def _prefix(self, tokens: tuple[int, ...]) -> KeyValues | None:
-        """Keys and values of a prefix, computed once while it stays among those used last."""
-        if not tokens:
+    def _prefix(self, tokens: tuple[int, ...], seen: SeenImage | None = None) -> KeyValues | None:
+        """Keys and values of a prefix, with the image behind it, computed once while it stays among those used last."""
+        if not tokens and seen is None:
             return None
-        if tokens not in self._prefixes:
-            self._prefixes[tokens] = encode_prefix(self.decoder, tokens, self.device)
-        self._prefixes.move_to_end(tokens)
+        key = tokens, seen.digest if seen else ""
+        if key not in self._prefixes:
+            before = encode_prefix(self.decoder, tokens, self.device) if tokens and seen is None else None
+            if seen is not None:
+                before = encode_image(self.decoder, seen, self._prefix(tokens), self.device)
+            assert before is not None
+            self._prefixes[key] = before
+        self._prefixes.move_to_end(key)
         while len(self._prefixes) > 1 and sum(map(_n_bytes, self._prefixes.values())) > PREFIX_BYTES:
             self._prefixes.popitem(last=False)
-        return self._prefixes[tokens]
+        return self._prefixes[key]
 
-    def _score_group(
-        self,
-        rows: Sequence[tuple[int, ...]],
-        asked: _Asked,
-        prefix: KeyValues | None,
-    ) -> NDArray[np.float64]:
+    def _score_group(self, lines: _Lines, asked: _Asked) -> NDArray[np.float64]:
         """``_score_rows``; where the accelerator's memory is too small for all the rows, half of them at a time."""
         try:
-            return self._score_rows(rows, asked, prefix)
+            return self._score_rows(lines, asked)
         except torch.OutOfMemoryError as error:
-            if len(rows) == 1:
+            if len(lines.rows) == 1:
                 raise ModelError(
-                    f"{self.device} has no memory left for a row of {len(rows[0])} tokens: use a smaller model"
+                    f"{self.device} has no memory left for a row of {len(lines.rows[0])} tokens: use a smaller model"
                 ) from error
         # Outside the except block: its traceback would keep the failed call's tensors alive.
         torch.cuda.empty_cache()
-        half = len(rows) // 2
-        return np.concatenate([self._score_group(part, asked, prefix) for part in (rows[:half], rows[half:])])
+        half, n_rows = len(lines.rows) // 2, len(lines.rows)
+        return np.concatenate([self._score_group(lines.of(part), asked) for part in (range(half), range(half, n_rows))])
 
-    def _score_rows(
-        self,
-        rows: Sequence[tuple[int, ...]],
-        asked: _Asked,
-        prefix: KeyValues | None,
-    ) -> NDArray[np.float64]:
-        tree = asked.tree
-        expansion = Expansion(tree, len(rows), self.unexpanded_mass, asked.calibration)
-        rounds = _Rounds(self, rows, tree, prefix)
-        places = expansion.wanted(deep=self._at_once(asked, len(rows)))
+    def _score_rows(self, lines: _Lines, asked: _Asked) -> NDArray[np.float64]:
+        tree, n_rows = asked.tree, len(lines.rows)
+        expansion = Expansion(tree, n_rows, self.unexpanded_mass, asked.calibration)
+        rounds = _Rounds(self, lines, tree)
+        places = expansion.wanted(deep=self._at_once(asked, n_rows))
         while places.any():
             expansion.feed(places, rounds.feed(places))
             places = expansion.wanted()
@@ -285,10 +389,27 @@ class TransformersEngine:
         self, prefix: Sequence[int], rows: Sequence[tuple[int, ...]], tree: OptionTree
     ) -> NDArray[np.float64]:
         """log p of every edge (n_rows, n_edges): the rows in one round, their trees in another."""
-        rounds = _Rounds(self, rows, tree, encode_prefix(self.decoder, tuple(prefix), self.device))
-        ends = np.zeros((len(rows), 1 + tree.n_nodes), dtype=bool)
-        ends[:, 0] = True
-        return rounds.feed(ends) + rounds.feed(~ends)
+        lines = _Lines(rows, [None] * len(rows), encode_prefix(self.decoder, tuple(prefix), self.device))
+        return _in_two_rounds(_Rounds(self, lines, tree), len(rows), tree)
+
+    @torch.inference_mode()
+    def _whole_scores(
+        self,
+        prefix: tuple[int, ...],
+        rows: Sequence[tuple[tuple[int, ...], SeenImage]],
+        tree: OptionTree,
+        is_shared: bool,
+    ) -> NDArray[np.float64]:
+        """Scores of all options (n_rows, n_options) of rows with images, as ``_whole_edges``; see ``check_images``."""
+        before, first = encode_prefix(self.decoder, prefix, self.device), rows[0][1]
+        if is_shared:
+            behind = encode_image(self.decoder, first, before, self.device)
+            lines = _Lines([row for row, _ in rows], [None] * len(rows), behind, first.shift)
+        else:
+            lines = _Lines([(*seen.tokens, *row) for row, seen in rows], [seen for _, seen in rows], before)
+        edges = _in_two_rounds(_Rounds(self, lines, tree), len(rows), tree)
+        scores: NDArray[np.float64] = edges @ tree.incidence.T
+        return scores
 
     def _at_once(self, asked: _Asked, n_rows: int) -> bool:
         """Whether rows and whole trees are fed in one pass."""
@@ -313,17 +434,14 @@ class TransformersEngine:
 class _Rounds:
     """A group of rows between rounds: which of their tokens and nodes were fed, and the keys and values of these."""
 
-    def __init__(
-        self, engine: TransformersEngine, rows: Sequence[tuple[int, ...]], tree: OptionTree, prefix: KeyValues | None
-    ) -> None:
+    def __init__(self, engine: TransformersEngine, lines: _Lines, tree: OptionTree) -> None:
         self._engine = engine
-        self._rows = rows
+        self._rows, self._seen, self._prefix, self._shift = lines
         self._tree = tree
-        self._prefix = prefix
         self._past: KeyValues | None = None
         n_places = 1 + tree.n_nodes
         # Where in the past each row's first token and each of its nodes are; -1 where they were not fed.
-        self._at = np.full((len(rows), n_places), -1, dtype=np.int64)
+        self._at = np.full((len(self._rows), n_places), -1, dtype=np.int64)
 
     def feed(self, places: Mask) -> NDArray[np.float64]:
         """Feed places (n_rows, 1 + n_nodes) and return log p of the edges that start there, (n_rows, n_edges)."""
@@ -342,6 +460,7 @@ class _Rounds:
                 [packable[i] for i in numbers.tolist()],
                 prefix=self._prefix,
                 past=self._past,
+                shift=self._shift,
                 device=self._engine.device,
             )
             # Only what a later round may look at is worth keeping.
@@ -367,10 +486,10 @@ class _Rounds:
     def _row(self, i: int, places: NDArray[np.bool_]) -> Row:
         nodes = np.flatnonzero(places[1:])
         if self._at[i, 0] < 0:
-            return Row(self._rows[i], self._tree, nodes)
+            return Row(self._rows[i], self._tree, nodes, seen=self._seen[i])
         past_nodes = np.flatnonzero(self._at[i, 1:] >= 0)
         past_tokens = np.arange(self._at[i, 0], self._at[i, 0] + len(self._rows[i]))
-        return Row((), self._tree, nodes, past_tokens, past_nodes, self._at[i, 1 + past_nodes])
+        return Row((), self._tree, nodes, past_tokens, past_nodes, self._at[i, 1 + past_nodes], self._seen[i])
 
     def _index(self, numbers: NDArray[np.int64], places: Mask, packed: Packed) -> NDArray[np.int64]:
         """Packed index at which each place is predicted, (rows of the pass, 1 + n_nodes); -1 where it is not fed."""
@@ -397,11 +516,35 @@ class _Rounds:
 
 
 def _by_prefix(prompts: Sequence[Rendered]) -> list[list[int]]:
-    """Row numbers of each group of prompts that share what stands before the row."""
-    groups: dict[tuple[str, str, str], list[int]] = {}
+    """Row numbers of prompts that share what stands before the row, an image of several included; few with images."""
+    n_rows = Counter((prompt.prefix, prompt.image) for prompt in prompts)
+    groups: dict[tuple[tuple[str, str, str], str], list[int]] = {}
     for i, prompt in enumerate(prompts):
-        groups.setdefault(prompt.prefix, []).append(i)
-    return list(groups.values())
+        is_shared = n_rows[prompt.prefix, prompt.image] > 1
+        groups.setdefault((prompt.prefix, prompt.image if is_shared else ""), []).append(i)
+    return [part for group in groups.values() for part in _few(group, bool(prompts[group[0]].image))]
+
+
+def _few(group: list[int], has_images: bool) -> list[list[int]]:
+    if not has_images:
+        return [group]
+    return [group[start : start + IMAGE_ROWS] for start in range(0, len(group), IMAGE_ROWS)]
+
+
+@contextmanager
+def _of_row(prompt: Rendered, number: int) -> Iterator[None]:
+    """What is wrong with an image within this names its row."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"row {number} ({prompt.user[:40]!r}…): {error}") from error
+
+
+def _in_two_rounds(rounds: _Rounds, n_rows: int, tree: OptionTree) -> NDArray[np.float64]:
+    """log p of every edge (n_rows, n_edges): the rows in one round, their trees in another."""
+    ends = np.zeros((n_rows, 1 + tree.n_nodes), dtype=bool)
+    ends[:, 0] = True
+    return rounds.feed(ends) + rounds.feed(~ends)
 
 
 def _cut(sizes: Sequence[int], limit: int) -> Iterator[list[int]]:

@@ -28,8 +28,65 @@ def load_tokenizer(weights: Weights) -> Any:
     return _load(AutoTokenizer, _source(weights))
 
 
+def reads_images(weights: Weights) -> bool:
+    """Whether a model looks at images as well as at text, by its configuration; False where it has none to read."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    try:
+        config = AutoConfig.from_pretrained(str(_source(weights)), trust_remote_code=False)
+    except Exception:  # whoever loads the model is told what is wrong with it
+        return False
+    return config.model_type in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES and hasattr(config, "vision_config")
+
+
+def load_processor(weights: Weights) -> Any:
+    """What turns images and markup into a model's input: its base's processor, with the tokenizer and chat template.
+
+    Images are prepared by Pillow and numpy wherever a model's preparation can be, so that they come out the same with
+    torchvision and without. What looks at films, for which transformers needs torchvision, is left out.
+
+    Raises
+    ------
+    ModelError, MissingExtraError
+    """
+    from transformers import AutoProcessor
+
+    source = model_folder(weights.base)
+    try:
+        processor = _load(AutoProcessor, source, backend="pil")
+    except ModelError as error:
+        if not isinstance(error.__cause__, ImportError):
+            raise
+        processor = _without_films(source)
+    if not getattr(processor.tokenizer, "chat_template", None):
+        processor.tokenizer.chat_template = processor.chat_template
+    return processor
+
+
+def _without_films(source: str) -> Any:
+    """A model's processor without the part that reads films."""
+    from transformers import AutoConfig
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
+
+    kind: Any = PROCESSOR_MAPPING[type(_load(AutoConfig, source))]
+    parts = [name for name in kind.get_attributes() if "video" not in name]
+    for_images = type(kind.__name__, (kind,), {"get_attributes": classmethod(lambda _: parts)})
+    try:
+        return _load(for_images, source, backend="pil")
+    except ModelError as error:
+        if not isinstance(error.__cause__, ImportError):
+            raise
+        raise MissingExtraError(
+            f"model {source!r} prepares images with what is not installed ({_first_line(error.__cause__)}): "
+            f"install the torchvision that fits this torch"
+        ) from error
+
+
 def load_model(weights: Weights, device: str = "auto", dtype: str = "auto") -> Any:
     """A causal model ready to score: adapter merged, evaluation mode, on its device.
+
+    A model that looks at images (``reads_images``) comes with what sees them.
 
     The adapter is merged in float32 and the sum rounded once, so that a small update is not lost in bfloat16.
 
@@ -38,17 +95,21 @@ def load_model(weights: Weights, device: str = "auto", dtype: str = "auto") -> A
     ModelError
         A model or adapter that cannot be read, lacks tensors, or has tensors that are not numbers.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
-    from labelwright.engines.packed.interface import ATTENTION
+    from labelwright.engines.packed.interface import ATTENTION, use_attention
 
     target_device = choose_device(device)
     target_dtype = choose_dtype(dtype, target_device)
     source = _source(weights)
     adapter = read_adapter(weights.folder) if isinstance(weights, Adapter) else None
     load_dtype = target_dtype if adapter is None else torch.float32
-    settings = {"dtype": load_dtype, "attn_implementation": ATTENTION, "output_loading_info": True}
-    model, loaded = _load(AutoModelForCausalLM, source, **settings)
+    settings = {"dtype": load_dtype, "output_loading_info": True}
+    if reads_images(weights):
+        model, loaded = _load(AutoModelForImageTextToText, source, **settings)
+        use_attention(model, ATTENTION)
+    else:
+        model, loaded = _load(AutoModelForCausalLM, source, attn_implementation=ATTENTION, **settings)
     # transformers fills in random weights and warns.
     _refuse_difference(source, "model", loaded["missing_keys"], ())
     if isinstance(weights, Adapter) and adapter is not None:

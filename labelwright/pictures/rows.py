@@ -1,5 +1,8 @@
 """Rows with an image as rows with its text: a column of images becomes a column of text beside it.
 
+Where the model looks at images itself, ``screenshot_shown`` stands for the image in the same way, as a line of text
+(``labelwright.pictures.imaged``); it is always made of the image, never taken from a row.
+
 ``screenshot`` becomes ``screenshot_text``, which is a column of the text as any other (``Task.text_columns``), so that
 whoever reads rows reads these. A row that has that text already is not read again: answers keep it, and so do files
 made of them.
@@ -13,11 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from labelwright.data.columns import TEXT, TextColumns, image_text
+from labelwright.data.columns import TEXT, TextColumns, image_shown, image_text
 from labelwright.data.formats.arrow_rows import Unusable
 from labelwright.data.records import Fault, Row, is_missing
 from labelwright.errors import DataError
 from labelwright.pictures.cells import image_bytes
+from labelwright.pictures.content import keep_image
+from labelwright.pictures.imaged import image_line
 from labelwright.pictures.kept import Reader, kept_folder
 from labelwright.pictures.opening import LIMITS, ImageLimits
 
@@ -81,8 +86,8 @@ def read_row(
     limits: ImageLimits = LIMITS,
 ) -> dict[str, Any]:
     """One row with the text of its image. Raises DataError for an image that cannot be read, or is not there."""
-    own = image_text(image)
-    if not is_missing(record.get(own)) or _is_whole(record, columns):
+    own, is_shown = image_text(image), image_shown(image) in columns.names
+    if not is_shown and (not is_missing(record.get(own)) or _is_whole(record, columns)):
         return dict(record)
     if image not in record:
         raise DataError(
@@ -91,6 +96,11 @@ def read_row(
         )
     cell = record[image]
     content = image_bytes(cell, folder, limits)
+    if is_shown:
+        if not content:
+            raise DataError("the image is empty; name one or remove the row")
+        name = cell.strip()[:80] if isinstance(cell, str) and not cell.startswith("data:") else ""
+        return {**record, image_shown(image): image_line(keep_image(content, name, limits))}
     filled = {**record, own: reader.page(content, limits=limits).text if content or not is_missing(cell) else ""}
     # Beside other text an image may be without any; alone it leaves the row with none, and that has a reason.
     if content and columns.is_empty_in(filled):

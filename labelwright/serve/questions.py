@@ -1,9 +1,11 @@
 """A question as a bundle can take it: its own, with all that was tuned, or another, put to its model as it comes.
 
-A bundle's own question is recognised by its options and by nothing else: they are the task's labels, or at least two of
-them; where rows bring their own choices, whatever options there are. It is asked with the bundle's prompt, weights and
-calibration, and its own instructions are not read. Any other question becomes a plain prompt of its instructions and
-options, uncalibrated ("zero-shot"). What clients write stays plain text in either: a Prompt's segments.
+A bundle's own choice is recognised by its options and by nothing else: they are the task's labels, or at least two of
+them; where rows bring their own choices, whatever options there are. Levels, and yes or no, are recognised by the name
+of the bundle's question as well (``labelwright.data.asked.asking``). It is asked with the bundle's prompt, weights and
+calibration, and its own instructions are not read further. Any other question becomes a plain prompt of its
+instructions and options, uncalibrated ("zero-shot"). What clients write stays plain text in either: a Prompt's
+segments.
 """
 
 from __future__ import annotations
@@ -14,14 +16,15 @@ import unicodedata
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.choices import lettered
-from labelwright.data.records import listed
+from labelwright.data.asked.asking import Own, asking
+from labelwright.data.asked.meant import Kind
 from labelwright.data.task import Label
 from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.errors import DataError
@@ -29,7 +32,6 @@ from labelwright.prompt import Prompt, Style
 from labelwright.serve.service import Lease
 
 TUNED, ZERO_SHOT = "tuned", "zero-shot"
-_SHOWN_LABELS = 12
 # Longer names are listed behind a code: as answers they would cost an engine more than the text itself.
 _LONGEST_NAME = 80
 # One thread: encoders serve one caller at a time, and who waits for one holds no thread that others need.
@@ -44,11 +46,17 @@ class Question:
     ----------
     is_choice : bool
         Whether the names are the client's own answers; levels, and yes and no, are this house's.
+    is_scale : bool
+        Whether the options are levels in order, by number, each with its own words.
+    called : str
+        The name that it goes by, among those of the bundle's questions.
     """
 
     instructions: str
     options: tuple[tuple[str, str], ...]
     is_choice: bool = False
+    is_scale: bool = False
+    called: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -67,8 +75,9 @@ class Put:
     text : str
         The row.
     columns : tuple of int
-        Which of the prompt's labels the options are, in the question's order; empty for the first of them as they come.
-    n_options : int
+        Which of the prompt's labels the options are, in the question's order; empty for all as they come.
+    is_part : bool
+        Whether they are a part of what the question has.
     is_own : bool
         Whether it is the bundle's own question.
     decision : Decision
@@ -81,8 +90,8 @@ class Put:
 
     prompt: Prompt
     text: str
-    n_options: int
     columns: tuple[int, ...] = ()
+    is_part: bool = False
     is_own: bool = False
     decision: Decision = LIKELIEST
     lowest: NDArray[np.float64] | None = None
@@ -111,30 +120,45 @@ class Put:
             said["x_label_set"] = [name for name, is_in in zip(names, in_set, strict=True) if is_in]
         return said
 
-    async def asked_of(self, lease: Lease) -> NDArray[np.float64] | DataError:
-        """Probabilities (n_options,) in the question's order, or what is wrong with the row; all 0 for no answer.
+    def of(self, found: NDArray[np.float64] | DataError) -> NDArray[np.float64] | DataError:
+        """Probabilities (n_options,) in the question's order, of those that were found for its text.
 
         Of the bundle's own question with a part of its labels: the tuned probabilities of these, renormalised, that is
-        P(label | text, one of these). Every label is then scored to its end, as a part of them may hold little.
+        P(label | text, one of these).
         """
-        if not self.is_own:
-            (found,) = await lease.zero_shot(self.prompt, [self.text])
+        if isinstance(found, DataError) or not self.columns:
             return found
-        is_part = bool(self.columns) and self.n_options < len(self.prompt.labels)
-        (found,) = await lease.probabilities([self.text], whole=is_part)
-        if isinstance(found, DataError):
-            return found
-        if not self.columns:
-            return found[: self.n_options]
-        if not is_part:
-            return found[list(self.columns)]
-        return _restricted(found, self.columns)
+        return _restricted(found, self.columns) if self.is_part else found[list(self.columns)]
 
     async def outside_of(self, lease: Lease, probs: NDArray[np.float64]) -> NDArray[np.bool_] | None:
         """Whether the row belongs to no label, (1,); None where the bundle, or this question, does not ask."""
         if not self.decision.scoped:
             return None
-        return await outside_of(lease, [self.text], [probs], self.columns or tuple(range(self.n_options)))
+        return await outside_of(lease, [self.text], [probs], self.columns)
+
+
+async def probabilities_of(lease: Lease, puts: Sequence[Put]) -> list[NDArray[np.float64] | DataError]:
+    """Probabilities (n_options,) of each question, or what is wrong with its row; all 0 where there is no answer.
+
+    Whatever is the bundle's own comes out of one reading of the row. With a part of its labels, every label is scored
+    to its end, as a part of them may hold little.
+    """
+    places = range(len(puts))
+    groups = [[place] for place in places if not puts[place].is_own]
+    for is_part in (False, True):
+        groups.append([place for place in places if puts[place].is_own and puts[place].is_part is is_part])
+    asked = [_asked(lease, [puts[place] for place in group]) for group in groups if group]
+    found = [await asked[0]] if len(asked) == 1 else await asyncio.gather(*asked)
+    by_place = dict(zip(chain.from_iterable(groups), chain.from_iterable(found), strict=True))
+    return [one.of(by_place[place]) for place, one in enumerate(puts)]
+
+
+async def _asked(lease: Lease, puts: Sequence[Put]) -> list[NDArray[np.float64] | DataError]:
+    """What is found for the texts of questions that are all the bundle's own, or of one that is not."""
+    texts = [one.text for one in puts]
+    if puts[0].is_own:
+        return await lease.probabilities(texts, whole=puts[0].is_part)
+    return await lease.zero_shot(puts[0].prompt, texts)
 
 
 async def outside_of(
@@ -166,43 +190,31 @@ def put(bundle: Bundle, state: Any, question: Question) -> Put:
     DataError
         Where rows bring their own choices: choices that are no lines of text.
     """
-    if question.is_choice:
-        if bundle.task.by_row and len(question.options) <= bundle.task.max_choices:
-            choices = [f"{name}: {said}" if said else name for name, said in question.options]
-            text = lettered(row_text(state), choices, "the question")
-            return _own(bundle, text, tuple(range(len(choices))), is_part=False, columns=())
-        column_of = {name: column for column, name in enumerate(bundle.task.names)}
-        if not bundle.task.by_row and all(name in column_of for name in question.names):
-            columns = tuple(column_of[name] for name in question.names)
-            return _own(bundle, row_text(state), columns, len(columns) < len(column_of), columns)
-    return Put(_plain_prompt(bundle.prompt, question), as_text(state), len(question.options))
+    kind: Kind = "choice" if question.is_choice else "score" if question.is_scale else "yes_no"
+    # Levels go by what they say; their names are numbers.
+    options = [(said, "") for _, said in question.options] if question.is_scale else question.options
+    own = asking(bundle.task).own(row_text(state), kind, options, [question.called])
+    return Put(_plain_prompt(bundle.prompt, question), as_text(state)) if own is None else _own(bundle, own)
 
 
-def _own(bundle: Bundle, text: str, at: tuple[int, ...], is_part: bool, columns: tuple[int, ...]) -> Put:
+def _own(bundle: Bundle, own: Own) -> Put:
     """The bundle's own question; of a part of its labels nothing is promised."""
     lowest, asked = bundle.set_thresholds, bundle.promise.asked
     return Put(
         bundle.prompt,
-        text,
-        len(at),
-        columns,
+        own.text,
+        own.columns,
+        own.is_part,
         is_own=True,
-        decision=bundle.decision.among(at, is_part),
-        lowest=None if lowest is None or is_part else lowest[list(at)],
-        promised=asked.said if asked.max_error < 1 and not is_part else "",
+        decision=bundle.decision.among(own.columns, own.is_part),
+        lowest=None if lowest is None or own.is_part else lowest[list(own.columns)],
+        promised=asked.said if asked.max_error < 1 and not own.is_part else "",
     )
 
 
 def of_bundle(bundle: Bundle) -> str:
     """What a bundle without a language model can answer, as the end of a sentence."""
-    task = bundle.task
-    base = bundle.weights.base
-    if task.by_row:
-        return f"{base} has no language model and answers a choice among 2 to {task.max_choices} options, nothing else"
-    return (
-        f"{base} has no language model and answers one question, a choice among its own labels, all or some of "
-        f"{listed(task.names, _SHOWN_LABELS)}"
-    )
+    return f"{bundle.weights.base} has no language model and {asking(bundle.task).answerable()}"
 
 
 def row_text(state: Any) -> str:

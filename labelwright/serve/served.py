@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle.files import bundle_identity
-from labelwright.bundle.reference import Reference, watched_names
+from labelwright.bundle.reference import Reference
 from labelwright.bundle.store import read_reference
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.asking import asking
 from labelwright.data.records import checked_text
 from labelwright.decide import Query
 from labelwright.engines.coalesce import CoalescingEngine
 from labelwright.engines.protocol import Engine
-from labelwright.errors import DataError, ModelError
+from labelwright.errors import BundleError, DataError, ModelError
 from labelwright.labelling import without_number
 from labelwright.models.weights import is_language_model
 from labelwright.prompt import Prompt
@@ -34,6 +35,15 @@ from labelwright.watch.tally import Tally
 RowAnswer = NDArray[np.float64] | DataError
 # From a bundle's folder to the bundle and an engine opened on its weights.
 Opener = Callable[[Path], tuple[Bundle, Engine]]
+
+
+def _refuse_images(bundle: Bundle, folder: Path) -> None:
+    """No wire can bring an image to a model yet, and what is not said here would be asked without it."""
+    if bundle.task.shows_images:
+        raise BundleError(
+            f"{folder} looks at images ({bundle.task.image_column}), which no request can bring: label files of rows "
+            f"with `labelwright predict`"
+        )
 
 
 def _opened(folder: Path, opener: Opener) -> tuple[Bundle, Engine]:
@@ -90,8 +100,9 @@ class Served:
         # Small classifiers answer a row in less time than it takes to wait for another.
         quiet_s = 0.002 if self.has_language_model else 0.0
         self.engine = CoalescingEngine(engine, max_waiting_rows=waiting_rows, quiet_s=quiet_s)
-        watched = watched_names(bundle.task.names, bundle.task.by_row)
-        self.tally = Tally(watched, None if reference is None else reference.counts, bundle.decision)
+        self.tally = Tally(
+            asking(bundle.task).watched, None if reference is None else reference.counts, bundle.decision
+        )
         self._n_leases = 0
         self._retired = False
         self._n_own_tokens: int | None = None
@@ -109,6 +120,7 @@ class Served:
         identity = bundle_identity(folder)
         with ThreadPoolExecutor(1, "opening") as ends_with_this:
             bundle, engine = ends_with_this.submit(_opened, folder, opener).result()
+        _refuse_images(bundle, folder)
         created = int((folder / "bundle.json").stat().st_mtime)
         return cls(id, bundle, engine, identity, created, waiting_rows, read_reference(folder, bundle))
 
@@ -164,6 +176,9 @@ class Served:
             if self._n_own_tokens is None:
                 self._n_own_tokens = self.engine.count_tokens(prompt.system)
             n_tokens = self._n_own_tokens
+        if prompt.points:
+            # All that is asked of a row is one reading of it.
+            texts = list(dict.fromkeys(map(prompt.read_of, texts)))
         return len(texts) * n_tokens + sum(map(self.engine.count_tokens, texts))
 
     def lease(self) -> None:
@@ -189,7 +204,7 @@ class Served:
     async def _answered(
         self, prompt: Prompt, calibration: Calibration, texts: Sequence[str], whole: bool
     ) -> list[RowAnswer]:
-        faults = [_fault(text) for text in texts]
+        faults = [_fault(prompt.read_of(text)) for text in texts]
         readable = [text for text, fault in zip(texts, faults, strict=True) if fault is None]
         scored = iter(await self._scored(prompt, calibration, readable, whole))
         return [next(scored) if fault is None else fault for fault in faults]

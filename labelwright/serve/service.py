@@ -107,7 +107,9 @@ class Lease:
 
     async def probabilities(self, texts: Sequence[str], *, whole: bool = False) -> list[RowAnswer]:
         """As ``Served.probabilities``. Raises RefusalError for more rows than a request may have."""
-        self._count(len(texts))
+        # All that is asked of a row is one reading of it.
+        prompt = self.bundle.prompt
+        self._count(len(set(map(prompt.read_of, texts))) if prompt.points else len(texts))
         return await self.served.probabilities(texts, whole=whole)
 
     async def zero_shot(self, prompt: Prompt, texts: Sequence[str]) -> list[RowAnswer]:

@@ -7,9 +7,10 @@ resampled and exchanged as a whole, otherwise intervals come out too narrow and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -30,10 +31,13 @@ __all__ = [
     "paired_cost_test",
     "paired_test",
     "resample",
+    "resampled",
     "resampled_means",
     "sign_flip",
     "wilson",
 ]
+
+Key = TypeVar("Key", bound=Hashable)
 
 N_RESAMPLES = 2000
 # Resampling counts are made in blocks of this many numbers (32 MB), so that memory does not grow with the rows.
@@ -122,19 +126,37 @@ def resample(
     """
     usable = {name: _answers(probs, gold) for name, probs in classifiers.items()}
     gold = np.asarray(gold, dtype=np.int64)
-    draws: dict[tuple[str, str], list[Floats]] = {(name, metric): [] for name in usable for metric in metrics}
-    for weights in _resamples(group_index(groups, len(gold)), n_resamples, seed):
-        for name, answers in usable.items():
-            for key, metric in metrics.items():
-                draws[name, key].append(metric(answers, gold, weights))
-    ones = np.ones(len(gold))
-    return {
-        name: {
-            key: Resampled(float(metric(answers, gold, ones)), np.concatenate(draws[name, key]))
-            for key, metric in metrics.items()
-        }
+    measures: dict[tuple[str, str], Callable[[Floats], Any]] = {
+        (name, key): partial(metric, answers, gold)
         for name, answers in usable.items()
+        for key, metric in metrics.items()
     }
+    found = resampled(measures, len(gold), groups, n_resamples=n_resamples, seed=seed)
+    return {name: {key: found[name, key] for key in metrics} for name in usable}
+
+
+def resampled(
+    measures: Mapping[Key, Callable[[Floats], Any]],
+    n_rows: int,
+    groups: Sequence[str] | None = None,
+    *,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = 0,
+) -> dict[Key, Resampled]:
+    """Any number that row weights, (..., n_rows), make values (...) of, all on the same resamples of ``resample``.
+
+    Parameters
+    ----------
+    measures : mapping of a name to function (weights) -> values
+    groups : sequence of n_rows, optional
+        Drawn whole.
+    """
+    draws: dict[Key, list[Floats]] = {name: [] for name in measures}
+    for weights in _resamples(group_index(groups, n_rows), n_resamples, seed):
+        for name, measure in measures.items():
+            draws[name].append(measure(weights))
+    ones = np.ones(n_rows)
+    return {name: Resampled(float(measure(ones)), np.concatenate(draws[name])) for name, measure in measures.items()}
 
 
 def bootstrap_intervals(

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.asking import asking
 from labelwright.data.columns import TextColumns
 from labelwright.data.records import checked_text
 from labelwright.decisions.answered import answer
@@ -31,8 +32,9 @@ def asked(answers: Iterable[Answer], challenger: Bundle, engine: Engine, source:
     DataError
         A row has no text to ask about; or rows bring their own choices, which a file of answers does not hold as such.
     """
-    if challenger.task.by_row:
-        raise DataError("--against: rows bring their own choices here; name a file of the challenger's answers")
+    if not asking(challenger.task).text_is_asked:
+        beyond = asking(challenger.task).beyond
+        raise DataError(f"--against: {beyond} here; name a file of the challenger's answers")
     remaining = iter(answers)
     while chunk := list(itertools.islice(remaining, CHUNK_ROWS)):
         # Where the bundle itself had no text it gave no answer.

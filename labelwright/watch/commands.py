@@ -61,8 +61,8 @@ def run(arguments: argparse.Namespace, opener: Callable[[Path], tuple[Bundle, En
     opener : callable
         From a bundle's folder to the bundle and an engine opened on its weights.
     """
-    from labelwright.bundle.reference import watched_names
     from labelwright.bundle.store import load, read_reference
+    from labelwright.data.asked.asking import asking
     from labelwright.watch.challenger import asked, beside
     from labelwright.watch.display import lines
     from labelwright.watch.making import encoder_of
@@ -72,16 +72,21 @@ def run(arguments: argparse.Namespace, opener: Callable[[Path], tuple[Bundle, En
 
     _check(arguments, SUFFIXES)
     bundle = load(arguments.bundle)
+    kind = asking(bundle.task)
+    if bundle.task.points:
+        # Answers to one row move together, and the test counts rows that do not.
+        raise DataError(
+            f"{arguments.bundle}: {kind.beyond}, and one answer a row is watched: export one question alone"
+        )
     stored = read_reference(arguments.bundle, bundle)
     if stored is None and arguments.reference is None:
         raise DataError(
             f"{arguments.bundle}: was exported before bundles kept what their answers look like on dev; export it "
             f"again (make export), or name answers of a time that was good: --reference FILE"
         )
-    gold = (arguments.gold_column,) if arguments.gold_column else (OF_CHOICES if bundle.task.by_row else PREDICTED).gold
+    gold = (arguments.gold_column,) if arguments.gold_column else (OF_CHOICES if kind.known is None else PREDICTED).gold
     columns = Columns(named_text(arguments, bundle.task), gold, arguments.time_column)
-    labels = None if bundle.task.by_row else frozenset(bundle.task.names)
-    names = watched_names(bundle.task.names, bundle.task.by_row)
+    labels, names = kind.known, kind.watched
     given = {"window": arguments.window, "false_alarms": arguments.false_alarms, "n_embedded": arguments.embedded}
     settings = Settings(**{name: value for name, value in given.items() if value is not None})
     centres = None if stored is None else stored.centres

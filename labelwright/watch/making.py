@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from labelwright.bundle.reference import MOST_CENTRES, Reference, watched_names
+from labelwright.bundle.reference import MOST_CENTRES, Reference
 from labelwright.bundle.store import members_of
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.asking import asking
 from labelwright.data.task import Example, group_keys
 from labelwright.decisions.answered import answer
 from labelwright.engines.protocol import Engine
@@ -28,7 +29,7 @@ def encoder_of(bundle: Bundle) -> Embed | None:
     parts = [bundle.weights, *(member.weights for member in members_of(bundle.weights))]
     names = [encoder_name(weights.folder) for weights in parts if isinstance(weights, Predictor)]
     found = next(filter(None, names), None)
-    return None if found is None or bundle.task.by_row else open_encoder(found).embed
+    return open_encoder(found).embed if found is not None and asking(bundle.task).text_is_asked else None
 
 
 def make_reference(
@@ -57,8 +58,9 @@ def make_reference(
     known_probs : ndarray of shape (n_dev, n_labels), optional
         What the bundle answers to ``dev``, where it was asked already.
     """
-    by_row = bundle.task.by_row
-    known = known_words([] if by_row else zip([row.text for row in train], group_keys(train), strict=True))
+    kind = asking(bundle.task)
+    words = zip([row.text for row in train], group_keys(train), strict=True)
+    known = known_words(words if kind.text_is_asked else [])
     embed, centres = encoder(bundle) if train else None, None
     if embed is not None:
         some = train[:: -(-len(train) // _EMBEDDED_ROWS)]
@@ -77,8 +79,8 @@ def make_reference(
     )
     for number, (row, probs) in enumerate(zip(asked, scored, strict=True), start=1):
         said = {"label": None} if isinstance(probs, DataError) else answer(bundle, probs)
-        text = None if by_row else row.text
+        text = row.text if kind.text_is_asked else None
         label = said.get("suggested", said["label"])
         answers.append(Answer(number, label, said.get("confidence"), text, row.label))
-    counts = Sketch(watched_names(bundle.task.names, by_row), known, centres, embed).counts(answers)
+    counts = Sketch(kind.watched, known, centres, embed).counts(answers)
     return Reference(counts, sum(one.label == one.gold for one in answers), known, centres)

@@ -30,7 +30,7 @@ class Sketch:
     Parameters
     ----------
     names : sequence of str
-        The labels that are counted (``labelwright.bundle.reference.watched_names``); a single one stands for any.
+        The labels that are counted (``labelwright.data.asked.asking.Asking.watched``); a single one stands for any.
     known : bytes
         The known buckets, a bit each; empty where none are kept, and words are not looked at.
     centres : float32 array (n_centres, n_dimensions), optional

@@ -28,7 +28,7 @@ class Tally:
     Parameters
     ----------
     names : sequence of str
-        The labels that are counted (``labelwright.bundle.reference.watched_names``).
+        The labels that are counted (``labelwright.data.asked.asking.Asking.watched``).
     reference : mapping, optional
         Counts of dev; without it nothing is tested.
     decision : Decision

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
 from labelwright.data.task import Example, group_keys
+from labelwright.pictures.imaged import words_of as without_image
 
 # A term that is this common in other labels, relative to its best label, counts as present there.
 _PRESENT = 0.25
@@ -48,6 +49,7 @@ class Evidence:
         names : sequence of str
             The labels, in label order; one without rows gets no evidence.
         """
+        rows = _without_images(rows)
         scores = term_scores(rows, names)
         return cls(
             {name: _best_terms(scores[name], n_terms) for name in names},
@@ -60,7 +62,7 @@ class Evidence:
     @classmethod
     def from_choices(cls, rows: Sequence[Example], names: Sequence[str], n_examples: int = 8) -> Evidence:
         """Evidence of rows that bring their own choices: no words, and short rows as examples, each on one line."""
-        short = sorted(rows, key=lambda row: (len(row.text.split()), row.id))
+        short = sorted(_without_images(rows), key=lambda row: (len(row.text.split()), row.id))
         examples: dict[str, list[str]] = {name: [] for name in names}
         for row in short:
             if len(examples[row.label]) < n_examples:
@@ -71,6 +73,11 @@ class Evidence:
         """Terms that speak for ``gold`` and not for ``other``."""
         theirs = {word for term in self.terms[other] for word in term.split()}
         return tuple(term for term in self.terms[gold] if not theirs & set(term.split()))[:n_terms]
+
+
+def _without_images(rows: Sequence[Example]) -> list[Example]:
+    """The hash of an image is no word."""
+    return [replace(row, text=without_image(row.text)) for row in rows]
 
 
 def words_of(text: str) -> list[str]:

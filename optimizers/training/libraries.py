@@ -72,6 +72,8 @@ def grpo_config(
 def lora_config(stage: TrainingSettings, model: Any) -> Any:
     """PEFT's settings for a stage's adapter: every linear layer of the model's upper blocks, and nothing else.
 
+    What looks at images stays as it is.
+
     Raises
     ------
     ModelError
@@ -83,7 +85,7 @@ def lora_config(stage: TrainingSettings, model: Any) -> Any:
         r=stage.lora_rank,
         lora_alpha=stage.lora_alpha,
         target_modules="all-linear",
-        exclude_modules=_below(model, stage.lora_layers) or None,
+        exclude_modules=[*_below(model, stage.lora_layers), *_outside_decoder(model)] or None,
         lora_dropout=stage.lora_dropout,
         task_type="CAUSAL_LM",
     )
@@ -106,6 +108,15 @@ def _below(model: Any, share: float) -> list[str]:
     # PEFT's own layers_to_transform cannot stand beside "all-linear".
     below = tuple(f"{blocks}.{number}." for number in range(n_below))
     return [name for name, _ in model.named_modules() if name.startswith(below)]
+
+
+def _outside_decoder(model: Any) -> list[str]:
+    """Names of the modules of a vision-language model that are no part of its decoder; none of a model of text."""
+    if not hasattr(model.config, "vision_config"):
+        return []
+    decoder = model.get_decoder()
+    place = next(name for name, module in model.named_modules() if module is decoder)
+    return [name for name, _ in model.named_modules() if name and not f"{name}.".startswith(f"{place}.")]
 
 
 def keep_activations_small(model: Any) -> None:

@@ -91,7 +91,7 @@ class Training:
         asked = replace(bundle, calibration=UNCALIBRATED)
         before = _dev_metrics(kept_scores(asked, splits.dev, context, "dev"), engine, bundle, splits.dev)
         dtype = str(engine.model.dtype).removeprefix("torch.")
-        device, tokenizer = engine.device, engine.tokenizer
+        device, tokenizer, images = engine.device, engine.tokenizer, engine.images
         settings = EngineSettings(
             dtype=dtype, long_rows=engine.tokens.long_rows, unexpanded_mass=engine.unexpanded_mass
         )
@@ -99,10 +99,12 @@ class Training:
         del engine
         context.close_engines()
         model = for_training(bundle.weights, str(device), dtype, stage.trains_all)
+        images = images and images.with_model(model)
         trainer = LabelTreeTrainer(
             model=model,
             rows=rows,
             objective=objective,
+            images=images,
             args=grpo_config(
                 stage,
                 objective,
@@ -233,9 +235,8 @@ class Training:
             raise diverged("weights are no numbers", step, self.trainer.args)
         plain = model if self.stage.trains_all else model.get_base_model()
         model.eval()
-        engine = TransformersEngine(
-            plain, self.trainer.processing_class, name="training", settings=self.settings, check=False
-        )
+        given = {"settings": self.settings, "check": False, "images": self.trainer.images}
+        engine = TransformersEngine(plain, self.trainer.processing_class, name="training", **given)
         with self.trainer.accelerator.autocast():
             scores = option_scores(self.bundle.prompt, engine, [row.text for row in self.dev])
             metrics = _dev_metrics(scores, engine, self.bundle, self.dev)

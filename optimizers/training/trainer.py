@@ -22,6 +22,7 @@ from torch.utils.data import Sampler, SequentialSampler
 from transformers import Trainer
 from trl import GRPOTrainer
 
+from labelwright.engines.images.reader import ImageReader
 from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.edges import tree_log_probs
 from labelwright.engines.packed.lower import open_lower
@@ -51,6 +52,8 @@ class LabelTreeTrainer(GRPOTrainer):
     rows : LabelRows
     objective : Objective
         Leave TRL's ``args.beta`` at 0: the reference is ``StartingPoint``, for which TRL would load the untuned model.
+    images : ImageReader, optional
+        Where rows have images, what looks at them with the model given.
     **settings
         GRPOTrainer's own: model, args, processing_class, peft_config, callbacks. The model given is the starting point.
 
@@ -69,8 +72,10 @@ class LabelTreeTrainer(GRPOTrainer):
     next. So all steps have the same number of rows, also where there are fewer rows than that.
     """
 
-    def __init__(self, *, rows: LabelRows, objective: Objective, **settings: Any) -> None:
-        self._rows = rows
+    def __init__(
+        self, *, rows: LabelRows, objective: Objective, images: ImageReader | None = None, **settings: Any
+    ) -> None:
+        self._rows, self.images = rows, images
         self._objective = objective
         self._draws = objective.mode == "sampled"
         self._index = {text: row for row, text in enumerate(rows.texts)}
@@ -101,7 +106,7 @@ class LabelTreeTrainer(GRPOTrainer):
         self._deviation: tuple[int, Tensor] | None = None
         self._drawn_rewards: list[float] = []
         with self.accelerator.autocast():
-            different = [Row(tokens, rows.tree) for tokens in list(dict.fromkeys(rows.rows))[:2]]
+            different = [self._row(tokens, rows.tree) for tokens in list(dict.fromkeys(rows.rows))[:2]]
             self.lower = open_lower(_plain(self.model), rows.prefix, different)
         asked = objective.preferences
         self._pair_loss = None if asked is None else PairLoss(asked, rows.tree, self.accelerator)
@@ -119,13 +124,16 @@ class LabelTreeTrainer(GRPOTrainer):
         read = [self._rows.rows[row] for row in rows]
         # All points of a row come out of one reading of it.
         once = list(dict.fromkeys(read)) if self._rows.shares_readings else read
-        batch = [Row(tokens, self._rows.tree) for tokens in once]
+        batch = [self._row(tokens, self._rows.tree) for tokens in once]
         with self.accelerator.autocast():
             edges, _ = tree_log_probs(_plain(self.model), self._rows.prefix, batch, lower=self.lower)
         edges = edges.reshape(len(batch), -1)
         if len(once) == len(read):
             return edges
         return edges[[once.index(tokens) for tokens in read]]
+
+    def _row(self, tokens: Sequence[int], tree: OptionTree) -> Row:
+        return self._rows.row(tokens, tree, self.images)
 
     def _sums(self, edges: Tensor, rows: Sequence[int]) -> Tensor:
         """From edges (n_rows, n_edges) to labels (n_rows, n_labels); letters that a row does not use get ``ABSENT``."""
@@ -190,7 +198,7 @@ class LabelTreeTrainer(GRPOTrainer):
         else:
             # Only what was drawn is scored, not all labels.
             trees = {prompt: OptionTree.build(options) for prompt, options in asked.items()}
-            batch = [Row(own[prompt], tree) for prompt, tree in trees.items()]
+            batch = [self._row(own[prompt], tree) for prompt, tree in trees.items()]
             with self.accelerator.autocast():
                 edges, entropies = tree_log_probs(_plain(model), self._rows.prefix, batch, compute_entropy, self.lower)
         places = token_edges(rollouts, trees, logits_to_keep).to(edges.device)

@@ -27,6 +27,11 @@ def trainable(engine: Engine, stage: str) -> Any:
         raise ModelError(
             f"{stage} trains in this process, which engine {engine.name!r} cannot: use the transformers backend"
         )
+    if engine.slow is not None:
+        raise ModelError(
+            f"{stage} trains in packed passes, in which {engine.name!r} is not followed: leave the stage out, or "
+            f"choose another model"
+        )
     return engine
 
 

@@ -54,7 +54,7 @@ OF_TREE = [name for name in NAMES if BASELINES[name].rows == "tree"]
 STRUCTURED = [name for name in NAMES if BASELINES[name].rows in ("levels", "tree")]
 LEVELS = Task.asking("toy", "How far is it?", [Question("far", "score", TASK.labels)])
 PATHS = {"pool": "out > pool", "fence": "out > fence", "hvac": "in"}
-TREE = Task("toy", "Where is it?", tuple(Label(PATHS[name]) for name in TASK.names), separator=" > ")
+TREE = Task("toy", "Where is it?", tuple(Label(PATHS[name]) for name in TASK.names), tree_separator=" > ")
 TRAINED = [name for name in NAMES if not BASELINES[name].zero_shot and name not in (*OF_CHOICES, *STRUCTURED)]
 NAMED = [name for name in NAMES if name not in TRAINED]
 # For searches: of each candidate that has one of them.

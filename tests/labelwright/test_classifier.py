@@ -16,12 +16,15 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 
 from labelwright import classifier as module
 from labelwright.bundle.store import save
+from labelwright.bundle.types import Bundle
 from labelwright.classifier import Classifier
-from labelwright.data.task import texts_and_labels
+from labelwright.data.asked.questions import Question
+from labelwright.data.task import Label, Task, texts_and_labels
 from labelwright.decide import probabilities
 from labelwright.engines.one_hot import one_hot
 from labelwright.errors import DataError, MissingExtraError, RecipeError
 from labelwright.models.weights import Adapter, Base, Weights
+from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
 
 X, y = texts_and_labels(toy_examples())
@@ -207,3 +210,61 @@ def test_a_row_without_a_usable_answer_is_predicted_as_none():
     assert (classifier.predict_proba(["what?"]) == 0).all()
     classifier.set_params(abstain_below=0.0)
     assert classifier.predict(["x", "what?"]).tolist() == ["fence", None]
+
+
+TOPICS = Question("topics", "labels", (Label("pool", "chlorine skimmer"), Label("fence", "post panel")))
+STARS = Question("stars", "score", tuple(map(Label, "123")))
+URGENT = Question("urgent", "yes_no")
+ROWS = ["chlorine in the skimmer", "a post", "nothing"]
+
+
+def of_questions(*questions: Question, **params) -> Classifier:
+    task = Task.asking("mail", "Read the mail.", questions)
+    bundle = Bundle(task, Prompt.for_task(task, FakeEngine().template), Base("fake"), Calibration(1.3))
+    return Classifier.from_bundle(bundle, engine=FakeEngine(), **params)
+
+
+def test_one_question_of_several_labels_has_a_column_a_label_and_a_list_a_row():
+    classifier = of_questions(TOPICS)
+    probs, said = classifier.predict_proba(ROWS), classifier.predict(ROWS)
+    assert classifier.classes_.tolist() == ["pool", "fence"]
+    assert probs.shape == (3, 2)
+    assert said.shape == (3,)
+    assert said.tolist() == [
+        [name for name, p in zip(("pool", "fence"), row, strict=True) if p >= 0.5] for row in probs
+    ]
+    records = classifier.answered(ROWS)
+    assert [list(one["probabilities"].values()) for one in records] == probs.tolist()
+    assert [one["label"] for one in records] == said.tolist()
+
+
+def test_several_questions_have_an_array_each_and_a_row_a_dict():
+    classifier = of_questions(TOPICS, STARS, URGENT)
+    blocks, said = classifier.predict_proba(ROWS), classifier.predict(ROWS)
+    assert classifier.outputs_ == ["topics", "stars", "urgent"]
+    assert [one.tolist() for one in classifier.classes_] == [["pool", "fence"], ["1", "2", "3"], ["yes", "no"]]
+    assert [block.shape for block in blocks] == [(3, 2), (3, 3), (3, 2)]
+    for block in blocks[1:]:
+        np.testing.assert_allclose(block.sum(axis=1), 1)
+    for row, record in enumerate(classifier.answered(ROWS)):
+        assert said[row] == record["label"]
+        for block, name in zip(blocks, classifier.outputs_, strict=True):
+            assert list(record["probabilities"][name].values()) == block[row].tolist()
+    assert [block.shape for block in classifier.predict_proba([])] == [(0, 2), (0, 3), (0, 2)]
+    assert classifier.predict([]).shape == (0,)
+
+
+def test_several_questions_abstain_one_by_one():
+    said = of_questions(STARS, URGENT, abstain_below=0.45).predict(ROWS)
+    records = of_questions(STARS, URGENT).answered(ROWS)
+    for one, record in zip(said, records, strict=True):
+        for name, label in one.items():
+            assert (label is None) == (record["confidence"][name] < 0.45)
+    assert {label is None for one in said for label in one.values()} == {True, False}
+
+
+@pytest.mark.parametrize("labels", [[["pool"], ["fence", "hvac"]], [("a", "b"), ("a", "b")], np.eye(2, dtype=int)])
+def test_fit_takes_one_label_a_row(labels):
+    with pytest.raises(DataError, match=r"y has several labels in a row: .* Classifier\.from_bundle") as caught:
+        Classifier().use_engine(FakeEngine()).fit(ROWS[:2], labels)
+    assert "\n" not in str(caught.value)

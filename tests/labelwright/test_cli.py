@@ -16,14 +16,21 @@ from fakes import FakeEngine, toy_bundle, toy_examples
 
 import labelwright.engines.opening
 from labelwright import labelling
-from labelwright.bundle.store import save
+from labelwright.bundle.store import load, save
+from labelwright.bundle.types import Bundle
 from labelwright.cli import main
+from labelwright.data.asked.questions import Question
 from labelwright.data.records import Row
+from labelwright.data.task import Label, Task
 from labelwright.decide import probabilities
 from labelwright.decisions import answered
 from labelwright.decisions.promise import Promise
 from labelwright.engines.one_hot import one_hot
 from labelwright.errors import DataError
+from labelwright.models.weights import Base
+from labelwright.prompt import Prompt
+from labelwright.statistics.calibration import Calibration
+from labelwright.statistics.label_sets import SET_METRICS
 from labelwright.statistics.risk import Counts
 
 
@@ -586,3 +593,55 @@ def test_a_column_that_is_missing_is_named_with_the_others(command, of_parts, tm
     assert "no column 'message' for text, which is made of 'subject' and 'message'; the row has" in said
     path = write_rows(tmp_path / "rows.jsonl", [{"texts": "a", "label": "pool"}] * 2)
     assert "no columns 'subject' and 'message' for text; " in refused([command, of_parts, "--input", path], capsys)
+
+
+# ------------------------------------------------------------------------------------- rows with several answers
+
+MAIL = [
+    {"mail": "green water, a loose board", "about": "pool;fence", "now": "yes", "who": "a"},
+    {"mail": "skimmer", "about": "pool", "now": "no", "who": "a"},
+    {"mail": "airflow", "about": "", "now": "no", "who": "b"},
+]
+
+
+@pytest.fixture
+def of_questions(tmp_path, opened) -> str:
+    topics = Question("topics", "labels", tuple(map(Label, ("pool", "fence"))))
+    asked = {"answers_in": (("about",), ("now",)), "separator": ";"}
+    task = Task.asking("mail", "Read it.", [topics, Question("now", "yes_no")], ("mail",), **asked)
+    bundle = Bundle(task, Prompt.for_task(task, FakeEngine().template), Base("fake"), Calibration())
+    save(bundle, tmp_path / "of_questions")
+    assert load(tmp_path / "of_questions").task == task
+    return str(tmp_path / "of_questions")
+
+
+def test_evaluate_knows_where_the_answers_are_and_tells_rows_from_answers(of_questions, tmp_path, capsys):
+    path = write_rows(tmp_path / "rows.jsonl", MAIL)
+    assert main(["evaluate", of_questions, "--input", path, "--group-column", "who", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n_rows"], found["n_answers"]) == (3, 7)
+    assert list(found["rows"]["questions"]) == ["topics", "now"]
+    assert set(found["rows"]["questions"]["topics"]) == set(SET_METRICS)
+    exact = found["rows"]["exact_match"]
+    assert 0 <= exact["low"] <= exact["value"] <= exact["high"] <= 1
+    assert main(["evaluate", of_questions, "--input", path, "--group-column", "who"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("7 answers to 3 rows; value and 95 % interval\nanswers\n  accuracy")
+    assert "rows, all answers right\n  exact_match" in said
+    assert "rows, topics (2 with an answer)\n  micro_f1" in said
+
+
+def test_evaluate_takes_another_column_or_separator_for_one_question(of_questions, tmp_path, capsys):
+    path = write_rows(tmp_path / "rows.jsonl", MAIL)
+    said = refused(["evaluate", of_questions, "--input", path, "--label-column", "about"], capsys)
+    assert "one column, 'about', for the answers to several questions, 'topics' and 'now': leave it out" in said
+    said = refused(["evaluate", of_questions, "--input", path, "--separator", "+"], capsys)
+    assert "rows.jsonl, row 1: question 'topics': label 'pool;fence' is not one of 'pool' and 'fence'" in said
+    bundle = load(of_questions)
+    task = replace(Task.asking("mail", "Read it.", bundle.task.questions[:1], ("mail",)), separator=";")
+    save(replace(bundle, task=task, prompt=Prompt.for_task(task, FakeEngine().template)), tmp_path / "of_one")
+    path = write_rows(tmp_path / "rows.jsonl", MAIL[:2])
+    one = ["evaluate", str(tmp_path / "of_one"), "--input", path, "--label-column", "about", "--json"]
+    assert "no column 'topics'" in refused(one[:4], capsys)
+    assert main(one) == 0
+    assert json.loads(capsys.readouterr().out)["n_rows"] == 2

@@ -12,14 +12,15 @@ import pytest
 from fakes import FakeEngine, toy_bundle, toy_splits
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.questions import Question, put
 from labelwright.data.choices import lettered
-from labelwright.data.task import Example, Splits, Task, group_keys
+from labelwright.data.task import Example, Label, Splits, Task, group_keys
 from labelwright.decisions.promise import NO_PROMISE
 from labelwright.errors import DataError, RecipeError
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import Calibration
-from optimizers.calibrate import CalibrateStage
+from optimizers.calibrate import CalibrateStage, calibration_record, uncalibrated
 from optimizers.calibration_choice import best_calibration
 from optimizers.kept import KeptScores
 from optimizers.stage import StageContext
@@ -252,3 +253,84 @@ def test_what_rotations_cost_is_told_again_by_a_stage_that_was_killed(tmp_path: 
     assert sum(n_rows for n_rows, _ in engine.calls) == 12 + 36
     for key in ("calib.seconds_one_order", "calib.seconds_rotations"):
         assert again[key] == first[key] > 0
+
+
+# --------------------------------------------------------------------------------------- what labels are said from
+
+TOPICS = Question("topics", "labels", (Label("late"), Label("refund")))
+SEVERAL = Task.asking("mail", "Read it.", [TOPICS, Question("urgent", "yes_no")])
+
+
+def rare_labels(n_rows: int = 300, share: float = 0.15) -> tuple[Bundle, tuple[Example, ...], np.ndarray]:
+    """Rows whose labels are rare and follow calibrated probabilities; and their log-scores."""
+    rng = np.random.default_rng(3)
+    prompt = Prompt.for_task(SEVERAL, FakeEngine().template)
+    rows, scores = [], []
+    for number in range(n_rows):
+        for place, point in enumerate(SEVERAL.points):
+            p = rng.beta(2 * share, 2 * (1 - share)) if point.label else rng.random()
+            p = min(max(p, 1e-6), 1 - 1e-6)
+            said = "yes" if rng.random() < p else "no"
+            rows.append(
+                Example(
+                    f"{number} ? {point.name}", put(f"text {number}", point), point.class_of(said), group=f"g{number}"
+                )
+            )
+            line = np.full(6, -np.inf)
+            line[2 * place : 2 * place + 2] = np.log([p, 1 - p])
+            scores.append(line)
+    return Bundle(SEVERAL, prompt, Base("fake"), Calibration()), tuple(rows), np.array(scores)
+
+
+@pytest.mark.parametrize("maximise", ["micro_f1", "macro_f1"])
+def test_labels_are_said_from_where_the_metric_gains(maximise: str) -> None:
+    bundle, rows, scores = rare_labels()
+    plain = CalibrateStage().calibrated(bundle, rows, lambda _: scores, 0)
+    made = CalibrateStage(maximise=maximise).calibrated(bundle, rows, lambda _: scores, 0)
+    assert plain.bundle.said_from == ()
+    late, refund, urgent = made.bundle.said_from
+    assert urgent == 0.5
+    assert (late == refund) == (maximise != "macro_f1")
+    record = calibration_record(made.bundle)
+    assert record["maximise"] == maximise
+    assert list(record["said_from"]) == ["topics"]
+    gained = record["said_from"]["topics"]
+    assert gained["after"] > gained["before"]
+    assert gained["kept"] == 1.0
+    # Taken off like the calibration, and not kept by another classifier.
+    assert uncalibrated(made.bundle).said_from == ()
+    again = CalibrateStage(maximise=maximise).calibrated(made.bundle, rows, lambda _: scores, 0)
+    assert again.bundle.said_from == made.bundle.said_from
+
+
+def test_what_does_not_gain_on_rows_not_fitted_on_is_not_kept() -> None:
+    """Most rows have no label, and are wholly right where none is said: the F1 of rows does well with a half."""
+    bundle, rows, scores = rare_labels()
+    made = CalibrateStage(maximise="sample_f1").calibrated(bundle, rows, lambda _: scores, 0)
+    gained = calibration_record(made.bundle)["said_from"]["topics"]
+    assert gained["after"] <= gained["before"]
+    assert gained["kept"] == 0.0
+    assert made.bundle.said_from == ()
+
+
+def test_the_promise_is_of_the_answers_that_are_given() -> None:
+    """What is wrong among the rows kept apart is counted of labels as they are said, not of those from a half on."""
+    bundle, rows, scores = rare_labels()
+    stage = CalibrateStage(maximise="micro_f1", max_error=0.3)
+    made = stage.calibrated(bundle, rows, lambda _: scores, 0)
+    apart = stage.sides(rows, 0)[1]
+    gold = np.array([SEVERAL.index(rows[i].label) for i in apart.tolist()])
+    decided = made.bundle.choosing.decide(made.probs[apart])
+    n, n_wrong = made.bundle.promise.all.tested[-1]
+    confident = decided.confidence >= made.bundle.promise.all.thresholds[-1]
+    assert (n, n_wrong) == (confident.sum(), (decided.choice != gold)[confident].sum())
+    plain = CalibrateStage(max_error=0.3).calibrated(bundle, rows, lambda _: scores, 0)
+    assert plain.bundle.promise.all != made.bundle.promise.all
+
+
+def test_a_task_without_such_questions_is_calibrated_as_ever() -> None:
+    engine, splits = drawn(scale=3.0, first=4.0)
+    scores = np.stack([engine.scores[row.text] for row in splits.calib])
+    made = CalibrateStage(maximise="micro_f1").calibrated(toy_bundle(), splits.calib, lambda _: scores, 0)
+    assert made.bundle.said_from == ()
+    assert "maximise" not in calibration_record(made.bundle)

@@ -28,7 +28,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 TASKS = {
     "distance": Task.asking("toy", "How far?", [Question("far", "score", toy_task().labels)]),
     # "hvac" is a path of two parts then.
-    "tree_path": Task("toy", "Where?", toy_task().labels, separator="v"),
+    "tree_path": Task("toy", "Where?", toy_task().labels, tree_separator="v"),
 }
 
 

@@ -10,7 +10,7 @@ from labelwright.errors import RecipeError
 from rewards import check_reward, make_reward, reward_matrix
 
 NAMES = ("a > x > 1", "a > x > 2", "a > y", "b > z")
-TASK = Task("t", "What?", tuple(map(Label, NAMES)), separator=" > ")
+TASK = Task("t", "What?", tuple(map(Label, NAMES)), tree_separator=" > ")
 
 
 def test_the_more_of_the_path_the_more_it_is_worth():

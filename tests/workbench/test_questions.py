@@ -11,6 +11,7 @@ from tiny import tiny_model_folder
 
 from labelwright.bundle.store import load
 from labelwright.cli import main as labelwright
+from labelwright.conversion.targets import TARGETS
 from workbench.cli import main
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import TOGETHER
@@ -209,3 +210,36 @@ def test_stages_that_take_one_label_a_row_say_so_together(place, capsys):
     told = capsys.readouterr().err
     for said in ("[neighbours]: several points", "[sft]: steering_share", "encoder-ce needs one label a row"):
         assert said in told
+
+
+def test_verbs_work_with_several_answers_a_row_or_say_in_a_line_that_they_do_not(place, capsys):
+    """Before anything is asked, trained or converted."""
+    text = RECIPE.replace("{asked}", KINDS["several"]).replace('stages = ["gepa", "grpo", "calibrate"]', "stages = []")
+    text = text.replace('["untuned", "prior", "demos", "sft"]', "[]").replace('name = "model"', 'name = "nowhere"')
+    (place / "asked.toml").write_text(text + '[synthetic]\nmodel = "openai/nobody"\n', encoding="utf-8")
+    assert main(["compare", "asked.toml"]) == 0
+    assert main(["export", "asked.toml", "--candidate", "sgd-ngrams"]) == 0
+    capsys.readouterr()
+    assert main(["predict", "asked.toml", "--text", "please, now: the chlorine and the picket broke"]) == 0
+    told = capsys.readouterr().out
+    for said in ("topics: ", "how many: ", "urgent: "):
+        assert said in told
+    (run,) = runs_of(place / "runs" / "asked")
+    why = "several points are asked of each row"
+    for verb in (
+        ["review", "asked.toml"],
+        ["synthesize", "asked.toml"],
+        ["next-rows", "asked.toml", "--pool", "rows.jsonl"],
+        ["convert", "asked.toml", "--to", "onnx"],
+    ):
+        assert main(verb) == 2, verb
+        (line,) = capsys.readouterr().err.splitlines()
+        assert why in line, verb
+    for command in (
+        *(["convert", str(run / "bundle"), "--to", to] for to in TARGETS),
+        ["certify", str(run / "bundle"), "http://127.0.0.1:1/v1"],
+        ["watch", str(run / "bundle"), "rows.jsonl"],
+    ):
+        assert labelwright(command) == 2, command
+        (line,) = capsys.readouterr().err.splitlines()
+        assert why in line, command

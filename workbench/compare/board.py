@@ -175,6 +175,30 @@ class Structured:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """What is true of whole rows under a candidate, where several points are asked of each.
+
+    Attributes
+    ----------
+    exact : Interval
+        Share of rows of which all answers are right.
+    questions : mapping of question to mapping of metric to Interval
+        As ``labelwright.decisions.whole_rows.joint_metrics`` has them.
+    against_best : mapping of question to Difference
+        Of questions that take any of their labels: the wanted metric minus that of the candidate which is best by it,
+        which itself has none.
+    gained : mapping of question to Interval
+        The wanted metric minus what it would be were all labels said from a half on; paired, with 95 % by itself. Where
+        they are said from something else.
+    """
+
+    exact: Interval
+    questions: Mapping[str, Mapping[str, Interval]]
+    against_best: Mapping[str, Difference] = field(default_factory=dict)
+    gained: Mapping[str, Interval] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Entry:
     """One candidate of the leaderboard: ``workbench.compare.candidate.Candidate``, measured, without its arrays.
 
@@ -207,6 +231,8 @@ class Entry:
         alone, in which an answer that is no label costs what giving none does.
     structured : mapping of str to Structured
         By question, whose name is empty where nothing else is asked.
+    joint : Joint, optional
+        Where several points are asked of a row.
     """
 
     name: str
@@ -235,6 +261,7 @@ class Entry:
     promised: Promised | None = None
     priced: Mapping[str, Interval] = field(default_factory=dict)
     structured: Mapping[str, Structured] = field(default_factory=dict)
+    joint: Joint | None = None
 
     @property
     def ms(self) -> float | None:
@@ -439,11 +466,54 @@ class Confidence:
 
 
 @dataclass(frozen=True)
+class LabelsOf:
+    """A question that takes any of its labels, and how the candidate to ship does on them.
+
+    Attributes
+    ----------
+    n_rows : int
+        Test rows that have an answer to it.
+    best : str
+        The candidate that is best by the wanted metric.
+    labels : tuple of LabelScores
+        Their rows are those that have the label, and are given it.
+    said_from : tuple of float
+        The probability from which on it says each.
+    """
+
+    n_rows: Count
+    best: str
+    labels: tuple[LabelScores, ...]
+    said_from: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Several:
+    """Rows of which several points are asked.
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows; ``TestRows.n_rows`` are the answers to their points.
+    wanted : str
+        The metric of sets of labels that candidates are held against each other by.
+    questions : mapping of str to LabelsOf
+        Those that take any of their labels.
+    """
+
+    n_rows: Count
+    wanted: str
+    questions: Mapping[str, LabelsOf]
+
+
+@dataclass(frozen=True)
 class TestRows:
     """The rows that all of this was measured on.
 
     Attributes
     ----------
+    n_rows : int
+        Where several points are asked of a row, the answers to them.
     without_rows : tuple of str
         Labels that none of them has.
     own_choices : bool
@@ -477,6 +547,8 @@ class Leaderboard:
         What answering 1,000 rows costs, by candidate; empty where the recipe has no ``[money]``.
     person : float, optional
         What they cost that a person answers.
+    several : Several, optional
+        Where several points are asked of a row: how many rows there are, and what is true of those.
     """
 
     verdict: Verdict
@@ -490,6 +562,7 @@ class Leaderboard:
     suspects: tuple[Suspect, ...] = ()
     money: Mapping[str, float] = field(default_factory=dict)
     person: float | None = None
+    several: Several | None = None
 
     def entry(self, name: str | None) -> Entry:
         """A candidate by its name."""

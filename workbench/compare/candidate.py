@@ -310,6 +310,8 @@ class Candidate:
         Which label it says, at the task's prices; without thresholds.
     promise : Promise
         What its calib rows say of its errors, asked for what the recipe wants to know.
+    said_from : tuple of float
+        ``labelwright.bundle.types.Bundle.said_from``, which is in the decision.
     turned_away : ndarray of shape (n_test,)
         Which test rows it finds to belong to no label, 1 or 0; empty where it does not ask.
     """
@@ -336,6 +338,7 @@ class Candidate:
     n_train: int = 0
     decision: Decision = LIKELIEST
     promise: Promise = NO_PROMISE
+    said_from: tuple[float, ...] = ()
     turned_away: _Array = _Array()
 
     @property

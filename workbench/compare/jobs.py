@@ -550,8 +550,9 @@ class Comparison:
             written=self._written(name) if kind == "synthetic" else None,
             n_train=main["n_train"],
             # Free text has a column more, and nothing is decided with it.
-            decision=LIKELIEST if kind == "free" else Decision.of(self.task.costs, self.task.names),
+            decision=LIKELIEST if kind == "free" else Decision.of_task(self.task, main.get("said_from", ())),
             promise=self._promise(main),
+            said_from=tuple(main.get("said_from", ())),
             turned_away=Kept(arrays, "outside") if main.get("scoped") else None,
         )
 

@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 import baselines
-from labelwright.data.task import Example, group_keys
+from labelwright.data.task import Example, Task, group_keys
 from labelwright.decisions.decision import Decision
 from labelwright.decisions.measured import costs
+from labelwright.decisions.whole_rows import WholeRows, whole_rows
 from labelwright.errors import DataError
 from labelwright.statistics.intervals import Interval, Resampled, mean_interval, metric_intervals, resample, wilson
 from labelwright.statistics.metrics import METRICS, Answers, Floats, Ints, checked, ece_floor, macro_f1
+from workbench.compare.asked.joint import WANTED, joint, several
 from workbench.compare.board import (
     QUALITY,
     QUALITY_OF_FREE,
@@ -65,6 +67,8 @@ def build(
     resamples: int,
     seed: int,
     margin: float = CompareTable.margin,
+    task: Task | None = None,
+    wanted: str = WANTED,
 ) -> Leaderboard:
     """Put numbers to every candidate, and a verdict to all of them.
 
@@ -87,6 +91,10 @@ def build(
         The run's: that of the resamples, and the one by which the candidates' own splits were dealt.
     margin : float
         Share of accuracy within which a candidate is as good as the best; with prices so many ordinary mistakes a row.
+    task : Task, optional
+        Needed where several points are asked of a row, to say what is true of whole rows.
+    wanted : str
+        By which metric of ``labelwright.statistics.label_sets`` candidates are then held against each other.
 
     Raises
     ------
@@ -135,6 +143,13 @@ def build(
         )
         for one in entries
     ]  # fmt: skip
+
+    whole = dict[str, WholeRows]()
+    if task is not None and task.points:
+        for name, one in scored.items():
+            whole[name] = whole_rows(test, one.candidate.probs, task, one.candidate.decision, groups)
+        of_rows = joint(whole, wanted, resamples, seed)
+        entries = [replace(one, joint=of_rows.get(one.name)) for one in entries]
 
     def compare(a: str, b: str) -> Difference:
         if b == best:
@@ -186,6 +201,7 @@ def build(
         confidence={name: confidence(scored[name].candidate, gold) for name in chief if name in closed},
         ece_floor=ece_floor(scored[best].candidate.probs) if best in closed else None,
         suspects=suspects("test", test, doubters, names) if len(doubters) > 1 else (),
+        several=several(task, whole, entries, scored[verdict.ship].candidate, wanted) if task and whole else None,
     )
 
 

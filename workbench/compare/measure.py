@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 import baselines
 from labelwright.bundle.making import predictor_bundle
 from labelwright.bundle.types import Bundle
-from labelwright.data.task import Example, Splits, Task, group_keys, texts_and_labels
+from labelwright.data.task import Example, Splits, Task, group_keys, texts_and_labels, words_and_labels
 from labelwright.decide import log_scores, probabilities, render_rows
 from labelwright.decisions.decision import Decision
 from labelwright.decisions.promise import Promise
@@ -129,11 +129,11 @@ def train_baseline(
     """
     # Who cannot learn them does not know the word.
     more = {} if soft is None else {"soft": soft}
-    texts, labels = texts_and_labels(splits.train)
+    texts, labels = words_and_labels(splits.train)
     estimator = job.make()
     with Load() as load:
         begun = time.perf_counter()
-        estimator.fit(texts, labels, groups=group_keys(splits.train), eval_set=texts_and_labels(splits.dev), **more)
+        estimator.fit(texts, labels, groups=group_keys(splits.train), eval_set=words_and_labels(splits.dev), **more)
         seconds = time.perf_counter() - begun
     save_predictor(estimator.predictor_, estimator.classes_, scratch)
     bundle = predictor_bundle(job.task, job.name, scratch, Calibration())
@@ -146,7 +146,7 @@ def train_baseline(
 def out_of_fold(job: BaselineJob, splits: Splits, n_folds: int = 3) -> NDArray[np.float64]:
     """Probabilities of train rows, (n_train, n_labels), each from a training that did not see the row or its group."""
     names = job.task.names
-    texts, labels = texts_and_labels(splits.train)
+    texts, labels = words_and_labels(splits.train)
     groups = group_keys(splits.train)
     folds = group_folds(np.array([names.index(label) for label in labels]), groups, n_folds, job.seed)
     probs = np.zeros((len(texts), len(names)))
@@ -235,7 +235,7 @@ def passing_on(
 
 def _promised_again(bundle: Bundle, splits: Splits, stage: CalibrateStage, seed: int, of_calib: Floats) -> Bundle:
     """The bundle with its promise counted without the rows that it turns away or passes on."""
-    promise, decision = bundle.promise, Decision.of(bundle.task.costs, bundle.task.names)
+    promise, decision = bundle.promise, bundle.choosing
     if promise.all is None:
         return bundle
     sides, gold = stage.sides(splits.calib, seed), gold_of(bundle, splits.calib)

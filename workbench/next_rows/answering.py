@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import baselines
 from labelwright.bundle.store import load
 from labelwright.bundle.types import Bundle
-from labelwright.data.task import group_keys, texts_and_labels
+from labelwright.data.task import group_keys, words_and_labels
 from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.engines.protocol import Engine
 from labelwright.errors import BundleError, DataError, MissingExtraError, ModelError
@@ -106,7 +106,7 @@ def _scored(bundle: Bundle, engine: Engine, texts: Sequence[str]) -> NDArray[np.
 def _trained_now(recipe: Recipe, rows: Rows) -> Answerer:
     task = task_of(recipe, rows)
     train = make_splits(rows, recipe.splits, recipe.seed).for_tuning().train
-    texts, labels = texts_and_labels(train)
+    texts, labels = words_and_labels(train)
     *others, last = LIGHT
     for name in (*others, last):
         estimator = baselines.make(name, task, recipe.seed)

@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from labelwright.data.asked.asking import asking
 from labelwright.data.columns import TextColumns, named_columns
 from labelwright.data.records import Fault, Row, listed
 from labelwright.errors import DataError, RecipeError
@@ -112,8 +113,8 @@ def ask(recipe: Recipe, run: str, pool: Any, wanted: Wanted, display: Display) -
     """
     rows = read_rows(recipe)
     task, root = task_of(recipe, rows), root_of(recipe)
-    if task.by_row:
-        raise RecipeError("next-rows needs labels that all rows share; these rows bring their own choices")
+    if beyond := asking(task).beyond:
+        raise RecipeError(f"next-rows needs labels that all rows share, one a row; here {beyond}")
     root.mkdir(parents=True, exist_ok=True)
     with locked(root):
         batches = batches_of(root)

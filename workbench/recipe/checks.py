@@ -61,6 +61,8 @@ def cross_faults(recipe: Recipe, document: Mapping[str, Any], stages: Mapping[st
     yield from _candidate_faults(recipe)
     yield from _distil_faults(recipe)
     yield from _synthetic_faults(recipe)
+    if recipe.data.shows_images:
+        yield from _image_faults(recipe, stages)
 
 
 def check_rewards(recipe: Recipe, task: Task) -> None:
@@ -99,7 +101,7 @@ def _task_faults(recipe: Recipe) -> Iterator[Fault]:
         if too_long:
             yield "task", f"label {shown(too_long[0])}: expected at most {_LONGEST_LABEL} characters"
         try:
-            Task(recipe.name, task.instructions, task.labels, separator="" if data.choices else task.tree)
+            Task(recipe.name, task.instructions, task.labels, tree_separator="" if data.choices else task.tree)
         except LabelwrightError as error:
             yield "task", str(error).removeprefix(f"task {recipe.name!r} ")
         if data.out_of_scope and data.out_of_scope in [label.name for label in task.labels]:
@@ -172,6 +174,12 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
         yield "prior", 'source = "content_free": rows bring their own choices, a text has none; use "train"'
     if not by_row and getattr(stages.get("calibrate"), "rotations", False):
         yield "calibrate", "rotations = true: only rows that bring their own choices ([data] choices) have an order"
+    maximise = getattr(stages.get("calibrate"), "maximise", "")
+    if maximise and not (has_points and any(one.question.kind == "labels" for one in recipe.asked)):
+        yield (
+            "calibrate",
+            f"maximise = {shown(maximise)}: no question takes any of several labels ([task] kind): leave it out",
+        )
     for name, stage in stages.items():
         if by_row and getattr(stage, "steering_share", 0.0) > 0:
             yield name, "steering_share: rows bring their own choices, and no ending can ask for a letter: leave it out"
@@ -243,6 +251,35 @@ def _point_faults(recipe: Recipe, stages: Mapping[str, Any], asked: Sequence[str
     for candidate in recipe.models.candidates:
         if read_pipeline(candidate).free:
             yield "models", f"candidates: free: {why}, and free text answers one question: leave it out"
+
+
+def _image_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
+    """What does not look at images, or would take the line that stands for one in a text for words."""
+    shown_to, data = "the model looks at images ([data] image_read_by)", recipe.data
+    if recipe.model.backend != "transformers":
+        yield "model", f'backend = "{recipe.model.backend}": {shown_to}, which only "transformers" shows it'
+    if recipe.model.thinking_tokens:
+        yield "model", f"thinking_tokens: {shown_to}, and answers at once: leave it out"
+    asked = asked_stages(recipe)
+    for name in ("demos", "neighbours"):
+        if name in asked:
+            yield name, f"{shown_to}, and examples in a prompt have none: leave it out"
+    if "prior" in asked and getattr(stages.get("prior"), "source", "") == "content_free":
+        yield "prior", f'source = "content_free": {shown_to}, a text has none; use "train"'
+    for name, stage in stages.items():
+        if getattr(stage, "augment", 0.0) > 0 or getattr(stage, "steering_share", 0.0) > 0:
+            yield name, f"augment and steering_share change words, and {shown_to}: leave them out"
+    for name in ("out_of_scope", "unlabelled"):
+        if getattr(data, name):
+            yield "data", f"{name}: {shown_to}, and what it is for reads words alone: leave it out"
+    if recipe.synthetic.model or recipe.synthetic.candidates:
+        yield "synthetic", f"{shown_to}, and a written row has none: leave the table out"
+    if recipe.cascade.hosted_model:
+        yield "cascade", f"hosted_model: {shown_to}, and it would be asked without: leave it out"
+    wordy = [name for name in recipe.baselines.names if name not in BLIND]
+    if wordy and data.text_columns.names[1:] == ():
+        only = "rows are images without words ([data] text), of which they can learn nothing"
+        yield "baselines", f'names: {", ".join(wordy)}: {only}; set names = ["majority"]'
 
 
 def _reward_fault(stage: Any, names: Any, by_row: bool, task: Task | None) -> str:

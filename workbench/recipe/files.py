@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from labelwright.data.asked.cells import AskedColumns
 from labelwright.data.asked.rows import over_points
+from labelwright.data.columns import image_shown, image_text
 from labelwright.data.formats.arrow_rows import class_name
 from labelwright.data.records import Fault, Row, is_empty, listed
 from labelwright.data.sources import Part, chosen, parted_by, parts_of
@@ -164,7 +165,10 @@ def _hub_parts(table: DataTable, all_columns: bool) -> list[Part]:
             f"dataset {table.hub!r} cannot be read: {reason}; check the id, or download it and set path"
         ) from error
     others = [column for column in (table.label, table.group, table.id, table.choices) if column]
-    texts = [table.image, *table.text_columns.names[:-1]] if table.image else [*table.text_columns.names]
+    texts = [*table.text_columns.names]
+    if table.image:
+        of_image = (image_shown(table.image), image_text(table.image))
+        texts = [table.image, *(name for name in texts if name not in of_image)]
     named = [*texts, *others]
     used = [] if all_columns else named
     return [

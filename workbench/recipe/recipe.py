@@ -19,7 +19,7 @@ import baselines
 from labelwright.data.asked.cells import AskedColumns
 from labelwright.data.asked.questions import Kind, Question
 from labelwright.data.choices import LabelAs
-from labelwright.data.columns import TEXT, TextColumns, image_text
+from labelwright.data.columns import TEXT, TextColumns, image_shown, image_text
 from labelwright.data.costs import Costs
 from labelwright.data.formats.dialect import Dialect, delimiter_fault, encoding_fault
 from labelwright.data.spelling import Similar
@@ -58,7 +58,8 @@ DEFAULT_STAGES = ("gepa", "grpo", "calibrate")
 FIXED_TABLES = ("data", "splits", "task", "model")
 # Keys of [data] that the first recipes did not have.
 _LATER_KEYS = ["similar_labels", "choice_label", "delimiter", "encoding", "header", "quotes", "sheet", "split"]
-_LATER_KEYS += ["separator", "title_rows", "label_prefix", "test_split", "leave_out", "train_path", "image"]
+_LATER_KEYS += ["title_rows", "label_prefix", "test_split", "leave_out", "train_path", "image", "image_read_by"]
+_LATER_KEYS += ["separator"]
 
 DEFAULT_TRACKING_URI = "sqlite:///runs/mlflow.db"
 
@@ -137,9 +138,11 @@ class DataTable:
     text : str or tuple of str
         The column of the text, or several, which become one text (``labelwright.data.columns``).
     image : str
-        The column of images, which OCR reads to text behind that of the other columns (``labelwright.pictures``);
-        empty for none. ``text`` then names the columns beside it; left at its default there is none, and ``["text"]``
-        is the column of that name.
+        The column of images; empty for none. ``text`` then names the columns beside it; left at its default there is
+        none, and ``["text"]`` is the column of that name.
+    image_read_by : "ocr" or "model"
+        Whether OCR reads images to text behind that of the other columns (``labelwright.pictures``), or ``[model]``,
+        a vision-language model, looks at them itself.
     label, group, id : str
         Column names; an empty ``group`` or ``id`` means there is none.
     choices : str
@@ -197,6 +200,7 @@ class DataTable:
     label_prefix: Name = Dialect.label_prefix
     text: NeededColumn | Annotated[tuple[NeededColumn, ...], Items(least=1)] = TEXT
     image: Column = ""
+    image_read_by: Literal["ocr", "model"] = "ocr"
     label: NeededColumn = "label"
     group: Column = ""
     id: Column = ""
@@ -221,6 +225,10 @@ class DataTable:
                 raise RecipeError(f"{one} and {other} = {getattr(self, one)!r}: expected two columns")
         if self.image and self.image in (*self.text_columns.names, self.label, self.choices, self.split):
             raise RecipeError(f"image = {self.image!r} names a column of another kind as well: expected two columns")
+        if self.image_read_by == "model" and not self.image:
+            raise RecipeError(
+                'image_read_by = "model" goes with image, which names the column: add it, or leave it out'
+            )
         for other in ("label", "choices", "split"):
             if getattr(self, other) in self.text_columns.names:
                 raise RecipeError(f"text and {other} = {getattr(self, other)!r}: expected two columns")
@@ -247,7 +255,14 @@ class DataTable:
         if not self.image:
             return TextColumns.of(self.text)
         beside = () if self.text == TEXT else TextColumns.of(self.text).names
+        if self.shows_images:
+            return TextColumns((image_shown(self.image), *beside))
         return TextColumns((*beside, image_text(self.image)))
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether the model looks at the images itself."""
+        return bool(self.image) and self.image_read_by == "model"
 
     @property
     def source(self) -> str:
@@ -761,12 +776,13 @@ class Recipe:
         if self.data.choices:
             return Task(name, self.task.instructions, (), max_choices, text_columns=columns, image_column=image)
         if self.asked:
-            questions = [one.question for one in self.asked]
-            task = Task.asking(name, self.task.instructions, questions, columns, image)
+            questions, places = [one.question for one in self.asked], tuple(one.columns for one in self.asked)
+            more: dict[str, Any] = {"answers_in": places, "separator": self.data.separator}
+            task = Task.asking(name, self.task.instructions, questions, columns, image, **more)
         else:
             labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
-            tree = self.task.tree
-            task = Task(name, self.task.instructions, labels, text_columns=columns, image_column=image, separator=tree)
+            more = {"text_columns": columns, "image_column": image, "tree_separator": self.task.tree}
+            task = Task(name, self.task.instructions, labels, **more)
         costs = None if task.points else self.costs.prices
         if costs and (faults := costs.faults(task.names)):
             raise RecipeError(f"{self.path}, [costs]: {'; '.join(faults)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workbench.report.report import Report
+from workbench.report.verdict_words import rows_words
 from workbench.run.usage import DISTURBED_CORES
 
 # What a candidate's cost may tell of how it answered, with the sentence; the key's own value is ``n``.
@@ -21,7 +22,7 @@ def limits(report: Report) -> list[str]:
     beyond = ["another split"] * ("split varied" not in spread) + ["another seed of training"] * (not spread)
     kind = "or rows of another kind" if beyond else "rows of another kind"
     found = [
-        f"{rows.n_rows} test rows in {rows.n_groups} groups: intervals and tests cover which rows were drawn, not "
+        f"{rows_words(report)} in {rows.n_groups} groups: intervals and tests cover which rows were drawn, not "
         + ", ".join([*beyond, kind])
         + ("." if not spread else "; what other seeds and splits change is in the table of seeds."),
         "Not told apart is not the same as equal: the fewer the test rows, the fewer candidates are told apart, and "

@@ -50,10 +50,11 @@ def candidate_note(entry: Entry) -> str:
         if entry.priced
         else ""
     )
+    what = "rows" if entry.joint is None else "answers"
     return "  \n".join(
         [
             f"**{escaped(entry.name)}**: {escaped(entry.about, LONGEST['text'])}",
-            f"Test: {cost}right on {percent(entry.test['accuracy'])} % of the rows; against the best: "
+            f"Test: {cost}right on {percent(entry.test['accuracy'])} % of the {what}; against the best: "
             f"{entry.standing}.",
             f"Costs {milliseconds(entry.ms)} ms a row, {megabytes(entry.cost.get('size_bytes'))}.",
         ]

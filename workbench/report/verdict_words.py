@@ -32,6 +32,7 @@ class Words(NamedTuple):
 def words(board: Leaderboard) -> Words:
     """The verdict of a leaderboard, or of a report, in words."""
     best, n_test = board.entry(board.verdict.best), board.test_rows.n_rows
+    measured = rows_words(board)
     how = "is the only candidate that could be scored:" if len(board.scored) == 1 else "wins:"
     remarks = (
         _free_text(board),
@@ -43,10 +44,10 @@ def words(board: Leaderboard) -> Words:
         _worth(board),
     )
     right = f"right on {percent(best.test['accuracy'])} % of"
-    said = f"{right} {_rows(n_test)}"
+    said = f"{right} {measured}"
     if board.by == "cost":
         cost = " ".join(parts(best.score("cost"), is_share=False))
-        said = f"it costs {cost} a row at the recipe's prices on {_rows(n_test)}, and is {right} them"
+        said = f"it costs {cost} a row at the recipe's prices on {measured}, and is {right} them"
     return Words(
         winner=f"{best.name} {how} {said}.",
         caution=caution(n_test, board.labels, board.test_rows.without_rows),
@@ -88,8 +89,11 @@ def margin_words(margin: float, by: By = "accuracy") -> str:
     return f"{100 * margin:.3g} point{'' if math.isclose(margin, 0.01) else 's'}"
 
 
-def _rows(n_test: int) -> str:
-    return f"{n_test} test row{'s' if n_test > 1 else ''}"
+def rows_words(board: Leaderboard) -> str:
+    """What was measured on: "90 test rows"; where several points are asked of a row, "300 answers to 90 test rows"."""
+    n_rows = board.test_rows.n_rows if board.several is None else board.several.n_rows
+    said = f"{n_rows} test row{'s' if n_rows > 1 else ''}"
+    return said if board.several is None else f"{board.test_rows.n_rows} answers to {said}"
 
 
 def _others(board: Leaderboard) -> str:
@@ -121,9 +125,10 @@ def _advice(board: Leaderboard) -> str:
             return f"{said} unless {lost}, matter more than {saved}."
         return f"{said} with {saved}: it loses {lost}."
     if verdict.why_ship == "too few rows":
-        would = f"; about {needed:,} would be needed" if needed and needed > n_test else ""
+        what = " answers" if board.several is not None else ""
+        would = f"; about {needed:,}{what} would be needed" if needed and needed > n_test else ""
         return (
-            f"Ship {verdict.ship}: of the cheaper ones none is shown to be as good, which {_rows(n_test)} "
+            f"Ship {verdict.ship}: of the cheaper ones none is shown to be as good, which {rows_words(board)} "
             f"{'are' if n_test > 1 else 'is'} too few to tell {within}{would}."
         )
     none_cheaper = verdict.why_ship == "none cheaper"
@@ -169,7 +174,7 @@ def _least_known(board: Leaderboard) -> str:
     if board.by == "cost":
         ends = f"{low:+z.3f} to {high:+z.3f} a row"
     return (
-        f"Caution: with {_rows(board.test_rows.n_rows)}, the {board.by} of {name} minus that of {board.verdict.best} "
+        f"Caution: with {rows_words(board)}, the {board.by} of {name} minus that of {board.verdict.best} "
         f"may be anything from {ends}."
     )
 
@@ -177,7 +182,7 @@ def _least_known(board: Leaderboard) -> str:
 def _unanswered(board: Leaderboard) -> str:
     """Said where a server's answers were none of the labels."""
     silent = [f"{one.name} on {n:.0f}" for one in board.scored if (n := one.cost.get("n_invalid") or 0)]
-    rows = _rows(board.test_rows.n_rows)
+    rows = rows_words(board)
     return f"Without a usable answer of {rows}, counted as wrong: {listed(silent)}." if silent else ""
 
 

@@ -15,6 +15,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
+from labelwright.data.asked.asking import asking
 from labelwright.data.task import Example, Label, Task
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.files import write_bytes
@@ -82,8 +83,8 @@ def synthesize(
         )
     rows = read_rows(recipe)
     task = task_of(recipe, rows)
-    if task.by_row:
-        raise RecipeError("synthesize needs labels that all rows share; these rows bring their own choices")
+    if beyond := asking(task).beyond:
+        raise RecipeError(f"synthesize needs labels that all rows share, one a row; here {beyond}")
     for remark in check_unlabelled(recipe.data):
         display.say(remark)
     train = make_splits(rows, recipe.splits, recipe.seed).train

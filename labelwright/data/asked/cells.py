@@ -14,6 +14,7 @@ from typing import Any
 
 from labelwright.data.asked.questions import NO, YES, Point, Question, points_of
 from labelwright.data.records import as_written, checked_text, is_empty, listed, no_column, optional_text
+from labelwright.data.task import Task
 from labelwright.errors import DataError
 
 # How yes and no are written, in any case.
@@ -74,6 +75,27 @@ class AskedColumns:
         if twice := [name for name, n in Counter(given).items() if n > 1]:
             raise DataError(f"the label {twice[0]!r} stands in the cell twice; name each label once")
         return tuple(YES if label.name in given else NO for label in self.question.labels)
+
+
+def columns_of(task: Task, column: str = "") -> tuple[AskedColumns, ...]:
+    """Where a file has the answers to a task's questions, as whoever made it knew them.
+
+    Parameters
+    ----------
+    column : str
+        In place of the column that a task's only question knows.
+
+    Raises
+    ------
+    DataError
+        A column for several questions; columns that are none for a question.
+    """
+    if column and len(task.questions) != 1:
+        names = listed(repr(one.name) for one in task.questions)
+        raise DataError(f"one column, {column!r}, for the answers to several questions, {names}: leave it out")
+    places = ((column,),) if column else task.answers_in or tuple((one.name,) for one in task.questions)
+    each = zip(task.questions, places, strict=True)
+    return tuple(AskedColumns(question, own, task.separator) for question, own in each)
 
 
 def answers_of(record: Mapping[str, Any], asked: Sequence[AskedColumns]) -> list[tuple[Point, str]]:

@@ -51,6 +51,30 @@ def columns_of(points: Sequence[Point]) -> list[slice]:
     return [slice(end - len(point.answers), end) for end, point in zip(ends, points, strict=True)]
 
 
+def blocks_of(task: Task, probs: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Probabilities a question, of a task with several points, in the order of the questions.
+
+    Parameters
+    ----------
+    probs : ndarray of shape (n_rows, n_points, n_labels)
+
+    Returns
+    -------
+    list of ndarray
+        Of a question that takes any of its labels (n_rows, n_question_labels), the probability that each applies; of
+        another (n_rows, n_answers), which add up to 1.
+    """
+    columns, blocks = columns_of(task.points), []
+    for number, question in enumerate(task.questions):
+        places = [place for place, point in enumerate(task.points) if point.question == number]
+        if question.kind == "labels":
+            # Yes is the first of its answers.
+            blocks.append(probs[:, places, [columns[place].start for place in places]])
+        else:
+            blocks.append(probs[:, places[0], columns[places[0]]])
+    return blocks
+
+
 def letters_of(texts: Sequence[str], n_letters: int) -> NDArray[np.bool_]:
     """(n_texts, n_letters): which letters stand before a choice of each row. Raises DataError as above."""
     counts = np.array([len(split_lettered(text)[1]) for text in texts], dtype=np.int64)

@@ -36,6 +36,8 @@ def open_to_score(weights: Weights, settings: EngineSettings | None = None) -> T
     except (NotLeanError, OSError):
         return TransformersEngine.open(weights, settings)
     engine = TransformersEngine.open(weights, settings)
+    if engine.reads_images:  # with transformers' own code, always
+        return engine
     # A cache folder that cannot be written to is no reason not to answer.
     with suppress(OSError):
         _find_out(engine, weights, folder, settings, key)

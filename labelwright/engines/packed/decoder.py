@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from labelwright.engines.packed.attention import attend_packed, laid_out
 from labelwright.engines.packed.packing import KeyValues, Packed, Row, pack
+from labelwright.engines.packed.seen import SeenImage, added_below, embedded
 
 # The very classes of transformers whose layers ``LeanDecoder`` repeats; what derives from them may do more.
 LEAN = {
@@ -65,9 +66,13 @@ class HubDecoder:
 
     def __call__(self, packed: Packed, places: Tensor | None = None) -> Tensor:
         """See ``Decoder``."""
+        fed: dict[str, Any] = {"input_ids": packed.input_ids}
+        if packed.images:
+            fed = {"inputs_embeds": embedded(self._decoder.get_input_embeddings(), packed.input_ids, packed.images)}
+            fed |= added_below(packed.images, packed.input_ids)
         with laid_out(packed.layout):
             output = self._decoder(
-                input_ids=packed.input_ids,
+                **fed,
                 position_ids=packed.position_ids,
                 # Without one transformers looks for sequences packed its own way, by jumps in the positions.
                 attention_mask=torch.ones_like(packed.input_ids),
@@ -86,7 +91,7 @@ class LeanDecoder:
     def __call__(self, packed: Packed, places: Tensor | None = None) -> Tensor:
         """See ``Decoder``. In the last layer only the places that are read go on after the attention."""
         decoder = self._decoder
-        hidden = decoder.embed_tokens(packed.input_ids)[0]
+        hidden = embedded(decoder.embed_tokens, packed.input_ids, packed.images)[0]
         cos, sin = (x[0] for x in decoder.rotary_emb(hidden[None], packed.position_ids))
         last = len(decoder.layers) - 1
         for number, layer in enumerate(decoder.layers):
@@ -116,10 +121,23 @@ class LeanDecoder:
 
 def encode_prefix(decoder: Decoder, tokens: tuple[int, ...], device: Any = "cpu") -> KeyValues:
     """Keys and values of the shared prefix, one pair a layer."""
-    packed = pack([Row(tokens)], device=device)
+    return _encode(decoder, Row(tokens), None, device)
+
+
+def encode_image(decoder: Decoder, seen: SeenImage, prefix: KeyValues | None, device: Any = "cpu") -> KeyValues:
+    """Keys and values of a prefix and of an image behind it, which rows share as well."""
+    own = _encode(decoder, Row(seen.tokens, seen=seen), prefix, device)
+    if prefix is None:
+        return own
+    pairs = zip(prefix, own, strict=True)
+    return [(torch.cat([k, own_k], dim=1), torch.cat([v, own_v], dim=1)) for (k, v), (own_k, own_v) in pairs]
+
+
+def _encode(decoder: Decoder, row: Row, prefix: KeyValues | None, device: Any) -> KeyValues:
+    packed = pack([row], prefix=prefix, device=device)
     packed.layout.kept = []
     decoder(packed, torch.zeros(1, dtype=torch.int64, device=device))
-    n = len(tokens)
+    n = len(row.tokens)
     return [(keys[:, :n].contiguous(), values[:, :n].contiguous()) for keys, values in packed.layout.kept]
 
 

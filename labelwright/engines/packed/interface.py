@@ -25,6 +25,15 @@ from labelwright.engines.packed.attention import LAYOUT, Restricted, attend, att
 ATTENTION = "label_tree"
 
 
+def use_attention(model: Any, name: str) -> str:
+    """Have a model's decoder attend by a registered name, and return the one before; what sees images keeps its own."""
+    of = model.get_decoder() if hasattr(model.config, "vision_config") else model
+    before = str(of.config._attn_implementation)
+    if before != name:
+        of.set_attn_implementation(name)
+    return before
+
+
 def tree_mask(mask_function: Callable[..., Any] = causal_mask_function, use_vmap: bool = False, **settings: Any) -> Any:
     """What transformers calls for a layer's mask: a ``Restricted``, None for "all that is before", or an ordinary mask.
 

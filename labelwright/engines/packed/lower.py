@@ -164,7 +164,7 @@ class LowerLayers:
         if self._prefix is None:
             self._prefix = self._run_prefix()
         of_prefix, key_values = self._prefix
-        keys = [(tuple(row.tokens), row.tree.options) for row in rows]
+        keys = [(row.content, row.tree.options) for row in rows]
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._rows}
         found = dict(self._rows)
         if missing:

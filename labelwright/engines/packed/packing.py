@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from labelwright.engines.options.tree import OptionTree
+from labelwright.engines.packed.seen import SeenImage
 
 # One (keys, values) a layer, each (n_kv_heads, n_tokens, head_dim).
 KeyValues = list[tuple[Tensor, Tensor]]
@@ -92,11 +93,15 @@ class Packed:
 
     Attributes
     ----------
-    input_ids, position_ids : int64 (1, n_packed)
+    input_ids : int64 (1, n_packed)
+    position_ids : int64 (1, n_packed), or (n_axes, 1, n_packed)
+        Of several axes only where an image has such.
     layout : Layout
     row_start, row_end, node_start : int64 (B,)
         Packed index of each row's first token, of its last token, where every first option token is predicted, and of
         its first tree node (the last two meaningless for a row without tokens, or without nodes).
+    images : sequence of (int, SeenImage)
+        Images that are fed, each with the packed index of its first token.
     """
 
     input_ids: Tensor
@@ -105,6 +110,7 @@ class Packed:
     row_start: NDArray[np.int64]
     row_end: NDArray[np.int64]
     node_start: NDArray[np.int64]
+    images: Sequence[tuple[int, SeenImage]] = ()
 
 
 @dataclass
@@ -122,6 +128,8 @@ class Row:
         Where in ``Layout.past`` the row's own tokens are.
     past_nodes, past_nodes_at : int64 arrays
         Tree nodes fed before, and where in ``Layout.past`` they are.
+    seen : SeenImage, optional
+        The image that the row begins with, whether its tokens are fed now or were before.
     """
 
     tokens: Sequence[int] = ()
@@ -130,6 +138,7 @@ class Row:
     past_tokens: NDArray[np.int64] = field(default_factory=lambda: _NOTHING)
     past_nodes: NDArray[np.int64] = field(default_factory=lambda: _NOTHING)
     past_nodes_at: NDArray[np.int64] = field(default_factory=lambda: _NOTHING)
+    seen: SeenImage | None = None
 
     def __post_init__(self) -> None:
         if self.nodes is None:
@@ -140,6 +149,11 @@ class Row:
         """Tokens that this row adds to the pass."""
         return len(self.tokens) + len(self.nodes)  # type: ignore[arg-type]
 
+    @property
+    def content(self) -> tuple[tuple[int, ...], str]:
+        """What tells the row's own part from others': images of one size have the same tokens."""
+        return tuple(self.tokens), self.seen.digest if self.seen else ""
+
 
 def pack(
     rows: Sequence[Row],
@@ -147,6 +161,7 @@ def pack(
     prefix_tokens: Sequence[int] = (),
     prefix: KeyValues | None = None,
     past: KeyValues | None = None,
+    shift: int = 0,
     device: Any = "cpu",
 ) -> Packed:
     """Lay rows out one after the other.
@@ -161,6 +176,8 @@ def pack(
         The cached prefix, instead.
     past : KeyValues, optional
         What ``Row.past_tokens`` and ``Row.past_nodes_at`` point into.
+    shift : int
+        ``SeenImage.shift`` of an image that the prefix holds.
     """
     n_lead = len(prefix_tokens)
     n_prefix = prefix[0][0].shape[1] if prefix else n_lead
@@ -175,7 +192,7 @@ def pack(
     key_at = np.zeros((len(rows), n_keys), dtype=np.int64)
     ids: list[int] = list(prefix_tokens)
     positions: list[int] = list(range(n_lead))
-    flat, starts = [], []
+    flat, starts, images = [], [], []
     for b, row in enumerate(rows):
         start, n_new, n_row = len(ids) - n_lead, row.n_new, len(row.past_tokens) + len(row.tokens)
         new = np.arange(start, start + n_new)
@@ -189,7 +206,9 @@ def pack(
         at = np.concatenate(
             [np.arange(first, first + len(row.tokens)), n_prefix + n_row - 1 + row.tree.node_depth[row.nodes]]
         )
-        positions += at.tolist()
+        positions += (at + shift + _shifts(row)).tolist()
+        if row.seen is not None and len(row.tokens):
+            images.append((n_lead + start, row.seen))
         past_at = np.concatenate(
             [np.arange(n_prefix, first), n_prefix + n_row - 1 + row.tree.node_depth[row.past_nodes]]
         )
@@ -219,7 +238,28 @@ def pack(
     )
     row_start = np.array(starts)
     node_start = row_start + [len(row.tokens) for row in rows]
-    return Packed(tensor([ids]), tensor([positions]), layout, row_start, node_start - 1, node_start)
+    position_ids = tensor([positions])
+    if any(seen.positions is not None for _, seen in images):
+        position_ids = _on_axes(position_ids, images, n_prefix + shift)
+    return Packed(tensor([ids]), position_ids, layout, row_start, node_start - 1, node_start, images)
+
+
+def _shifts(row: Row) -> NDArray[np.int64]:
+    """What is added to the place of each of a row's new tokens and nodes for its image, (n_new,)."""
+    shifts = np.zeros(row.n_new, dtype=np.int64)
+    if row.seen is not None:
+        shifts[min(len(row.tokens), len(row.seen.tokens)) :] = row.seen.shift
+    return shifts
+
+
+def _on_axes(position_ids: Tensor, images: Sequence[tuple[int, SeenImage]], before: int) -> Tensor:
+    """Positions (1, n_packed) as (n_axes, 1, n_packed): all axes alike, but within images."""
+    n_axes = next(len(seen.positions) for _, seen in images if seen.positions is not None)
+    turned = position_ids.expand(n_axes, -1).clone()
+    for start, seen in images:
+        if seen.positions is not None:
+            turned[:, start : start + len(seen.tokens)] = before + seen.positions.to(turned.device)
+    return turned[:, None]
 
 
 def _fill_mask(mask: NDArray[np.bool_], row: Row) -> None:

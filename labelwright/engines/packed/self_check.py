@@ -155,12 +155,13 @@ def _path(tree: OptionTree, node: int) -> tuple[int, ...]:
 @contextmanager
 def _own_attention(model: Any) -> Iterator[None]:
     """Within this the model attends by the code in its own file."""
-    before = model.config._attn_implementation
-    model.set_attn_implementation("eager")
+    from labelwright.engines.packed.interface import use_attention
+
+    before = use_attention(model, "eager")
     try:
         yield
     finally:
-        model.set_attn_implementation(before)
+        use_attention(model, before)
 
 
 @contextmanager

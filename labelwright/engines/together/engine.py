@@ -19,7 +19,7 @@ from labelwright.bundle.store import members_of
 from labelwright.bundle.types import Bundle
 from labelwright.data.asked.questions import put_all
 from labelwright.decide import Query
-from labelwright.engines.protocol import Engine, has_probabilities, is_alive
+from labelwright.engines.protocol import Engine, has_probabilities, is_alive, reads_images
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.together.document import read_plan
 from labelwright.engines.together.plan import Floats, Found, Ints, Plan
@@ -90,6 +90,11 @@ class TogetherEngine:
         return all(is_alive(one.engine) for one in self.members)
 
     @property
+    def reads_images(self) -> bool:
+        """Whether all members may be asked about rows with images."""
+        return all(reads_images(one.engine) for one in self.members)
+
+    @property
     def unexpanded_mass(self) -> float:
         """The most that a member leaves unexpanded, of its own probabilities; 0 where all expand everything."""
         return max(getattr(one.engine, "unexpanded_mass", 0.0) for one in self.members)
@@ -110,7 +115,7 @@ class TogetherEngine:
                 f"{self.name} does not know the option {unknown[0]!r}; expected its labels by name, such as "
                 f"{self._names[0]!r}: ask one of its members about other labels"
             )
-        found = self.answer([prompt.user for prompt in prompts], whole=calibration is None)
+        found = self.answer([prompt.row for prompt in prompts], whole=calibration is None)
         return found.log_probs[:, [self._columns[one] for one in options]]
 
     def answer(self, texts: Sequence[str], whole: bool = False) -> Found:
@@ -139,7 +144,7 @@ class TogetherEngine:
 
     def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
         """The likeliest label behind a space, as a model would write it; nothing where there is no answer."""
-        log_probs = self.answer([prompt.user for prompt in prompts]).log_probs
+        log_probs = self.answer([prompt.row for prompt in prompts]).log_probs
         written = []
         for row in log_probs:
             answer = f" {self._names[int(row.argmax())]}" if np.isfinite(row).any() else ""

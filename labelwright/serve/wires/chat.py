@@ -13,21 +13,23 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
-from labelwright.data.records import is_half_a_character, listed
+from labelwright.bundle.types import Bundle
+from labelwright.data.asked.asking import asking
+from labelwright.data.records import listed
 from labelwright.data.task import Task
-from labelwright.decisions.answered import NO_ANSWER
+from labelwright.decisions.answered import NO_ANSWER, Record
 from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.errors import DataError
-from labelwright.serve.wires.enumeration import Form, read_schema
+from labelwright.serve.asked.enumeration import Form, read_schema
+from labelwright.serve.asked.values import Answers, as_json, best_of, is_typed, plain_answers, read_answers, schema_of
+from labelwright.serve.wires.chat_request import ChatRequest, Message, ResponseFormat
 from labelwright.serve.wires.logarithm import log_probability
 
-MOST_CHOICES = 128
 _SHOWN_LABELS = 8
 # What draws, shapes or accounts for tokens elsewhere. A label is neither drawn nor cut short.
 _WITHOUT_INFLUENCE = (
@@ -46,55 +48,6 @@ _WITHOUT_INFLUENCE = (
 )
 
 
-class Part(BaseModel):
-    """A part of a message's content; only text can be classified."""
-
-    model_config = ConfigDict(extra="allow")
-    type: str
-    text: str | None = None
-
-
-class Message(BaseModel):
-    """One message of a chat."""
-
-    model_config = ConfigDict(extra="allow")
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[Part] | None = None
-
-
-class ResponseFormat(BaseModel):
-    """What the answer is to be written as."""
-
-    model_config = ConfigDict(extra="allow")
-    type: Literal["text", "json_object", "json_schema"]
-    json_schema: dict[str, Any] | None = None
-
-
-class StreamOptions(BaseModel):
-    """What a stream holds besides the answer."""
-
-    include_usage: bool = False
-
-
-class ChatRequest(BaseModel):
-    """A chat completion as OpenAI's clients ask for it; what is not named here has no influence."""
-
-    model_config = ConfigDict(extra="allow")
-    model: str
-    messages: list[Message] = Field(min_length=1)
-    response_format: ResponseFormat | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = Field(default=None, ge=0, le=255)
-    n: int | None = Field(default=None, ge=1, le=MOST_CHOICES)
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    temperature: float | None = Field(default=None, ge=0, le=2)
-    max_tokens: int | None = Field(default=None, ge=1)
-    max_completion_tokens: int | None = Field(default=None, ge=1)
-    stop: str | list[str] | None = None
-    tools: list[Any] | None = None
-
-
 @dataclass(frozen=True)
 class Asked:
     """What a chat asks.
@@ -104,26 +57,32 @@ class Asked:
     text : str
         The row.
     labels : tuple of str
-        What may be answered; the row's own choices, where rows bring them.
+        What may be answered; the row's own choices, where rows bring them; empty where answers are typed.
     form : Form, optional
         What the answer is written into; None writes the label as it is.
     ignored : tuple of str
         What the request holds and the answer does not depend on.
+    answers : Answers, optional
+        How the answers to a bundle's questions are written, where these are more than one label of a list.
     """
 
     text: str
     labels: tuple[str, ...]
     form: Form | None = None
     ignored: tuple[str, ...] = ()
+    answers: Answers | None = None
 
 
 @dataclass(frozen=True)
 class Said:
-    """An answer: the label, its text as it is sent, the probability of every label asked for, and fields beside it."""
+    """An answer: the label, its text as it is sent, the probability of every label asked for, and fields beside it.
+
+    Of several questions the label is the text, and the probabilities are by question.
+    """
 
     label: str | None
     content: str | None
-    probabilities: Mapping[str, float]
+    probabilities: Mapping[str, Any]
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -145,6 +104,8 @@ def read_chat(request: ChatRequest, task: Task) -> Asked:
     ignored = [f"messages[{n}] ({one.role})" for n, one in enumerate(request.messages) if n != users[-1]]
     given = request.model_dump(exclude_none=True)
     ignored += [name for name in _WITHOUT_INFLUENCE if name in given]
+    if is_typed(task):
+        return Asked(text, (), None, tuple(ignored), _answers(request.response_format, task))
     form = _form(request.response_format, task)
     return Asked(text, _labels(form, task), form, tuple(ignored))
 
@@ -167,8 +128,28 @@ def answered(
     if (choice := int(decided.choice[0])) < 0:
         return Said(None, None, probabilities)
     label = asked.labels[choice]
-    content = label if asked.form is None else _json(asked.form.filled(label, probabilities[label]))
+    content = label if asked.form is None else as_json(asked.form.filled(label, probabilities[label]))
     return Said(label, content, probabilities, beside)
+
+
+def answered_questions(answers: Answers, record: Record, bundle: Bundle) -> Said:
+    """The answer to a bundle's questions, of a record of ``labelwright.decisions.answered``.
+
+    Where the decision abstains from one, the text has what it would have said, and ``x_abstained`` why, by question.
+    """
+    if "error" in record:
+        return Said(None, None, {})
+    best = best_of(bundle.task, record)
+    beside: dict[str, Any] = {}
+    if bundle.decision.may_abstain:
+        beside["x_abstained"] = record.get("abstained")
+    if bundle.promise.asked.max_error < 1:
+        beside["x_promise"] = bundle.promise.asked.said
+    if "label_set" in record:
+        beside["x_label_set"] = record["label_set"]
+    content, (label, _) = answers.written(best), next(iter(best.values()))
+    is_label = len(best) == 1 and isinstance(label, str)
+    return Said(label if is_label else content, content, record["probabilities"], beside)
 
 
 def completion(request: ChatRequest, answer: Said, about: dict[str, Any]) -> dict[str, Any]:
@@ -248,19 +229,31 @@ def _text_of(message: Message, number: int) -> str:
 
 
 def _form(wanted: ResponseFormat | None, task: Task) -> Form | None:
-    if wanted is None or wanted.type == "text" or (wanted.type == "json_object" and task.by_row):
+    if wanted is None or wanted.type == "text":
         return None
     if wanted.type == "json_object":
-        return read_schema({"properties": {"label": {"enum": list(task.names)}}})
+        labels = asking(task).known
+        return read_schema({"properties": {"label": {"enum": list(task.names)}}}) if labels else None
+    return read_schema(_schema_of(wanted))
+
+
+def _answers(wanted: ResponseFormat | None, task: Task) -> Answers:
+    """The same of a bundle's questions."""
+    if wanted is None or wanted.type == "text":
+        return plain_answers(task)
+    return read_answers(schema_of(task) if wanted.type == "json_object" else _schema_of(wanted), task)
+
+
+def _schema_of(wanted: ResponseFormat) -> Any:
     schema = (wanted.json_schema or {}).get("schema")
     if schema is None:
         raise DataError("response_format: json_schema has no schema; expected {name, schema}")
-    return read_schema(schema)
+    return schema
 
 
 def _labels(form: Form | None, task: Task) -> tuple[str, ...]:
     """What may be answered: the task's labels or some of them; where rows bring their choices, what the form lists."""
-    if task.by_row:
+    if asking(task).known is None:
         if form is None:
             raise DataError(
                 "this model chooses among each row's own choices: expected them as the enum of a JSON schema in "
@@ -283,7 +276,7 @@ def _labels(form: Form | None, task: Task) -> tuple[str, ...]:
 
 def _logprobs(request: ChatRequest, answer: Said) -> dict[str, Any] | None:
     """The label as one token with its log-probability, and the likeliest labels beside it."""
-    if not request.logprobs or answer.label is None:
+    if not request.logprobs or answer.label is None or answer.label not in answer.probabilities:
         return None
     ranked = sorted(answer.probabilities.items(), key=lambda one: -one[1])
     tokens = {name: _token(name, share) for name, share in ranked}
@@ -297,9 +290,3 @@ def _token(name: str, share: float) -> dict[str, Any]:
 
 def _refusal(answer: Said) -> str | None:
     return NO_ANSWER if answer.label is None else None
-
-
-def _json(value: Any) -> str:
-    """JSON in characters as they are, or escaped where a schema's own words are half characters."""
-    text = json.dumps(value, ensure_ascii=False)
-    return json.dumps(value) if any(map(is_half_a_character, text)) else text

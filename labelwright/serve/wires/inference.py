@@ -7,6 +7,7 @@ Whether a text that is too long is cut is the bundle's setting (``long_rows``), 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,18 +16,18 @@ from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import Response
 
-from labelwright.data.records import Fault, refusal
+from labelwright.data.asked.asking import asking
+from labelwright.data.asked.classes import blocks_of
 from labelwright.decisions.answered import NO_ANSWER
 from labelwright.errors import DataError
+from labelwright.serve.asked.rows import found_for
 from labelwright.serve.bodies import JSON, described, json_answer, read_json
 from labelwright.serve.service import Lease, RefusalError, Service, Wire
 from labelwright.serve.wires.sequences import SOURCE, predictions, read_inputs
 from labelwright.statistics.metrics import answers
 
-_NO_CHOICES = (
-    "this model chooses among each row's own choices, for which this protocol has no place: ask it at /v1/systemone, "
-    "/v1/chat/completions or /invocations"
-)
+_NO_PLACE = "this protocol has no place for that: ask it at /v1/systemone, /v1/chat/completions or /invocations"
+_SHOWN_LABELS = 5
 # Its status and type of error where they are not ours; all others are of the type "validation".
 _ERRORS = {500: (500, "backend"), 502: (424, "backend"), 503: (429, "overloaded")}
 _TEXTS = {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 1}
@@ -57,14 +58,14 @@ def router(service: Service) -> APIRouter:
         _switch(body, "truncate")
         texts, is_batch = read_inputs(body["inputs"])
         with service.lease(request) as lease:
-            scored = await _scored(lease, texts)
-            ranked = [predictions(lease.served.names, probs.tolist(), raw_scores) for probs in scored]
+            names, scored = await _scored(lease, texts)
+            ranked = [predictions(names, probs.tolist(), raw_scores) for probs in scored]
         return json_answer(ranked if is_batch else ranked[0])
 
     @routes.get("/info", summary="What the first model is, in text-embeddings-inference's words")
     async def info(request: Request) -> Response:
         with service.lease(request) as lease:
-            names = lease.served.names
+            names = asking(lease.bundle.task).listed or lease.served.names
             ids = {str(place): name for place, name in enumerate(names)}
             classifier = {"id2label": ids, "label2id": {name: place for place, name in enumerate(names)}}
             return json_answer(
@@ -89,16 +90,16 @@ def refused(refusal: RefusalError) -> tuple[int, dict[str, Any]]:
 WIRE = Wire("inference", "POST /predict, GET /info", router, refused)
 
 
-async def _scored(lease: Lease, texts: list[str]) -> list[NDArray[np.float64]]:
-    if lease.bundle.task.by_row:
-        raise DataError(_NO_CHOICES)
-    found = await lease.probabilities(texts)
-    if faults := [Fault(n, str(one)) for n, one in enumerate(found, start=1) if isinstance(one, DataError)]:
-        raise refusal(SOURCE, faults)
-    scored = [one for one in found if not isinstance(one, DataError)]
-    if any(answers(one) < 0 for one in scored):
+async def _scored(lease: Lease, texts: list[str]) -> tuple[Sequence[str], list[NDArray[np.float64]]]:
+    """The labels, and a score of each for every text."""
+    task = lease.bundle.task
+    kind = asking(task)
+    if (names := kind.listed) is None:
+        raise DataError(f"this model answers {kind.said(_SHOWN_LABELS)}; {_NO_PLACE}")
+    probs = [one.probs for one in await found_for(lease, [kind.row(text) for text in texts], SOURCE)]
+    if any((answers(np.atleast_2d(one)) < 0).any() for one in probs):
         raise RefusalError(502, "no_answer", NO_ANSWER)
-    return scored
+    return names, [blocks_of(task, one[None])[0][0] if task.points else one for one in probs]
 
 
 def _switch(body: dict[str, Any], name: str) -> bool:

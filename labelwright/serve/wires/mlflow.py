@@ -1,8 +1,8 @@
 """MLflow's scoring protocol: ``/invocations``, ``/ping`` and ``/version``, as its own server has them.
 
 Whoever calls a registered model's endpoint can call this instead: the predictions have the columns that the registered
-model has (label, confidence, probabilities). The tables are read by ``labelwright.serve.wires.tables``. A request names
-no model, so the first one answers.
+model has (``labelwright.decisions.answered.table_row``). The tables are read by ``labelwright.serve.wires.tables``. A
+request names no model, so the first one answers.
 """
 
 from __future__ import annotations
@@ -13,17 +13,15 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter
-from numpy.typing import NDArray
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from labelwright.bundle.types import Bundle
 from labelwright.data.formats.parquet_apart import BeyondError, Bounds, read_apart
-from labelwright.data.records import Fault, refusal
-from labelwright.errors import DataError, MissingExtraError
+from labelwright.decisions.answered import table_row
+from labelwright.errors import MissingExtraError
 from labelwright.pictures.sent import off_the_loop
+from labelwright.serve.asked.rows import found_for
 from labelwright.serve.bodies import (
     CSV,
     JSON,
@@ -35,7 +33,6 @@ from labelwright.serve.bodies import (
     read_json,
 )
 from labelwright.serve.limits import Limits
-from labelwright.serve.questions import outside_of
 from labelwright.serve.service import RefusalError, Service, Wire
 from labelwright.serve.wires.tables import SOURCE, Record, columns_to_read, csv_records, json_records, read_rows
 
@@ -87,15 +84,8 @@ def router(service: Service) -> APIRouter:
             records = await _records(request, body, service.limits, readers, columns_to_read(lease.bundle.task))
             task = lease.bundle.task
             rows = await off_the_loop(bool(task.image_column), partial(read_rows, records, task))
-            found = await lease.probabilities([text for text, _ in rows])
-            if faults := [Fault(n, str(one)) for n, one in enumerate(found, start=1) if isinstance(one, DataError)]:
-                raise refusal(SOURCE, faults)
-            scored = [one for one in found if not isinstance(one, DataError)]
-            outside = await outside_of(lease, [text for text, _ in rows], scored)
-            predictions = [
-                _prediction(lease.bundle, names, one, None if outside is None else outside[[n]])
-                for n, (one, (_, names)) in enumerate(zip(scored, rows, strict=True))
-            ]
+            found = await found_for(lease, rows, SOURCE)
+            predictions = [table_row(lease.bundle, *one) for one in found]
         return json_answer({"predictions": predictions})
 
     @routes.get("/ping", summary="Whether the first model can answer")
@@ -136,18 +126,6 @@ async def _records(
         raise RefusalError(415, "invalid_request", f"content-type {PARQUET!r}: {error}") from error
     except BeyondError as error:
         raise RefusalError(413, "too_large", str(error)) from error
-
-
-def _prediction(bundle: Bundle, names: Sequence[str], probs: NDArray[np.float64], outside: Any) -> dict[str, Any]:
-    """A row of the registered model's answer (``workbench.tracking.writes.served_model``)."""
-    decided = bundle.decision.decide(probs[None], outside)
-    said = int(decided.said[0])
-    return {
-        "label": names[said] if said >= 0 else None,
-        **({"abstained": decided.why[0]} if bundle.decision.may_abstain else {}),
-        "confidence": float(decided.confidence[0]),
-        "probabilities": dict(zip(names, probs.tolist(), strict=False)),
-    }
 
 
 def _version() -> str:

@@ -9,7 +9,10 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
-from labelwright.data.records import listed
+from labelwright.data.asked.asking import asking
+from labelwright.data.asked.questions import points_of
+from labelwright.data.task import Task
+from labelwright.serve.asked.values import is_typed, schema_of
 from labelwright.serve.bodies import json_answer
 from labelwright.serve.served import Served
 from labelwright.serve.service import Service, Wire
@@ -21,9 +24,7 @@ _SHOWN_LABELS = 5
 def described(served: Served) -> str:
     """What a model answers, in a line."""
     task = served.bundle.task
-    if task.by_row:
-        return f"{task.name}: one of up to {task.max_choices} choices that come with the question"
-    return f"{task.name}: one of {len(served.names)} labels: {listed(served.names, _SHOWN_LABELS)}"
+    return f"{task.name}: {asking(task).said(_SHOWN_LABELS)}"
 
 
 def router(service: Service) -> APIRouter:
@@ -38,14 +39,40 @@ def router(service: Service) -> APIRouter:
 
 
 def model_object(served: Served) -> dict[str, Any]:
-    """A model as OpenAI describes it."""
+    """A model as OpenAI describes it; beside it what it is asked, where that is more than one label of a list.
+
+    ``x_questions``: each as System One takes it, by its name. ``x_schema``: the answers to all of them as a JSON
+    schema, for a chat's ``response_format``.
+    """
+    task = served.bundle.task
+    typed = {"x_questions": questions_of(task), "x_schema": schema_of(task)} if is_typed(task) else {}
     return {
         "id": served.id,
         "object": "model",
         "created": served.created,
         "owned_by": "labelwright",
         "x_identity": served.identity,
+        **typed,
     }
+
+
+def questions_of(task: Task) -> dict[str, Any]:
+    """A task's questions in System One's words, by the names of its points.
+
+    >>> questions_of(Task.asking("mail", "Read it.", [Question("urgent", "yes_no")]))
+    {'urgent': {'type': 'noul', 'instructions': 'urgent'}}
+    """
+    asked = {}
+    for point in points_of(task.questions):
+        kind = task.questions[point.question].kind
+        criteria = {one.name: one.description or None for one in point.answers}
+        if kind == "choice":
+            asked[point.name] = {"type": "choice", "instructions": point.name, "criteria": criteria}
+        elif kind == "score":
+            asked[point.name] = {"type": "score", "instructions": point.name, "criteria": list(criteria)}
+        else:
+            asked[point.name] = {"type": "noul", "instructions": point.name}
+    return asked
 
 
 def _listed(models: list[Served]) -> dict[str, Any]:

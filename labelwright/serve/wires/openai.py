@@ -6,6 +6,7 @@ read as well, is ``labelwright.serve.wires.models``'.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from fastapi import APIRouter
@@ -13,12 +14,26 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from labelwright.data.asked.asking import asking
+from labelwright.decisions.answered import answer
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_line
+from labelwright.prompt import Prompt
+from labelwright.serve.asked.rows import found_for
 from labelwright.serve.bodies import JSON, described, json_answer, read_json
-from labelwright.serve.questions import Question, put
+from labelwright.serve.questions import Question, probabilities_of, put
 from labelwright.serve.service import Lease, RefusalError, Service, Wire
-from labelwright.serve.wires.chat import Asked, ChatRequest, about, answered, chunks, completion, read_chat
+from labelwright.serve.wires.chat import (
+    Asked,
+    Said,
+    about,
+    answered,
+    answered_questions,
+    chunks,
+    completion,
+    read_chat,
+)
+from labelwright.serve.wires.chat_request import ChatRequest
 from labelwright.serve.wires.models import model_object
 
 CHAT, MODEL = "/v1/chat/completions", "/v1/models/{id:path}"
@@ -83,24 +98,39 @@ def read_as(request: type[Body], body: Any) -> Body:
 async def _answer(lease: Lease, request: ChatRequest) -> Response:
     served = lease.served
     asked = read_chat(request, lease.bundle.task)
-    question = put(lease.bundle, asked.text, _question(asked))
-    probs = await question.asked_of(lease)
-    if isinstance(probs, DataError):
-        raise RefusalError(400, "invalid_request", f"messages: {probs}")
-    outside = await question.outside_of(lease, probs)
-    answer = answered(asked, probs, question.decision, outside, question.beside(probs, asked.labels, outside))
+    said, prompt, texts = await (_label if asked.answers is None else _typed)(lease, asked)
     notes = about(
         asked,
-        answer,
+        said,
         model=served.id,
         identity=served.identity,
-        prompt_tokens=served.count_tokens(question.prompt, [question.text]),
-        answer_tokens=served.engine.count_tokens(answer.content or ""),
+        prompt_tokens=served.count_tokens(prompt, texts),
+        answer_tokens=served.engine.count_tokens(said.content or ""),
         n=request.n or 1,
     )
     if request.stream:
-        return StreamingResponse(chunks(request, answer, notes), media_type="text/event-stream")
-    return json_answer(completion(request, answer, notes))
+        return StreamingResponse(chunks(request, said, notes), media_type="text/event-stream")
+    return json_answer(completion(request, said, notes))
+
+
+async def _label(lease: Lease, asked: Asked) -> tuple[Said, Prompt, Sequence[str]]:
+    """A label as the answer, and what was asked for it."""
+    question = put(lease.bundle, asked.text, _question(asked))
+    (probs,) = await probabilities_of(lease, [question])
+    if isinstance(probs, DataError):
+        raise RefusalError(400, "invalid_request", f"messages: {probs}")
+    outside = await question.outside_of(lease, probs)
+    beside = question.beside(probs, asked.labels, outside)
+    return answered(asked, probs, question.decision, outside, beside), question.prompt, [question.text]
+
+
+async def _typed(lease: Lease, asked: Asked) -> tuple[Said, Prompt, Sequence[str]]:
+    """The same of answers to all of a bundle's questions."""
+    assert asked.answers is not None
+    bundle = lease.bundle
+    row = asking(bundle.task).row(asked.text)
+    (found,) = await found_for(lease, [row], "messages", only=True)
+    return answered_questions(asked.answers, answer(bundle, *found), bundle), bundle.prompt, row.texts
 
 
 def _question(asked: Asked) -> Question:

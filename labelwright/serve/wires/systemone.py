@@ -2,7 +2,8 @@
 
 The contract is the one that jevcompat 0.1.1 checks (its SPEC.md). A question is of one type: ``choice`` (2 to 255 named
 options), ``noul`` (how likely is yes) or ``score`` (2 to 10 levels, and the expected one). Which question is the
-bundle's own, and how others are put to its model, is ``labelwright.serve.questions``'. A question's id takes no part.
+bundle's own, and how others are put to its model, is ``labelwright.serve.questions``'. A question's id takes no
+part, unless it says nothing else by which it could be known.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from labelwright.decisions.answered import NO_ANSWER
 from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError, LabelwrightError
 from labelwright.serve.bodies import JSON, described, json_answer, read_json
-from labelwright.serve.questions import Question, as_text, of_bundle, put
+from labelwright.serve.questions import Question, as_text, of_bundle, probabilities_of, put
 from labelwright.serve.service import Lease, RefusalError, Service, Wire
 from labelwright.statistics.metrics import answers
 
@@ -76,15 +77,12 @@ async def answered(lease: Lease, body: Mapping[str, Any]) -> dict[str, Any]:
     wanted = {name: body[f"x_{name}"] for name in _ASKED if body.get(f"x_{name}") is not None}
     # Other requests are not to wait until this one's promise is worked out.
     bundle = await asyncio.to_thread(_promising, lease.bundle, wanted) if wanted else lease.bundle
-    puts = {id: put(bundle, state, _question(one)) for id, one in questions.items()}
+    puts = {id: put(bundle, state, _question(id, one)) for id, one in questions.items()}
     if not lease.served.has_language_model and (foreign := [id for id, one in puts.items() if not one.is_own]):
         raise invalid(
             [_fault(["questions", id], f"not answered: {of_bundle(bundle)}", "not_answered") for id in foreign]
         )
-    if len(puts) == 1:
-        found = [await one.asked_of(lease) for one in puts.values()]
-    else:
-        found = await asyncio.gather(*(one.asked_of(lease) for one in puts.values()))
+    found = await probabilities_of(lease, list(puts.values()))
     said = {}
     for (id, one), probs in zip(puts.items(), found, strict=True):
         if isinstance(probs, DataError):
@@ -92,10 +90,10 @@ async def answered(lease: Lease, body: Mapping[str, Any]) -> dict[str, Any]:
         if answers(probs) < 0:
             raise RefusalError(502, "no_answer", NO_ANSWER)
         outside = await one.outside_of(lease, probs)
-        names = list(questions[id].get("criteria") or ()) if questions[id]["type"] == "choice" else []
-        beside = one.beside(probs, names, outside) if names else {}
+        beside = one.beside(probs, _question(id, questions[id]).names, outside)
         said[id] = _answer(questions[id], probs, one.decision, outside) | {"x_level": one.level} | beside
-    n_tokens = sum(lease.served.count_tokens(one.prompt, [one.text]) for one in puts.values())
+    n_tokens = sum(lease.served.count_tokens(one.prompt, [one.text]) for one in puts.values() if not one.is_own)
+    n_tokens += lease.served.count_tokens(bundle.prompt, [one.text for one in puts.values() if one.is_own])
     return {
         "model": lease.served.id,
         "answers": said,
@@ -114,18 +112,19 @@ def _promising(bundle: Bundle, wanted: Mapping[str, Any]) -> Bundle:
         raise invalid([_fault([f"x_{next(iter(wanted))}"], str(error), "value_error")]) from error
 
 
-def _question(question: Mapping[str, Any]) -> Question:
-    """A checked question in the words of ``labelwright.serve.questions``."""
+def _question(id: str, question: Mapping[str, Any]) -> Question:
+    """A checked question in the words of ``labelwright.serve.questions``; its id names one that says nothing else."""
     kind, criteria = question["type"], question.get("criteria") or {}
     instructions = as_text(question.get("instructions"))
+    called = instructions or id
     if kind == "choice":
         options = tuple((name, as_text(description)) for name, description in criteria.items())
-        return Question(instructions or "Which of the labels fits?", options, is_choice=True)
+        return Question(instructions or "Which of the labels fits?", options, is_choice=True, called=called)
     if kind == "score":
         levels = tuple((str(level), as_text(description)) for level, description in enumerate(criteria))
-        return Question(instructions or "Which level fits?", levels)
+        return Question(instructions or "Which level fits?", levels, is_scale=True, called=called)
     yes_and_no = tuple((name, as_text(criteria.get(side))) for name, side in (("yes", "true"), ("no", "false")))
-    return Question(instructions or "Is it so? Answer yes or no.", yes_and_no)
+    return Question(instructions or "Is it so? Answer yes or no.", yes_and_no, called=called)
 
 
 def _answer(

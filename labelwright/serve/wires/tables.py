@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from labelwright.data.choices import lettered, read_choices, split_lettered
+from labelwright.data.asked.asking import CHOICES, AskedRow, Asking, asking
 from labelwright.data.columns import TEXT, TextColumns
 from labelwright.data.records import Fault, listed, refusal
 from labelwright.data.task import Task
@@ -20,7 +20,6 @@ from labelwright.errors import DataError
 from labelwright.pictures.sent import texts_of_sent
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-CHOICES = "choices"
 SOURCE = "the request"
 _EXPECTED = f"expected a JSON object with exactly one of {', '.join(FORMS)}, and params if you like"
 
@@ -65,8 +64,8 @@ def columns_to_read(task: Task) -> tuple[str, ...]:
     return () if TEXT in names and len(names) > 1 else (*names, *images, TEXT, CHOICES)
 
 
-def read_rows(records: Sequence[Record], task: Task, source: str = SOURCE) -> list[tuple[str, tuple[str, ...]]]:
-    """The text of each record as a model reads it, and the names of what may be answered.
+def read_rows(records: Sequence[Record], task: Task, source: str = SOURCE) -> list[AskedRow]:
+    """Each record as it is scored.
 
     The text is in the columns that the task names, in ``text``, or in the only column that the table has. Where rows
     bring their own choices, a column ``choices`` lists them; without it the text holds them behind letters, and letters
@@ -79,13 +78,13 @@ def read_rows(records: Sequence[Record], task: Task, source: str = SOURCE) -> li
     """
     read = list(texts_of_sent(records, task.text, task.image_column))
     columns = {name: None for record in read if not isinstance(record, DataError) for name in record}
-    text = task.text.of_table(columns)
+    text, kind = task.text.of_table(columns), asking(task)
     rows, faults = [], []
     for number, record in enumerate(read, start=1):
         try:
             if isinstance(record, DataError):
                 raise record
-            rows.append(_row(record, text, task))
+            rows.append(_row(record, text, kind))
         except DataError as error:
             faults.append(Fault(number, str(error)))
     if faults:
@@ -93,19 +92,12 @@ def read_rows(records: Sequence[Record], task: Task, source: str = SOURCE) -> li
     return rows
 
 
-def _row(record: Record, columns: TextColumns, task: Task) -> tuple[str, tuple[str, ...]]:
+def _row(record: Record, columns: TextColumns, kind: Asking) -> AskedRow:
     if missing := columns.missing_in(record):
         which = f"column{'' if len(missing) == 1 else 's'} {listed(map(repr, missing))}"
         raise DataError(f"no {which} among {sorted(map(str, record))}; put the text to classify there")
     text = columns.need(columns.unwrapped({name: record[name] for name in columns.of_row(record)}))
-    if not task.by_row:
-        return text, task.names
-    if CHOICES in record:
-        text = lettered(text, read_choices(record[CHOICES], "the row"), "the row")
-    n_choices = len(split_lettered(text)[1])
-    if n_choices > task.max_choices:
-        raise DataError(f"{n_choices} choices; this model was tuned for at most {task.max_choices}")
-    return text, split_lettered(text)[1] if CHOICES in record else task.names
+    return kind.of_table(text, record)
 
 
 def _split(value: Any) -> list[Record]:

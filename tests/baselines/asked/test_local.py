@@ -17,7 +17,7 @@ from labelwright.errors import DataError, RecipeError
 from labelwright.statistics.calibration import Calibration
 
 WORDS = {"out > water > pool": "chlorine", "out > water > pond": "carp", "out > fence": "picket", "in": "stove"}
-TASK = Task("t", "Where?", tuple(map(Label, WORDS)), separator=" > ")
+TASK = Task("t", "Where?", tuple(map(Label, WORDS)), tree_separator=" > ")
 TEXTS = [f"{word} and {more}" for more in ("one", "two", "three", "four") for word in WORDS.values()]
 LABELS = [label for _ in range(4) for label in WORDS]
 

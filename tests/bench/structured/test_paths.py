@@ -16,7 +16,7 @@ def test_words_are_whole():
 
 def test_local_is_held_against_flat():
     names = ("a > x", "a > y", "b > z")
-    task, gold = Task("t", "What?", tuple(map(Label, names)), separator=" > "), np.arange(60) % 3
+    task, gold = Task("t", "What?", tuple(map(Label, names)), tree_separator=" > "), np.arange(60) % 3
     flat = np.full((60, 3), 0.1)
     flat[np.arange(60), np.where(gold == 0, 1, gold)] = 0.8
     answers = {"minilm-logreg": flat, "local-minilm": np.eye(3)[gold] * 0.7 + 0.1}

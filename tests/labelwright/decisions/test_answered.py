@@ -6,12 +6,12 @@ import pytest
 from fakes import FakeEngine
 
 from labelwright.bundle.document import from_json, to_json
-from labelwright.bundle.store import load, save
+from labelwright.bundle.store import load, save, verify
 from labelwright.bundle.types import Bundle
 from labelwright.commands.shown import picture
 from labelwright.data.asked.questions import Question, put_all
 from labelwright.data.records import Fault, Row
-from labelwright.data.task import Label, Task
+from labelwright.data.task import Example, Label, Task
 from labelwright.decide import probabilities
 from labelwright.decisions.answered import answer
 from labelwright.decisions.promise import Promise
@@ -106,11 +106,40 @@ def test_a_bundle_whose_labels_are_not_those_of_its_questions_is_refused(tmp_pat
         from_json(told, tmp_path)
 
 
+def test_what_labels_are_said_from_is_part_of_the_bundle(tmp_path):
+    bundle = replace(bundle_of(TOPICS, URGENT), said_from=(0.3, 0.5, 0.5))
+    probs = np.zeros((3, 6))
+    probs[0, :2], probs[1, 2:4], probs[2, 4:] = (0.4, 0.6), (0.4, 0.6), (0.4, 0.6)
+    said = answer(bundle, probs)
+    assert said["label"] == {"topics": ["pool"], "urgent": "no"}
+    assert said["confidence"]["topics"] == pytest.approx(0.4 * 0.6)
+    save(bundle, tmp_path / "bundle", engine=FakeEngine(), golden=[Example("1", "chlorine\n? topics, pool", "")])
+    again = load(tmp_path / "bundle")
+    assert again.said_from == bundle.said_from
+    assert answer(again, probs) == said
+    assert verify(tmp_path / "bundle", FakeEngine()).problems == ()
+
+
+@pytest.mark.parametrize("given", [[0.3], [0.3, 0.5, 0.4], [0.3, 1.0, 0.5], [0.3, True, 0.5], "0.3", [0.3, "1", 0.5]])
+def test_what_labels_are_said_from_is_checked_when_it_is_read(given, tmp_path):
+    told = to_json(bundle_of(TOPICS, URGENT), None) | {"said_from": given}
+    with pytest.raises(BundleError, match="said_from"):
+        from_json(told, tmp_path)
+    assert from_json(told | {"said_from": [0.3, 0.5, 0.5]}, tmp_path)["said_from"] == (0.3, 0.5, 0.5)
+
+
+def test_another_classifier_says_labels_from_a_half_on_again():
+    bundle = replace(bundle_of(TOPICS), said_from=(0.3, 0.5))
+    assert bundle.with_stage({"stage": "grpo"}).said_from == ()
+    assert bundle.decision.leaning is not None
+    assert bundle.choosing.thresholds is None
+
+
 PATHS = ("billing > refund > late", "billing > refund > lost", "billing > invoice", "other")
 
 
 def tree_bundle(promise=None, **more):
-    task = Task("mail", "Read the mail.", tuple(map(Label, PATHS)), separator=" > ")
+    task = Task("mail", "Read the mail.", tuple(map(Label, PATHS)), tree_separator=" > ")
     bundle = Bundle(task, Prompt.for_task(task, FakeEngine().template), Base("fake"), Calibration(), **more)
     return bundle if promise is None else replace(bundle, promise=promise)
 

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelwright.data.asked.questions import Question
 from labelwright.data.costs import Costs
+from labelwright.data.task import Label, Task
 from labelwright.decisions.decision import ASK, LIKELIEST, NOTHING, OUTSIDE, PASSED_ON, UNSURE, Decision
 from labelwright.statistics.metrics import accuracy, answers
 
@@ -117,3 +119,47 @@ def test_nothing_else_would_be_cheaper(probs, prices, ask):
     for other in (-1, 0, 1, 2):
         there = np.array(found.why) != NOTHING
         assert (of_found <= decision.expected(probs, np.full(len(probs), other)) + 1e-9)[there].all()
+
+
+# ------------------------------------------------------------------------------------------ what labels are said from
+
+TOPICS = Question("topics", "labels", (Label("late"), Label("refund")))
+SEVERAL = Task.asking("mail", "Read it.", [TOPICS, Question("urgent", "yes_no")])
+
+
+@given(st.floats(0.001, 0.999), st.integers(0, 1000).map(lambda n: n / 1000))
+def test_a_label_is_said_from_its_probability_on(threshold, probability):
+    if abs(probability - threshold) < 1e-9:
+        return
+    decision = Decision.of_task(SEVERAL, (threshold, 0.5, 0.5))
+    probs = np.zeros((3, 6))
+    for row in range(3):
+        probs[row, 2 * row : 2 * row + 2] = probability, 1 - probability
+    found = decision.decide(probs)
+    half = 0 if probability >= 0.5 else 1
+    assert found.choice.tolist() == [0 if probability >= threshold else 1, 2 + half, 4 + half]
+    assert found.confidence.tolist() == [probs[row, k] for row, k in enumerate(found.choice.tolist())]
+    # As near to the threshold as a probability must change for another answer, on the scale of an ordinary lead.
+    assert decision.lead(probs[0]) == pytest.approx(2 * abs(probability - threshold))
+    assert LIKELIEST.lead(probs[0]) == pytest.approx(2 * abs(probability - 0.5))
+
+
+def test_what_is_said_from_is_read_in_accuracy_and_kept_by_an_order_of_columns():
+    decision = Decision.of_task(SEVERAL, (0.2, 0.5, 0.5))
+    assert not decision.answers_all
+    assert not decision.may_abstain
+    probs = np.array([[0.3, 0.7, 0, 0, 0, 0]])
+    assert float(accuracy(decision.read(probs, np.array([0])), np.array([0]))) == 1.0
+    assert decision.read(probs, np.array([0])).confidence.tolist() == [0.3]
+    turned = decision.among([1, 0])
+    assert turned.decide(probs[:, [1, 0]]).choice.tolist() == [1]
+    assert Decision.of_task(SEVERAL, (0.5, 0.5, 0.5)).answers_all
+    assert Decision.of_task(SEVERAL).answers_all
+
+
+def test_a_label_said_from_low_down_still_abstains_by_its_own_probability():
+    decision = Decision.of_task(SEVERAL, (0.2, 0.5, 0.5), thresholds=0.4)
+    probs = np.array([[0.3, 0.7, 0, 0, 0, 0], [0.45, 0.55, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]])
+    found = decision.decide(probs)
+    assert found.choice.tolist() == [0, 0, -1]
+    assert found.why == (UNSURE, "", NOTHING)

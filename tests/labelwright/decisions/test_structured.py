@@ -68,7 +68,7 @@ def test_what_is_decided_at_prices_is_what_is_measured():
 
 
 def test_a_tree_is_measured_by_depth():
-    task = Task("t", "What?", tuple(map(Label, ("a > x", "a > y", "b"))), separator=" > ")
+    task = Task("t", "What?", tuple(map(Label, ("a > x", "a > y", "b"))), tree_separator=" > ")
     probs = np.array([[0.3, 0.3, 0.4], [0.1, 0.8, 0.1], [0.0, 0.0, 0.0]])
     found = structured_metrics(task, LIKELIEST, probs, np.array([0, 0, 2]))
     assert found["right_at_1"].value == pytest.approx(1 / 3)

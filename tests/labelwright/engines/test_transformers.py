@@ -177,11 +177,11 @@ def test_out_of_memory_halves_the_rows(engine, prompt, monkeypatch):
     whole = engine.score(prompt.render_all(TEXTS), prompt.options)
     score, sizes = engine._score_rows, []
 
-    def small_memory(rows, tree, prefix):
-        sizes.append(len(rows))
-        if len(rows) > 1:
+    def small_memory(lines, asked):
+        sizes.append(len(lines.rows))
+        if len(lines.rows) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return score(rows, tree, prefix)
+        return score(lines, asked)
 
     monkeypatch.setattr(engine, "_score_rows", small_memory)
     np.testing.assert_allclose(engine.score(prompt.render_all(TEXTS), prompt.options), whole, atol=1e-4)

@@ -1,5 +1,5 @@
-"""What a comparison measures besides where more is asked than one label of a plain list.
+"""What the comparison says beside its numbers of single answers: of whole rows, of levels in order, of trees.
 
-Called once the leaderboard stands, by who makes the report of it; the statistics are ``labelwright.statistics``'. It
-changes no verdict: candidates are ranked by what all tasks have.
+The leaderboard, and who makes its report, call it where a task has such labels or rows. Statistics only, on what
+candidates answered to the test rows; it scores nothing, ranks nobody, and makes no words.
 """

@@ -191,9 +191,11 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
                 entry |= {"teacher": taught.teacher, "n_unlabelled": len(taught.texts)}
             if comparison.kind(job.candidate) == "synthetic":
                 entry |= {"n_synthetic": len(comparison.written.rows), "written_by": list(comparison.written.models)}
-            kept = final.bundle.with_stage(entry, promise=final.bundle.promise, scope=final.bundle.scope)
+            made = final.bundle
+            kept = made.with_stage(entry, promise=made.promise, scope=made.scope, said_from=made.said_from)
             final = replace(final, bundle=save(kept, place))
-            result |= {"promise": final.bundle.promise.to_dict(), "scoped": final.bundle.scope is not None}
+            result |= {"promise": made.promise.to_dict(), "scoped": made.scope is not None}
+            result |= {"said_from": list(made.said_from)}
     texts = texts_and_labels(test)[0]
     if comparison.is_main(job):
         probs, result["cost"] = measure.price(final, texts, comparison.recipe.compare.latency_rows)

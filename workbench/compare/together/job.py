@@ -137,6 +137,7 @@ def measured_together(
         "calibration": calibration_record(made),
         # As it is measured: answering every row itself.
         "promise": alone.promise.to_dict(),
+        "said_from": list(made.said_from),
         "scoped": made.scope is not None,
         "generation": {},
         "cost": cost,
@@ -201,7 +202,7 @@ def _saved(comparison: Comparison, job: Job, chosen: Chosen, made: Bundle) -> Bu
         entry = {"stage": "compare", "candidate": job.candidate}
         return save(
             replace(made, weights=staged.weights).with_stage(
-                entry, promise=made.promise, scope=made.scope, pass_on=made.pass_on
+                entry, promise=made.promise, scope=made.scope, pass_on=made.pass_on, said_from=made.said_from
             ),
             comparison.place(job),
         )

@@ -16,6 +16,10 @@ from workbench.report.table import Table
 # section together.
 TABLES = (
     "leaderboard.leaderboard",
+    "joint.rows",
+    "joint.sets",
+    "joint.labels",
+    "joint.said_from",
     "costs.costs",
     "costs.money",
     "costs.person",

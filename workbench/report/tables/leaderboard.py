@@ -53,7 +53,7 @@ def leaderboard(report: Report) -> list[Table]:
         "Leaderboard",
         report.candidates,
         made,
-        about="Measured on the test split, which took no part in training or choosing.",
+        about=f"Measured on the test split, which took no part in training or choosing.{_answers(report)}",
         remarks=[" ".join(_LEGEND.format(by=_RANKED[report.by], margin=margin, lower=lower).split())],
         plots=["accuracy"],
     )
@@ -66,6 +66,17 @@ def left_out(report: Report) -> list[Table]:
     rows = [cells(entry.name, entry.failed) for entry in report.candidates if entry.failed]
     columns = [CANDIDATE, Column("why", "long")]
     return [Table("failed", "Left out", columns, rows, nothing="Nothing: every candidate ran.")]
+
+
+def _answers(report: Report) -> str:
+    """What counts here where several points are asked of a row."""
+    if report.several is None:
+        return ""
+    n_answers, n_rows = report.test_rows.n_rows, report.several.n_rows
+    return (
+        f" Several points are asked of a row: accuracy is the share of {n_answers} answers to {n_rows} rows that are "
+        "right, and the other numbers here are of answers too. What is true of whole rows has tables of its own."
+    )
 
 
 def _standing(entry: Entry, by: By) -> Cell:

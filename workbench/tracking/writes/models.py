@@ -5,22 +5,25 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
 from mlflow.entities import LoggedModelStatus
 from mlflow.models import ModelSignature
-from mlflow.types.schema import AnyType, ColSpec, DataType, Map, Schema, TensorSpec
+from mlflow.types.schema import AnyType, Array, ColSpec, DataType, Map, Object, Property, Schema, TensorSpec
 from mlflow.utils.logging_utils import disable_logging
 
 import labelwright
 from labelwright.bundle.files import bundle_identity
 from labelwright.bundle.store import load, members_of
+from labelwright.data.asked.asking import asking
+from labelwright.data.asked.questions import row_of
 from labelwright.data.columns import TEXT
 from labelwright.data.task import Task
+from labelwright.decisions.answered import table_columns
 from labelwright.models.weights import Predictor, Weights
 from labelwright.predictors.store import KINDS, kind_and_labels
-from labelwright.serve.wires.tables import CHOICES
 from workbench.tracking.journal import Entry
 from workbench.tracking.succession import CHALLENGER, CHAMPION, Stands, stands
 from workbench.tracking.writes.candidates import log_numbers, model_name
@@ -150,13 +153,11 @@ def _logged_before(identity: str) -> str:
 def _logged(bundle: Path, example_texts: Sequence[str], logged_as: str, tags: dict[str, str]) -> str:
     package = Path(next(iter(labelwright.__path__))).resolve()
     opened = load(bundle)
-    outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string, "label"),
-        *([ColSpec(DataType.string, "abstained")] if opened.decision.may_abstain else []),
-        ColSpec(DataType.double, "confidence"),
-        ColSpec(Map(DataType.double), "probabilities"),
-    ]
-    inputs, example = _inputs(opened.task, example_texts)
+    types = _types(opened.task)
+    outputs: list[ColSpec | TensorSpec] = [ColSpec(types[name], name) for name in table_columns(opened)]
+    # Rows of which several points are asked stand among the examples once a point.
+    texts = list(dict.fromkeys(row_of(text, opened.task.points) for text in example_texts))
+    inputs, example = _inputs(opened.task, texts)
     info = mlflow.pyfunc.log_model(
         name=logged_as,
         python_model=str(Path(__file__).with_name("served_model.py")),
@@ -170,6 +171,17 @@ def _logged(bundle: Path, example_texts: Sequence[str], logged_as: str, tags: di
     return str(info.model_uri)
 
 
+def _types(task: Task) -> dict[str, Any]:
+    """The types of an answer's columns: of one label, of a list of labels, or of one of these a question."""
+    number, text, several = DataType.double, DataType.string, Array(DataType.string)
+    if len(task.questions) <= 1:
+        of_one = {"abstained": text, "confidence": number, "probabilities": Map(number), "expected": number}
+        return {"label": several if task.points else text, **of_one}
+    labels = [Property(one.name, several if one.kind == "labels" else text, required=False) for one in task.questions]
+    of_each = {"abstained": Map(text), "confidence": Map(number), "probabilities": Map(Map(number))}
+    return {"label": Object(labels), "expected": Map(number), **of_each}
+
+
 def _inputs(task: Task, texts: Sequence[str]) -> tuple[list[ColSpec], pd.DataFrame]:
     """The columns that a table for the bundle has, and a table of these texts.
 
@@ -178,7 +190,7 @@ def _inputs(task: Task, texts: Sequence[str]) -> tuple[list[ColSpec], pd.DataFra
     that a part of a text whose other part is misnamed would look whole.
     """
     names, whole = task.text_columns, pd.DataFrame({TEXT: list(texts)})
-    more = [ColSpec(AnyType(), CHOICES, required=False)] if task.by_row else []
+    more = [ColSpec(AnyType(), name, required=False) for name in asking(task).columns]
     if task.image_column:  # whose text may come in its place
         more.append(ColSpec(AnyType(), task.image_column, required=False))
         return [*(ColSpec(AnyType(), name, required=False) for name in dict.fromkeys((*names, TEXT))), *more], whole

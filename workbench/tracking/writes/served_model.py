@@ -12,6 +12,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
+from labelwright.decisions.answered import table_columns
 from labelwright.errors import DataError
 from labelwright.serve.wires.tables import read_rows
 
@@ -26,7 +27,7 @@ class BundleModel(PythonModel):
         self._classifier = Classifier.from_bundle(context.artifacts["bundle"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """One row a text: ``label``, ``confidence``, and ``probabilities`` by label name; ``abstained`` where it may.
+        """One row a text, as ``labelwright.decisions.answered.table_row`` says it.
 
         Parameters
         ----------
@@ -39,28 +40,16 @@ class BundleModel(PythonModel):
         DataError
             All rows that have no usable text; a table without any column of it.
         """
-        task, decision = self._classifier.bundle_.task, self._classifier.bundle_.decision
+        bundle = self._classifier.bundle_
+        task, text = bundle.task, bundle.task.text
         # MLflow drops columns that the signature does not name, and with the last one all rows.
-        if not {*task.text.names, task.image_column or "text", "text"} & {*model_input.columns}:
+        if not {*text.names, task.image_column or "text", "text"} & {*model_input.columns}:
             raise DataError(
-                f"the table has no column of text: expected {task.text}"
-                f"{'' if 'text' in task.text.names else ', or whole texts in a column text'}; name its columns so"
+                f"the table has no column of text: expected {text}"
+                f"{'' if 'text' in text.names else ', or whole texts in a column text'}; name its columns so"
             )
-        read = read_rows(model_input.to_dict("records"), task, "the table")
-        rows, names = [text for text, _ in read], [names for _, names in read]
-        probs = self._classifier.predict_proba(rows)
-        decided = decision.decide(probs, self._classifier.outside(rows, probs))
-        return pd.DataFrame(
-            {
-                # None where there is no usable answer, or the bundle abstains.
-                "label": [known[k] if k >= 0 else None for known, k in zip(names, decided.said, strict=True)],
-                **({"abstained": decided.why} if decision.may_abstain else {}),
-                "confidence": decided.confidence,
-                "probabilities": [
-                    dict(zip(known, map(float, row), strict=False)) for known, row in zip(names, probs, strict=True)
-                ],
-            }
-        )
+        said = self._classifier.table(read_rows(model_input.to_dict("records"), task, "the table"))
+        return pd.DataFrame({name: [row[name] for row in said] for name in table_columns(bundle)})
 
 
 set_model(BundleModel())

@@ -20,7 +20,7 @@ NAMES = ("billing > refund > late", "billing > refund > lost", "billing > invoic
 
 
 def task_of(*names: str, separator: str = " > ") -> Task:
-    return Task("t", "What?", tuple(map(Label, names)), separator=separator)
+    return Task("t", "What?", tuple(map(Label, names)), tree_separator=separator)
 
 
 def test_nodes_and_what_lies_under_them():
@@ -64,10 +64,10 @@ def test_all_that_is_broken_is_said_at_once():
 
 def test_a_tree_is_of_one_list_of_labels():
     with pytest.raises(DataError, match="leave the tree out"):
-        Task("t", "What?", max_choices=3, separator=" > ")
+        Task("t", "What?", max_choices=3, tree_separator=" > ")
     asked = Task.asking("t", "What?", [Question("q", "choice", tuple(map(Label, NAMES)))])
     with pytest.raises(DataError, match="leave the tree out"):
-        Task("t", "What?", asked.labels, questions=asked.questions, separator=" > ")
+        Task("t", "What?", asked.labels, questions=asked.questions, tree_separator=" > ")
 
 
 def test_a_bundle_knows_its_tree(tmp_path):

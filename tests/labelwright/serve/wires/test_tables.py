@@ -21,7 +21,13 @@ FRAME = pd.DataFrame({"text": TEXTS, "other": [1.5, None]})
 
 
 def read(body, task=None):
-    return read_rows(json_records(body), task or toy_task())
+    """Of each row its text, and what may be answered."""
+    task = task or toy_task()
+    return pairs(read_rows(json_records(body), task), task)
+
+
+def pairs(rows, task):
+    return [(row.texts[0], row.choices or task.names) for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,7 @@ def test_whole_texts_are_taken_where_a_column_is_called_text_too():
 def test_csv_as_pandas_writes_it_gives_the_same_rows():
     for index in (True, False):
         records = csv_records(FRAME.to_csv(index=index).encode())
-        assert [text for text, _ in read_rows(records, toy_task())] == TEXTS
+        assert [text for text, _ in pairs(read_rows(records, toy_task()), toy_task())] == TEXTS
 
 
 @pytest.mark.parametrize("form", ["instances", "inputs"])
@@ -90,7 +96,7 @@ def test_the_only_column_is_that_of_the_table_and_not_of_one_row():
 
 
 def test_a_csv_cell_is_text_whatever_pandas_would_take_it_for():
-    assert [text for text, _ in read_rows(csv_records(b"text\nNA\n007\n"), toy_task())] == ["NA", "007"]
+    assert [row.texts for row in read_rows(csv_records(b"text\nNA\n007\n"), toy_task())] == [("NA",), ("007",)]
 
 
 def test_rows_bring_their_choices_in_a_column_or_behind_letters():

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fakes import toy_splits, toy_task
+from mlflow.models.utils import _enforce_schema
 from mlflow.utils.logging_utils import disable_logging
 from pictures import FakeOcr, data_address, png
 from several import CASCADE, MEAN, NAMES, several_bundle
@@ -23,8 +24,9 @@ from labelwright.bundle import files as bundle_files
 from labelwright.bundle.making import predictor_bundle
 from labelwright.bundle.store import load, save
 from labelwright.classifier import Classifier
+from labelwright.data.asked.questions import Question, put
 from labelwright.data.choices import lettered
-from labelwright.data.task import Task, texts_and_labels
+from labelwright.data.task import Label, Task, texts_and_labels
 from labelwright.engines.together.plan import Plan
 from labelwright.errors import DataError
 from labelwright.pictures import kept, sent
@@ -116,6 +118,33 @@ def logged(store: Any, bundle: Path, names: Sequence[str]) -> Any:
     with store.start_run():
         version = log_bundle("columns", bundle, TEXTS[:1])
     return store.pyfunc.load_model(f"models:/columns/{version}")
+
+
+TOPICS = Question("topics", "labels", (Label("pool"), Label("fence")))
+STARS = Question("stars", "score", tuple(map(Label, "123")))
+URGENT = Question("urgent", "yes_no")
+
+
+@pytest.mark.parametrize("questions", [(TOPICS,), (STARS,), (TOPICS, STARS, URGENT)])
+def test_a_model_answers_every_question_in_columns_that_its_signature_names(
+    store: Any, tmp_path: Path, questions: tuple[Question, ...]
+) -> None:
+    task = Task.asking("mail", "Read the mail.", questions)
+    save_predictor(Prior(np.full(len(task.names), 1 / len(task.names))), task.names, tmp_path / "prior")
+    calibration = Calibration(1.0, tuple(0.1 * place for place in range(len(task.names))))
+    save(predictor_bundle(task, "majority", tmp_path / "prior", calibration), tmp_path / "bundle")
+    points = task.points
+    texts = [put("a text", point) for point in points[:2]] if points else ["a text"]
+    with store.start_run():
+        version = log_bundle("asked", tmp_path / "bundle", texts)
+    loaded = store.pyfunc.load_model(f"models:/asked/{version}")
+    assert loaded.input_example.to_dict("list") == {"text": ["a text"]}
+    found = loaded.predict(pd.DataFrame({"text": TEXTS}))
+    signature = loaded.metadata.get_output_schema()
+    assert list(found.columns) == signature.input_names()
+    _enforce_schema(found, signature)
+    said = Classifier.from_bundle(tmp_path / "bundle").answered(TEXTS)
+    assert found.to_dict("records") == [{name: one[name] for name in found.columns} for one in said]
 
 
 def test_a_model_takes_the_columns_of_its_bundle_or_whole_texts(store: Any, bundle: Path) -> None:

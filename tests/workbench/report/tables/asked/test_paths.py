@@ -15,7 +15,7 @@ from workbench.report.report import Report
 from workbench.report.tables.asked.paths import paths
 
 PATHS = {"1": "low > 1", "2": "low > 2", "3": "high > 3", "4": "high > 4"}
-TREE = Task("t", "What?", tuple(map(Label, PATHS.values())), separator=" > ")
+TREE = Task("t", "What?", tuple(map(Label, PATHS.values())), tree_separator=" > ")
 
 
 def test_by_depth_and_level_by_level():

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from labelwright.errors import DataError
-from labelwright.serve.wires.enumeration import read_schema
+from labelwright.serve.asked.enumeration import read_schema
 
 
 class Topic(Enum):
