@@ -142,7 +142,7 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
     """
     if name not in BASELINES:
         raise RecipeError(f"there is no baseline {name!r}: expected one of {', '.join(BASELINES)}")
-    if missing := needs(name, task.by_row, bool(task.points), task.structure):
+    if missing := needs(name, task.max_choices > 0, bool(task.points), task.structure):
         raise DataError(f"{name} needs {missing}: take it off the recipe")
     estimator = BASELINES[name](task, seed)
     known = {key: value for key, value in estimator.get_params(deep=False).items() if key not in _GIVEN}
@@ -165,12 +165,12 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
     return estimator
 
 
-def needs(name: str, by_row: bool, has_points: bool = False, structure: str | None = "") -> str:
+def needs(name: str, has_choices: bool, has_points: bool = False, structure: str | None = "") -> str:
     """What a candidate needs of the rows that they have not; empty where it can answer them.
 
     Parameters
     ----------
-    by_row, has_points : bool
+    has_choices, has_points : bool
         Whether rows bring their own choices; whether several points are asked of each.
     structure : {"", "levels", "tree"}, optional
         Of the labels, as ``Task.structure``; None where that is not known.
@@ -181,8 +181,8 @@ def needs(name: str, by_row: bool, has_points: bool = False, structure: str | No
     if rows in _STRUCTURES and structure is not None:
         return "" if structure == rows else _STRUCTURES[rows]
     if rows == "choices":
-        return "" if by_row else "rows with their own choices"
-    return "labels that all rows share" if rows == "labels" and by_row else ""
+        return "" if has_choices else "rows with their own choices"
+    return "labels that all rows share" if rows == "labels" and has_choices else ""
 
 
 def _check_type(what: str, value: Any, default: Any) -> None:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle.types import Bundle
-from labelwright.data.choices import rotations
 from labelwright.engines.one_hot import unanswered
 from labelwright.engines.protocol import Engine, has_probabilities, score_options
 from labelwright.errors import ModelError
@@ -110,8 +109,7 @@ class Query:
     @classmethod
     def of(cls, prompt: Prompt, calibration: Calibration, texts: Sequence[str], whole: bool = False) -> Query:
         """The query of rows; with ``calibration.rotations`` all orders of their choices are asked."""
-        if prompt.by_row and calibration.rotations:
-            orders = [rotations(text) for text in texts]
+        if calibration.rotations and (orders := prompt.orders_of(texts)):
             return cls(prompt, calibration, tuple(chain.from_iterable(orders)), tuple(map(len, orders)), whole)
         # All points of a row come out of one reading of it.
         place: dict[str, int] = {}

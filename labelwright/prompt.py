@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from labelwright.data.asked.classes import classes_of_rows
 from labelwright.data.asked.questions import NO, YES, Point, put, row_of
+from labelwright.data.choices import rotations
 from labelwright.data.task import LETTERS, Label, Task
 from labelwright.errors import DataError, ModelError, RecipeError
 from labelwright.pictures.imaged import NO_IMAGE, imaged, split_imaged
@@ -335,6 +336,15 @@ class Prompt:
         return classes_of_rows(texts, len(self.labels), self.by_row, self.points)
 
     @property
+    def lists_labels(self) -> bool:
+        """Whether the labels stand in the system text: letters of a row's own choices do not."""
+        return not self.by_row
+
+    def orders_of(self, texts: Sequence[str]) -> list[list[str]]:
+        """Each row with its own choices in every cyclic order; nothing where rows bring none."""
+        return [rotations(text) for text in texts] if self.by_row else []
+
+    @property
     def restricts_rows(self) -> bool:
         """Whether a row can have but some of the labels."""
         return self.by_row or bool(self.points)
@@ -360,7 +370,7 @@ class Prompt:
         parts = [self.instructions.strip()]
         if self.points:
             parts.append("\n".join(self._point_lines()))
-        elif not self.by_row:
+        elif self.lists_labels:
             parts.append("Labels:\n" + "\n".join(self._label_lines()))
         if self.demos:
             parts.append(self._examples(self.demos))

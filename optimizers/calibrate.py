@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.asking import asking
 from labelwright.data.families import family_names
 from labelwright.data.task import Example, Splits, Task
 from labelwright.decisions.apart import keep_apart
@@ -180,7 +181,7 @@ class CalibrateStage:
         """
         if not rows:
             raise DataError("the calib split is empty: give [splits] calib a share, such as 0.1, or drop the stage")
-        if self.rotations and not bundle.task.by_row:
+        if self.rotations and not asking(bundle.task).columns:
             raise RecipeError(
                 "[calibrate] rotations = true: only rows that bring their own choices have an order to turn"
             )

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, ClassVar
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.asking import asking
 from labelwright.data.task import Splits, group_keys
 from labelwright.errors import DataError, RecipeError
 from labelwright.prompt import Neighbours
@@ -48,14 +49,14 @@ class NeighboursStage:
         Raises
         ------
         RecipeError
-            If rows bring their own choices: the letter of another row's answer says nothing about this one's.
+            If rows do not share one list of labels: the answer to another row says nothing about this one's.
         DataError
             The train or the dev split is empty.
         """
-        if bundle.task.by_row:
+        if beyond := asking(bundle.task).beyond:
             raise RecipeError(
-                "[neighbours] rows bring their own choices, and the letter that was right for a similar row says "
-                'nothing about this one; use "demos", or leave the stage out'
+                f"[neighbours] {beyond}, and the answer that was right for a similar row says nothing about this one; "
+                'use "demos", or leave the stage out'
             )
         if not splits.train:
             raise DataError("the train split is empty: there are no rows to find neighbours among")

@@ -66,14 +66,14 @@ class PriorStage:
             If the source is "content_free" and rows bring their own choices or points: without, there is no question.
         """
         context.tracker.params(asdict(self))
-        by_row = bundle.prompt.restricts_rows
-        if by_row and self.source == "content_free":
+        restricted = bundle.prompt.restricts_rows
+        if restricted and self.source == "content_free":
             raise RecipeError(
                 '[prior] source = "content_free": rows bring choices or points of their own, and a text without has no '
                 'answer; use "train"'
             )
         plain = replace(bundle, calibration=Calibration(rotations=bundle.calibration.rotations))
-        sources = [source for source in SOURCES if source != "content_free" or not by_row]
+        sources = [source for source in SOURCES if source != "content_free" or not restricted]
         sources = sources if self.source == "dev" else [self.source]
         scores, gold = kept_scores(plain, splits.dev, context, "dev"), gold_of(bundle, splits.dev)
         dev = {"none": dev_numbers(bundle.calibration.apply(scores), gold)}

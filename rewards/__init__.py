@@ -90,7 +90,7 @@ def check_reward(
     name: str,
     settings: Mapping[str, Any] | None = None,
     names: Sequence[str] = (),
-    by_row: bool = False,
+    has_choices: bool = False,
     task: Task | None = None,
 ) -> None:
     """Refuse a reward that could not be made, before there are rows.
@@ -99,7 +99,7 @@ def check_reward(
     ----------
     names : sequence of str
         The labels; none where they are not known yet, and then a setting may name any.
-    by_row : bool
+    has_choices : bool
         Whether rows bring their own choices; the names are letters then.
     task : Task, optional
         Where it is known, in place of these; else labels may have the structure that the reward needs.
@@ -110,7 +110,7 @@ def check_reward(
         As ``make_reward``, or ``Judge.of_settings``.
     """
     if name == Judge.name:
-        Judge.of_settings(settings or {}, by_row)
+        Judge.of_settings(settings or {}, has_choices if task is None else task.restricts_rows)
         return
     if not names:
         costs = (settings or {}).get("costs")
@@ -118,8 +118,8 @@ def check_reward(
         inner = [one for row in rows.values() if isinstance(row, Mapping) for one in row]
         names = list(dict.fromkeys([*rows, *inner, "one label", "another label"]))
     if task is None:
-        labels = () if by_row else tuple(Label(one) for one in names)
-        task = _STRUCTURED.get(name) or Task("check", "check", labels, max_choices=len(names) if by_row else 0)
+        labels = () if has_choices else tuple(Label(one) for one in names)
+        task = _STRUCTURED.get(name) or Task("check", "check", labels, max_choices=len(names) if has_choices else 0)
     make_reward(name, task, (), settings)
 
 

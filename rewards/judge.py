@@ -71,12 +71,12 @@ class Judge:
         check(self, 'reward "judge": ')
 
     @classmethod
-    def of_settings(cls, settings: Mapping[str, Any], by_row: bool = False) -> Judge:
+    def of_settings(cls, settings: Mapping[str, Any], has_choices: bool = False) -> Judge:
         """The judge of a recipe's ``reward_settings``.
 
         Parameters
         ----------
-        by_row : bool
+        has_choices : bool
             Whether rows bring their own choices.
 
         Raises
@@ -95,7 +95,7 @@ class Judge:
                 'needs the setting model: the name of one that DSPy knows, such as "openai/gpt-4.1-mini", or that a '
                 'server has, with url = "http://127.0.0.1:8000/v1" beside it'
             )
-        if by_row:
+        if has_choices:
             faults.append('rates labels that all rows share, and rows bring their own choices: set "label_match"')
         try:
             made = cls(**{"model": "any", **{name: one for name, one in settings.items() if name in allowed}})

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from labelwright.data.asked.asking import asking
 from labelwright.data.task import Example, Task
 from labelwright.errors import RecipeError
 from rewards.feedback import feedback
@@ -53,8 +54,6 @@ class NoisyLabel:
         RecipeError
             Also where rows bring their own choices: a slip goes to one of a row's own, not to any letter.
         """
-        if task.by_row:
-            raise RecipeError(
-                'reward "noisy_label" is of shared labels, and rows bring their own choices here: set "label_match"'
-            )
+        if beyond := asking(task).beyond:
+            raise RecipeError(f'reward "noisy_label" is of shared labels, and {beyond} here: set "label_match"')
         return cls(len(task.names), share)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle, with_image_texts
 from labelwright.commands.shown import remarks, with_progress
+from labelwright.data.asked.asking import asking
 from labelwright.data.asked.cells import columns_of
 from labelwright.data.asked.rows import over_points
 from labelwright.data.choices import over_letters
@@ -115,10 +116,11 @@ def _labelled(arguments: argparse.Namespace, task: Task) -> list[Example]:
             example for example, _ in over_points(rows, [one for one in seen if isinstance(one, Row)], asked, source)
         ]
     columns["label"] = arguments.label_column or "label"
-    if task.by_row:
+    own_choices = bool(asking(task).columns)
+    if own_choices:
         columns["choices"] = arguments.choices_column
     examples = examples_from_rows(seen, columns, source)
-    if task.by_row:
+    if own_choices:
         examples = over_letters(examples, source)
     return with_labels_of(task.names, examples, source, arguments.similar_labels)
 

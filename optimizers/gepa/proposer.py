@@ -53,7 +53,7 @@ class EvidenceProposer:
         self.cue = prompt.cue + prompt.options[0].removesuffix(prompt.answers[0])
         self.count_tokens = count_tokens
         opening = self.read(prompt.instructions).opening
-        if prompt.by_row:
+        if not prompt.lists_labels:
             evidence = Evidence.from_choices(rows, names)
             self.material = Material(names, self.answer_of, evidence, (opening, *CHOICE_OPENINGS))
             return

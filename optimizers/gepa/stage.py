@@ -213,10 +213,10 @@ class GepaStage:
         return bundle.with_stage({**entry, "reward": reward.name, "confirmation": []})
 
     def _check(self, parts: Parts, splits: Splits) -> None:
-        if parts.describes and parts.base.by_row:
+        if parts.describes and parts.base.restricts_rows:
             raise RecipeError(
-                "gepa.components: rows bring their own choices, and no labels are listed whose descriptions could "
-                'change: leave it out, or set it to ["instructions"]'
+                "gepa.components: rows do not share one list of labels (they bring choices, or are asked several "
+                'points), whose descriptions could change: leave it out, or set it to ["instructions"]'
             )
         if parts.describes:
             labels = parts.base.labels

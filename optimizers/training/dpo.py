@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any, ClassVar, get_args
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.asking import asking
 from labelwright.data.task import Example, Splits, Task
 from labelwright.errors import RecipeError
 from labelwright.settings import ABOVE_ZERO, Choice, Items, Range, Text
@@ -134,17 +135,17 @@ class DpoStage(TrainingSettings):
         DataError
             The file of preferences cannot be read, or does not fit (``read_chosen``).
         """
-        if self.preferences and bundle.prompt.by_row:
-            raise RecipeError("[dpo] preferences: rows bring their own choices here, and letters are no labels")
+        if self.preferences and (beyond := asking(bundle.task).beyond):
+            raise RecipeError(f"[dpo] preferences: {beyond}, and what is preferred is a label")
         chosen = read_chosen(self.preferences, train, bundle.task) if self.preferences else None
         gold, said = gold_of(bundle, train), dict[str, Any]()
         opinions: dict[str, Any] = {}
         if "model" in self.hard:
             opinions["model"] = log_softmax(kept_scores(_as_trained(bundle), train, context, "train"))
         # A letter stands for another choice in every row: characters say nothing of it, nor do letters' confusions.
-        if "words" in self.hard and not bundle.prompt.by_row:
+        if "words" in self.hard and not bundle.prompt.restricts_rows:
             opinions["words"] = words_opinion(train, gold, len(bundle.task.names), context.seed)
-        if "confusions" in self.hard and opinions and not bundle.prompt.by_row:
+        if "confusions" in self.hard and opinions and not bundle.prompt.restricts_rows:
             opinions["confusions"] = confusions_opinion(gold, list(opinions.values()))
         found = hard_pairs(gold, opinions, self.margin, self.pairs_per_row)
         pairs = found.pairs

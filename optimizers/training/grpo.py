@@ -90,7 +90,7 @@ class GrpoStage(TrainingSettings):
     def check(self, splits: Splits, task: Task) -> None:
         """A judge is asked about every train row: too many are refused before anything is. Raises DataError."""
         if self.reward == Judge.name:
-            check_judged(Judge.of_settings(self.reward_settings, task.by_row), splits.train)
+            check_judged(Judge.of_settings(self.reward_settings, task.restricts_rows), splits.train)
 
     def run(self, bundle: Bundle, splits: Splits, context: StageContext) -> Bundle:
         """Train, keep the step that is best on dev, and return it if it beats the given bundle there."""
@@ -125,7 +125,7 @@ class GrpoStage(TrainingSettings):
         return training.settled(settings, started, {**told, **said})
 
     def _rated(self, task: Task, splits: Splits, context: StageContext) -> Rated:
-        judge = Judge.of_settings(self.reward_settings, task.by_row)
+        judge = Judge.of_settings(self.reward_settings, task.restricts_rows)
         kept = (context.answers or context.folder) / "judge.jsonl"
         return rate(
             judge,

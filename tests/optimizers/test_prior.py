@@ -104,7 +104,7 @@ def test_letters_are_judged_by_the_rows_that_have_them(tmp_path: Path) -> None:
     assert a < b
     assert a < c
     assert np.isfinite(d)
-    with pytest.raises(RecipeError, match='content_free": rows bring their own choices'):
+    with pytest.raises(RecipeError, match='content_free": rows bring choices or points of their own'):
         run(tmp_path, engine, Splits(rows, rows, (), ()), bundle, source="content_free")
 
 

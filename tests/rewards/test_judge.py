@@ -114,5 +114,5 @@ def test_settings_are_held_to_before_there_are_rows(settings: dict[str, Any], me
 
 def test_rows_with_choices_of_their_own_are_refused_and_no_other_stage_is_offered_a_judge() -> None:
     with pytest.raises(RecipeError, match="rows bring their own choices"):
-        check_reward("judge", {"model": "m"}, LETTERS, by_row=True)
+        check_reward("judge", {"model": "m"}, LETTERS, has_choices=True)
     assert "judge" not in REWARDS

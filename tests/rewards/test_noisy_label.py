@@ -36,5 +36,5 @@ def test_letters_of_rows_own_choices_are_refused() -> None:
     with pytest.raises(RecipeError, match="rows bring their own choices"):
         make_reward("noisy_label", Task("t", "t", (), max_choices=8), (), {"share": 0.1})
     with pytest.raises(RecipeError, match="rows bring their own choices"):
-        check_reward("noisy_label", {"share": 0.1}, LETTERS, by_row=True)
-    check_reward("label_match", {}, LETTERS, by_row=True)
+        check_reward("noisy_label", {"share": 0.1}, LETTERS, has_choices=True)
+    check_reward("label_match", {}, LETTERS, has_choices=True)

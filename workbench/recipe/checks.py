@@ -69,7 +69,7 @@ def check_rewards(recipe: Recipe, task: Task) -> None:
     """Hold the rewards of the recipe's stages to the labels, once these are known. Raises RecipeError."""
     in_candidates = [stage for candidate in recipe.models.candidates for stage in read_pipeline(candidate).stages]
     for name in dict.fromkeys([*recipe.stages, *in_candidates]):
-        if fault := _reward_fault(recipe.stage(name), task.names, task.by_row, task):
+        if fault := _reward_fault(recipe.stage(name), task.names, False, task):
             raise RecipeError(f"{recipe.path}, [{name}]: {fault}")
 
 
@@ -157,22 +157,22 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
             yield name, f'trains in this process, which [model] backend = "{recipe.model.backend}" cannot: leave it out'
         if name in asked and recipe.model.thinking_tokens:
             yield name, "trains answers, not thoughts: set [model] thinking_tokens = 0, or leave the stage out"
-    by_row, has_points = bool(recipe.data.choices), _has_points(recipe)
+    has_choices, has_points = bool(recipe.data.choices), _has_points(recipe)
     if has_points:
         yield from _point_faults(recipe, stages, asked)
     if "dpo" in asked and (preferences := getattr(stages.get("dpo"), "preferences", "")):
-        if by_row:
+        if has_choices:
             yield "dpo", "preferences: rows bring their own choices, and letters are no labels; leave it out"
         elif not Path(preferences).is_file():
             yield (
                 "dpo",
                 f"preferences = {shown(preferences)}: no such file (relative paths start at the current folder)",
             )
-    if by_row and "neighbours" in asked:
+    if has_choices and "neighbours" in asked:
         yield "neighbours", "rows bring their own choices, and a similar row's letter says nothing: leave it out"
-    if by_row and getattr(stages.get("prior"), "source", "") == "content_free":
+    if has_choices and getattr(stages.get("prior"), "source", "") == "content_free":
         yield "prior", 'source = "content_free": rows bring their own choices, a text has none; use "train"'
-    if not by_row and getattr(stages.get("calibrate"), "rotations", False):
+    if not has_choices and getattr(stages.get("calibrate"), "rotations", False):
         yield "calibrate", "rotations = true: only rows that bring their own choices ([data] choices) have an order"
     maximise = getattr(stages.get("calibrate"), "maximise", "")
     if maximise and not (has_points and any(one.question.kind == "labels" for one in recipe.asked)):
@@ -181,15 +181,15 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
             f"maximise = {shown(maximise)}: no question takes any of several labels ([task] kind): leave it out",
         )
     for name, stage in stages.items():
-        if by_row and getattr(stage, "steering_share", 0.0) > 0:
+        if has_choices and getattr(stage, "steering_share", 0.0) > 0:
             yield name, "steering_share: rows bring their own choices, and no ending can ask for a letter: leave it out"
-        if by_row and getattr(stage, "augment", 0.0) > 0:
+        if has_choices and getattr(stage, "augment", 0.0) > 0:
             yield name, "augment: rows bring their own choices, which typos and cuts would change as well: leave it out"
     # A label twice is the task's fault, and told there.
-    names = LETTERS if by_row else list(dict.fromkeys(_label_names(recipe)))
+    names = LETTERS if has_choices else list(dict.fromkeys(_label_names(recipe)))
     task = _task(recipe)
     for name, stage in stages.items():
-        if fault := _reward_fault(stage, names, by_row, task):
+        if fault := _reward_fault(stage, names, has_choices, task):
             yield name, fault
 
 
@@ -282,25 +282,25 @@ def _image_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
         yield "baselines", f'names: {", ".join(wordy)}: {only}; set names = ["majority"]'
 
 
-def _reward_fault(stage: Any, names: Any, by_row: bool, task: Task | None) -> str:
+def _reward_fault(stage: Any, names: Any, has_choices: bool, task: Task | None) -> str:
     if not hasattr(stage, "reward_settings"):
         return ""
     try:
-        check_reward(stage.reward, stage.reward_settings, names, by_row, task)
+        check_reward(stage.reward, stage.reward_settings, names, has_choices, task)
     except LabelwrightError as error:
         return f"reward_settings: {error}"
     return ""
 
 
 def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
-    table, by_row, has_points = recipe.baselines, bool(recipe.data.choices), _has_points(recipe)
+    table, has_choices, has_points = recipe.baselines, bool(recipe.data.choices), _has_points(recipe)
     structure = _structure(recipe)
     if written:
         for fault in unknown_keys(table.names, baselines.BASELINES, "baseline"):
             yield "baselines", f"names: {fault}"
         for name in table.names:
-            if name in baselines.BASELINES and (missing := baselines.needs(name, by_row, has_points, structure)):
-                found = "rows bring their own choices" if by_row else "[data] choices is not set"
+            if name in baselines.BASELINES and (missing := baselines.needs(name, has_choices, has_points, structure)):
+                found = "rows bring their own choices" if has_choices else "[data] choices is not set"
                 found = "several points are asked of each" if has_points else found
                 found = "the labels are others" if baselines.BASELINES[name].rows in ("levels", "tree") else found
                 yield "baselines", f"names: {name} needs {missing}, and {found}"

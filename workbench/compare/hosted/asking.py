@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labelwright.data.asked.asking import asking
 from labelwright.data.task import Example, Task
 from labelwright.engines.servers.answers import read_answer
 from labelwright.errors import RecipeError
@@ -41,7 +42,7 @@ class HostedModel:
     def __init__(self, table: CascadeTable, task: Task, folder: Path, rows: Sequence[Example]) -> None:
         self.name, self._most = table.hosted_model, table.hosted_calls
         prompt = Prompt.for_task(task, Template())
-        self._system = f"{prompt.system}\n\n{_ASKED_LETTER if task.by_row else _ASKED}"
+        self._system = f"{prompt.system}\n\n{_ASKED_LETTER if asking(task).columns else _ASKED}"
         self._labels = prompt.answers
         path = folder / f"hosted-{short_hash([table.hosted_model, table.hosted_url])}.jsonl"
         self._answers = Answers(path, self._most)

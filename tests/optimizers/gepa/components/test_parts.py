@@ -70,7 +70,7 @@ def test_what_cannot_be_described_is_refused(tmp_path: Path):
     rows = tuple(replace(row, label="A") for row in SPLITS.dev)
     context = StageContext(tmp_path, RecordingTracker(), lambda weights: FakeEngine(), 0)
     stage = GepaStage(**QUICK, components=("instructions", "descriptions"))
-    with pytest.raises(RecipeError, match=r"gepa.components: rows bring their own choices"):
+    with pytest.raises(RecipeError, match=r"gepa.components: rows do not share one list of labels"):
         stage.run(bundle, Splits(rows, rows, (), ()), context)
     wordy = replace(toy_bundle(), prompt=replace(toy_bundle().prompt, labels=(Label("pool", "water " * 99),)))
     with pytest.raises(RecipeError, match=r"the descriptions have \d+ tokens to begin with"):
