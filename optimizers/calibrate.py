@@ -226,8 +226,9 @@ class CalibrateStage:
         promise = Promise(n_fitted=len(set(groups)))
         if len(kept_apart):
             of_apart = probs[kept_apart], every_gold[kept_apart]
-            decision, tree = Decision.of_task(bundle.task, said_from), bundle.task.tree
-            promise = Promise.of(decision, (probs[fitted_on], gold), of_apart, promise.n_fitted, tree=tree)
+            decision = Decision.of_task(bundle.task, said_from)
+            counted_on, tree = (probs[fitted_on], gold), bundle.task.tree
+            promise = Promise.of(decision, counted_on, of_apart, promise.n_fitted, tree=tree)
         asked = Asked(self.max_error, self.confidence)
         numbers |= _promised(replace(promise, asked=asked))
         if self.abstain:
