@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle, with_image_texts
 from labelwright.commands.shown import remarks, with_progress
-from labelwright.data.asked.asking import asking
 from labelwright.data.asked.cells import columns_of
 from labelwright.data.asked.rows import over_points
 from labelwright.data.choices import over_letters
@@ -104,6 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _labelled(arguments: argparse.Namespace, task: Task) -> list[Example]:
     """The file's rows with their labels; where several points are asked of each, an example for each answer."""
+    from labelwright.data.asked.asking import asking
+
     source, columns = arguments.input, {"text": named_text(arguments, task), "group": arguments.group_column}
     read, faults = read_rows(source)
     seen = list(with_image_texts([*read, *faults], arguments, task, Path(source).parent))

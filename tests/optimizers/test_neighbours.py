@@ -85,7 +85,7 @@ def test_where_they_do_not_help_the_bundle_stays(tmp_path: Path) -> None:
 
 def test_rows_with_their_own_choices_are_refused(tmp_path: Path) -> None:
     bundle = replace(toy_bundle(), task=Task("choices", "Choose.", max_choices=3))
-    with pytest.raises(RecipeError, match="letter that was right for a similar row"):
+    with pytest.raises(RecipeError, match="answer that was right for a similar row"):
         run(tmp_path, FakeEngine(), bundle)
 
 
