@@ -31,8 +31,8 @@ class Baseline(NamedTuple):
         It learns nothing from the rows but their labels.
     settings : mapping
         What a recipe may set of it.
-    rows : {"labels", "choices", "any"}
-        Whether it needs labels that all rows share, or rows that bring their own choices.
+    rows : {"labels", "choices", "levels", "tree", "any"}
+        Whether it needs labels that all rows share, rows that bring their own choices, or labels with a structure.
     learns_soft : bool
         It can be a student: it learns from a teacher's probabilities as well as from labels.
     """
@@ -43,7 +43,7 @@ class Baseline(NamedTuple):
     heavy: bool = False
     zero_shot: bool = False
     settings: may_set.Settings = may_set.NONE
-    rows: Literal["labels", "choices", "any"] = "labels"
+    rows: Literal["labels", "choices", "levels", "tree", "any"] = "labels"
     learns_soft: bool = False
 
     def __call__(self, task: Task, seed: int) -> TextClassifier:
@@ -71,6 +71,10 @@ def _choices(
     factory: str, about: str, settings: may_set.Settings = may_set.OF_CHOICES, zero_shot: bool = False
 ) -> Baseline:
     return Baseline("baselines.asked.choices", factory, about, zero_shot=zero_shot, settings=settings, rows="choices")
+
+
+def _local(factory: str, about: str) -> Baseline:
+    return Baseline("baselines.asked.local", factory, about, settings=may_set.LOCAL, rows="tree")
 
 
 BASELINES: Mapping[str, Baseline] = {
@@ -105,12 +109,22 @@ BASELINES: Mapping[str, Baseline] = {
     "gliclass": Baseline(
         "baselines.zero_shot", "gliclass", "zero-shot, GLiClass", zero_shot=True, settings=may_set.GLICLASS
     ),
+    "minilm-ordinal": Baseline(
+        "baselines.asked.ordinal",
+        "minilm_ordinal",
+        "embeddings, a logistic regression a boundary between levels",
+        settings=may_set.ORDINAL,
+        rows="levels",
+    ),
+    "local-ngrams": _local("local_ngrams", "linear, a classifier at each node of the tree"),
+    "local-minilm": _local("local_minilm", "embeddings, a logistic regression at each node of the tree"),
     "chance": _choices("chance", "every choice alike", may_set.NONE, zero_shot=True),
     "minilm-nearest-choice": _choices("minilm_nearest_choice", "choice nearest to the question", zero_shot=True),
     "pair-logreg": _choices("pair_logreg", "logistic regression on question and choice"),
 }
+_STRUCTURES = {"levels": 'levels in order ([task] kind = "score")', "tree": "labels that are paths ([task] tree)"}
 # Not recipes' to set.
-_GIVEN = ("labels", "random_state")
+_GIVEN = ("labels", "separator", "random_state")
 
 
 def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = None) -> TextClassifier | PerPoint:
@@ -128,7 +142,7 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
     """
     if name not in BASELINES:
         raise RecipeError(f"there is no baseline {name!r}: expected one of {', '.join(BASELINES)}")
-    if missing := needs(name, task.by_row, bool(task.points)):
+    if missing := needs(name, task.by_row, bool(task.points), task.structure):
         raise DataError(f"{name} needs {missing}: take it off the recipe")
     estimator = BASELINES[name](task, seed)
     known = {key: value for key, value in estimator.get_params(deep=False).items() if key not in _GIVEN}
@@ -142,7 +156,7 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
         raise RecipeError(f"{name}: {'; '.join(faults)}")
     # Lists, as the estimator has them again when it is loaded from JSON.
     estimator.set_params(**{key: list(value) if isinstance(value, tuple) else value for key, value in read.items()})
-    if BASELINES[name].zero_shot or BASELINES[name].rows == "choices":
+    if BASELINES[name].zero_shot or BASELINES[name].rows in ("choices", "levels", "tree"):
         estimator.set_params(labels=list(task.names))
     if task.points and BASELINES[name].rows != "any":
         from baselines.asked.points import PerPoint
@@ -151,17 +165,21 @@ def make(name: str, task: Task, seed: int, settings: Mapping[str, Any] | None = 
     return estimator
 
 
-def needs(name: str, by_row: bool, has_points: bool = False) -> str:
+def needs(name: str, by_row: bool, has_points: bool = False, structure: str | None = "") -> str:
     """What a candidate needs of the rows that they have not; empty where it can answer them.
 
     Parameters
     ----------
     by_row, has_points : bool
         Whether rows bring their own choices; whether several points are asked of each.
+    structure : {"", "levels", "tree"}, optional
+        Of the labels, as ``Task.structure``; None where that is not known.
     """
     if has_points and (BASELINES[name].heavy or BASELINES[name].zero_shot):
         return "one label a row, as it trains a transformer or reads labels by their names"
     rows = getattr(BASELINES[name], "rows", "labels")
+    if rows in _STRUCTURES and structure is not None:
+        return "" if structure == rows else _STRUCTURES[rows]
     if rows == "choices":
         return "" if by_row else "rows with their own choices"
     return "labels that all rows share" if rows == "labels" and by_row else ""

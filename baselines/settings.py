@@ -16,6 +16,10 @@ Settings = Mapping[str, Any]
 # Shortest and longest run of words, or of characters, that the linear baselines look at.
 LENGTHS: Mapping[str, tuple[int, int]] = {"sgd-ngrams": (1, 2), "sgd-chars": (2, 5)}
 
+# What can stand at the nodes of a tree: linear, or a head on embeddings.
+FAMILIES = ("sgd-ngrams", "sgd-chars", "minilm-logreg", "minilm-svm", "minilm-mlp", "minilm-knn", "minilm-kernel",
+            "static-logreg")  # fmt: skip
+
 _NAME = Annotated[str, Text(least=1)]
 _RATE = Annotated[float, Range(0, 10, "(]")]
 _COUNT = Annotated[int, Range(1, 1_000_000)]
@@ -38,6 +42,8 @@ EMBEDDINGS: Settings = {
     "strengths": Annotated[tuple[Annotated[float, ABOVE_ZERO], ...], Items(least=1)],
     "widths": Annotated[tuple[Annotated[float, ABOVE_ZERO], ...], Items(least=1)],
 }
+ORDINAL: Settings = {key: EMBEDDINGS[key] for key in ("encoder", "strengths")}
+LOCAL: Settings = {"family": Annotated[str, Choice(FAMILIES)], "encoder": _NAME}
 NEAREST: Settings = {
     "descriptions": _DESCRIPTIONS,
     "encoder": _NAME,

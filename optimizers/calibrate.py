@@ -225,8 +225,8 @@ class CalibrateStage:
         promise = Promise(n_fitted=len(set(groups)))
         if len(kept_apart):
             of_apart = probs[kept_apart], every_gold[kept_apart]
-            decision = Decision.of_task(bundle.task, said_from)
-            promise = Promise.of(decision, (probs[fitted_on], gold), of_apart, promise.n_fitted)
+            decision, tree = Decision.of_task(bundle.task, said_from), bundle.task.tree
+            promise = Promise.of(decision, (probs[fitted_on], gold), of_apart, promise.n_fitted, tree=tree)
         asked = Asked(self.max_error, self.confidence)
         numbers |= _promised(replace(promise, asked=asked))
         if self.abstain:

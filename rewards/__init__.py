@@ -15,20 +15,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labelwright.data.asked.questions import Question
 from labelwright.data.task import Example, Label, Task
 from labelwright.errors import RecipeError
 from rewards.cost_matrix import CostMatrix
+from rewards.distance import Distance
 from rewards.judge import Judge
 from rewards.label_match import LabelMatch
 from rewards.noisy_label import NoisyLabel
 from rewards.outcome import Outcome, Reward
 from rewards.prices import Prices
 from rewards.rare_class import RareClass
+from rewards.tree_path import TreePath
 
 
-def _as_priced(task: Task, train: Sequence[Example]) -> Reward:
-    """What mistakes cost where the task says it, else right or wrong."""
-    return Prices.for_task(task, train) if task.costs else LabelMatch.for_task(task, train)
+def _as_asked(task: Task, train: Sequence[Example]) -> Reward:
+    """What mistakes cost where the task says it, how far off they are where levels are asked, else right or wrong."""
+    if task.costs:
+        return Prices.for_task(task, train)
+    if any(asked.kind == "score" for asked in task.questions):
+        return Distance.for_task(task, train)
+    return LabelMatch.for_task(task, train)
 
 
 # What a stage takes where its recipe names no reward.
@@ -39,12 +46,22 @@ REWARDS: Mapping[str, Callable[..., Reward]] = {
     "cost_matrix": CostMatrix.of_settings,
     "rare_class": RareClass.for_task,
     "noisy_label": NoisyLabel.for_task,
-    AUTO: _as_priced,
+    "distance": Distance.for_task,
+    "tree_path": TreePath.for_task,
+    AUTO: _as_asked,
 }
 # Rewards that are nothing but a weight of each gold label: scaled row by row, or by their mean, they are "label_match".
 ONLY_WEIGHTS = ("rare_class",)
 # Rewards that tell an optimizer more than "label_match" only where it ascends ln E[r].
 ONLY_LIKELIHOODS = ("noisy_label",)
+
+
+# What rewards of labels with a structure are tried on where no task is known.
+_TWO = tuple(map(Label, ("one > a", "one > b")))
+_STRUCTURED = {
+    Distance.name: Task.asking("check", "check", [Question("check", "score", _TWO)]),
+    TreePath.name: Task("check", "check", _TWO, tree_separator=" > "),
+}
 
 
 def make_reward(name: str, task: Task, train: Sequence[Example], settings: Mapping[str, Any] | None = None) -> Reward:
@@ -70,7 +87,11 @@ def make_reward(name: str, task: Task, train: Sequence[Example], settings: Mappi
 
 
 def check_reward(
-    name: str, settings: Mapping[str, Any] | None = None, names: Sequence[str] = (), by_row: bool = False
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    names: Sequence[str] = (),
+    by_row: bool = False,
+    task: Task | None = None,
 ) -> None:
     """Refuse a reward that could not be made, before there are rows.
 
@@ -80,6 +101,8 @@ def check_reward(
         The labels; none where they are not known yet, and then a setting may name any.
     by_row : bool
         Whether rows bring their own choices; the names are letters then.
+    task : Task, optional
+        Where it is known, in place of these; else labels may have the structure that the reward needs.
 
     Raises
     ------
@@ -94,8 +117,10 @@ def check_reward(
         rows = costs if isinstance(costs, Mapping) else {}
         inner = [one for row in rows.values() if isinstance(row, Mapping) for one in row]
         names = list(dict.fromkeys([*rows, *inner, "one label", "another label"]))
-    labels = () if by_row else tuple(Label(one) for one in names)
-    make_reward(name, Task("check", "check", labels, max_choices=len(names) if by_row else 0), (), settings)
+    if task is None:
+        labels = () if by_row else tuple(Label(one) for one in names)
+        task = _STRUCTURED.get(name) or Task("check", "check", labels, max_choices=len(names) if by_row else 0)
+    make_reward(name, task, (), settings)
 
 
 def reward_matrix(reward: Reward, names: Sequence[str]) -> NDArray[np.float64]:

@@ -37,7 +37,7 @@ kind = "labels"
 instructions = "Which of these is the message about? It may be several."
 labels = {labels}
 [models]
-candidates = []
+candidates = {models}
 [baselines]
 names = {names}
 [calibrate]
@@ -61,12 +61,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=0, help="so many of these, drawn; 0: all (default: %(default)s)")
     parser.add_argument("--maximise", default="micro_f1", help="[calibrate] maximise (default: %(default)s)")
     parser.add_argument("--names", nargs="+", default=NAMES, help="candidates (default: %(default)s)")
+    parser.add_argument("--models", nargs="*", default=(), help="tunings of SmolLM2 beside them (default: none)")
     parser.add_argument("--seed", type=int, default=0, help="of joining and dealing (default: %(default)s)")
     given = parser.parse_args(arguments)
     silence_libraries()
     try:
         single = read_examples(given.data, group="group" if given.data == SHIPPED else None)
-        print(measured(written(single, given.out, given.rows, given.names, given.maximise, given.seed)))
+        names, models = given.names, given.models
+        print(measured(written(single, given.out, given.rows, names, given.maximise, given.seed, models)))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -94,7 +96,15 @@ def joined(single: Sequence[Example], seed: int) -> list[dict[str, object]]:
     return found
 
 
-def written(single: Sequence[Example], out: Path, n_rows: int, names: Sequence[str], maximise: str, seed: int) -> Path:
+def written(
+    single: Sequence[Example],
+    out: Path,
+    n_rows: int,
+    names: Sequence[str],
+    maximise: str,
+    seed: int,
+    models: Sequence[str] = (),
+) -> Path:
     """The recipe over messages of these rows, both in the folder ``out``; 0 rows are all."""
     if n_rows:
         single = random.Random(seed).sample(list(single), min(n_rows, len(single)))
@@ -105,6 +115,7 @@ def written(single: Sequence[Example], out: Path, n_rows: int, names: Sequence[s
     path, recipe = out / "rows.jsonl", out / f"{out.name}.toml"
     path.write_text("".join(json.dumps(one, ensure_ascii=False) + "\n" for one in messages), encoding="utf-8")
     told = {"path": path, "store": out / "mlflow.db", "labels": json.dumps(labels), "names": json.dumps(list(names))}
+    told |= {"models": json.dumps(list(models))}
     recipe.write_text(RECIPE.format(**told, maximise=maximise, seed=seed), encoding="utf-8")
     return recipe
 

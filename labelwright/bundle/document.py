@@ -91,6 +91,7 @@ def to_json(bundle: Bundle, test: Mapping[str, Any] | None, money: Mapping[str, 
             **({"costs": task.costs.to_dict()} if task.costs else {}),
             **({"text_columns": list(task.text_columns)} if task.text_columns else {}),
             **({"questions": [_question_json(one) for one in task.questions]} if task.questions else {}),
+            **({"tree": task.tree_separator} if task.tree_separator else {}),
             **({"image_column": task.image_column} if task.image_column else {}),
             **({"answers_in": [list(one) for one in task.answers_in]} if task.answers_in else {}),
             **({"separator": task.separator} if task.separator else {}),
@@ -151,7 +152,8 @@ def _fields(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     image = _text(content["task"].get("image_column", ""))
     answers_in = tuple(tuple(map(_text, _list(one))) for one in _list(content["task"].get("answers_in", [])))
     separator = _text(content["task"].get("separator", ""))
-    task = Task(name, instructions, labels, max_choices, costs, columns, questions, image, answers_in, separator)
+    tree = _text(content["task"].get("tree", ""))
+    task = Task(name, instructions, labels, max_choices, costs, columns, questions, image, answers_in, separator, tree)
     given = dict(content["prompt"])
     prompt = Prompt(
         instructions=_text(given["instructions"]),

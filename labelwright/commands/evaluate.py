@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     from labelwright.bundle.store import load
     from labelwright.decisions.measured import decided_metrics
+    from labelwright.decisions.structured import structured_metrics
     from labelwright.decisions.whole_rows import joint_metrics, whole_rows
     from labelwright.statistics.intervals import bootstrap_intervals
     from labelwright.statistics.metrics import answers, checked
@@ -77,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Answers to one row are not independent of each other.
     groups = group_keys(examples) if arguments.group_column or task.points else None
     metrics = bootstrap_intervals(bundle.decision.read(*checked(probs, gold)), gold, groups)
+    metrics |= structured_metrics(task, bundle.decision, probs, gold, groups)
     metrics |= decided_metrics(bundle, probs, gold, groups, bundle.outside(texts, probs))
     whole = whole_rows(examples, probs, task, bundle.decision, groups) if task.points else None
     joint = joint_metrics(whole) if whole else None

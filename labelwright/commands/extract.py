@@ -79,10 +79,12 @@ def _classifiers(arguments: argparse.Namespace, fields: Sequence[Field]) -> Iter
 
 
 def _classifier(arguments: argparse.Namespace, folder: Path, field: Field) -> Classifier:
+    from labelwright.data.asked.asking import asking
     from labelwright.labelling import answer, score_rows
 
     bundle, engine = open_bundle(arguments, folder)
-    if bundle.task.by_row or not {*bundle.task.names} <= {*field.choices}:
+    known = asking(bundle.task).known
+    if known is None or not known <= {*field.choices}:
         raise DataError(f"{folder}: its labels are not among the values of {field.name!r}: name a bundle of these")
 
     def classify(text: str) -> str | None:

@@ -111,5 +111,6 @@ def _of_one(row: Mapping[str, Any]) -> list[str]:
     """What one question is answered, or would be, and the bars below."""
     label = row["suggested"] if "abstained" in row else row["label"]
     words = (", ".join(label) or "none") if isinstance(label, list) else str(label)
-    why = f"(no label: {row['abstained']}; it would be {printable(words)})" if "abstained" in row else printable(words)
-    return [f"  {why}", *_bars(row["probabilities"])]
+    known = f"; at least {printable(row['at_least'])}" if "at_least" in row else ""
+    why = f"(no label: {row.get('abstained')}{known}; it would be {printable(words)})"
+    return [f"  {why if 'abstained' in row else printable(words)}", *_bars(row["probabilities"])]

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from labelwright.data.asked.questions import Point, Question, points_of
+from labelwright.data.asked.tree import Tree, tree_faults
 from labelwright.data.choice_cells import choices_and_marks, marked_texts
 from labelwright.data.columns import TEXT, TextColumns, columns_fault, image_shown, image_text
 from labelwright.data.costs import Costs
@@ -60,13 +61,15 @@ class Task:
         in those that are called as the questions are.
     separator : str
         What stands between labels of one cell there; empty where cells hold lists.
+    tree_separator : str
+        Where labels are paths of a tree ("billing > refund"), what stands between the parts; else empty.
 
     Raises
     ------
     DataError
         If there are fewer than two labels, a name is empty, repeated or holds a line break, there are no instructions,
-        the prices are none for these labels, a column is named twice or has no name, or labels or columns are not those
-        of the questions.
+        the prices are none for these labels, a column is named twice or has no name, labels or columns are not those of
+        the questions, or labels are no tree.
     """
 
     name: str
@@ -79,6 +82,7 @@ class Task:
     image_column: str = ""
     answers_in: tuple[tuple[str, ...], ...] = ()
     separator: str = ""
+    tree_separator: str = ""
 
     @classmethod
     def asking(
@@ -122,6 +126,10 @@ class Task:
             raise DataError(f"task {self.name!r} has costs, and its rows bring their own choices: leave the costs out")
         if self.costs is not None and (faults := self.costs.faults(self.names)):
             raise DataError(f"task {self.name!r}: costs: {'; '.join(faults)}")
+        if self.tree_separator and (self.by_row or self.questions):
+            raise DataError(f"task {self.name!r} has a tree, and not one list of labels alone: leave the tree out")
+        if self.tree_separator and (broken := tree_faults(self.names, self.tree_separator)):
+            raise DataError(f"task {self.name!r}: {'; '.join(broken)}")
         if self.answers_in and (len(self.answers_in) != len(self.questions) or not all(map(all, self.answers_in))):
             raise DataError(
                 f"task {self.name!r} has the answers' columns {list(self.answers_in)}: name each question's"
@@ -151,6 +159,18 @@ class Task:
     def restricts_rows(self) -> bool:
         """Whether a row can have but some of the labels: letters of its choices, answers to its point."""
         return self.by_row or bool(self.points)
+
+    @cached_property
+    def tree(self) -> Tree | None:
+        """The tree that labels are the leaves of; None where they are a list."""
+        return Tree.of(self.names, self.tree_separator) if self.tree_separator else None
+
+    @property
+    def structure(self) -> Literal["", "levels", "tree"]:
+        """What all labels are: levels in order, but for what is answered yes or no; leaves of a tree; or a list."""
+        kinds = {asked.kind for asked in self.questions}
+        levels: Literal["", "levels"] = "levels" if "score" in kinds and "choice" not in kinds else ""
+        return "tree" if self.tree_separator else levels
 
     @cached_property
     def points(self) -> tuple[Point, ...]:

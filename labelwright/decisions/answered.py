@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.levels import level_values
 from labelwright.data.asked.questions import YES, Question
-from labelwright.decisions.decision import NOTHING, Decided
+from labelwright.decisions.decision import ASK, NOTHING, PASSED_ON, UNSURE, Decided
+from labelwright.statistics.hierarchical import node_sums
 
 NO_ANSWER = "what the model answered is none of the labels"
 
@@ -25,9 +27,10 @@ def answer(
 
     Where the bundle's decision abstains, ``label`` is None, ``abstained`` says why, in the words of
     ``labelwright.decisions.decision``, and ``suggested`` is the label that it would have said, which ``confidence`` is
-    of; where sets are asked of its promise, ``label_set`` lists the labels of the row's. Of levels in order there is
-    also ``expected``, the mean level (``level_values``). Where there is no answer
-    (``labelwright.statistics.metrics.answers``) there is only ``label``, None, and ``error``, which says why.
+    of. Where labels are paths of a tree, ``at_least`` is then the deepest node above them that is probable enough
+    (``Promise.node_thresholds``), if there is one. Where sets are asked of its promise, ``label_set`` lists the labels
+    of the row's. Of levels in order there is also ``expected``, the mean level (``level_values``). Where there is no
+    answer (``labelwright.statistics.metrics.answers``) there is only ``label``, None, and ``error``, which says why.
 
     Where several points are asked of a row, a question that takes any of its labels has a list under ``label``, the
     probability of each under ``probabilities``, and as its ``confidence`` the probability that the whole list is right,
@@ -55,11 +58,28 @@ def answer(
     # Among the row's own choices one that it has twice has two letters.
     best = names[choice] if choices is None else max(by_label, key=lambda name: by_label[name])
     given: Record = {"label": None, "abstained": why, "suggested": best} if why else {"label": best}
+    if why in (UNSURE, ASK, PASSED_ON) and (node := at_least(bundle, probs)):
+        given["at_least"] = node
     if (lowest := bundle.set_thresholds) is not None:
         in_set = zip(names, bundle.decision.sets(probs[None], lowest)[0], strict=False)
         given["label_set"] = [name for name, is_in in in_set if is_in or name == best]
     said = {**given, "confidence": by_label[best], "probabilities": by_label}
     return said | _expected(bundle.task.questions[0], by_label) if bundle.task.questions else said
+
+
+def at_least(bundle: Bundle, probs: NDArray[np.float64]) -> str:
+    """The deepest inner node that is probable enough to be said of a row, (n_labels,); empty where none is."""
+    tree = bundle.task.tree
+    if tree is None:
+        return ""
+    thresholds = bundle.promise.node_thresholds(tree.depth - 1)
+    for depth in range(tree.depth - 1, 0, -1):
+        sums = node_sums(probs[None], tree.at[depth - 1])[0]
+        node = tree.nodes(depth)[int(sums.argmax())]
+        # A label that ends above this depth is no inner node of it.
+        if sums.max() >= thresholds[depth - 1] and node not in tree.paths:
+            return tree.name(node)
+    return ""
 
 
 def table_columns(bundle: Bundle) -> tuple[str, ...]:
@@ -105,20 +125,6 @@ def labels_said(record: Record, least: float = 0.0) -> Any:
     if isinstance(confidence, Mapping):
         return {name: said if confidence[name] >= least else None for name, said in label.items()}
     return label if confidence >= least else None
-
-
-def level_values(names: Sequence[str]) -> list[float]:
-    """What levels count as: the numbers that all of them are, or else 1, 2, 3 … in their order.
-
-    >>> level_values(["1", "3", "10"]), level_values(["low", "high"])
-    ([1.0, 3.0, 10.0], [1.0, 2.0])
-    """
-    try:
-        values = [float(name) for name in names]
-    except ValueError:
-        values = []
-    rises = bool(np.isfinite(values).all() and (np.diff(values) > 0).all())
-    return values if values and rises else [float(place) for place in range(1, len(names) + 1)]
 
 
 def _of_points(bundle: Bundle, probs: NDArray[np.float64]) -> Record:

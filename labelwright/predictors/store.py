@@ -95,6 +95,18 @@ KINDS = {
         "gliclass",
         _ASKED,
     ),
+    "ordinal": Kind(
+        "labelwright.predictors.asked.ordinal",
+        "Ordinal",
+        "a logistic regression for each boundary between two levels, on sentence embeddings",
+        "embeddings",
+        _ENCODER,
+    ),
+    "tree": Kind(
+        "labelwright.predictors.asked.tree",
+        "LocalTree",
+        "a classifier at each inner node of the tree of labels, multiplied down each label's path",
+    ),
     "points": Kind(
         "labelwright.predictors.asked.points",
         "PerPoint",

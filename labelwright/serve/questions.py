@@ -107,10 +107,13 @@ class Put:
     ) -> dict[str, Any]:
         """What an answer says beside the label, as far as the bundle abstains, promises or gives sets.
 
-        ``x_abstained``: why no label should be taken, or None; ``x_promise``: in words; ``x_label_set``: names.
+        ``x_said``: the answer, where it is not the likeliest; ``x_abstained``: why no label should be taken, or None;
+        ``x_promise``: in words; ``x_label_set``: names.
         """
         decided = self.decision.decide(probs[None], outside)
         said: dict[str, Any] = {}
+        if self.decision.leaning is not None and (self.decision.leaning != 1).any() and decided.choice[0] >= 0:
+            said["x_said"] = names[int(decided.choice[0])]
         if self.decision.may_abstain:
             said["x_abstained"] = decided.why[0] or None
         if self.promised:

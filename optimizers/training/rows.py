@@ -28,6 +28,9 @@ from labelwright.prompt import Prompt, Rendered
 _IMAGES = 2**30
 
 
+Tokens = tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class LabelRows:
     """The training rows as tokens.
@@ -123,6 +126,16 @@ class LabelRows:
         seen = images.see(*self.images[tokens[0] - _IMAGES])
         return Row((*seen.tokens, *tokens[1:]), tree, seen=seen)
 
+    def readings(self) -> dict[int, list[int]]:
+        """The rows that are one reading each, by the first of them: points of a row are; else every row is its own."""
+        if not self.shares_readings:
+            return {row: [row] for row in range(len(self.rows))}
+        first: dict[Tokens, int] = {}
+        found: dict[int, list[int]] = {}
+        for row, tokens in enumerate(self.rows):
+            found.setdefault(first.setdefault(tokens, row), []).append(row)
+        return found
+
     def with_teacher(self, probs: NDArray[np.float64]) -> LabelRows:
         """The same rows, of which the last ones are taught by probabilities, (n_taught, n_labels)."""
         targets = np.eye(len(self.tree.options), dtype=np.float32)[self.gold]
@@ -177,20 +190,9 @@ class StartingPoint:
         return self.edges[[self.place[row] for row in rows]]
 
 
-def passes(n_rows: int, n_visits: int, seed: int, readings: Sequence[Any] = ()) -> list[int]:
-    """Row numbers in the order in which training meets them: every pass in a new order, cut after ``n_visits``.
-
-    Parameters
-    ----------
-    readings : sequence of n_rows, optional
-        What a model reads of each row: rows for which it is one and the same (points of a row) come one behind the
-        other, and are read once.
-    """
-    together: dict[Any, list[int]] = {}
-    for row in range(n_rows):
-        together.setdefault(readings[row] if readings else row, []).append(row)
-    units, order = list(together.values()), []
+def passes(n_rows: int, n_visits: int, seed: int) -> list[int]:
+    """Row numbers in the order in which training meets them: every pass in a new order, cut after ``n_visits``."""
+    order: list[int] = []
     for number in range(-(-n_visits // n_rows)):
-        drawn = torch.randperm(len(units), generator=torch.Generator().manual_seed(seed + number)).tolist()
-        order += [row for unit in drawn for row in units[unit]]
+        order += torch.randperm(n_rows, generator=torch.Generator().manual_seed(seed + number)).tolist()
     return order[:n_visits]

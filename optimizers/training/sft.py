@@ -48,7 +48,13 @@ class SftStage(TrainingSettings):
         stage, soft = self, context.soft
         n_soft = 0 if soft is None else len(soft.texts)
         if self.epochs:
-            n_rows = len(splits.train) + sum(n_copies(len(splits.train), self.steering_share, self.augment)) + n_soft
+            # All points of a row are met together.
+            n_read = len({bundle.prompt.read_of(row.text) for row in splits.train}) if bundle.prompt.points else 0
+            n_rows = (
+                (n_read or len(splits.train))
+                + sum(n_copies(len(splits.train), self.steering_share, self.augment))
+                + n_soft
+            )
             stage = replace(self, steps=max(math.ceil(self.epochs * n_rows / self.rows_per_step), 1))
         context.tracker.params(asdict(stage))
         objective = Objective("cross_entropy", self.validity, label_smoothing=self.label_smoothing, soft=soft)

@@ -89,8 +89,11 @@ class LabelTreeTrainer(GRPOTrainer):
         args = settings["args"]
         group = args.num_generations if self._draws else 1
         self._rows_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps // group
+        # A step meets so many readings, and of each all that is asked of it.
+        self._readings = rows.readings()
+        met = list(self._readings)
         n_visits = max(args.max_steps, 1) * self._rows_per_step
-        self._order = passes(len(rows.rows), n_visits, args.seed, rows.rows if rows.shares_readings else ())
+        self._order = [met[place] for place in passes(len(met), n_visits, args.seed)]
         # Of rows with the same tokens, one that is met: the starting point knows no others.
         self._by_tokens = {rows.rows[row]: row for row in self._order}
         super().__init__(
@@ -149,7 +152,7 @@ class LabelTreeTrainer(GRPOTrainer):
         model: Any = self.model
         was_training = model.training
         model.eval()
-        rows, at_once = sorted(set(self._order)), self.args.per_device_train_batch_size
+        rows, at_once = self._asked_of(sorted(set(self._order))), self.args.per_device_train_batch_size
         parts = [self._edges(rows[i : i + at_once]) for i in range(0, len(rows), at_once)]
         model.train(was_training)
         return StartingPoint(torch.cat(parts), {row: line for line, row in enumerate(rows)})
@@ -248,6 +251,7 @@ class LabelTreeTrainer(GRPOTrainer):
 
     def _closed_loss(self, rows: list[int]) -> Tensor:
         """The mode's loss over all labels of the given rows; its numbers go to TRL's log."""
+        rows = self._asked_of(rows)
         if self._pair_loss is not None:
             return self._preference_loss(self._pair_loss, rows)
         scores = self.label_scores(rows)
@@ -300,7 +304,11 @@ class LabelTreeTrainer(GRPOTrainer):
     def _rows_of_step(self) -> list[int]:
         """All rows of the step that is being taken."""
         step = self.state.global_step
-        return self._order[step * self._rows_per_step : (step + 1) * self._rows_per_step]
+        return self._asked_of(self._order[step * self._rows_per_step : (step + 1) * self._rows_per_step])
+
+    def _asked_of(self, readings: Sequence[int]) -> list[int]:
+        """All rows of these readings, each named by its first row."""
+        return [row for reading in readings for row in self._readings[reading]]
 
     def _log_gold_rank(self, rows: Sequence[int], scores: Tensor) -> None:
         gold = torch.as_tensor(self._rows.gold[list(rows)], device=scores.device)

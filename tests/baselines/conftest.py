@@ -35,6 +35,10 @@ def settings_for(encoder: str, tmp_path_factory: pytest.TempPathFactory) -> Call
             if BASELINES[name].module == "baselines.embeddings":
                 # Two instead of three to choose from.
                 made[name] = {"encoder": encoder} | ({} if BASELINES[name].zero_shot else {"strengths": [1.0, 10.0]})
+            elif name == "local-minilm":
+                made[name] = {"encoder": encoder}
+            elif name == "minilm-ordinal":
+                made[name] = {"encoder": encoder, "strengths": [1.0, 10.0]}
             elif name in ("minilm-nearest-choice", "pair-logreg"):
                 made[name] = {"encoder": encoder}
             else:

@@ -21,6 +21,7 @@ from sklearn.utils import estimator_checks
 
 from baselines import BASELINES, make
 from baselines.base import TextClassifier
+from labelwright.data.asked.questions import Question
 from labelwright.data.choices import lettered
 from labelwright.data.task import Label, Task, texts_and_labels
 from labelwright.errors import BundleError, DataError, RecipeError
@@ -49,7 +50,12 @@ DATA = {True: quiz_rows(), False: texts_and_labels(SPLITS.train[::2])}
 NEW = {True: quiz_rows()[0][:5], False: texts_and_labels(SPLITS.dev)[0]}
 NAMES = list(BASELINES)
 OF_CHOICES = [name for name in NAMES if BASELINES[name].rows == "choices"]
-TRAINED = [name for name in NAMES if not BASELINES[name].zero_shot and name not in OF_CHOICES]
+OF_TREE = [name for name in NAMES if BASELINES[name].rows == "tree"]
+STRUCTURED = [name for name in NAMES if BASELINES[name].rows in ("levels", "tree")]
+LEVELS = Task.asking("toy", "How far is it?", [Question("far", "score", TASK.labels)])
+PATHS = {"pool": "out > pool", "fence": "out > fence", "hvac": "in"}
+TREE = Task("toy", "Where is it?", tuple(Label(PATHS[name]) for name in TASK.names), tree_separator=" > ")
+TRAINED = [name for name in NAMES if not BASELINES[name].zero_shot and name not in (*OF_CHOICES, *STRUCTURED)]
 NAMED = [name for name in NAMES if name not in TRAINED]
 # For searches: of each candidate that has one of them.
 GRID = {
@@ -67,7 +73,7 @@ def candidate(settings_for: Callable[[str], dict[str, Any]]) -> Make:
     """An unfitted candidate by its name."""
 
     def unfitted(name: str, seed: int = 0) -> TextClassifier:
-        return make(name, QUIZ if name in OF_CHOICES else TASK, seed, settings_for(name))
+        return make(name, task_of(name), seed, settings_for(name))
 
     return unfitted
 
@@ -85,8 +91,13 @@ def fitted(candidate: Make) -> Make:
     return of
 
 
+def task_of(name: str) -> Task:
+    return {"choices": QUIZ, "levels": LEVELS, "tree": TREE}.get(BASELINES[name].rows, TASK)
+
+
 def rows(name: str) -> tuple[list[str], list[str]]:
-    return DATA[name in OF_CHOICES]
+    texts, labels = DATA[name in OF_CHOICES]
+    return texts, [PATHS[label] for label in labels] if name in OF_TREE else labels
 
 
 def new_texts(name: str) -> list[str]:
@@ -100,7 +111,7 @@ every = pytest.mark.parametrize("name", NAMES)
 def test_probabilities_are_of_the_sorted_labels(name: str, fitted: Make) -> None:
     estimator, texts = fitted(name), new_texts(name)
     probs = estimator.predict_proba(texts)
-    assert list(estimator.classes_) == sorted((QUIZ if name in OF_CHOICES else TASK).names)
+    assert list(estimator.classes_) == sorted(task_of(name).names)
     assert probs.shape == (len(texts), 3)
     assert probs.dtype == np.float64
     assert (probs >= 0).all()
@@ -184,7 +195,7 @@ def test_size_counts_the_files_and_the_models_behind(name: str, fitted: Make, tm
     own = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     # skops writes addresses into its file, which compress to some bytes more or less.
     assert estimator.size_bytes() == pytest.approx(own + estimator.predictor_.external_bytes(), abs=50)
-    embeds = name.startswith(("minilm", "static", "pair")) or name in ("entailment", "gliclass")
+    embeds = name.startswith(("minilm", "static", "pair", "local-minilm")) or name in ("entailment", "gliclass")
     assert (estimator.predictor_.external_bytes() > 1000) == embeds
 
 
@@ -220,7 +231,7 @@ def test_labels_may_be_numbers(name: str, kind: Any, candidate: Make, fitted: Ma
         pytest.skip("what numbers are is one code for all: three families and none stand for the others")
     texts, names = rows(name)
     n_labels = 2 if kind is bool else 3
-    labels = [kind(sorted(TASK.names).index(one) % n_labels) for one in names]
+    labels = [kind(sorted(task_of(name).names).index(one) % n_labels) for one in names]
     estimator = candidate(name).set_params(labels=None).fit(texts, labels)
     assert estimator.classes_.tolist() == [kind(k) for k in range(n_labels)]
     assert estimator.predict_proba(texts).shape == (len(texts), n_labels)
@@ -351,7 +362,7 @@ def test_numpy_parameters_are_saved_as_numbers(fitted: Make, candidate: Make, tm
 
 
 def test_what_reads_label_names_knows_the_tasks(candidate: Make) -> None:
-    assert all(candidate(name).labels == list(TASK.names) for name in NAMED if name not in OF_CHOICES)
+    assert all(candidate(name).labels == list(task_of(name).names) for name in NAMED if name not in OF_CHOICES)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from fakes import toy_examples, toy_task
 from hypothesis import given
 from hypothesis import strategies as st
 
+from labelwright.data.asked.questions import Question
+from labelwright.data.task import Task
 from labelwright.errors import RecipeError
 from rewards import AUTO, ONLY_WEIGHTS, REWARDS, make_reward, reward_matrix, weighs_rows
 from rewards.feedback import feedback
@@ -22,8 +24,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-def make(name: str) -> Any:
-    return make_reward(name, toy_task(), toy_examples(), SETTINGS.get(name))
+# What a reward needs of the task, where that is more than labels.
+TASKS = {
+    "distance": Task.asking("toy", "How far?", [Question("far", "score", toy_task().labels)]),
+    # "hvac" is a path of two parts then.
+    "tree_path": Task("toy", "Where?", toy_task().labels, tree_separator="v"),
+}
+
+
+def make(name: str, rows: Any = None) -> Any:
+    rows = toy_examples() if rows is None else rows
+    return make_reward(name, TASKS.get(name, toy_task()), rows, SETTINGS.get(name))
 
 
 @pytest.mark.parametrize("name", REWARDS)
@@ -96,7 +107,7 @@ def test_whether_rows_weigh_differently_is_read_off_the_matrix(
 def test_rewards_that_are_only_weights_are_label_match_once_rows_are_scaled() -> None:
     """What ``optimizers.training.grpo`` refuses to scale by group, and nothing else."""
     for name in REWARDS:
-        matrix = reward_matrix(make_reward(name, toy_task(), toy_examples()[:-20], SETTINGS.get(name)), NAMES)
+        matrix = reward_matrix(make(name, toy_examples()[:-20]), NAMES)
         scaled = matrix / np.ptp(matrix, axis=1, keepdims=True)
         assert (np.allclose(scaled, np.eye(3)) and weighs_rows(matrix)) == (name in ONLY_WEIGHTS)
 
@@ -110,6 +121,7 @@ def test_rewards_that_are_only_weights_are_label_match_once_rows_are_scaled() ->
         ("rare_class", {"power": 2}, "power is 2"),
         ("rare_class", {"power": "1"}, "power is '1'"),
         ("cost_matrix", {}, "needs the setting 'costs'"),
+        ("distance", {}, "reward 'distance' needs levels in order: a question of kind = \"score\""),
     ],
 )
 def test_recipe_errors_name_the_setting(name: str, settings: dict[str, Any], message: str) -> None:

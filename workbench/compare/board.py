@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
+from labelwright.decisions.structured import Kind as Structure
 from labelwright.settings import SHARE, Range
 from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import METRICS
@@ -154,6 +155,26 @@ class Augmented:
 
 
 @dataclass(frozen=True)
+class Structured:
+    """What is measured besides of a question whose labels have a structure: ``labelwright.decisions.structured``.
+
+    Attributes
+    ----------
+    kind : {"levels", "tree"}
+    n_rows : int
+        Test rows that have an answer to it.
+    metrics : mapping of str to Interval
+    to_best : mapping of str to Difference
+        These minus those of the best candidate; empty for the best itself.
+    """
+
+    kind: Structure
+    n_rows: Count
+    metrics: Mapping[str, Interval]
+    to_best: Mapping[str, Difference] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Joint:
     """What is true of whole rows under a candidate, where several points are asked of each.
 
@@ -208,6 +229,8 @@ class Entry:
     priced : mapping of str to Interval
         Of a test row, where the recipe has prices: ``labelwright.decisions.measured.costs``; for kind "free" ``cost``
         alone, in which an answer that is no label costs what giving none does.
+    structured : mapping of str to Structured
+        By question, whose name is empty where nothing else is asked.
     joint : Joint, optional
         Where several points are asked of a row.
     """
@@ -237,6 +260,7 @@ class Entry:
     augmented: Augmented | None = None
     promised: Promised | None = None
     priced: Mapping[str, Interval] = field(default_factory=dict)
+    structured: Mapping[str, Structured] = field(default_factory=dict)
     joint: Joint | None = None
 
     @property

@@ -244,7 +244,9 @@ def _promised_again(bundle: Bundle, splits: Splits, stage: CalibrateStage, seed:
         away |= outside
     fitted, apart = ((of_calib[side], gold[side]) for side in sides)
     left = away[sides[0]], away[sides[1]]
-    return replace(bundle, promise=Promise.of(decision, fitted, apart, promise.n_fitted, promise.asked, left))
+    tree = bundle.task.tree
+    again = Promise.of(decision, fitted, apart, promise.n_fitted, promise.asked, left, tree)
+    return replace(bundle, promise=again)
 
 
 def turned_away(bundle: Bundle, texts: Sequence[str], probs: Floats) -> dict[str, Floats]:

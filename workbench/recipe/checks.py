@@ -69,7 +69,7 @@ def check_rewards(recipe: Recipe, task: Task) -> None:
     """Hold the rewards of the recipe's stages to the labels, once these are known. Raises RecipeError."""
     in_candidates = [stage for candidate in recipe.models.candidates for stage in read_pipeline(candidate).stages]
     for name in dict.fromkeys([*recipe.stages, *in_candidates]):
-        if fault := _reward_fault(recipe.stage(name), task.names, task.by_row):
+        if fault := _reward_fault(recipe.stage(name), task.names, task.by_row, task):
             raise RecipeError(f"{recipe.path}, [{name}]: {fault}")
 
 
@@ -88,6 +88,10 @@ def check_styles(recipe: Recipe, task: Task) -> None:
 
 def _task_faults(recipe: Recipe) -> Iterator[Fault]:
     task, data = recipe.task, recipe.data
+    if data.rename and (data.choices or task.questions or task.kind != "choice"):
+        yield "data", "rename is of one list of labels: write other answers in the file as they are to be called"
+    if task.tree and (data.choices or task.questions or task.kind != "choice"):
+        yield "task", "tree is of one list of labels alone: leave it out"
     if data.choices and (task.labels or task.style != "name" or task.questions or task.kind != "choice"):
         yield "data", "choices and [task] labels, kind, questions or style: rows bring their own choices, or share them"
     elif task.questions or task.kind != "choice":
@@ -97,7 +101,7 @@ def _task_faults(recipe: Recipe) -> Iterator[Fault]:
         if too_long:
             yield "task", f"label {shown(too_long[0])}: expected at most {_LONGEST_LABEL} characters"
         try:
-            Task(recipe.name, task.instructions, task.labels)
+            Task(recipe.name, task.instructions, task.labels, tree_separator="" if data.choices else task.tree)
         except LabelwrightError as error:
             yield "task", str(error).removeprefix(f"task {recipe.name!r} ")
         if data.out_of_scope and data.out_of_scope in [label.name for label in task.labels]:
@@ -183,8 +187,9 @@ def _stage_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
             yield name, "augment: rows bring their own choices, which typos and cuts would change as well: leave it out"
     # A label twice is the task's fault, and told there.
     names = LETTERS if by_row else list(dict.fromkeys(_label_names(recipe)))
+    task = _task(recipe)
     for name, stage in stages.items():
-        if fault := _reward_fault(stage, names, by_row):
+        if fault := _reward_fault(stage, names, by_row, task):
             yield name, fault
 
 
@@ -194,6 +199,26 @@ def _label_names(recipe: Recipe) -> list[str]:
         return recipe.label_names
     except LabelwrightError:
         return []
+
+
+def _task(recipe: Recipe) -> Task | None:
+    """The task; None where rows say its labels, or it is at fault, which is told elsewhere."""
+    if not (names := _label_names(recipe)) or recipe.data.choices:
+        return None
+    try:
+        return recipe.task_for(tuple(names))
+    except LabelwrightError:
+        return None
+
+
+def _structure(recipe: Recipe) -> str | None:
+    """What the labels are, as ``Task.structure``; None where the questions are at fault."""
+    if recipe.task.tree:
+        return "tree"
+    if not recipe.task.questions and recipe.task.kind == "choice":
+        return ""
+    task = _task(recipe)
+    return task.structure if task else None
 
 
 def _has_points(recipe: Recipe) -> bool:
@@ -257,11 +282,11 @@ def _image_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
         yield "baselines", f'names: {", ".join(wordy)}: {only}; set names = ["majority"]'
 
 
-def _reward_fault(stage: Any, names: Any, by_row: bool) -> str:
+def _reward_fault(stage: Any, names: Any, by_row: bool, task: Task | None) -> str:
     if not hasattr(stage, "reward_settings"):
         return ""
     try:
-        check_reward(stage.reward, stage.reward_settings, names, by_row)
+        check_reward(stage.reward, stage.reward_settings, names, by_row, task)
     except LabelwrightError as error:
         return f"reward_settings: {error}"
     return ""
@@ -269,13 +294,15 @@ def _reward_fault(stage: Any, names: Any, by_row: bool) -> str:
 
 def _baseline_faults(recipe: Recipe, written: bool) -> Iterator[Fault]:
     table, by_row, has_points = recipe.baselines, bool(recipe.data.choices), _has_points(recipe)
+    structure = _structure(recipe)
     if written:
         for fault in unknown_keys(table.names, baselines.BASELINES, "baseline"):
             yield "baselines", f"names: {fault}"
         for name in table.names:
-            if name in baselines.BASELINES and (missing := baselines.needs(name, by_row, has_points)):
+            if name in baselines.BASELINES and (missing := baselines.needs(name, by_row, has_points, structure)):
                 found = "rows bring their own choices" if by_row else "[data] choices is not set"
                 found = "several points are asked of each" if has_points else found
+                found = "the labels are others" if baselines.BASELINES[name].rows in ("levels", "tree") else found
                 yield "baselines", f"names: {name} needs {missing}, and {found}"
         if "minilm-nearest-description" in table.names and not any(one.description for one in recipe.task.labels):
             yield (

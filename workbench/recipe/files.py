@@ -11,7 +11,7 @@ from labelwright.data.asked.cells import AskedColumns
 from labelwright.data.asked.rows import over_points
 from labelwright.data.columns import image_shown, image_text
 from labelwright.data.formats.arrow_rows import class_name
-from labelwright.data.records import Fault, Row, is_empty
+from labelwright.data.records import Fault, Row, is_empty, listed
 from labelwright.data.sources import Part, chosen, parted_by, parts_of
 from labelwright.data.task import Example, examples_from_rows
 from labelwright.errors import DataError, MissingExtraError
@@ -67,7 +67,24 @@ def _read(
         of[table.test_source] = held
     if table.train_path:
         of[table.train_path] = parts_of(table.train_path)
-    return {name: _examples(table, own, asked) for name, own in of.items()}
+    found = {name: _examples(table, own, asked) for name, own in of.items()}
+    return _renamed(found, table) if table.rename else found
+
+
+def _renamed(
+    found: dict[str, tuple[list[tuple[Example, Mapping[str, Any]]], int]], table: DataTable
+) -> dict[str, tuple[list[tuple[Example, Mapping[str, Any]]], int]]:
+    """The rows with their labels as ``rename`` calls them. Raises DataError for labels that no row has."""
+    there = {row.label for rows, _ in found.values() for row, _ in rows}
+    if unknown := [name for name in table.rename if name not in there]:
+        raise DataError(
+            f"{' and '.join(found)}: rename names the label {listed(map(repr, unknown))}, which no row has; the rows "
+            f"have {listed(map(repr, sorted(there)), 8)}"
+        )
+    return {
+        name: ([(replace(row, label=table.rename.get(row.label, row.label)), kept) for row, kept in rows], n_empty)
+        for name, (rows, n_empty) in found.items()
+    }
 
 
 def source_parts(table: DataTable, all_columns: bool = False) -> list[Part]:

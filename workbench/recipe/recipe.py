@@ -179,6 +179,9 @@ class DataTable:
         ``test_path``, ``out_of_scope`` and ``[task] labels``: an error, one label, or different labels.
     separator : str
         Between the labels of a cell that has several, such as ";"; lists, in JSON too, need none.
+    rename : mapping of str to str
+        Labels as files have them, and as they are called here, such as paths of a tree. Labels that it does not name
+        stay as they are; one that no row has is refused.
     choice_label : "auto", "text", "letter", "index0" or "index1"
         What ``label`` holds where rows bring their own choices: the right one's text, its letter, or its number, from
         0 or from 1. "auto" finds out, and refuses where several readings fit.
@@ -214,6 +217,7 @@ class DataTable:
     similar_labels: Similar = "refuse"
     choice_label: LabelAs = "auto"
     separator: Name = ""
+    rename: Mapping[Needed, Needed] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for one, other in [("label", "choices"), ("label", "group"), ("split", "label")]:
@@ -327,6 +331,8 @@ class TaskTable:
         order; yes or no.
     questions : tuple of QuestionTable
         Several questions about every row, in place of ``kind`` and ``labels``.
+    tree : str
+        What stands between the parts of labels that are paths ("billing > refund"), such as " > "; empty for a list.
     """
 
     instructions: Annotated[str, Text(least=1, most=100_000, lines=True)]
@@ -335,6 +341,7 @@ class TaskTable:
     style: Style = "name"
     kind: Kind = "choice"
     questions: tuple[QuestionTable, ...] = ()
+    tree: Annotated[str, Text(least=0, most=20)] = ""
 
 
 @dataclass(frozen=True)
@@ -771,12 +778,15 @@ class Recipe:
         if self.asked:
             questions, places = [one.question for one in self.asked], tuple(one.columns for one in self.asked)
             more: dict[str, Any] = {"answers_in": places, "separator": self.data.separator}
-            return Task.asking(name, self.task.instructions, questions, columns, image, **more)
-        labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
-        costs = self.costs.prices
-        if costs and (faults := costs.faults([label.name for label in labels])):
+            task = Task.asking(name, self.task.instructions, questions, columns, image, **more)
+        else:
+            labels = self.task.labels or tuple(Label(name) for name in sorted(labels_in_data))
+            more = {"text_columns": columns, "image_column": image, "tree_separator": self.task.tree}
+            task = Task(name, self.task.instructions, labels, **more)
+        costs = None if task.points else self.costs.prices
+        if costs and (faults := costs.faults(task.names)):
             raise RecipeError(f"{self.path}, [costs]: {'; '.join(faults)}")
-        return Task(name, self.task.instructions, labels, costs=costs, text_columns=columns, image_column=image)
+        return replace(task, costs=costs)
 
     def fingerprints(self) -> dict[str, str]:
         """One short hash for each table that a run keeps from its beginning, and for the seed."""
@@ -785,9 +795,11 @@ class Recipe:
         for name in _LATER_KEYS:
             if getattr(self.data, name) == getattr(DataTable, name):
                 del tables["data"][name]
-        for name in ("kind", "questions"):
+        for name in ("kind", "questions", "tree"):
             if getattr(self.task, name) == getattr(TaskTable, name):
                 del tables["task"][name]
+        if not self.data.rename:
+            del tables["data"]["rename"]
         # It changes no row of the run; what learns from it is stale by itself when it changes.
         del tables["data"]["unlabelled"]
         tables["data"]["hub_splits"] = tables["data"].pop("read_splits")  # its first name

@@ -14,6 +14,7 @@ from typing import Any
 from labelwright.data.task import Example
 from labelwright.files import write_json, write_text
 from workbench.compare.asked.joint import WANTED
+from workbench.compare.asked.structured import with_structured
 from workbench.compare.board import Leaderboard, Suspect
 from workbench.compare.candidate import Candidate
 from workbench.compare.details import doubted_rows, rows_jsonl
@@ -71,6 +72,7 @@ def make_report(
     path, names, table = work.folder.path, work.task.names, work.recipe.compare
     settings: dict[str, Any] = {"task": work.task, "wanted": comparison.calibration().maximise or WANTED}
     board = build(candidates, test, names, table.bootstrap, work.recipe.seed, table.margin, **settings)
+    board = with_structured(board, candidates, test, work.task, table.bootstrap, work.recipe.seed)
     money = work.recipe.money
     board = replace(board, money=money_of(board.scored, money), person=money.person)
     sizes, newest = split_summary(work.splits, work.data_remarks), work.newest_bundle()

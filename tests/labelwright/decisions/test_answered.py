@@ -13,7 +13,8 @@ from labelwright.data.asked.questions import Question, put_all
 from labelwright.data.records import Fault, Row
 from labelwright.data.task import Example, Label, Task
 from labelwright.decide import probabilities
-from labelwright.decisions.answered import answer, level_values
+from labelwright.decisions.answered import answer
+from labelwright.decisions.promise import Promise
 from labelwright.errors import BundleError, ModelError
 from labelwright.labelling import label_rows
 from labelwright.models.weights import Base
@@ -70,14 +71,6 @@ def test_one_question_is_said_by_itself():
         "probabilities": {"pool": 0.4, "fence": 0.3},
     }
     assert answer(bundle_of(STARS), np.array([0.5, 0.5, 0.0]))["expected"] == 1.5
-
-
-@pytest.mark.parametrize(
-    ("names", "values"),
-    [(("1", "2.5"), [1, 2.5]), (("3", "1"), [1, 2]), (("low", "2"), [1, 2]), (("1", "nan", "inf"), [1, 2, 3])],
-)
-def test_what_levels_count_as(names, values):
-    assert level_values(names) == values
 
 
 def test_rows_of_a_file_are_labelled_with_all_answers(tmp_path):
@@ -142,3 +135,60 @@ def test_another_classifier_says_labels_from_a_half_on_again():
     assert bundle.with_stage({"stage": "grpo"}).said_from == ()
     assert bundle.decision.leaning is not None
     assert bundle.choosing.thresholds is None
+
+
+PATHS = ("billing > refund > late", "billing > refund > lost", "billing > invoice", "other")
+
+
+def tree_bundle(promise=None, **more):
+    task = Task("mail", "Read the mail.", tuple(map(Label, PATHS)), tree_separator=" > ")
+    bundle = Bundle(task, Prompt.for_task(task, FakeEngine().template), Base("fake"), Calibration(), **more)
+    return bundle if promise is None else replace(bundle, promise=promise)
+
+
+@pytest.mark.parametrize(
+    ("probs", "node"),
+    [
+        ((0.4, 0.35, 0.05, 0.2), "billing > refund"),
+        ((0.3, 0.15, 0.3, 0.25), "billing"),
+        # The likeliest label ends at depth 1: nothing is above it.
+        ((0.2, 0.1, 0.15, 0.55), None),
+    ],
+)
+def test_what_is_not_sure_is_said_as_far_up_as_it_is(probs, node):
+    said = answer(tree_bundle(pass_on=0.9), np.array(probs))
+    assert said["label"] is None
+    assert said.get("at_least") == node
+    # Who gets a label needs nothing above it.
+    assert "at_least" not in answer(tree_bundle(), np.array(probs))
+    assert "at_least" not in answer(tree_bundle(pass_on=0.9), np.array(probs), outside=True)
+    plain = Task("mail", "Read the mail.", tuple(map(Label, PATHS)))
+    assert "at_least" not in answer(replace(tree_bundle(pass_on=0.9), task=plain), np.array(probs))
+
+
+def test_a_promise_is_kept_at_inner_nodes():
+    """Leaves are told apart by chance, the first two depths nearly always: labels hold no promise, nodes do."""
+    chance = np.random.default_rng(0)
+
+    def drawn(n_rows):
+        gold = chance.integers(4, size=n_rows)
+        probs = np.full((n_rows, 4), 0.01)
+        probs[gold == 3] = (0.05, 0.05, 0.05, 0.85)
+        probs[gold == 2] = (0.05, 0.1, 0.8, 0.05)
+        probs[gold < 2] = (0.47, 0.43, 0.05, 0.05)
+        # Two in five say nothing.
+        probs[: 2 * n_rows // 5] = (0.3, 0.2, 0.05, 0.45)
+        return probs, gold
+
+    bundle = tree_bundle()
+    promise = Promise.of(bundle.decision, drawn(600), drawn(600), 600, tree=bundle.task.tree)
+    asked = tree_bundle(promise.ask(max_error=0.05))
+    unsure = answer(asked, np.array([0.47, 0.43, 0.05, 0.05]))
+    assert (unsure["label"], unsure["abstained"], unsure["at_least"]) == (None, "unsure", "billing > refund")
+    assert answer(asked, np.array([0.05, 0.1, 0.8, 0.05]))["label"] == "billing > invoice"
+    # Below what was tested nothing is said.
+    assert "at_least" not in answer(asked, np.array([0.3, 0.2, 0.05, 0.45]))
+    # As it was written, and as older bundles have it: nothing promised of nodes, nothing said.
+    assert Promise.from_dict(asked.promise.to_dict(), 4) == asked.promise
+    older = tree_bundle(replace(asked.promise, nodes=()))
+    assert "at_least" not in answer(older, np.array([0.47, 0.43, 0.05, 0.05]))

@@ -139,3 +139,12 @@ def test_a_given_test_split_keeps_its_conflicts_and_loses_labels_that_nobody_tea
 def test_tables_that_contradict_themselves(given: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError, match=said):
         DataTable(path="r.csv", **given)
+
+
+def test_labels_are_called_as_the_recipe_says(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", rows(20, "train"))
+    test_path = write(tmp_path / "t.jsonl", rows(4, "test"))
+    table = DataTable(path=path, test_path=test_path, rename={"a": "first > a"})
+    assert Counter(row.label for row in load_rows(table, ["first > a", "b"])) == {"first > a": 12, "b": 12}
+    with pytest.raises(DataError, match=r"rename names the label 'c', which no row has; the rows have 'a' and 'b'"):
+        load_rows(replace(table, rename={"a": "x", "c": "y"}))

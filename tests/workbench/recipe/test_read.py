@@ -177,6 +177,18 @@ BY_HAND = {
     "a label without a name": DATA + TASK + 'labels = ["pool", " "]',
     "a label on two lines": DATA + TASK + 'labels = ["pool", "hv\\nac"]',
     "a label of a thousand characters": DATA + TASK + f'labels = ["pool", "{"x" * 1000}"]',
+    "a tree without a path": DATA + TASK + 'labels = ["pool", "hvac"]\ntree = " > "',
+    "a label above another": DATA + TASK + 'labels = ["out", "out > pool"]\ntree = " > "',
+    "a level skipped": DATA + TASK + 'labels = ["out >  > pool", "in > hvac"]\ntree = " > "',
+    "a tree of levels": DATA + TASK + 'kind = "score"\nlabels = ["a > 1", "a > 2"]\ntree = " > "',
+    "levels renamed": '[data]\npath = "a.csv"\nrename = {a = "b"}\n' + TASK + 'kind = "score"\nlabels = ["1", "2"]',
+    "a local classifier of a list": GOOD + '[baselines]\nnames = ["local-ngrams"]',
+    "boundaries of a list": GOOD + '[baselines]\nnames = ["minilm-ordinal"]',
+    "distances of a list": GOOD + '[grpo]\nreward = "distance"',
+    "paths of a list": GOOD + '[gepa]\nreward = "tree_path"',
+    "prices of a level that there is not": DATA
+    + TASK
+    + 'kind = "score"\nlabels = ["1", "2"]\n[costs.matrix.3]\n1 = 2.0',
     "no labels at all": DATA + TASK + "labels = []",
     "a text of a hundred thousand characters": DATA + f'[task]\ninstructions = "{"x" * 100_001}"',
     "a path of a thousand characters": f'[data]\npath = "{"x" * 1001}"\n' + TASK,

@@ -1,5 +1,5 @@
-"""Rows of which several points are asked: what the comparison says of them beside its numbers of single answers.
+"""What the comparison says beside its numbers of single answers: of whole rows, of levels in order, of trees.
 
-The leaderboard calls it where a task has such rows. Statistics only, on what candidates answered to the test rows; it
-scores nothing, ranks nobody, and makes no words.
+The leaderboard, and who makes its report, call it where a task has such labels or rows. Statistics only, on what
+candidates answered to the test rows; it scores nothing, ranks nobody, and makes no words.
 """

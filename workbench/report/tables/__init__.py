@@ -26,6 +26,8 @@ TABLES = (
     "together.together",
     "together.hosted",
     "together.distilled",
+    "asked.ordered.ordered",
+    "asked.paths.paths",
     "trainings.learning",
     "trainings.synthetic",
     "trainings.seeds",
@@ -49,6 +51,6 @@ def tables(report: Report) -> list[Table]:
 
 
 def _maker(name: str) -> Callable[[Report], Sequence[Table]]:
-    file, _, function = name.partition(".")
+    file, _, function = name.rpartition(".")
     maker: Callable[[Report], Sequence[Table]] = getattr(import_module(f"{__name__}.{file}"), function)
     return maker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import jsonschema
@@ -214,6 +215,25 @@ def test_a_row_without_a_text_is_refused_by_every_wire(asked, path, body):
     answer = asked.client.post(path, json=body)
     assert answer.status_code in (400, 422)
     assert "empty" in answer.text or "place for that" in answer.text
+
+
+def test_a_label_is_said_from_where_the_bundle_says_it():
+    bundle = bundle_of(TOPICS, URGENT)
+    bundle = replace(bundle, said_from=(0.001, 0.999, 0.5, 0.5))
+    models = served(bundle, Reading())
+    with TestClient(application(models)) as client:
+        asked = Asked(bundle, Reading(), client)
+        for text in TEXTS:
+            topics = asked.record(text)["label"]["topics"]
+            assert "pool" in topics
+            assert "fence" not in topics
+            content = json.loads(asked.chat(text)["choices"][0]["message"]["content"])
+            (row,) = asked.post("/invocations", {"inputs": [text]})["predictions"]
+            assert content["topics"] == row["label"]["topics"] == topics
+            body = {"model": "jev-latest", "state": text, "questions": asked.model["x_questions"]}
+            said = asked.post("/v1/systemone", body)["answers"]
+            assert [said[f"topics, {name}"]["x_said"] for name in ("pool", "fence")] == ["yes", "no"]
+    models["tickets"].close()
 
 
 def test_rows_are_counted_and_not_what_is_asked_of_them():
