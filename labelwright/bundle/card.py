@@ -211,7 +211,7 @@ def _money(money: Mapping[str, float]) -> str:
 
 
 def _decision(bundle: Bundle) -> list[str]:
-    """What it promises, and what mistakes cost; nothing where neither is known."""
+    """What it promises, what labels are said from, and what mistakes cost; nothing where none of it is known."""
     sections, promise = [], bundle.promise
     if promise != NO_PROMISE:
         abstains = promise.asked.max_error < 1
@@ -230,6 +230,14 @@ def _decision(bundle: Bundle) -> list[str]:
         sections.append(
             f"## Passed on\n\nA text of whose label it is less sure than {bundle.pass_on:.1%} gets none (`passed on`): "
             "whoever comes after has it, a larger model or a person. What it would have said is under `suggested`."
+        )
+    if bundle.said_from:
+        points = zip(bundle.task.points, bundle.said_from, strict=True)
+        told = [f"{escaped(point.name)} {share:.3g}" for point, share in points if point.label]
+        more = f", and {len(told) - _HEAD_ROWS} more in `bundle.json`" if told[_HEAD_ROWS:] else ""
+        sections.append(
+            "## What labels are said from\n\nA row is given a label from this probability on, fitted on calib rows: "
+            f"{', '.join(told[:_HEAD_ROWS])}{more}."
         )
     if (costs := bundle.task.costs) is not None:
         lines = [f"a mistake costs {costs.wrong:g}, a right answer {costs.right:g}"]

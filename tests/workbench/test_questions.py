@@ -243,3 +243,36 @@ def test_verbs_work_with_several_answers_a_row_or_say_in_a_line_that_they_do_not
         assert labelwright(command) == 2, command
         (line,) = capsys.readouterr().err.splitlines()
         assert why in line, command
+
+
+def test_what_is_told_of_whole_rows_is_what_the_bundle_says(place, capsys):
+    """Labels said from fitted thresholds: the report's numbers are those of the exported bundle on the test rows."""
+    text = RECIPE.replace("{asked}", KINDS["labels"]).replace('"gepa", "grpo", "calibrate"', "")
+    text = text.replace('["untuned", "prior", "demos", "sft"]', "[]")
+    text = text.replace("[export]", '[calibrate]\nmaximise = "micro_f1"\n[export]\ncandidate = "majority"')
+    (place / "asked.toml").write_text(text, encoding="utf-8")
+    rows = [json.loads(line) for line in (place / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    one_topic = [json.dumps(row | {"topics": list(WORDS)[int(row["group"][1:]) % 3]}) for row in rows]
+    (place / "rows.jsonl").write_text("\n".join(one_topic), encoding="utf-8")
+    for verb in ("compare", "export"):
+        assert main([verb, "asked.toml"]) == 0
+    (run,) = runs_of(place / "runs" / "asked")
+    report = read_report(RunFolder(run))
+    assert (report.several.wanted, report.test_rows.n_rows) == ("micro_f1", 3 * report.several.n_rows)
+    # Nobody reads the row, so that every label must be said from what it is frequent: below a half.
+    assert max(load(run / "bundle").said_from) < 0.5
+    recipe = read_recipe("asked.toml")
+    tested = {row.id.partition(" ? ")[0] for row in make_splits(read_rows(recipe), recipe.splits, recipe.seed).test}
+    lines = [line for line in one_topic if json.loads(line)["id"] in tested]
+    (place / "test.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    capsys.readouterr()
+    evaluate = ["evaluate", str(run / "bundle"), "--input", "test.jsonl", "--group-column", "group", "--json"]
+    assert labelwright(evaluate) == 0
+    found, joint = json.loads(capsys.readouterr().out), report.entry("majority").joint
+    assert (found["n_rows"], found["n_answers"]) == (report.several.n_rows, report.test_rows.n_rows)
+    assert found["rows"]["exact_match"]["value"] == pytest.approx(joint.exact.value)
+    for name, interval in joint.questions["topics"].items():
+        assert found["rows"]["questions"]["topics"][name]["value"] == pytest.approx(interval.value), name
+    accuracy = report.entry("majority").test["accuracy"].value
+    assert found["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)
+    assert labelwright(["check", str(run / "bundle")]) == 0

@@ -118,6 +118,8 @@ def test_what_labels_are_said_from_is_part_of_the_bundle(tmp_path):
     assert again.said_from == bundle.said_from
     assert answer(again, probs) == said
     assert verify(tmp_path / "bundle", FakeEngine()).problems == ()
+    card = (tmp_path / "bundle" / "README.md").read_text(encoding="utf-8")
+    assert "from this probability on, fitted on calib rows: topics, pool 0.3, topics, fence 0.5." in card
 
 
 @pytest.mark.parametrize("given", [[0.3], [0.3, 0.5, 0.4], [0.3, 1.0, 0.5], [0.3, True, 0.5], "0.3", [0.3, "1", 0.5]])

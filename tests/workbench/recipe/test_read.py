@@ -201,6 +201,9 @@ BY_HAND = {
     "preferences that are not there": "stages = ['dpo']\n" + GOOD + '[dpo]\npreferences = "nothing.jsonl"',
     "slips among letters": CHOICES + '[grpo]\nreward = "noisy_label"\nreward_settings = {share = 0.1}',
     "rotations without choices": GOOD + "[calibrate]\nrotations = true",
+    "thresholds of one label a row": GOOD + '[calibrate]\nmaximise = "micro_f1"',
+    "thresholds of yes or no alone": DATA + TASK + 'kind = "yes_no"\n[calibrate]\nmaximise = "micro_f1"',
+    "thresholds for no metric": DATA + TASK + 'kind = "labels"\nlabels = ["a", "b"]\n[calibrate]\nmaximise = "f1"',
     "a text without choices": "stages = ['prior']\n" + CHOICES + '[prior]\nsource = "content_free"',
     "a linear model of choices": CHOICES + '[baselines]\nnames = ["sgd-ngrams"]',
     "out of scope and a label": '[data]\npath = "a.csv"\nout_of_scope = "pool"\n' + TASK + LABELS,
@@ -343,6 +346,7 @@ def test_a_file_name_that_cannot_name_a_recipe_needs_a_name(tmp_path: Path) -> N
         GOOD + '[export]\ncandidate = "gepa+grpo"',
         GOOD + '[compare]\ncurves = ["untuned", "majority"]\nnoise = ["majority"]',
         CHOICES + '[baselines]\nnames = ["majority", "chance"]\n[calibrate]\nrotations = true',
+        "stages = []\n" + DATA + TASK + 'kind = "labels"\nlabels = ["a", "b"]\n[calibrate]\nmaximise = "macro_f1"',
         CHOICES,
         DATA + '[task]\ninstructions = """Two\nlines."""\nlabels = [{name = "a", description = "b"}, "c"]\n'
         + '[baselines]\nnames = ["minilm-nearest-description"]',

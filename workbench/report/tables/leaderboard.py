@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from labelwright.statistics.label_sets import SET_METRICS
 from workbench.compare.board import QUALITY, By, Entry
 from workbench.report.report import Report
 from workbench.report.table import (
@@ -73,9 +74,12 @@ def _answers(report: Report) -> str:
     if report.several is None:
         return ""
     n_answers, n_rows = report.test_rows.n_rows, report.several.n_rows
+    is_fitted = any(entry.calibration.get("maximise") for entry in report.scored)
+    title = SET_METRICS[report.several.wanted].title.removesuffix(" %")
+    pays = f" Labels are said from where {title} is highest on calib, and accuracy pays for it." if is_fitted else ""
     return (
         f" Several points are asked of a row: accuracy is the share of {n_answers} answers to {n_rows} rows that are "
-        "right, and the other numbers here are of answers too. What is true of whole rows has tables of its own."
+        f"right, and the other numbers here are of answers too. What is true of whole rows has tables of its own.{pays}"
     )
 
 

@@ -69,6 +69,7 @@ def test_every_face_shows_them_and_tells_answers_from_rows(report):
     assert told in limits(report)[0]
     text = markdown(report)
     assert f"accuracy is the share of {n_answers} answers to 60 rows that are right" in text
+    assert "Labels are said from where micro-F1 is highest on calib, and accuracy pays for it." in text
     for title in ("## Whole rows", "## Labels of rows: topics", "## What labels are said from"):
         assert title in text
     page = html(report, figures(report))
