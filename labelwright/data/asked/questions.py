@@ -67,11 +67,23 @@ class Question:
             raise DataError(f"question {self.name!r} has a label with no name, or one of several lines: name it")
         if repeated := [name for name, n in Counter(names).items() if n > 1]:
             raise DataError(f"question {self.name!r} names the label {repeated[0]!r} more than once: keep one")
+        if self.kind == "score" and (fallen := _fallen(names)):
+            raise DataError(f"question {self.name!r} has level {fallen[1]} behind {fallen[0]}: write the lowest first")
 
     @property
     def answers(self) -> tuple[Label, ...]:
         """What one of its points can be answered with."""
         return self.labels if self.kind in ("choice", "score") else (Label(YES), Label(NO))
+
+
+def _fallen(names: Sequence[str]) -> tuple[str, str] | None:
+    """The first two levels that do not rise, where all are numbers; words are in the order that they are given in."""
+    try:
+        values = [float(name) for name in names]
+    except ValueError:
+        return None
+    places = range(1, len(values))
+    return next(((names[one - 1], names[one]) for one in places if not values[one - 1] < values[one]), None)
 
 
 class Point(NamedTuple):
