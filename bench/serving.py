@@ -45,7 +45,7 @@ def serve_overhead(setting: Setting, n_rows: int = 192, rounds: int = 3) -> Meas
         answers["in process"] = probabilities(bundle, setting.engine, texts)
         return len(texts) / (time.perf_counter() - started)
 
-    with _server(bundle) as ask:
+    with _server(bundle, _dtype(setting)) as ask:
 
         def served() -> float:
             started = time.perf_counter()
@@ -73,7 +73,7 @@ def serve_latency(setting: Setting, n_rows: int = 24, rounds: int = 3) -> Measur
     """Milliseconds a row of one client that asks one after the other, over those of calls in process; p50 each."""
     bundle = _bundle(setting)
     texts = [example.text for example in setting.examples[:n_rows]]
-    with _server(bundle) as ask:
+    with _server(bundle, _dtype(setting)) as ask:
 
         def in_process() -> float:
             return median(_ms_each(lambda text: probabilities(bundle, setting.engine, [text]), texts))
@@ -103,12 +103,17 @@ def _bundle(setting: Setting) -> Bundle:
     return Bundle(setting.task, setting.prompt, setting.weights, Calibration())
 
 
+def _dtype(setting: Setting) -> str:
+    """What the setting's own engine computes in: both sides are the same work."""
+    return str(setting.engine.model.dtype).removeprefix("torch.")
+
+
 @contextmanager
-def _server(bundle: Bundle) -> Iterator[Ask]:
+def _server(bundle: Bundle, dtype: str) -> Iterator[Ask]:
     """A server on a bundle while this is open: asks for texts with so many clients."""
     with tempfile.TemporaryDirectory() as folder:
         save(bundle, Path(folder) / "bundle")
-        with serving([Path(folder) / "bundle"]) as (url, _):
+        with serving([Path(folder) / "bundle"], dtype=dtype) as (url, _):
             port = int(url.rsplit(":", 1)[1])
             names = bundle.task.names
             yield lambda texts, n_clients: asyncio.run(

@@ -320,10 +320,13 @@ class Prompt:
         if task.by_row:
             letters = tuple(map(Label, task.names))
             return cls(task.instructions, letters, template=template, cue="Answer:", by_row=True, images=images)
+        # What a question alone asks beyond its task stands with the task's words.
+        said = [one.instructions for one in task.questions if one.instructions and not task.points]
+        instructions = "\n".join([task.instructions, *said])
         # An answer to one of several points names it.
         cue = "Answer:" if task.points else cls.cue
         labels, points = task.labels, task.points
-        return cls(task.instructions, labels, (), style, template, cue, images=images, points=points)
+        return cls(instructions, labels, (), style, template, cue, images=images, points=points)
 
     def classes_of(self, texts: Sequence[str]) -> NDArray[np.bool_] | None:
         """(n_texts, n_labels): which labels each row can have; None where all rows can have all.

@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
+
 from labelwright.bundle.types import Bundle
 from labelwright.data.asked.asking import asking
 from labelwright.data.families import family_names
@@ -187,6 +189,10 @@ class CalibrateStage:
             )
         every_gold, every_group = gold_of(bundle, rows), family_names(rows)
         fitted_on, kept_apart = self.sides(rows, seed)
+        if bundle.task.points:
+            # Errors are promised of rows that get one answer; what a row of several is answered would have to be
+            # counted whole. Until it is, nothing is promised of these, and all rows are fitted on.
+            fitted_on, kept_apart = np.arange(len(rows)), np.arange(0)
         gold, groups = every_gold[fitted_on], [every_group[i] for i in fitted_on.tolist()]
         base = uncalibrated(bundle)
         numbers: dict[str, float] = {}

@@ -83,8 +83,9 @@ def typical_rows(rows: Sequence[Example], encoder: str) -> dict[str, list[Exampl
         vectors = opened.embed([row.text for row in own], remember=True)
         nearness = vectors @ vectors.mean(axis=0)
         order = [own[i] for i in np.argsort(-nearness, kind="stable")]
-        groups = group_keys(order)
-        again = [group in groups[:place] for place, group in enumerate(groups)]
+        seen: set[str] = set()
+        # ``add`` gives None: of each group the first row is not there again.
+        again = [group in seen or bool(seen.add(group)) for group in group_keys(order)]  # type: ignore[func-returns-value]
         ranked[label] = [order[i] for i in np.argsort(again, kind="stable")]
     return ranked
 

@@ -22,6 +22,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from labelwright.bundle.types import Bundle
+from labelwright.data.asked.questions import put
 from labelwright.data.task import Example
 from labelwright.decide import log_scores, render_rows
 from labelwright.engines.protocol import Engine
@@ -154,14 +155,18 @@ class KeptScores:
                     path.unlink()
 
     def _path(self, bundle: Bundle, rows: Sequence[Example]) -> Path:
-        texts = [row.text for row in rows]
+        prompt, texts = bundle.prompt, [row.text for row in rows]
+        # All answers to a row are read in one prompt, which is written down once.
+        read = dict.fromkeys(map(prompt.read_of, texts)) if prompt.points else texts
+        one_each = [put(text, prompt.points[0]) for text in read] if prompt.points else texts
         asked = [
             self.engine,
             weights_fingerprint(bundle.weights),
             bundle.calibration.rotations,
-            bundle.prompt.options,
+            prompt.options,
             # In segments, since these are tokenised apart; and the text, which says what letters a row of choices has.
-            [[*one.segments, text] for one, text in zip(render_rows(bundle.prompt, texts), texts, strict=True)],
+            [[*one.segments, text] for one, text in zip(render_rows(prompt, one_each), read, strict=True)],
+            *([texts] if prompt.points else []),
         ]
         return self.folder / f"{hashlib.sha256(json.dumps(asked).encode()).hexdigest()}.npz"
 

@@ -164,7 +164,7 @@ def test_several_columns_are_the_same_text_everywhere(title, body):
     (may_be_asked,) = read_pool([Row(1, record)], "pool", {"text": names}, set(), set(), 0).rows
     asked = AskedRow("b1-1", may_be_asked.text, "random", None, 0.5, 1, cells=may_be_asked.cells)
     filled = dict(zip(names, asked.parts(2), strict=True))
-    served = [text for text, _ in read_rows([record], bundle.task)]
+    served = [text for row in read_rows([record], bundle.task) for text in row.texts]
     watched = [one.text for one in read_answers([Row(1, answered[0])], "answers", Columns(bundle.task.text))]
     texts = [taught.text, *certified, *unlabelled, may_be_asked.text, bundle.task.text.need(filled), *served, *watched]
     assert set(texts) == {taught.text}

@@ -17,7 +17,12 @@ _TIMEOUT_S = 120
 
 @contextmanager
 def serving(
-    folders: Sequence[Path], *, port: int = 0, log: IO[str] | None = None, environment: Mapping[str, str] | None = None
+    folders: Sequence[Path],
+    *,
+    port: int = 0,
+    dtype: str = "auto",
+    log: IO[str] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The url of a server over bundles, and its process, while this is open.
 
@@ -25,6 +30,8 @@ def serving(
     ----------
     port : int
         0 takes a free one.
+    dtype : str
+        Of the weights, as ``labelwright serve`` takes it.
     log : file, optional
         Where its stderr goes, a line a request; by default nowhere but into the message where it does not start.
     environment : mapping, optional
@@ -36,6 +43,7 @@ def serving(
         If it does not start.
     """
     command = [sys.executable, "-m", "labelwright.cli", "serve", *map(str, folders), "--port", str(port)]
+    command += [] if dtype == "auto" else ["--dtype", dtype]
     with tempfile.TemporaryFile("w+") as kept:
         # In a session of its own: Ctrl-C is for who asks.
         process = subprocess.Popen(

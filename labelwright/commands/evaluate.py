@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle, with_image_texts
 from labelwright.commands.shown import remarks, with_progress
 from labelwright.data.asked.cells import columns_of
-from labelwright.data.asked.rows import over_points
+from labelwright.data.asked.rows import over_points, rejoined
 from labelwright.data.choices import over_letters
 from labelwright.data.records import Fault, Row, read_rows, refusal
 from labelwright.data.task import Example, Task, examples_from_rows, group_keys, with_labels_of
@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     examples, names = _labelled(arguments, task), task.names
     bundle, engine = open_bundle(arguments)
     texts = [example.text for example in examples]
-    probs = np.concatenate(list(with_progress(_probabilities(texts, bundle, engine, arguments.input))))
+    of_row = rejoined(examples, task.points).row if task.points else range(len(texts))
+    probs = np.concatenate(list(with_progress(_probabilities(texts, of_row, bundle, engine, arguments.input))))
     n_silent = int((answers(probs) < 0).sum())
     remarks(engine, n_silent)
     gold = np.array([names.index(example.label) for example in examples])
@@ -140,16 +141,19 @@ def _joint_as_json(exact: Interval, questions: Mapping[str, Mapping[str, Interva
     return {"exact_match": exact._asdict(), "questions": {name: _as_json(one) for name, one in questions.items()}}
 
 
-def _probabilities(texts: Sequence[str], bundle: Bundle, engine: Engine, source: str) -> Iterator[Any]:
-    """Probabilities of one row each, (1, n_labels), scored some rows at a time; then DataError for all that fail."""
+def _probabilities(
+    texts: Sequence[str], of_row: Sequence[int], bundle: Bundle, engine: Engine, source: str
+) -> Iterator[Any]:
+    """Probabilities of one text each, (1, n_labels), scored some at a time; then DataError for all rows that fail."""
     from labelwright.labelling import CHUNK_ROWS, score_rows
 
-    faults = []
+    faults = {}
     for start in range(0, len(texts), CHUNK_ROWS):
-        for number, one in enumerate(score_rows(bundle, engine, texts[start : start + CHUNK_ROWS]), start=start + 1):
+        for place, one in enumerate(score_rows(bundle, engine, texts[start : start + CHUNK_ROWS]), start=start):
             if isinstance(one, DataError):
-                faults.append(Fault(number, str(one)))
+                # Once a row, of which several answers are asked.
+                faults[of_row[place]] = Fault(of_row[place] + 1, str(one))
             else:
                 yield one[None]
     if faults:
-        raise refusal(source, faults)
+        raise refusal(source, list(faults.values()))

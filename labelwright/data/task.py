@@ -208,6 +208,8 @@ class Example:
         Rows of one group (paraphrases, one customer, one document) stay on one side of every split.
     side : str, optional
         The split that the row was given for, as a file of its own; no column of a file can say it.
+    row_text : str, optional
+        Of one answer among several to a row, the text of the row: ``text`` has the point behind it.
     """
 
     id: str
@@ -216,6 +218,7 @@ class Example:
     choices: tuple[str, ...] | None = None
     group: str | None = None
     side: str | None = None
+    row_text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -437,6 +440,8 @@ def family_keys(example: Example) -> list[tuple[str, ...]]:
     """
     keys: list[tuple[str, ...]] = [("text", text_key(example.text)), ("near", normalise(example.text), example.label)]
     keys += [("image", image)] if (image := image_of(example.text)) else []
+    # All answers to a text belong together, whoever gave them.
+    keys += [("row", text_key(example.row_text))] if example.row_text is not None else []
     return keys if example.group is None else [*keys, ("group", example.group)]
 
 

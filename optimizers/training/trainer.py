@@ -152,10 +152,10 @@ class LabelTreeTrainer(GRPOTrainer):
         model: Any = self.model
         was_training = model.training
         model.eval()
-        rows, at_once = self._asked_of(sorted(set(self._order))), self.args.per_device_train_batch_size
-        parts = [self._edges(rows[i : i + at_once]) for i in range(0, len(rows), at_once)]
+        readings, at_once = sorted(set(self._order)), self.args.per_device_train_batch_size
+        parts = [self._edges(self._asked_of(readings[i : i + at_once])) for i in range(0, len(readings), at_once)]
         model.train(was_training)
-        return StartingPoint(torch.cat(parts), {row: line for line, row in enumerate(rows)})
+        return StartingPoint(torch.cat(parts), {row: line for line, row in enumerate(self._asked_of(readings))})
 
     # --- sampled -----------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ import pytest
 
 from baselines import BASELINES, make
 from baselines.settings import LENGTHS, read_settings
+from labelwright.data.asked.questions import Question
 from labelwright.data.task import Label, Task
 from labelwright.engines.settings import BACKENDS
 from labelwright.errors import RecipeError
@@ -18,13 +19,19 @@ from labelwright.settings import read_value
 from optimizers.training.grpo import LOSS_TYPES
 
 TASK = Task("toy", "Name the topic.", (Label("a", "one"), Label("b")))
-QUIZ = Task("quiz", "Answer.", (), 4)
+# The task's to say, and no recipe's.
+GIVEN = ("labels", "separator", "random_state")
+OF_KIND = {
+    "choices": Task("quiz", "Answer.", (), 4),
+    "levels": Task.asking("stars", "How many?", [Question("stars", "score", (Label("1"), Label("2")))]),
+    "tree": Task("places", "Where?", (Label("a > b"), Label("a > c"), Label("d")), tree_separator=" > "),
+}
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_what_may_be_set_is_what_the_estimator_has_and_its_defaults_are_allowed(name: str) -> None:
-    estimator = make(name, QUIZ if BASELINES[name].rows == "choices" else TASK, 0)
-    own = {key: value for key, value in estimator.get_params().items() if key not in ("labels", "random_state")}
+    estimator = make(name, OF_KIND.get(BASELINES[name].rows, TASK), 0)
+    own = {key: value for key, value in estimator.get_params().items() if key not in GIVEN}
     assert set(own) == set(BASELINES[name].settings)
     faults: list[str] = []
     for key, value in own.items():

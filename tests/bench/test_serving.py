@@ -20,7 +20,7 @@ def test_one_client_is_measured_row_by_row(setting, shows_both_sides, monkeypatc
     asked = []
 
     @contextmanager
-    def listening(bundle):
+    def listening(bundle, dtype):
         def ask(texts, n_clients):
             asked.append((list(texts), n_clients))
             return Asked([], np.array([1.0, 3.0]), 1.0)

@@ -313,19 +313,14 @@ def test_what_does_not_gain_on_rows_not_fitted_on_is_not_kept() -> None:
     assert made.bundle.said_from == ()
 
 
-def test_the_promise_is_of_the_answers_that_are_given() -> None:
-    """What is wrong among the rows kept apart is counted of labels as they are said, not of those from a half on."""
+def test_nothing_is_promised_of_rows_with_several_answers() -> None:
+    """Errors are counted answer by answer, and a row is told all its answers together."""
     bundle, rows, scores = rare_labels()
-    stage = CalibrateStage(maximise="micro_f1", max_error=0.3)
-    made = stage.calibrated(bundle, rows, lambda _: scores, 0)
-    apart = stage.sides(rows, 0)[1]
-    gold = np.array([SEVERAL.index(rows[i].label) for i in apart.tolist()])
-    decided = made.bundle.choosing.decide(made.probs[apart])
-    n, n_wrong = made.bundle.promise.all.tested[-1]
-    confident = decided.confidence >= made.bundle.promise.all.thresholds[-1]
-    assert (n, n_wrong) == (confident.sum(), (decided.choice != gold)[confident].sum())
-    plain = CalibrateStage(max_error=0.3).calibrated(bundle, rows, lambda _: scores, 0)
-    assert plain.bundle.promise.all != made.bundle.promise.all
+    made = CalibrateStage(max_error=0.3).calibrated(bundle, rows, lambda _: scores, 0)
+    assert made.bundle.promise.all is None
+    assert len(made.fitted_on) == len(rows)
+    with pytest.raises(DataError, match="cannot be promised"):
+        made.bundle.promise.ask(max_error=0.3)
 
 
 def test_a_task_without_such_questions_is_calibrated_as_ever() -> None:

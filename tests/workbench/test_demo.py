@@ -30,6 +30,7 @@ def test_what_a_finished_run_shows_runs_nothing(tmp_path: Path) -> None:
         display=Display(Console(file=out, width=500)),
         tracking=SimpleNamespace(uri="sqlite:///mlflow.db"),
         splits=SimpleNamespace(dev=[SimpleNamespace(text=HOSTILE)]),
+        task=SimpleNamespace(points=()),
     )
     demo._show_outputs(work, 1.0, 2**30, "3 more candidates")
     (line,) = (line for line in out.getvalue().splitlines() if "make predict" in line)

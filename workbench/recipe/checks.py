@@ -238,6 +238,8 @@ def _point_faults(recipe: Recipe, stages: Mapping[str, Any], asked: Sequence[str
         for key in ("steering_share", "augment"):
             if getattr(stage, key, 0.0) > 0:
                 yield name, f"{key}: {why}, which copies would not stand behind: leave it out"
+        if getattr(stage, "abstain", False):
+            yield name, f"abstain: {why}, and errors are promised of rows with one answer: leave it out"
         if getattr(stage, "mode", "") == "sampled":
             yield name, f'mode = "sampled": {why} that is read once, which draws are not: use "exact"'
         if getattr(stage, "reward", "") == "judge":

@@ -115,7 +115,8 @@ def _examples(
     name, before, last, n_empty = "", 0, 0, 0
     for part in parts:
         rows = list(seen(part, table))
-        filled = [row for row in rows if not _is_empty(row, table)] if "empty" in table.leave_out else rows
+        labels = [name for one in asked for name in one.columns] or [table.label]
+        filled = [row for row in rows if not _is_empty(row, table, labels)] if "empty" in table.leave_out else rows
         n_empty += len(rows) - len(filled)
         if part.name != name:
             name, before = part.name, last
@@ -141,11 +142,19 @@ def seen(part: Part, table: DataTable) -> Iterable[Row | Fault]:
     return with_texts(part.scan(), table.text_columns, table.image, folder)
 
 
-def _is_empty(row: Row | Fault, table: DataTable) -> bool:
-    """Whether a row has no text or no label, though it has the columns for both."""
-    return isinstance(row, Row) and (
-        table.text_columns.is_empty_in(row.record) or (table.label in row.record and is_empty(row.record[table.label]))
+def _is_empty(row: Row | Fault, table: DataTable, labels: Sequence[str]) -> bool:
+    """Whether a row has no text or, in none of the columns for it, a label, though it has all these columns."""
+    if not isinstance(row, Row):
+        return False
+    known = all(name in row.record for name in labels)
+    return table.text_columns.is_empty_in(row.record) or (
+        known and all(_says_nothing(row.record[one]) for one in labels)
     )
+
+
+def _says_nothing(cell: Any) -> bool:
+    """An empty list is an answer: none of the labels."""
+    return not isinstance(cell, list | tuple) and is_empty(cell)
 
 
 def _hub_parts(table: DataTable, all_columns: bool) -> list[Part]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from labelwright.data.asked.cells import AskedColumns
+from labelwright.data.asked.questions import Point, points_of
+from labelwright.data.asked.rows import rejoined
 from labelwright.data.choices import over_letters, read_label_as
 from labelwright.data.records import listed
 from labelwright.data.spelling import Source, reconcile, text_key
@@ -121,7 +123,9 @@ def load_rows(
         later = as_side("train", later, {row.id for row in (*rows, *test)})
         later = _not_contradicting(rows, later, table, remarks)
     if table.max_rows:
-        rows = _drawn(rows, table.max_rows, seed)
+        points = points_of([one.question for one in asked])
+        several = len(points) > 1
+        rows = _drawn_whole(rows, points, table.max_rows, seed) if several else _drawn(rows, table.max_rows, seed)
     if not table.choices:
         rows, test = _without_rare(rows, test, table, 1, remarks)
         _refuse_untaught([*rows, *later], test, table)
@@ -262,6 +266,26 @@ def _drawn(rows: list[Example], n: int, seed: int) -> list[Example]:
         most = max(sorted(of_label), key=lambda label: sum(i in chosen for i in of_label[label]))
         chosen.remove(chance.choice([i for i in of_label[most] if i in chosen]))
     return [rows[i] for i in sorted(chosen)]
+
+
+def _drawn_whole(rows: list[Example], points: Sequence[Point], n: int, seed: int) -> list[Example]:
+    """``n`` rows of several answers drawn by chance, each with all of them; more where an answer would have none."""
+    of_row = rejoined(rows, points).row
+    n_rows = max(of_row) + 1
+    if n >= n_rows:
+        return rows
+    order = random.Random(seed).sample(range(n_rows), n_rows)
+    chosen = set(order[:n])
+    wanted = Counter(row.label for row in rows)
+    have = Counter(row.label for row, place in zip(rows, of_row, strict=True) if place in chosen)
+    answers: dict[int, list[str]] = defaultdict(list)
+    for row, place in zip(rows, of_row, strict=True):
+        answers[place].append(row.label)
+    for place in order[n:]:
+        if any(have[label] < min(_ROWS_A_LABEL, wanted[label]) for label in answers[place]):
+            chosen.add(place)
+            have.update(answers[place])
+    return [row for row, place in zip(rows, of_row, strict=True) if place in chosen]
 
 
 def _refuse_untaught(rows: Sequence[Example], test: Sequence[Example], table: DataTable) -> None:

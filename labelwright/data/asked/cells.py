@@ -45,6 +45,10 @@ class AskedColumns:
         if n != 1 and (asked.kind != "labels" or n != len(asked.labels)):
             expected = f"one, or {len(asked.labels)}, one a label" if asked.kind == "labels" else "one"
             raise DataError(f"question {asked.name!r} has {n} columns: expected {expected}")
+        names = [label.name for label in asked.labels]
+        if n > 1 and set(names) == set(self.columns) and names != list(self.columns):
+            raise DataError(f"question {asked.name!r} has its labels' columns in another order than its labels: write "
+                            f"them in the same one")  # fmt: skip
 
     def read(self, record: Mapping[str, Any]) -> tuple[str | None, ...]:
         """The answer to each point of the question, in order; None where the row has none.
@@ -118,7 +122,10 @@ def answers_of(record: Mapping[str, Any], asked: Sequence[AskedColumns]) -> list
     points = points_of([one.question for one in asked])
     found = [(point, answer) for point, answer in zip(points, said, strict=True) if answer is not None]
     if not found:
-        raise DataError("the label is empty; fill it in or remove the row")
+        none = "; a row that none of the labels is right for says []" if any(
+            one.question.kind == "labels" for one in asked
+        ) else ""  # fmt: skip
+        raise DataError(f"the label is empty; fill it in or remove the row{none}")
     return found
 
 

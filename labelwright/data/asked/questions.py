@@ -55,16 +55,19 @@ class Question:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise DataError(f"question {self.name!r} has kind = {self.kind!r}: expected one of {', '.join(KINDS)}")
-        if not self.name.strip() or len(self.name.splitlines()) > 1:
-            raise DataError(f"a question is called {self.name!r}: give it a name, in one line")
+        if not _is_name(self.name):
+            raise DataError(f"a question is called {self.name!r}: give it a name, in one line, no space around it")
         if self.kind == "yes_no" and self.labels:
             raise DataError(f"question {self.name!r} is answered yes or no: leave its labels out")
-        least = {"labels": 1, "yes_no": 0}.get(self.kind, 2)
+        least = 0 if self.kind == "yes_no" else 2
         if len(self.labels) < least:
-            raise DataError(f"question {self.name!r} has {len(self.labels)} label(s): expected {least} at least")
+            alone = '; of one, ask "yes_no"' if self.kind == "labels" else ""
+            raise DataError(f"question {self.name!r} has {len(self.labels)} label(s): expected {least} at least{alone}")
         names = [label.name for label in self.labels]
-        if any(not name.strip() or len(name.splitlines()) > 1 for name in names):
-            raise DataError(f"question {self.name!r} has a label with no name, or one of several lines: name it")
+        if strange := [name for name in names if not _is_name(name)]:
+            raise DataError(
+                f"question {self.name!r} has the label {strange[0]!r}: expected a name, in one line, no space around it"
+            )
         if repeated := [name for name, n in Counter(names).items() if n > 1]:
             raise DataError(f"question {self.name!r} names the label {repeated[0]!r} more than once: keep one")
         if self.kind == "score" and (fallen := _fallen(names)):
@@ -74,6 +77,11 @@ class Question:
     def answers(self) -> tuple[Label, ...]:
         """What one of its points can be answered with."""
         return self.labels if self.kind in ("choice", "score") else (Label(YES), Label(NO))
+
+
+def _is_name(text: str) -> bool:
+    """Whether cells, which are stripped, and lines can hold it as it is."""
+    return bool(text) and text == text.strip() and "\n" not in text and len(text.splitlines()) == 1
 
 
 def _fallen(names: Sequence[str]) -> tuple[str, str] | None:

@@ -53,7 +53,12 @@ def _of_row(row: Example, answers: Sequence[tuple[Point, str]], asked: Sequence[
     group = row.group if row.group is not None else f"row: {row.text.strip()}"
     return [
         replace(
-            row, id=f"{row.id}{_OF_ROW}{point.name}", text=put(row.text, point), label=point.class_of(said), group=group
+            row,
+            id=f"{row.id}{_OF_ROW}{point.name}",
+            text=put(row.text, point),
+            label=point.class_of(said),
+            group=group,
+            row_text=row.text,
         )
         for point, said in answers
     ]

@@ -113,7 +113,7 @@ def test_choices_are_held_against_choices_of_the_same_row(tmp_path):
     assert set(said["doubted_by"]) == {"model"}, "letters say nothing of a row"
     tuned, _ = run(folder, tmp_path / "dpo", bundle=bundle, splits=splits, pairs_per_row=5)
     assert tuned.history[-1]["pairs"] == 12
-    with pytest.raises(RecipeError, match="letters are no labels"):
+    with pytest.raises(RecipeError, match="what is preferred is a label"):
         replace(stage, preferences="some.jsonl").pairs(bundle, splits.train, context)
 
 

@@ -41,6 +41,10 @@ def test_a_column_a_label():
     assert topics(["No", "Y", 0.0], columns=("l", "r", "b")) == ["refund"]
     with pytest.raises(DataError, match="has 2 columns: expected one, or 3, one a label"):
         AskedColumns(TOPICS, ("l", "r"))
+    three = Question("q", "labels", tuple(map(Label, "abc")))
+    assert AskedColumns(three, ("a", "b", "c")).columns == ("a", "b", "c")
+    with pytest.raises(DataError, match="in another order than its labels"):
+        AskedColumns(three, ("b", "a", "c"))
     with pytest.raises(DataError, match="has 2 columns: expected one"):
         AskedColumns(STARS, ("l", "r"))
 
@@ -80,7 +84,7 @@ def test_answers_of_several_questions_and_all_their_faults():
         DataError, match=r"question 'stars': label '9' .*; question 'urgent': column 'urgent' holds 'x'"
     ):
         answers_of({"topics": "late", "stars": "9", "urgent": "x"}, asked)
-    with pytest.raises(DataError, match="the label is empty"):
+    with pytest.raises(DataError, match=r"the label is empty; .* none of the labels is right for says \[\]"):
         answers_of({"topics": "", "stars": None, "urgent": ""}, asked)
     with pytest.raises(DataError, match="no column 'stars'"):
         answers_of({"topics": "late", "urgent": "yes"}, asked)
@@ -95,7 +99,7 @@ def test_rows_over_points_stay_together():
         *("topics, late: yes", "topics, refund: no", "topics, b; c: no", "urgent: no", "urgent: yes"),
     ]
     assert {one.group for one in found[:4]} == {"row: Where is it?"}
-    assert found[4] == Example("b ? urgent", "Now!\n? urgent", "urgent: yes", group="g")
+    assert found[4] == Example("b ? urgent", "Now!\n? urgent", "urgent: yes", group="g", row_text="Now!")
     with pytest.raises(DataError, match=r"f\.csv, row 4: question 'urgent': column 'urgent' holds 'perhaps'"):
         over_points(rows, [records[0], Row(4, {"topics": "", "urgent": "perhaps"})], asked, "f.csv")
 

@@ -69,13 +69,20 @@ def test_classes_of_rows_are_those_of_their_points():
         (lambda: Question("a\nb", "yes_no"), "in one line"),
         (lambda: Question("q", "yes_no", LABELS), "leave its labels out"),
         (lambda: Question("q", "score", LABELS[:1]), "has 1 label"),
-        (lambda: Question("q", "labels"), "expected 1 at least"),
+        (lambda: Question("q", "labels"), r"expected 2 at least; of one, ask \"yes_no\""),
         (lambda: Question("q", "score", tuple(map(Label, "132"))), "has level 2 behind 3: write the lowest first"),
         (lambda: Question("q", "score", (Label("1"), Label("1.0"))), r"has level 1\.0 behind 1: write the lowest"),
         (lambda: Question("q", "labels", (LABELS[0], LABELS[0])), "names the label 'late' more than once"),
-        (lambda: Question("q", "labels", (Label(""), LABELS[0])), "no name"),
+        (lambda: Question("q", "labels", (Label(""), LABELS[0])), "has the label ''"),
+        (lambda: Question("urgent ", "yes_no"), "no space around it"),
+        (lambda: Question("q", "labels", (Label("a\n"), LABELS[0])), "no space around it"),
         (lambda: Task.asking("t", "i", [STARS, STARS]), "question 'stars' is there more than once"),
-        (lambda: Task.asking("t", "i", [Question("a", "labels", (Label("b"),)), Question("a, b", "yes_no")]), "'a, b'"),
+        (
+            lambda: Task.asking(
+                "t", "i", [Question("a", "labels", (Label("b"), Label("c"))), Question("a, b", "yes_no")]
+            ),
+            "'a, b'",
+        ),
         (lambda: Task("t", "i", LABELS, questions=(TOPICS,)), "other labels than theirs"),
     ],
 )
