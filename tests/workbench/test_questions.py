@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 
 import pytest
 import workbench_fakes
@@ -276,3 +277,28 @@ def test_what_is_told_of_whole_rows_is_what_the_bundle_says(place, capsys):
     accuracy = report.entry("majority").test["accuracy"].value
     assert found["metrics"]["accuracy"]["value"] == pytest.approx(accuracy)
     assert labelwright(["check", str(run / "bundle")]) == 0
+
+
+def test_a_part_of_the_rows_keeps_all_that_is_known_of_each(place):
+    text = RECIPE.replace("{asked}", KINDS["several"]).replace('separator = ";"', 'separator = ";"\nmax_rows = 20')
+    (place / "asked.toml").write_text(text, encoding="utf-8")
+    rows = read_rows(read_recipe("asked.toml"))
+    answers = Counter(row.row_text for row in rows)
+    # Some more than were asked for, so that no answer is without rows.
+    assert 20 <= len(answers) < 60
+    assert set(answers.values()) <= {4, 5}
+
+
+def test_equal_texts_stay_together_whoever_they_are_from_and_whatever_is_known_of_them(place):
+    lines = [json.loads(line) for line in (place / "rows.jsonl").read_text().splitlines()]
+    for number, line in enumerate(lines):
+        twin = line | {"id": f"twin {number}", "group": f"others {number}", "topics": None, "n": None, "urgent": "yes"}
+        lines[number] = json.dumps(line | {"urgent": None}) + "\n" + json.dumps(twin)
+    (place / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    (place / "asked.toml").write_text(RECIPE.replace("{asked}", KINDS["several"]), encoding="utf-8")
+    recipe = read_recipe("asked.toml")
+    splits = make_splits(read_rows(recipe), recipe.splits, recipe.seed)
+    sides = {}
+    for side in ("train", "dev", "calib", "test"):
+        for row in getattr(splits, side):
+            assert sides.setdefault(row.row_text, side) == side

@@ -59,6 +59,7 @@ def model_object(served: Served) -> dict[str, Any]:
 def questions_of(task: Task) -> dict[str, Any]:
     """A task's questions in System One's words, by the names of its points.
 
+    >>> from labelwright.data.asked.questions import Question
     >>> questions_of(Task.asking("mail", "Read it.", [Question("urgent", "yes_no")]))
     {'urgent': {'type': 'noul', 'instructions': 'urgent'}}
     """

@@ -192,3 +192,8 @@ def test_a_promise_is_kept_at_inner_nodes():
     assert Promise.from_dict(asked.promise.to_dict(), 4) == asked.promise
     older = tree_bundle(replace(asked.promise, nodes=()))
     assert "at_least" not in answer(older, np.array([0.47, 0.43, 0.05, 0.05]))
+
+
+def test_what_one_question_asks_is_said_to_the_model():
+    bundle = bundle_of(Question("urgent", "yes_no", instructions="Must it be answered today?"))
+    assert bundle.prompt.instructions == "Read the mail.\nMust it be answered today?"
