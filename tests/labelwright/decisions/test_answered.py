@@ -97,7 +97,7 @@ def test_a_bundle_whose_labels_are_not_those_of_its_questions_is_refused(tmp_pat
     bundle = bundle_of(TOPICS, URGENT)
     told = to_json(bundle, None)
     assert from_json(told, tmp_path)["task"] == bundle.task
-    told["task"]["questions"][0]["labels"].pop()
+    told["task"]["questions"][0]["labels"][0]["name"] = "lawn"
     with pytest.raises(BundleError, match="has questions and other labels than theirs"):
         from_json(told, tmp_path)
     told = to_json(bundle, None)
