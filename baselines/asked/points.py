@@ -22,6 +22,7 @@ from labelwright.data.asked.questions import Point, split_put
 from labelwright.errors import DataError
 from labelwright.files import folder_bytes
 from labelwright.predictors.asked.points import PerPoint as Fitted
+from labelwright.predictors.encoders.sentence_encoder import one_pass
 from labelwright.predictors.prior import Prior
 from labelwright.predictors.protocol import Predictor
 from labelwright.predictors.store import save_predictor
@@ -64,6 +65,21 @@ class PerPoint(ClassifierMixin, BaseEstimator):
         parts: list[tuple[Predictor, Sequence[str]]] = []
         shortened = [0]
         of_point, held = self._by_point(X, y, groups), self._by_point(*(eval_set or ((), ())))
+        with one_pass():
+            self._fit_each(of_point, held, parts, shortened, groups is not None)
+        self.predictor_ = Fitted(parts)
+        self.classes_ = np.array(self.predictor_.labels)
+        self.n_shortened_ = max(shortened)
+        return self
+
+    def _fit_each(
+        self,
+        of_point: Sequence[tuple[list[str], list[str], list[Any]]],
+        held: Sequence[tuple[list[str], list[str], list[Any]]],
+        parts: list[tuple[Predictor, Sequence[str]]],
+        shortened: list[int],
+        grouped: bool,
+    ) -> None:
         for number, point in enumerate(self.points):
             texts, labels, own = of_point[number]
             if not texts:
@@ -74,13 +90,9 @@ class PerPoint(ClassifierMixin, BaseEstimator):
                 continue
             estimator = clone(self.each)
             estimator.long_rows = self.long_rows
-            estimator.fit(texts, labels, groups=None if groups is None else own, eval_set=held[number][:2])
+            estimator.fit(texts, labels, groups=own if grouped else None, eval_set=held[number][:2])
             parts.append((estimator.predictor_, list(estimator.classes_)))
             shortened.append(estimator.n_shortened_)
-        self.predictor_ = Fitted(parts)
-        self.classes_ = np.array(self.predictor_.labels)
-        self.n_shortened_ = max(shortened)
-        return self
 
     def predict_proba(self, X: Sequence[str]) -> NDArray[np.float64]:  # noqa: N803
         """(n_texts, n_classes), columns as in ``classes_``; 0 for the classes of points that a text does not ask."""

@@ -105,7 +105,8 @@ class Encoder:
         fresh = dict(zip(new, self._encode(new), strict=True)) if new else {}
         vectors = np.stack([fresh[text] if text in fresh else known[text] for text in texts])
         known.update(fresh)
-        for text in list(known)[:-_REMEMBERED_TEXTS]:
+        # What one pass reads again and again stays until it is over, however much that is.
+        for text in list(known)[:-_REMEMBERED_TEXTS] if of_pass is None else ():
             del known[text]
         return vectors
 
