@@ -174,11 +174,17 @@ def _nowhere(one: Field, captions: Captions) -> str:
 def _checked(one: Field, value: Any) -> Any:
     """The value, where it satisfies the schema; of a list, null in its items is told elsewhere."""
     from jsonschema import Draft202012Validator
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     schema = dict(one.schema)
     if one.kind == "items":
         schema.pop("items", None)
-    error = next(iter(Draft202012Validator(schema).iter_errors(value)), None)
+    try:
+        # Without a registry of its own the validator would open whatever file or address a schema names.
+        error = next(Draft202012Validator(schema, registry=Registry()).iter_errors(value), None)
+    except Unresolvable as unknown:
+        raise UnclearError("found, and the schema leads elsewhere: write it out") from unknown
     if error is not None:
         raise UnclearError(f"found, and refused by the schema: {error.message[:200]}")
     return value

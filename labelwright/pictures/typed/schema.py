@@ -76,10 +76,24 @@ def fields_of(content: Any) -> tuple[Field, ...]:
     """The fields of a schema. Raises DataError as ``read_schema``."""
     if not isinstance(content, Mapping) or content.get("type") != "object" or not content.get("properties"):
         raise DataError('expected a JSON Schema of "type": "object" with "properties"')
-    if "$ref" in str(content):
-        raise DataError("$ref is not followed, as it may lead anywhere: write the schema out")
+    if reference := _reference(content):
+        raise DataError(f"{reference} is not followed, as it may lead anywhere: write the schema out")
     _check(content)
     return _fields(content["properties"], "")
+
+
+def _reference(content: Any) -> str:
+    """A keyword in a schema that leads elsewhere ($ref, $dynamicRef, $recursiveRef), at any depth; empty for none."""
+    waiting = [content]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Mapping):
+            if found := [key for key in one if key.startswith("$") and key.casefold().endswith("ref")]:
+                return found[0]
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return ""
 
 
 def _check(content: Mapping[str, Any]) -> None:

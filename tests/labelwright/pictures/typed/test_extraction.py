@@ -6,7 +6,7 @@ import pytest
 
 from labelwright.pictures.layout import Page, Piece
 from labelwright.pictures.typed.extraction import extract
-from labelwright.pictures.typed.schema import fields_of
+from labelwright.pictures.typed.schema import Field, fields_of
 
 
 def page(*lines: tuple[str, ...]) -> Page:
@@ -115,3 +115,14 @@ def test_a_list_that_is_not_there_is_null():
     result = found(page(("nothing", "here")), news=news)
     assert result.values == {"news": None}
     assert "no numbered entries" in result.reasons["news"]
+
+
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
+def test_no_schema_makes_the_validator_open_a_file(tmp_path, keyword):
+    """``fields_of`` refuses them; were one overlooked, it would be opened by nobody."""
+    place = tmp_path / "s.json"
+    place.write_text('{"type": "string"}')
+    own = Field("total", "string", ("total",), {"type": "string", keyword: place.as_uri()})
+    result = extract(page(("Total", "3")), [own])
+    assert result.values == {"total": None}
+    assert "the schema leads elsewhere" in result.reasons["total"]
