@@ -76,8 +76,9 @@ def _texts(one: Field, captions: Captions) -> Iterator[str]:
     for place in captions.places(one.captions, counted=one.kind in ("integer", "number")):
         if place.where != "before":
             yield place.text
-        elif ends := [place.text[start:] for _, start, end in numbers(place.text) if end == len(place.text)]:
-            yield ends[0]
+        else:  # without one that is clear the whole says why
+            ends = [place.text[start:] for _, start, end in numbers(place.text) if end == len(place.text)]
+            yield ends[0] if ends else place.text
 
 
 def _read(one: Field, text: str) -> Any:

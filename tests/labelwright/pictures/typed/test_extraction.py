@@ -54,6 +54,10 @@ def test_each_kind_is_read_as_its_type():
         (("Total", "300"), {"type": "integer", "maximum": 120}, "refused by the schema: 300 is greater"),
         (("Total", "abc"), {"type": "string", "pattern": "^[0-9]+$"}, "refused by the schema"),
         (("Total", "soon"), {"type": "string", "format": "date"}, "no date in 'soon'"),
+        (("12 345 total",), NUMBER, "could be several in '12 345'"),
+        (("ada – 128 total",), NUMBER, "could be several in 'ada – 128'"),
+        (("Total: 12.50-",), NUMBER, "could be several in '12.50-'"),
+        (("Total", "3 million"), NUMBER, "could be several"),
         (("Total", "perhaps"), {"type": "boolean"}, "neither yes nor no"),
         (("Total", "blue"), {"enum": ["red", "green"]}, "'blue' is none of red and green, and no bundle"),
     ],
@@ -126,3 +130,9 @@ def test_no_schema_makes_the_validator_open_a_file(tmp_path, keyword):
     result = extract(page(("Total", "3")), [own])
     assert result.values == {"total": None}
     assert "the schema leads elsewhere" in result.reasons["total"]
+
+
+def test_a_minus_behind_a_caption_is_the_number_s():
+    assert found(page(("Total: -12.50",)), total=NUMBER).values == {"total": -12.5}
+    counted = found(page(("1.2k points",)), points=NUMBER)
+    assert counted.values == {"points": None}
