@@ -67,7 +67,12 @@ def named_text(arguments: argparse.Namespace, task: Task) -> TextColumns:
         return task.text
     if task.shows_images:
         return TextColumns.of([image_shown(image), *(arguments.text_column or task.text_columns[1:])])
-    return TextColumns.of([*(arguments.text_column or []), image_text(image)])
+    others = [name for name in task.text_columns if not task.image_column or name != image_text(task.image_column)]
+    if arguments.text_column:
+        others = arguments.text_column
+    elif not task.image_column and len(others) == 1:  # of a bundle of one text, the image stands for it
+        others = []
+    return TextColumns.of([*others, image_text(image)])
 
 
 def with_image_texts(

@@ -117,7 +117,10 @@ def _field(name: str, schema: Any, within: str) -> Field:
     where = f"{within}{name}"
     if not isinstance(schema, Mapping):
         raise DataError(f"{where}: expected an object that says its type")
-    captions = (str(schema.get("title") or name.replace("_", " ")), *map(str, schema.get("x-captions", ())))
+    more = schema.get("x-captions", [])
+    if not isinstance(more, list) or not all(isinstance(one, str) and one.strip() for one in more):
+        raise DataError(f"{where}: x-captions is {str(more)[:60]!r}, expected a list of texts that are not empty")
+    captions = (str(schema.get("title") or name.replace("_", " ")), *more)
     order, reads = str(schema.get("x-date-order", "")), str(schema.get("x-reads", "beside"))
     if order and order not in _ORDERS:
         raise DataError(f"{where}: x-date-order is {order!r}, expected one of {', '.join(_ORDERS)}")
