@@ -59,7 +59,7 @@ def add_text_option(parser: argparse.ArgumentParser) -> None:
 
 
 def named_text(arguments: argparse.Namespace, task: Task) -> TextColumns:
-    """The columns that were named, or the task's; the text of an image behind the former, in its place in the latter."""
+    """The columns that were named, or the task's; an image's text behind the former, in its place in the latter."""
     image = _image_column(arguments, task)
     if not image:
         return TextColumns.of(arguments.text_column) if arguments.text_column else task.text
