@@ -136,7 +136,7 @@ def _items(one: Field, captions: Captions, reasons: dict[str, str]) -> list[dict
 def _of_row(fields: Sequence[Field], row: Mapping[str, str]) -> Callable[[Field], Any]:
     def read(own: Field) -> Any:
         if own.name not in row:
-            raise UnclearError(f"no column {own.captions[0]!r}")
+            raise UnclearError(f"nothing in the column {own.captions[0]!r}, or no such column")
         if own.kind == "enum":
             return _written(own, row[own.name])
         return _checked(own, _read(own, row[own.name]))
