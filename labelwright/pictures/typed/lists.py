@@ -15,6 +15,8 @@ from labelwright.pictures.typed.schema import Field
 
 _NUMBERED = re.compile(r"\s*(\d{1,3})[.)](?=\s|\D|$)\s*")
 _LEAST_ENTRIES = 2
+# In heights: how far apart left edges are that are one.
+_SAME_EDGE = 0.5
 # In heights: what stands so far below a row is none of the list's.
 _GAP = 3.0
 # In heights: a text that goes on stands so close below.
@@ -43,7 +45,10 @@ def entries(lines: Sequence[Line], fields: Sequence[Field]) -> list[list[Line]]:
     starts = [at for (at, n), (_, before) in zip(numbered[1:], numbered, strict=False) if n == before + 1]
     if len(starts) + 1 >= _LEAST_ENTRIES and starts:
         first = next(at for at, n in reversed(numbered) if at < starts[0])
-        places = [first, *starts]
+        edge, near = lines[first][0].left, _SAME_EDGE * lines[first][0].height
+        # Where one number is misread, its neighbours' still stand where numbers stand.
+        others = [at for at, _ in numbered if at > first and abs(lines[at][0].left - edge) <= near]
+        places = sorted({first, *starts, *others})
         return [list(lines[at:end]) for at, end in zip(places, [*places[1:], len(lines)], strict=True)]
     counted = [field for field in fields if field.kind in ("integer", "number")]
     ends = [

@@ -57,6 +57,10 @@ def test_entries_that_are_numbered_need_no_count():
     ]
 
 
+def test_a_misread_number_costs_no_entry():
+    assert titles("1. One", "2. Two", "8. Three", "4. Four", "7. Five") == ["One", "Two", "Three", "Four", "Five"]
+
+
 def test_entries_without_numbers_end_with_what_they_count():
     found = titles("News", "3D printing (2024)", "7 points by ada", "Two", "1 points", "foot")
     assert found == ["3D printing (2024)", "Two"]
