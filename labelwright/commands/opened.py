@@ -59,7 +59,7 @@ def add_text_option(parser: argparse.ArgumentParser) -> None:
 
 
 def named_text(arguments: argparse.Namespace, task: Task) -> TextColumns:
-    """The columns that were named, or the task's; the text of an image among them, behind the others."""
+    """The columns that were named, or the task's; an image's text behind the former, in its place in the latter."""
     image = _image_column(arguments, task)
     if not image:
         return TextColumns.of(arguments.text_column) if arguments.text_column else task.text
@@ -67,7 +67,10 @@ def named_text(arguments: argparse.Namespace, task: Task) -> TextColumns:
         return task.text
     if task.shows_images:
         return TextColumns.of([image_shown(image), *(arguments.text_column or task.text_columns[1:])])
-    return TextColumns.of([*(arguments.text_column or []), image_text(image)])
+    if arguments.text_column or not task.image_column:
+        return TextColumns.of([*(arguments.text_column or []), image_text(image)])
+    own = image_text(task.image_column)
+    return TextColumns.of([image_text(image) if name == own else name for name in task.text_columns])
 
 
 def with_image_texts(

@@ -50,6 +50,11 @@ class Reader:
         self._folder = folder
         self.n_read = self.n_kept = 0
 
+    @property
+    def version(self) -> str:
+        """Of what reads. Raises MissingExtraError where it is not installed."""
+        return self._ocr.version
+
     def page(self, content: bytes, name: str = "", limits: ImageLimits = LIMITS) -> Page:
         """What is written in an image.
 

@@ -9,8 +9,9 @@ forms are read across. Nothing is left out, doubled or corrected.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from bisect import insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -29,6 +30,11 @@ _GUTTER = 1.0
 _PROSE_LINES = 4
 _FILLED = 0.6
 _WIDE = 10.0
+# After so many lines that make no columns none are looked for; gaps and lines are as many as a page has, a stranger's
+# image may have more.
+_PATIENCE = 12
+_MOST_GAPS = 8
+_MOST_LINES = 2000
 
 Interval = tuple[float, float]
 
@@ -95,11 +101,14 @@ def lines_of(pieces: Sequence[Piece]) -> list[list[Piece]]:
     [['a', 'b']]
     """
     lines: list[list[Piece]] = []
+    reaching: list[list[Piece]] = []
     for piece in sorted(pieces, key=_place):
         # The latest lines alone can reach down to this piece, but a tall one began long before.
-        own = next((line for line in reversed(lines) if all(piece.is_beside(other) for other in line)), None)
+        reaching = [line for line in reaching if all(other.bottom > piece.top for other in line)]
+        own = next((line for line in reversed(reaching) if all(piece.is_beside(other) for other in line)), None)
         if own is None:
             lines.append([piece])
+            reaching.append(lines[-1])
         else:
             own.append(piece)
     lines = [sorted(line, key=lambda one: (one.left, *_place(one))) for line in lines]
@@ -145,7 +154,7 @@ def _in_columns(lines: list[list[Piece]]) -> list[list[Piece]]:
     found: list[list[Piece]] = []
     at = 0
     while at < len(lines):
-        stop, gutter = _columns_from(lines[at:])
+        stop, gutter = _columns_from(lines, at)
         if stop:
             block = lines[at : at + stop]
             for is_left in (True, False):
@@ -158,19 +167,20 @@ def _in_columns(lines: list[list[Piece]]) -> list[list[Piece]]:
     return found
 
 
-def _columns_from(lines: Sequence[list[Piece]]) -> tuple[int, float]:
-    """How many lines from the first on stand in two columns of running text, and where these part; 0 where none do."""
-    free: list[Interval] = [(-math.inf, math.inf)]
+def _columns_from(lines: Sequence[list[Piece]], at: int) -> tuple[int, float]:
+    """How many lines from one on stand in two columns of running text, and where these part; 0 where none do."""
+    free = [_Free(-math.inf, math.inf)]
+    heights: list[float] = []
     best = 0, 0.0
-    for n, line in enumerate(lines, start=1):
-        free = _both(free, _gaps(line))
-        block = lines[:n]
-        gutters = [one for one in free if _is_gutter(one, block)]
-        if not any(math.isfinite(low) and math.isfinite(high) for low, high in free):
+    for n, line in enumerate(lines[at : at + _MOST_LINES], start=1):
+        gaps = _gaps(line)
+        free = _widest([part for one in free for part in one.beside(line, gaps)])
+        if not any(one.is_between for one in free) or n - best[0] > _PATIENCE:
             break
-        if gutters:
-            low, high = max(gutters, key=lambda one: one[1] - one[0])
-            best = n, (low + high) / 2
+        heights = sorted(heights + [one.height for one in line])
+        if gutters := [one for one in free if one.is_gutter(_middle(heights))]:
+            widest = max(gutters, key=lambda one: one.high - one.low)
+            best = n, (widest.low + widest.high) / 2
     return best
 
 
@@ -184,24 +194,76 @@ def _gaps(line: Sequence[Piece]) -> list[Interval]:
     return [*found, (reached, math.inf)]
 
 
-def _both(ones: Sequence[Interval], others: Sequence[Interval]) -> list[Interval]:
-    met = [(max(low, lower), min(high, higher)) for low, high in ones for lower, higher in others]
-    return [(low, high) for low, high in met if low < high]
+@dataclass(frozen=True)
+class _Side:
+    """What stands on one side of a gap, in running numbers: a page is counted once, not anew with each line.
+
+    Attributes
+    ----------
+    heights, written : list of float
+        Of each piece, and how much of each line is written on; sorted.
+    """
+
+    left: float = math.inf
+    right: float = -math.inf
+    heights: list[float] = field(default_factory=list)
+    written: list[float] = field(default_factory=list)
+
+    def with_line(self, pieces: Sequence[Piece]) -> _Side:
+        """With what a further line has on this side."""
+        if not pieces:
+            return self
+        heights = sorted(self.heights + [one.height for one in pieces])
+        written = self.written.copy()
+        insort(written, sum(one.right - one.left for one in pieces))
+        left, right = min(one.left for one in pieces), max(one.right for one in pieces)
+        return _Side(min(self.left, left), max(self.right, right), heights, written)
+
+    @property
+    def is_prose(self) -> bool:
+        """Whether it is running text."""
+        if len(self.written) < _PROSE_LINES:
+            return False
+        width = self.right - self.left
+        return width >= _WIDE * _middle(self.heights) and _middle(self.written) >= _FILLED * width
 
 
-def _is_gutter(gap: Interval, block: Sequence[list[Piece]]) -> bool:
-    low, high = gap
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return False
-    sides = [[[one for one in line if (one.left < low) == is_left] for line in block] for is_left in (True, False)]
-    heights = [one.height for line in block for one in line]
-    return high - low >= _GUTTER * median(heights) and all(_is_prose([line for line in side if line]) for side in sides)
+@dataclass(frozen=True)
+class _Free:
+    """Where nothing is written on some lines, and what these have before and behind it."""
+
+    low: float
+    high: float
+    before: _Side = field(default_factory=_Side)
+    behind: _Side = field(default_factory=_Side)
+
+    @property
+    def is_between(self) -> bool:
+        """Whether it ends on both sides."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    def beside(self, line: Sequence[Piece], gaps: Sequence[Interval]) -> Iterator[_Free]:
+        """What a further line with these gaps leaves of it."""
+        for low, high in gaps:
+            low, high = max(self.low, low), min(self.high, high)
+            if low < high:
+                n_before = next((n for n, one in enumerate(line) if one.left >= low and one.right > low), len(line))
+                yield _Free(low, high, self.before.with_line(line[:n_before]), self.behind.with_line(line[n_before:]))
+
+    def is_gutter(self, height: float) -> bool:
+        """Whether it parts two columns of running text, on lines of this height."""
+        is_wide = self.is_between and self.high - self.low >= _GUTTER * height
+        return is_wide and self.before.is_prose and self.behind.is_prose
 
 
-def _is_prose(lines: Sequence[Sequence[Piece]]) -> bool:
-    if len(lines) < _PROSE_LINES:
-        return False
-    left, right = min(line[0].left for line in lines), max(one.right for line in lines for one in line)
-    height = median(one.height for line in lines for one in line)
-    written = median(sum(one.right - one.left for one in line) for line in lines)
-    return right - left >= _WIDE * height and written >= _FILLED * (right - left)
+def _widest(free: list[_Free]) -> list[_Free]:
+    """The widest alone, where a page has more gaps than columns."""
+    if len(free) <= _MOST_GAPS:
+        return free
+    return sorted(sorted(free, key=lambda one: one.low - one.high)[:_MOST_GAPS], key=lambda one: one.low)
+
+
+def _middle(values: Sequence[float]) -> float:
+    """The median of sorted values."""
+    half = len(values) // 2
+    return values[half] if len(values) % 2 else (values[half - 1] + values[half]) / 2

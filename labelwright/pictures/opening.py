@@ -130,16 +130,21 @@ def read_image(path: Path | str, *, name: str = "", limits: ImageLimits = LIMITS
     try:
         # A pipe without a writer would keep a blocking open waiting for ever.
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(handle, "rb") as file:
-            about = os.fstat(file.fileno())
+        try:
+            about = os.fstat(handle)
+            if stat.S_ISDIR(about.st_mode):
+                raise DataError(f"{what} is a folder; give the path of an image file")
             if not stat.S_ISREG(about.st_mode):
                 raise DataError(f"{what} is no file but a pipe or a device; give the path of an image file")
             _refuse_long(what, about.st_size, limits)
             # A file that grows meanwhile is cut off one byte beyond, and refused by its length.
-            return file.read(limits.n_bytes + 1)
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                return file.read(limits.n_bytes + 1)
+        finally:
+            os.close(handle)
     except FileNotFoundError as error:
         raise DataError(f"{what} is missing; check the path (it is relative to the file of rows)") from error
-    except IsADirectoryError as error:
+    except IsADirectoryError as error:  # where the system opens no folder
         raise DataError(f"{what} is a folder; give the path of an image file") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         said = getattr(error, "strerror", None) or error

@@ -10,6 +10,7 @@ made of them.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from labelwright.pictures.opening import LIMITS, ImageLimits
 CHUNK_ROWS = 8
 # Behind "the text": the reason of an ``Unusable`` cell.
 _NO_TEXT = "is empty, as OCR finds none in the image"
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
 _PATIENCE_S, _TOLD_EVERY_S = 3.0, 1.0
 
 
@@ -109,11 +111,19 @@ def read_row(
 
 
 def texts_of_images(rows: Sequence[Any], columns: TextColumns, image: str) -> list[Any]:
-    """What an estimator is given as X, in texts: images (paths, bytes) and rows of columns are read, texts stay."""
+    """What an estimator is given as X, in texts: images (paths, bytes) and rows of columns are read, texts stay.
+
+    Raises
+    ------
+    DataError
+        An image that cannot be read; a text that is the name of one, as nobody means that to be classified.
+    """
     reader = Reader(folder=kept_folder())
     texts: list[Any] = []
     for number, row in enumerate(rows, start=1):
         try:
+            if isinstance(row, str) and _is_path(row):
+                raise DataError(f"{row[:80]!r} is a text and would not be opened: give pathlib.Path({row[:80]!r})")
             if isinstance(row, Path | bytes):
                 row = {image: row}
             texts.append(
@@ -122,6 +132,11 @@ def texts_of_images(rows: Sequence[Any], columns: TextColumns, image: str) -> li
         except DataError as error:
             raise DataError(f"row {number} of X: {error}") from error
     return texts
+
+
+def _is_path(text: str) -> bool:
+    """Whether a text names a file: one that is there, or an image by its ending."""
+    return os.path.isfile(text) or (len(text.split()) == 1 and text.strip().lower().endswith(_SUFFIXES))
 
 
 def _without_bytes(record: Mapping[str, Any], image: str) -> dict[str, Any]:

@@ -49,6 +49,11 @@ def texts_of_sent(
             yield error
 
 
+def need_reader() -> None:
+    """Raise MissingExtraError where images cannot be read: when a server starts, not when it is asked."""
+    _ = _reader().version
+
+
 async def off_the_loop(has_images: bool, read: Callable[[], Read]) -> Read:
     """What ``read`` returns; where there are images, in the thread that reads them."""
     return await asyncio.get_running_loop().run_in_executor(_ONE_AT_A_TIME, read) if has_images else read()

@@ -27,6 +27,7 @@ from labelwright.engines.protocol import Engine
 from labelwright.errors import BundleError, DataError, ModelError
 from labelwright.labelling import without_number
 from labelwright.models.weights import is_language_model
+from labelwright.pictures.sent import need_reader
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 from labelwright.watch.tally import Tally
@@ -37,13 +38,18 @@ RowAnswer = NDArray[np.float64] | DataError
 Opener = Callable[[Path], tuple[Bundle, Engine]]
 
 
-def _refuse_images(bundle: Bundle, folder: Path) -> None:
-    """No wire can bring an image to a model yet, and what is not said here would be asked without it."""
+def _check_images(bundle: Bundle, folder: Path) -> None:
+    """No wire can bring an image to a model yet, and what is not said here would be asked without it.
+
+    Nor is there an answer where images are to be read and nothing is installed that reads them.
+    """
     if bundle.task.shows_images:
         raise BundleError(
             f"{folder} looks at images ({bundle.task.image_column}), which no request can bring: label files of rows "
             f"with `labelwright predict`"
         )
+    if bundle.task.image_column:
+        need_reader()
 
 
 def _opened(folder: Path, opener: Opener) -> tuple[Bundle, Engine]:
@@ -115,12 +121,12 @@ class Served:
         ------
         LabelwrightError
             As ``labelwright.bundle.store.load`` and ``labelwright.engines.opening.open_engine``; or its scope's
-            encoder cannot be opened.
+            encoder cannot be opened. MissingExtraError where its rows have images and OCR is not installed.
         """
         identity = bundle_identity(folder)
         with ThreadPoolExecutor(1, "opening") as ends_with_this:
             bundle, engine = ends_with_this.submit(_opened, folder, opener).result()
-        _refuse_images(bundle, folder)
+        _check_images(bundle, folder)
         created = int((folder / "bundle.json").stat().st_mtime)
         return cls(id, bundle, engine, identity, created, waiting_rows, read_reference(folder, bundle))
 

@@ -79,7 +79,7 @@ class Captions:
             if one.before:  # "7 points by ada 1 hour ago": what follows is about something else
                 yield Place(one.before, "before")
                 continue
-            if behind := one.behind.strip(_MARKS):
+            if behind := _bare(one.behind):
                 yield Place(behind, "behind")
             right = self._right(one)
             if right:
@@ -169,6 +169,15 @@ def _key(text: str) -> str:
     return "".join(one for one in text.casefold() if one.isalnum())
 
 
+def _bare(behind: str) -> str:
+    """What stands behind a caption without the marks around it; a minus that touches a number is none of them."""
+    text = behind.strip(_MARKS)
+    at = behind.find(text)
+    if text[:1].isdigit() and behind[max(at - 1, 0) : at] in ("-", "−", "–") and at > 1:
+        text = behind[at - 1] + text
+    return text + behind.rstrip()[-1] if text[-1:].isdigit() and re.search(r"\d[-−–]\s*$", behind) else text
+
+
 def _splits(text: str, key: str, counted: bool, is_caption: Callable[[str, str], bool]) -> list[tuple[str, str]]:
     """What stands before and behind a caption in a piece; nothing where it is not there."""
     found = []
@@ -180,7 +189,8 @@ def _splits(text: str, key: str, counted: bool, is_caption: Callable[[str, str],
             own = _key(text[start:end])
             if len(own) > len(key) + 1:
                 break
-            if text[end - 1].isalnum() and is_caption(own, key):
+            is_glued = start > 0 and text[start - 1].isdigit()  # in 1.2kpoints k is no wrong letter of the caption
+            if text[end - 1].isalnum() and is_caption(own, key) and not (is_glued and own != key):
                 before, behind = text[:start].strip(), text[end:].lstrip(_CLOSING).strip()
                 if before[-1:].isdigit() or (not before and (not behind or _GOES_ON.match(behind))):
                     found.append((before, behind))

@@ -76,8 +76,9 @@ def _texts(one: Field, captions: Captions) -> Iterator[str]:
     for place in captions.places(one.captions, counted=one.kind in ("integer", "number")):
         if place.where != "before":
             yield place.text
-        elif ends := [place.text[start:] for _, start, end in numbers(place.text) if end == len(place.text)]:
-            yield ends[0]
+        else:  # without one that is clear the whole says why
+            ends = [place.text[start:] for _, start, end in numbers(place.text) if end == len(place.text)]
+            yield ends[0] if ends else place.text
 
 
 def _read(one: Field, text: str) -> Any:
@@ -135,7 +136,7 @@ def _items(one: Field, captions: Captions, reasons: dict[str, str]) -> list[dict
 def _of_row(fields: Sequence[Field], row: Mapping[str, str]) -> Callable[[Field], Any]:
     def read(own: Field) -> Any:
         if own.name not in row:
-            raise UnclearError(f"no column {own.captions[0]!r}")
+            raise UnclearError(f"nothing in the column {own.captions[0]!r}, or no such column")
         if own.kind == "enum":
             return _written(own, row[own.name])
         return _checked(own, _read(own, row[own.name]))
@@ -174,11 +175,17 @@ def _nowhere(one: Field, captions: Captions) -> str:
 def _checked(one: Field, value: Any) -> Any:
     """The value, where it satisfies the schema; of a list, null in its items is told elsewhere."""
     from jsonschema import Draft202012Validator
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
 
     schema = dict(one.schema)
     if one.kind == "items":
         schema.pop("items", None)
-    error = next(iter(Draft202012Validator(schema).iter_errors(value)), None)
+    try:
+        # Without a registry of its own the validator would open whatever file or address a schema names.
+        error = next(Draft202012Validator(schema, registry=Registry()).iter_errors(value), None)
+    except Unresolvable as unknown:
+        raise UnclearError("found, and the schema leads elsewhere: write it out") from unknown
     if error is not None:
         raise UnclearError(f"found, and refused by the schema: {error.message[:200]}")
     return value

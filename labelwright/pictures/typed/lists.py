@@ -15,12 +15,21 @@ from labelwright.pictures.typed.schema import Field
 
 _NUMBERED = re.compile(r"\s*(\d{1,3})[.)](?=\s|\D|$)\s*")
 _LEAST_ENTRIES = 2
+# In heights: how far apart left edges are that are one.
+_SAME_EDGE = 0.5
+# In heights: what stands so far below a row is none of the list's.
+_GAP = 3.0
+# In heights: a text that goes on stands so close below.
+_NEXT_LINE = 0.5
 
 Line = Sequence[Piece]
 
 
 def table_rows(lines: Sequence[Line], fields: Sequence[Field], captions: Captions) -> list[dict[str, str]] | None:
-    """Texts by field of every row below a header, to the first line that is no row; None where there is no header."""
+    """Texts by field of every row below a header, to a caption or a gap; None where there is no header.
+
+    A cell that is blank is not in its row; a line with the first column alone, close below, goes on with the row above.
+    """
     for number, line in enumerate(lines):
         columns = {
             field.name: piece for field in fields for piece in line if Captions.is_only(piece.text, field.captions)
@@ -36,7 +45,10 @@ def entries(lines: Sequence[Line], fields: Sequence[Field]) -> list[list[Line]]:
     starts = [at for (at, n), (_, before) in zip(numbered[1:], numbered, strict=False) if n == before + 1]
     if len(starts) + 1 >= _LEAST_ENTRIES and starts:
         first = next(at for at, n in reversed(numbered) if at < starts[0])
-        places = [first, *starts]
+        edge, near = lines[first][0].left, _SAME_EDGE * lines[first][0].height
+        # Where one number is misread, its neighbours' still stand where numbers stand.
+        others = [at for at, _ in numbered if at > first and abs(lines[at][0].left - edge) <= near]
+        places = sorted({first, *starts, *others})
         return [list(lines[at:end]) for at, end in zip(places, [*places[1:], len(lines)], strict=True)]
     counted = [field for field in fields if field.kind in ("integer", "number")]
     ends = [
@@ -55,7 +67,9 @@ def title_of(entry: Sequence[Line]) -> str:
 
 
 def _below(lines: Sequence[Line], columns: dict[str, Piece], captions: Captions) -> list[dict[str, str]]:
-    rows = []
+    rows: list[dict[str, str]] = []
+    first = min(columns, key=lambda name: columns[name].left)
+    last = max(one.bottom for one in columns.values())
     for line in lines:
         if captions.is_caption(line[0].text):
             break
@@ -63,9 +77,15 @@ def _below(lines: Sequence[Line], columns: dict[str, Piece], captions: Captions)
         for piece in line:
             name = min(columns, key=lambda name: _distance(piece, columns[name]))
             row[name] = f"{row[name]} {piece.text}" if name in row else piece.text
-        if len(row) < len(columns):
+        is_far = line[0].top - last > _GAP * line[0].height
+        if is_far or (len(row) == 1 and first not in row):
             break
-        rows.append(row)
+        is_close = line[0].top - last <= _NEXT_LINE * line[0].height
+        if len(row) == 1 and rows and is_close:  # a text that goes on below its row; further off, a row with blanks
+            rows[-1][first] = f"{rows[-1].get(first, '')} {row[first]}".strip()
+        else:
+            rows.append(row)
+        last = line[0].bottom
     return rows
 
 

@@ -76,10 +76,24 @@ def fields_of(content: Any) -> tuple[Field, ...]:
     """The fields of a schema. Raises DataError as ``read_schema``."""
     if not isinstance(content, Mapping) or content.get("type") != "object" or not content.get("properties"):
         raise DataError('expected a JSON Schema of "type": "object" with "properties"')
-    if "$ref" in str(content):
-        raise DataError("$ref is not followed, as it may lead anywhere: write the schema out")
+    if reference := _reference(content):
+        raise DataError(f"{reference} is not followed, as it may lead anywhere: write the schema out")
     _check(content)
     return _fields(content["properties"], "")
+
+
+def _reference(content: Any) -> str:
+    """A keyword in a schema that leads elsewhere ($ref, $dynamicRef, $recursiveRef), at any depth; empty for none."""
+    waiting = [content]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Mapping):
+            if found := [key for key in one if key.startswith("$") and key.casefold().endswith("ref")]:
+                return found[0]
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return ""
 
 
 def _check(content: Mapping[str, Any]) -> None:
@@ -103,7 +117,10 @@ def _field(name: str, schema: Any, within: str) -> Field:
     where = f"{within}{name}"
     if not isinstance(schema, Mapping):
         raise DataError(f"{where}: expected an object that says its type")
-    captions = (str(schema.get("title") or name.replace("_", " ")), *map(str, schema.get("x-captions", ())))
+    more = schema.get("x-captions", [])
+    if not isinstance(more, list) or not all(isinstance(one, str) and one.strip() for one in more):
+        raise DataError(f"{where}: x-captions is {str(more)[:60]!r}, expected a list of texts that are not empty")
+    captions = (str(schema.get("title") or name.replace("_", " ")), *more)
     order, reads = str(schema.get("x-date-order", "")), str(schema.get("x-reads", "beside"))
     if order and order not in _ORDERS:
         raise DataError(f"{where}: x-date-order is {order!r}, expected one of {', '.join(_ORDERS)}")

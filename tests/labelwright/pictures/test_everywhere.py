@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -20,8 +21,9 @@ from labelwright.cli import main
 from labelwright.data.task import texts_and_labels
 from labelwright.decide import probabilities
 from labelwright.engines.opening import open_engine
-from labelwright.errors import BundleError, DataError, RecipeError
+from labelwright.errors import BundleError, DataError, MissingExtraError, RecipeError
 from labelwright.pictures import kept, sent
+from labelwright.pictures.ocr import Ocr
 from labelwright.serve.application import application
 from labelwright.serve.limits import Limits
 from labelwright.serve.served import Served
@@ -165,6 +167,16 @@ def test_the_server_reads_images_that_come_in_base64(client, ocr):
 def test_the_server_refuses_other_images_in_a_line(client, shot, said):
     answer = client.post("/invocations", json={"dataframe_records": [{"note": "x", "shot": shot}]})
     assert (answer.status_code, said in answer.json()["message"]) == (400, True)
+
+
+def test_a_bundle_with_images_is_not_served_without_what_reads_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept, "Ocr", Ocr)
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
+    for name, task in (("images", TASK), ("texts", toy_task())):
+        save(replace(toy_bundle(), task=task), tmp_path / name)
+    Served.open("texts", tmp_path / "texts", lambda folder: (load(folder), FakeEngine())).close()
+    with pytest.raises(MissingExtraError, match=r"pip install \"labelwright\[ocr\]\""):
+        Served.open("images", tmp_path / "images", lambda folder: (load(folder), FakeEngine()))
 
 
 def test_a_request_may_have_some_images(client):

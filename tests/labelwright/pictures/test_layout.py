@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +88,23 @@ def test_tables_are_read_across():
     assert words(reading_order(page)) == [[f"name{i}", f"price{i}"] for i in range(6)]
     few = [*column("l", 0, 3, 210), *column("r", 240, 3, 210)]
     assert words(reading_order(few)) == [[f"l{i}", f"r{i}"] for i in range(3)]
+
+
+def test_a_long_table_is_laid_out_in_the_time_of_a_long_page():
+    """Its gaps go down the whole page and are never those of running text: each line would look at all below it."""
+    page = [piece(f"{row}.{at}", 150 * at, 14 * row, 60) for row in range(500) for at in range(4)]
+    begun = time.process_time()
+    assert words(reading_order(page)) == [[f"{row}.{at}" for at in range(4)] for row in range(500)]
+    assert time.process_time() - begun < 2
+    wide = [piece("x", 30 * at, 14 * row, 10) for row in range(60) for at in range(100)]
+    begun = time.process_time()
+    assert len(reading_order(wide)) == 60
+    assert time.process_time() - begun < 6
+
+
+def test_long_columns_stay_columns():
+    page = [*column("l", 0, 300, 210), *column("r", 240, 300, 210)]
+    assert words(reading_order(page)) == [[f"{side}{i}"] for side in "lr" for i in range(300)]
 
 
 def test_white_space_of_a_piece_is_one_space():

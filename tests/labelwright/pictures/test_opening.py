@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -173,6 +174,23 @@ def test_bytes_are_counted_before_they_are_read(tmp_path):
         open_image(b"x" * 11, limits=ImageLimits(n_bytes=10))
     with pytest.raises(DataError, match="the image is no file"):
         read_image("/dev/zero")
+
+
+def test_what_is_refused_is_closed(tmp_path):
+    """A file of rows may name a folder a thousand times."""
+    long = tmp_path / "long.png"
+    long.write_bytes(b"x" * 11)
+    open_before = os.open(tmp_path, os.O_RDONLY)
+    os.close(open_before)
+    for place in (tmp_path, long, Path("/dev/zero"), tmp_path / "none"):
+        for _ in range(3):
+            with pytest.raises(DataError):
+                read_image(place, limits=ImageLimits(n_bytes=10))
+    assert len(read_image(long)) == 11
+    # The system gives the lowest number that is free.
+    open_after = os.open(tmp_path, os.O_RDONLY)
+    os.close(open_after)
+    assert open_after == open_before
 
 
 _OPEN = """

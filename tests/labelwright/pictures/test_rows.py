@@ -105,3 +105,13 @@ def test_how_far_it_is_is_told_once_it_takes_a_while(folder, monkeypatch, capsys
     monkeypatch.setattr(pictures, "_TOLD_EVERY_S", -1.0)
     read([{"shot": "a.png"}, {"shot": "b.png"}], ALONE, folder)
     assert "2 images read" in capsys.readouterr().err
+
+
+def test_a_text_that_names_an_image_is_not_classified_as_text(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "shot").write_bytes(png("x"))
+    for text in ("a.png", "gone.JPEG", "shot"):
+        with pytest.raises(DataError, match=r"row 2 of X: .* is a text and would not be opened: give pathlib\.Path"):
+            pictures.texts_of_images(["typed", text], ALONE, "shot")
+    typed = ["see my photo.png", "", "x" * 5000, "a\0b"]
+    assert pictures.texts_of_images(typed, ALONE, "shot") == typed

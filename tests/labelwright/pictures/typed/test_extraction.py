@@ -6,7 +6,7 @@ import pytest
 
 from labelwright.pictures.layout import Page, Piece
 from labelwright.pictures.typed.extraction import extract
-from labelwright.pictures.typed.schema import fields_of
+from labelwright.pictures.typed.schema import Field, fields_of
 
 
 def page(*lines: tuple[str, ...]) -> Page:
@@ -54,6 +54,10 @@ def test_each_kind_is_read_as_its_type():
         (("Total", "300"), {"type": "integer", "maximum": 120}, "refused by the schema: 300 is greater"),
         (("Total", "abc"), {"type": "string", "pattern": "^[0-9]+$"}, "refused by the schema"),
         (("Total", "soon"), {"type": "string", "format": "date"}, "no date in 'soon'"),
+        (("12 345 total",), NUMBER, "could be several in '12 345'"),
+        (("ada – 128 total",), NUMBER, "could be several in 'ada – 128'"),
+        (("Total: 12.50-",), NUMBER, "could be several in '12.50-'"),
+        (("Total", "3 million"), NUMBER, "could be several"),
         (("Total", "perhaps"), {"type": "boolean"}, "neither yes nor no"),
         (("Total", "blue"), {"enum": ["red", "green"]}, "'blue' is none of red and green, and no bundle"),
     ],
@@ -115,3 +119,20 @@ def test_a_list_that_is_not_there_is_null():
     result = found(page(("nothing", "here")), news=news)
     assert result.values == {"news": None}
     assert "no numbered entries" in result.reasons["news"]
+
+
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
+def test_no_schema_makes_the_validator_open_a_file(tmp_path, keyword):
+    """``fields_of`` refuses them; were one overlooked, it would be opened by nobody."""
+    place = tmp_path / "s.json"
+    place.write_text('{"type": "string"}')
+    own = Field("total", "string", ("total",), {"type": "string", keyword: place.as_uri()})
+    result = extract(page(("Total", "3")), [own])
+    assert result.values == {"total": None}
+    assert "the schema leads elsewhere" in result.reasons["total"]
+
+
+def test_a_minus_behind_a_caption_is_the_number_s():
+    assert found(page(("Total: -12.50",)), total=NUMBER).values == {"total": -12.5}
+    counted = found(page(("1.2k points",)), points=NUMBER)
+    assert counted.values == {"points": None}

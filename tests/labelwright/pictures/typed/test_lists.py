@@ -26,9 +26,19 @@ def test_rows_are_below_their_header_to_the_first_line_that_is_none():
     found = [{"item": "Rye bread", "price": "2.50"}, {"item": "Milk", "price": "1"}]
     assert rows(*header, *goods) == found
     assert rows(*header, *goods, piece("Total", 0, 60), piece("3.50", 176, 60)) == found
-    assert rows(*header, *goods, piece("Thank you!", 60, 60), piece("a", 0, 80), piece("9", 194, 80)) == found
+    assert rows(*header, *goods, piece("Thank you!", 0, 100)) == found
     assert rows(*goods) is None
     assert rows(*header) == []
+
+
+def test_a_blank_or_wrapped_cell_costs_no_row_behind_it():
+    header = (piece("Item", 0, 0), piece("Price", 170, 0))
+    table = (piece("Rye bread", 0, 20), piece("2.50", 176, 20), piece("sliced", 0, 34), piece("Milk", 0, 54))
+    assert rows(*header, *table, piece("Eggs", 0, 74), piece("1", 194, 74)) == [
+        {"item": "Rye bread sliced", "price": "2.50"},
+        {"item": "Milk"},
+        {"item": "Eggs", "price": "1"},
+    ]
 
 
 def lines(*texts):
@@ -45,6 +55,10 @@ def test_entries_that_are_numbered_need_no_count():
         "Two",
         "1.5 million",
     ]
+
+
+def test_a_misread_number_costs_no_entry():
+    assert titles("1. One", "2. Two", "8. Three", "4. Four", "7. Five") == ["One", "Two", "Three", "Four", "Five"]
 
 
 def test_entries_without_numbers_end_with_what_they_count():

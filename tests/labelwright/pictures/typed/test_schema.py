@@ -35,11 +35,17 @@ def test_fields_know_their_kind_and_captions():
         ([], 'expected a JSON Schema of "type": "object"'),
         ({"type": "object"}, 'with "properties"'),
         (schema(a={"$ref": "https://example.com/s.json"}), r"\$ref is not followed"),
+        (schema(a={"type": "string", "$dynamicRef": "file:///etc/hostname"}), r"\$dynamicRef is not followed"),
+        (schema(a={"type": "string", "allOf": [{"not": {"$recursiveRef": "#"}}]}), r"\$recursiveRef is not followed"),
+        (schema(a={"type": "string", "$REF": "#"}), r"\$REF is not followed"),
         (schema(a={"type": "text"}), "not a JSON Schema: at properties/a/type"),
         (schema(a={"type": "object"}), "a: type is 'object', expected one of"),
         (schema(a={}), "a: type is None"),
         (schema(a={"enum": [1, 2]}), "a: expected an enum of texts"),
         (schema(a={"type": "string", "x-date-order": "ymd"}), "x-date-order is 'ymd'"),
+        (schema(a={"type": "string", "x-captions": "Sum due"}), "a: x-captions is 'Sum due', expected a list of texts"),
+        (schema(a={"type": "string", "x-captions": 3}), "a: x-captions is '3', expected a list of texts"),
+        (schema(a={"type": "string", "x-captions": ["Sum", " "]}), "a: x-captions is .* expected a list of texts"),
         (schema(a={"enum": ["b"], "x-reads": "all"}), "x-reads is 'all'"),
         (schema(a={"type": "array", "items": {"type": "string"}}), "a: expected an array of flat objects"),
         (schema(a={"type": "array", "items": schema(b={"type": "array"})}), "a.b: expected an array of flat objects"),
@@ -49,6 +55,13 @@ def test_what_cannot_be_filled_is_refused(content, said):
     with pytest.raises(DataError, match=said) as raised:
         fields_of(content)
     assert "\n" not in str(raised.value)
+
+
+def test_a_reference_number_is_a_field_as_any_other():
+    assert [one.name for one in fields_of(schema(ref={"type": "string"}, our_Ref={"type": "string"}))] == [
+        "ref",
+        "our_Ref",
+    ]
 
 
 def test_files_are_named(tmp_path):

@@ -17,7 +17,7 @@ def test_sums_are_read_as_both_sides_of_the_atlantic_write_them(amount):
     german = english.translate(str.maketrans(",.", ".,"))
     for written in (english, german, f"{amount:.2f}", f"$ {english}", f"{german} €", f"EUR {german}"):
         assert number(written) == float(amount), written
-    assert number(f"-{english}") == number(f"− {german}") == -float(amount)
+    assert number(f"-{english}") == number(f"−{german}") == number(f"-$ {english}") == -float(amount)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,22 @@ def test_one_kind_of_mark(written, value):
 def test_no_number_or_several_are_refused(written):
     with pytest.raises(UnclearError, match="expected one number"):
         number(written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["1.2k", "12K", "3 million", "5 Mio.", "12 345", "ada – 128", "ada -128", "- 5", "0,500 kg", "(12.50)", "12.50-"],
+)
+def test_what_could_be_another_number_is_refused(written):
+    with pytest.raises(UnclearError, match="could be several"):
+        number(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"), [("5 kg", 5), ("5km", 5), ("3 months", 3), ("5-star", 5), ("0.500", 0.5)]
+)
+def test_units_are_no_magnitudes(written, value):
+    assert number(written) == value
 
 
 def test_numbers_know_where_they_stand():
@@ -52,7 +68,21 @@ def test_dates_in_words_and_iso_are_read(day):
             date_of(f"{day:%m/%d/%Y}")
 
 
-@pytest.mark.parametrize("written", ["", "soon", "2024-02-31", "31 Foo 2024", "99.99.2024", "123456"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "soon",
+        "2024-02-31",
+        "31 Foo 2024",
+        "99.99.2024",
+        "123456",
+        "12 maybe 2024",
+        "decision 12 2024",
+        "1 May 2024 to 3 May 2024",
+        "2024-01-02, 05.06.2024",
+    ],
+)
 def test_other_dates_are_refused(written):
     with pytest.raises(UnclearError):
         date_of(written)
