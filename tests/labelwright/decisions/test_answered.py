@@ -15,7 +15,7 @@ from labelwright.data.asked.questions import Question, put_all
 from labelwright.data.records import Fault, Row
 from labelwright.data.task import Example, Label, Task
 from labelwright.decide import probabilities
-from labelwright.decisions.answered import answer
+from labelwright.decisions.answered import answer, table_row
 from labelwright.decisions.promise import Promise
 from labelwright.errors import BundleError, ModelError
 from labelwright.labelling import label_rows
@@ -203,3 +203,12 @@ def test_a_node_is_said_from_the_errors_asked_for_on_and_from_even_chances_at_th
     # Bundles of before have counts of nodes, which promised what they did not hold.
     written = asked.promise.to_dict()
     assert Promise.from_dict(written | {"nodes": [written["all"]]}, 4) == asked.promise
+
+
+def test_a_table_says_of_a_choice_that_is_there_twice_what_the_record_says():
+    task = Task("quiz", "Answer.", max_choices=3)
+    bundle = Bundle(task, Prompt.for_task(task, FakeEngine().template), Base("fake"), Calibration())
+    probs, choices = np.array([0.3, 0.4, 0.3]), ["red", "blue", "red"]
+    said, row = answer(bundle, probs, choices), table_row(bundle, probs, choices)
+    assert said == {"label": "red", "confidence": 0.6, "probabilities": {"red": 0.6, "blue": 0.4}}
+    assert {name: row[name] for name in said} == said
