@@ -233,8 +233,7 @@ class CalibrateStage:
         if len(kept_apart):
             of_apart = probs[kept_apart], every_gold[kept_apart]
             decision = Decision.of_task(bundle.task, said_from)
-            counted_on, tree = (probs[fitted_on], gold), bundle.task.tree
-            promise = Promise.of(decision, counted_on, of_apart, promise.n_fitted, tree=tree)
+            promise = Promise.of(decision, (probs[fitted_on], gold), of_apart, promise.n_fitted)
         asked = Asked(self.max_error, self.confidence)
         numbers |= _promised(replace(promise, asked=asked))
         if self.abstain:

@@ -28,9 +28,10 @@ def answer(
     Where the bundle's decision abstains, ``label`` is None, ``abstained`` says why, in the words of
     ``labelwright.decisions.decision``, and ``suggested`` is the label that it would have said, which ``confidence`` is
     of. Where labels are paths of a tree, ``at_least`` is then the deepest node above them that is probable enough
-    (``Promise.node_thresholds``), if there is one. Where sets are asked of its promise, ``label_set`` lists the labels
-    of the row's. Of levels in order there is also ``expected``, the mean level (``level_values``). Where there is no
-    answer (``labelwright.statistics.metrics.answers``) there is only ``label``, None, and ``error``, which says why.
+    (``Promise.node_threshold``, no promise), if there is one. Where sets are asked of its promise, ``label_set`` lists
+    the labels of the row's. Of levels in order there is also ``expected``, the mean level (``level_values``). Where
+    there is no answer (``labelwright.statistics.metrics.answers``) there is only ``label``, None, and ``error``, which
+    says why.
 
     Where several points are asked of a row, a question that takes any of its labels has a list under ``label``, the
     probability of each under ``probabilities``, and as its ``confidence`` the probability that the whole list is right,
@@ -47,16 +48,9 @@ def answer(
     if bundle.task.points:
         return _of_points(bundle, probs)
     names = bundle.task.names if choices is None else choices
-    by_label: dict[str, float] = {}
-    # Zeros of letters that the row does not use fall away; a choice that the row has twice has one probability.
-    for name, p in zip(names, probs.tolist(), strict=False):
-        by_label[name] = by_label.get(name, 0.0) + p
-    decided = bundle.decision.decide(probs[None], None if outside is None else np.array([outside]))
-    why, choice = decided.why[0], int(decided.choice[0])
+    why, best, by_label = _of_row(bundle, probs, choices, outside)
     if why == NOTHING:
         return {"label": None, "error": NO_ANSWER}
-    # Among the row's own choices one that it has twice has two letters.
-    best = names[choice] if choices is None else max(by_label, key=lambda name: by_label[name])
     given: Record = {"label": None, "abstained": why, "suggested": best} if why else {"label": best}
     if why in (UNSURE, ASK, PASSED_ON) and (node := at_least(bundle, probs)):
         given["at_least"] = node
@@ -67,17 +61,31 @@ def answer(
     return said | _expected(bundle.task.questions[0], by_label) if bundle.task.questions else said
 
 
+def _of_row(
+    bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None, outside: Any
+) -> tuple[str, str, dict[str, float]]:
+    """Why one row gets no label, the label that it gets or would get, and the probabilities by label."""
+    names = bundle.task.names if choices is None else choices
+    by_label: dict[str, float] = {}
+    # Zeros of letters that the row does not use fall away; a choice that the row has twice has one probability.
+    for name, p in zip(names, probs.tolist(), strict=False):
+        by_label[name] = by_label.get(name, 0.0) + p
+    decided = bundle.decision.decide(probs[None], None if outside is None else np.array([outside]))
+    # Among the row's own choices one that it has twice has two letters.
+    best = names[int(decided.choice[0])] if choices is None else max(by_label, key=lambda name: by_label[name])
+    return decided.why[0], best, by_label
+
+
 def at_least(bundle: Bundle, probs: NDArray[np.float64]) -> str:
     """The deepest inner node that is probable enough to be said of a row, (n_labels,); empty where none is."""
     tree = bundle.task.tree
     if tree is None:
         return ""
-    thresholds = bundle.promise.node_thresholds(tree.depth - 1)
     for depth in range(tree.depth - 1, 0, -1):
         sums = node_sums(probs[None], tree.at[depth - 1])[0]
         node = tree.nodes(depth)[int(sums.argmax())]
         # A label that ends above this depth is no inner node of it.
-        if sums.max() >= thresholds[depth - 1] and node not in tree.paths:
+        if sums.max() >= bundle.promise.node_threshold and node not in tree.paths:
             return tree.name(node)
     return ""
 
@@ -97,11 +105,9 @@ def table_row(
     """
     columns, asked = table_columns(bundle), bundle.task.questions
     if not bundle.task.points:
-        decided = bundle.decision.decide(probs[None], None if outside is None else np.array([outside]))
-        said, names = int(decided.said[0]), bundle.task.names if choices is None else choices
-        by_label = dict(zip(names, probs.tolist(), strict=False))
-        row: Record = {"label": names[said] if said >= 0 else None, "abstained": decided.why[0]}
-        row |= {"confidence": float(decided.confidence[0]), "probabilities": by_label}
+        why, best, by_label = _of_row(bundle, probs, choices, outside)
+        row: Record = {"label": None if why else best, "abstained": why}
+        row |= {"confidence": 0.0 if why == NOTHING else by_label[best], "probabilities": by_label}
         row |= _expected(asked[0], by_label) if asked else {}
         return {name: row[name] for name in columns}
     nothing: Record = {"label": None, "abstained": NOTHING, "confidence": 0.0, "probabilities": {}}

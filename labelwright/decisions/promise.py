@@ -23,16 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from labelwright.data.asked.tree import Tree
 from labelwright.decisions.asked import NOTHING, Asked
 from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError
 from labelwright.statistics.conformal import set_thresholds
-from labelwright.statistics.hierarchical import node_sums
 from labelwright.statistics.metrics import Floats, Ints
 from labelwright.statistics.risk import Counts, least_rows
 
-# Where nothing is promised, a node is said from here on: it is more likely than all others together.
+# Below this a node is never said: from here on it is more likely than all others together.
 _EVEN = 0.5
 # A label is counted for itself where so many of its answers were seen, at so many thresholds.
 _LEAST_OF_LABEL = 20
@@ -59,9 +57,6 @@ class Promise:
     gold, at_gold : tuple
         Of the rows kept apart: the position of the right label, and its probability.
     asked : Asked
-    nodes : tuple of Counts
-        Where labels are leaves of a tree: of the likeliest node at each depth above the last, from depth 1 on, a row
-        being wrong where its label lies under another one.
     """
 
     n_fitted: int = 0
@@ -71,7 +66,6 @@ class Promise:
     gold: tuple[int, ...] = ()
     at_gold: tuple[float, ...] = ()
     asked: Asked = NOTHING
-    nodes: tuple[Counts, ...] = ()
 
     @classmethod
     def of(
@@ -82,7 +76,6 @@ class Promise:
         n_fitted: int,
         asked: Asked = NOTHING,
         outside: tuple[Any, Any] = (None, None),
-        tree: Tree | None = None,
     ) -> Promise:
         """Count what a decision does to rows.
 
@@ -96,8 +89,6 @@ class Promise:
             Groups behind ``fitted``.
         outside : tuple of bool ndarrays (n_rows,), optional
             Which rows of each are found to belong to no label, by what looked at none of the second.
-        tree : Tree, optional
-            Of the labels.
         """
         (choice, sure, wrong), (choice_apart, sure_apart, wrong_apart) = (
             _outcome(decision, *rows, away) for rows, away in zip((fitted, apart), outside, strict=True)
@@ -112,8 +103,7 @@ class Promise:
         probs, gold = apart
         at_gold = np.floor(probs[np.arange(len(gold)), gold] * 10**_PLACES) / 10**_PLACES
         everything = Counts.of((sure, wrong), (sure_apart, wrong_apart))
-        nodes = _nodes(tree, fitted, apart) if tree else ()
-        return cls(n_fitted, len(gold), everything, labels, tuple(gold.tolist()), tuple(at_gold.tolist()), asked, nodes)
+        return cls(n_fitted, len(gold), everything, labels, tuple(gold.tolist()), tuple(at_gold.tolist()), asked)
 
     def ask(self, **changes: Any) -> Promise:
         """The same evidence, asked for something else (fields of ``Asked``); None leaves a field as it is.
@@ -154,18 +144,15 @@ class Promise:
             thresholds[label] = self.labels[label].threshold(asked.max_error, each)
         return thresholds
 
-    def node_thresholds(self, n_depths: int) -> tuple[float, ...]:
-        """The probability from which on a node is said in a label's place, from depth 1 on; infinity: never.
+    @property
+    def node_threshold(self) -> float:
+        """The probability from which on a node of a tree is said in a label's place, in [0.5, 1].
 
-        Where errors are promised: of the rows whose likeliest node at that depth reaches it at most ``max_error`` lie
-        under another node, with the same confidence; each depth's promise holds by itself. Where none are, even
-        chances, which are no promise.
+        It is no promise, which would have to be of the rows that get no label: those the thresholds above say, which
+        are found on the same rows. Each node is as probable as a label's errors asked for, which keeps to them as far
+        as the probabilities are calibrated, whichever rows it is said of.
         """
-        asked = self.asked
-        if asked.max_error >= 1:
-            return (_EVEN,) * n_depths
-        found = [one.threshold(asked.max_error, asked.confidence) for one in self.nodes[:n_depths]]
-        return (*found, *(math.inf,) * (n_depths - len(found)))
+        return max(_EVEN, 1 - self.asked.max_error)
 
     def set_thresholds(self, n_labels: int) -> Floats | None:
         """The probability from which on each label belongs to a set, (n_labels,); None where no sets are asked."""
@@ -231,7 +218,6 @@ class Promise:
             "gold": list(self.gold),
             "at_gold": list(self.at_gold),
             "asked": asdict(self.asked),
-            **({"nodes": [_as_lists(one) for one in self.nodes]} if self.nodes else {}),
         }
 
     @classmethod
@@ -252,7 +238,6 @@ class Promise:
             gold=tuple(map(_count, values["gold"])),
             at_gold=tuple(map(_share, values["at_gold"])),
             asked=Asked(**values["asked"]),
-            nodes=tuple(_read_counts(one, n_apart) for one in values.get("nodes", ())),
         )
         apart = n_apart if promise.all else 0
         if not (len(promise.gold) == len(promise.at_gold) == apart and promise.n_labels <= n_labels):
@@ -291,21 +276,6 @@ def _outcome(decision: Decision, probs: Floats, gold: Ints, outside: Any) -> tup
     decided = decision.decide(probs, outside)
     answered = decided.said >= 0
     return decided.choice, np.where(answered, decided.confidence, -1.0), (decided.choice != gold).astype(np.int64)
-
-
-def _nodes(tree: Tree, fitted: tuple[Floats, Ints], apart: tuple[Floats, Ints]) -> tuple[Counts, ...]:
-    """Counts of the likeliest nodes, from depth 1 to the one above the last."""
-    return tuple(
-        Counts.of(_node_outcome(tree, depth, *fitted), _node_outcome(tree, depth, *apart))
-        for depth in range(1, tree.depth)
-    )
-
-
-def _node_outcome(tree: Tree, depth: int, probs: Floats, gold: Ints) -> tuple[Floats, Ints]:
-    """The likeliest node's probability at a depth, and whether the right label lies under another one."""
-    nodes = tree.at[depth - 1]
-    sums = node_sums(probs, nodes)
-    return sums.max(axis=1), (sums.argmax(axis=1) != np.array(nodes)[gold]).astype(np.int64)
 
 
 def _as_lists(counts: Counts) -> dict[str, Any]:

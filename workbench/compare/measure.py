@@ -244,8 +244,7 @@ def _promised_again(bundle: Bundle, splits: Splits, stage: CalibrateStage, seed:
         away |= outside
     fitted, apart = ((of_calib[side], gold[side]) for side in sides)
     left = away[sides[0]], away[sides[1]]
-    tree = bundle.task.tree
-    again = Promise.of(decision, fitted, apart, promise.n_fitted, promise.asked, left, tree)
+    again = Promise.of(decision, fitted, apart, promise.n_fitted, promise.asked, left)
     return replace(bundle, promise=again)
 
 

@@ -19,8 +19,10 @@ from labelwright.predictors.encoders.sentence_encoder import open_encoder
 from labelwright.statistics.metrics import Floats, Ints
 from workbench.retrieval.kept import Kept
 
-# What an encoder says of this sentence stands for its weights, wherever they lie and whatever they are called.
+# What an encoder says of these stands for its weights, and the long one for how much it reads, wherever its files lie
+# and whatever they are called.
 _PROBE = "The quick brown fox jumps over the lazy dog."
+_PROBES = (_PROBE, " ".join(f"{_PROBE} {i}" for i in range(1000)))
 
 Progress = Callable[[int, int], None]
 
@@ -55,8 +57,8 @@ def embedded(texts: Sequence[str], encoder: str, kept: Path, progress: Progress)
         As ``labelwright.predictors.encoders.sentence_encoder.open_encoder``.
     """
     model = open_encoder(encoder)
-    # Rounded, so that it does not hang on the order in which a machine adds.
-    content = (model.embed([_PROBE])[0] * 1000).round().astype(int).tolist()
+    # To the last bit: where a machine adds in another order all is embedded anew, which costs time and no truth.
+    content = model.embed(_PROBES).tolist()
     return Kept(kept / f"encoder-{short_hash(content)}").rows(texts, model.embed, progress)
 
 

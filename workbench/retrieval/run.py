@@ -16,6 +16,7 @@ from labelwright.engines.protocol import Engine
 from labelwright.errors import BundleError, DataError, RecipeError
 from labelwright.files import write_json, write_text
 from labelwright.predictors.encoders.sentence_encoder import DEFAULT, open_encoder
+from labelwright.statistics.intervals import Interval
 from labelwright.statistics.proportions import share_interval
 from workbench.first.dialect import scan_found
 from workbench.progress import Display, silence_libraries
@@ -173,8 +174,12 @@ def _labels(corpus: Corpus, sides: Sides, said: Said, bundle: Bundle, engine: En
     texts = [corpus.queries[i].text for i in sides.measured]
     ms = median_ms(texts, lambda place: answers_with(bundle, engine, [texts[place]]))
     right, silent = measured.category == gold, measured.category < 0
-    n_wrong = int((~right & ~silent).sum())
-    return Labels(str(folder), share_interval(right, sides.groups), n_wrong, int(silent.sum()), ms)
+    labelled = np.flatnonzero(~silent)
+    # Where no query has a label nothing is known of how often one is right.
+    accuracy = Interval(0.0, 0.0, 1.0)
+    if len(labelled):
+        accuracy = share_interval(right[labelled], [sides.groups[i] for i in labelled.tolist()])
+    return Labels(str(folder), accuracy, int((~right & ~silent).sum()), int(silent.sum()), ms)
 
 
 def _sizes(corpus: Corpus, sides: Sides) -> Sizes:

@@ -14,7 +14,7 @@ from labelwright.errors import BundleError
 from labelwright.predictors.encoders.long_texts import LongTexts
 from labelwright.predictors.encoders.sentence_encoder import one_pass
 from labelwright.predictors.protocol import Predictor
-from labelwright.predictors.store import POINT_FOLDER, load_predictor, point_folders, save_predictor
+from labelwright.predictors.store import POINT_FOLDER, kind_and_labels, load_predictor, point_folders, save_predictor
 from labelwright.reading import AGAIN, read_object
 
 _FILE = "tree.json"
@@ -53,7 +53,7 @@ class LocalTree:
                 predictor.long_texts = given
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Shape (n_texts, n_labels)."""
+        """Shape (n_texts, n_labels). Raises BundleError where no label has any probability."""
         # An encoder that several of them share reads each text once.
         with one_pass():
             of_node = [predictor.probabilities(texts) for predictor, _ in self.parts]
@@ -61,7 +61,10 @@ class LocalTree:
         for label, steps in enumerate(self.steps):
             for part, child in steps:
                 found[:, label] *= of_node[part][:, child]
-        return np.asarray(found / found.sum(axis=1, keepdims=True))
+        total = found.sum(axis=1, keepdims=True)
+        if not (total > 0).all():
+            raise BundleError(f"classifiers of a tree give every label the probability 0; {AGAIN}")
+        return np.asarray(found / total)
 
     def save(self, folder: Path) -> None:
         """Write each into a folder of its own, and the ways."""
@@ -75,7 +78,8 @@ class LocalTree:
         parts = [load_predictor(one) for one in point_folders(folder)]
         steps = read_object(folder / _FILE)["steps"]
         sizes = [len(children) for _, children in parts]
-        if not isinstance(steps, list) or not all(_fits(one, sizes) for one in steps):
+        n_labels = len(kind_and_labels(folder)[1])
+        if not isinstance(steps, list) or len(steps) != n_labels or not all(_fits(one, sizes) for one in steps):
             raise BundleError(f"{folder}: classifiers and the ways through them do not fit together; {AGAIN}")
         return cls(parts, steps)
 

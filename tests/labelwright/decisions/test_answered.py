@@ -4,6 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from fakes import FakeEngine
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from labelwright.bundle.document import from_json, to_json
 from labelwright.bundle.store import load, save, verify
@@ -13,7 +15,7 @@ from labelwright.data.asked.questions import Question, put_all
 from labelwright.data.records import Fault, Row
 from labelwright.data.task import Example, Label, Task
 from labelwright.decide import probabilities
-from labelwright.decisions.answered import answer
+from labelwright.decisions.answered import answer, table_row
 from labelwright.decisions.promise import Promise
 from labelwright.errors import BundleError, ModelError
 from labelwright.labelling import label_rows
@@ -166,32 +168,50 @@ def test_what_is_not_sure_is_said_as_far_up_as_it_is(probs, node):
     assert "at_least" not in answer(replace(tree_bundle(pass_on=0.9), task=plain), np.array(probs))
 
 
-def test_a_promise_is_kept_at_inner_nodes():
-    """Leaves are told apart by chance, the first two depths nearly always: labels hold no promise, nodes do."""
-    chance = np.random.default_rng(0)
+@given(st.integers(0, 10_000), st.sampled_from([0.05, 0.1, 0.2]), st.booleans())
+@settings(max_examples=6, deadline=None)
+def test_where_a_node_is_said_it_is_wrong_no_oftener_than_a_label_may_be(seed, max_error, by_label):
+    """Of rows whose probabilities are right, and which are sure, sure of a node alone, or of nothing."""
+    chance = np.random.default_rng(seed)
 
     def drawn(n_rows):
-        gold = chance.integers(4, size=n_rows)
-        probs = np.full((n_rows, 4), 0.01)
-        probs[gold == 3] = (0.05, 0.05, 0.05, 0.85)
-        probs[gold == 2] = (0.05, 0.1, 0.8, 0.05)
-        probs[gold < 2] = (0.47, 0.43, 0.05, 0.05)
-        # Two in five say nothing.
-        probs[: 2 * n_rows // 5] = (0.3, 0.2, 0.05, 0.45)
-        return probs, gold
+        sharp = chance.choice([0.5, 3.0, 12.0], size=(n_rows, 1))
+        node = sharp * chance.normal(size=(n_rows, 2))[:, [0, 0, 0, 1]]
+        scores = node + chance.choice([0.2, 6.0], size=(n_rows, 1)) * chance.normal(size=(n_rows, 4))
+        probs = np.exp(scores - scores.max(axis=1, keepdims=True))
+        probs /= probs.sum(axis=1, keepdims=True)
+        return probs, (probs.cumsum(axis=1) > chance.random((n_rows, 1))).argmax(axis=1)
 
-    bundle = tree_bundle()
-    promise = Promise.of(bundle.decision, drawn(600), drawn(600), 600, tree=bundle.task.tree)
-    asked = tree_bundle(promise.ask(max_error=0.05))
-    unsure = answer(asked, np.array([0.47, 0.43, 0.05, 0.05]))
-    assert (unsure["label"], unsure["abstained"], unsure["at_least"]) == (None, "unsure", "billing > refund")
-    assert answer(asked, np.array([0.05, 0.1, 0.8, 0.05]))["label"] == "billing > invoice"
-    # Below what was tested nothing is said.
+    promise = Promise.of(tree_bundle().decision, drawn(1500), drawn(1500), 1500)
+    bundle = tree_bundle(promise.ask(max_error=max_error, by_label=by_label))
+    rows = [(answer(bundle, one), PATHS[label]) for one, label in zip(*drawn(3000), strict=True)]
+    wrong = [not gold.startswith(said["at_least"]) for said, gold in rows if "at_least" in said]
+    assert len(wrong) > 50
+    # Two are wrong of a thousand draws by chance.
+    assert sum(wrong) <= max_error * len(wrong) + 3 * np.sqrt(max_error * len(wrong))
+
+
+def test_a_node_is_said_from_the_errors_asked_for_on_and_from_even_chances_at_the_least():
+    sure = np.tile([0.97, 0.01, 0.01, 0.01], (200, 1))
+    promise = Promise.of(tree_bundle().decision, *[(sure, np.zeros(200, dtype=int))] * 2, 200)
+    at_node = np.array([0.5, 0.44, 0.02, 0.04])
+    asked = tree_bundle(promise.ask(max_error=0.05), pass_on=0.9)
+    assert answer(asked, at_node)["at_least"] == "billing"
+    assert answer(tree_bundle(promise.ask(max_error=0.08), pass_on=0.9), at_node)["at_least"] == "billing > refund"
     assert "at_least" not in answer(asked, np.array([0.3, 0.2, 0.05, 0.45]))
-    # As it was written, and as older bundles have it: nothing promised of nodes, nothing said.
-    assert Promise.from_dict(asked.promise.to_dict(), 4) == asked.promise
-    older = tree_bundle(replace(asked.promise, nodes=()))
-    assert "at_least" not in answer(older, np.array([0.47, 0.43, 0.05, 0.05]))
+    assert [promise.ask(max_error=error).node_threshold for error in (0.25, 0.75, 1.0)] == [0.75, 0.5, 0.5]
+    # Bundles of before have counts of nodes, which promised what they did not hold.
+    written = asked.promise.to_dict()
+    assert Promise.from_dict(written | {"nodes": [written["all"]]}, 4) == asked.promise
+
+
+def test_a_table_says_of_a_choice_that_is_there_twice_what_the_record_says():
+    task = Task("quiz", "Answer.", max_choices=3)
+    bundle = Bundle(task, Prompt.for_task(task, FakeEngine().template), Base("fake"), Calibration())
+    probs, choices = np.array([0.3, 0.4, 0.3]), ["red", "blue", "red"]
+    said, row = answer(bundle, probs, choices), table_row(bundle, probs, choices)
+    assert said == {"label": "red", "confidence": 0.6, "probabilities": {"red": 0.6, "blue": 0.4}}
+    assert {name: row[name] for name in said} == said
 
 
 def test_what_one_question_asks_is_said_to_the_model():

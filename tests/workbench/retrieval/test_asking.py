@@ -35,9 +35,20 @@ def test_an_encoder_is_known_by_what_it_says_and_not_by_its_name(tmp_path, encod
     assert vectors.tolist() == WordEncoder().embed(["a", "b", "a"]).tolist()
     before = len(encoder.asked)
     embedded(["b", "a"], "another name", tmp_path, lambda *_: None)
-    assert len(encoder.asked) == before + 1  # the sentence that it is known by
+    assert len(encoder.asked) == before + 1  # the texts that it is known by
     monkeypatch.setattr(WordEncoder, "embed", lambda self, texts: np.eye(len(texts), 64, dtype=np.float32))
     assert embedded(["b", "a"], "one", tmp_path, lambda *_: None).tolist() == np.eye(2, 64).tolist()
+
+
+def test_an_encoder_that_reads_more_of_a_long_text_is_asked_anew(tmp_path, monkeypatch):
+    class Short(WordEncoder):
+        def embed(self, texts):
+            return super().embed([text[:500] for text in texts])
+
+    for one, text in ((WordEncoder(), "a " * 400 + "b"), (Short(), "a " * 400 + "b")):
+        monkeypatch.setattr(asking, "open_encoder", lambda name, one=one: one)
+        found = embedded([text], "one", tmp_path, lambda *_: None)
+        assert found.tolist() == one.embed([text]).tolist()
 
 
 def bundle_at(folder: Path, probs: list[float], scratch: Path) -> Path:

@@ -110,8 +110,16 @@ def _needed_told(result: RetrievalResult, search: str) -> str:
     curve = result.curve(search, FILTER, BY_CHANCE)
     if curve.needed is None:
         return "A filter does not help even where every label is right."
-    has = percent(result.labels.accuracy)
-    return f"A filter stops hurting from {percent(curve.needed)} % of right labels on; the bundle has {has} %."
+    has = f"{percent(result.labels.accuracy)} %{_silent_told(result)}"
+    return f"A filter stops hurting from {percent(curve.needed)} % of right labels on; the bundle has {has}."
+
+
+def _silent_told(result: RetrievalResult) -> str:
+    """Of what its accuracy is, where a bundle leaves queries without a label."""
+    silent, measured = result.labels.unlabelled, result.sizes.measured
+    if not silent:
+        return ""
+    return f" of the queries that it gives a label, and gives none to {100 * silent / measured:.1f} %"
 
 
 def _of_what(result: RetrievalResult) -> str:
@@ -120,8 +128,8 @@ def _of_what(result: RetrievalResult) -> str:
         f"{sizes.documents:,} documents of {sizes.categories} categories, {sizes.relevant:.1f} of them relevant to a "
         f"query on average; {sizes.measured:,} queries in {plural(sizes.groups, 'group')} are measured, "
         f"{sizes.choosing:,} others choose the weights. The bundle is right on {percent(result.labels.accuracy)} % of "
-        f"the measured queries; {result.labels.unlabelled:,} got no label and are searched without a filter. "
-        f"Embeddings by {escaped(result.encoder)}."
+        f"the measured queries that get a label; {result.labels.unlabelled:,} got none and are searched without a "
+        f"filter. Embeddings by {escaped(result.encoder)}."
     )
 
 

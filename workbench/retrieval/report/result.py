@@ -105,7 +105,7 @@ class Labels:
     bundle : str
         Where it lies.
     accuracy : Interval
-        How often it says the right category; saying none is not right.
+        How often it says the right category, of the queries that it gives a label.
     wrong, unlabelled : int
         Measured queries to which it gives a wrong label, and those to which it gives none: these are searched without a
         filter.

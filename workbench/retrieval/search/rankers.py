@@ -114,5 +114,8 @@ def fuse(each: Sequence[Floats]) -> Floats:
 
 
 def _words(texts: Sequence[str]) -> list[list[str]]:
-    words: list[list[str]] = bm25s.tokenize(list(texts), stopwords=[], return_ids=False, show_progress=False)
+    # Words of one character too, such as "C" and "5", which bm25s leaves out by itself.
+    words: list[list[str]] = bm25s.tokenize(
+        list(texts), token_pattern=r"(?u)\b\w+\b", stopwords=[], return_ids=False, show_progress=False
+    )
     return words

@@ -27,10 +27,17 @@ def test_a_label_has_the_product_of_its_path(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "steps", [[[[2, 0]]], [[[0, 2]]], [[[0, -1]]], [[]], [[0, 1]], "x", [[[0, 1.0]]], [[[True, 0]]]]
+    "steps",
+    [[[[2, 0]]], [[[0, 2]]], [[[0, -1]]], [[]], [[0, 1]], "x", [[[0, 1.0]]], [[[True, 0]]], [[[0, 0]], [[0, 1]]]],
 )
 def test_ways_that_lead_nowhere_are_refused(tmp_path, steps):
     save_predictor(LocalTree(PARTS, STEPS), ["a", "b", "c"], tmp_path)
     (tmp_path / "tree.json").write_text(json.dumps({"steps": steps}))
     with pytest.raises(BundleError, match="do not fit together"):
         load_predictor(tmp_path)
+
+
+def test_ways_that_leave_no_label_any_probability_are_refused():
+    nowhere = LocalTree([(Prior(np.array([1.0, 0.0])), ["billing", "other"])], [[(0, 1)], [(0, 1)]])
+    with pytest.raises(BundleError, match="every label the probability 0"):
+        nowhere.probabilities(["a"])

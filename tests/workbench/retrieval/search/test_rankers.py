@@ -19,6 +19,10 @@ def test_words_find_documents_that_have_them_and_no_others():
     assert rare > common > 0
 
 
+def test_a_word_of_one_letter_is_a_word():
+    assert np.isfinite(Words(["vitamin C", "vitamin K"]).scores("c")).tolist() == [True, False]
+
+
 @pytest.mark.parametrize("texts", [TEXTS, ["?!", "…"]])
 @pytest.mark.parametrize("text", ["unheard of", "?!", ""])
 def test_where_no_word_is_shared_nothing_is_found(texts, text):
