@@ -48,7 +48,7 @@ _CUE = "Answer:"
 
 
 @dataclass(frozen=True)
-class _Free:
+class Free:
     """How a free field is written.
 
     Attributes
@@ -69,7 +69,8 @@ class _Free:
     longest: int = 0
 
     @classmethod
-    def of(cls, one: Field) -> _Free:
+    def of(cls, one: Field) -> Free:
+        """That of a field of text, a number or a date."""
         if one.kind != "string":
             form, said = _FORMS[one.kind]
             # A token is a character at least; beside the digits stand sign, point, quotes, the space and the end.
@@ -105,6 +106,11 @@ class Asker:
     images : bool
         Whether rows are ``labelwright.pictures.imaged`` texts, at which the model looks.
 
+    Attributes
+    ----------
+    prompts : list of Prompt
+        What is asked, one a field; those of free fields have no labels.
+
     Raises
     ------
     DataError
@@ -114,12 +120,12 @@ class Asker:
     engine: TransformersEngine
     fields: Sequence[Field]
     images: bool = False
-    _prompts: list[Prompt] = field(init=False)
+    prompts: list[Prompt] = field(init=False)
 
     def __post_init__(self) -> None:
         refuse_lists(self.fields)
-        self._prompts = [self._prompt(one) for one in self.fields]
-        for one, prompt in zip(self.fields, self._prompts, strict=True):
+        self.prompts = [self._prompt(one) for one in self.fields]
+        for one, prompt in zip(self.fields, self.prompts, strict=True):
             try:
                 if prompt.labels:
                     self.engine.tokens.tree(prompt.options)
@@ -140,7 +146,7 @@ class Asker:
 
     def _asked(self, texts: Sequence[str]) -> list[Extracted]:
         found = [Extracted() for _ in texts]
-        for one, prompt in zip(self.fields, self._prompts, strict=True):
+        for one, prompt in zip(self.fields, self.prompts, strict=True):
             if prompt.labels:
                 self._scored(one, prompt, texts, found)
             else:
@@ -159,7 +165,7 @@ class Asker:
                 _lacks(own, one, error)
 
     def _written(self, one: Field, prompt: Prompt, texts: Sequence[str], found: Sequence[Extracted]) -> None:
-        free = _Free.of(one)
+        free = Free.of(one)
         answers = self.engine.generate(prompt.render_all(texts), free.n_tokens, pattern=free.pattern)
         for own, answer in zip(found, answers, strict=True):
             try:
@@ -175,7 +181,7 @@ class Asker:
             names = (YES, NO) if one.kind == "boolean" else one.choices
             asked, labels = f"Answer about the {row}: {about}", tuple(map(Label, names))
         else:
-            asked = f"Find this in the {row}: {about}\nAnswer with {_Free.of(one).said}, or null if it is not there."
+            asked = f"Find this in the {row}: {about}\nAnswer with {Free.of(one).said}, or null if it is not there."
             labels = ()
         return Prompt(asked, labels, template=self.engine.template, cue=_CUE, images=self.images)
 
