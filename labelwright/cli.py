@@ -42,6 +42,7 @@ _EXAMPLES = """examples:
   labelwright convert bundle --to huggingface
   labelwright certify bundle http://127.0.0.1:8080
   labelwright extract --schema form.json --images shots/a.png shots/b.png
+  labelwright extract --schema form.json --input mails.csv --model smollm2
 """
 
 
@@ -99,7 +100,9 @@ def _parser() -> tuple[console.Parser, dict[str, console.Parser]]:
     certify = _named(commands, "certify", conversion.certify, "compare with a converted folder, or with a server")
     conversion.add_options(convert, certify)
 
-    typed = _plain(commands, "extract", extract.run, "read images to JSON, by a schema; what is not found is null")
+    typed = _plain(
+        commands, "extract", extract.run, "read images or rows to JSON by a schema; what is not found is null"
+    )
     extract.add_options(typed)
     return parser, dict(commands.choices)
 

@@ -264,7 +264,7 @@ class Prompt:
     instructions : str
         The part that GEPA rewrites.
     labels : tuple of Label
-        In the order of every probability vector in the house.
+        In the order of every probability vector in the house. None where what is asked has a free answer.
     demos : tuple of (text, label name)
         Worked examples, listed after the labels; texts as the model reads them (``read_of``).
     style : {"name", "code", "letter"}
@@ -340,8 +340,8 @@ class Prompt:
 
     @property
     def lists_labels(self) -> bool:
-        """Whether the labels stand in the system text: letters of a row's own choices do not."""
-        return not self.by_row
+        """Whether labels stand in the system text: not letters of a row's own choices, and none of a free answer."""
+        return not self.by_row and bool(self.labels)
 
     def orders_of(self, texts: Sequence[str]) -> list[list[str]]:
         """Each row with its own choices in every cyclic order; nothing where rows bring none."""

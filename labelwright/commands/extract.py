@@ -1,4 +1,4 @@
-"""``labelwright extract``: images in, JSON out by a schema, a line an image."""
+"""``labelwright extract``: images or rows in, JSON out by a schema, a line each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from labelwright import console
+from labelwright.commands.asked import asked_lines
 from labelwright.commands.opened import add_model_options, open_bundle
 from labelwright.commands.shown import with_progress
 from labelwright.errors import DataError
@@ -23,9 +24,19 @@ _SHOWN_REASONS = 3
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Which images, what is looked for in them, and who answers enumerations."""
+    """Which images or rows, what is looked for in them, and who answers."""
     parser.add_argument("--schema", required=True, metavar="FILE", help="JSON Schema of an object: what is looked for")
-    parser.add_argument("--images", required=True, nargs="+", metavar="IMAGE", help="PNG, JPEG, GIF, BMP, TIFF or WebP")
+    parser.add_argument("--images", nargs="+", metavar="IMAGE", help="PNG, JPEG, GIF, BMP, TIFF or WebP")
+    parser.add_argument("--input", metavar="FILE", help="rows, with --model: JSON, CSV, Parquet or a workbook")
+    parser.add_argument(
+        "--text-column", action="append", metavar="NAME", help="of --input; once for each (default: text)"
+    )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a language model, or a folder: it scores enumerations and writes free fields under a grammar. Images are "
+        "shown to one that reads them, and read by OCR for others (default: OCR and captions alone)",
+    )
     parser.add_argument(
         "--bundle",
         action="append",
@@ -38,20 +49,41 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write ``image``, ``data`` and ``missing`` (why a field is null) a line; 1 where an image could not be read."""
+    """Write ``image`` or ``row``, ``data`` and ``missing`` (why a field is null) a line; 1 where one could not be read.
+
+    Raises
+    ------
+    DataError, ModelError
+        Options that do not go together; a schema, bundle or model that cannot be opened.
+    """
     from labelwright.labelling import JsonLines
 
+    _refuse_mixed(arguments)
     if arguments.output is not None and Path(arguments.output).suffix.lower() != ".jsonl":
         raise DataError(f"{arguments.output}: expected an output file ending in .jsonl")
     fields = read_schema(arguments.schema)
-    classifiers = dict(_classifiers(arguments, fields))
-    reader = Reader(folder=kept_folder())
-    told = _Told(fields)
+    if arguments.model is not None:
+        lines = asked_lines(arguments, fields)
+    else:
+        classifiers = dict(_classifiers(arguments, fields))
+        lines = _lines(arguments.images, fields, classifiers, Reader(folder=kept_folder()))
+    told = _Told(fields, "images" if arguments.input is None else "rows")
     with JsonLines(arguments.output) as output:
-        for line in with_progress(_lines(arguments.images, fields, classifiers, reader)):
+        for line in with_progress(lines):
             told.add(line)
             output.write(line)
     return told.status
+
+
+def _refuse_mixed(arguments: argparse.Namespace) -> None:
+    if (arguments.images is None) == (arguments.input is None):
+        raise DataError("extract: expected either --images or --input FILE")
+    if arguments.input is not None and arguments.model is None:
+        raise DataError("extract: --input needs --model NAME; without a model fields are looked for on images")
+    if arguments.text_column and arguments.input is None:
+        raise DataError("extract: --text-column goes with --input FILE")
+    if arguments.model is not None and arguments.bundle:
+        raise DataError("extract: either --model or --bundle: a model answers all fields by itself")
 
 
 def _lines(
@@ -61,7 +93,6 @@ def _lines(
         try:
             found = extract(reader.page(read_image(image)), fields, classifiers)
         except DataError as error:
-            print("\r" + printable_line(f"labelwright: {image}: {error}"), file=sys.stderr)
             yield {"image": image, "data": None, "error": str(error)}
         else:
             yield {"image": image, "data": found.values, "missing": found.reasons}
@@ -101,16 +132,19 @@ def _classifier(arguments: argparse.Namespace, folder: Path, field: Field) -> Cl
 class _Told:
     """Counts by field what was found, and why the rest was not, for stderr."""
 
-    def __init__(self, fields: Sequence[Field]) -> None:
+    def __init__(self, fields: Sequence[Field], what: str) -> None:
+        self._what = what
         self._found: Counter[str] = Counter()
         self._why: dict[str, Counter[str]] = {field.name: Counter() for field in fields}
         self._n = self._n_unread = 0
 
     def add(self, line: dict[str, Any]) -> None:
-        """One image's."""
+        """One image's, or row's; why it could not be read is said at once."""
         self._n += 1
         if line["data"] is None:
             self._n_unread += 1
+            name = line["image"] if "image" in line else f"row {line['row']}"
+            print("\r" + printable_line(f"labelwright: {name}: {line['error']}"), file=sys.stderr)
             return
         for name, value in line["data"].items():
             if value is None:
@@ -124,6 +158,6 @@ class _Told:
         n_read = self._n - self._n_unread
         for name, why in self._why.items():
             reasons = "; ".join(f"{n} times {reason}" for reason, n in why.most_common(_SHOWN_REASONS))
-            said = f"{name}: found in {self._found[name]} of {n_read} images{': ' * bool(reasons)}{reasons}"
+            said = f"{name}: found in {self._found[name]} of {n_read} {self._what}{': ' * bool(reasons)}{reasons}"
             print(printable_line(said), file=sys.stderr)
         return console.FOUND_SOMETHING if self._n_unread else console.DONE

@@ -27,6 +27,7 @@ from labelwright.engines.images.check import Slow, check_images, slow_way
 from labelwright.engines.images.plain import PlainRow
 from labelwright.engines.images.reader import ImageReader
 from labelwright.engines.options.expansion import Expansion, Mask, bounded_mass
+from labelwright.engines.options.free import FreeTokens
 from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.decoder import encode_image, encode_prefix, open_decoder, pack_linears
 from labelwright.engines.packed.edges import edge_log_probs
@@ -66,6 +67,14 @@ class _Asked(NamedTuple):
 
     tree: OptionTree
     calibration: Calibration | None
+
+
+class _Writing(NamedTuple):
+    """How much is written, and what: up to a string, or in the form of a pattern."""
+
+    max_new_tokens: int
+    stop: Sequence[str]
+    pattern: str
 
 
 class _Lines(NamedTuple):
@@ -267,13 +276,20 @@ class TransformersEngine:
         return PlainRow(prefix, row, image)
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
-        """Greedy continuation of each prompt up to the end of turn, special tokens left out; as ``Engine.generate``."""
+    def generate(
+        self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = (), pattern: str = ""
+    ) -> list[str]:
+        """Greedy continuation of each prompt up to the end of turn, special tokens left out; as ``Engine.generate``.
+
+        With a ``pattern``, a regular expression, nothing else is written than the beginning of what has its form: all
+        of it, where ``max_new_tokens`` suffice.
+        """
         texts = [""] * len(prompts)
+        how = _Writing(max_new_tokens, stop, pattern)
         with self._lock:
             if self.images is not None:
                 rows = [self._plain_row(prompt, i + 1, max_new_tokens) for i, prompt in enumerate(prompts)]
-                return [self._written(row.inputs((), self.device), max_new_tokens, stop)[0] for row in rows]
+                return [self._written(row.inputs((), self.device), how)[0] for row in rows]
             for members in _by_prefix(prompts):
                 prefix = self.tokens.prefix(prompts[members[0]])
                 numbers = [i + 1 for i in members]
@@ -281,7 +297,7 @@ class TransformersEngine:
                 cache = self._prefix_cache(prefix)
                 for start in range(0, len(members), GENERATE_ROWS):
                     batch = slice(start, start + GENERATE_ROWS)
-                    written = self._generate_batch(prefix, lines[batch], cache, max_new_tokens, stop)
+                    written = self._generate_batch(prefix, lines[batch], cache, how)
                     for i, text in zip(members[batch], written, strict=True):
                         texts[i] = text
         return texts
@@ -291,8 +307,7 @@ class TransformersEngine:
         prefix: tuple[int, ...],
         rows: Sequence[tuple[int, ...]],
         cache: DynamicCache | None,
-        max_new_tokens: int,
-        stop: Sequence[str],
+        how: _Writing,
     ) -> list[str]:
         # What is padded stands between the prefix, whose keys and values the rows share, and the row.
         shared, own = (prefix, rows) if cache else ((), [prefix + row for row in rows])
@@ -305,22 +320,32 @@ class TransformersEngine:
             cache = copy.deepcopy(cache)
             cache.batch_repeat_interleave(len(own))
         given = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache}
-        return self._written(given, max_new_tokens, stop)
+        return self._written(given, how)
 
-    def _written(self, given: dict[str, Any], max_new_tokens: int, stop: Sequence[str]) -> list[str]:
+    def _written(self, given: dict[str, Any], how: _Writing) -> list[str]:
         """What the model writes, greedily, behind sequences of one length."""
-        ids, end = given["input_ids"], self.tokens.end_of_turn[-1]
+        ids, end, stop = given["input_ids"], self.tokens.end_of_turn[-1], how.stop
+        more: dict[str, Any] = {"stop_strings": list(stop), "tokenizer": self.tokenizer} if stop else {}
+        if how.pattern:
+            more["logits_processor"] = [self._free_tokens.allowing(how.pattern, len(ids))]
         output = self.model.generate(
             **given,
-            max_new_tokens=max_new_tokens,
+            max_new_tokens=how.max_new_tokens,
             do_sample=False,
             use_cache=True,
             eos_token_id=end,
             pad_token_id=end,
-            **({"stop_strings": list(stop), "tokenizer": self.tokenizer} if stop else {}),
+            **more,
         )
+        if how.pattern:
+            return [self._free_tokens.text(line[ids.shape[1] :].tolist()) for line in output]
         texts = [self.tokenizer.decode(line[ids.shape[1] :], skip_special_tokens=True) for line in output]
         return [text[: min((text.index(s) for s in stop if s in text), default=len(text))] for text in texts]
+
+    @cached_property
+    def _free_tokens(self) -> FreeTokens:
+        """What keeps answers to a pattern."""
+        return FreeTokens(self.tokenizer, self.tokens.end_of_turn[-1])
 
     def _prefix_cache(self, prefix: tuple[int, ...]) -> DynamicCache | None:
         """A prefix as transformers keeps it for generating, of one row; None where rows cannot share it.

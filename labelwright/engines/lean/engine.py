@@ -64,9 +64,11 @@ class LeanEngine(TransformersEngine):
         self.decoder, self.head = LeanDecoder(model.get_decoder()), PlainHead(model.get_output_embeddings())
         self._opened_from = weights, settings
 
-    def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
-        """As ``Engine.generate``, by transformers."""
-        return self._whole.generate(prompts, max_new_tokens, stop)
+    def generate(
+        self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = (), pattern: str = ""
+    ) -> list[str]:
+        """As ``TransformersEngine.generate``, by transformers."""
+        return self._whole.generate(prompts, max_new_tokens, stop, pattern)
 
     @cached_property
     def _whole(self) -> TransformersEngine:

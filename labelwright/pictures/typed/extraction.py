@@ -1,4 +1,4 @@
-"""A page and fields in, values and reasons out. The only place that decides what a field's value is."""
+"""A page and fields in, values and reasons out. The only place that decides what a field's value on a page is."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ class Extracted:
         By field, in the schema's order; None for what was not found.
     reasons : dict of str to str
         Why a field is None, by its name; those of items behind their number, ``items[2].price``.
+    probabilities : dict of str to float
+        By field: of a model's answer to a closed question, uncalibrated, 0 to 1.
     """
 
     values: dict[str, Any] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    probabilities: dict[str, float] = field(default_factory=dict)
 
 
 def extract(page: Page, fields: Sequence[Field], classifiers: Mapping[str, Classifier] | None = None) -> Extracted:
@@ -49,7 +52,7 @@ def extract(page: Page, fields: Sequence[Field], classifiers: Mapping[str, Class
     for one in fields:
         try:
             if one.kind == "items":
-                found.values[one.name] = _checked(one, _items(one, captions, found.reasons))
+                found.values[one.name] = checked(one, _items(one, captions, found.reasons))
             elif one.kind == "enum":
                 found.values[one.name] = _choice(one, captions, page, (classifiers or {}).get(one.name))
             else:
@@ -65,7 +68,7 @@ def _value(one: Field, captions: Captions) -> Any:
     against = ""
     for text in _texts(one, captions):
         try:
-            return _checked(one, _read(one, text))
+            return checked(one, _read(one, text))
         except UnclearError as error:
             against = against or str(error)
     raise UnclearError(against or _nowhere(one, captions))
@@ -109,7 +112,7 @@ def _choice(one: Field, captions: Captions, page: Page, classify: Classifier | N
         raise UnclearError(f"{text[:60]!r} is none of {listed(one.choices)}, and no bundle answers the field")
     if (answer := classify(text)) is None:
         raise UnclearError("the bundle gives no answer")
-    return str(_checked(one, answer))
+    return str(checked(one, answer))
 
 
 def _items(one: Field, captions: Captions, reasons: dict[str, str]) -> list[dict[str, Any]]:
@@ -139,7 +142,7 @@ def _of_row(fields: Sequence[Field], row: Mapping[str, str]) -> Callable[[Field]
             raise UnclearError(f"nothing in the column {own.captions[0]!r}, or no such column")
         if own.kind == "enum":
             return _written(own, row[own.name])
-        return _checked(own, _read(own, row[own.name]))
+        return checked(own, _read(own, row[own.name]))
 
     return read
 
@@ -151,7 +154,7 @@ def _of_entry(fields: Sequence[Field], entry: Sequence[Line]) -> Callable[[Field
 
     def read(own: Field) -> Any:
         if own.name == title:
-            return _checked(own, _read(own, title_of(entry)))
+            return checked(own, _read(own, title_of(entry)))
         if own.kind == "enum":
             return _choice(own, captions, Page((), 0, 0), None)
         return _value(own, captions)
@@ -172,8 +175,8 @@ def _nowhere(one: Field, captions: Captions) -> str:
     return f"no caption {listed(map(repr, one.captions))} on the page"
 
 
-def _checked(one: Field, value: Any) -> Any:
-    """The value, where it satisfies the schema; of a list, null in its items is told elsewhere."""
+def checked(one: Field, value: Any) -> Any:
+    """The value, where it satisfies the schema, else UnclearError; of a list, null in its items is told elsewhere."""
     from jsonschema import Draft202012Validator
     from referencing import Registry
     from referencing.exceptions import Unresolvable

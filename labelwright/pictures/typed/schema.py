@@ -101,7 +101,9 @@ def _check(content: Mapping[str, Any]) -> None:
         from jsonschema import Draft202012Validator
         from jsonschema.exceptions import SchemaError
     except ImportError as error:
-        raise MissingExtraError(f'schemas need jsonschema ({error}): pip install "labelwright[ocr]"') from error
+        raise MissingExtraError(
+            f'schemas need jsonschema ({error}): pip install "labelwright[ocr]" or "labelwright[extract]"'
+        ) from error
     try:
         Draft202012Validator.check_schema(dict(content))
     except SchemaError as error:
