@@ -265,6 +265,7 @@ LATE = {
     "PIL": "an extra: images",
     "rapidocr": "an extra: what is written in them",
     "jsonschema": "an extra: typed answers",
+    "referencing": "comes with jsonschema",
     "llguidance": "an extra: free fields",
     "gliclass": "an extra",
     "setfit": "an extra",

@@ -22,7 +22,7 @@ from workbench.retrieval.kept import Kept
 # What an encoder says of these stands for its weights, and the long one for how much it reads, wherever its files lie
 # and whatever they are called.
 _PROBE = "The quick brown fox jumps over the lazy dog."
-_PROBES = (_PROBE, " ".join(f"{_PROBE} {i}" for i in range(1000)))
+PROBES = (_PROBE, " ".join(f"{_PROBE} {i}" for i in range(1000)))
 
 Progress = Callable[[int, int], None]
 
@@ -58,7 +58,7 @@ def embedded(texts: Sequence[str], encoder: str, kept: Path, progress: Progress)
     """
     model = open_encoder(encoder)
     # To the last bit: where a machine adds in another order all is embedded anew, which costs time and no truth.
-    content = model.embed(_PROBES).tolist()
+    content = model.embed(PROBES).tolist()
     return Kept(kept / f"encoder-{short_hash(content)}").rows(texts, model.embed, progress)
 
 

@@ -195,6 +195,7 @@ def test_a_process_answers_without_transformers(tmp_path):
         "sys.exit(status or 10 * bool({'transformers', 'peft'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", script, "predict", str(tmp_path / "bundle"), TEXTS[0], "--json"]
+    command += ["--dtype", "float32"]  # as this process has it where nobody says
     environment = {**os.environ, "LABELWRIGHT_LOCAL_MODELS": str(base)}
     said = subprocess.run(command, env=environment, capture_output=True, check=False)
     assert said.returncode == 0, said.stderr
