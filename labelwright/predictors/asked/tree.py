@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.errors import BundleError
-from labelwright.predictors.encoders.long_texts import LongTexts
+from labelwright.predictors.asked.parts import OfParts
 from labelwright.predictors.encoders.sentence_encoder import one_pass
 from labelwright.predictors.protocol import Predictor
-from labelwright.predictors.store import POINT_FOLDER, kind_and_labels, load_predictor, point_folders, save_predictor
+from labelwright.predictors.store import kind_and_labels, load_predictor, point_folders
 from labelwright.reading import AGAIN, read_object
 
 _FILE = "tree.json"
@@ -22,7 +22,7 @@ _FILE = "tree.json"
 Steps = Sequence[tuple[int, int]]
 
 
-class LocalTree:
+class LocalTree(OfParts):
     """Predictors of nodes, and each label's way through them.
 
     Parameters
@@ -36,21 +36,8 @@ class LocalTree:
     kind: ClassVar[str] = "tree"
 
     def __init__(self, parts: Sequence[tuple[Predictor, Sequence[Any]]], steps: Sequence[Steps]) -> None:
-        self.parts = [(predictor, list(children)) for predictor, children in parts]
+        super().__init__(parts)
         self.steps = [[(int(part), int(child)) for part, child in one] for one in steps]
-
-    @property
-    def long_texts(self) -> LongTexts:
-        """What becomes of texts that an encoder does not read whole: one for all nodes."""
-        found = (getattr(predictor, "long_texts", None) for predictor, _ in self.parts)
-        return next((one for one in found if one is not None), LongTexts())
-
-    @long_texts.setter
-    def long_texts(self, given: LongTexts) -> None:
-        """The same for all of them."""
-        for predictor, _ in self.parts:
-            if hasattr(predictor, "long_texts"):
-                predictor.long_texts = given
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Shape (n_texts, n_labels). Raises BundleError where no label has any probability."""
@@ -68,8 +55,7 @@ class LocalTree:
 
     def save(self, folder: Path) -> None:
         """Write each into a folder of its own, and the ways."""
-        for number, (predictor, children) in enumerate(self.parts):
-            save_predictor(predictor, children, folder / POINT_FOLDER.format(number))
+        super().save(folder)
         (folder / _FILE).write_text(json.dumps({"steps": self.steps}) + "\n", encoding="utf-8")
 
     @classmethod
@@ -82,10 +68,6 @@ class LocalTree:
         if not isinstance(steps, list) or len(steps) != n_labels or not all(_fits(one, sizes) for one in steps):
             raise BundleError(f"{folder}: classifiers and the ways through them do not fit together; {AGAIN}")
         return cls(parts, steps)
-
-    def external_bytes(self) -> int:
-        """Of what they need besides, once where they share it: the most that any of them needs."""
-        return max(predictor.external_bytes() for predictor, _ in self.parts)
 
 
 def _fits(steps: Any, sizes: Sequence[int]) -> bool:
