@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from labelwright.engines.servers.asking import KEYS, in_order, key_of_environment
+from labelwright.engines.servers.asking import KEY, in_order, key_for
 from labelwright.errors import ModelError
 from labelwright.files import short_hash
 from labelwright.plain_text import printable_json, without_secrets
@@ -88,10 +88,9 @@ class LanguageModel:
         import dspy
 
         self.name, self._url, self._settings = name, url, settings
-        # Models without a server say themselves what they look for.
-        key = key_of_environment() or "none"
         self._id = f"openai/{name}" if url else name
-        where = {"api_base": url, "api_key": key} if url else {}
+        # Models without a server say themselves what they look for.
+        where = {"api_base": url, "api_key": key_for(url) or "none"} if url else {}
         # What is kept is kept in the run's own folder.
         self._lm = dspy.LM(self._id, cache=False, num_retries=_RETRIES, timeout=TIMEOUT_S, **where)
 
@@ -116,7 +115,7 @@ class LanguageModel:
             found = lm(lm15.Request(model=self._id, messages=said, system=question.system, config=config))
         except LMAuthError as error:
             # With a server's address the key is one of ours, whatever the client would look for without one.
-            keys = " or ".join(KEYS if self._url else error.env_keys or KEYS)
+            keys = KEY if self._url else " or ".join(error.env_keys or (KEY,))
             raise ModelError(f"{self.name}: the key is refused: set {keys} in the environment") from error
         except LMError as error:
             if error.status in _OF_THIS_QUESTION:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labelwright.bundle.types import Bundle
-from labelwright.engines.servers.asking import KEYS, in_order, key_of_environment
+from labelwright.engines.servers.asking import KEY, LOOPBACK, in_order, key_for
 from labelwright.errors import DataError, ModelError
 from labelwright.prompt import Prompt
 from labelwright.reading import one_line, parse_json
@@ -35,7 +35,6 @@ _LONGEST_PAUSE_S = 10.0
 _MOST_BYTES = 16 * 2**20
 # Of one: servers write so many digits.
 _SUM_TOLERANCE = 0.02
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SYSTEM_ONE = "/v1/systemone"
 _ANY_MODEL = "jev-latest"
 QUESTION = "label"
@@ -75,8 +74,7 @@ def open_server(url: str, bundle: Bundle, model: str = "") -> Server:
         fits = False
     if not fits or parts.query or parts.fragment:
         raise DataError(
-            f"{shown_url(url)}: no URL of a server; expected one such as http://127.0.0.1:8080 (a key belongs in "
-            f"{KEYS[0]})"
+            f"{shown_url(url)}: no URL of a server; expected one such as http://127.0.0.1:8080 (a key belongs in {KEY})"
         )
     path = parts.path.rstrip("/")
     if path not in ("", "/v1", _SYSTEM_ONE):
@@ -209,13 +207,10 @@ class _Http:
 
     def __init__(self, origin: str) -> None:
         self.origin = origin
-        key = key_of_environment()
-        host = urlsplit(origin).hostname
-        if key and origin.startswith("http://") and host not in _LOOPBACK:
-            raise DataError(f"{origin}: the key of {KEYS[0]} would travel unencrypted; use https://, or unset it")
+        key, host = key_for(origin), urlsplit(origin).hostname
         self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
         # What listens on this machine is not asked by way of a proxy.
-        proxies = [urllib.request.ProxyHandler({})] if host in _LOOPBACK else []
+        proxies = [urllib.request.ProxyHandler({})] if host in LOOPBACK else []
         self._opener = urllib.request.build_opener(_NoRedirects, *proxies)
 
     def get(self, path: str, missing: Any) -> Any:
@@ -253,7 +248,7 @@ class _Http:
 
     def _refused(self, error: urllib.error.HTTPError) -> ModelError:
         if error.code in (401, 403):
-            return ModelError(f"{self.origin} refuses the key: set {KEYS[0]} in the environment")
+            return ModelError(f"{self.origin} refuses the key: set {KEY} in the environment")
         said = " ".join(error.read(2000).decode("utf-8", "replace").split())[:200]
         return ModelError(f"{self.origin} answered {error.code}: {said or error.reason}")
 

@@ -15,6 +15,7 @@ import uvicorn
 
 from labelwright.bundle.files import bundle_identity
 from labelwright.bundle.store import load
+from labelwright.engines.servers.asking import LOOPBACK
 from labelwright.errors import BundleError, LabelwrightError, RecipeError
 from labelwright.plain_text import printable_line
 from labelwright.serve.application import WIRES, application
@@ -23,7 +24,6 @@ from labelwright.serve.limits import Limits
 from labelwright.serve.served import Opener, Served
 from labelwright.serve.service import Service
 
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -125,7 +125,7 @@ async def _run(
     keys: Keys,
 ) -> None:
     # A page whose name was made to lead here names itself as the host.
-    hosts = _LOOPBACK if host in _LOOPBACK and not keys else frozenset()
+    hosts = LOOPBACK if host in LOOPBACK and not keys else frozenset()
     app = application(served, limits, keys, hosts=hosts, log=sys.stderr)
     service: Service = app.state.service
     server = _Server(
@@ -165,7 +165,7 @@ def _announce(service: Service, listening: socket.socket, host: str, is_open: bo
     for id, one in service.served.items():
         print(printable_line(f"{id}: {one.bundle.weights.base}, {len(one.names)} labels"))
     print(f"{url}  {'; '.join(wire.what for wire in WIRES)}; {url}/docs", flush=True)
-    if is_open and host not in _LOOPBACK:
+    if is_open and host not in LOOPBACK:
         _say(
             f"warning: {host} can be reached from other machines, and everybody may ask; set {VARIABLE} to keys that "
             f"clients must send"

@@ -197,7 +197,7 @@ def test_a_real_server_is_asked_and_what_it_says_is_what_is_kept(tmp_path, monke
             401,
             "wrong: Bearer sk-secret-of-mine",
             ModelError,
-            "key is refused: set LABELWRIGHT_API_KEY or OPENAI_API_KEY",
+            "key is refused: set LABELWRIGHT_API_KEY in",
         ),
         (404, "no model qwen, said sk-secret-of-mine", ModelError, "qwen: .*correct .synthetic. model"),
         (400, "maximum context length, sk-secret-of-mine", RefusedError, "context"),

@@ -1,6 +1,7 @@
 """What everyone who asks a server shares, whatever the client: its key, and several questions in flight.
 
-Needs no client library. The key comes from the environment and from nowhere else. Questions are asked by daemon
+Needs no client library. The key comes from the environment and from nowhere else, and goes where it was made for: a URL
+may stand in a recipe that somebody else wrote. Questions are asked by daemon
 threads, which keep no process from ending: a server that answers nothing for minutes can be left by Ctrl-C.
 """
 
@@ -9,18 +10,37 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from labelwright.engines.native.in_flight import InFlight
+from labelwright.errors import ModelError
 
-KEYS = ("LABELWRIGHT_API_KEY", "OPENAI_API_KEY")
+KEY = "LABELWRIGHT_API_KEY"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_OPENAI_KEY, _OPENAI_URL, _OPENAI = "OPENAI_API_KEY", "OPENAI_BASE_URL", "api.openai.com"
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-def key_of_environment() -> str:
-    """The first of ``KEYS`` that is set; empty where none is."""
-    return next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
+def key_for(url: str) -> str:
+    """The key for the server at a URL, from the environment; empty where there is none for it.
+
+    ``LABELWRIGHT_API_KEY`` is for whatever server a person names here. ``OPENAI_API_KEY`` is for OpenAI alone, and for
+    the host of ``OPENAI_BASE_URL``.
+
+    Raises
+    ------
+    ModelError
+        The key would travel unencrypted, to another machine.
+    """
+    parts = urlsplit(url)
+    of_openai = {_OPENAI, urlsplit(os.environ.get(_OPENAI_URL, "")).hostname}
+    names = (KEY, _OPENAI_KEY) if parts.hostname in of_openai else (KEY,)
+    name = next((name for name in names if os.environ.get(name)), "")
+    if name and parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ModelError(f"{url}: the key of {name} would travel unencrypted; use https://, or unset it")
+    return os.environ[name] if name else ""
 
 
 def in_order(ask: Callable[[Item], Answer], items: Sequence[Item], at_once: int) -> list[Answer]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 
-from labelwright.engines.servers.asking import KEYS, key_of_environment
+from labelwright.engines.servers.asking import KEY, key_for
 from labelwright.errors import ModelError
 from labelwright.plain_text import without_secrets
 
@@ -18,11 +18,11 @@ TIMEOUT_S = 300.0
 
 
 def client(url: str) -> openai.OpenAI:
-    """A client for an OpenAI-compatible server; its key comes from the environment, where there is one.
+    """A client for an OpenAI-compatible server, with the key that the environment has for it (``key_for``).
 
     Answers 429 and 5xx are tried again by the client library, with growing pauses.
     """
-    return openai.OpenAI(base_url=url, api_key=key_of_environment() or "none", timeout=TIMEOUT_S, max_retries=4)
+    return openai.OpenAI(base_url=url, api_key=key_for(url) or "none", timeout=TIMEOUT_S, max_retries=4)
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def one_line_errors(url: str) -> Iterator[None]:
     try:
         yield
     except openai.AuthenticationError as error:
-        raise ModelError(f"{url} refuses the key: set {KEYS[0]} or {KEYS[1]} in the environment") from error
+        raise ModelError(f"{url} refuses the key: set {KEY} in the environment") from error
     except openai.APITimeoutError as error:
         raise ModelError(f"{url} did not answer within {TIMEOUT_S:.0f} s: look at the server's log") from error
     except openai.APIConnectionError as error:

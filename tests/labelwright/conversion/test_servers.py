@@ -87,8 +87,7 @@ def serving(**settings: Any) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _no_keys(monkeypatch):
-    for name in servers.KEYS:
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv(servers.KEY, raising=False)
 
 
 @pytest.mark.parametrize("path", ["", "/", "/v1/systemone", "/v1"])
@@ -163,7 +162,7 @@ def test_a_url_that_is_none_is_refused_and_no_password_in_it_shown(url):
 
 def test_a_key_goes_to_the_server_and_never_unencrypted_elsewhere(monkeypatch):
     monkeypatch.setenv("LABELWRIGHT_API_KEY", "s3cret")
-    with pytest.raises(DataError, match="unencrypted") as caught:
+    with pytest.raises(ModelError, match="unencrypted") as caught:
         open_server("http://192.0.2.1:8080", BUNDLE)
     assert "s3cret" not in str(caught.value)
     seen: list[Any] = []

@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from labelwright.engines.servers.asking import KEYS, in_order, key_of_environment
+from labelwright.engines.servers.asking import KEY, in_order, key_for
+from labelwright.errors import ModelError
 
 
 def test_answers_are_in_order_and_no_more_are_asked_at_once_than_may_be():
@@ -69,10 +70,31 @@ def test_an_interrupt_waits_for_no_answer():
     assert sorted(said) == [0, 1], "nothing else is asked"
 
 
-def test_the_key_is_the_first_of_the_environment_s(monkeypatch):
-    for name in KEYS:
+@pytest.fixture
+def keys(monkeypatch):
+    for name in (KEY, "OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-    assert key_of_environment() == ""
-    for name in reversed(KEYS):
-        monkeypatch.setenv(name, f"of {name}")
-        assert key_of_environment() == f"of {name}"
+    return monkeypatch
+
+
+def test_a_key_of_openai_s_goes_to_openai_alone(keys):
+    assert key_for("https://api.openai.com/v1") == ""
+    keys.setenv("OPENAI_API_KEY", "of openai")
+    assert key_for("https://api.openai.com/v1") == "of openai"
+    # A recipe is data, and may come from anybody.
+    for url in ("https://evil.example/v1", "http://127.0.0.1:8000/v1", "https://api.openai.com.evil.example/v1"):
+        assert key_for(url) == ""
+    keys.setenv("OPENAI_BASE_URL", "https://proxy.example/openai")
+    assert key_for("https://proxy.example/v1") == "of openai"
+    keys.setenv(KEY, "ours")
+    assert {key_for("https://api.openai.com/v1"), key_for("https://other.example/v1")} == {"ours"}
+
+
+def test_no_key_travels_unencrypted_to_another_machine(keys):
+    assert key_for("http://192.0.2.1:8080/v1") == ""
+    keys.setenv(KEY, "s3cret")
+    with pytest.raises(ModelError, match=f"192.0.2.1.*{KEY} would travel unencrypted; use https://") as refused:
+        key_for("http://192.0.2.1:8080/v1")
+    assert "s3cret" not in str(refused.value)
+    for url in ("http://localhost:8000", "http://[::1]:8000/v1", "https://192.0.2.1:8080"):
+        assert key_for(url) == "s3cret"

@@ -58,7 +58,7 @@ def test_a_row_that_the_server_does_not_take_is_counted_and_a_server_that_takes_
         with pytest.raises(ModelError, match=r"^far refuses every question: .*too long for the context"):
             model(url, tmp_path / "other").answer(ROWS)
         server.refuses = 401, "who are you"
-        with pytest.raises(ModelError, match=r"^far: the key is refused: set LABELWRIGHT_API_KEY or OPENAI_API_KEY"):
+        with pytest.raises(ModelError, match=r"^far: the key is refused: set LABELWRIGHT_API_KEY"):
             model(url, tmp_path / "third").answer(ROWS)
         server.refuses = 404, "no such model"
         with pytest.raises(ModelError, match=r"^far: .*correct \[cascade\] hosted_model or hosted_url$"):

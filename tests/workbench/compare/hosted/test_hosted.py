@@ -110,7 +110,7 @@ def test_what_it_brings_is_told_beside_what_the_cascade_answers_alone_and_nothin
 
 def test_a_server_that_refuses_the_key_costs_the_cascade_alone_until_it_takes_it(run, server):
     server.refuses = 401, "who are you"
-    assert scored().failed == "far: the key is refused: set LABELWRIGHT_API_KEY or OPENAI_API_KEY in the environment"
+    assert scored().failed == "far: the key is refused: set LABELWRIGHT_API_KEY in the environment"
     server.refuses = None
     assert not scored().failed
 

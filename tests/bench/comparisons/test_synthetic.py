@@ -1,31 +1,17 @@
-"""Few real rows are drawn, their families kept out of what is measured; both tables say what was counted."""
+"""Both tables say what was counted."""
 
 from __future__ import annotations
 
 from types import SimpleNamespace
 
 import numpy as np
-from fakes import toy_examples
 
-from bench.training.synthetic import NAMES, Drawn, accuracy_table, deal, difference, made_table
-from labelwright.data.task import by_label, group_keys
+from bench.comparisons.synthetic import NAMES, Drawn, accuracy_table, difference, made_table
 from workbench.compare.board import Augmented
 from workbench.compare.candidate import CurvePoint, Written
 from workbench.recipe.recipe import SYNTHETIC
 from workbench.synthetic.diversity import MEASURES
 from workbench.synthetic.telling import DROPPED
-
-
-def test_a_row_a_family_is_drawn_and_no_family_is_on_both_sides():
-    rows = toy_examples()
-    drawn, held = deal(rows, 3, 0)
-    assert {name: len(same) for name, same in by_label(drawn).items()} == dict.fromkeys(by_label(rows), 3)
-    assert len(set(group_keys(drawn))) == len(drawn)
-    assert not set(group_keys(drawn)) & set(group_keys(held))
-    taken = set(group_keys(drawn))
-    assert len(held) == sum(key not in taken for key in group_keys(rows))
-    assert deal(rows, 3, 0) == (drawn, held)
-    assert deal(rows, 3, 1) != (drawn, held)
 
 
 def one_draw() -> Drawn:

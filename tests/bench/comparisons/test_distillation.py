@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from comparison_fakes import draw_candidates, homeowner_rows
 
-from bench.training.distillation import _line, write
+from bench.comparisons.distillation import _line, write
 from labelwright.data.task import Example
 from labelwright.statistics.intervals import Interval
 from workbench.compare.board import Lesson

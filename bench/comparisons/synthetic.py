@@ -1,4 +1,4 @@
-"""`python -m bench.training.synthetic --url URL --model NAME`: what rows of a larger model bring to few real ones.
+"""`python -m bench.comparisons.synthetic --url URL --model NAME`: what rows of a larger model bring to few real ones.
 
 Only train rows of a recipe are used. Of every label a few families are drawn, a row of each: the labelled rows, which
 are train, dev and calib. All rows of the other families are what is measured on, so the recipe's own test split is not
@@ -11,32 +11,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from labelwright.data.task import Example, by_label, group_keys
+from bench.comparisons.compared import compared, deal, right_on_test, workbench_in, write_rows
+from labelwright.data.task import group_keys
 from labelwright.errors import LabelwrightError
 from labelwright.files import read_json
 from labelwright.statistics.intervals import Interval, mean_interval
-from workbench.cli import main as workbench_main
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import SYNTHETIC
 from workbench.recipe.rows import make_splits, read_rows, task_of
-from workbench.report.report import Report, read_report
-from workbench.run.folder import RunFolder, runs_of
+from workbench.report.report import Report
 from workbench.synthetic.diversity import MEASURES
 from workbench.synthetic.telling import DROPPED, FOLDER, SUMMARY
 from workbench.wording import percent
 
-ROOT = Path(__file__).parents[2]
 NAMES = "names-"
 RECIPE = """
 seed = {seed}
@@ -96,7 +92,7 @@ class Drawn:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables; 0, or 2 where the recipe, the rows or the server is at fault."""
-    parser = argparse.ArgumentParser(prog="python -m bench.training.synthetic", description=(__doc__ or "")[:100])
+    parser = argparse.ArgumentParser(prog="python -m bench.comparisons.synthetic", description=(__doc__ or "")[:100])
     parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
     parser.add_argument("--url", required=True, help="an OpenAI-compatible server")
     parser.add_argument("--model", required=True, help="the name under which it has the model")
@@ -124,73 +120,30 @@ def one_draw(folder: Path, given: argparse.Namespace, seed: int) -> Drawn:
     recipe = read_recipe(given.recipe)
     rows = read_rows(recipe)
     labelled, held = deal(make_splits(rows, recipe.splits, recipe.seed).train, 2 * given.real, seed)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, some in (("labelled", labelled), ("held", held)):
         records = [{"id": row.id, "text": row.text, "label": row.label, "group": row.group} for row in some]
-        lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records)
-        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+        write_rows(folder / f"{name}.jsonl", records)
     said = {
         "instructions": recipe.task.instructions, "labels": [*task_of(recipe, rows).names],
         "names": given.candidates, "model": given.model, "url": given.url,
     }  # fmt: skip
     words = {key: json.dumps(value, ensure_ascii=False) for key, value in said.items()}
-    (folder / "names.jsonl").write_text(
-        "".join(json.dumps({"text": name, "label": name}) + "\n" for name in task_of(recipe, rows).names)
-    )
+    write_rows(folder / "names.jsonl", ({"text": name, "label": name} for name in task_of(recipe, rows).names))
     for name, path in (("few", ""), ("names", "names.jsonl")):
         filled = RECIPE.format(seed=seed, rows=given.rows, calls=given.calls, path=path, **words)
         (folder / f"{name}.toml").write_text(filled, encoding="utf-8")
-    # Candidates run in processes of their own, which begin in that folder.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    with chdir(folder):
-        if not Path("runs/few", FOLDER, SUMMARY).is_file() and workbench_main(["synthesize", "few.toml"]):
-            raise LabelwrightError("no synthetic rows, as said above")
-        found, right = compared("few", held)
-        _, control = compared("names", held)
-        named = {name.replace(SYNTHETIC, NAMES): one for name, one in control.items() if name.startswith(SYNTHETIC)}
-        summary = read_json(Path("runs/few", FOLDER, SUMMARY))
-        return Drawn(found, summary, right | named, group_keys(held))
-
-
-def compared(name: str, held: Sequence[Example]) -> tuple[Report, dict[str, Any]]:
-    """A recipe's report, made now as far as it is not there, and which held rows each candidate has right."""
-    if workbench_main(["compare", f"{name}.toml"]):
-        raise LabelwrightError("the comparison failed, as said above")
-    run = RunFolder(runs_of(Path("runs", name))[-1])
-    found = read_report(run)
-    assert found is not None
-    return found, _right(run, held, found)
-
-
-def deal(rows: Sequence[Example], per_label: int, seed: int) -> tuple[list[Example], list[Example]]:
-    """A row of each of so many families a label, and all rows of the families that none was drawn of."""
-    chance = np.random.default_rng(seed)
-    drawn: list[Example] = []
-    for _, same in sorted(by_label(rows).items()):
-        families: dict[str, list[Example]] = {}
-        for row, key in zip(same, group_keys(same), strict=True):
-            families.setdefault(key, []).append(row)
-        for key in chance.permutation(sorted(families))[:per_label]:
-            drawn.append(families[key][int(chance.integers(len(families[key])))])
-    taken = set(group_keys(drawn))
-    return drawn, [row for row, key in zip(rows, group_keys(rows), strict=True) if key not in taken]
-
-
-def _right(run: RunFolder, held: Sequence[Example], report: Report) -> dict[str, Any]:
-    """Which held rows each candidate has right, from the probabilities that the comparison kept."""
-    names, found = list(report.labels), {}
-    gold = np.array([names.index(row.label) for row in held])
-    for entry in report.scored:
-        (path,) = _kept(run, entry.name)
-        with np.load(path, allow_pickle=False) as kept:
-            found[entry.name] = kept["probs"].argmax(axis=1) == gold
-    return found
-
-
-def _kept(run: RunFolder, name: str) -> list[Path]:
-    """The candidate itself as it was measured last."""
-    key = run.state["compare"]["candidates"][name]
-    return [run.path.parent / "candidates" / name / f"{key}.npz"]
+    kept = folder / "runs" / "few" / FOLDER / SUMMARY
+    if not kept.is_file() and workbench_in(folder, "synthesize", "few.toml"):
+        raise LabelwrightError("no synthetic rows, as said above")
+    report, run = compared(folder, "few")
+    right = right_on_test(run, held, report)
+    control, run = compared(folder, "names")
+    named = {
+        name.replace(SYNTHETIC, NAMES): one
+        for name, one in right_on_test(run, held, control).items()
+        if name.startswith(SYNTHETIC)
+    }
+    return Drawn(report, read_json(kept), right | named, group_keys(held))
 
 
 def made_table(drawn: Sequence[Drawn]) -> str:

@@ -1,4 +1,4 @@
-"""`python -m bench.training.distillation`: what a pool without labels is worth to small students of a larger teacher.
+"""`python -m bench.comparisons.distillation`: what a pool without labels is worth to small students of a larger one.
 
 A few rows a label of Banking77 keep their labels, and are all that train, dev and calib have; the others are the pool,
 without theirs. The comparison of the house does the rest: candidates learn train, the ensemble of them teaches, and
@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
 
+from bench.comparisons.compared import compared, write_rows
 from labelwright.data.task import Example, by_label, read_examples
 from labelwright.errors import LabelwrightError
-from workbench.cli import main as workbench_main
 from workbench.compare.board import Entry
-from workbench.report.report import Report, read_report
-from workbench.run.folder import RunFolder, runs_of
+from workbench.report.report import Report
 from workbench.wording import milliseconds
 
 DATA = Path("../shared/data/banking77")
-ROOT = Path(__file__).parents[2]
 CANDIDATES = ("sgd-ngrams", "sgd-chars", "minilm-logreg", "minilm-svm")
 RECIPE = """
 seed = {seed}
@@ -60,7 +56,7 @@ review_rows = 0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 0, or 2 where the data is at fault."""
-    parser = argparse.ArgumentParser(prog="python -m bench.training.distillation", description=(__doc__ or "")[:100])
+    parser = argparse.ArgumentParser(prog="python -m bench.comparisons.distillation", description=(__doc__ or "")[:100])
     parser.add_argument(
         "--data", type=Path, default=DATA, help="a folder with train.jsonl and test.jsonl (%(default)s)"
     )
@@ -78,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 seed=given.seed, names=json.dumps([*given.candidates]), students=json.dumps([*given.students])
             )
             (folder / "distillation.toml").write_text(recipe, encoding="utf-8")
-            print(table(compared(folder)))
+            print(table(compared(folder, "distillation")[0]))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -95,22 +91,8 @@ def write(folder: Path, rows: Sequence[Example], test: Path, per_label: int, see
     labelled = [{"text": row.text, "label": row.label} for row in rows if row.id in kept]
     pool = [{"text": row.text} for row in rows if row.id not in kept]
     for name, records in (("labelled", labelled), ("pool", pool)):
-        lines = "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records)
-        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+        write_rows(folder / f"{name}.jsonl", records)
     (folder / "test.jsonl").write_bytes(test.read_bytes())
-
-
-def compared(folder: Path) -> Report:
-    """The report of the comparison, made now as far as it is not there."""
-    known = os.environ.get("PYTHONPATH")
-    # Candidates run in processes of their own, which begin in that folder.
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), known]))
-    with chdir(folder):
-        if workbench_main(["compare", "distillation.toml"]):
-            raise LabelwrightError("the comparison failed, as said above")
-        found = read_report(RunFolder(runs_of(Path("runs/distillation"))[-1]))
-    assert found is not None
-    return found
 
 
 def table(report: Report) -> str:

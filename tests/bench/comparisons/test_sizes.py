@@ -1,0 +1,66 @@
+"""Rows that teach and rows that are asked share no family, and the comparison over them is a real one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny import tiny_model_folder
+
+from bench.comparisons import sizes
+from bench.comparisons.compared import right_on_test
+from labelwright.data.task import by_label
+from workbench.recipe.read import read_recipe
+from workbench.recipe.rows import make_splits, read_rows
+
+FEW = sizes.QUESTIONS["few"]
+
+
+def test_no_row_of_the_shipped_test_split_teaches_or_is_asked():
+    labelled, asked = sizes.drawn(FEW, 100, 0)
+    recipe = read_recipe(sizes.SHIPPED)
+    kept_apart = {row.id for row in make_splits(read_rows(recipe), recipe.splits, recipe.seed).test}
+    assert not kept_apart & {row.id for row in (*labelled, *asked)}
+    assert not {row.group for row in labelled} & {row.group for row in asked}
+    assert {len(same) for same in by_label(labelled).values()} == {FEW.labelled}
+    assert len(asked) == 100
+    assert sizes.drawn(FEW, 100, 1)[0] != labelled
+
+
+def test_rows_with_choices_are_dealt_whole(tmp_path, monkeypatch):
+    path = tmp_path / "choices.jsonl"
+    rows = []
+    for n in range(60):
+        choices = ["none", "all"]
+        choices.insert(n % 3, str(n))
+        rows.append({"text": f"which is {n}?", "choices": choices, "label": str(n)})
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
+    question = replace(sizes.QUESTIONS["choice"], path=path, labelled=40, names=("chance",), candidates=())
+    monkeypatch.setitem(sizes.QUESTIONS, "choice", question)
+    labelled, asked = sizes.drawn(question, 400, 0)
+    assert (len(labelled), len(asked)) == (40, 20)
+    recipe = sizes.write(tmp_path, "choice", question, labelled, asked, "smollm2", 0)
+    report, run = sizes.compared(tmp_path, recipe)
+    assert right_on_test(run, asked, report)["chance"].mean() == pytest.approx(report.scored[0].test["accuracy"].value)
+
+
+def test_a_comparison_of_two_models_is_told_in_one_table(tmp_path, monkeypatch, capsys):
+    question = replace(FEW, names=("majority", "sgd-chars"), candidates=("untuned",))
+    monkeypatch.setitem(sizes.QUESTIONS, "few", question)
+    small, large = (str(tiny_model_folder(tmp_path / name, width=width)) for name, width in (("s", 32), ("l", 64)))
+    assert sizes.main([str(tmp_path / "out"), small, f"{large}:5e-4:0.5", "--questions", "few", "--asked", "40"]) == 0
+    said = capsys.readouterr().out
+    assert "## few: 72 train, 36 dev, 36 calib rows, 40 asked" in said
+    cells = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in said.splitlines() if line.startswith("| ")}
+    assert set(cells) == {"candidate", "majority", "sgd-chars", "s, untuned", "l, untuned"}
+    assert cells["sgd-chars"][4] == "– |"
+    assert cells["s, untuned"][3] == "–"
+    assert "[" in cells["l, untuned"][3]
+    assert read_recipe(tmp_path / "out" / "few-l.toml").stage("sft").lora_layers == 0.5
+
+
+def test_differences_are_paired():
+    right = np.array([True, True, False, True])
+    assert sizes._told(right, np.array([True, False, False, True]), ["a", "b", "c", "d"]).startswith("+25.0 [")
