@@ -1,4 +1,4 @@
-"""`python -m bench.growth`: time and memory as they grow, measured point by point, and their page and plots."""
+"""`python -m bench.growth`: time and memory as they grow, measured case by case, and their page and plots."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from bench.growth.cases import UNITS, Measured, Series, measure, series
 from bench.growth.page import draw, page
-from bench.growth.points import UNITS, Measured, Series, measure, series
 from bench.machine import machine_facts
 from bench.training.kept import keep, read_kept
 from labelwright.errors import LabelwrightError
@@ -21,10 +21,10 @@ MOST_S = 300.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what is not there yet, then write page and plots; 0, or 2 where a point cannot be measured at all."""
+    """Measure what is not there yet, then write page and plots; 0, or 2 where a case cannot be measured at all."""
     given = _parser().parse_args(arguments)
     all_series = series(given.model, given.quick)
-    path, left_out = given.out / "points.jsonl", dict[str, str]()
+    path, left_out = given.out / "cases.jsonl", dict[str, str]()
     for one in all_series:
         if one.dimension in (given.only or UNITS) and not (given.draw or _excluded(one, given.series)):
             left_out |= run(one, path, given.seconds, given.at)
@@ -41,14 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(one: Series, path: Path, most_s: float, at: Sequence[int] | None = None) -> dict[str, str]:
-    """Measure a series' points that are not kept yet, from the smallest up; what is left out, and why.
+    """Measure a series' cases that are not kept yet, from the smallest up; what is left out, and why.
 
     Parameters
     ----------
     path : Path
-        Where points are kept, each as soon as it is known: a killed measurement goes on.
+        Where cases are kept, each as soon as it is known: a killed measurement goes on.
     most_s : float
-        A point that would take longer, were it to grow from the last one as x does, is left out.
+        A case that would take longer, were it to grow from the last one as x does, is left out.
     at : sequence of int, optional
         The only xs that are measured.
     """
@@ -78,7 +78,7 @@ def run(one: Series, path: Path, most_s: float, at: Sequence[int] | None = None)
 
 
 def read(path: Path) -> Mapping[str, Measured]:
-    """The points that are kept, by key."""
+    """The cases that are kept, by key."""
     return {
         key: Measured(**{name: value for name, value in one.items() if name != "key"})
         for key, one in read_kept(path).items()
@@ -93,10 +93,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.growth", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=list(UNITS), help="these dimensions (default: all)")
     parser.add_argument("--series", nargs="+", metavar="NAME", help="of these, series by name (default: all)")
-    parser.add_argument("--at", nargs="+", type=int, metavar="X", help="these points of each alone (default: all)")
-    parser.add_argument("--seconds", type=float, default=MOST_S, help="the most that a point may take (%(default)g)")
+    parser.add_argument("--at", nargs="+", type=int, metavar="X", help="these cases of each alone (default: all)")
+    parser.add_argument("--seconds", type=float, default=MOST_S, help="the most that a case may take (%(default)g)")
     parser.add_argument("--model", default="smollm2", help="(default: %(default)s)")
-    parser.add_argument("--quick", action="store_true", help="two points of few rows a series: to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="two cases of few rows a series: to see that it runs")
     parser.add_argument("--draw", action="store_true", help="measure nothing: page and plots of what is there")
     parser.add_argument("--note", default="", help="a sentence for the page, on what ran beside")
     parser.add_argument("--out", type=Path, default=RESULTS, help="(default: %(default)s)")

@@ -1,4 +1,4 @@
-"""Exponents: y = a x^b through measured points, how sure b is, and from where on growth is more than linear."""
+"""Exponents: y = a x^b through measured cases, how sure b is, and from where on growth is more than linear."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from scipy import stats
 
 from labelwright.statistics.proportions import LEVEL, Interval
 
-# The fixed cost of a start is most of a small point, so exponents are fitted over the upper points alone.
+# The fixed cost of a start is most of a small case, so exponents are fitted over the upper cases alone.
 UPPER = 4
-# Between two points more than this exponent is not linear any more.
+# Between two cases more than this exponent is not linear any more.
 STEEP = 1.2
 
 
 @dataclass(frozen=True)
 class Fit:
-    """y = factor * x^exponent over the upper points.
+    """y = factor * x^exponent over the upper cases.
 
     Attributes
     ----------
     exponent : Interval
-        From t-quantiles of the residuals' scatter; without ends, (-inf, inf), where there are two points.
+        From t-quantiles of the residuals' scatter; without ends, (-inf, inf), where there are two cases.
     factor : float
     steep_from : float, optional
         The first measured x behind which growth is steeper than ``STEEP``; None where it is nowhere.
@@ -35,7 +35,7 @@ class Fit:
 
 
 def fitted(xs: Sequence[float], ys: Sequence[float], level: float = LEVEL) -> Fit | None:
-    """Least squares on logarithms (Draper and Smith 1998, 1.4 for the slope's interval); None of fewer than two points.
+    """Least squares on logarithms (Draper and Smith 1998, 1.4 for the slope's interval); None of fewer than two cases.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ def fitted(xs: Sequence[float], ys: Sequence[float], level: float = LEVEL) -> Fi
         scatter = float(((y - start - slope * x) ** 2).sum()) / (len(x) - 2)
         reach = float(stats.t.ppf((1 + level) / 2, len(x) - 2)) * float(np.sqrt(scatter / spread))
     local = np.diff(every[1]) / np.diff(every[0])
-    # Steep to the end: a single point that a busy machine took long for is none.
+    # Steep to the end: a single case that a busy machine took long for is none.
     flat = np.flatnonzero(local <= STEEP)
     first = int(flat[-1]) + 1 if len(flat) else 0
     steep = float(xs[first]) if first < len(local) else None

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import matplotlib
 from matplotlib.figure import Figure
 
+from bench.growth.cases import UNITS, Measured, Series
 from bench.growth.fit import STEEP, UPPER, Fit, fitted
-from bench.growth.points import UNITS, Measured, Series
 
 Found = Mapping[str, Measured]
 
 _HEAD = f"""# Growth
 
-Written by `python -m bench.growth` from `points.jsonl`; [docs/bench.md](../../../docs/bench.md#growth) says what each
-line is. Each point is a process of its own: CPU seconds of all its threads, wall seconds, and the most resident memory.
-Exponents are least squares on logarithms over the last {UPPER} points, with 95 % intervals; a series counts as steeper
-than linear where its exponent from one point to the next is above {STEEP} up to its end.
+Written by `python -m bench.growth` from `cases.jsonl`; [docs/bench.md](../../../docs/bench.md#growth) says what each
+line is. Each case is a process of its own: CPU seconds of all its threads, wall seconds, and the most resident memory.
+Exponents are least squares on logarithms over the last {UPPER} cases, with 95 % intervals; a series counts as steeper
+than linear where its exponent from one case to the next is above {STEEP} up to its end.
 """
 
 
@@ -26,7 +27,7 @@ def page(all_series: Sequence[Series], found: Found, left_out: Mapping[str, str]
 
     Parameters
     ----------
-    left_out : mapping of a point's key to why
+    left_out : mapping of a case's key to why
     facts : str
         The machine, and what ran beside, in a sentence.
     """
@@ -69,8 +70,9 @@ def draw(all_series: Sequence[Series], found: Found, folder: Path) -> None:
             axes.grid(alpha=0.3)
         figure.axes[0].legend(fontsize=8)
         figure.set_layout_engine("constrained")
-        # No date and no random ids: the same points give the same file.
-        figure.savefig(folder / f"{dimension}.svg", metadata={"Date": None})
+        # No date and no random ids: the same cases give the same file.
+        with matplotlib.rc_context({"svg.hashsalt": "growth", "svg.fonttype": "none"}):
+            figure.savefig(folder / f"{dimension}.svg", metadata={"Date": None})
 
 
 def _measured(series: Series, found: Found) -> list[int]:

@@ -187,17 +187,23 @@ def table(queue: Queue, loads: Sequence[float], n_requests: int, seed: int = 0) 
     yield "|---" * len(heads) + "|"
     for load in loads:
         one = simulate(replace(queue, rate=load * most), n_requests, seed)
-        mean, low, high = (1000 * value for value in one.mean_s)
+        mean, low, high, *quantiles = (
+            _digits(1000 * value) for value in (*one.mean_s, one.p50_s, one.p95_s, one.p99_s)
+        )
         cells = [
-            f"{100 * load:.0f} %",
-            f"{load * most:,.0f}",
-            f"{mean:.3g} [{low:.3g}, {high:.3g}]",
-            *(f"{1000 * value:.3g}" for value in (one.p50_s, one.p95_s, one.p99_s)),
+            f"{100 * load:g} %",
+            _digits(load * most),
+            f"{mean} [{low}, {high}]",
+            *quantiles,
             f"{one.rows_a_call:.1f}",
             f"{100 * one.busy:.0f}",
             f"{100 * one.loads:.1f}",
         ]
         yield f"| {' | '.join(cells)} |"
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

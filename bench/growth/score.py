@@ -1,4 +1,4 @@
-"""`python -m bench.growth.score POINT`: one call of the scorer in this process, and what it took, as a line of JSON."""
+"""`python -m bench.growth.score CASE`: one call of the scorer in this process, and what it took, as a line of JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.growth.cases import MEASURED
 from bench.growth.made import INSTRUCTIONS, texts
-from bench.growth.points import MEASURED
 from labelwright.data.task import Label
 from labelwright.engines.opening import open_engine
 from labelwright.engines.settings import EngineSettings
@@ -21,12 +21,12 @@ from labelwright.statistics.calibration import Calibration
 _WARM_UP_ROWS = 4
 
 
-def score(point: dict[str, Any]) -> dict[str, float]:
-    """Seconds of scoring a point's rows, its prefix warm; and how sure the answers are, the mean top probability."""
-    engine = open_engine(Base(point["what"]), EngineSettings(device="cpu"))
-    prompt = Prompt(INSTRUCTIONS, tuple(map(Label, point["names"])), style="name", template=engine.template)
-    calibration = Calibration(point["temperature"])
-    rows = prompt.render_all(list(texts(point["n_rows"], point["n_words"])))
+def score(case: dict[str, Any]) -> dict[str, float]:
+    """Seconds of scoring a case's rows, its prefix warm; and how sure the answers are, the mean top probability."""
+    engine = open_engine(Base(case["what"]), EngineSettings(device="cpu"))
+    prompt = Prompt(INSTRUCTIONS, tuple(map(Label, case["names"])), style="name", template=engine.template)
+    calibration = Calibration(case["temperature"])
+    rows = prompt.render_all(list(texts(case["n_rows"], case["n_words"])))
     engine.score(rows[:_WARM_UP_ROWS], prompt.options, calibration)
     cpu, wall = time.process_time(), time.perf_counter()
     scores = engine.score(rows, prompt.options, calibration)

@@ -1,4 +1,4 @@
-"""Exponents are those that the points were made of."""
+"""Exponents are those that the cases were made of."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_the_interval_is_scipys(seed):
     assert found.exponent == pytest.approx((line.slope, line.slope - reach, line.slope + reach))
 
 
-def test_a_fixed_cost_is_left_to_the_small_points():
+def test_a_fixed_cost_is_left_to_the_small_cases():
     found = fitted([1, *XS], [5 + 0.1 * x for x in (1, *XS)])
     assert 0.9 < found.exponent.value < 1
     assert found.steep_from is None
@@ -37,10 +37,10 @@ def test_a_fixed_cost_is_left_to_the_small_points():
 def test_where_growth_stops_being_linear_is_said():
     ys = [max(x, x**2 / 1000) for x in XS]
     assert fitted(XS, ys).steep_from == 1000
-    # One point that took long, and the next one not: the machine's.
+    # One case that took long, and the next one not: the machine's.
     assert fitted(XS, [10, 500, 1000, 10_000, 100_000]).steep_from is None
 
 
-def test_few_points_say_what_they_can():
+def test_few_cases_say_what_they_can():
     assert fitted([10], [1.0]) is None
     assert fitted([10, 100], [1.0, 10.0]).exponent == (1.0, -np.inf, np.inf)

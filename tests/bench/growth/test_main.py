@@ -1,9 +1,9 @@
-"""Points are kept as they come, and not measured twice."""
+"""Cases are kept as they come, and not measured twice."""
 
 import pytest
 
 from bench.growth import __main__ as growth
-from bench.growth.points import Measured, Point, Series, series
+from bench.growth.cases import Case, Measured, Series, series
 from labelwright.errors import LabelwrightError
 
 
@@ -11,11 +11,11 @@ from labelwright.errors import LabelwrightError
 def asked(monkeypatch):
     seen = []
 
-    def measure(point, folder):
-        seen.append(point.n_rows)
-        if point.n_rows == 1000 and point.what == "broken":
+    def measure(case, folder):
+        seen.append(case.n_rows)
+        if case.n_rows == 1000 and case.what == "broken":
             raise LabelwrightError("it\nfailed")
-        return Measured(0.001 * point.n_rows, 0.01 * point.n_rows, 10_000_000, {"confidence": 0.5})
+        return Measured(0.001 * case.n_rows, 0.01 * case.n_rows, 10_000_000, {"confidence": 0.5})
 
     monkeypatch.setattr(growth, "measure", measure)
     monkeypatch.setattr(growth, "machine_facts", lambda: {"cpu": "A", "cores": 2, "torch": "2", "date": "today"})
@@ -37,11 +37,11 @@ def test_a_killed_measurement_goes_on(asked, tmp_path):
     assert asked == [100, 1000, 10_000]
 
 
-def test_a_point_that_fails_is_left_out_with_its_reason(asked, tmp_path):
+def test_a_case_that_fails_is_left_out_with_its_reason(asked, tmp_path):
     (one, *_) = series("broken")
-    broken = Series("rows", "odd", one.xs[:3], lambda x: Point("score", "broken", n_rows=x))
-    assert growth.run(broken, tmp_path / "points.jsonl", 1e9) == {"rows, odd, 1000": "it failed"}
-    assert [*growth.read(tmp_path / "points.jsonl")] == ["rows, odd, 100", "rows, odd, 10000"]
+    broken = Series("rows", "odd", one.xs[:3], lambda x: Case("score", "broken", n_rows=x))
+    assert growth.run(broken, tmp_path / "cases.jsonl", 1e9) == {"rows, odd, 1000": "it failed"}
+    assert [*growth.read(tmp_path / "cases.jsonl")] == ["rows, odd, 100", "rows, odd, 10000"]
 
 
 def test_nothing_measured_is_said(tmp_path, capsys):

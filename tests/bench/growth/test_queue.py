@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.growth import queue as queue_module
 from bench.growth.queue import Queue, main, simulate, waiting_of_single_rows
 from labelwright.errors import RecipeError
 
@@ -57,6 +58,13 @@ def test_bundles_that_do_not_fit_are_opened_again_and_again():
     held, evicted = (simulate(Queue(20, 0.001, 0.001, n_bundles=100, n_held=n, load_s=0.05), 20_000) for n in (100, 10))
     assert held.loads < 0.01 < 0.2 < evicted.loads
     assert evicted.p95_s > 5 * held.p95_s
+
+
+def test_bundles_that_are_asked_often_stay(monkeypatch):
+    """Of a, b, a, c, a, b … with room for two, a is opened once, and c and b drop each other."""
+    monkeypatch.setattr(queue_module, "_bundles", lambda *_: 20 * [0, 1, 0, 2, 0, 1])
+    found = simulate(Queue(0.001, row_s=0.001, n_bundles=3, n_held=2), 120)
+    assert found.loads == pytest.approx((4 + 19 * 2) / 120)
 
 
 def test_what_is_no_queue_is_refused_in_a_line(capsys):

@@ -1,11 +1,11 @@
-"""A point is a command in a process of its own, measured as it should be."""
+"""A case is a command in a process of its own, measured as it should be."""
 
 import json
 
 import pytest
 
+from bench.growth.cases import MEASURED, Case, measure, series
 from bench.growth.made import label_names, labelled, texts
-from bench.growth.points import MEASURED, Point, measure, series
 from bench.growth.score import score
 from labelwright.errors import LabelwrightError
 
@@ -19,9 +19,9 @@ def test_made_rows_are_as_many_and_as_long_as_asked_for():
     assert [label for _, label in labelled(names[:2], 5)] == [*names[:2], *names[:2], names[0]]
 
 
-def test_a_million_rows_are_but_a_larger_point(tmp_path):
+def test_a_million_rows_are_but_a_larger_case(tmp_path):
     """Memory is that of a process of its own, and does not grow with rows that are written as they come."""
-    few, many = (Point("predict", "sgd-ngrams", n_rows=n, n_labels=3) for n in (20, 4000))
+    few, many = (Case("predict", "sgd-ngrams", n_rows=n, n_labels=3) for n in (20, 4000))
     (tmp_path / "few").mkdir()
     (tmp_path / "many").mkdir()
     one, other = measure(few, tmp_path / "few"), measure(many, tmp_path / "many")
@@ -31,21 +31,21 @@ def test_a_million_rows_are_but_a_larger_point(tmp_path):
 
 
 def test_a_model_is_scored_without_its_start(model, monkeypatch):
-    point = {"what": str(model), "names": ["pool", "fence"], "n_rows": 3, "n_words": 5, "temperature": 1.0}
+    case = {"what": str(model), "names": ["pool", "fence"], "n_rows": 3, "n_words": 5, "temperature": 1.0}
     monkeypatch.setenv("LABELWRIGHT_LOCAL_MODELS", str(model))
-    found = score(point)
+    found = score(case)
     assert found["cpu_s"] > 0
     assert 0.5 <= found["confidence"] <= 1
-    assert score(point | {"temperature": 0.01})["confidence"] > found["confidence"]
+    assert score(case | {"temperature": 0.01})["confidence"] > found["confidence"]
     assert json.loads((MEASURED + json.dumps(found)).removeprefix(MEASURED)) == found
 
 
 def test_a_command_that_fails_is_named(tmp_path):
     with pytest.raises(LabelwrightError, match=r"bench\.growth\.score"):
-        measure(Point("score", "no model at all", n_rows=1), tmp_path)
+        measure(Case("score", "no model at all", n_rows=1), tmp_path)
 
 
-def test_points_have_keys_of_their_own():
+def test_cases_have_keys_of_their_own():
     keys = [one.key(x) for one in series("tiny") for x in one.xs]
     assert len({*keys}) == len(keys)
     assert max(one.xs[-1] for one in series("tiny") if one.dimension == "rows") == 1_000_000

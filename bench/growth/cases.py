@@ -1,4 +1,4 @@
-"""What is measured: each dimension's series, and each series' points. A point is a command in a process of its own."""
+"""What is measured: each dimension's series, and each series' cases. A case is a command in a process of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TAUGHT_ROWS = 400
 
 
 @dataclass(frozen=True)
-class Point:
+class Case:
     """One thing to measure.
 
     Attributes
@@ -57,29 +57,29 @@ class Point:
 
 @dataclass(frozen=True)
 class Series:
-    """Points along one dimension.
+    """Cases along one dimension.
 
     Attributes
     ----------
     dimension : str
         What ``xs`` counts.
     of : callable
-        From an x to its point.
+        From an x to its case.
     """
 
     dimension: str
     name: str
     xs: tuple[int, ...]
-    of: Callable[[int], Point]
+    of: Callable[[int], Case]
 
     def key(self, x: int) -> str:
-        """By which a point is kept."""
+        """By which a case is kept."""
         return f"{self.dimension}, {self.name}, {x}"
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What a point took.
+    """What a case took.
 
     Attributes
     ----------
@@ -98,24 +98,24 @@ class Measured:
 
 
 def series(model: str, quick: bool = False) -> tuple[Series, ...]:
-    """All of them; quick ones have two points of few rows."""
+    """All of them; quick ones have two cases of few rows."""
     n_score, short = (2 if quick else 32), (lambda *xs: xs[:2] if quick else xs)
     rows = short(100, 1000, 10_000, 100_000, 1_000_000)
     many = 100 if quick else 5000
 
-    def score(**more: float) -> Point:
-        return Point("score", model, **{"n_rows": n_score, **more})  # type: ignore[arg-type]
+    def score(**more: float) -> Case:
+        return Case("score", model, **{"n_rows": n_score, **more})  # type: ignore[arg-type]
 
     return (
-        Series("rows", "n-grams", rows, lambda x: Point("predict", "sgd-ngrams", n_rows=x)),
-        Series("rows", "static embeddings", rows, lambda x: Point("predict", "static-logreg", n_rows=x)),
+        Series("rows", "n-grams", rows, lambda x: Case("predict", "sgd-ngrams", n_rows=x)),
+        Series("rows", "static embeddings", rows, lambda x: Case("predict", "static-logreg", n_rows=x)),
         Series("rows", "model", short(10, 30, 100, 300, 1000, 3000, 10_000), lambda x: score(n_rows=x)),
-        Series("labels", "n-grams", short(2, 8, 18, 77, 300, 1000), lambda x: Point("predict", "sgd-ngrams", many, x)),
+        Series("labels", "n-grams", short(2, 8, 18, 77, 300, 1000), lambda x: Case("predict", "sgd-ngrams", many, x)),
         Series("labels", "model, untuned", short(2, 8, 18, 77, 300, 1000), lambda x: score(n_labels=x)),
         Series("labels", "model, sure", short(2, 8, 18, 77, 300, 1000), lambda x: score(n_labels=x, temperature=SURE)),
-        Series("labels", "comparison", short(10, 30, 100, 300, 1000), lambda x: Point("compare", "", 6000, x)),
-        Series("labels", "training", short(2, 8, 18, 77, 300), lambda x: Point("train", model, n_rows=16, n_labels=x)),
-        Series("tokens", "n-grams", short(8, 32, 128, 512), lambda x: Point("predict", "sgd-ngrams", many, n_words=x)),
+        Series("labels", "comparison", short(10, 30, 100, 300, 1000), lambda x: Case("compare", "", 6000, x)),
+        Series("labels", "training", short(2, 8, 18, 77, 300), lambda x: Case("train", model, n_rows=16, n_labels=x)),
+        Series("tokens", "n-grams", short(8, 32, 128, 512), lambda x: Case("predict", "sgd-ngrams", many, n_words=x)),
         Series("tokens", "model", short(8, 16, 32, 64, 128, 256), lambda x: score(n_words=x)),
         Series("options", "model", short(1, 2, 4, 8, 16), lambda x: score(label_words=x)),
         Series("threads", "model", short(1, 2, 4), lambda x: score(threads=x)),
@@ -132,10 +132,10 @@ UNITS = {
 }
 
 
-def measure(point: Point, folder: Path) -> Measured:
-    """Measure a point in an empty folder. Raises LabelwrightError where its command fails."""
-    command = _COMMANDS[point.kind](point, folder)
-    threads = {name: str(point.threads) for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")}
+def measure(case: Case, folder: Path) -> Measured:
+    """Measure a case in an empty folder. Raises LabelwrightError where its command fails."""
+    command = _COMMANDS[case.kind](case, folder)
+    threads = {name: str(case.threads) for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")}
     used = usage_of([sys.executable, "-m", *command], folder, threads)
     cpu_s, wall_s, facts = used.cpu_s, used.wall_s, {}
     for line in used.said.splitlines():
@@ -145,32 +145,32 @@ def measure(point: Point, folder: Path) -> Measured:
     return Measured(cpu_s, wall_s, used.peak_bytes, facts)
 
 
-def _predict(point: Point, folder: Path) -> list[str]:
-    small_bundle(point.what, point.names, folder / "bundle")
-    write_rows(folder / "rows.jsonl", point.n_rows, point.n_words)
+def _predict(case: Case, folder: Path) -> list[str]:
+    small_bundle(case.what, case.names, folder / "bundle")
+    write_rows(folder / "rows.jsonl", case.n_rows, case.n_words)
     return ["labelwright.cli", "predict", "bundle", "--input", "rows.jsonl", "--output", "answers.jsonl"]
 
 
-def _score(point: Point, folder: Path) -> list[str]:
-    return ["bench.growth.score", json.dumps(asdict(point) | {"names": point.names})]
+def _score(case: Case, folder: Path) -> list[str]:
+    return ["bench.growth.score", json.dumps(asdict(case) | {"names": case.names})]
 
 
-def _compare(point: Point, folder: Path) -> list[str]:
+def _compare(case: Case, folder: Path) -> list[str]:
     _write_recipe(
-        point, folder, point.n_rows, '[baselines]\nnames = ["majority", "sgd-ngrams"]\n[models]\ncandidates = []'
+        case, folder, case.n_rows, '[baselines]\nnames = ["majority", "sgd-ngrams"]\n[models]\ncandidates = []'
     )
     return ["workbench", "compare", "growth.toml"]
 
 
-def _train(point: Point, folder: Path) -> list[str]:
-    n_rows = max(_TAUGHT_ROWS, 6 * point.n_labels)
-    tuned = f"[sft]\nsteps = 2\neval_every = 2\nrows_per_step = {point.n_rows}\n[splits]\ndev = 0.02\ncalib = 0.02"
-    _write_recipe(point, folder, n_rows, f"[model]\nname = {json.dumps(point.what)}\n{tuned}", 'stages = ["sft"]')
+def _train(case: Case, folder: Path) -> list[str]:
+    n_rows = max(_TAUGHT_ROWS, 6 * case.n_labels)
+    tuned = f"[sft]\nsteps = 2\neval_every = 2\nrows_per_step = {case.n_rows}\n[splits]\ndev = 0.02\ncalib = 0.02"
+    _write_recipe(case, folder, n_rows, f"[model]\nname = {json.dumps(case.what)}\n{tuned}", 'stages = ["sft"]')
     return ["workbench", "train", "growth.toml"]
 
 
-def _write_recipe(point: Point, folder: Path, n_rows: int, tables: str, stages: str = "stages = []") -> None:
-    write_labelled(folder / "rows.jsonl", point.names, n_rows)
+def _write_recipe(case: Case, folder: Path, n_rows: int, tables: str, stages: str = "stages = []") -> None:
+    write_labelled(folder / "rows.jsonl", case.names, n_rows)
     text = f"""name = "growth"
 {stages}
 [data]
@@ -191,7 +191,7 @@ system_metrics = false
     (folder / "growth.toml").write_text(text, encoding="utf-8")
 
 
-_COMMANDS: dict[Kind, Callable[[Point, Path], list[str]]] = {
+_COMMANDS: dict[Kind, Callable[[Case, Path], list[str]]] = {
     "predict": _predict,
     "score": _score,
     "compare": _compare,
