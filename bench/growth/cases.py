@@ -152,7 +152,7 @@ def _predict(case: Case, folder: Path) -> list[str]:
 
 
 def _score(case: Case, folder: Path) -> list[str]:
-    return ["bench.growth.score", json.dumps(asdict(case) | {"names": case.names})]
+    return ["bench.growth.score", json.dumps(asdict(case))]
 
 
 def _compare(case: Case, folder: Path) -> list[str]:

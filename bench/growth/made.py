@@ -15,7 +15,8 @@ from labelwright.bundle.store import save
 from labelwright.data.task import Label, Task
 from labelwright.statistics.calibration import Calibration
 
-WORDS = Path("data/homeowner/homeowner.jsonl")
+# From wherever a case is run.
+WORDS = Path(__file__).resolve().parents[2] / "data/homeowner/homeowner.jsonl"
 # Rows that a baseline is fitted on, a label.
 FITTED_ROWS = 4
 INSTRUCTIONS = "Which of these is the text about?"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any
 
 import numpy as np
 
-from bench.growth.cases import MEASURED
+from bench.growth.cases import MEASURED, Case
 from bench.growth.made import INSTRUCTIONS, texts
 from labelwright.data.task import Label
 from labelwright.engines.opening import open_engine
@@ -21,12 +20,12 @@ from labelwright.statistics.calibration import Calibration
 _WARM_UP_ROWS = 4
 
 
-def score(case: dict[str, Any]) -> dict[str, float]:
+def score(case: Case) -> dict[str, float]:
     """Seconds of scoring a case's rows, its prefix warm; and how sure the answers are, the mean top probability."""
-    engine = open_engine(Base(case["what"]), EngineSettings(device="cpu"))
-    prompt = Prompt(INSTRUCTIONS, tuple(map(Label, case["names"])), style="name", template=engine.template)
-    calibration = Calibration(case["temperature"])
-    rows = prompt.render_all(list(texts(case["n_rows"], case["n_words"])))
+    engine = open_engine(Base(case.what), EngineSettings(device="cpu"))
+    prompt = Prompt(INSTRUCTIONS, tuple(map(Label, case.names)), style="name", template=engine.template)
+    calibration = Calibration(case.temperature)
+    rows = prompt.render_all(list(texts(case.n_rows, case.n_words)))
     engine.score(rows[:_WARM_UP_ROWS], prompt.options, calibration)
     cpu, wall = time.process_time(), time.perf_counter()
     scores = engine.score(rows, prompt.options, calibration)
@@ -35,4 +34,4 @@ def score(case: dict[str, Any]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    print(MEASURED + json.dumps(score(json.loads(sys.argv[1]))))
+    print(MEASURED + json.dumps(score(Case(**json.loads(sys.argv[1])))))

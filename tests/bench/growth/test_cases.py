@@ -1,10 +1,10 @@
 """A case is a command in a process of its own, measured as it should be."""
 
-import json
+from dataclasses import replace
 
 import pytest
 
-from bench.growth.cases import MEASURED, Case, measure, series
+from bench.growth.cases import Case, measure, series
 from bench.growth.made import label_names, labelled, texts
 from bench.growth.score import score
 from labelwright.errors import LabelwrightError
@@ -30,14 +30,15 @@ def test_a_million_rows_are_but_a_larger_case(tmp_path):
     assert other.peak_bytes < 1.3 * one.peak_bytes < 300e6
 
 
-def test_a_model_is_scored_without_its_start(model, monkeypatch):
-    case = {"what": str(model), "names": ["pool", "fence"], "n_rows": 3, "n_words": 5, "temperature": 1.0}
-    monkeypatch.setenv("LABELWRIGHT_LOCAL_MODELS", str(model))
-    found = score(case)
-    assert found["cpu_s"] > 0
-    assert 0.5 <= found["confidence"] <= 1
-    assert score(case | {"temperature": 0.01})["confidence"] > found["confidence"]
-    assert json.loads((MEASURED + json.dumps(found)).removeprefix(MEASURED)) == found
+def test_a_model_is_scored_in_a_process_of_its_own_without_its_start(model, tmp_path):
+    found = measure(Case("score", str(model), n_rows=3, n_labels=2, n_words=5), tmp_path)
+    assert found.cpu_s > 0
+    assert 0.5 <= found.facts["confidence"] <= 1
+
+
+def test_scores_that_are_spread_apart_are_sure(model):
+    case = Case("score", str(model), n_rows=3, n_labels=2, n_words=5)
+    assert score(replace(case, temperature=0.01))["confidence"] > score(case)["confidence"]
 
 
 def test_a_command_that_fails_is_named(tmp_path):
