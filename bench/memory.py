@@ -8,7 +8,9 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.timing import Measurement, Side
 from labelwright.errors import LabelwrightError
@@ -25,12 +27,32 @@ SHORTENED: dict[str, dict[str, int | bool]] = {
 
 # A child's peak begins at what its parent held when it was started, so a small process stands in between.
 _WATCH = (
-    "import os, subprocess, sys;"
+    "import os, subprocess, sys, time;"
+    "begun = time.perf_counter();"
     "child = subprocess.Popen(sys.argv[1:], stdout=sys.stderr);"
     "_, status, usage = os.wait4(child.pid, 0);"
-    "print(usage.ru_maxrss * (1 if sys.platform == 'darwin' else 1024));"
+    "peak = usage.ru_maxrss * (1 if sys.platform == 'darwin' else 1024);"
+    "print(peak, usage.ru_utime + usage.ru_stime, time.perf_counter() - begun);"
     "sys.exit(os.waitstatus_to_exitcode(status) != 0)"
 )
+
+
+class Usage(NamedTuple):
+    """What a command took, the processes that it started and waited for included.
+
+    Attributes
+    ----------
+    peak_bytes : int
+        Resident, of the largest of these processes.
+    cpu_s, wall_s : float
+    said : str
+        All that it wrote, to stdout and stderr.
+    """
+
+    peak_bytes: int
+    cpu_s: float
+    wall_s: float
+    said: str
 
 
 def peak_memory_demo(recipe: Path) -> Measurement:
@@ -53,14 +75,26 @@ def peak_memory_demo(recipe: Path) -> Measurement:
 
 
 def peak_of(command: list[str], folder: Path) -> int:
-    """Peak resident bytes of a command run in a folder, with this house on its import path.
+    """``usage_of``, the memory alone."""
+    return usage_of(command, folder).peak_bytes
+
+
+def usage_of(command: list[str], folder: Path, variables: Mapping[str, str] | None = None) -> Usage:
+    """What a command took, run in a folder, with this house on its import path.
+
+    Parameters
+    ----------
+    variables : mapping of str to str, optional
+        Of its environment, beside those of this process.
 
     Raises
     ------
     LabelwrightError
         If the command fails; the message holds the end of what it said.
     """
-    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | {
+        **(variables or {})
+    }
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path.cwd()), environment.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, "-c", _WATCH, *command], cwd=folder, env=environment, capture_output=True, text=True
@@ -68,7 +102,8 @@ def peak_of(command: list[str], folder: Path) -> int:
     if done.returncode:
         tail = done.stderr.strip()[-500:]
         raise LabelwrightError(f"{' '.join(command)} failed, so its memory is not known; it ended with: {tail}")
-    return int(done.stdout.split()[-1])
+    peak, cpu_s, wall_s = done.stdout.split()[-3:]
+    return Usage(int(peak), float(cpu_s), float(wall_s), done.stderr)
 
 
 def shortened(recipe: Path) -> str:

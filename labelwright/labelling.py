@@ -22,7 +22,7 @@ from labelwright.data.asked.asking import AskedRow, Asking, asking
 from labelwright.data.columns import TextColumns, kept_as
 from labelwright.data.records import Fault, Row, refusal
 from labelwright.decide import probabilities
-from labelwright.decisions.answered import Record, answer
+from labelwright.decisions.answered import Record, answers_to_rows
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_json
@@ -30,6 +30,7 @@ from labelwright.predictors.encoders.sentence_encoder import one_pass
 
 # Rows handed to the engine at once: enough for it to pack well, few enough to keep memory flat.
 CHUNK_ROWS = 512
+_JSON = json.JSONEncoder(ensure_ascii=False, default=str)
 
 
 def label_rows(
@@ -74,7 +75,7 @@ def label_rows(
         read = [_readable(row, kind, columns, choices) for row in chunk]
         with one_pass():
             results = _scored(bundle, engine, read)
-            outside = iter(_outside(bundle, read, results))
+            said = _said(bundle, read, results)
         faults = [
             Fault(row.number, str(one)) if isinstance(one, DataError) else one
             for row, one in zip(chunk, results, strict=True)
@@ -85,15 +86,12 @@ def label_rows(
         if is_first and len(bad) == len(chunk) and (same or ended):
             raise refusal(source, bad)
         is_first = False
-        for row, one, result in zip(chunk, read, faults, strict=True):
-            if isinstance(result, Fault) or isinstance(one, Fault):
-                said: Record = {"label": None, "error": f"{source}, {result}"}
-            else:
-                said = answer(bundle, result, one.choices, next(outside))
-                if "error" in said:
-                    said["error"] = f"{source}, row {row.number}: {said['error']}"
+        for row, result in zip(chunk, faults, strict=True):
+            given: Record = {"label": None, "error": f"{source}, {result}"} if isinstance(result, Fault) else next(said)
+            if "error" in given and not isinstance(result, Fault):
+                given["error"] = f"{source}, row {row.number}: {given['error']}"
             record = row.record or {}
-            yield {kept_as(name): value for name, value in record.items()} | said
+            yield {kept_as(name): value for name, value in record.items()} | given
 
 
 def _scored(
@@ -132,14 +130,17 @@ def _of_row(own: Sequence[NDArray[np.float64] | DataError]) -> NDArray[np.float6
     return np.stack(lines) if len(lines) == len(own) else next(refused)
 
 
-def _outside(bundle: Bundle, read: Sequence[Any], results: Sequence[Any]) -> Sequence[Any]:
-    """Of the rows that have probabilities, whether each belongs to no label; None where the bundle does not ask."""
+def _said(bundle: Bundle, read: Sequence[Any], results: Sequence[Any]) -> Iterator[Record]:
+    """What is said about the rows that have probabilities, in order."""
     scored = [(one, probs) for one, probs in zip(read, results, strict=True) if isinstance(probs, np.ndarray)]
-    if bundle.scope is None or not scored:
-        return [None] * len(scored)
-    texts = [one.texts[0] for one, _ in scored]
-    found: Sequence[Any] = bundle.outside(texts, np.stack([probs for _, probs in scored]))
-    return found
+    if not scored:
+        return iter(())
+    probs = [found for _, found in scored]
+    # Whether each belongs to no label; None where the bundle does not ask.
+    outside: Sequence[Any] = [None] * len(scored)
+    if bundle.scope is not None:
+        outside = bundle.outside([one.texts[0] for one, _ in scored], np.stack(probs))
+    return answers_to_rows(bundle, probs, [one.choices for one, _ in scored], outside)
 
 
 def _readable(row: Row | Fault, kind: Asking, text: TextColumns, choices: str) -> AskedRow | Fault:
@@ -185,7 +186,9 @@ def json_line(row: Mapping[str, Any], encoding: str = "utf-8") -> str:
     encoding : str
         Of where it goes: characters that it lacks, and half characters, are written as JSON's escapes.
     """
-    line = json.dumps(row, ensure_ascii=False, default=str)
+    line = _JSON.encode(row)
+    if line.isascii():
+        return line
     try:
         line.encode(encoding)
     except UnicodeEncodeError:

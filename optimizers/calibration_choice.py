@@ -94,16 +94,20 @@ def best_calibration(
     """
     raw = Calibration().apply(scores)
     before = float(log_loss(raw, gold))
-    tried: list[Tried] = []
+    # Of many labels and rows each that is tried is as large as the scores: only the best so far is kept.
+    best: Tried | None = None
+    n_tried, n_all = 0, len(_VARIANTS) * len(penalties)
     for temperature, bias in _VARIANTS:
         paths = cross_validated_paths(
             scores, gold, groups, penalties, temperature=temperature, bias=bias, n_folds=n_folds, seed=seed
         )
         for l2, probs in zip(penalties, paths, strict=True):
-            tried.append(Tried(temperature, bias, float(l2), probs, float(log_loss(probs, gold))))
+            one, n_tried = Tried(temperature, bias, float(l2), probs, float(log_loss(probs, gold))), n_tried + 1
             if progress is not None:
-                progress(len(tried), len(_VARIANTS) * len(penalties), tried[-1])
-    best = min(tried, key=lambda one: one.log_loss)
+                progress(n_tried, n_all, one)
+            best = one if best is None or one.log_loss < best.log_loss else best
+        del paths
+    assert best is not None
     if best.log_loss >= before:
         return Chosen(Calibration(), "none", 0.0, before, before, raw, best)
     fitted = fit_calibration(scores, gold, temperature=best.temperature, bias=best.bias, l2=best.l2)

@@ -111,7 +111,8 @@ def _classifiers(arguments: argparse.Namespace, fields: Sequence[Field]) -> Iter
 
 def _classifier(arguments: argparse.Namespace, folder: Path, field: Field) -> Classifier:
     from labelwright.data.asked.asking import asking
-    from labelwright.labelling import answer, score_rows
+    from labelwright.decisions.answered import answer
+    from labelwright.labelling import score_rows
 
     bundle, engine = open_bundle(arguments, folder)
     known = asking(bundle.task).known

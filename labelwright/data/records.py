@@ -21,7 +21,7 @@ from labelwright.data.formats.dialect import PLAIN, Dialect
 from labelwright.data.formats.json_rows import json_rows
 from labelwright.data.formats.packed import ENDINGS, kind_of, opened
 from labelwright.data.formats.sheet_rows import sheet_rows
-from labelwright.data.formats.text_lines import decoded_lines, holds_undecoded, is_half_a_character
+from labelwright.data.formats.text_lines import decoded_lines, has_half_a_character, holds_undecoded
 from labelwright.errors import DataError
 
 _NOT_UTF8 = (
@@ -233,7 +233,7 @@ def no_column(missing: Sequence[str], wanted: Sequence[str], record: Iterable[An
 
 def checked_text(text: str, role: str) -> str:
     """The text itself. Raises DataError where it holds what no model can read."""
-    if any(map(is_half_a_character, text)):
+    if has_half_a_character(text):
         raise DataError(f"the {role} holds half a character (a lone surrogate); correct or remove the row")
     if "\0" in text:
         raise DataError(f"the {role} holds a NUL character, as binary files do; correct or remove the row")

@@ -178,7 +178,7 @@ class Task:
         points = points_of(self.questions)
         return points if len(points) > 1 else ()
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """Class names in the order of every probability vector: the labels', or letters."""
         return LETTERS[: self.max_choices] if self.by_row else tuple(label.name for label in self.labels)

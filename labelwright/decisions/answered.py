@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -45,35 +45,62 @@ def answer(
     outside : bool, optional
         Whether the row belongs to no label, as ``Bundle.outside`` finds.
     """
+    return next(answers_to_rows(bundle, [probs], [choices], [outside]))
+
+
+def answers_to_rows(
+    bundle: Bundle,
+    probs: Sequence[NDArray[np.float64]],
+    choices: Sequence[Sequence[str] | None],
+    outside: Sequence[Any],
+) -> Iterator[Record]:
+    """``answer`` to each of several rows, whose parameters have one entry a row; decided together, which is quicker."""
     if bundle.task.points:
-        return _of_points(bundle, probs)
+        yield from (_of_points(bundle, one) for one in probs)
+        return
+    decided, lowest = _decided(bundle, probs, outside), bundle.set_thresholds
+    sets: Any = [None] * len(probs) if lowest is None else bundle.decision.sets(np.stack(probs), lowest)
+    choice = decided.choice.tolist()
+    for one, own, at, why, in_set in zip(probs, choices, choice, decided.why, sets, strict=True):
+        yield _said(bundle, one, own, (at, why), in_set)
+
+
+def _decided(bundle: Bundle, probs: Sequence[NDArray[np.float64]], outside: Sequence[Any]) -> Decided:
+    """What becomes of one or more rows; who asks whether one belongs to no label asks of all."""
+    is_asked = any(one is not None for one in outside)
+    return bundle.decision.decide(np.stack(probs), np.array(outside, dtype=bool) if is_asked else None)
+
+
+def _said(
+    bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None, decided: tuple[int, str], in_set: Any
+) -> Record:
+    """The record of one row: its choice and why it is not said, and which labels are in its set, if that is asked."""
     names = bundle.task.names if choices is None else choices
-    why, best, by_label = _of_row(bundle, probs, choices, outside)
+    why, best, by_label = _of_row(names, probs, decided, choices is not None)
     if why == NOTHING:
         return {"label": None, "error": NO_ANSWER}
     given: Record = {"label": None, "abstained": why, "suggested": best} if why else {"label": best}
     if why in (UNSURE, ASK, PASSED_ON) and (node := at_least(bundle, probs)):
         given["at_least"] = node
-    if (lowest := bundle.set_thresholds) is not None:
-        in_set = zip(names, bundle.decision.sets(probs[None], lowest)[0], strict=False)
-        given["label_set"] = [name for name, is_in in in_set if is_in or name == best]
+    if in_set is not None:
+        given["label_set"] = [name for name, is_in in zip(names, in_set, strict=False) if is_in or name == best]
     said = {**given, "confidence": by_label[best], "probabilities": by_label}
     return said | _expected(bundle.task.questions[0], by_label) if bundle.task.questions else said
 
 
 def _of_row(
-    bundle: Bundle, probs: NDArray[np.float64], choices: Sequence[str] | None, outside: Any
+    names: Sequence[str], probs: NDArray[np.float64], decided: tuple[int, str], are_own: bool
 ) -> tuple[str, str, dict[str, float]]:
     """Why one row gets no label, the label that it gets or would get, and the probabilities by label."""
-    names = bundle.task.names if choices is None else choices
+    choice, why = decided
+    if not are_own:
+        return why, names[choice], dict(zip(names, probs.tolist(), strict=False))
     by_label: dict[str, float] = {}
     # Zeros of letters that the row does not use fall away; a choice that the row has twice has one probability.
     for name, p in zip(names, probs.tolist(), strict=False):
         by_label[name] = by_label.get(name, 0.0) + p
-    decided = bundle.decision.decide(probs[None], None if outside is None else np.array([outside]))
     # Among the row's own choices one that it has twice has two letters.
-    best = names[int(decided.choice[0])] if choices is None else max(by_label, key=lambda name: by_label[name])
-    return decided.why[0], best, by_label
+    return why, max(by_label, key=lambda name: by_label[name]), by_label
 
 
 def at_least(bundle: Bundle, probs: NDArray[np.float64]) -> str:
@@ -105,7 +132,10 @@ def table_row(
     """
     columns, asked = table_columns(bundle), bundle.task.questions
     if not bundle.task.points:
-        why, best, by_label = _of_row(bundle, probs, choices, outside)
+        decided = _decided(bundle, [probs], [outside])
+        names = bundle.task.names if choices is None else choices
+        found = int(decided.choice[0]), decided.why[0]
+        why, best, by_label = _of_row(names, probs, found, choices is not None)
         row: Record = {"label": None if why else best, "abstained": why}
         row |= {"confidence": 0.0 if why == NOTHING else by_label[best], "probabilities": by_label}
         row |= _expected(asked[0], by_label) if asked else {}

@@ -7,10 +7,12 @@ a test compares them. JSON and safetensors on disk.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -61,12 +63,13 @@ class Counting(NamedTuple):
         else:
             grams = self._of_characters(text.split())
         if self.n_features:
-            return Counter(hashed(gram) % self.n_features for gram in grams)
-        return Counter(self.terms[gram] for gram in grams if gram in self.terms)
+            return Counter([hashed(gram) % self.n_features for gram in grams])
+        # Most n-grams are unknown: one look-up each, in C.
+        return Counter([column for column in map(self.terms.get, grams) if column is not None])
 
     def _of_words(self, words: list[str]) -> Iterator[str]:
         for n in range(self.shortest, self.longest + 1):
-            yield from (" ".join(words[i : i + n]) for i in range(len(words) - n + 1))
+            yield from map(" ".join, zip(*(words[i:] for i in range(n)), strict=False))
 
     def _of_characters(self, words: list[str]) -> Iterator[str]:
         for word in words:
@@ -126,7 +129,8 @@ class Ngrams:
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Shape (n_texts, n_labels)."""
-        logits = np.array([self._logits(text) for text in texts]).reshape(len(texts), -1)
+        counts = [self.counting.columns(text) for text in texts]
+        logits = np.array(self._logits(counts)).reshape(len(texts), -1)
         with np.errstate(over="ignore"):
             probs: NDArray[np.float64] = 1 / (1 + np.exp(-logits))
         if probs.shape[1] == 1:
@@ -159,13 +163,19 @@ class Ngrams:
         """Nothing else is needed."""
         return 0
 
-    def _logits(self, text: str) -> NDArray[np.float64]:
-        counts = self.counting.columns(text)
-        columns = np.fromiter(counts.keys(), dtype=np.int64, count=len(counts))
-        values = (1 + np.log(np.fromiter(counts.values(), dtype=np.float64, count=len(counts)))) * self.idf[columns]
-        # A text without a known n-gram has nothing to normalise, and the intercepts decide.
-        length = np.sqrt(values @ values) or 1.0
-        logits: NDArray[np.float64] = values / length @ self.coef[columns] + self.intercept
+    def _logits(self, counts: Sequence[Counter[int]]) -> list[NDArray[np.float64]]:
+        """(n_labels,) a text, from how often it has each column. Numbers are made for all texts at once."""
+        n_columns = sum(map(len, counts))
+        columns = np.fromiter(chain.from_iterable(counts), dtype=np.int64, count=n_columns)
+        times = np.fromiter(chain.from_iterable(one.values() for one in counts), dtype=np.float64, count=n_columns)
+        values = (1 + np.log(times)) * self.idf[columns]
+        logits, end = [], 0
+        for one in counts:
+            start, end = end, end + len(one)
+            own = values[start:end]
+            # A text without a known n-gram has nothing to normalise, and the intercepts decide.
+            length = math.sqrt(own @ own) or 1.0
+            logits.append(own / length @ self.coef.take(columns[start:end], axis=0) + self.intercept)
         return logits
 
 

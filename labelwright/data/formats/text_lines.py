@@ -24,6 +24,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _LOOKED_AT_BYTES = 4096
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def decoded_lines(file: BinaryIO, source: str, encoding: str = "") -> Iterator[str]:
@@ -69,12 +70,12 @@ def decoded_lines(file: BinaryIO, source: str, encoding: str = "") -> Iterator[s
 
 def holds_undecoded(line: str) -> bool:
     """Whether a line of ``decoded_lines`` holds bytes that could not be decoded."""
-    return not line.isascii() and any(map(is_half_a_character, line))
+    return has_half_a_character(line)
 
 
-def is_half_a_character(character: str) -> bool:
-    """Whether this is a surrogate: half of a character in UTF-16, no character at all anywhere else."""
-    return "\ud800" <= character <= "\udfff"
+def has_half_a_character(text: str) -> bool:
+    """Whether a text holds a surrogate: half of a character in UTF-16, no character at all anywhere else."""
+    return not text.isascii() and _HALF.search(text) is not None
 
 
 def marked_encoding(head: bytes) -> str:

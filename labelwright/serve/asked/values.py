@@ -15,7 +15,7 @@ from typing import Any
 
 from labelwright.data.asked.asking import asking
 from labelwright.data.asked.questions import YES, Question
-from labelwright.data.records import is_half_a_character
+from labelwright.data.records import has_half_a_character
 from labelwright.data.task import Task
 from labelwright.decisions.answered import Record
 from labelwright.errors import DataError
@@ -104,7 +104,7 @@ def plain_answers(task: Task) -> Answers:
 def as_json(value: Any) -> str:
     """JSON in characters as they are, or escaped where a schema's own words are half characters."""
     text = json.dumps(value, ensure_ascii=False)
-    return json.dumps(value) if any(map(is_half_a_character, text)) else text
+    return json.dumps(value) if has_half_a_character(text) else text
 
 
 def _question(place: Place, task: Task) -> Question:

@@ -17,6 +17,7 @@ from rows import read_records
 
 from labelwright.bundle.types import Bundle
 from labelwright.data.formats.dialect import Dialect
+from labelwright.data.formats.text_lines import has_half_a_character
 from labelwright.data.records import (
     Fault,
     Row,
@@ -371,3 +372,10 @@ def test_lines_for_fasttext_have_one_label_each(tmp_path: Path) -> None:
         "line 4: several words begin with '__label__'; a row has one label: leave one",
         "line 5: no word begins with '__label__'; a row has one label: leave one",
     ]
+
+
+@given(st.text(st.characters(), max_size=20))
+def test_half_a_character_is_found_wherever_it_stands(text):
+    assert has_half_a_character(text) == any("\ud800" <= one <= "\udfff" for one in text)
+    assert has_half_a_character(f"{text}\ud800{text}")
+    assert has_half_a_character(f"{text}\udfff")

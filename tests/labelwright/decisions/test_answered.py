@@ -12,10 +12,11 @@ from labelwright.bundle.store import load, save, verify
 from labelwright.bundle.types import Bundle
 from labelwright.commands.shown import picture
 from labelwright.data.asked.questions import Question, put_all
+from labelwright.data.costs import Costs
 from labelwright.data.records import Fault, Row
 from labelwright.data.task import Example, Label, Task
 from labelwright.decide import probabilities
-from labelwright.decisions.answered import answer, table_row
+from labelwright.decisions.answered import answer, answers_to_rows, table_row
 from labelwright.decisions.promise import Promise
 from labelwright.errors import BundleError, ModelError
 from labelwright.labelling import label_rows
@@ -212,6 +213,34 @@ def test_a_table_says_of_a_choice_that_is_there_twice_what_the_record_says():
     said, row = answer(bundle, probs, choices), table_row(bundle, probs, choices)
     assert said == {"label": "red", "confidence": 0.6, "probabilities": {"red": 0.6, "blue": 0.4}}
     assert {name: row[name] for name in said} == said
+
+
+def priced_bundle():
+    prices = Costs((("other", "billing > invoice", 5.0),), abstain=0.4)
+    return replace(tree_bundle(), task=replace(tree_bundle().task, costs=prices))
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 5), min_size=4, max_size=4), min_size=1, max_size=9),
+    st.sampled_from(["plain", "passed on", "priced", "scoped", "choices", "points"]),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=60, deadline=None)
+def test_rows_are_answered_together_as_each_by_itself(rows, kind, chance):
+    """A row of zeros has no answer, and the others theirs."""
+    probs = [np.array(row) / max(1, sum(row)) for row in rows]
+    choices, outside = [None] * len(rows), [None] * len(rows)
+    bundle = tree_bundle(pass_on=0.5) if kind == "passed on" else priced_bundle() if kind == "priced" else tree_bundle()
+    if kind == "scoped":
+        outside = [chance.random() < 0.5 for _ in rows]
+    elif kind == "choices":
+        bundle = replace(bundle, task=Task("quiz", "Answer.", max_choices=4))
+        choices = [tuple(chance.choices("abc", k=chance.randint(2, 4))) for _ in rows]
+        probs = [np.where(np.arange(4) < len(own), one, 0.0) for one, own in zip(probs, choices, strict=True)]
+    elif kind == "points":
+        bundle, probs = bundle_of(TOPICS), [np.tile([0.9, 0.1, 0, 0, 0, 0][:4], (2, 1)) for _ in rows]
+    together = list(answers_to_rows(bundle, probs, choices, outside))
+    assert together == [answer(bundle, *row) for row in zip(probs, choices, outside, strict=True)]
 
 
 def test_what_one_question_asks_is_said_to_the_model():

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import toy_examples
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer, TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
@@ -51,6 +51,16 @@ def test_probabilities_are_scikit_learns(tmp_path, analyzer, ngrams, n_features,
     loaded, labels = load_predictor(tmp_path)
     assert labels == ["a", "b", "c"][:n_labels]
     np.testing.assert_array_equal(loaded.probabilities(X + ODD), ours.probabilities(X + ODD))
+
+
+@pytest.mark.parametrize("n_features", [0, 256])
+@given(st.permutations(X + ODD), st.integers(1, 9))
+@settings(max_examples=10, deadline=None)
+def test_a_text_is_answered_to_the_bit_whatever_stands_beside_it(n_features, texts, n_together):
+    ours = Ngrams.of(pipeline("word", (1, 2), n_features))
+    parts = [ours.probabilities(texts[at : at + n_together]) for at in range(0, len(texts), n_together)]
+    alone = np.concatenate([ours.probabilities([text]) for text in texts])
+    np.testing.assert_array_equal(np.concatenate(parts), alone)
 
 
 @given(st.text(st.characters(blacklist_categories=["Cs"]), max_size=12))

@@ -1,0 +1,49 @@
+"""Cases are kept as they come, and not measured twice."""
+
+import pytest
+
+from bench.growth import __main__ as growth
+from bench.growth.cases import Case, Measured, Series, series
+from labelwright.errors import LabelwrightError
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    seen = []
+
+    def measure(case, folder):
+        seen.append(case.n_rows)
+        if case.n_rows == 1000 and case.what == "broken":
+            raise LabelwrightError("it\nfailed")
+        return Measured(0.001 * case.n_rows, 0.01 * case.n_rows, 10_000_000, {"confidence": 0.5})
+
+    monkeypatch.setattr(growth, "measure", measure)
+    monkeypatch.setattr(growth, "machine_facts", lambda: {"cpu": "A", "cores": 2, "torch": "2", "date": "today"})
+    return seen
+
+
+def test_a_killed_measurement_goes_on(asked, tmp_path):
+    arguments = ["--only", "rows", "--series", "n-grams", "--out", str(tmp_path), "--seconds", "50", "--note", "Alone."]
+    assert growth.main(arguments) == 0
+    assert asked == [100, 1000]
+    said = (tmp_path / "README.md").read_text()
+    assert "rows, n-grams, 10000: left out, it would take about 100 s, and 50 are the most" in said
+    assert "today. Alone." in said
+    assert growth.main([*arguments, "--seconds", "1", "--at", "100", "100000"]) == 0
+    assert asked == [100, 1000]
+    assert growth.main([*arguments, "--seconds", "150"]) == 0
+    assert asked == [100, 1000, 10_000]
+    assert growth.main(["--draw", "--out", str(tmp_path)]) == 0
+    assert asked == [100, 1000, 10_000]
+
+
+def test_a_case_that_fails_is_left_out_with_its_reason(asked, tmp_path):
+    (one, *_) = series("broken")
+    broken = Series("rows", "odd", one.xs[:3], lambda x: Case("score", "broken", n_rows=x))
+    assert growth.run(broken, tmp_path / "cases.jsonl", 1e9) == {"rows, odd, 1000": "it failed"}
+    assert [*growth.read(tmp_path / "cases.jsonl")] == ["rows, odd, 100", "rows, odd, 10000"]
+
+
+def test_nothing_measured_is_said(tmp_path, capsys):
+    assert growth.main(["--draw", "--out", str(tmp_path)]) == 2
+    assert "nothing is measured yet" in capsys.readouterr().err
