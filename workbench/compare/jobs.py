@@ -8,7 +8,7 @@ run in a process of their own (``workbench.compare.processes``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -20,26 +20,12 @@ import numpy as np
 
 import baselines
 from labelwright.data.task import Example, Splits, Task, by_label
-from labelwright.decisions.decision import LIKELIEST, Decision
-from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.engines.settings import BACKENDS
 from labelwright.files import read_json, short_hash, write_json
 from labelwright.prompt import SAID
-from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import log_loss
 from optimizers.stage import Stage
-from workbench.compare.candidate import (
-    Asking,
-    Candidate,
-    CurvePoint,
-    Distilled,
-    Hosted,
-    Kept,
-    Kind,
-    Repeat,
-    Together,
-    Written,
-)
+from workbench.compare.candidate import Kind
 from workbench.compare.together import candidates as together
 from workbench.recipe.beside.outside import OutOfScope, deal_out_of_scope
 from workbench.recipe.beside.synthetic import Synthetic, read_synthetic
@@ -117,7 +103,7 @@ class Comparison:
 
     @cached_property
     def _singles(self) -> tuple[str, ...]:
-        models = list(dict.fromkeys([*self.recipe.models.candidates, *self._of_the_run]))
+        models = list(dict.fromkeys([*self.recipe.models.candidates, *self.of_the_run]))
         untuned = [name for name in models if not read_pipeline(name).stages]
         tuned = [name for name in models if read_pipeline(name).stages]
         return (*self.recipe.baselines.names, *untuned, *tuned)
@@ -188,7 +174,7 @@ class Comparison:
         return [*(row for row in self._rows if row.id not in ids), *chain.from_iterable(self.out_of_scope)]
 
     @cached_property
-    def _of_the_run(self) -> dict[str, str]:
+    def of_the_run(self) -> dict[str, str]:
         """The run's finished steps by the candidate that each is; a calibration, which all candidates get, is none."""
         found: dict[str, str] = {}
         stages: list[str] = []
@@ -258,14 +244,14 @@ class Comparison:
         jobs = [main, *(Job(name, seed, other) for other in range(seed + 1, seed + n_splits))]
         if self.trains(name):
             jobs += [Job(name, other, seed) for other in others]
-            if self._is_curved(name):
+            if self.is_curved(name):
                 shown = self.written.rows if name in self.synthetic else self.splits_of(main).train
                 most = max(len(rows) for rows in by_label(shown).values())
                 sizes = sorted({rows for rows in table.curve_rows if rows < most})
                 jobs += [Job(name, other, seed, size) for size in sizes for other in (seed, *others)]
         return jobs
 
-    def _is_curved(self, name: str) -> bool:
+    def is_curved(self, name: str) -> bool:
         """Whether a candidate has a learning curve; over synthetic rows all have one that learn them."""
         return name in self.recipe.compare.curves or name in self.synthetic
 
@@ -503,75 +489,6 @@ class Comparison:
         of_same = known.get("members", {}) == self.available(self.jobs(name)[0])
         return known if of_same and known.get("environment") == environment() else {}
 
-    def candidate(self, name: str) -> Candidate:
-        """A candidate from what its jobs left; one without results of its own has failed."""
-        first, *others = self.jobs(name)
-        main = self.result(first)
-        kind, about, step = self.kind(name), self.about(name), self._of_the_run.get(name)
-        if main is None:
-            why = self.failure(name) or "its process left no result"
-            return Candidate(name, kind, about, step, failed=why)
-        arrays = self.place(first).with_suffix(".npz")
-        repeats, curve = [], []
-        for job in others:
-            result = self.result(job)
-            if result is None:
-                continue
-            if job.per_label:
-                point = CurvePoint(job.per_label, result["n_train"], job.seed, result["scores"]["accuracy_raw"])
-                curve.append(point)
-            else:
-                repeats.append(Repeat(job.split_seed, job.seed, _scores(result)))
-        if self._is_curved(name):
-            curve.append(CurvePoint(0, main["n_train"], first.seed, main["scores"]["accuracy_raw"]))
-            fixed = [job for job in others if not job.per_label and job.split_seed == first.split_seed]
-            for job in fixed:
-                result = self.result(job)
-                if result is not None:
-                    curve.append(CurvePoint(0, result["n_train"], job.seed, result["scores"]["accuracy_raw"]))
-        return Candidate(
-            name,
-            kind,
-            about,
-            step,
-            raw=Kept(arrays, "raw"),
-            probs=Kept(arrays, "probs"),
-            calibration=main["calibration"],
-            cost=main["cost"],
-            generation=main["generation"],
-            outside=main.get("outside", {}),
-            steering=main.get("steering", {}),
-            scores=_scores(main),
-            repeats=tuple(repeats),
-            curve=tuple(curve),
-            folder=main["bundle"],
-            together=_together(main["together"]) if "together" in main else None,
-            distilled=_distilled(main["distilled"]) if "distilled" in main else None,
-            written=self._written(name) if kind == "synthetic" else None,
-            n_train=main["n_train"],
-            # Free text has a column more, and nothing is decided with it.
-            decision=LIKELIEST if kind == "free" else Decision.of_task(self.task, main.get("said_from", ())),
-            promise=self._promise(main),
-            said_from=tuple(main.get("said_from", ())),
-            turned_away=Kept(arrays, "outside") if main.get("scoped") else None,
-        )
-
-    def _written(self, name: str) -> Written:
-        """What there is to say of the synthetic rows that a candidate learnt."""
-        found, plain = self.written, self.synthetic[name]
-        fixed = [job for job in self.jobs(plain) if not job.per_label and job.split_seed == self.recipe.seed]
-        left = [result for job in fixed if (result := self.result(job)) is not None]
-        without = tuple(result["scores"]["accuracy_raw"] for result in left)
-        return Written(len(found.rows), found.n_checked, found.models, found.left_out, without)
-
-    def _promise(self, main: Mapping[str, Any]) -> Promise:
-        """What a candidate's calib rows say of its errors, asked for what the recipe wants to know."""
-        if "promise" not in main:  # free text promises nothing
-            return NO_PROMISE
-        stage = self.calibration()
-        kept = Promise.from_dict(main["promise"], len(self.task.names))
-        return replace(kept, asked=replace(kept.asked, max_error=stage.max_error, confidence=stage.confidence))
-
     def is_heavy(self, name: str) -> bool:
         """Whether a candidate trains or asks a transformer of its own: it is trained with fewer seeds."""
         if name in TOGETHER:
@@ -630,25 +547,3 @@ def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Exam
     for _, same in sorted(by_label(rows).items()):
         kept |= {same[i].id for i in chance.permutation(len(same))[:per_label]}
     return tuple(row for row in rows if row.id in kept)
-
-
-def _together(kept: dict[str, Any]) -> Together:
-    levels = tuple(Asking(**level) for level in kept["levels"])
-    curve = tuple((ms, accuracy) for ms, accuracy in kept["curve"])
-    return Together(levels, kept["mean"], kept["last"], curve, kept["encoders"], _hosted(kept["hosted"]))
-
-
-def _hosted(kept: dict[str, Any] | None) -> Hosted | None:
-    if kept is None:
-        return None
-    read = {name: Interval(*kept[name]) for name in ("accuracy", "gain")}
-    return Hosted(**kept | read | {"curve": tuple((share, gain) for share, gain in kept["curve"])})
-
-
-def _distilled(kept: dict[str, Any]) -> Distilled:
-    return Distilled(**kept | {"agreement": Interval(*kept["agreement"])})
-
-
-def _scores(result: dict[str, Any]) -> dict[str, float]:
-    told = ("accuracy", "macro_f1", "log_loss", "cost")
-    return {name: result["scores"][name] for name in told if name in result["scores"]}

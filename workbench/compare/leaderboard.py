@@ -27,19 +27,18 @@ from workbench.compare.asked.joint import WANTED, joint, several
 from workbench.compare.board import (
     QUALITY,
     QUALITY_OF_FREE,
-    Augmented,
     By,
     Difference,
     Entry,
     Generation,
     Leaderboard,
-    Lesson,
     Spread,
     TestRows,
 )
 from workbench.compare.candidate import Candidate, Repeat, is_second_name
 from workbench.compare.details import answered, confidence, paid, promised
 from workbench.compare.differences import TESTED, Spent, against_best, between, rows_to_tell, standing
+from workbench.compare.kept.learnt import Augmented, Lesson
 from workbench.compare.noise import suspects
 from workbench.compare.together.gain import gain_of
 from workbench.compare.verdict import frontier, judge, labels_without_rows, rank

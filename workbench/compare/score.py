@@ -18,6 +18,7 @@ from workbench.compare.candidate import Candidate
 from workbench.compare.distilled.teacher import to_ask
 from workbench.compare.expected import Expected
 from workbench.compare.jobs import Comparison
+from workbench.compare.kept.reading import read_candidate
 from workbench.compare.processes.pool import CandidateFailedError, Processes, Record
 from workbench.progress import Display, duration
 from workbench.recipe.recipe import MoneyTable
@@ -73,7 +74,7 @@ def score_candidates(
             _run(comparison, missing, display, record, expected or Expected(comparison))
             n_run += len(missing)
         display.progress(len(names), len(names), f"{len(names)} candidates, {n_run} of them run now")
-        found = [comparison.candidate(name) for name in names]
+        found = [read_candidate(comparison, name) for name in names]
     return [replace(one, failed=left_out[one.name]) if one.failed and one.name in left_out else one for one in found]
 
 

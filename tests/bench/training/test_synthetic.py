@@ -9,8 +9,8 @@ from fakes import toy_examples
 
 from bench.training.synthetic import NAMES, Drawn, accuracy_table, deal, difference, made_table
 from labelwright.data.task import by_label, group_keys
-from workbench.compare.board import Augmented
 from workbench.compare.candidate import CurvePoint, Written
+from workbench.compare.kept.learnt import Augmented
 from workbench.recipe.recipe import SYNTHETIC
 from workbench.synthetic.diversity import MEASURES
 from workbench.synthetic.telling import DROPPED

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from labelwright.bundle.store import save
 from labelwright.data.task import Example, texts_and_labels
 from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
-from labelwright.files import write_json
+from labelwright.files import replacing, write_json
 from labelwright.models.weights import Base, is_language_model
 from labelwright.predictors.encoders.sentence_encoder import one_pass
 from optimizers.scope import Outside
@@ -270,9 +270,9 @@ def _free(comparison: Comparison, job: Job, test: Sequence[Example]) -> tuple[di
 def _keep(place: Path, result: Any, arrays: dict[str, NDArray[np.float64]] | None = None) -> None:
     """Write a job's result; the .json comes last and makes it count."""
     if arrays is not None:
-        part = place.with_name(f".{place.name}.part.npz")
-        np.savez(part, **arrays)  # type: ignore[arg-type]
-        part.replace(place.with_suffix(".npz"))
+        # Under a name of its own: where somebody else does the same job, the later one stands, and both are whole.
+        with replacing(place.with_suffix(".npz")) as part:
+            np.savez(part, **arrays)  # type: ignore[arg-type]
     write_json(place.with_suffix(".json"), result)
 
 
