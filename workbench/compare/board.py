@@ -15,10 +15,10 @@ from labelwright.settings import SHARE, Range
 from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import METRICS
 from workbench.compare.candidate import CurvePoint, Kind, Repeat, Together
-from workbench.compare.kept.learnt import Augmented, Lesson
+from workbench.compare.kept.learnt import Augmented, Lesson, Sought
 
 # The version of all that is below, in report.json and in what a comparison depends on: another one is computed anew.
-FORMAT = "labelwright-report-9"
+FORMAT = "labelwright-report-10"
 
 # The quality metrics in the tables' order, and those of an answer in free text, which has no probabilities.
 QUALITY = tuple(name for name, metric in METRICS.items() if metric.is_reported)
@@ -223,6 +223,7 @@ class Entry:
     together: Together | None = None
     lesson: Lesson | None = None
     augmented: Augmented | None = None
+    sought: Sought | None = None
     promised: Promised | None = None
     priced: Mapping[str, Interval] = field(default_factory=dict)
     structured: Mapping[str, Structured] = field(default_factory=dict)

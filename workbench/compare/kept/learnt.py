@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from labelwright.statistics.intervals import Interval
 from workbench.compare.candidate import Distilled, Written
+from workbench.compare.searched.found import Searched
 
 
 @dataclass(frozen=True)
@@ -41,4 +42,20 @@ class Augmented:
     """
 
     learnt: Written
+    to_plain: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What a search of a candidate's settings brought.
+
+    Attributes
+    ----------
+    found : Searched
+    to_plain : Interval, optional
+        Its accuracy on test minus that of the same baseline as the recipe has it; paired, with 95 % by itself. None
+        where that one has no numbers.
+    """
+
+    found: Searched
     to_plain: Interval | None = None

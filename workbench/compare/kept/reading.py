@@ -68,6 +68,7 @@ def read_candidate(comparison: Comparison, name: str) -> Candidate:
         together=_together(main["together"]) if "together" in main else None,
         distilled=_distilled(main["distilled"]) if "distilled" in main else None,
         written=_written(comparison, name) if kind == "synthetic" else None,
+        searched=comparison.found(name) if kind == "searched" else None,
         n_train=main["n_train"],
         # Free text has a column more, and nothing is decided with it.
         decision=LIKELIEST if kind == "free" else Decision.of_task(comparison.task, main.get("said_from", ())),
