@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -128,6 +129,13 @@ class Cluster:
                     f"({first}): begin one with `ray start`, correct [compare] address or RAY_ADDRESS, or take both out"
                 ) from error
             self._is_ours = True
+            at = {one["NodeManagerAddress"] for one in ray.nodes() if not self._address}
+            if not at <= {"127.0.0.1", "::1"}:
+                self.__exit__()
+                raise LabelwrightError(
+                    f"the cluster of this machine listens to others, at {', '.join(sorted(at))}: begin one yourself "
+                    "with `ray start`, and set [compare] address"
+                )
 
         root = str(ROOT)
 
@@ -239,13 +247,24 @@ def _in_a_line(error: BaseException) -> str:
 
 
 def _import_ray(is_local: bool) -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    """Ray, with what it would say on the terminal and send home switched off.
+
+    What its own variables of the environment say it reads when it is imported, which somebody may have done before.
+    """
+    said = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
     if is_local:
-        # Read when Ray is imported: its processes then listen to this machine alone.
-        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        # Its processes then listen to this machine alone.
+        said["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    for name, value in said.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         import ray.exceptions
+        from ray._private import ray_constants, worker
     except ImportError as error:
         raise MissingExtraError('[compare] engine = "ray" needs Ray: pip install "labelwright[ray]"') from error
+    if is_local:
+        ray_constants.ENABLE_RAY_CLUSTER = False
+    for stream in (worker.stdout_deduplicator, worker.stderr_deduplicator):
+        stream.skip_re = re.compile(".*")
     return ray
