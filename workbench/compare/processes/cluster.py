@@ -12,9 +12,12 @@ import logging
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+
+import psutil
 
 from labelwright.errors import LabelwrightError, MissingExtraError
 from workbench.compare.processes.node import asked_of_node
@@ -26,6 +29,8 @@ from workbench.run.identity import ROOT
 MOST_TRIES = 3
 # Only words travel, so Ray's store of objects needs no more than it must have.
 _STORE_BYTES = 100 * 2**20
+# So often a cluster of this machine is begun where it does not come up.
+_MOST_BEGINNINGS = 3
 # How long a look at all tasks waits for one to say something, so that a command can be interrupted meanwhile.
 _LOOK_S = 1.0
 
@@ -116,26 +121,17 @@ class Cluster:
         if not ray.is_initialized():
             quiet = {"log_to_driver": False, "configure_logging": False}
             logging.getLogger("ray").setLevel(logging.CRITICAL + 1)
-            try:
-                if self._address:
+            if not self._address:
+                _begin_here(ray, quiet)
+            else:
+                try:
                     ray.init(address=self._address, **quiet)
-                else:
-                    here = {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
-                    ray.init(address="local", num_cpus=os.cpu_count(), **here, **quiet)
-            except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-                first = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise LabelwrightError(
-                    f'[compare] engine = "ray": {self._address or "no cluster of this machine"} does not answer '
-                    f"({first}): begin one with `ray start`, correct [compare] address or RAY_ADDRESS, or take both out"
-                ) from error
+                except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+                    raise LabelwrightError(
+                        f'[compare] engine = "ray": {self._address} does not answer ({_first_line(error)}): begin a '
+                        "cluster with `ray start`, correct [compare] address or RAY_ADDRESS, or take both out"
+                    ) from error
             self._is_ours = True
-            at = {one["NodeManagerAddress"] for one in ray.nodes() if not self._address}
-            if not at <= {"127.0.0.1", "::1"}:
-                self.__exit__()
-                raise LabelwrightError(
-                    f"the cluster of this machine listens to others, at {', '.join(sorted(at))}: begin one yourself "
-                    "with `ray start`, and set [compare] address"
-                )
 
         root = str(ROOT)
 
@@ -224,6 +220,40 @@ class Cluster:
         )
 
 
+def _begin_here(ray: Any, quiet: Mapping[str, Any]) -> None:
+    """Begin a cluster of this machine; again where the machine was too busy for Ray, which waits half a minute.
+
+    Raises
+    ------
+    LabelwrightError
+        It does not begin, or could be reached from elsewhere.
+    """
+    here = {"include_dashboard": False, "object_store_memory": _STORE_BYTES, "num_cpus": os.cpu_count()}
+    mine = psutil.Process()
+    before = set(mine.children(recursive=True))
+    for number in range(_MOST_BEGINNINGS):
+        try:
+            ray.init(address="local", **here, **quiet)
+            break
+        except Exception as error:  # Ray raises that, and nothing narrower
+            ray.shutdown()
+            for process in set(mine.children(recursive=True)) - before:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            if number + 1 == _MOST_BEGINNINGS:
+                raise LabelwrightError(
+                    f'[compare] engine = "ray": Ray does not begin on this machine ({_first_line(error)}): try again '
+                    'when it is less busy, or set engine = "local"'
+                ) from error
+    at = {one["NodeManagerAddress"] for one in ray.nodes()}
+    if not at <= {"127.0.0.1", "::1"}:
+        ray.shutdown()
+        raise LabelwrightError(
+            f"the cluster of this machine listens to others, at {', '.join(sorted(at))}: begin one yourself with `ray "
+            "start`, and set [compare] address"
+        )
+
+
 def _wanted(needs: Needs) -> dict[str, float]:
     return {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_bytes}
 
@@ -242,8 +272,11 @@ def _in_a_line(error: BaseException) -> str:
     """What Ray says of a task that could not say it itself."""
     if isinstance(error, StopIteration):
         return "its task ended without a word"
-    first = (str(error).strip() or "no message").splitlines()[0]
-    return f"its worker was lost: {type(error).__name__}: {first}"
+    return f"its worker was lost: {type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _import_ray(is_local: bool) -> Any:
