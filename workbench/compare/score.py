@@ -19,7 +19,8 @@ from workbench.compare.expected import Expected
 from workbench.compare.jobs import Comparison
 from workbench.compare.kept.reading import read_candidate
 from workbench.compare.processes.pool import CandidateFailedError, Record
-from workbench.compare.processes.work import Listener, Runner, open_runner, shared_with, work_of
+from workbench.compare.processes.runner import open_runner
+from workbench.compare.processes.work import Listener, Runner, shared_with, work_of
 from workbench.compare.searched.search import search
 from workbench.progress import Display, duration
 from workbench.recipe.recipe import MoneyTable

@@ -144,16 +144,6 @@ def do(work: Work, processes: Processes, say: Say, record: Record) -> None:
         processes.run(work.jobs, work.family, work.log, say, record, trial=work.settings)
 
 
-def open_runner(comparison: Comparison) -> Runner:
-    """What the recipe's ``[compare] engine`` names. Raises MissingExtraError where its library is not installed."""
-    recipe, run = comparison.recipe, comparison.folder.path
-    if recipe.compare.engine == "ray":
-        from workbench.compare.processes.cluster import Cluster
-
-        return Cluster(recipe.path, run, recipe.compare.address)
-    return OneByOne(Processes(recipe.path, run))
-
-
 def work_of(comparison: Comparison, name: str) -> Work:
     """The jobs of a candidate that are not done."""
     jobs = comparison.missing(name)

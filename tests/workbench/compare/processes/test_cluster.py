@@ -57,7 +57,17 @@ for name, whom in (("sgd-chars", "worker"), ("sgd-ngrams", "itself")):
     baselines.BASELINES[name] = Dying(*plain._replace(factory=name))
 """
 # What differs from run to run, and what hangs on how long things took.
-OF_TIME = {"run", "machine", "frontier", "why_ship", "n_rows_needed", "seconds", "peak_memory_bytes", "rows_per_second"}
+OF_TIME = {
+    "run",
+    "command",
+    "machine",
+    "frontier",
+    "why_ship",
+    "n_rows_needed",
+    "seconds",
+    "peak_memory_bytes",
+    "rows_per_second",
+}
 OF_TIME |= {"seconds_to_train", "ms_p50", "ms_p95", "others_busy_cores", "others_busy_cores_training"}
 
 
