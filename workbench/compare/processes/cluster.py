@@ -19,8 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import psutil
-
 from labelwright.errors import LabelwrightError, MissingExtraError
 from workbench.compare.processes.node import asked_of_node
 from workbench.compare.processes.pool import CandidateFailedError
@@ -226,6 +224,8 @@ def _begin_here(ray: Any, quiet: Mapping[str, Any]) -> None:
     LabelwrightError
         It does not begin, or could be reached from elsewhere.
     """
+    import psutil
+
     here = {"include_dashboard": False, "object_store_memory": _STORE_BYTES, "num_cpus": os.cpu_count()}
     mine = psutil.Process()
     before = set(mine.children(recursive=True))
