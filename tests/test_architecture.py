@@ -248,6 +248,8 @@ LATE = {
     "dspy": "seconds",
     "gepa": "seconds, with what it brings",
     "mlflow": "seconds",
+    "ray": "an extra, and seconds",
+    "optuna": "half a second, where settings are searched",
     "alembic": "comes with mlflow, where a store is made",
     "pandas": "a second; only where a notebook shows a table",
     "psutil": "comes with mlflow, where a machine is watched",

@@ -205,18 +205,28 @@ def _broken(task: Any, seed: int) -> Any:
 
 
 def run_candidate_here(
-    self: Any, jobs: Any, family: str, log: Path, say: Any, record: Callable[[Any], Any], asks_teacher: bool = False
+    self: Any,
+    jobs: Any,
+    family: str,
+    log: Path,
+    say: Any,
+    record: Callable[[Any], Any],
+    asks_teacher: bool = False,
+    trial: Any = None,
 ) -> None:
     """A candidate's jobs in this process, where the fakes are, in place of ``Processes.run``."""
     from workbench.compare.distilled.teacher import ask_teacher
     from workbench.compare.jobs import open_comparison
     from workbench.compare.processes.pool import CandidateFailedError
     from workbench.compare.processes.worker import is_lasting, run_jobs
+    from workbench.compare.searched.trials import run_trial
 
     try:
         found = open_comparison(self.recipe, self.folder)
         if asks_teacher:
             ask_teacher(found, jobs[0], say)
+        elif trial is not None:
+            run_trial(found, jobs[0], trial)
         else:
             run_jobs(found, jobs, say, record)
     except Exception as error:

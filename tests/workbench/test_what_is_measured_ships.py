@@ -23,6 +23,7 @@ from labelwright.models.weights import Predictor
 from labelwright.statistics.calibration import Calibration
 from optimizers.calibrate import CalibrateStage, calibration_record
 from workbench.cli import main
+from workbench.compare.kept.reading import read_candidate
 from workbench.compare.score import read_test
 from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import read_rows
@@ -69,7 +70,7 @@ def rows_of(run: RunFolder, side: str) -> tuple[Example, ...]:
 
 def check_bundle(run: RunFolder, candidate: str) -> None:
     """The exported bundle answers, says and records what the comparison found of a candidate."""
-    measured = opened(run).candidate(candidate)
+    measured = read_candidate(opened(run), candidate)
     bundle = load(run.path / "bundle")
     texts = [row.text for row in rows_of(run, "test")]
     assert (probabilities(bundle, engine_of(bundle), texts) == measured.probs).all()
@@ -112,7 +113,7 @@ def test_every_candidate_ships_as_it_was_measured(run: RunFolder, monkeypatch: p
 @pytest.mark.parametrize("candidate", CANDIDATES)
 def test_a_candidates_calibration_is_that_of_the_recipe_on_calib_rows(run: RunFolder, candidate: str) -> None:
     found = opened(run)
-    bundle = load(found.candidate(candidate).folder)
+    bundle = load(read_candidate(found, candidate).folder)
     engine, calib = engine_of(bundle), rows_of(run, "calib")
     assert CalibrateStage(penalties=(0.02, 0.5), n_folds=3) == replace(CalibrateStage(), **vars(found.calibration()))
     stage = CalibrateStage(penalties=(0.02, 0.5), n_folds=3)
@@ -129,17 +130,17 @@ def test_a_run_that_calibrates_and_one_that_is_compared_end_alike(run: RunFolder
     """The step of the run and the candidate beside it have one calibration, whoever asked for it."""
     step = run.done_steps()[-1]
     bundle = load(run.bundle_path(step))
-    measured = load(opened(run).candidate("gepa").folder)
+    measured = load(read_candidate(opened(run), "gepa").folder)
     if step["stage"] == "calibrate":
         assert bundle.calibration == measured.calibration
-        assert calibration_record(bundle) == opened(run).candidate("gepa").calibration
+        assert calibration_record(bundle) == read_candidate(opened(run), "gepa").calibration
     else:
         assert bundle.calibration == Calibration()
         assert measured.calibration != Calibration()
 
 
 def test_a_label_prior_stays_under_the_calibration(run: RunFolder) -> None:
-    prior, untuned = (load(opened(run).candidate(name).folder) for name in ("prior", "untuned"))
+    prior, untuned = (load(read_candidate(opened(run), name).folder) for name in ("prior", "untuned"))
     made = next(entry for entry in prior.history if entry["stage"] == "calibrate")
     assert prior.history[0]["kept"] is True
     assert any(made["base"]["bias"])

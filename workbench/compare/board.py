@@ -14,10 +14,11 @@ from labelwright.decisions.structured import Kind as Structure
 from labelwright.settings import SHARE, Range
 from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import METRICS
-from workbench.compare.candidate import CurvePoint, Distilled, Kind, Repeat, Together, Written
+from workbench.compare.candidate import CurvePoint, Kind, Repeat, Together
+from workbench.compare.kept.learnt import Augmented, Lesson, Sought
 
 # The version of all that is below, in report.json and in what a comparison depends on: another one is computed anew.
-FORMAT = "labelwright-report-9"
+FORMAT = "labelwright-report-10"
 
 # The quality metrics in the tables' order, and those of an answer in free text, which has no probabilities.
 QUALITY = tuple(name for name, metric in METRICS.items() if metric.is_reported)
@@ -116,42 +117,6 @@ class Promised:
     wrong: Interval | None = None
     n_apart: Count = 0
     bound: tuple[tuple[float, float], ...] = ()
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """What a student came to: how it stands to its teacher, and to itself without the pool.
-
-    Attributes
-    ----------
-    learnt : Distilled
-    cost_ratio : float, optional
-        Milliseconds a row of the teacher's over its own.
-    to_teacher, to_plain : Interval, optional
-        Its accuracy on test minus that of the teacher, and of the same baseline that learnt train rows alone; paired,
-        each with 95 % by itself. None where that one has no numbers.
-    """
-
-    learnt: Distilled
-    cost_ratio: float | None = None
-    to_teacher: Interval | None = None
-    to_plain: Interval | None = None
-
-
-@dataclass(frozen=True)
-class Augmented:
-    """What synthetic rows brought a candidate.
-
-    Attributes
-    ----------
-    learnt : Written
-    to_plain : Interval, optional
-        Its accuracy on test minus that of the same baseline that learnt train rows alone; paired, with 95 % by itself.
-        None where that one has no numbers.
-    """
-
-    learnt: Written
-    to_plain: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -258,6 +223,7 @@ class Entry:
     together: Together | None = None
     lesson: Lesson | None = None
     augmented: Augmented | None = None
+    sought: Sought | None = None
     promised: Promised | None = None
     priced: Mapping[str, Interval] = field(default_factory=dict)
     structured: Mapping[str, Structured] = field(default_factory=dict)

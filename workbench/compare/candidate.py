@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from labelwright.decisions.decision import LIKELIEST, Decision
 from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.statistics.intervals import Interval
+from workbench.compare.searched.found import Searched
 
 # "free" answers in free text, so some answers are no label: its probabilities have a last column for those.
 # "together" is made of other candidates; "distilled" is a baseline that learnt from another candidate, "synthetic" one
-# that learnt rows which a model wrote besides.
-Kind = Literal["baseline", "llm", "free", "together", "distilled", "synthetic"]
+# that learnt rows which a model wrote besides, "searched" one whose settings were searched on dev.
+Kind = Literal["baseline", "llm", "free", "together", "distilled", "synthetic", "searched"]
 
 
 @dataclass(frozen=True)
@@ -304,6 +305,8 @@ class Candidate:
         Of kind "distilled": what it learnt from whom.
     written : Written, optional
         Of kind "synthetic": what it learnt that a model wrote.
+    searched : Searched, optional
+        Of kind "searched": what was tried, and found.
     n_train : int
         Training rows; 0 where that is not known.
     decision : Decision
@@ -335,6 +338,7 @@ class Candidate:
     together: Together | None = None
     distilled: Distilled | None = None
     written: Written | None = None
+    searched: Searched | None = None
     n_train: int = 0
     decision: Decision = LIKELIEST
     promise: Promise = NO_PROMISE

@@ -8,7 +8,7 @@ run in a process of their own (``workbench.compare.processes``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -20,26 +20,13 @@ import numpy as np
 
 import baselines
 from labelwright.data.task import Example, Splits, Task, by_label
-from labelwright.decisions.decision import LIKELIEST, Decision
-from labelwright.decisions.promise import NO_PROMISE, Promise
 from labelwright.engines.settings import BACKENDS
 from labelwright.files import read_json, short_hash, write_json
 from labelwright.prompt import SAID
-from labelwright.statistics.intervals import Interval
 from labelwright.statistics.metrics import log_loss
 from optimizers.stage import Stage
-from workbench.compare.candidate import (
-    Asking,
-    Candidate,
-    CurvePoint,
-    Distilled,
-    Hosted,
-    Kept,
-    Kind,
-    Repeat,
-    Together,
-    Written,
-)
+from workbench.compare.candidate import Kind
+from workbench.compare.searched.found import Searched, read_found
 from workbench.compare.together import candidates as together
 from workbench.recipe.beside.outside import OutOfScope, deal_out_of_scope
 from workbench.recipe.beside.synthetic import Synthetic, read_synthetic
@@ -57,6 +44,7 @@ from workbench.recipe.recipe import (
     synthetic_candidates,
 )
 from workbench.recipe.rows import make_splits, read_rows, task_of
+from workbench.recipe.search import SearchTable, searched_candidates
 from workbench.recipe.splits import read_splits, split_digest
 from workbench.run.engines import Engines
 from workbench.run.folder import CANDIDATES, RUNS, RunFolder, runs_of
@@ -111,13 +99,14 @@ class Comparison:
     def names(self) -> tuple[str, ...]:
         """Candidates in order: baselines, then the model's, the recipe's before those that are steps of the run.
 
-        Then those that are made of others; last those that learn from others, and those that learn synthetic rows.
+        Then those that are made of others; last those that learn from others or synthetic rows, and those with searched
+        settings.
         """
-        return (*self._singles, *self.together, *self.distilled, *self.synthetic)
+        return (*self._singles, *self.together, *self.distilled, *self.synthetic, *self.searched)
 
     @cached_property
     def _singles(self) -> tuple[str, ...]:
-        models = list(dict.fromkeys([*self.recipe.models.candidates, *self._of_the_run]))
+        models = list(dict.fromkeys([*self.recipe.models.candidates, *self.of_the_run]))
         untuned = [name for name in models if not read_pipeline(name).stages]
         tuned = [name for name in models if read_pipeline(name).stages]
         return (*self.recipe.baselines.names, *untuned, *tuned)
@@ -138,9 +127,23 @@ class Comparison:
         """Candidates that learn synthetic rows besides, each with the baseline that it is."""
         return synthetic_candidates(self.recipe)
 
+    @cached_property
+    def searched(self) -> dict[str, str]:
+        """Candidates whose settings are searched, each with the baseline that it is."""
+        return searched_candidates(self.recipe.search)
+
+    def search_place(self, name: str) -> Path:
+        """Where lies what a search found for a candidate, by all that it depends on but its results."""
+        key = short_hash([self.key(self.jobs(name)[0]), "search"])
+        return self.root / name / f"search-{key}.json"
+
+    def found(self, name: str) -> Searched | None:
+        """What a search found for a candidate; None where it is not through."""
+        return read_found(self.search_place(name))
+
     def plain(self, name: str) -> str:
-        """The baseline or pipeline that a candidate is, whatever it learns besides train rows."""
-        return self.distilled.get(name) or self.synthetic.get(name, name)
+        """The baseline or pipeline that a candidate is, whatever it learns besides, and with whatever settings."""
+        return self.distilled.get(name) or self.synthetic.get(name) or self.searched.get(name, name)
 
     def is_baseline(self, name: str) -> bool:
         """Whether a candidate is a baseline, whatever it learns besides train rows."""
@@ -188,7 +191,7 @@ class Comparison:
         return [*(row for row in self._rows if row.id not in ids), *chain.from_iterable(self.out_of_scope)]
 
     @cached_property
-    def _of_the_run(self) -> dict[str, str]:
+    def of_the_run(self) -> dict[str, str]:
         """The run's finished steps by the candidate that each is; a calibration, which all candidates get, is none."""
         found: dict[str, str] = {}
         stages: list[str] = []
@@ -199,13 +202,15 @@ class Comparison:
         return found
 
     def kind(self, name: str) -> Kind:
-        """Of a candidate: "baseline", "llm", "free", "together", "distilled" or "synthetic"."""
+        """Of a candidate, as ``workbench.compare.candidate`` lists them."""
         if name in TOGETHER:
             return "together"
         if name in self.distilled:
             return "distilled"
         if name in self.synthetic:
             return "synthetic"
+        if name in self.searched:
+            return "searched"
         if name in self.recipe.baselines.names:
             return "baseline"
         return "free" if read_pipeline(name).free else "llm"
@@ -220,6 +225,8 @@ class Comparison:
             return f"{self.about(self.distilled[name])}; taught by another candidate"
         if name in self.synthetic:
             return f"{self.about(self.synthetic[name])}; with rows that a model wrote"
+        if name in self.searched:
+            return f"{self.about(self.searched[name])}; settings found on dev"
         pipeline = read_pipeline(name)
         style = SAID[pipeline.style or self.recipe.task.style]
         if pipeline.free:
@@ -242,8 +249,8 @@ class Comparison:
             return any(map(self.trains, self.together[name]))
         if self.kind(name) in ("distilled", "synthetic"):
             return True
-        if self.kind(name) == "baseline":
-            return not getattr(baselines.BASELINES[name], "zero_shot", False)
+        if self.is_baseline(name):
+            return not getattr(baselines.BASELINES[self.plain(name)], "zero_shot", False)
         return any(stage != "prior" for stage in read_pipeline(name).stages)
 
     def jobs(self, name: str) -> list[Job]:
@@ -258,14 +265,14 @@ class Comparison:
         jobs = [main, *(Job(name, seed, other) for other in range(seed + 1, seed + n_splits))]
         if self.trains(name):
             jobs += [Job(name, other, seed) for other in others]
-            if self._is_curved(name):
+            if self.is_curved(name):
                 shown = self.written.rows if name in self.synthetic else self.splits_of(main).train
                 most = max(len(rows) for rows in by_label(shown).values())
                 sizes = sorted({rows for rows in table.curve_rows if rows < most})
                 jobs += [Job(name, other, seed, size) for size in sizes for other in (seed, *others)]
         return jobs
 
-    def _is_curved(self, name: str) -> bool:
+    def is_curved(self, name: str) -> bool:
         """Whether a candidate has a learning curve; over synthetic rows all have one that learn them."""
         return name in self.recipe.compare.curves or name in self.synthetic
 
@@ -276,9 +283,9 @@ class Comparison:
             n_seeds, n_splits = zip(*map(self._n_trainings, self.together[name]), strict=True)
             return min(n_seeds), min(n_splits)
         table = self.recipe.compare
-        if name in self.distilled or name in self.synthetic:
+        if self.kind(name) in ("distilled", "synthetic", "searched"):
             # Of other splits there is no teacher's bundle to ask. And train rows of this split that a model wrote rows
-            # after are test rows of another one.
+            # after, or dev rows that settings were chosen on, are test rows of another one.
             return (table.heavy_seeds if self.is_heavy(name) else table.seeds), 1
         if self.is_heavy(name):
             return table.heavy_seeds, table.heavy_seeds
@@ -295,6 +302,14 @@ class Comparison:
             return replace(splits, train=self.written.taught_with(splits.train, rows))
         return replace(splits, train=fewer_rows(splits.train, job.per_label, job.seed)) if job.per_label else splits
 
+    def rows_digest(self, job: Job) -> str:
+        """A hash of the rows of a job, and of who sees which."""
+        is_synthetic = job.candidate in self.synthetic
+        place = (job.split_seed, job.per_label, job.seed if job.per_label else 0, is_synthetic)
+        if place not in self._digests:
+            self._digests[place] = split_digest(self.splits_of(job))
+        return self._digests[place]
+
     def key(self, job: Job) -> str:
         """A hash of all that a job's result depends on, as it was when this comparison first asked."""
         if job not in self._keys:
@@ -302,14 +317,10 @@ class Comparison:
         return self._keys[job]
 
     def _made_of(self, job: Job) -> list[Any]:
-        is_synthetic = job.candidate in self.synthetic
-        place = (job.split_seed, job.per_label, job.seed if job.per_label else 0, is_synthetic)
-        if place not in self._digests:
-            self._digests[place] = split_digest(self.splits_of(job))
         # What every candidate's numbers hang on comes first; then what only some are asked, or are made of. Whatever is
         # named here makes its results stale when it changes, and nothing else does.
         kind = self.kind(job.candidate)
-        parts = [asdict(job), self._digests[place], asdict(self.task), self.recipe.compare.latency_rows]
+        parts = [asdict(job), self.rows_digest(job), asdict(self.task), self.recipe.compare.latency_rows]
         if kind != "free" and not job.per_label:
             parts.append(settings_of(self.calibration()))
         if kind != "free" and self.is_main(job):
@@ -331,7 +342,7 @@ class Comparison:
             also = [self.baseline_settings(job.candidate), self.looks_for_noise(job.candidate)]
             also += [self._baseline_models(job.candidate), self.recipe.model.long_rows]
             # They change nothing that is learnt, but are told beside it.
-            told = self.written if is_synthetic else None
+            told = self.written if kind == "synthetic" else None
             also += [sorted(told.left_out.items()), told.models, told.n_checked] if told else []
             return [*parts, *also, self._code(self._baseline_module(job.candidate))]
         if kind == "distilled":
@@ -347,6 +358,11 @@ class Comparison:
                 sorted(self.unlabelled.left_out.items()),
                 self._code("workbench.compare.distilled.asking"),
             ]
+        if kind == "searched":
+            plain, table = replace(job, candidate=self.searched[job.candidate]), self.recipe.search
+            within = {"space": table.space[plain.candidate], "trials": table.trials, "at_once": table.at_once}
+            # The plain candidate's own key has the settings around those that are searched, its models and its code.
+            return [*parts, self.key(plain), within, table.by, self._code("workbench.compare.searched.study")]
         steps, about = self.steps(job), [self.pipelines.base(self.asked(job).style), self.recipe.compare.generate_rows]
         return [
             *parts,
@@ -380,11 +396,17 @@ class Comparison:
         return Job(member, job.seed if self.trains(member) else self.recipe.seed, job.split_seed)
 
     def available(self, job: Job) -> dict[str, str]:
-        """Whom a job is made of or learns from and has results, each with a hash of what those are; else none."""
+        """Whom a job is made of or learns from and has results, each with a hash of what those are; else none.
+
+        Of one whose settings are searched: what was found.
+        """
         if job.candidate in self.distilled:
             teacher = self.teacher()
             main = self.jobs(teacher)[0] if teacher else None
             return {teacher: short_hash([self.key(main), self.result(main)])} if main else {}
+        if job.candidate in self.searched:
+            searched = self.found(job.candidate)
+            return {} if searched is None else {"search": short_hash(dict(searched.trials[searched.best].settings))}
         found = {}
         for name in self.together.get(job.candidate, ()):
             one = self.of_member(name, job)
@@ -444,9 +466,11 @@ class Comparison:
 
     def baseline_settings(self, name: str) -> dict[str, Any]:
         """An estimator's parameters from the recipe; a head on the model is one on the recipe's model."""
-        name = self.plain(name)
-        given = dict(self.recipe.baselines.settings.get(name, {}))
-        return {"model": self.recipe.model.name, **given} if name == "llm-head" else given
+        plain = self.plain(name)
+        given = dict(self.recipe.baselines.settings.get(plain, {}))
+        if name in self.searched and (searched := self.found(name)) is not None:
+            given |= searched.trials[searched.best].settings
+        return {"model": self.recipe.model.name, **given} if plain == "llm-head" else given
 
     def place(self, job: Job) -> Path:
         """Where a job's results lie: this path with .json, with .npz, and for the candidate itself a folder."""
@@ -475,6 +499,10 @@ class Comparison:
     def forget(self, name: str) -> None:
         """Drop what is kept of a candidate as it stands now, its last stage included; other settings' results stay."""
         self._failure(name).unlink(missing_ok=True)
+        if name in self.searched:
+            self.search_place(name).unlink(missing_ok=True)
+            for trial in (self.root / name / "trials").glob("*.json"):
+                trial.unlink()
         for job in self.jobs(name):
             # First what makes it count, so that no result is left without what it was made of.
             self.place(job).with_suffix(".json").unlink(missing_ok=True)
@@ -502,75 +530,6 @@ class Comparison:
         known = read_json(path) if path.is_file() else {}
         of_same = known.get("members", {}) == self.available(self.jobs(name)[0])
         return known if of_same and known.get("environment") == environment() else {}
-
-    def candidate(self, name: str) -> Candidate:
-        """A candidate from what its jobs left; one without results of its own has failed."""
-        first, *others = self.jobs(name)
-        main = self.result(first)
-        kind, about, step = self.kind(name), self.about(name), self._of_the_run.get(name)
-        if main is None:
-            why = self.failure(name) or "its process left no result"
-            return Candidate(name, kind, about, step, failed=why)
-        arrays = self.place(first).with_suffix(".npz")
-        repeats, curve = [], []
-        for job in others:
-            result = self.result(job)
-            if result is None:
-                continue
-            if job.per_label:
-                point = CurvePoint(job.per_label, result["n_train"], job.seed, result["scores"]["accuracy_raw"])
-                curve.append(point)
-            else:
-                repeats.append(Repeat(job.split_seed, job.seed, _scores(result)))
-        if self._is_curved(name):
-            curve.append(CurvePoint(0, main["n_train"], first.seed, main["scores"]["accuracy_raw"]))
-            fixed = [job for job in others if not job.per_label and job.split_seed == first.split_seed]
-            for job in fixed:
-                result = self.result(job)
-                if result is not None:
-                    curve.append(CurvePoint(0, result["n_train"], job.seed, result["scores"]["accuracy_raw"]))
-        return Candidate(
-            name,
-            kind,
-            about,
-            step,
-            raw=Kept(arrays, "raw"),
-            probs=Kept(arrays, "probs"),
-            calibration=main["calibration"],
-            cost=main["cost"],
-            generation=main["generation"],
-            outside=main.get("outside", {}),
-            steering=main.get("steering", {}),
-            scores=_scores(main),
-            repeats=tuple(repeats),
-            curve=tuple(curve),
-            folder=main["bundle"],
-            together=_together(main["together"]) if "together" in main else None,
-            distilled=_distilled(main["distilled"]) if "distilled" in main else None,
-            written=self._written(name) if kind == "synthetic" else None,
-            n_train=main["n_train"],
-            # Free text has a column more, and nothing is decided with it.
-            decision=LIKELIEST if kind == "free" else Decision.of_task(self.task, main.get("said_from", ())),
-            promise=self._promise(main),
-            said_from=tuple(main.get("said_from", ())),
-            turned_away=Kept(arrays, "outside") if main.get("scoped") else None,
-        )
-
-    def _written(self, name: str) -> Written:
-        """What there is to say of the synthetic rows that a candidate learnt."""
-        found, plain = self.written, self.synthetic[name]
-        fixed = [job for job in self.jobs(plain) if not job.per_label and job.split_seed == self.recipe.seed]
-        left = [result for job in fixed if (result := self.result(job)) is not None]
-        without = tuple(result["scores"]["accuracy_raw"] for result in left)
-        return Written(len(found.rows), found.n_checked, found.models, found.left_out, without)
-
-    def _promise(self, main: Mapping[str, Any]) -> Promise:
-        """What a candidate's calib rows say of its errors, asked for what the recipe wants to know."""
-        if "promise" not in main:  # free text promises nothing
-            return NO_PROMISE
-        stage = self.calibration()
-        kept = Promise.from_dict(main["promise"], len(self.task.names))
-        return replace(kept, asked=replace(kept.asked, max_error=stage.max_error, confidence=stage.confidence))
 
     def is_heavy(self, name: str) -> bool:
         """Whether a candidate trains or asks a transformer of its own: it is trained with fewer seeds."""
@@ -601,7 +560,7 @@ def shortened(recipe: Recipe) -> Recipe:
     """What `make demo` compares: the candidates of ``[demo]``, trained once each. Their results count for all.
 
     Nothing is made of several together: that takes half a minute, and others when `make compare` has trained the rest.
-    Nor does anybody learn from another one, or rows that a model wrote.
+    Nor does anybody learn from another one, or rows that a model wrote, and no settings are searched.
     """
     light = [name for name in recipe.baselines.names if not getattr(baselines.BASELINES[name], "heavy", False)]
     # Where all train a transformer, all stand in: a demo that compares nothing would say nothing.
@@ -615,6 +574,7 @@ def shortened(recipe: Recipe) -> Recipe:
         cascade=replace(recipe.cascade, most_levels=0),
         data=replace(recipe.data, unlabelled=""),
         synthetic=replace(recipe.synthetic, candidates=()),
+        search=SearchTable(),
     )
 
 
@@ -630,25 +590,3 @@ def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Exam
     for _, same in sorted(by_label(rows).items()):
         kept |= {same[i].id for i in chance.permutation(len(same))[:per_label]}
     return tuple(row for row in rows if row.id in kept)
-
-
-def _together(kept: dict[str, Any]) -> Together:
-    levels = tuple(Asking(**level) for level in kept["levels"])
-    curve = tuple((ms, accuracy) for ms, accuracy in kept["curve"])
-    return Together(levels, kept["mean"], kept["last"], curve, kept["encoders"], _hosted(kept["hosted"]))
-
-
-def _hosted(kept: dict[str, Any] | None) -> Hosted | None:
-    if kept is None:
-        return None
-    read = {name: Interval(*kept[name]) for name in ("accuracy", "gain")}
-    return Hosted(**kept | read | {"curve": tuple((share, gain) for share, gain in kept["curve"])})
-
-
-def _distilled(kept: dict[str, Any]) -> Distilled:
-    return Distilled(**kept | {"agreement": Interval(*kept["agreement"])})
-
-
-def _scores(result: dict[str, Any]) -> dict[str, float]:
-    told = ("accuracy", "macro_f1", "log_loss", "cost")
-    return {name: result["scores"][name] for name in told if name in result["scores"]}

@@ -27,23 +27,23 @@ from workbench.compare.asked.joint import WANTED, joint, several
 from workbench.compare.board import (
     QUALITY,
     QUALITY_OF_FREE,
-    Augmented,
     By,
     Difference,
     Entry,
     Generation,
     Leaderboard,
-    Lesson,
     Spread,
     TestRows,
 )
 from workbench.compare.candidate import Candidate, Repeat, is_second_name
 from workbench.compare.details import answered, confidence, paid, promised
 from workbench.compare.differences import TESTED, Spent, against_best, between, rows_to_tell, standing
+from workbench.compare.kept.learnt import Augmented, Lesson, Sought
 from workbench.compare.noise import suspects
 from workbench.compare.together.gain import gain_of
 from workbench.compare.verdict import frontier, judge, labels_without_rows, rank
 from workbench.recipe.recipe import DISTILLED, SYNTHETIC, CompareTable
+from workbench.recipe.search import SEARCHED
 
 # How many candidates at most must doubt a label: with more, one that is often wrong would acquit too many rows.
 _DOUBTERS = 3
@@ -168,6 +168,12 @@ def build(
     entries = [
         replace(one, augmented=Augmented(learnt, pair(one.name, one.name.removeprefix(SYNTHETIC))))
         if one.name in numbered and (learnt := scored[one.name].candidate.written)
+        else one
+        for one in entries
+    ]
+    entries = [
+        replace(one, sought=Sought(found, pair(one.name, one.name.removeprefix(SEARCHED))))
+        if one.name in numbered and (found := scored[one.name].candidate.searched)
         else one
         for one in entries
     ]
@@ -335,6 +341,8 @@ def _learns_nothing(candidate: Candidate) -> bool:
     """It looks at no label of a training row."""
     if candidate.kind == "baseline":
         return bool(getattr(baselines.BASELINES.get(candidate.name), "zero_shot", False))
+    if candidate.kind == "searched":
+        return False  # dev rows chose its settings
     return set(candidate.name.partition("@")[0].split("+")) <= {"untuned", "free", "prior"}
 
 
@@ -399,7 +407,7 @@ def _doubters(entries: Sequence[Entry], best: Entry) -> list[str]:
     near = {one.name for one in entries if one.standing in ("as good", "not told apart")}
     heard: dict[str, str] = {}
     # Who is made of others, or learnt from one, says what they say.
-    usable = [one for one in entries if one.kind not in ("free", "together", "distilled", "synthetic")]
+    usable = [one for one in entries if one.kind not in ("free", "together", "distilled", "synthetic", "searched")]
     for one in sorted(usable, key=lambda one: (one is not best, one.name not in near, *rank(one.test, one.priced))):
         counts = one is best or one.name in near or len(heard) < 2
         if counts and len(heard) < _DOUBTERS:

@@ -15,10 +15,13 @@ from labelwright.files import short_hash
 from workbench.budget import about
 from workbench.compare.board import FORMAT
 from workbench.compare.candidate import Candidate
-from workbench.compare.distilled.teacher import to_ask
 from workbench.compare.expected import Expected
 from workbench.compare.jobs import Comparison
-from workbench.compare.processes.pool import CandidateFailedError, Processes, Record
+from workbench.compare.kept.reading import read_candidate
+from workbench.compare.processes.pool import CandidateFailedError, Record
+from workbench.compare.processes.runner import open_runner
+from workbench.compare.processes.work import Listener, Runner, shared_with, work_of
+from workbench.compare.searched.search import search
 from workbench.progress import Display, duration
 from workbench.recipe.recipe import MoneyTable
 from workbench.run.folder import locked
@@ -65,42 +68,59 @@ def score_candidates(
             comparison.forget(name)
         names = comparison.names if names is None else names
         n_run = 0
+        known = expected or Expected(comparison)
         # What is made of others comes when they are done: which of them ran decides whether it is there already. Then
         # who learns from any of these.
-        for kinds in ({"baseline", "llm", "free"}, {"together"}, {"distilled", "synthetic"}):
-            asked = [name for name in names if name not in left_out and comparison.kind(name) in kinds]
-            missing = [name for name in comparison.unfinished() if name in asked]
-            _run(comparison, missing, display, record, expected or Expected(comparison))
-            n_run += len(missing)
+        with open_runner(comparison) as runner:
+            for kinds in ({"baseline", "llm", "free"}, {"together"}, {"distilled", "synthetic", "searched"}):
+                asked = [name for name in names if name not in left_out and comparison.kind(name) in kinds]
+                missing = [name for name in comparison.unfinished() if name in asked]
+                if missing:
+                    _run(comparison, missing, display, record, known, runner)
+                n_run += len(missing)
         display.progress(len(names), len(names), f"{len(names)} candidates, {n_run} of them run now")
-        found = [comparison.candidate(name) for name in names]
+        found = [read_candidate(comparison, name) for name in names]
     return [replace(one, failed=left_out[one.name]) if one.failed and one.name in left_out else one for one in found]
 
 
-def _run(comparison: Comparison, missing: Sequence[str], display: Display, record: Record, expected: Expected) -> None:
-    took = {}
-    with Processes(comparison.recipe.path, comparison.folder.path) as processes:
-        for number, name in enumerate(missing):
+def _run(
+    comparison: Comparison,
+    missing: Sequence[str],
+    display: Display,
+    record: Record,
+    expected: Expected,
+    runner: Runner,
+) -> None:
+    begun, took, shares = dict[str, float](), dict[str, float](), dict[str, float]()
 
-            def say(done: int, total: int, message: str, number: int = number, name: str = name) -> None:
-                share = done / total if total else 0.0
-                display.progress(
-                    round(100 * (number + share)), 100 * len(missing), f"{name}: {message}" if message else name
-                )
+    def begins(name: str) -> None:
+        begun[name] = time.monotonic()
+        display.say(f"  {name}: {about(expected.candidate(name))}")
 
-            display.say(f"  {name}: {about(expected.candidate(name))}")
-            log, begun = comparison.root / name / "log.txt", time.monotonic()
-            try:
-                jobs = comparison.missing(name)
-                teacher, n_rows = to_ask(comparison, jobs[0]) if comparison.kind(name) == "distilled" else ("", 0)
-                if n_rows:
-                    # In the teacher's process, since what a student's own holds is the student's price.
-                    processes.run(jobs, comparison.family(teacher), log, say, record, asks_teacher=True)
-                processes.run(jobs, comparison.family(name), log, say, record)
-            except CandidateFailedError as error:
-                comparison.keep_failure(name, str(error), error.lasting)
-                display.say(f"{name} is left out: {error}")
-            took[name] = time.monotonic() - begun
+    def says(name: str, done: int, total: int, message: str) -> None:
+        shares[name] = done / total if total else 0.0
+        said = f"{name}: {message}" if message else name
+        display.progress(round(100 * sum(shares.values())), 100 * len(missing), said)
+
+    def ended(name: str, error: CandidateFailedError | None) -> None:
+        shares[name], took[name] = 1.0, time.monotonic() - begun.get(name, time.monotonic())
+        if error is not None:
+            comparison.keep_failure(name, str(error), error.lasting)
+            display.say(f"{name} is left out: {error}")
+
+    listener = Listener(begins, says, record, ended)
+    able = []
+    for name in missing:
+        if comparison.kind(name) != "searched" or comparison.found(name) is not None:
+            able.append(name)
+            continue
+        display.say(f"  {name}: {comparison.recipe.search.trials} trials on dev")
+        try:
+            search(comparison, name, runner, listener)
+            able.append(name)
+        except CandidateFailedError as error:
+            ended(name, error)
+    runner.run(able, lambda name: work_of(comparison, name), listener, shared_with(comparison, able))
     if len(took) > 1:
         most = sorted(took, key=took.__getitem__, reverse=True)
         spent = ", ".join(f"{name} {duration(took[name])}" for name in most)

@@ -65,7 +65,7 @@ def judge(
     ship = cheapest([best, *usable], by)
     perhaps = [one for one in unclear if _can_ship(one) and cheapest([ship, one], by) is one]
     ahead = [one for one in entries if one.kind == "free" and one.merit(by) > best.merit(by)]
-    tuned, rivals = _tuned(entries), [one for one in entries if one.kind == "baseline"]
+    tuned, rivals = _tuned(entries), [one for one in entries if one.kind in ("baseline", "searched")]
     rival = min(rivals, key=_rank, default=None)
     found = compare(rival.name, tuned.name) if tuned and rival else None
     return Verdict(

@@ -36,6 +36,7 @@ from workbench.recipe.recipe import (
     read_pipeline,
     synthetic_candidates,
 )
+from workbench.recipe.search import search_faults, searched_candidates
 
 Fault = tuple[str, str]
 # Stages that change weights, which only an engine in this process can.
@@ -61,6 +62,9 @@ def cross_faults(recipe: Recipe, document: Mapping[str, Any], stages: Mapping[st
     yield from _candidate_faults(recipe)
     yield from _distil_faults(recipe)
     yield from _synthetic_faults(recipe)
+    tunings = [*recipe.models.candidates, *own_candidates(recipe)]
+    for fault in search_faults(recipe.search, recipe.baselines.names, tunings, recipe.baselines.settings):
+        yield "search", fault
     if recipe.data.shows_images:
         yield from _image_faults(recipe, stages)
 
@@ -349,7 +353,7 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
     yield from _hosted_faults(recipe, known)
     wanted = recipe.export.candidate
     distilled = distilled_candidates(recipe)
-    everybody = [*known, *TOGETHER, *distilled, *synthetic_candidates(recipe)]
+    everybody = [*known, *TOGETHER, *distilled, *synthetic_candidates(recipe), *searched_candidates(recipe.search)]
     elsewhere = [HOSTED] if recipe.cascade.hosted_model else []
     for fault in unknown_keys(recipe.money.candidates, [*everybody, *elsewhere], "candidate"):
         yield "money", f"candidates: {fault}"

@@ -38,6 +38,12 @@ def store_fault(uri: str) -> str:
     return ""
 
 
+def address_fault(address: str) -> str:
+    """What was expected of a Ray cluster's address, or an empty text."""
+    is_known = not address or address == "auto" or re.fullmatch(r"[\w.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5}", address)
+    return "" if is_known else 'an address such as "10.0.0.7:6379", or "auto"'
+
+
 class Faults:
     """What is wrong with a recipe, by table."""
 

@@ -29,8 +29,9 @@ from labelwright.errors import RecipeError
 from labelwright.files import short_hash
 from labelwright.prompt import STYLES, Style, said_styles
 from labelwright.settings import Check, Items, Range, Text, shown, url_fault
-from workbench.recipe.faults import store_fault
+from workbench.recipe.faults import address_fault, store_fault
 from workbench.recipe.fill import read_table
+from workbench.recipe.search import SearchTable
 
 # Where each stage lives: imported by name when a recipe lists it, and not before.
 STAGES = {
@@ -453,6 +454,11 @@ class CompareTable:
     margin : float
         Share of accuracy that a cheaper candidate may lose and still be as good as the best; above 0, below 0.5. It is
         shipped only where the test rows show that it loses no more.
+    engine : {"local", "ray"}
+        Whether candidates run one after another on this machine, or as tasks of Ray, several at once.
+    address : str
+        The Ray cluster, "host:port" or "auto"; empty: RAY_ADDRESS, or where that is not set a cluster of this machine
+        alone, for as long as the comparison takes.
     """
 
     seeds: Annotated[int, Range(1, 1000)] = 3
@@ -466,6 +472,8 @@ class CompareTable:
     latency_rows: Annotated[int, Range(1)] = 40
     bootstrap: Annotated[int, Range(100, 100_000)] = 2000
     margin: Annotated[float, Range(0, 0.5, "()", "a share of accuracy above 0 and below 0.5, such as 0.02")] = 0.02
+    engine: Literal["local", "ray"] = "local"
+    address: Annotated[str, Text(), Check(address_fault)] = ""
 
 
 @dataclass(frozen=True)
@@ -726,6 +734,7 @@ class Recipe:
     money: MoneyTable = field(default_factory=MoneyTable)
     distil: DistilTable = field(default_factory=DistilTable)
     synthetic: SyntheticTable = field(default_factory=SyntheticTable)
+    search: SearchTable = field(default_factory=SearchTable)
     demo: DemoTable = field(default_factory=DemoTable)
     export: ExportTable = field(default_factory=ExportTable)
     tracking: TrackingTable = field(default_factory=TrackingTable)
@@ -821,6 +830,7 @@ TABLES: Mapping[str, type] = {
     "money": MoneyTable,
     "distil": DistilTable,
     "synthetic": SyntheticTable,
+    "search": SearchTable,
     "demo": DemoTable,
     "export": ExportTable,
     "tracking": TrackingTable,

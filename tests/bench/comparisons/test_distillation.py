@@ -8,8 +8,8 @@ from comparison_fakes import draw_candidates, homeowner_rows
 from bench.comparisons.distillation import _line, write
 from labelwright.data.task import Example
 from labelwright.statistics.intervals import Interval
-from workbench.compare.board import Lesson
 from workbench.compare.candidate import Distilled
+from workbench.compare.kept.learnt import Lesson
 from workbench.compare.leaderboard import build
 
 

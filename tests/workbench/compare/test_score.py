@@ -23,6 +23,7 @@ from workbench.cli import main
 from workbench.compare import score as compare
 from workbench.compare.board import FORMAT
 from workbench.compare.jobs import open_comparison
+from workbench.compare.kept.reading import read_candidate
 from workbench.compare.measure import free_generation
 from workbench.compare.score import read_test
 from workbench.report.html import html
@@ -293,7 +294,7 @@ def test_rotations_reach_the_comparison_and_what_ships(workspace: Path, monkeypa
     (path,) = runs_of(workspace / "runs" / "toy")
     found = open_comparison(Path("toy.toml"), path)
     for name, turned in [("untuned", True), ("chance", False)]:
-        candidate = found.candidate(name)
+        candidate = read_candidate(found, name)
         assert not candidate.failed, candidate.failed
         bundle = load(candidate.folder)
         assert bundle.calibration.rotations is turned
@@ -301,4 +302,4 @@ def test_rotations_reach_the_comparison_and_what_ships(workspace: Path, monkeypa
         texts = [row.text for row in read_test(found.splits_of(found.jobs(name)[0]))]
         assert (probabilities(bundle, engine, texts) == candidate.probs).all()
     assert main(["export", "toy.toml", "--candidate", "untuned"]) == 0
-    assert load(path / "bundle").calibration == load(found.candidate("untuned").folder).calibration
+    assert load(path / "bundle").calibration == load(read_candidate(found, "untuned").folder).calibration

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -52,11 +52,14 @@ class Processes:
     ----------
     recipe, run : Path
         The recipe's file and the run's folder.
+    identity : mapping of str to str, optional
+        What ``handed_down`` of another process said, for which this one works; by default its own.
     """
 
-    def __init__(self, recipe: Path, run: Path) -> None:
+    def __init__(self, recipe: Path, run: Path, identity: Mapping[str, str] | None = None) -> None:
         self.recipe = recipe
         self.folder = run
+        self._identity = identity
         self._process: subprocess.Popen[str] | None = None
         self._family = ""
         # What candidates of a family import, in the order in which they did.
@@ -68,10 +71,17 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self.close()
 
     def run(
-        self, jobs: Sequence[Job], family: str, log: Path, say: Say, record: Record, asks_teacher: bool = False
+        self,
+        jobs: Sequence[Job],
+        family: str,
+        log: Path,
+        say: Say,
+        record: Record,
+        asks_teacher: bool = False,
+        trial: Mapping[str, Any] | None = None,
     ) -> None:
         """Run jobs of one candidate, each kept when done.
 
@@ -85,6 +95,8 @@ class Processes:
             Takes what its stages report, as it comes (``workbench.tracking.entries``).
         asks_teacher : bool
             Only ask whom the jobs learn from, and keep what that says; ``family`` is then the teacher's.
+        trial : mapping, optional
+            Only try these settings on dev (``workbench.compare.searched.trials``).
 
         Raises
         ------
@@ -101,6 +113,7 @@ class Processes:
                 "log": str(log.absolute()),
                 "modules": self._modules.get(family, []),
                 "asks_teacher": asks_teacher,
+                "trial": None if trial is None else dict(trial),
             }
             at_work: set[str] = set()
             error, lasting, status = "", False, None
@@ -129,7 +142,7 @@ class Processes:
                     status = process.wait() or 1
             finally:
                 if status is None:
-                    self._close()
+                    self.close()
                 for key in at_work:
                     record({"op": "status", "run": key, "status": "FAILED"})
         if status < 0:
@@ -144,8 +157,9 @@ class Processes:
 
     def _opened(self, family: str, errors: IO[str]) -> subprocess.Popen[str]:
         if self._process is not None and (self._family != family or self._process.poll() is not None):
-            self._close()
+            self.close()
         if self._process is None:
+            identity = handed_down() if self._identity is None else self._identity
             path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "workbench.compare.processes.worker", str(self.recipe), str(self.folder)],
@@ -154,13 +168,18 @@ class Processes:
                 stderr=errors,
                 text=True,
                 # The second keeps a look for a GPU from claiming it, after which no child could.
-                env={**os.environ, **handed_down(), "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "PYTHONPATH": path},
+                env={
+                    **os.environ,
+                    **identity,
+                    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+                    "PYTHONPATH": path,
+                },
                 start_new_session=True,  # so that it can be ended with its children
             )
             self._family = family
         return self._process
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """End the process and whatever it began."""
         process, self._process = self._process, None
         if process is not None:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from labelwright.bundle.store import save
 from labelwright.data.task import Example, texts_and_labels
 from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
-from labelwright.files import write_json
+from labelwright.files import replacing, write_json
 from labelwright.models.weights import Base, is_language_model
 from labelwright.predictors.encoders.sentence_encoder import one_pass
 from optimizers.scope import Outside
@@ -36,8 +36,10 @@ from workbench.compare import measure, score
 from workbench.compare.distilled.teacher import ask_teacher, teach
 from workbench.compare.jobs import Comparison, Job, open_comparison
 from workbench.compare.processes.pool import Record, Say
+from workbench.compare.searched.trials import run_trial
 from workbench.compare.steering.endings import steering
 from workbench.compare.together.job import measured_together
+from workbench.run.folder import locked
 from workbench.run.steps import Step
 from workbench.tracking import entries
 from workbench.tracking.entries import StepTracker
@@ -80,14 +82,21 @@ def _work(recipe: Path, run: Path, asked: Mapping[str, Any], say: Tell) -> int:
             os.dup2(log.fileno(), stream)
     _end_with_the_parent()
     before = set(sys.modules)
-    status = attempt(recipe, run, [Job(**job) for job in asked["jobs"]], say, asked["asks_teacher"])
+    status = attempt(recipe, run, [Job(**job) for job in asked["jobs"]], say, asked["asks_teacher"], asked["trial"])
     sys.stderr.flush()
     say({"modules": [*asked["modules"], *(name for name in list(sys.modules) if name not in before)]})
     return status
 
 
-def attempt(recipe: Path, run: Path, jobs: Sequence[Job], say: Tell, asks_teacher: bool = False) -> int:
-    """Run a candidate's jobs, or ask their teacher, and say what happens; returns the exit status."""
+def attempt(
+    recipe: Path,
+    run: Path,
+    jobs: Sequence[Job],
+    say: Tell,
+    asks_teacher: bool = False,
+    trial: Mapping[str, Any] | None = None,
+) -> int:
+    """Run a candidate's jobs, ask their teacher, or try its settings, and say what happens; returns the exit status."""
 
     def tell(*progress: Any) -> None:
         say({"progress": progress})
@@ -96,6 +105,8 @@ def attempt(recipe: Path, run: Path, jobs: Sequence[Job], say: Tell, asks_teache
         comparison = open_comparison(recipe, run)
         if asks_teacher:
             ask_teacher(comparison, jobs[0], tell)
+        elif trial is not None:
+            run_trial(comparison, jobs[0], trial)
         else:
             run_jobs(comparison, jobs, tell, lambda entry: say({"record": entry}))
     except LabelwrightError as error:
@@ -138,10 +149,14 @@ def run_jobs(comparison: Comparison, jobs: Sequence[Job], say: Say, record: Reco
             say(number, len(jobs), where + _what(job, comparison))
             _run_job(comparison, job, tell, record)
 
-    run([job for job in jobs if comparison.is_main(job)])
-    # The others are not timed, and their rows are the same again: an encoder need read each but once.
-    with one_pass():
-        run([job for job in jobs if not comparison.is_main(job)])
+    # One at a time: where a machine was given up and is there after all, two would write the same bundle.
+    place = comparison.root / jobs[0].candidate
+    place.mkdir(parents=True, exist_ok=True)
+    with locked(place):
+        run([job for job in jobs if comparison.is_main(job)])
+        # The others are not timed, and their rows are the same again: an encoder need read each but once.
+        with one_pass():
+            run([job for job in jobs if not comparison.is_main(job)])
     say(len(jobs), len(jobs), "")
 
 
@@ -167,7 +182,7 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
             trained, made_from = _train_model(comparison, job, labels, say, record)
         before = measure.before_calibration(trained)
         result: dict[str, Any] = {"n_train": len(splits.train), "made_from": made_from}
-        if taught:
+        if taught or comparison.kind(job.candidate) == "searched":
             result["members"] = comparison.available(job)
         # A learning curve is drawn uncalibrated: the calib rows would be labels that the candidate was not shown.
         final = before
@@ -191,6 +206,8 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
                 entry |= {"teacher": taught.teacher, "n_unlabelled": len(taught.texts)}
             if comparison.kind(job.candidate) == "synthetic":
                 entry |= {"n_synthetic": len(comparison.written.rows), "written_by": list(comparison.written.models)}
+            if found := comparison.found(job.candidate) if comparison.kind(job.candidate) == "searched" else None:
+                entry |= {"settings": dict(found.trials[found.best].settings), "n_trials": len(found.trials)}
             made = final.bundle
             kept = made.with_stage(entry, promise=made.promise, scope=made.scope, said_from=made.said_from)
             final = replace(final, bundle=save(kept, place))
@@ -270,9 +287,9 @@ def _free(comparison: Comparison, job: Job, test: Sequence[Example]) -> tuple[di
 def _keep(place: Path, result: Any, arrays: dict[str, NDArray[np.float64]] | None = None) -> None:
     """Write a job's result; the .json comes last and makes it count."""
     if arrays is not None:
-        part = place.with_name(f".{place.name}.part.npz")
-        np.savez(part, **arrays)  # type: ignore[arg-type]
-        part.replace(place.with_suffix(".npz"))
+        # Under a name of its own: where somebody else does the same job, the later one stands, and both are whole.
+        with replacing(place.with_suffix(".npz")) as part:
+            np.savez(part, **arrays)  # type: ignore[arg-type]
     write_json(place.with_suffix(".json"), result)
 
 

@@ -20,6 +20,7 @@ KINDS = {
     "together": ("#8250df", "D", "several together"),
     "distilled": ("#bc4c00", "v", "taught by another candidate"),
     "synthetic": ("#1b7c83", "P", "with rows that a model wrote"),
+    "searched": ("#9a6700", "X", "with settings found on dev"),
 }
 GOOD, BAD, GRID, MUTED = "#1a7f37", "#d1242f", "#d1d9e0", "#59636e"
 # Okabe and Ito 2008, told apart by the colour-blind; without yellow, which is too light for a line.

@@ -30,6 +30,7 @@ TABLES = (
     "asked.paths.paths",
     "trainings.learning",
     "trainings.synthetic",
+    "trainings.searches",
     "trainings.seeds",
     "paired.paired",
     "by_label.by_label",

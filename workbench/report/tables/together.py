@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from labelwright.data.costs import amount
-from workbench.compare.board import Entry, Lesson
+from workbench.compare.board import Entry
 from workbench.compare.candidate import Asking, Hosted
+from workbench.compare.kept.learnt import Lesson
 from workbench.compare.together.money import N_ROWS, with_hosted
 from workbench.recipe.beside.unlabelled import told
 from workbench.report.report import Report

@@ -1,11 +1,15 @@
-"""What other trainings of the same candidate reach: on fewer rows, with other seeds, on other splits."""
+"""What other trainings of the same candidate reach: on fewer rows, with other seeds or settings, on other splits."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import mean, stdev
+from typing import Any
 
 from workbench.compare.board import Spread
 from workbench.compare.differences import TESTED
+from workbench.compare.searched.found import Searched, Trial
+from workbench.progress import duration
 from workbench.recipe.beside.synthetic import LEFT_OUT
 from workbench.report.report import Report
 from workbench.report.table import CANDIDATE, METRICS, NOTHING, Cell, Column, Table, metric
@@ -19,6 +23,13 @@ _WRITTEN = (
     "Mean over seeds ± standard deviation, number of them in brackets; the difference is of calibrated accuracy, in "
     "points, paired, with a 95 % interval of its own."
 )
+_SOUGHT = (
+    "Dev chose the settings, so what dev says of them flatters them; the difference is of accuracy on test, in points, "
+    "paired, with a 95 % interval of its own. Trials ran to their end: these candidates report nothing on the way that "
+    "a trial could be given up by."
+)
+# Trials of a search up to which all are shown; of longer ones those that were the best so far.
+_MOST_TRIALS = 60
 _DIFFERS = {"split fixed": "seed of training", "split varied": "split"}
 
 
@@ -68,6 +79,81 @@ def synthetic(report: Report) -> list[Table]:
         remarks.append(said + (f" Left out of the file: {left}." if left else ""))
     columns.append(Column("all against none"))
     return [Table("synthetic", "Synthetic rows", columns, rows, remarks=remarks, about=_OF_SYNTHETIC if rows else "")]
+
+
+def searches(report: Report) -> list[Table]:
+    """What every search of settings found, what that brings on test, and its trials."""
+    found = [(entry, entry.sought) for entry in report.scored if entry.sought]
+    columns = [CANDIDATE, Column("settings found", "text"), Column("dev %"), Column("dev % as it is")]
+    columns += [Column("dev log loss"), Column("as it is"), Column("trials"), Column("took"), Column("on test")]
+    rows = [
+        [
+            Cell(entry.name),
+            Cell(_settings(best.settings)),
+            metric("accuracy", best.accuracy),
+            metric("accuracy", one.found.plain.accuracy),
+            _loss(best),
+            _loss(one.found.plain),
+            Cell(str(len(one.found.trials))),
+            Cell(duration(one.found.seconds)),
+            metric("accuracy", one.to_plain, signed=True),
+        ]
+        for entry, one in found
+        for best in [one.found.trials[one.found.best]]
+    ]
+    remarks = [_SOUGHT] if rows else []
+    for entry, one in found:
+        within = "; ".join(f"{key}: {told}" for key, told in one.found.space.items())
+        what = f"{one.found.by.replace('_', ' ')} on {one.found.n_dev:,} dev rows"
+        worse = "" if one.found.is_better_on_dev else " No trial was better on dev than the candidate as it is."
+        remarks.append(f"{entry.name}: chosen by {what}, within {within}.{worse}")
+    return [
+        Table("search", "Searched settings", columns, rows, remarks=remarks),
+        *(_trials(entry.name, one.found) for entry, one in found),
+    ]
+
+
+def _trials(name: str, found: Searched) -> Table:
+    """A search's trials in their order, the candidate as it is before them."""
+    records, is_long = found.records(), len(found.trials) > _MOST_TRIALS
+    rows = [[Cell("as it is"), NOTHING, metric("accuracy", found.plain.accuracy), _loss(found.plain), NOTHING]]
+    for number, trial in enumerate(found.trials):
+        if is_long and number not in records:
+            continue
+        best = "best" if number in records else ""
+        rows.append(
+            [
+                Cell(str(number + 1)),
+                Cell(_settings(trial.settings), trial.failed),
+                metric("accuracy", trial.accuracy),
+                _loss(trial),
+                Cell(best) if best else NOTHING,
+            ]
+        )
+    columns = [
+        Column("trial"),
+        Column("settings", "long"),
+        Column("dev %"),
+        Column("dev log loss"),
+        Column("so far", "words"),
+    ]
+    remarks = [f"Of {len(found.trials):,} trials those that were the best so far."] if is_long else []
+    return Table("search", "Searched settings", columns, rows, of=name, remarks=remarks, is_folded=True)
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    """``key = value``, numbers to three digits."""
+    return ", ".join(f"{key} = {_value(value)}" for key, value in settings.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _loss(trial: Trial) -> Cell:
+    return NOTHING if trial.log_loss is None else Cell(f"{trial.log_loss:.3f}")
 
 
 def seeds(report: Report) -> list[Table]:

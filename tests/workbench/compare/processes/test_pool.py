@@ -17,6 +17,7 @@ import workbench_fakes
 
 import baselines
 from workbench.compare.jobs import Comparison, Job, open_comparison
+from workbench.compare.kept.reading import read_candidate
 from workbench.compare.processes.pool import CandidateFailedError, Processes
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
@@ -86,7 +87,7 @@ def test_one_process_takes_several_candidates_and_outlives_one_that_dies(found: 
     assert last is not None
     assert last.poll() is not None
     for name in ("sgd-ngrams", "sgd-chars", "majority"):
-        candidate = found.candidate(name)
+        candidate = read_candidate(found, name)
         assert not candidate.failed
         assert 50e6 < candidate.cost["peak_memory_bytes"] < len(ballast)
         assert candidate.cost["others_busy_cores"] >= 0

@@ -20,6 +20,7 @@ from labelwright.errors import BundleError
 from labelwright.models.weights import Together
 from workbench.cli import main
 from workbench.compare.jobs import Job
+from workbench.compare.kept.reading import read_candidate
 from workbench.compare.score import read_test, score_candidates
 from workbench.compare.together import job
 from workbench.export import Source, export_settings
@@ -111,7 +112,7 @@ def test_a_member_that_changes_makes_them_stale(run, monkeypatch):
 
 def test_alone_nobody_is_together(run):
     score_candidates(opened(run), Display(), names=["words", "ensemble-light"])
-    failed = opened(run).candidate("ensemble-light").failed
+    failed = read_candidate(opened(run), "ensemble-light").failed
     assert failed == "ensemble-light needs two candidates that ran, of those it may be made of: words did"
     assert "ensemble-light" not in opened(run).unfinished()
     # Once another one is there it is tried again, though that it failed was lasting.

@@ -1,0 +1,310 @@
+"""Candidates as tasks of Ray: the report is the local one's, whoever is killed; what is retried, where, how often."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import workbench_fakes
+
+from labelwright.errors import LabelwrightError, MissingExtraError
+from workbench import verbs
+from workbench.compare.jobs import Job
+from workbench.compare.processes import cluster
+from workbench.compare.processes.cluster import MOST_TRIES, Cluster
+from workbench.compare.processes.pool import CandidateFailedError
+from workbench.compare.processes.work import Listener, Needs, Work
+from workbench.progress import Display
+from workbench.recipe.read import read_recipe
+
+# What the processes under test begin with: "chars", whose first training is cut off by a kill of the cluster's worker
+# under which it runs, and "words", whose first training is killed itself.
+DIES = """
+import os
+from pathlib import Path
+import baselines
+
+def dying(name, whom):
+    plain = baselines.BASELINES[name]
+    def make(task, seed):
+        try:
+            Path("killed-" + name).touch(exist_ok=False)
+        except FileExistsError:
+            return plain(task, seed)
+        if whom == "worker":
+            import psutil
+            psutil.Process().parent().parent().kill()
+        else:
+            os.kill(os.getpid(), 9)
+        import time
+        time.sleep(60)
+    return plain._replace(factory="dying"), make
+
+class Dying(baselines.Baseline):
+    def __call__(self, task, seed):
+        return MAKE[self.factory](task, seed)
+
+MAKE = {}
+for name, whom in (("sgd-chars", "worker"), ("sgd-ngrams", "itself")):
+    plain = baselines.BASELINES[name]
+    MAKE[name] = dying(name, whom)[1]
+    baselines.BASELINES[name] = Dying(*plain._replace(factory=name))
+"""
+# What differs from run to run, and what hangs on how long things took.
+OF_TIME = {
+    "run",
+    "command",
+    "machine",
+    "frontier",
+    "why_ship",
+    "n_rows_needed",
+    "seconds",
+    "peak_memory_bytes",
+    "rows_per_second",
+}
+OF_TIME |= {"seconds_to_train", "ms_p50", "ms_p95", "others_busy_cores", "others_busy_cores_training"}
+
+
+def without_times(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_times(one) for key, one in value.items() if key not in OF_TIME}
+    return [without_times(one) for one in value] if isinstance(value, list) else value
+
+
+def compared(folder: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, bytes, list[str]]:
+    """What a comparison in this folder comes to: its report, its rows, and what it said."""
+    folder.mkdir()
+    workbench_fakes.write_workspace(folder)
+    (folder / "sitecustomize.py").write_text(DIES)
+    text = (folder / "toy.toml").read_text()
+    for old, new in (
+        ('stages = ["gepa", "grpo", "calibrate"]', "stages = []"),
+        ('[model]\nname = "fake"\n', ""),
+        ('"majority", "words", "absent"]', '"majority", "sgd-ngrams", "sgd-chars"]'),
+        ("[compare]\n", f'[compare]\nengine = "{engine}"\nseeds = 2\nheavy_seeds = 2\ncurves = []\nnoise = []\n'),
+        ("[ensemble]\nmost_members = 0", "[ensemble]\nmost_members = 2"),
+        ("[export]", "[search]\ntrials = 3\n[search.space.sgd-ngrams]\nlongest = [2, 3]\n[export]"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "toy.toml").write_text(text)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    if engine == "local":
+        for name in ("sgd-ngrams", "sgd-chars"):
+            Path(f"killed-{name}").touch()
+    said: list[str] = []
+    display = Display()
+    monkeypatch.setattr(display, "say", lambda text="", **_: said.append(str(text)))
+    run = verbs.compare(read_recipe(Path("toy.toml")), "", False, display)
+    return json.loads((run.path / "report.json").read_text()), (run.path / "rows.jsonl").read_bytes(), said
+
+
+def test_a_comparison_whose_workers_are_killed_ends_as_the_local_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ray")
+    workbench_fakes.without_tracking(monkeypatch.setattr)
+    workbench_fakes.without_plots(monkeypatch.setattr)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    report, rows, local_said = compared(tmp_path / "local", "local", monkeypatch)
+    capfd.readouterr()
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    on_ray, ray_rows, said = compared(tmp_path / "ray", "ray", monkeypatch)
+    assert (tmp_path / "ray" / "killed-sgd-chars").exists()
+    assert (tmp_path / "ray" / "killed-sgd-ngrams").exists()
+    assert [line for line in said if "left out" in line] == [line for line in local_said if "left out" in line]
+    assert [one["name"] for one in on_ray["candidates"]] == [one["name"] for one in report["candidates"]]
+    assert json.dumps(without_times(on_ray)) == json.dumps(without_times(report))
+    assert ray_rows == rows
+    shown = "".join(capfd.readouterr())
+    assert "raylet" not in shown, "what Ray has to say of its workers is nothing for a person's terminal"
+    gone = {child.pid for child in psutil.Process().children(recursive=True)} - before
+    assert not gone, "every process that was begun has ended"
+
+
+class FakeRay:
+    """A cluster of the machines that a test names, on which tasks say what the test wants."""
+
+    exceptions = SimpleNamespace(RayError=ConnectionResetError)
+
+    def __init__(self, machines: dict[str, dict[str, float]]) -> None:
+        self.machines = machines
+        self.cancelled = 0
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"NodeID": name, "Alive": True, "Resources": has} for name, has in self.machines.items()]
+
+    def wait(self, words: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        return words[:1], words[1:]
+
+    def get(self, said: Any) -> Any:
+        if isinstance(said, BaseException):
+            raise said
+        return said
+
+    def cancel(self, words: Any, force: bool) -> None:
+        self.cancelled += 1
+
+
+class FakeTasks:
+    """In place of a remote function: what each task says, by the candidate and how often it was begun."""
+
+    def __init__(self, say: Callable[[str, int], list[Any]]) -> None:
+        self.say = say
+        self.begun: list[tuple[str, dict[str, Any]]] = []
+
+    def options(self, **options: Any) -> FakeTasks:
+        self.asked = options
+        return self
+
+    def remote(self, asked: dict[str, Any]) -> Iterator[Any]:
+        name = asked["work"]["family"]
+        self.begun.append((name, self.asked))
+        return iter(self.say(name, sum(one == name for one, _ in self.begun)))
+
+
+ONE, TWO = "1" * 56, "2" * 56
+SMALL = Needs(1, 0, 10**9)
+LARGE = {"one": {"CPU": 4.0, "memory": 8e9}, "two": {"CPU": 2.0, "memory": 9e9}}
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Any]:
+    """Runs works a, b, … on two machines; gives tasks begun, and what was heard of them."""
+    two = {ONE: {"CPU": 4.0, "memory": 8e9}, TWO: {"CPU": 2.0, "memory": 4e9, "GPU": 1.0}}
+
+    def run(say: Callable[[str, int], list[Any]], names: str = "a", needs: Needs = SMALL, **how: Any) -> Any:
+        fake, tasks = FakeRay(how.pop("machines", two)), FakeTasks(say)
+        monkeypatch.setattr(cluster, "_import_ray", lambda is_local: fake)
+        heard: list[tuple[Any, ...]] = []
+        on = Cluster(Path("toy.toml"), tmp_path)
+        on._remote = tasks
+        listener = Listener(
+            lambda name: heard.append(("begins", name)),
+            lambda name, *said: heard.append(("says", name, *said)),
+            lambda entry: heard.append(("record", entry)),
+            lambda name, error: heard.append(("ended", name, error)),
+        )
+        on.run([*names], lambda name: Work((Job(name, 0, 0),), name, tmp_path / "log", needs), listener, **how)
+        return tasks.begun, heard, fake
+
+    return run
+
+
+WELL = [{"node": ONE}, {"progress": (1, 2, "half")}, {"ended": ""}]
+
+
+def test_what_a_task_says_is_heard(begun: Callable[..., Any]) -> None:
+    _, heard, fake = begun(lambda name, n: WELL)
+    assert heard == [("begins", "a"), ("says", "a", 1, 2, "half"), ("ended", "a", None)]
+    assert not fake.cancelled
+
+
+def test_what_does_not_last_is_begun_again_elsewhere_with_more_memory(begun: Callable[..., Any]) -> None:
+    lost = [{"node": ONE}, ConnectionResetError("its worker died\nand more")]
+    tasks, heard, _ = begun(lambda name, n: lost if n == 1 else WELL)
+    (_, first), (_, second) = tasks
+    assert "scheduling_strategy" not in first
+    assert (second["scheduling_strategy"].node_id, second["scheduling_strategy"].soft) == (TWO, True)
+    assert (first["memory"], second["memory"]) == (10**9, 2 * 10**9)
+    assert [one[0] for one in heard] == ["begins", "says", "ended"], "it is one candidate, however often it was begun"
+
+
+def test_it_is_begun_so_often_and_no_more(begun: Callable[..., Any]) -> None:
+    tasks, heard, _ = begun(lambda name, n: [{"node": ONE}, {"ended": "no memory", "lasting": False}])
+    assert len(tasks) == MOST_TRIES
+    error = heard[-1][2]
+    assert isinstance(error, CandidateFailedError)
+    assert (str(error), error.lasting) == ("no memory (tried 3 times)", False)
+
+
+def test_what_lasts_is_kept_at_once(begun: Callable[..., Any]) -> None:
+    tasks, heard, _ = begun(lambda name, n: [{"node": ONE}, {"ended": "no package", "lasting": True}])
+    assert len(tasks) == 1
+    assert (str(heard[-1][2]), heard[-1][2].lasting) == ("no package", True)
+
+
+def test_what_a_killed_worker_had_begun_is_recorded_as_failed(begun: Callable[..., Any]) -> None:
+    records = [{"record": {"op": "status", "run": key, "status": "RUNNING"}} for key in ("x", "y")]
+    records.append({"record": {"op": "status", "run": "x", "status": "FINISHED"}})
+    _, heard, _ = begun(lambda name, n: [{"node": ONE}, *records] if n == 1 else WELL)
+    assert ("record", {"op": "status", "run": "y", "status": "FAILED"}) in heard
+    assert ("record", {"op": "status", "run": "x", "status": "FAILED"}) not in heard
+
+
+def test_a_work_waits_for_those_that_it_needs(begun: Callable[..., Any]) -> None:
+    tasks, heard, _ = begun(lambda name, n: WELL, "abc", after=lambda name: ["a", "c"] if name == "b" else [])
+    assert [name for name, _ in tasks] == ["a", "c", "b"]
+    assert heard.index(("ended", "c", None)) < heard.index(("begins", "b"))
+
+
+def test_tasks_end_with_what_asked_for_them(begun: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Any, words: Any, timeout: float) -> Any:
+        seen.append(self)
+        raise KeyboardInterrupt
+
+    seen: list[Any] = []
+    monkeypatch.setattr(FakeRay, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        begun(lambda name, n: WELL, "ab")
+    assert seen[0].cancelled == 2
+
+
+@pytest.mark.parametrize(
+    ("needs", "machines", "declared"),
+    [
+        (Needs(2, 1, 10**9), {"one": {"CPU": 4.0, "memory": 8e9}}, (2, 0, 10**9)),  # no GPU anywhere
+        (Needs(2, 1, 10**9), {"one": {"CPU": 1.0, "memory": 8e9, "GPU": 1.0}}, (1, 1, 10**9)),
+        (
+            Needs(1, 0, 10**10),
+            {"one": {"CPU": 4.0, "memory": 8e9}, "two": {"CPU": 2.0, "memory": 9e9}},
+            (1, 0, 9 * 10**9),
+        ),
+        (
+            Needs(4, 0, 9 * 10**9),
+            {"one": {"CPU": 4.0, "memory": 8e9}, "two": {"CPU": 2.0, "memory": 9e9}},
+            (2, 0, 9 * 10**9),
+        ),
+    ],
+)
+def test_what_no_machine_has_is_asked_of_the_largest(
+    begun: Callable[..., Any], needs: Needs, machines: Any, declared: tuple[float, float, int]
+) -> None:
+    ((_, asked),), _, _ = begun(lambda name, n: WELL, needs=needs, machines=machines)
+    assert (asked["num_cpus"], asked["num_gpus"], asked["memory"]) == declared
+
+
+def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r'engine = "ray" needs Ray: pip install "labelwright\[ray\]"'):
+        Cluster(Path("toy.toml"), Path())
+
+
+def test_a_cluster_that_is_not_there_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Away(FakeRay):
+        def is_initialized(self) -> bool:
+            return False
+
+        def init(self, **how: Any) -> None:
+            assert how["address"] == "10.0.0.7:6379"
+            assert "num_cpus" not in how
+            raise ConnectionError("ray client connection timeout\nand a page more")
+
+    monkeypatch.setattr(cluster, "_import_ray", lambda is_local: Away({}))
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.7:6379")
+    with pytest.raises(LabelwrightError, match=r"10\.0\.0\.7:6379 does not answer \(ray client connection timeout\)"):
+        Cluster(Path("toy.toml"), tmp_path).run(["a"], lambda name: None, None)  # type: ignore[arg-type,return-value]
+
+
+def test_only_one_file_of_the_workbench_imports_ray() -> None:
+    root = Path(cluster.__file__).parents[3]
+    words = ("import ray\n", "from ray")
+    found = {path.name for path in (root / "workbench").rglob("*.py") if any(w in path.read_text() for w in words)}
+    assert found == {"cluster.py"}

@@ -1,0 +1,187 @@
+"""A search over the fakes: what wins, that test is not read, that a killed one goes on, and what is kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import workbench_fakes
+from small_comparison import edit_recipe, new_toy_run, opened
+
+from labelwright.bundle.store import load
+from workbench.compare import score
+from workbench.compare.jobs import Comparison
+from workbench.compare.kept.reading import read_candidate
+from workbench.compare.processes.pool import CandidateFailedError, Processes
+from workbench.compare.processes.work import Listener, OneByOne
+from workbench.compare.searched import trials as trying
+from workbench.compare.searched.found import Searched, Trial, read_found, read_trial, write_found
+from workbench.compare.searched.search import search
+from workbench.compare.searched.trials import trial_place
+from workbench.progress import Display
+from workbench.run.folder import RunFolder
+
+NAME = "searched-words"
+SPACE = """
+[search]
+trials = 6
+at_once = 2
+[search.space.words]
+alpha = {low = 1e-6, high = 1e-2, log = true}
+longest = {low = 2, high = 3}
+"""
+LISTENER = Listener(lambda *_: None, lambda *_: None, lambda *_: None, lambda *_: None)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A run of the toy recipe in which the settings of ``words`` are searched."""
+    workbench_fakes.install(monkeypatch.setattr)
+    workbench_fakes.write_workspace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    edit_recipe('stages = ["gepa", "grpo", "calibrate"]', "stages = []")
+    edit_recipe('"majority", "words", "absent"]', '"majority", "words"]')
+    edit_recipe("[compare]\n", "[compare]\nseeds = 2\ncurves = []\nnoise = []\n")
+    edit_recipe("[export]", f"{SPACE}[export]")
+    return new_toy_run()
+
+
+def searched(comparison: Comparison) -> Searched:
+    with OneByOne(Processes(comparison.recipe.path, comparison.folder.path)) as runner:
+        return search(comparison, NAME, runner, LISTENER)
+
+
+def without_seconds(found: Searched) -> Searched:
+    trials = tuple(replace(one, seconds=0.0) for one in found.trials)
+    return replace(found, trials=trials, plain=replace(found.plain, seconds=0.0))
+
+
+def test_the_least_log_loss_on_dev_wins_and_test_is_not_read(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(splits: Any) -> Any:
+        raise AssertionError("a search read the test rows")
+
+    monkeypatch.setattr(score, "read_test", never)
+    comparison = opened(run)
+    assert (comparison.names[-1], comparison.kind(NAME)) == (NAME, "searched")
+    assert comparison.available(comparison.jobs(NAME)[0]) == {}
+    found = searched(comparison)
+    assert len(found.trials) == 6
+    losses = [trial.log_loss for trial in found.trials]
+    assert found.best == losses.index(min(losses))
+    assert found.plain.settings == {}
+    assert found.n_dev == len(comparison.splits_of(comparison.jobs(NAME)[0]).dev)
+    assert found == read_found(comparison.search_place(NAME))
+    assert comparison.baseline_settings(NAME) == found.trials[found.best].settings
+    assert comparison.baseline_settings("words") == {}
+    assert comparison.available(comparison.jobs(NAME)[0])
+
+
+def test_a_search_that_was_killed_goes_on_as_it_would_have(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = without_seconds(searched(opened(run)))
+    opened(run).forget(NAME)
+    assert opened(run).found(NAME) is None
+    real, done = trying.run_trial, []
+
+    def dies(comparison: Comparison, job: Any, settings: Any) -> None:
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        real(comparison, job, settings)
+        done.append(dict(settings))
+
+    monkeypatch.setattr(trying, "run_trial", dies)
+    with pytest.raises(KeyboardInterrupt):
+        searched(opened(run))
+    assert opened(run).found(NAME) is None
+    done.clear()
+
+    def counts(comparison: Comparison, job: Any, settings: Any) -> None:
+        done.append(dict(settings))
+        real(comparison, job, settings)
+
+    monkeypatch.setattr(trying, "run_trial", counts)
+    assert without_seconds(searched(opened(run))) == whole
+    assert len(done) == 3, "the candidate as it is, and three of six, were there"
+    # More trials begin with those that are there.
+    done.clear()
+    edit_recipe("trials = 6", "trials = 8")
+    more = without_seconds(searched(opened(run)))
+    assert more.trials[:6] == whole.trials
+    assert len(done) == 2
+
+
+def test_settings_that_cannot_be_cost_a_trial_and_no_more(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = trying._tried
+
+    def some(comparison: Comparison, job: Any, settings: Any, begun: float) -> Trial:
+        if settings.get("longest") == 3:
+            raise ValueError("no such\nthing")
+        return real(comparison, job, settings, begun)
+
+    monkeypatch.setattr(trying, "_tried", some)
+    found = searched(opened(run))
+    failed = [trial for trial in found.trials if trial.failed]
+    assert failed
+    assert {trial.failed for trial in failed} == {"ValueError: no such"}
+    assert not found.trials[found.best].failed
+    assert all(trial.loss("log_loss") is None for trial in failed)
+
+
+def test_what_is_of_the_moment_is_no_fact_about_settings(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> Trial:
+        raise RuntimeError("while writing") from OSError("no space left on device")
+
+    monkeypatch.setattr(trying, "_tried", full)
+    comparison = opened(run)
+    with pytest.raises(CandidateFailedError) as told:
+        searched(comparison)
+    assert not told.value.lasting
+    assert read_trial(trial_place(comparison, NAME, {})) is None
+
+
+def test_where_every_trial_fails_the_candidate_has(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = trying._tried
+
+    def plain_alone(comparison: Comparison, job: Any, settings: Any, begun: float) -> Trial:
+        if settings:
+            raise ValueError("never")
+        return real(comparison, job, settings, begun)
+
+    monkeypatch.setattr(trying, "_tried", plain_alone)
+    with pytest.raises(
+        CandidateFailedError, match="every trial of its search failed; the first said: ValueError"
+    ) as told:
+        searched(opened(run))
+    assert told.value.lasting
+
+
+def test_the_winner_is_compared_kept_and_made_anew_where_another_one_wins(run: RunFolder) -> None:
+    comparison = opened(run)
+    by_name = {one.name: one for one in score.score_candidates(comparison, Display())}
+    found = by_name[NAME].searched
+    assert found is not None
+    assert not by_name[NAME].failed
+    # Another seed on the same split; dev rows that chose are test rows of other splits.
+    assert [(one.split_seed, one.seed) for one in by_name[NAME].repeats] == [(3, 4)]
+    bundle = load(by_name[NAME].folder)
+    assert bundle.history[-1]["settings"] == dict(found.trials[found.best].settings)
+    assert bundle.history[-1]["n_trials"] == 6
+    assert opened(run).unfinished() == []
+    # Its results are those of what was found, and of nothing else.
+    other = next(n for n, one in enumerate(found.trials) if one.settings != found.trials[found.best].settings)
+    write_found(comparison.search_place(NAME), replace(found, best=other))
+    assert opened(run).unfinished() == [NAME]
+    score.score_candidates(opened(run), Display())
+    assert load(read_candidate(opened(run), NAME).folder).history[-1]["settings"] == dict(found.trials[other].settings)
+
+
+def test_another_space_is_another_search_and_the_same_trials_count(run: RunFolder) -> None:
+    first = opened(run)
+    searched(first)
+    edit_recipe("longest = {low = 2, high = 3}", "longest = [2, 3]")
+    second = opened(run)
+    assert second.found(NAME) is None
+    assert second.search_place(NAME) != first.search_place(NAME)
+    assert trial_place(second, NAME, {"longest": 2}) == trial_place(first, NAME, {"longest": 2})
+    assert trial_place(second, NAME, {"longest": 2}) != trial_place(first, NAME, {"longest": 3})
