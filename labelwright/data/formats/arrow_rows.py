@@ -13,8 +13,8 @@ from labelwright.data.formats.packed import opened
 from labelwright.data.formats.places import Place
 from labelwright.errors import DataError, MissingExtraError
 
-# Rows that become Python values at once. Where one of them is beyond Python, its column's batch is written otherwise: so
-# reading that begins in the middle of a file begins at a multiple of these.
+# Rows that become Python values at once. Where one of them is beyond Python, its column's batch is written otherwise:
+# so reading that begins in the middle of a file begins at a multiple of these.
 BATCH_ROWS = 1024
 
 

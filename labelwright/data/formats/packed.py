@@ -1,4 +1,4 @@
-"""Files as they lie at their place: of which kind, whether packed (gzip, bzip2, xz, zip), and opened as what was packed."""
+"""Files at their place: of which kind, whether packed (gzip, bzip2, xz, zip), and opened as what was packed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Where files lie: on a disk, or behind a URL that pyarrow or fsspec opens; and which files a pattern means.
 
-Everything that reads rows takes a ``Place``: a ``Path``, or a ``Remote`` that has of a path's methods those that readers
-need. A URL may carry keys (``s3://key:secret@bucket``); nothing that is written or said shows them.
+Everything that reads rows takes a ``Place``: a ``Path``, or a ``Remote`` that has of a path's methods those that
+readers need. A URL may carry keys (``s3://key:secret@bucket``); nothing that is written or said shows them.
 """
 
 from __future__ import annotations
