@@ -63,8 +63,7 @@ class Answerer:
         folder = folder_of(place_of(self._settings["output"]))
         parts = Parts(folder, self._settings["n_parts"])
         # A shard comes again where its worker died after it was written, or another command works on the same output.
-        name = parts.name(shard.number)
-        if name in folder.sizes() and (counts := parts.counts(shard.number)) is not None:
+        if (counts := parts.whole(shard.number)) is not None:
             return counts
         bundle, engine = self._open()
         before = engine.n_shortened

@@ -106,12 +106,15 @@ def _all_of(results: Iterator[dict[str, Any]]) -> dict[int, Counts]:
     """What was counted of each part, by its number. Raises DataError for the first one that is refused."""
     done: dict[int, Counts] = {}
     progress = Progress()
-    for result in results:
-        if "refused" in result:
-            raise DataError(result["refused"])
-        done[result["number"]] = counts = Counts.of(result["counts"])
-        progress.add(counts.n_rows)
-    progress.end()
+    try:
+        for result in results:
+            if "refused" in result:
+                raise DataError(result["refused"])
+            done[result["number"]] = counts = Counts.of(result["counts"])
+            progress.add(counts.n_rows)
+    finally:
+        if done:  # what comes next begins a line of its own
+            progress.end()
     return done
 
 

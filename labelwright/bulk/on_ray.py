@@ -109,7 +109,7 @@ def answered(
                 yield json.loads(row["result"])
         except ray.exceptions.RayError as error:
             raise ModelError(
-                f"Ray gave up ({_last_line(error)}); what is answered is kept, and the same command goes on with the rest"
+                f"Ray gave up ({_last_line(error)}); what is answered is kept, the same command goes on with the rest"
             ) from error
 
 

@@ -76,11 +76,16 @@ class Parts:
         sizes, counted = self.folder.sizes(), self.folder.sizes(_COUNTS)
         there = [n for n in range(self.n_parts) if self.name(n) in sizes and self._counts_name(n) in counted]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            read = dict(zip(there, pool.map(self.counts, there), strict=True))
+            read = dict(zip(there, pool.map(self._counts, there), strict=True))
         return {n: one for n, one in read.items() if one is not None and one.n_bytes == sizes[self.name(n)]}
 
-    def counts(self, number: int) -> Counts | None:
-        """What was counted of a part; None where that cannot be read."""
+    def whole(self, number: int) -> Counts | None:
+        """What was counted of a part; None where it is not there as it was written."""
+        counts = self._counts(number)
+        is_whole = counts is not None and self.folder.sizes().get(self.name(number)) == counts.n_bytes
+        return counts if is_whole else None
+
+    def _counts(self, number: int) -> Counts | None:
         try:
             return Counts.of(json.loads(self.folder.read(f"{_COUNTS}/{self._counts_name(number)}") or b""))
         except (ValueError, TypeError, KeyError):

@@ -1,0 +1,183 @@
+"""Shards over Ray: a real cluster, nodes that die, nothing that listens to others, nothing secret in its logs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bulk
+import pytest
+
+from labelwright.bulk import on_ray
+from labelwright.bulk.shards import Shard
+from labelwright.cli import main
+from labelwright.data.formats.text_lines import Start
+
+ray = pytest.importorskip("ray")
+psutil = pytest.importorskip("psutil")
+N_ROWS = 100_000
+STORE_BYTES = 100 * 2**20
+NODES = 3
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    return bulk.small_bundle(tmp_path_factory.mktemp("small"))
+
+
+def rays() -> set[int]:
+    """Processes below this one."""
+    return {one.pid for one in psutil.Process().children(recursive=True)}
+
+
+@pytest.fixture
+def none_is_left() -> Iterator[None]:
+    """Ray's processes end with the test; what other workers of the suite run is no concern of this one."""
+    before = rays()
+    yield
+    ray.shutdown()
+    until = time.monotonic() + 30
+    while (left := rays() - before) and time.monotonic() < until:
+        time.sleep(0.2)
+    for pid in left:
+        with pytest.MonkeyPatch.context(), __import__("contextlib").suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert not left
+
+
+@pytest.fixture
+def cluster(monkeypatch, none_is_left) -> Iterator[Any]:
+    """Three nodes on this machine, of one CPU each."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    on_ray._imported(is_local=True)
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": STORE_BYTES})
+    try:
+        for _ in range(NODES - 1):
+            made.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+        yield made
+    finally:
+        ray.shutdown()
+        made.shutdown()
+
+
+@pytest.mark.real
+def test_a_node_killed_half_way_loses_and_doubles_no_row(bundle, tmp_path, cluster):
+    rows = bulk.write_jsonl(
+        tmp_path / "rows.jsonl", [{"id": n, "text": text} for n, text in enumerate(bulk.texts(N_ROWS))]
+    )
+    answers, killed = tmp_path / "answers", []
+    victim = sorted(cluster.worker_nodes, key=lambda node: node.unique_id)[0]
+
+    def kill_half_way() -> None:
+        until = time.monotonic() + 600
+        while time.monotonic() < until and not killed:
+            if len(list(answers.glob("part-*.jsonl"))) >= 12:
+                # Without a word, as where the power fails: its raylet, and so all that it began.
+                cluster.remove_node(victim, allow_graceful=False)
+                killed.append(len(list(answers.glob("part-*.jsonl"))))
+            time.sleep(0.02)
+
+    killer = threading.Thread(target=kill_half_way)
+    killer.start()
+    given = ["--input", str(rows), "--output", str(answers), "--engine", "ray", "--ray-address", cluster.address]
+    status = main(["predict", str(bundle), *given, "--workers", "3", "--worker-memory", "0.2"])
+    killer.join(1)
+    assert status == 1
+    assert killed
+    assert killed[0] < 25
+    assert bulk.parts(answers) == bulk.plain(bundle, [rows], tmp_path)
+
+
+@pytest.mark.real
+def test_a_cluster_of_its_own_listens_here_alone_and_keeps_no_secret(
+    bundle, tmp_path, monkeypatch, none_is_left, capfd
+):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    rows = bulk.write_jsonl(tmp_path / "rows.jsonl", [{"text": text} for text in bulk.texts(2500)])
+    heard: set[str] = set()
+    secrets: list[str] = []
+
+    def listen() -> None:
+        while not done.wait(0.3):
+            for one in psutil.Process().children(recursive=True):
+                try:
+                    found = one.net_connections("tcp")
+                except (psutil.Error, FileNotFoundError):
+                    continue
+                heard.update(each.laddr.ip.removeprefix("::ffff:") for each in found if each.status == "LISTEN")
+
+    def answered(*given: Any, real: Any = on_ray.answered) -> Any:
+        given[1]["options"]["url"] = "http://me:dont-tell@127.0.0.1:1/v1"  # of no use to n-grams, but it travels
+        for one in real(*given):
+            if not secrets:
+                session = Path(ray._private.worker._global_node.get_session_dir_path())
+                secrets.extend(
+                    str(path) for path in session.rglob("*") if path.is_file() and b"dont-tell" in path.read_bytes()
+                )
+                secrets.append("looked")
+            yield one
+
+    done = threading.Event()
+    listener = threading.Thread(target=listen)
+    listener.start()
+    try:
+        # Refusing model options is the driver's; here they are only carried.
+        monkeypatch.setattr(on_ray, "answered", answered)
+        monkeypatch.setattr("labelwright.bulk.answering.Answerer._open", lambda self: pytest.fail("not here"))
+        given = ["--input", str(rows), "--output", f"{tmp_path}/answers.jsonl", "--engine", "ray", "--workers", "1"]
+        monkeypatch.setattr(on_ray, "Answerer", on_ray.Answerer)
+        main(["predict", str(bundle), *given, "--shard-rows", "1024"])
+    finally:
+        done.set()
+        listener.join()
+    assert secrets == ["looked"]
+    assert heard == {"127.0.0.1"}
+
+
+def test_without_ray_the_extra_is_named(bundle, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    rows = bulk.write_jsonl(tmp_path / "rows.jsonl", [{"text": "a pool"}])
+    assert main(["predict", str(bundle), "--input", str(rows), "--output", f"{tmp_path}/a", "--engine", "ray"]) == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
+    assert said.startswith("labelwright: error: --engine ray needs Ray (")
+    assert said.endswith('): pip install "labelwright[ray]"')
+
+
+def test_a_worker_that_no_node_can_hold_is_refused(monkeypatch):
+    class Ray:
+        @staticmethod
+        def nodes() -> list[dict[str, Any]]:
+            small, other = {"CPU": 2.0, "memory": 2.0**31}, {"CPU": 8.0, "memory": 2.0**29}
+            dead = {"Alive": False, "Resources": {"CPU": 64.0, "memory": 2.0**40}}
+            return [{"Alive": True, "Resources": small}, {"Alive": True, "Resources": other}, dead]
+
+    on_ray._refuse_too_little(Ray, on_ray.Needs(2, 0, 2**31))
+    assert on_ray._as_many_as_fit(Ray, on_ray.Needs(2)) == 5
+    with pytest.raises(Exception, match="a worker needs 4 CPUs, 0 GPUs and 1.0 GiB, and none of the 2 nodes has all"):
+        on_ray._refuse_too_little(Ray, on_ray.Needs(4))
+
+
+def test_an_actor_takes_and_gives_json(bundle, tmp_path, monkeypatch):
+    import json
+
+    shard = Shard(0, "x.csv", Start(1024, 5, None))
+    told = []
+
+    class Fake:
+        def __init__(self, settings):
+            told.append(settings)
+
+        def answer(self, shard):
+            return {"number": shard["number"], "start": shard["start"]}
+
+    monkeypatch.setattr(on_ray, "Answerer", Fake)
+    said = on_ray.RayAnswerer({"a": 1})({"shard": [json.dumps(shard.as_json())]})
+    assert [json.loads(one) for one in said["result"]] == [{"number": 0, "start": [1024, 5, None]}]
+    assert told == [{"a": 1}]
