@@ -21,25 +21,6 @@ from labelwright.statistics.calibration import Calibration
 
 ROOT = Path(__file__).resolve().parents[1]
 _WORDS = ("pool", "fence", "hvac", "liner", "green", "broken", "heat", "water", "gate", "is", "not", "my", "filter")
-    "the",
-    "pool",
-    "fence",
-    "hvac",
-    "liner",
-    "green",
-    "broken",
-    "heat",
-    "water",
-    "gate",
-    "pump",
-    "it",
-    "is",
-    "not",
-    "my",
-    "filter",
-    "wood",
-    "post",
-]
 
 
 def small_bundle(folder: Path, seed: int = 0) -> Path:

@@ -21,6 +21,8 @@ from labelwright.errors import DataError, MissingExtraError
 from labelwright.reading import one_line
 
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
+# User and password; a password may hold a "/" that should have been written %2F, and is not shown all the same.
+_USER = re.compile(r"^([^:/]+://)(?:[^/?@]*@|[^/?@]*:(?!\d*(?:[/?]|$))[^?@]*@)")
 # What pyarrow opens itself; everything else is asked of fsspec.
 _OF_ARROW = frozenset({"s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs"})
 # Bytes that are asked of a store at once where rows are read in order.
@@ -53,7 +55,7 @@ def shown(name: str) -> str:
     """
     if not is_url(name):
         return name
-    return re.sub(r"^([^:/]+://)[^/?]*@", r"\1", name.partition("?")[0])
+    return _USER.sub(r"\1", name.partition("?")[0])
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,8 @@ def _opened(url: str) -> tuple[Any, str]:
     path, query = _parted(url)
     scheme, _, rest = path.partition("://")
     host, slash, below = rest.partition("/")
+    if _USER.match(path) and "@" not in host:
+        raise DataError(f'{shown(url)}: a "/" in its password has to be written %2F')
     filesystem = _filesystem(scheme.lower(), host, query)
     if scheme.lower() in _OF_BUCKETS:
         return filesystem, f"{host.rpartition('@')[2]}{slash}{below}".rstrip("/")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,7 @@ def none_is_left() -> Iterator[None]:
     while (left := rays() - before) and time.monotonic() < until:
         time.sleep(0.2)
     for pid in left:
-        with pytest.MonkeyPatch.context(), __import__("contextlib").suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     assert not left
 
@@ -128,12 +131,11 @@ def test_a_cluster_of_its_own_listens_here_alone_and_keeps_no_secret(
     listener = threading.Thread(target=listen)
     listener.start()
     try:
-        # Refusing model options is the driver's; here they are only carried.
         monkeypatch.setattr(on_ray, "answered", answered)
-        monkeypatch.setattr("labelwright.bulk.answering.Answerer._open", lambda self: pytest.fail("not here"))
         given = ["--input", str(rows), "--output", f"{tmp_path}/answers.jsonl", "--engine", "ray", "--workers", "1"]
-        monkeypatch.setattr(on_ray, "Answerer", on_ray.Answerer)
-        main(["predict", str(bundle), *given, "--shard-rows", "1024"])
+        # The worker says that n-grams ask no server: it was told of one.
+        assert main(["predict", str(bundle), *given, "--shard-rows", "1024"]) == 2
+        assert "leave out --url" in capfd.readouterr().err
     finally:
         done.set()
         listener.join()
@@ -142,7 +144,7 @@ def test_a_cluster_of_its_own_listens_here_alone_and_keeps_no_secret(
 
 
 def test_without_ray_the_extra_is_named(bundle, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    monkeypatch.setitem(sys.modules, "ray", None)
     rows = bulk.write_jsonl(tmp_path / "rows.jsonl", [{"text": "a pool"}])
     assert main(["predict", str(bundle), "--input", str(rows), "--output", f"{tmp_path}/a", "--engine", "ray"]) == 2
     (said,) = [line for line in capsys.readouterr().err.splitlines() if "error" in line]
@@ -160,13 +162,11 @@ def test_a_worker_that_no_node_can_hold_is_refused(monkeypatch):
 
     on_ray._refuse_too_little(Ray, on_ray.Needs(2, 0, 2**31))
     assert on_ray._as_many_as_fit(Ray, on_ray.Needs(2)) == 5
-    with pytest.raises(Exception, match="a worker needs 4 CPUs, 0 GPUs and 1.0 GiB, and none of the 2 nodes has all"):
+    with pytest.raises(Exception, match=r"a worker needs 4 CPUs, 0 GPUs and 1\.0 GiB, and none of the 2 nodes has all"):
         on_ray._refuse_too_little(Ray, on_ray.Needs(4))
 
 
 def test_an_actor_takes_and_gives_json(bundle, tmp_path, monkeypatch):
-    import json
-
     shard = Shard(0, "x.csv", Start(1024, 5, None))
     told = []
 
