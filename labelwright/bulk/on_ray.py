@@ -155,9 +155,12 @@ def _connected(ray: Any, address: str, n_workers: int | None, needs: Needs) -> I
     try:
         os.chdir(Path(labelwright.__file__).parents[1])
         ray.init(**quiet, **({"address": address} if address else own))
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises that itself, where a node does not start in time
         said = f"the cluster at {address}" if address else "a cluster on this machine"
-        raise DataError(f"--engine ray: {said} does not answer ({one_line(error)})") from error
+        raise DataError(
+            f"--engine ray: {said} does not answer ({one_line(error)}); `ray start --head` gives one more time than a "
+            f"busy machine has here: name it by --ray-address"
+        ) from error
     finally:
         os.chdir(here)
     try:
