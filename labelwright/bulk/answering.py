@@ -17,7 +17,6 @@ from labelwright.bulk import manifest
 from labelwright.bulk.folders import Folder, folder_of
 from labelwright.bulk.parts import Counts, Parts
 from labelwright.bulk.shards import Shard
-from labelwright.bundle.files import bundle_identity
 from labelwright.commands.opened import open_bundle, reading, with_image_texts
 from labelwright.data.formats.places import place_of
 from labelwright.errors import BundleError, DataError, LabelwrightError
@@ -88,6 +87,8 @@ class Answerer:
         return label_rows(rows, bundle, engine, **how, is_start=not shard.start.rows)
 
     def _open(self) -> tuple[Bundle, Engine]:
+        from labelwright.bundle.files import bundle_identity
+
         if self._opened is None:
             folder = self._arguments.bundle
             try:

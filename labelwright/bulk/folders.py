@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from labelwright.data.formats.places import Place, Remote
-from labelwright.errors import DataError
+from labelwright.errors import DataError, one_line
 from labelwright.files import replacing, write_bytes
-from labelwright.reading import one_line
 
 _COPIED_BYTES = 8 * 2**20
 

@@ -20,7 +20,6 @@ from labelwright.bulk.manifest import Manifest
 from labelwright.bulk.options import folder_and_name, for_manifest, for_workers, is_joined, parts_folder
 from labelwright.bulk.parts import Counts, Parts
 from labelwright.bulk.shards import ROWS_A_SHARD, Shard
-from labelwright.bundle.files import bundle_identity
 from labelwright.commands.opened import asked_bundle
 from labelwright.commands.shown import Faults, Progress, told_of_engine
 from labelwright.data.formats.places import files_meant, place_of, shown
@@ -67,6 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _begun(folder: Folder, sources: Sequence[str], arguments: argparse.Namespace) -> tuple[Manifest, bool]:
     """The manifest of a folder, and whether it was not there before. Raises DataError where it is of something else."""
+    from labelwright.bundle.files import bundle_identity
+
     asked = Manifest(
         bundle_identity(arguments.bundle),
         for_manifest(arguments),

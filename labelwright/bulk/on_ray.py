@@ -20,8 +20,7 @@ from typing import Any
 import labelwright
 from labelwright.bulk.answering import Answerer
 from labelwright.bulk.shards import Shard, in_turn
-from labelwright.errors import DataError, MissingExtraError, ModelError
-from labelwright.reading import one_line
+from labelwright.errors import DataError, MissingExtraError, ModelError, one_line
 
 # Times that a shard is begun again because an actor or its node went away.
 MOST_RETRIES = 5

@@ -39,7 +39,7 @@ _OF_ENGINES = {
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Who answers many rows, and how they are shared out."""
-    bulk = parser.add_argument_group("many rows", "docs/bulk.md")
+    bulk = parser.add_argument_group("many rows", "docs/bulk/README.md")
     bulk.add_argument(
         "--engine",
         choices=ENGINES,

@@ -17,8 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import quote, unquote, urlsplit
 
-from labelwright.errors import DataError, MissingExtraError
-from labelwright.reading import one_line
+from labelwright.errors import DataError, MissingExtraError, one_line
 
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 # User and password; a password may hold a "/" that should have been written %2F, and is not shown all the same.
