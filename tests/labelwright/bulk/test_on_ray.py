@@ -55,13 +55,30 @@ def none_is_left() -> Iterator[None]:
 
 
 def free_ports() -> dict[str, int]:
-    """Ports of a node's agents. Where Ray looks for them itself, a busy machine has 15 s to start them in."""
+    """Ports of a node's agents."""
     names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in names]
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
+
+
+def told_of_ports(monkeypatch) -> None:
+    """Tell each node where its agent will listen: it would wait 15 s for the agent to say so, and then give up.
+
+    On a machine with other work beside, an agent takes longer than that to import what it needs.
+    """
+    from ray._private.node import Node
+    from ray._raylet import DASHBOARD_AGENT_LISTEN_PORT_NAME, persist_port
+
+    def start(self: Any, *given: Any, begin: Any = Node.start_raylet, **named: Any) -> None:
+        port = self._ray_params.dashboard_agent_listen_port
+        persist_port(self._session_dir, self._node_id, DASHBOARD_AGENT_LISTEN_PORT_NAME, port)
+        begin(self, *given, **named)
+
+    monkeypatch.setattr(Node, "start_raylet", start)
+    monkeypatch.setenv("RAY_agent_register_timeout_ms", "300000")
 
 
 @pytest.fixture
@@ -71,6 +88,7 @@ def cluster(monkeypatch, none_is_left) -> Iterator[Any]:
     on_ray._imported(is_local=True)
     from ray.cluster_utils import Cluster
 
+    told_of_ports(monkeypatch)
     made = Cluster(shutdown_at_exit=True)
     try:
         for _ in range(NODES):
