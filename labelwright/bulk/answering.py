@@ -18,14 +18,16 @@ from labelwright.bulk.folders import Folder, folder_of
 from labelwright.bulk.parts import Counts, Parts
 from labelwright.bulk.shards import Shard
 from labelwright.commands.opened import open_bundle, reading, with_image_texts
-from labelwright.data.formats.places import place_of
-from labelwright.errors import BundleError, DataError, LabelwrightError
+from labelwright.data.formats.places import place_of, shown
+from labelwright.errors import BundleError, DataError, LabelwrightError, ModelError
 
 if TYPE_CHECKING:
     from labelwright.bundle.types import Bundle
     from labelwright.engines.protocol import Engine
 
 _KEPT_ERRORS = 10
+# Times that a shard is begun in one run of a command, where an engine itself begins it again and again.
+MOST_STARTS = 6
 
 
 class Answerer:
@@ -36,7 +38,7 @@ class Answerer:
     settings : mapping
         ``options``: the command's, by their names; ``output``: the folder of the parts; ``n_parts``; ``bundle``: the
         hash that the bundle must have; ``job``: the hash that the folder's manifest must have; ``folder``: what
-        relative paths begin at.
+        relative paths begin at; ``run``, for an engine that never gives a shard up: whose starts are counted.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -64,6 +66,8 @@ class Answerer:
         # A shard comes again where its worker died after it was written, or another command works on the same output.
         if (counts := parts.whole(shard.number)) is not None:
             return counts
+        if run := self._settings.get("run"):
+            _count_start(parts, shard, run)
         bundle, engine = self._open()
         before = engine.n_shortened
         with parts.writing(shard.number) as part:
@@ -75,6 +79,8 @@ class Answerer:
                 engine=engine.name,
                 has_probabilities=getattr(engine, "has_probabilities", True),
             )
+        if run:
+            parts.forget_starts(shard.number)
         return part.counts
 
     def _records(self, shard: Shard, bundle: Bundle, engine: Engine) -> Iterator[dict[str, Any]]:
@@ -114,6 +120,15 @@ class Answerer:
     def _arguments(self) -> argparse.Namespace:
         options = self._settings["options"]
         return argparse.Namespace(**{**options, "bundle": Path(options["bundle"])})
+
+
+def _count_start(parts: Parts, shard: Shard, run: str) -> None:
+    """Raise ModelError for a shard that was begun time after time and never ended: it ends whoever answers it."""
+    if (n_starts := parts.begin(shard.number, run)) > MOST_STARTS:
+        raise ModelError(
+            f"{shown(shard.source)}, rows from {shard.start.rows + 1}: {n_starts - 1} workers ended while they "
+            f"answered them (out of memory?); what is answered is kept, and the same command goes on with the rest"
+        )
 
 
 def _written(file: Any, records: Iterator[dict[str, Any]]) -> tuple[int, int, int, int, tuple[str, ...]]:

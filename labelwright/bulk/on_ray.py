@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import re
-import warnings
+import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,6 @@ from labelwright.bulk.answering import Answerer
 from labelwright.bulk.shards import Shard, in_turn
 from labelwright.errors import DataError, MissingExtraError, ModelError, one_line
 
-# Times that a shard is begun again because an actor or its node went away.
-MOST_RETRIES = 5
 # Waiting beside the one in hand, so that no worker waits for the next.
 _IN_FLIGHT = 2
 # Shared memory of a cluster on this machine: what passes through it is shards and counts.
@@ -90,19 +88,15 @@ def answered(
         context.enable_progress_bars = False
         waiting = [{"shard": json.dumps(shard.as_json())} for shard in in_turn(shards)]
         pool = ray.data.ActorPoolStrategy(size=min(n_workers, len(shards)), max_tasks_in_flight_per_actor=_IN_FLIGHT)
-        with warnings.catch_warnings():
-            # How often a task is begun again cannot be said in another way yet; by itself Ray Data never gives up.
-            warnings.simplefilter("ignore", ray.util.annotations.RayDeprecationWarning)
-            results = ray.data.from_items(waiting, override_num_blocks=len(waiting)).map_batches(
-                RayAnswerer,
-                fn_constructor_args=(dict(settings),),
-                batch_size=1,
-                compute=pool,
-                num_cpus=needs.n_threads,
-                num_gpus=needs.n_gpus,
-                memory=needs.memory_bytes,
-                max_task_retries=MOST_RETRIES,
-            )
+        results = ray.data.from_items(waiting, override_num_blocks=len(waiting)).map_batches(
+            RayAnswerer,
+            fn_constructor_args=({**settings, "run": uuid.uuid4().hex},),
+            batch_size=1,
+            compute=pool,
+            num_cpus=needs.n_threads,
+            num_gpus=needs.n_gpus,
+            memory=needs.memory_bytes,
+        )
         try:
             for row in results.iter_rows():
                 yield json.loads(row["result"])

@@ -91,6 +91,18 @@ class Parts:
         except (ValueError, TypeError, KeyError):
             return None
 
+    def begin(self, number: int, run: str) -> int:
+        """Note that a part is begun; how often it was in this run of a command, this time among them."""
+        name = f"{_COUNTS}/{self._counts_name(number)}.starts"
+        before = (self.folder.read(name) or b"").decode().split()
+        n_starts = 1 + (int(before[1]) if len(before) == 2 and before[0] == run else 0)
+        self.folder.write(name, f"{run} {n_starts}".encode())
+        return n_starts
+
+    def forget_starts(self, number: int) -> None:
+        """The part is there."""
+        self.folder.remove(f"{_COUNTS}/{self._counts_name(number)}.starts")
+
     @contextmanager
     def writing(self, number: int) -> Iterator[_Part]:
         """A part to be written, which is there when it is whole and its counts are given (``_Part.counts``)."""

@@ -17,7 +17,10 @@ from typing import Any
 import bulk
 import pytest
 
-from labelwright.bulk import on_ray
+from labelwright.bulk import answering, on_ray
+from labelwright.bulk.answering import MOST_STARTS
+from labelwright.bulk.folders import folder_of
+from labelwright.bulk.parts import Parts
 from labelwright.bulk.shards import Shard
 from labelwright.cli import main
 from labelwright.data.formats.text_lines import Start
@@ -213,3 +216,15 @@ def test_an_actor_takes_and_gives_json(bundle, tmp_path, monkeypatch):
     said = on_ray.RayAnswerer({"a": 1})({"shard": [json.dumps(shard.as_json())]})
     assert [json.loads(one) for one in said["result"]] == [{"number": 0, "start": [1024, 5, None]}]
     assert told == [{"a": 1}]
+
+
+def test_a_shard_that_ends_every_actor_is_given_up_and_named(bundle, tmp_path):
+    rows = bulk.write_jsonl(tmp_path / "rows.jsonl", [{"text": "a pool"}])
+    settings = {"options": {}, "output": str(tmp_path / "out"), "n_parts": 1, "folder": ".", "run": "this"}
+    shard = Shard(0, str(rows), Start())
+    parts = Parts(folder_of(tmp_path / "out"), 1)
+    assert [parts.begin(0, "earlier"), *(parts.begin(0, "this") for _ in range(MOST_STARTS))][-2:] == [5, 6]
+    said = answering.Answerer(settings).answer(shard.as_json())
+    assert said["refused"].startswith(f"{rows}, rows from 1: 6 workers ended while they answered them (out of memory?)")
+    parts.forget_starts(0)
+    assert parts.begin(0, "this") == 1
