@@ -30,6 +30,7 @@ PARTS = {
     "first_row_ngrams": "bench.startup:first_row_ngrams",
     "first_row_onnx": "bench.startup:first_row_onnx",
     "memory_many_rows": "bench.startup:memory_many_rows",
+    "bulk_overhead": "bench.bulk.overhead:bulk_overhead",
     "score_vs_generate": "bench.scoring.packing:score_vs_generate",
     "score_vs_generate_tuned": "bench.scoring.packing:score_vs_generate_tuned",
     "score_vs_llamacpp": "bench.scoring.llamacpp:score_vs_llamacpp",
@@ -56,7 +57,15 @@ TUNED = ("score_vs_generate_tuned", "expansion_tuned")
 # One of TRL's steps takes minutes: once is enough for a ratio of thirty.
 ONCE = ("grpo_step_vs_trl", "grpo_step_growth", "memory_many_rows")
 # The rows of a step are part of what is measured, so a quick run takes them all.
-OWN_ROWS = ("grpo_step_vs_trl", "grpo_step_growth", "first_row", "first_row_ngrams", "first_row_onnx", "sft_vs_trl")
+OWN_ROWS = (
+    "grpo_step_vs_trl",
+    "grpo_step_growth",
+    "first_row",
+    "first_row_ngrams",
+    "first_row_onnx",
+    "sft_vs_trl",
+    "bulk_overhead",
+)
 RESULTS = Path("bench/results/results.json")
 PAGE = RESULTS.with_name("README.md")
 QUICK_ROWS = 16

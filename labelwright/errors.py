@@ -32,3 +32,12 @@ class MissingExtraError(LabelwrightError, ImportError):
 
 class QueueFullError(LabelwrightError, RuntimeError):
     """More rows wait for an engine than may; the same request can succeed later. A server says 503."""
+
+
+def one_line(error: BaseException) -> str:
+    """An exception as one short line: its type where the message alone says little."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    message = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    kind = type(error).__name__
+    return f"{kind}: {message[:200]}" if message else kind

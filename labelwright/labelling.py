@@ -42,6 +42,7 @@ def label_rows(
     choices: str = "choices",
     source: str = "rows",
     chunk_rows: int = CHUNK_ROWS,
+    is_start: bool = True,
 ) -> Iterator[Record]:
     """Each row with its answer added, in order.
 
@@ -61,6 +62,8 @@ def label_rows(
         What to call the rows in messages: a file's name.
     chunk_rows : int
         Rows held and scored at once.
+    is_start : bool
+        Whether these are the first rows of the input; nothing is raised for others.
 
     Raises
     ------
@@ -70,7 +73,7 @@ def label_rows(
     """
     columns = bundle.task.text if text is None else TextColumns.of(text)
     kind, remaining = asking(bundle.task), iter(rows)
-    is_first = True
+    is_first = is_start
     while chunk := list(itertools.islice(remaining, chunk_rows)):
         read = [_readable(row, kind, columns, choices) for row in chunk]
         with one_pass():

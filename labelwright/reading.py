@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labelwright.errors import BundleError, LabelwrightError
+from labelwright.errors import BundleError, LabelwrightError, one_line
 
 AGAIN = "copy the whole folder again, or export again"
 # The largest tokenizers have 35 MB.
@@ -92,15 +92,6 @@ def opening(path: Path) -> Iterator[None]:
         raise
     except BaseException as error:
         raise BundleError(f"{path}: not readable ({one_line(error)}); {AGAIN}") from error
-
-
-def one_line(error: BaseException) -> str:
-    """An exception as one short line: its type where the message alone says little."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    message = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    kind = type(error).__name__
-    return f"{kind}: {message[:200]}" if message else kind
 
 
 def require_file(path: Path) -> int:

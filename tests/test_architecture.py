@@ -90,6 +90,12 @@ def test_only_the_server_imports_what_serves(path):
     assert not uses or path.is_relative_to(ROOT / "labelwright" / "serve")
 
 
+@pytest.mark.parametrize("path", modules("labelwright"), ids=name)
+def test_what_ships_imports_ray_in_one_file(path):
+    uses = "ray" in {top(dotted) for dotted in imports(tree(path))}
+    assert uses == (name(path) == "labelwright/bulk/on_ray.py")
+
+
 @pytest.mark.parametrize("path", ALL, ids=name)
 def test_nothing_is_pickled(path):
     assert not {top(dotted) for dotted in imports(tree(path))} & PICKLES
@@ -264,6 +270,8 @@ LATE = {
     "huggingface_hub": "only where files are fetched",
     "pyarrow": "an extra: rows from Parquet",
     "python_calamine": "an extra: rows from workbooks",
+    "fsspec": "comes with an extra: URLs that pyarrow does not open",
+    "ray": "an extra: many rows on a cluster",
     "PIL": "an extra: images",
     "rapidocr": "an extra: what is written in them",
     "jsonschema": "an extra: typed answers",

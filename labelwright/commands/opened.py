@@ -6,13 +6,15 @@ import argparse
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from labelwright.data.columns import TextColumns, image_shown, image_text
+from labelwright.data.formats.places import shown
 from labelwright.data.records import Fault, Row
 from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.errors import DataError, RecipeError
 from labelwright.models.weights import is_language_model
+from labelwright.pictures.rows import CHUNK_ROWS as PICTURES_CHUNK_ROWS
 from labelwright.pictures.rows import with_texts
 
 if TYPE_CHECKING:
@@ -73,6 +75,19 @@ def named_text(arguments: argparse.Namespace, task: Task) -> TextColumns:
     return TextColumns.of([image_text(image) if name == own else name for name in task.text_columns])
 
 
+def reading(arguments: argparse.Namespace, bundle: Bundle, source: str) -> dict[str, Any]:
+    """How ``label_rows`` is to read the rows of a file, or of whatever ``source`` names."""
+    from labelwright.labelling import CHUNK_ROWS
+
+    is_pictures = bool(arguments.image_column or bundle.task.image_column)
+    return {
+        "text": named_text(arguments, bundle.task),
+        "choices": arguments.choices_column,
+        "source": shown(source),
+        "chunk_rows": PICTURES_CHUNK_ROWS if is_pictures else CHUNK_ROWS,
+    }
+
+
 def with_image_texts(
     rows: Iterable[Row | Fault], arguments: argparse.Namespace, task: Task, folder: Path | None
 ) -> Iterator[Row | Fault]:
@@ -121,14 +136,9 @@ def open_bundle(arguments: argparse.Namespace, folder: Path | None = None) -> tu
     DataError
         A promise that it cannot keep.
     """
-    from labelwright.bundle.store import load, members_of
     from labelwright.engines.opening import open_engine
 
-    folder = folder or arguments.bundle
-    bundle = load(folder)
-    each = [member.weights for member in members_of(bundle.weights)] or [bundle.weights]
-    if not any(map(is_language_model, each)):
-        _refuse_model_options(arguments, folder, bundle.weights.base, len(each))
+    bundle, _ = asked_bundle(arguments, folder)
     settings = EngineSettings(
         backend=arguments.backend,
         device=arguments.device,
@@ -138,11 +148,22 @@ def open_bundle(arguments: argparse.Namespace, folder: Path | None = None) -> tu
         unexpanded_mass=bundle.unexpanded_mass if arguments.unexpanded_mass is None else arguments.unexpanded_mass,
         thinking_tokens=bundle.prompt.template.thinking_tokens,
     )
-    if hasattr(arguments, "max_error"):
-        bundle = _asked(bundle, arguments, folder)
     if bundle.scope is not None:
         bundle.scope.open()
     return bundle, open_engine(bundle.weights, settings, to_score=True)
+
+
+def asked_bundle(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bundle, bool]:
+    """The bundle alone, with what is asked of its promise, and whether a language model is in it. Raises as above."""
+    from labelwright.bundle.store import load, members_of
+
+    folder = folder or arguments.bundle
+    bundle = load(folder)
+    each = [member.weights for member in members_of(bundle.weights)] or [bundle.weights]
+    is_model = any(map(is_language_model, each))
+    if not is_model:
+        _refuse_model_options(arguments, folder, bundle.weights.base, len(each))
+    return (_asked(bundle, arguments, folder) if hasattr(arguments, "max_error") else bundle), is_model
 
 
 def _asked(bundle: Bundle, arguments: argparse.Namespace, folder: Path) -> Bundle:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from labelwright.commands.opened import add_promise_options, add_text_option, named_text, open_bundle, with_image_texts
+from labelwright.bulk import job, options
+from labelwright.commands.opened import add_promise_options, add_text_option, open_bundle, reading, with_image_texts
 from labelwright.commands.shown import Faults, picture, remarks, with_progress
 from labelwright.data.columns import TEXT
+from labelwright.data.formats.places import files_meant, is_url, place_of
 from labelwright.data.records import Fault, Row, scan_jsonl, scan_lines, scan_records
 from labelwright.errors import DataError
-from labelwright.pictures.rows import CHUNK_ROWS as PICTURES_CHUNK_ROWS
+
+if TYPE_CHECKING:
+    from labelwright.bundle.types import Bundle
+    from labelwright.engines.protocol import Engine
 
 _STDIN = "-"
 # Typed texts are few and a pipe may be slow: small chunks, so that answers follow soon.
@@ -24,9 +30,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What is labelled, and how it is written."""
     parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to label; - reads one a line from stdin")
     parser.add_argument(
-        "--input", metavar="FILE", help="rows to label: JSON, CSV, Parquet or a workbook; - is JSONL on stdin"
+        "--input",
+        metavar="FILE",
+        help="rows to label: JSON, CSV, Parquet or a workbook, files by a pattern, or a URL; - is JSONL on stdin",
     )
-    parser.add_argument("--output", metavar="FILE", help="where labelled rows go, as .jsonl (default: stdout)")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="where labelled rows go, as .jsonl (default: stdout); with --engine a folder, too",
+    )
     add_text_option(parser)
     parser.add_argument(
         "--choices", nargs="+", metavar="CHOICE", help="what to choose from, where rows bring their own choices"
@@ -36,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_promise_options(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a text, with every probability")
+    options.add_options(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,8 +57,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise DataError('predict: expected either texts or --input FILE; try: labelwright predict BUNDLE "a text"')
     if arguments.input is None and arguments.output is not None:
         raise DataError("predict: --output goes with --input FILE; texts are answered on stdout")
+    options.check(arguments)
+    if arguments.engine is not None:
+        return job.run(arguments)
     if arguments.output is not None and Path(arguments.output).suffix.lower() != ".jsonl":
         raise DataError(f"{arguments.output}: expected an output file ending in .jsonl")
+    if arguments.output is not None and is_url(arguments.output):
+        raise DataError("--output: a URL is written by --engine processes or ray; name one of them, or a file here")
     return _predict_texts(arguments) if arguments.input is None else _predict_rows(arguments)
 
 
@@ -59,7 +77,7 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
         rows = (_with_choices(row, arguments.choices) for row in rows)
     bundle, engine = open_bundle(arguments)
     faults = Faults()
-    columns = {"text": TEXT, "source": source}
+    columns: dict[str, Any] = {"text": TEXT, "source": source}
     with JsonLines() as output:
         for row in faults.told(label_rows(rows, bundle, engine, **columns, chunk_rows=_TYPED_CHUNK_ROWS)):
             if arguments.json:
@@ -71,23 +89,37 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
 
 
 def _predict_rows(arguments: argparse.Namespace) -> int:
-    from labelwright.labelling import CHUNK_ROWS, JsonLines, label_rows
+    from labelwright.labelling import JsonLines
 
-    source = "stdin" if arguments.input == _STDIN else arguments.input
-    rows = _first_read(scan_jsonl(sys.stdin.buffer, source) if source == "stdin" else scan_records(arguments.input))
+    is_stdin = arguments.input == _STDIN
+    sources = ["stdin"] if is_stdin else files_meant(arguments.input)
+    first = _first_read(scan_jsonl(sys.stdin.buffer, "stdin") if is_stdin else scan_records(sources[0]))
     faults = Faults()
     with JsonLines(arguments.output) as output:
         bundle, engine = open_bundle(arguments)
-        columns = {"text": named_text(arguments, bundle.task), "choices": arguments.choices_column}
-        is_pictures = bool(arguments.image_column or bundle.task.image_column)
-        chunk_rows = PICTURES_CHUNK_ROWS if is_pictures else CHUNK_ROWS
-        folder = None if source == "stdin" else Path(arguments.input).parent
-        rows = with_image_texts(rows, arguments, bundle.task, folder)
-        labelled = label_rows(rows, bundle, engine, **columns, source=source, chunk_rows=chunk_rows)
-        for row in with_progress(faults.told(labelled)):
+        files = ((source, scan_records(source) if n else first) for n, source in enumerate(sources))
+        for row in with_progress(faults.told(_labelled(files, arguments, bundle, engine, is_stdin))):
             output.write(row)
     remarks(engine)
     return faults.status
+
+
+def _labelled(
+    files: Iterable[tuple[str, Iterator[Row | Fault]]],
+    arguments: argparse.Namespace,
+    bundle: Bundle,
+    engine: Engine,
+    is_stdin: bool,
+) -> Iterator[dict[str, Any]]:
+    """The rows of one file after another, each with its answer."""
+    from labelwright.labelling import label_rows
+
+    for source, rows in files:
+        place = None if is_stdin else place_of(source)
+        folder = place.parent if isinstance(place, Path) else None
+        yield from label_rows(
+            with_image_texts(rows, arguments, bundle.task, folder), bundle, engine, **reading(arguments, bundle, source)
+        )
 
 
 def _first_read(rows: Iterator[Row | Fault]) -> Iterator[Row | Fault]:

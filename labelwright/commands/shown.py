@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from labelwright import console
@@ -36,6 +36,14 @@ class Faults:
                     print("\r" + printable_line(f"labelwright: {row['error']}"), file=sys.stderr)
             yield row
 
+    def count(self, n_rows: int, n_faults: int, n_abstained: int, errors: Sequence[str]) -> None:
+        """The same of rows that are answered elsewhere; ``errors`` are those of the first ones without an answer."""
+        for error in errors[: max(_SHOWN_FAULTS - self.n_faults, 0)]:
+            print("\r" + printable_line(f"labelwright: {error}"), file=sys.stderr)
+        self.n_rows += n_rows
+        self.n_faults += n_faults
+        self.n_abstained += n_abstained
+
     @property
     def status(self) -> int:
         """The command's exit status: to abstain is an answer."""
@@ -56,27 +64,49 @@ class Faults:
 
 def with_progress(rows: Iterator[Any]) -> Iterator[Any]:
     """The same rows; how many have passed is written to stderr, once a second at most."""
-    started = reported = time.monotonic()
-    n_rows = 0
-    for n_rows, row in enumerate(rows, start=1):
+    progress = Progress()
+    for row in rows:
         yield row
-        if (now := time.monotonic()) - reported >= _PROGRESS_EVERY_S:
-            reported = now
-            print(f"\r{n_rows} rows, {n_rows / (now - started):.0f} rows/s", end="", file=sys.stderr, flush=True)
-    print(f"\r{n_rows} rows in {time.monotonic() - started:.1f} s".ljust(40), file=sys.stderr)
+        progress.add(1)
+    progress.end()
+
+
+class Progress:
+    """How many rows are answered, and how fast, on stderr; once a second at most."""
+
+    def __init__(self) -> None:
+        self.n_rows = 0
+        self._started = self._told = time.monotonic()
+
+    def add(self, n_rows: int) -> None:
+        """So many more."""
+        self.n_rows += n_rows
+        if (now := time.monotonic()) - self._told >= _PROGRESS_EVERY_S:
+            self._told = now
+            rate = self.n_rows / (now - self._started)
+            print(f"\r{self.n_rows} rows, {rate:.0f} rows/s", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        """All of them."""
+        print(f"\r{self.n_rows} rows in {time.monotonic() - self._started:.1f} s".ljust(40), file=sys.stderr)
 
 
 def remarks(engine: Engine, n_silent: int = 0) -> None:
     """What a reader of the answers must know about them, on stderr; ``n_silent`` rows have none."""
     from labelwright.engines.protocol import has_probabilities
 
-    if engine.n_shortened:
-        print(f"{engine.n_shortened} rows were shortened to fit the context of {engine.name}", file=sys.stderr)
-    if not has_probabilities(engine):
-        print(f"probabilities are not available from {engine.name}: each answer is all or nothing", file=sys.stderr)
+    told_of_engine(engine.name, engine.n_shortened, has_probabilities(engine))
     if n_silent:
         noun = "row has" if n_silent == 1 else "rows have"
         print(f"{n_silent} {noun} no answer: what {engine.name} said is none of the labels", file=sys.stderr)
+
+
+def told_of_engine(name: str, n_shortened: int, has_probabilities: bool) -> None:
+    """The same of an engine that is elsewhere."""
+    if n_shortened:
+        print(f"{n_shortened} rows were shortened to fit the context of {name}", file=sys.stderr)
+    if not has_probabilities:
+        print(f"probabilities are not available from {name}: each answer is all or nothing", file=sys.stderr)
 
 
 def _bars(probabilities: Mapping[str, float]) -> list[str]:

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from labelwright.data.formats.arrow_rows import Unusable, arrow_rows, parquet_rows
@@ -20,8 +19,16 @@ from labelwright.data.formats.csv_rows import parse_csv
 from labelwright.data.formats.dialect import PLAIN, Dialect
 from labelwright.data.formats.json_rows import json_rows
 from labelwright.data.formats.packed import ENDINGS, kind_of, opened
+from labelwright.data.formats.places import Place, place_of
 from labelwright.data.formats.sheet_rows import sheet_rows
-from labelwright.data.formats.text_lines import decoded_lines, has_half_a_character, holds_undecoded
+from labelwright.data.formats.text_lines import (
+    FIRST,
+    Start,
+    decoded_lines,
+    has_half_a_character,
+    holds_undecoded,
+    lines_from,
+)
 from labelwright.errors import DataError
 
 _NOT_UTF8 = (
@@ -77,7 +84,7 @@ class Fault:
         return f"{self.place}: {self.reason}"
 
 
-def read_rows(path: Path | str, dialect: Dialect = PLAIN) -> tuple[list[Row], list[Fault]]:
+def read_rows(path: Place | str, dialect: Dialect = PLAIN) -> tuple[list[Row], list[Fault]]:
     """All of ``scan_records``: the rows that can be read, and what is wrong with the others."""
     rows: list[Row] = []
     faults: list[Fault] = []
@@ -89,13 +96,18 @@ def read_rows(path: Path | str, dialect: Dialect = PLAIN) -> tuple[list[Row], li
     return rows, faults
 
 
-def scan_records(path: Path | str, dialect: Dialect = PLAIN) -> Iterator[Row | Fault]:
-    """Every row of a file in order, or what is wrong with it, one at a time.
+def scan_records(path: Place | str, dialect: Dialect = PLAIN, start: Start = FIRST) -> Iterator[Row | Fault]:
+    """Every row of a file in order, or what is wrong with it, one at a time; a URL is opened where it lies.
 
     JSON lines (.jsonl, .ndjson) or one JSON document (.json); CSV (.csv, .tsv, .tab, .psv, .txt); Parquet and Arrow;
     workbooks (.xlsx, .xls, .ods and their kin); all of them also packed as .gz, .bz2, .xz, or alone in a .zip. What the
     dialect does not say is found out: text is UTF-8, or UTF-16 or UTF-32 with a byte-order mark; a CSV file's cells are
     parted by comma, semicolon, tab or "|", whichever its header has.
+
+    Parameters
+    ----------
+    start : Start
+        Where reading begins, as ``labelwright.data.formats.starts`` finds it; rows keep their numbers.
 
     Raises
     ------
@@ -104,26 +116,31 @@ def scan_records(path: Path | str, dialect: Dialect = PLAIN) -> Iterator[Row | F
     MissingExtraError
         A Parquet file without pyarrow, a workbook without python-calamine.
     """
-    path = Path(path)
+    path = place_of(path) if isinstance(path, str) else path
     if not path.is_file():
         raise DataError(f"{path}: no such file; check the path (relative paths start at the current folder)")
     if not (kind := kind_of(path)):
         raise DataError(f"{path}: {ENDINGS}")
     n_rows = 0
     try:
-        for found in _scan(path, kind, dialect):
+        for found in _scan(path, kind, dialect, start):
             n_rows += 1
             yield found
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file") from error
+        raise unreadable(path, error) from error
     if not n_rows:
         raise DataError(f"{path}: the file has no rows")
 
 
-def scan_jsonl(file: BinaryIO, source: str, encoding: str = "") -> Iterator[Row | Fault]:
+def unreadable(path: Place, error: OSError) -> DataError:
+    """What to say of a file that the system, or a store, does not read."""
+    return DataError(f"{path}: cannot be read ({error.strerror or error}); check the file")
+
+
+def scan_jsonl(file: BinaryIO, source: str, encoding: str = "", start: Start = FIRST) -> Iterator[Row | Fault]:
     """Rows of JSON lines, one object each, as ``scan_records`` gives them; ``source`` names the file in messages."""
-    number = 0
-    for at, line in enumerate(decoded_lines(file, source, encoding), start=1):
+    number = start.rows
+    for at, line in enumerate(lines_from(start, file, source, encoding), start=start.lines + 1):
         if not line.strip():
             continue
         number += 1
@@ -264,9 +281,9 @@ def is_empty(value: Any) -> bool:
     return value.missing if isinstance(value, Unusable) else is_missing(value)
 
 
-def _scan(path: Path, kind: str, dialect: Dialect) -> Iterator[Row | Fault]:
+def _scan(path: Place, kind: str, dialect: Dialect, start: Start) -> Iterator[Row | Fault]:
     if kind == "csv":
-        yield from _scan_csv(path, dialect)
+        yield from _scan_csv(path, dialect, start)
         return
     if kind == "json":
         with opened(path) as file:
@@ -276,21 +293,22 @@ def _scan(path: Path, kind: str, dialect: Dialect) -> Iterator[Row | Fault]:
     elif kind == "sheet":
         records = sheet_rows(path, dialect)
     else:
-        records = parquet_rows(path) if kind == "parquet" else arrow_rows(path)
+        records = parquet_rows(path, start.rows) if kind == "parquet" else arrow_rows(path)
     if records is not None:
-        for number, record in enumerate(records, start=1):
+        for number, record in enumerate(records, start=start.rows + 1):
             yield Row(number, record)
         return
     with opened(path) as file:
-        yield from scan_jsonl(file, str(path), dialect.encoding)
+        yield from scan_jsonl(file, str(path), dialect.encoding, start)
 
 
-def _scan_csv(path: Path, dialect: Dialect) -> Iterator[Row | Fault]:
+def _scan_csv(path: Place, dialect: Dialect, start: Start) -> Iterator[Row | Fault]:
     if dialect.label_prefix:
         yield from _scan_prefixed(path, dialect)
         return
-    parsed_rows = parse_csv(lambda: _lines(path, dialect.encoding), str(path), dialect)
-    for number, parsed in enumerate(parsed_rows, start=1):
+    resume = (lambda: _lines(path, dialect.encoding, start)) if start.rows else None
+    parsed_rows = parse_csv(lambda: _lines(path, dialect.encoding), str(path), dialect, start.lines, resume)
+    for number, parsed in enumerate(parsed_rows, start=start.rows + 1):
         if parsed.undecoded_line:
             yield Fault(parsed.undecoded_line, _undecoded(dialect.encoding), "line")
         elif parsed.reason:
@@ -299,7 +317,7 @@ def _scan_csv(path: Path, dialect: Dialect) -> Iterator[Row | Fault]:
             yield Row(number, parsed.record)
 
 
-def _scan_prefixed(path: Path, dialect: Dialect) -> Iterator[Row | Fault]:
+def _scan_prefixed(path: Place, dialect: Dialect) -> Iterator[Row | Fault]:
     """Lines of words, of which one is the label."""
     number, prefix = 0, dialect.label_prefix
     for at, line in enumerate(_lines(path, dialect.encoding), start=1):
@@ -318,9 +336,9 @@ def _scan_prefixed(path: Path, dialect: Dialect) -> Iterator[Row | Fault]:
             yield Row(number, {"text": text, "label": labels[0].removeprefix(prefix)})
 
 
-def _lines(path: Path, encoding: str) -> Iterator[str]:
+def _lines(path: Place, encoding: str, start: Start = FIRST) -> Iterator[str]:
     with opened(path) as file:
-        yield from decoded_lines(file, str(path), encoding)
+        yield from lines_from(start, file, str(path), encoding)
 
 
 def _undecoded(encoding: str) -> str:

@@ -6,13 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import accumulate
 from typing import Any
 
 from labelwright.data.formats.packed import opened
+from labelwright.data.formats.places import Place
 from labelwright.errors import DataError, MissingExtraError
 
-_BATCH_ROWS = 1024
+# Rows that become Python values at once. Where one of them is beyond Python, its column's batch is written otherwise:
+# so reading that begins in the middle of a file begins at a multiple of these.
+BATCH_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -37,19 +40,68 @@ class Unusable:
         return self.written
 
 
-def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """Rows, one at a time. Raises DataError, or MissingExtraError without pyarrow."""
+def parquet_rows(path: Place, n_before: int = 0) -> Iterator[dict[str, Any]]:
+    """Rows, one at a time. Raises DataError, or MissingExtraError without pyarrow.
+
+    Parameters
+    ----------
+    n_before : int
+        Rows that are passed over, a multiple of ``BATCH_ROWS``; groups of rows before that are not read.
+    """
     arrow = _arrow()
     import pyarrow.parquet as parquet
 
     try:
         with opened(path, seeking=True) as content, parquet.ParquetFile(content) as file:
-            yield from rows_of(file.iter_batches(batch_size=_BATCH_ROWS), file.schema_arrow, path)
+            yield from rows_of(_batches(file, n_before), file.schema_arrow, path)
     except arrow.ArrowException as error:
-        raise DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); write it again") from error
+        raise _no_parquet(path, error) from error
 
 
-def arrow_rows(path: Path) -> Iterator[dict[str, Any]]:
+def n_parquet_rows(path: Place) -> int:
+    """How many rows a Parquet file says it has. Raises as ``parquet_rows`` does."""
+    arrow = _arrow()
+    import pyarrow.parquet as parquet
+
+    try:
+        with opened(path, seeking=True) as content, parquet.ParquetFile(content) as file:
+            return int(file.metadata.num_rows)
+    except arrow.ArrowException as error:
+        raise _no_parquet(path, error) from error
+
+
+def _no_parquet(path: Place, error: Exception) -> DataError:
+    return DataError(f"{path}: not a Parquet file ({str(error).splitlines()[0]}); write it again")
+
+
+def _batches(file: Any, n_before: int) -> Iterator[Any]:
+    """The batches behind so many rows, parted as they are when the file is read from its beginning."""
+    if not n_before:
+        yield from file.iter_batches(batch_size=BATCH_ROWS)
+        return
+    ends = list(accumulate(file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)))
+    groups = [n for n, end in enumerate(ends) if end > n_before]
+    if not groups:
+        return
+    ahead = n_before - (ends[groups[0] - 1] if groups[0] else 0)
+    waiting: Any = None
+    for batch in file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups):
+        passed = min(ahead, batch.num_rows)
+        ahead -= passed
+        tables = [one for one in (waiting, _table(batch.slice(passed))) if one is not None]
+        waiting = _arrow().concat_tables(tables)
+        while waiting.num_rows >= BATCH_ROWS:
+            yield from waiting.slice(0, BATCH_ROWS).combine_chunks().to_batches()
+            waiting = waiting.slice(BATCH_ROWS)
+    if waiting is not None and waiting.num_rows:
+        yield from waiting.combine_chunks().to_batches()
+
+
+def _table(batch: Any) -> Any:
+    return _arrow().Table.from_batches([batch])
+
+
+def arrow_rows(path: Place) -> Iterator[dict[str, Any]]:
     """Rows of an Arrow stream, as ``datasets`` saves them, or an Arrow file. Raises as ``parquet_rows`` does."""
     arrow = _arrow()
     try:
@@ -75,7 +127,7 @@ def _arrow() -> Any:
     return pyarrow
 
 
-def rows_of(batches: Iterable[Any], schema: Any, source: Path | str) -> Iterator[dict[str, Any]]:
+def rows_of(batches: Iterable[Any], schema: Any, source: Place | str) -> Iterator[dict[str, Any]]:
     """Rows of Arrow's batches; ``source`` is what a message calls them. Raises DataError for a column twice."""
     names = schema.names
     repeated = [name for name, n in Counter(names).items() if n > 1]

@@ -50,15 +50,24 @@ class Parsed:
         Where the row begins, with a reason that has to do with lines.
     undecoded_line : int
         A line that cannot be decoded; 0 for none.
+    lines_before : int
+        Lines of the file that stand before the row: reading can begin there.
     """
 
     record: dict[str, str | None]
     reason: str = ""
     line: int | None = None
     undecoded_line: int = 0
+    lines_before: int = 0
 
 
-def parse_csv(reopen: Callable[[], Lines], source: str, dialect: Dialect = PLAIN) -> Iterator[Parsed]:
+def parse_csv(
+    reopen: Callable[[], Lines],
+    source: str,
+    dialect: Dialect = PLAIN,
+    lines_before: int = 0,
+    resume: Callable[[], Lines] | None = None,
+) -> Iterator[Parsed]:
     """Rows below the header, in order; blank lines are none.
 
     Parameters
@@ -69,6 +78,8 @@ def parse_csv(reopen: Callable[[], Lines], source: str, dialect: Dialect = PLAIN
         The file's name, for messages.
     dialect : Dialect
         Its delimiter, quotes and header count here.
+    lines_before, resume : int, callable
+        Rows from there on, where a row begins; what gives the lines behind these.
 
     Raises
     ------
@@ -81,6 +92,8 @@ def parse_csv(reopen: Callable[[], Lines], source: str, dialect: Dialect = PLAIN
     delimiter = dialect.delimiter or find_delimiter(lines, quoting)
     header = _header(lines, delimiter, quoting, source) if dialect.header else _numbers(lines, delimiter, quoting)
     short_cells = cache(lambda: _short_cells(reopen(), delimiter, len(header)))
+    if resume is not None:
+        lines = _Lines(resume(), lines_before)
     rows = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     while True:
         lines.taken.clear()
@@ -99,12 +112,13 @@ def parse_csv(reopen: Callable[[], Lines], source: str, dialect: Dialect = PLAIN
             lines.give_back(len(lines.taken) - 1)
         undecoded = next((first + i for i, line in enumerate(lines.taken) if holds_undecoded(line)), 0)
         if reason:
-            yield Parsed({}, reason, first, undecoded)
+            yield Parsed({}, reason, first, undecoded, first - 1)
         elif len(cells) > len(header):
-            yield Parsed({}, _TOO_MANY, None, undecoded)
+            yield Parsed({}, _TOO_MANY, None, undecoded, first - 1)
         elif cells:
             missing: list[str | None] = [None] * (len(header) - len(cells))
-            yield Parsed(dict(zip(header, [*cells, *missing], strict=True)), undecoded_line=undecoded)
+            record = dict(zip(header, [*cells, *missing], strict=True))
+            yield Parsed(record, undecoded_line=undecoded, lines_before=first - 1)
 
 
 def delimiter_of(lines: Iterable[str]) -> str:
@@ -115,11 +129,11 @@ def delimiter_of(lines: Iterable[str]) -> str:
 class _Lines:
     """Lines that can be given back. ``taken`` are those of the row in hand, ``number`` is the last one's."""
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, number: int = 0) -> None:
         self._lines = lines
         self._ahead: deque[str] = deque()
         self.taken: list[str] = []
-        self.number = 0
+        self.number = number
 
     def __iter__(self) -> _Lines:
         return self

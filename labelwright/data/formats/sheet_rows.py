@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from labelwright.data.formats.dialect import Dialect
 from labelwright.data.formats.packed import opened
+from labelwright.data.formats.places import Place
 from labelwright.errors import DataError, MissingExtraError
 
 
-def sheet_rows(path: Path, dialect: Dialect) -> Iterator[dict[str, Any]]:
+def sheet_rows(path: Place, dialect: Dialect) -> Iterator[dict[str, Any]]:
     """Rows below the header of the dialect's sheet; blank ones are none, and a cell that is empty is None.
 
     Raises
@@ -56,7 +56,7 @@ def sheet_rows(path: Path, dialect: Dialect) -> Iterator[dict[str, Any]]:
         yield {name: cell for name, cell in zip(header, cells, strict=True) if name or cell is not None}
 
 
-def read_sheets(path: Path) -> dict[str, list[list[Any]]]:
+def read_sheets(path: Place) -> dict[str, list[list[Any]]]:
     """The rows of every sheet without blank ones, numbers as Excel shows them. Raises as ``sheet_rows`` does."""
     try:
         import python_calamine as calamine

@@ -11,7 +11,8 @@ import codecs
 import io
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from itertools import islice
+from typing import BinaryIO, NamedTuple
 
 from labelwright.errors import DataError
 
@@ -25,6 +26,40 @@ _MARKS = (
 )
 _LOOKED_AT_BYTES = 4096
 _HALF = re.compile("[\ud800-\udfff]")
+
+
+class Start(NamedTuple):
+    """Where in a file reading begins.
+
+    Attributes
+    ----------
+    rows, lines : int
+        That stand before it, counted as messages count them.
+    n_bytes : int, optional
+        Before it; None where lines have to be counted, as in what is packed, or not UTF-8.
+    """
+
+    rows: int = 0
+    lines: int = 0
+    n_bytes: int | None = None
+
+
+FIRST = Start()
+
+
+def lines_from(start: Start, file: BinaryIO, source: str, encoding: str = "") -> Iterator[str]:
+    """``decoded_lines`` from a start on, of a file that is at its beginning."""
+    if start.n_bytes is None:
+        yield from islice(decoded_lines(file, source, encoding), start.lines, None)
+        return
+    file.seek(start.n_bytes)
+    # What the file's first bytes say of its encoding is known; those here say nothing.
+    lines = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
+    try:
+        yield from lines
+    finally:
+        if not file.closed:
+            lines.detach()
 
 
 def decoded_lines(file: BinaryIO, source: str, encoding: str = "") -> Iterator[str]:
