@@ -28,9 +28,10 @@ from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 from labelwright.statistics.metrics import Floats
 from optimizers.scores import dev_numbers, gold_of, kept_scores, rank
 from optimizers.stage import StageContext, Tracker
-from optimizers.training.libraries import grpo_config, keep_activations_small, lora_config
+from optimizers.training.libraries import open_trainer
+from optimizers.training.processes.group import current
 from optimizers.training.settings import Objective, TrainingSettings
-from optimizers.training.weights import for_training, trainable, trained
+from optimizers.training.weights import trainable, trained
 
 # One step's rows may happen to have nothing to teach.
 _FEWEST_STEPS = 2
@@ -41,7 +42,7 @@ class Training:
     """One training run over live weights: the trainer, its dev evaluations, and where its files lie.
 
     ``settings`` are those of the engine that answers for the bundle; ``key`` stands for all that the run depends on;
-    ``stop_at`` is the objective's.
+    ``stop_at`` is the objective's; ``job`` is what other processes are told that help, a ``processes.job.Job``.
     """
 
     stage: TrainingSettings
@@ -55,17 +56,16 @@ class Training:
     settings: EngineSettings
     key: str
     stop_at: float = 0.0
+    job: Any = None
 
     @classmethod
     def prepare(
         cls, stage: TrainingSettings, objective: Objective, bundle: Bundle, splits: Splits, context: StageContext
     ) -> Training:
         """Load the weights for training; the context's engine, which answered with them, is let go before."""
-        from transformers import PrinterCallback
-
         from optimizers.training.copies.copied import copied_rows, with_copies
+        from optimizers.training.processes.job import Job
         from optimizers.training.rows import LabelRows
-        from optimizers.training.trainer import LabelTreeTrainer
 
         engine = trainable(context.open_engine(bundle.weights), stage.name)
         if not splits.dev:
@@ -98,33 +98,19 @@ class Training:
         # Two copies of the weights are half a gigabyte of nothing.
         del engine
         context.close_engines()
-        model = for_training(bundle.weights, str(device), dtype, stage.trains_all)
-        images = images and images.with_model(model)
-        trainer = LabelTreeTrainer(
-            model=model,
-            rows=rows,
-            objective=objective,
-            images=images,
-            args=grpo_config(
-                stage,
-                objective,
-                context,
-                autocast=dtype == "bfloat16",
-                on_cpu=device.type == "cpu",
-                n_answer_tokens=max(map(len, rows.tree.options)),
-            ),
-            processing_class=tokenizer,
-            peft_config=None if stage.trains_all else lora_config(stage, model),
-        )
+        job = Job(stage, objective, rows, bundle.weights, context.folder, str(device), dtype, context.seed)
+        group = current()
+        with group.at_work():
+            trainer = open_trainer(job, tokenizer, group, images)
         context.tracker.params({"n_layers_kept": trainer.lower.n_layers if trainer.lower else 0})
-        keep_activations_small(trainer.model)
-        trainer.remove_callback(PrinterCallback)
         about = [asdict(stage), context.seed, bundle.weights]
         about += [None if objective.rewards is None else objective.rewards.tolist(), splits.dev, rows.contents()]
         about += [] if objective.preferences is None else [objective.preferences]
         about += [] if objective.row_rewards is None else [objective.row_rewards.tolist()]
         key = hashlib.sha256(repr(about).encode()).hexdigest()
-        training = cls(stage, bundle, splits.dev, context.folder, context.tracker, before, trainer, settings, key)
+        training = cls(
+            stage, bundle, splits.dev, context.folder, context.tracker, before, trainer, settings, key, job=job
+        )
         training.stop_at = objective.stop_at
         trainer.add_callback(_callback(training))
         return training
@@ -179,7 +165,12 @@ class Training:
             (self.folder / "dev.jsonl").unlink(missing_ok=True)
             shutil.rmtree(self.best_folder, ignore_errors=True)
             self._record(0, self.before)
-        self.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        group = current()
+        with group.at_work():
+            if group.size > 1:
+                self.job.write(checkpoint)
+                group.said_by_first(str(self.folder.absolute()))
+            self.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
     def _is_over(self, checkpoint: Path) -> bool:
         """Whether the run that left this checkpoint had stopped there; what it had logged is known again then."""

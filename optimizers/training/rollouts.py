@@ -20,7 +20,18 @@ from optimizers.training.rows import LabelRows
 Tokens = tuple[int, ...]
 
 
-def draw_labels(rows: LabelRows, asked: Sequence[int], scores: Tensor) -> dict[str, Any]:
+def chances(n_draws: int, seed: int, step: int, rank: int, n_processes: int) -> Tensor:
+    """A number in [0, 1) for each draw of a process at a step, float64 (n_draws,).
+
+    They are thrown for all processes at once, of which each takes its own, so that a step draws the same labels however
+    many processes share its rows.
+    """
+    generator = torch.Generator().manual_seed(2**32 * seed + step)
+    thrown = torch.rand(n_processes * n_draws, generator=generator, dtype=torch.float64)
+    return thrown[rank * n_draws : (rank + 1) * n_draws]
+
+
+def draw_labels(rows: LabelRows, asked: Sequence[int], scores: Tensor, thrown: Tensor) -> dict[str, Any]:
     """One label for each asked row from P(k | x), as TRL's ``rollout_func`` returns them.
 
     Parameters
@@ -29,12 +40,16 @@ def draw_labels(rows: LabelRows, asked: Sequence[int], scores: Tensor) -> dict[s
         Training rows, as often as a label is wanted for them.
     scores : tensor (n_distinct, n_labels)
         s_k of the distinct rows of ``asked``, in the order in which they first occur.
+    thrown : tensor (n_asked,)
+        Of ``chances``.
     """
-    probabilities = torch.softmax(scores, dim=-1)
+    # On the processor: not every accelerator has float64.
+    up_to = torch.softmax(scores.cpu().double(), dim=-1).cumsum(-1)
     line = {row: number for number, row in enumerate(dict.fromkeys(asked))}
     output: dict[str, Any] = {"prompt_ids": [], "completion_ids": [], "logprobs": []}
-    for row in asked:
-        k = int(torch.multinomial(probabilities[line[row]], 1))
+    for row, chance in zip(asked, thrown, strict=True):
+        edges = up_to[line[row]]
+        k = int(torch.searchsorted(edges, chance * edges[-1], right=True))
         option = rows.tree.options[k]
         output["prompt_ids"].append([*rows.prefix, *rows.rows[row]])
         output["completion_ids"].append(list(option))
