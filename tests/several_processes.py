@@ -1,4 +1,4 @@
-"""One of the processes of a training, as ``accelerate launch`` would start it: `python several_processes.py ASKED.json`.
+"""One of the processes of a training, as ``accelerate launch`` starts it: `python several_processes.py ASKED.json`.
 
 The first one trains what is asked, stage after stage, and writes down what was reported; the other helps it. Either can
 be told to be killed at a step.

@@ -7,6 +7,7 @@ the trainer's, losses ``losses``'; the stages in ``sft``, ``grpo`` and ``dpo`` c
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import shutil
@@ -14,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -32,6 +33,9 @@ from optimizers.training.libraries import open_trainer
 from optimizers.training.processes.group import current
 from optimizers.training.settings import Objective, TrainingSettings
 from optimizers.training.weights import trainable, trained
+
+if TYPE_CHECKING:
+    from optimizers.training.processes.job import Job
 
 # One step's rows may happen to have nothing to teach.
 _FEWEST_STEPS = 2
@@ -56,7 +60,7 @@ class Training:
     settings: EngineSettings
     key: str
     stop_at: float = 0.0
-    job: Any = None
+    job: Job | Any = None
 
     @classmethod
     def prepare(
@@ -101,7 +105,7 @@ class Training:
         job = Job(stage, objective, rows, bundle.weights, context.folder, str(device), dtype, context.seed)
         group = current()
         with group.at_work():
-            trainer = open_trainer(job, tokenizer, group, images)
+            trainer, job = _opened(job, tokenizer, images)
         context.tracker.params({"n_layers_kept": trainer.lower.n_layers if trainer.lower else 0})
         about = [asdict(stage), context.seed, bundle.weights]
         about += [None if objective.rewards is None else objective.rewards.tolist(), splits.dev, rows.contents()]
@@ -112,6 +116,7 @@ class Training:
             stage, bundle, splits.dev, context.folder, context.tracker, before, trainer, settings, key, job=job
         )
         training.stop_at = objective.stop_at
+        training._tell_rows()
         trainer.add_callback(_callback(training))
         return training
 
@@ -165,12 +170,44 @@ class Training:
             (self.folder / "dev.jsonl").unlink(missing_ok=True)
             shutil.rmtree(self.best_folder, ignore_errors=True)
             self._record(0, self.before)
+        while not self._is_trained(checkpoint):
+            self._reopen()
+            checkpoint = newest_checkpoint(self.folder / "checkpoints")
+
+    def _is_trained(self, checkpoint: Path | None) -> bool:
+        """Train to the end; False where the device has no memory for so many rows at once."""
+        from labelwright.engines.packed.memory import is_out_of_memory
+
         group = current()
-        with group.at_work():
-            if group.size > 1:
-                self.job.write(checkpoint)
-                group.said_by_first(str(self.folder.absolute()))
-            self.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        try:
+            with group.at_work():
+                if group.size > 1:
+                    self.job.write(checkpoint)
+                    group.said_by_first(str(self.folder.absolute()))
+                self.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        return True
+
+    def _reopen(self) -> None:
+        """Begin the training again, with fewer rows at once and the same rows a step."""
+        tokenizer, images = self.trainer.processing_class, self.trainer.images
+        self.job = self.job.with_fewer_rows(current().size)
+        # The old model goes before the new one comes.
+        self.trainer = None
+        gc.collect()
+        self.trainer, self.job = _opened(self.job, tokenizer, images)
+        self._tell_rows()
+        self.trainer.add_callback(_callback(self))
+
+    def _tell_rows(self) -> None:
+        """Say once how many rows are met at once, where they are fewer than the recipe has it."""
+        fewer, asked = self.job.stage.rows_at_once, self.stage.rows_at_once
+        if fewer < asked:
+            self.tracker.params({"rows_at_once": fewer})
+            self.tracker.progress(0, self.stage.steps, f"no memory for {asked} rows at once: {fewer}, the same steps")
 
     def _is_over(self, checkpoint: Path) -> bool:
         """Whether the run that left this checkpoint had stopped there; what it had logged is known again then."""
@@ -258,6 +295,22 @@ class Training:
             self.best_folder.rename(old)
         scratch.rename(self.best_folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _opened(job: Job, tokenizer: Any, images: Any) -> tuple[Any, Job]:
+    """A job's trainer, and the job as it is with as many rows at once as there is memory for."""
+    from labelwright.engines.packed.memory import give_back, is_out_of_memory
+
+    while True:
+        try:
+            return open_trainer(job, tokenizer, current(), images), job
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside the except block: its traceback would keep the failed one's tensors alive.
+        gc.collect()
+        give_back(job.device)
+        job = job.with_fewer_rows(current().size)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

@@ -24,7 +24,7 @@ from trl import GRPOTrainer
 
 from labelwright.engines.images.reader import ImageReader
 from labelwright.engines.options.tree import OptionTree
-from labelwright.engines.packed.edges import tree_log_probs
+from labelwright.engines.packed.chunks import log_probs_in_chunks
 from labelwright.engines.packed.heads import answering
 from labelwright.engines.packed.lower import open_lower
 from labelwright.engines.packed.packing import Row
@@ -107,8 +107,9 @@ class LabelTreeTrainer(GRPOTrainer):
         )
         self.shuffle_dataset = False  # the order is in the dataset
         device = self.accelerator.device
-        self._rewards = torch.as_tensor(self._reward_values, dtype=torch.float32, device=device)
-        self._incidence = torch.as_tensor(rows.tree.incidence, dtype=torch.float32, device=device)
+        # Narrowed before they are tensors: not every accelerator has float64.
+        self._rewards = torch.as_tensor(self._reward_values.astype(np.float32), device=device)
+        self._incidence = torch.as_tensor(rows.tree.incidence.astype(np.float32), device=device)
         self._deviation: tuple[int, Tensor] | None = None
         self._drawn_rewards: list[float] = []
         with self.accelerator.autocast():
@@ -138,7 +139,7 @@ class LabelTreeTrainer(GRPOTrainer):
         return edges[[once.index(tokens) for tokens in read]]
 
     def _pass(self, batch: Sequence[Row], entropy: bool = False) -> tuple[Tensor, Tensor | None]:
-        """One packed forward pass (``tree_log_probs``), which several processes make together.
+        """One packed forward pass (``log_probs_in_chunks``), which several processes make together.
 
         Gradients are averaged by what accelerate wraps around the model, and that waits for its forward pass: so the
         packed pass stands in the place of the model's own.
@@ -149,7 +150,7 @@ class LabelTreeTrainer(GRPOTrainer):
         def packed(*_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:
             # The model's own forward pass is asked for what it makes of hidden states (``open_head``).
             with self.accelerator.autocast(), answering(self.model, own):
-                return tree_log_probs(_plain(self.model), self._rows.prefix, batch, entropy, self.lower)
+                return log_probs_in_chunks(_plain(self.model), self._rows.prefix, batch, entropy, self.lower)
 
         if self.model_wrapped is self.model or not torch.is_grad_enabled():
             return packed()
@@ -355,7 +356,7 @@ class LabelTreeTrainer(GRPOTrainer):
         return self._deviation[1]
 
     def _own_of_step(self) -> list[int]:
-        """Of the step that is being taken, what this process is dealt: every so many passes one, as accelerate deals."""
+        """Of the step that is being taken, what this process is dealt: one pass of every so many, as by accelerate."""
         step, at_once = self.state.global_step, self.args.per_device_train_batch_size
         rows = self._order[step * self._rows_per_step : (step + 1) * self._rows_per_step]
         first, every = self._group.rank * at_once, self._group.size * at_once
@@ -370,7 +371,7 @@ class LabelTreeTrainer(GRPOTrainer):
         """TRL's, of the rows of all processes."""
         if self._group.size > 1:
             found = self._metrics["train"]
-            means = torch.tensor([float(np.mean(found[name])) for name in sorted(found)], dtype=torch.float64)
+            means = torch.tensor([float(np.mean(found[name])) for name in sorted(found)])
             shared = self._group.total(means) / self._group.size
             found.update({name: [mean] for name, mean in zip(sorted(found), shared.tolist(), strict=True)})
         super().log(logs, start_time)

@@ -6,13 +6,14 @@ process. Weights go by name and folder, which every process must see at the same
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from labelwright.engines.options.tree import OptionTree
+from labelwright.errors import ModelError
 from labelwright.files import read_json, write_json
 from labelwright.models.weights import Adapter, Base, Full, Weights
 from optimizers.training.rows import LabelRows
@@ -53,6 +54,23 @@ class Job:
     def place(self) -> Path:
         """Where it is written."""
         return self.folder / "processes"
+
+    def with_fewer_rows(self, n_processes: int) -> Job:
+        """The same training with at most half as many rows at once: as many a step, in more passes.
+
+        Raises
+        ------
+        ModelError
+            It is one row already; or others train too, and would have to begin again with this one.
+        """
+        at_once = self.stage.rows_at_once
+        said = f"{self.device} has no memory left to train on {at_once} row{'s' * (at_once > 1)} at once"
+        if n_processes > 1:
+            raise ModelError(f"{said} in each of {n_processes} processes: set rows_per_forward to a smaller number")
+        if at_once == 1:
+            raise ModelError(f"{said}: use a smaller model or shorter rows, or an adapter (lora_rank above 0)")
+        n_rows = max(n for n in range(1, at_once // 2 + 1) if self.stage.rows_per_step % n == 0)
+        return replace(self, stage=replace(self.stage, rows_per_forward=n_rows))
 
     def write(self, checkpoint: Path | None) -> None:
         """Write it down, to go on from a checkpoint or to begin."""

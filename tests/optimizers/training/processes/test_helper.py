@@ -9,21 +9,19 @@ import several_processes
 from safetensors.numpy import load_file
 from tiny import tiny_model_folder
 
-SHORT = {"steps": 5, "rows_per_step": 4, "rows_per_forward": 1, "eval_every": 2, "learning_rate": 3e-3, "lora_rank": 4}
-WHOLE = SHORT | {"rows_per_forward": 4, "steps": 3}
+SHORT = {"steps": 4, "rows_per_step": 4, "rows_per_forward": 1, "eval_every": 2, "learning_rate": 3e-3, "lora_rank": 4}
+WHOLE = SHORT | {"rows_per_forward": 4, "steps": 2}
 RARE = {"reward": "rare_class", "reward_settings": {"power": 0.5}}
+LOGGED = {"loss", "grad_norm", "reward", "train_log_loss", "kl", "gold_rank", "dev_log_loss"}
 # Two passes of each process and four of one alone, and such that are a step in one pass of either.
 STAGES = {
     "sft": ("sft", SHORT | {"label_smoothing": 0.1, "validity": 0.01}),
     "whole": ("sft", WHOLE | {"lora_rank": 0}),
     "upper": ("sft", WHOLE | {"lora_layers": 0.5, "rows_per_forward": 2}),
     "batch": ("grpo", SHORT | RARE | {"scale_rewards": "batch", "beta": 0.1}),
-    "at-once": ("grpo", WHOLE | RARE | {"scale_rewards": "batch"}),
     "group": ("grpo", WHOLE | {"scale_rewards": "group", "beta": 0.1}),
-    "none": ("grpo", WHOLE | {"scale_rewards": "none"}),
     "mean": ("grpo", WHOLE | {"scale_rewards": "mean"}),
     "sampled": ("grpo", SHORT | {"mode": "sampled", "n_rollouts": 4, "beta": 0.1, "validity": 0.1}),
-    "sampled-mean": ("grpo", WHOLE | {"mode": "sampled", "n_rollouts": 4, "scale_rewards": "mean"}),
     "dpo": ("dpo", SHORT | {"margin": 10, "sft_weight": 0.1}),
 }
 
@@ -35,7 +33,7 @@ def asked(folder, model, name="asked", **more):
 
 
 def ended(processes):
-    said = [process.communicate(timeout=240) for process in processes]
+    said = [process.communicate(timeout=600) for process in processes]
     return [(process.returncode, *texts) for process, texts in zip(processes, said, strict=True)]
 
 
@@ -68,7 +66,7 @@ def test_two_processes_take_the_steps_of_one(trained, name):
     one, two, _ = trained
     alone, together = numbers(one, name), numbers(two, name)
     for step in together if name == "sft" else alone:  # of the training that was killed, the rest
-        for of in {"loss", "grad_norm", "reward", "train_log_loss", "kl", "gold_rank", "dev_log_loss"} & set(alone[step]):
+        for of in LOGGED & set(alone[step]):
             assert together[step][of] == pytest.approx(alone[step][of], rel=2e-3, abs=1e-5), (step, of)
     files = [next((folder / name / "best").glob("*model.safetensors")) for folder in (one, two)]
     weights = [load_file(file) for file in files]
