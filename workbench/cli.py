@@ -13,7 +13,7 @@ from dataclasses import fields
 from labelwright import console
 from labelwright.errors import RecipeError
 from labelwright.plain_text import shell_word
-from optimizers.training.processes.group import launched
+from optimizers.training.processes.group import join, launched
 
 VERBS = {
     "new": "a first recipe for your own rows",
@@ -86,7 +86,6 @@ def _run_with_others(options: argparse.Namespace) -> int:
             f"{options.verb} was started in {n_processes} processes, which only {' and '.join(TOGETHER)} use: leave "
             f"`accelerate launch` out; what was trained in several processes is found there, and not trained again"
         )
-    from optimizers.training.processes.group import join
     from optimizers.training.processes.helper import serve
     from workbench.progress import silence_libraries
 

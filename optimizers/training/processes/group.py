@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
 # By these torch and accelerate know a member of a group.
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+# What the recipe decides, whatever accelerate was configured for: number format, and passes a step.
+OURS = ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
+# Ways to part a model that are not followed: the packed pass would meet pieces of it.
+PARTS = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron",
+}
 # Others wait while the first process searches prompts, looks at dev or compares: no wait is too long.
 LONGEST_WAIT = timedelta(days=30)
 
@@ -121,12 +129,25 @@ def launched() -> tuple[int, int]:
 
 
 def join() -> Group:
-    """Meet the processes that were launched with this one."""
+    """Meet the processes that were launched with this one.
+
+    Raises
+    ------
+    ModelError
+        They were launched to hold a part of the model each.
+    """
     import torch
 
     rank, size = launched()
+    if parted := [how for name, how in PARTS.items() if _is_set(name)]:
+        raise ModelError(
+            f"accelerate is configured for {parted[0]}, which parts a model; here every process holds the whole: run "
+            "`accelerate config` again, for several GPUs without it"
+        )
+    for name in OURS:
+        os.environ.pop(name, None)
     environment = {name: os.environ[name] for name in VARIABLES if name in os.environ}
-    on_cpu = not torch.cuda.is_available() or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1")
+    on_cpu = not torch.cuda.is_available() or _is_set("ACCELERATE_USE_CPU")
     if not on_cpu:
         torch.cuda.set_device(int(environment.get("LOCAL_RANK", "0")))
     torch.distributed.init_process_group("gloo" if on_cpu else "cpu:gloo,cuda:nccl", timeout=LONGEST_WAIT)
@@ -135,6 +156,10 @@ def join() -> Group:
         del os.environ[name]
     _known[:] = [Group(rank, size, environment, words)]
     return current()
+
+
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("true", "1")
 
 
 def _is_of_a_lost_member(error: RuntimeError) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from labelwright.models.loading import load_tokenizer
 from optimizers.training.libraries import open_trainer
 from optimizers.training.processes.group import END, Group
 from optimizers.training.processes.job import read_job
@@ -21,8 +22,6 @@ def serve(group: Group) -> int:
     ModelError
         Another process has ended in the middle of a training.
     """
-    from labelwright.models.loading import load_tokenizer
-
     while True:
         with group.at_work():
             said = group.said_by_first()

@@ -53,6 +53,7 @@ def test_a_processor_is_not_measured_and_a_device_with_a_meter_is_once(monkeypat
     tokenizer = tiny_tokenizer()
     engine = TransformersEngine(tiny_model(vocab_size=len(tokenizer)), tokenizer)
     assert engine.pass_tokens == transformers.PACK_TOKENS["cpu"]
+    monkeypatch.setitem(transformers.PACK_TOKENS, "cpu", 4096)
     meter = FakeMeter(300_000, 500)
     decoder = engine.decoder
     monkeypatch.setattr(
