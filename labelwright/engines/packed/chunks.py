@@ -74,7 +74,9 @@ def log_probs_in_chunks(
     if sum(row.n_new for row in rows) <= most:
         return tree_log_probs(model, prefix_tokens, rows, entropy, lower)
     starts = np.cumsum([0, *(row.tree.n_edges for row in rows)])
-    found, entropies, places = [], [], []
+    found: list[Tensor] = []
+    entropies: list[Tensor] = []
+    places = []
     for chunk in _chunks(rows, most):
         batch = [replace(rows[part.row], tree=part.tree, nodes=None) for part in chunk]
         given = (model, prefix_tokens, batch, entropy, lower)
@@ -84,7 +86,7 @@ def log_probs_in_chunks(
             else tree_log_probs(*given)
         )
         found.append(log_probs)
-        entropies.append(spread)
+        entropies += [] if spread is None else [spread]
         places.append(np.concatenate([starts[part.row] + part.edges for part in chunk]))
     # An edge that options of two chunks share is computed in both, alike; the first is taken.
     _, first = np.unique(np.concatenate(places), return_index=True)
