@@ -51,7 +51,7 @@ def start(asked: Path, n: int = 2) -> list[subprocess.Popen[str]]:
     shared = {"WORLD_SIZE": str(n), "LOCAL_WORLD_SIZE": str(n), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     paths = os.pathsep.join(map(str, (Path(__file__).parent, Path(__file__).parents[1])))
     environment = os.environ | shared | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, str(asked)]
+    command = [sys.executable, "-W", "ignore", __file__, str(asked)]  # as the command line does
     return [
         subprocess.Popen(
             command,

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from workbench.run.usage import peak_memory_bytes
 
@@ -54,7 +55,7 @@ def measure(n_labels: int, most_tokens: int) -> tuple[int, int, float]:
         num_key_value_heads=2,
     )  # fmt: skip
     model = get_peft_model(LlamaForCausalLM(config), LoraConfig(r=16, target_modules="all-linear"))
-    plain = model.get_base_model()
+    plain: Any = model.get_base_model()
     plain.set_attn_implementation(ATTENTION)
     tree = OptionTree.build([(10 + k // 50, 100 + k % 50, 200 + k, 2) for k in range(n_labels)])
     rows = [Row(tuple(range(300 + row, 300 + row + ROW_TOKENS)), tree) for row in range(N_ROWS)]
