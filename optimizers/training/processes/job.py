@@ -19,7 +19,7 @@ from labelwright.models.weights import Adapter, Base, Full, Weights
 from optimizers.training.rows import LabelRows
 from optimizers.training.settings import Objective, Preferences, TrainingSettings
 
-_KINDS = {kind.__name__: kind for kind in (Base, Adapter, Full)}
+_KINDS: dict[str, type[Adapter | Full]] = {kind.__name__: kind for kind in (Adapter, Full)}
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Job:
         """Write it down, to go on from a checkpoint or to begin."""
         self.place.mkdir(exist_ok=True)
         objective, rows = self.objective, self.rows
-        arrays = {"gold": rows.gold, "present": rows.present, "targets": rows.targets}
+        arrays: dict[str, Any] = {"gold": rows.gold, "present": rows.present, "targets": rows.targets}
         arrays |= {"rewards": objective.rewards, "row_rewards": objective.row_rewards}
         np.savez(self.place / "arrays.npz", **{name: one for name, one in arrays.items() if one is not None})
         plain = {one.name: getattr(objective, one.name) for one in fields(objective)}
