@@ -13,6 +13,7 @@ from dataclasses import fields
 from labelwright import console
 from labelwright.errors import RecipeError
 from labelwright.plain_text import shell_word
+from optimizers.training.processes.group import join, launched
 
 VERBS = {
     "new": "a first recipe for your own rows",
@@ -32,6 +33,9 @@ VERBS = {
     "dashboard": "MLflow's UI on the store",
 }
 
+
+# Verbs that train in their own process. A comparison trains every candidate in one of its own.
+TOGETHER = ("demo", "train")
 
 # Options of `retrieval`, and what each is.
 RETRIEVAL = {
@@ -67,6 +71,35 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if launched()[1] > 1:
+        return _run_with_others(options)
+    return _run_verb(options)
+
+
+def _run_with_others(options: argparse.Namespace) -> int:
+    """One of the processes of `accelerate launch`: the first one runs the verb, the others help it train."""
+    rank, n_processes = launched()
+    if options.verb not in TOGETHER:
+        if rank:
+            return console.BAD_INPUT  # the first one says why
+        raise RecipeError(
+            f"{options.verb} was started in {n_processes} processes, which only {' and '.join(TOGETHER)} use: leave "
+            f"`accelerate launch` out; what was trained in several processes is found there, and not trained again"
+        )
+    from optimizers.training.processes.helper import serve
+    from workbench.progress import silence_libraries
+
+    silence_libraries()
+    group = join()
+    if rank:
+        return serve(group)
+    try:
+        return _run_verb(options)
+    finally:
+        group.leave()
+
+
+def _run_verb(options: argparse.Namespace) -> int:
     from workbench.recipe.read import read_recipe
 
     if options.verb in ("dashboard", "predict", "serve"):

@@ -13,7 +13,6 @@ from bench.machine import SQUARES, product_rate, shapes_rate
 from bench.setting import Setting
 from bench.timing import Measurement, Side, ratio, seconds_of
 from labelwright.engines.packed import packing
-from labelwright.engines.transformers import PACK_TOKENS
 from labelwright.statistics.calibration import UNCALIBRATED
 
 SHARE_GOAL = 0.6
@@ -104,7 +103,7 @@ def flop_share(setting: Setting, n_rows: int = 128, rounds: int = 3) -> Measurem
     dtype = engine.model.dtype
     scorer, product = [], []
     shapes = layer_shapes(engine.model)
-    n_tokens = PACK_TOKENS["cpu" if engine.device.type == "cpu" else "cuda"]
+    n_tokens = engine.pass_tokens
     square = product_rate(dtype, engine.device)
     before = shapes_rate(shapes, n_tokens, dtype, engine.device)
     for _ in range(rounds):

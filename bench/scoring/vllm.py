@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -25,18 +25,19 @@ ENVIRONMENT = Path(".venv-vllm/.ready")
 START_S = 300.0
 
 
-def score_vs_vllm(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
+def score_vs_vllm(setting: Setting, n_rows: int = 64, rounds: int = 3, at: str = "") -> Measurement:
     """Rows per second of ``score`` over those of vLLM with structured outputs ``choice``, all rows in flight at a time.
 
     vLLM keeps its prefix cache, so the scorer keeps its prefix too; rows that vLLM has seen are in its cache as well,
-    so each round has rows of its own. The server sleeps (SIGSTOP) while the scorer computes.
+    so each round has rows of its own. The server sleeps (SIGSTOP) while the scorer computes; one that is there already,
+    ``at`` an address, is left alone: on a GPU it computes nothing while it is not asked.
     """
     from labelwright.engines.servers.vllm import VllmEngine
 
-    if not ENVIRONMENT.is_file():
+    if not at and not ENVIRONMENT.is_file():
         raise ModelError("vLLM is not installed: `make vllm-server` installs it; or leave this part out with --only")
     options, engine = setting.prompt.options, setting.engine
-    with _server(setting) as (url, process):
+    with nullcontext((at, None)) if at else _server(setting) as (url, process):
         vllm = VllmEngine.open(setting.weights, EngineSettings(backend="vllm", url=url))
         rows = setting.rendered(n_rows * (rounds + 1))
         parts = [rows[start : start + n_rows] for start in range(0, len(rows), n_rows)]
@@ -49,11 +50,8 @@ def score_vs_vllm(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measur
         def ours() -> float:
             turn["score"] += 1
             part = parts[turn["score"] % len(parts)]
-            os.killpg(process.pid, signal.SIGSTOP)
-            try:
+            with asleep(process):
                 return len(part) / seconds_of(lambda: engine.score(part, options, UNCALIBRATED))
-            finally:
-                os.killpg(process.pid, signal.SIGCONT)
 
         def theirs() -> float:
             turn["choice"] += 1
@@ -82,6 +80,19 @@ def score_vs_vllm(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measur
             "all_probabilities_agree": float(np.mean(exact.argmax(axis=1) == scores[: len(few)].argmax(axis=1))),
         },
     )
+
+
+@contextmanager
+def asleep(process: subprocess.Popen | None) -> Iterator[None]:
+    """Within this a server of ours does nothing."""
+    if process is None:
+        yield
+        return
+    os.killpg(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGCONT)
 
 
 @contextmanager

@@ -51,9 +51,16 @@ class StepClock(TrainerCallback):
 
 
 def grpo_step_vs_trl(
-    setting: Setting, n_rows: int = 16, n_rollouts: int = 8, rounds: int = 3, prefix_tokens: int = PREFIX_TOKENS
+    setting: Setting,
+    n_rows: int = 16,
+    n_rollouts: int = 8,
+    rounds: int = 3,
+    prefix_tokens: int = PREFIX_TOKENS,
+    generator: dict[str, Any] | None = None,
 ) -> Measurement:
     """Seconds a step of TRL's trainer as it comes over ours in "sampled" mode; "exact" is measured beside them.
+
+    ``generator`` is what TRL is told besides of who generates: vLLM in its process, say.
 
     TRL generates freely, at most ``NEW_TOKENS`` a rollout: that is generous, its default is 512. Its forward passes
     hold ``TRL_FORWARD`` sequences, gradients accumulated; ours hold all rows.
@@ -75,10 +82,11 @@ def grpo_step_vs_trl(
     n_answer = max(map(len, rows.tree.options))
     with tempfile.TemporaryDirectory() as folder:
         n_items = n_rows * n_rollouts
+        plain = {"attention": "sdpa", "forward": TRL_FORWARD, **(generator or {})}
         stock = GRPOTrainer(
             reward_funcs=label_match,
             train_dataset=rows.dataset().add_column("gold", [example.label for example in examples]),
-            **_shared(setting, Path(folder), n_items, n_rollouts, NEW_TOKENS, attention="sdpa", forward=TRL_FORWARD),
+            **_shared(setting, Path(folder), n_items, n_rollouts, NEW_TOKENS, **plain),
         )
         sampled = LabelTreeTrainer(
             rows=rows,
@@ -195,8 +203,9 @@ def _shared(
     n_new_tokens: int,
     attention: str | None = None,
     forward: int | None = None,
+    **more: Any,
 ) -> dict[str, Any]:
-    """What all sides have in common: a model of their own, the LoRA, the settings of one step."""
+    """What all sides have in common: a model of their own, the LoRA, the settings of one step, and ``more`` of them."""
     from trl import GRPOConfig
 
     engine = setting.engine
@@ -226,6 +235,7 @@ def _shared(
         disable_tqdm=True,
         dataloader_num_workers=0,
         seed=SEED,
+        **more,
     )
     lora = lora_config(stage, model)
     return {"model": model, "args": args, "processing_class": engine.tokenizer, "peft_config": lora}

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import copy
 import threading
+import warnings
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +33,7 @@ from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.decoder import encode_image, encode_prefix, open_decoder, pack_linears
 from labelwright.engines.packed.edges import edge_log_probs
 from labelwright.engines.packed.heads import open_head
+from labelwright.engines.packed.memory import fitting_tokens, give_back, is_out_of_memory, meter_of
 from labelwright.engines.packed.packing import KeyValues, Packed, Row, pack
 from labelwright.engines.packed.seen import SeenImage
 from labelwright.engines.packed.self_check import TEXT, check_scores, refuse_by_name, refusing
@@ -48,10 +50,13 @@ if TYPE_CHECKING:
     from transformers import DynamicCache
 
 # Packed tokens in one forward pass: enough for the matrix products to run at full rate, little enough to stay in cache.
-PACK_TOKENS = {"cpu": 1024, "cuda": 16384}
+# Of an accelerator's memory a pass is measured to take no more than a share (``labelwright.engines.packed.memory``).
+PACK_TOKENS = {"cpu": 1024, "accelerator": 16384}
 # What starting a forward pass costs, in tokens that could be fed meanwhile. Below that, looking ahead in the option
 # tree is cheaper than coming back.
-ROUND_TOKENS = {"cpu": 64, "cuda": 4096}
+ROUND_TOKENS = {"cpu": 64, "accelerator": 4096}
+# Tokens of a row of the pass that is measured.
+TRIAL_ROW = 32
 # From this share of the open places on, everything below the wanted ones is fed with them.
 NEARLY_ALL = 0.9
 # Bytes of keys and values kept between the rounds of one group of rows, and for prefixes between calls.
@@ -121,6 +126,8 @@ class TransformersEngine:
     ----------
     unexpanded_mass : float
         May be changed between calls.
+    pass_tokens : int
+        Tokens of one forward pass.
     slow : callable, optional
         The way in which rows are scored one by one, of a vision-language model that the packed one is not right for.
     """
@@ -178,6 +185,8 @@ class TransformersEngine:
         self.unexpanded_mass = settings.unexpanded_mass
         self.template = template
         self.tokens = PromptTokens(tokenizer, template, name=name, max_tokens=context, long_rows=settings.long_rows)
+        # Tokens of a pass and of a group, once more of them did not fit into memory.
+        self._most_tokens: int | None = None
         self._prefixes: OrderedDict[tuple[tuple[int, ...], str], KeyValues] = OrderedDict()
         # The prefix cache and the model's attention setting are shared state; callers may be threads.
         self._lock = threading.RLock()
@@ -236,7 +245,7 @@ class TransformersEngine:
                 return scores
             for members in _by_prefix(prompts):
                 lines = self._lines([prompts[i] for i in members], members, tree)
-                for group in _cut_by_tokens(lines.rows, self._group_tokens, n_extra):
+                for group in _cut_by_tokens(lines.rows, lambda: self._group_tokens, n_extra):
                     scores[[members[i] for i in group]] = self._score_group(lines.of(group), asked)
         return scores
 
@@ -369,9 +378,10 @@ class TransformersEngine:
             return None
         key = tokens, seen.digest if seen else ""
         if key not in self._prefixes:
-            before = encode_prefix(self.decoder, tokens, self.device) if tokens and seen is None else None
-            if seen is not None:
-                before = encode_image(self.decoder, seen, self._prefix(tokens), self.device)
+            with _of_memory(self.device, f"a prompt's beginning of {len(tokens)} tokens"):
+                before = encode_prefix(self.decoder, tokens, self.device) if tokens and seen is None else None
+                if seen is not None:
+                    before = encode_image(self.decoder, seen, self._prefix(tokens), self.device)
             assert before is not None
             self._prefixes[key] = before
         self._prefixes.move_to_end(key)
@@ -380,18 +390,36 @@ class TransformersEngine:
         return self._prefixes[key]
 
     def _score_group(self, lines: _Lines, asked: _Asked) -> NDArray[np.float64]:
-        """``_score_rows``; where the accelerator's memory is too small for all the rows, half of them at a time."""
+        """``_score_rows``; where the device's memory is too small for all the rows, half as many tokens at a time.
+
+        What was too much once is not tried again: later groups and passes are at most half of it.
+        """
+        n_rows = len(lines.rows)
+        if n_rows == 1:
+            with _of_memory(self.device, f"a row of {len(lines.rows[0])} tokens"):
+                return self._score_rows(lines, asked)
         try:
             return self._score_rows(lines, asked)
-        except torch.OutOfMemoryError as error:
-            if len(lines.rows) == 1:
-                raise ModelError(
-                    f"{self.device} has no memory left for a row of {len(lines.rows[0])} tokens: use a smaller model"
-                ) from error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
         # Outside the except block: its traceback would keep the failed call's tensors alive.
-        torch.cuda.empty_cache()
-        half, n_rows = len(lines.rows) // 2, len(lines.rows)
-        return np.concatenate([self._score_group(lines.of(part), asked) for part in (range(half), range(half, n_rows))])
+        give_back(self.device)
+        n_extra = asked.tree.n_nodes if self._at_once(asked, 1) else 0
+        sizes = [len(row) + n_extra for row in lines.rows]
+        self._keep_below(sum(sizes))
+        parts = _cut(sizes, lambda: self._group_tokens)
+        return np.concatenate([self._score_group(lines.of(part), asked) for part in parts])
+
+    def _keep_below(self, n_tokens: int) -> None:
+        if self._most_tokens is None:
+            warnings.warn(
+                f"{self.name}: {self.device} has no memory for a pass of {n_tokens} tokens; from now on passes are "
+                "smaller and slower, with the same scores",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self._most_tokens = max(min(self._most_tokens or n_tokens, n_tokens // 2), 1)
 
     def _score_rows(self, lines: _Lines, asked: _Asked) -> NDArray[np.float64]:
         tree, n_rows = asked.tree, len(lines.rows)
@@ -443,12 +471,33 @@ class TransformersEngine:
 
     @property
     def _kind(self) -> str:
-        return "cpu" if self.device.type == "cpu" else "cuda"
+        return "cpu" if self.device.type == "cpu" else "accelerator"
+
+    @property
+    def pass_tokens(self) -> int:
+        """Tokens of one forward pass, a row at least: as many as are fast, fit, and were not too many before."""
+        most = PACK_TOKENS[self._kind] if meter_of(self.device) is None else self._fitting_tokens
+        return min(most, self._most_tokens or most)
 
     @property
     def _group_tokens(self) -> int:
         """Row tokens whose keys and values may be kept at a time."""
-        return max(PACK_TOKENS[self._kind], KEPT_BYTES // self._token_bytes)
+        most = max(self.pass_tokens, KEPT_BYTES // self._token_bytes)
+        return min(most, self._most_tokens or most)
+
+    @cached_property
+    def _fitting_tokens(self) -> int:
+        meter = meter_of(self.device)
+        assert meter is not None
+        return fitting_tokens(meter, self._try_tokens, PACK_TOKENS[self._kind])
+
+    @torch.inference_mode()
+    def _try_tokens(self, n_tokens: int) -> None:
+        """A pass of so many tokens, in rows of ``TRIAL_ROW``, of which every end is read."""
+        row = Row((self.tokens.end_of_turn * TRIAL_ROW)[:TRIAL_ROW])
+        packed = pack([row] * max(n_tokens // TRIAL_ROW, 1), device=self.device)
+        hidden = self.decoder(packed, torch.as_tensor(packed.row_end, device=self.device))
+        edge_log_probs(self.head, hidden, np.arange(len(hidden)), np.zeros(len(hidden), dtype=np.int64))
 
     @cached_property
     def _token_bytes(self) -> int:
@@ -479,7 +528,7 @@ class _Rounds:
         # Rows of one size side by side: attention pads each pass to its longest row.
         members = np.array(sorted(packable, key=lambda i: packable[i].n_new))
         sizes = [packable[i].n_new for i in members.tolist()]
-        for batch in _cut(sizes, PACK_TOKENS[self._engine._kind]):
+        for batch in _cut(sizes, lambda: self._engine.pass_tokens):
             numbers = members[batch]
             packed = pack(
                 [packable[i] for i in numbers.tolist()],
@@ -530,8 +579,8 @@ class _Rounds:
         hidden = self._engine.decoder(packed, torch.as_tensor(read, device=self._engine.device))
         values = edge_log_probs(self._engine.head, hidden, place, self._tree.edge_token[edges])
         out = np.zeros(starts.shape)
-        # The processor first: not every accelerator has float64.
-        out[rows, edges] = values.cpu().double().numpy()
+        # Not torch's float64, which not every accelerator has.
+        out[rows, edges] = values.cpu().numpy()
         if not np.isfinite(out).all():
             raise ModelError(
                 f"{self._engine.name}: its logits are not finite; its weights or its adapter are damaged, "
@@ -565,6 +614,17 @@ def _of_row(prompt: Rendered, number: int) -> Iterator[None]:
         raise DataError(f"row {number} ({prompt.user[:40]!r}…): {error}") from error
 
 
+@contextmanager
+def _of_memory(device: torch.device, what: str) -> Iterator[None]:
+    """Where a device has no memory left within this, a line says for what."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ModelError(f"{device} has no memory left for {what}: use a smaller model") from error
+
+
 def _in_two_rounds(rounds: _Rounds, n_rows: int, tree: OptionTree) -> NDArray[np.float64]:
     """log p of every edge (n_rows, n_edges): the rows in one round, their trees in another."""
     ends = np.zeros((n_rows, 1 + tree.n_nodes), dtype=bool)
@@ -572,12 +632,12 @@ def _in_two_rounds(rounds: _Rounds, n_rows: int, tree: OptionTree) -> NDArray[np
     return rounds.feed(ends) + rounds.feed(~ends)
 
 
-def _cut(sizes: Sequence[int], limit: int) -> Iterator[list[int]]:
-    """Numbers of consecutive items whose sizes add up to at most the limit, one item at least."""
+def _cut(sizes: Sequence[int], limit: Callable[[], int]) -> Iterator[list[int]]:
+    """Numbers of consecutive items whose sizes add up to at most the limit as it is then, one item at least."""
     batch: list[int] = []
     total = 0
     for i, size in enumerate(sizes):
-        if batch and total + size > limit:
+        if batch and total + size > limit():
             yield batch
             batch, total = [], 0
         batch.append(i)
@@ -586,7 +646,7 @@ def _cut(sizes: Sequence[int], limit: int) -> Iterator[list[int]]:
         yield batch
 
 
-def _cut_by_tokens(rows: Sequence[tuple[int, ...]], limit: int, extra: int) -> Iterator[list[int]]:
+def _cut_by_tokens(rows: Sequence[tuple[int, ...]], limit: Callable[[], int], extra: int) -> Iterator[list[int]]:
     """Row numbers by length, cut into groups of at most ``limit`` tokens. Equal lengths waste no padding."""
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     for group in _cut([len(rows[i]) + extra for i in order], limit):

@@ -1,29 +1,86 @@
-"""What TRL and PEFT are told: a stage's settings in their words, and where their defaults do not fit label trees."""
+"""What TRL and PEFT are told: a stage's settings in their words, and where their defaults do not fit label trees.
+
+``open_trainer`` makes the trainer of a training, alike in every process that takes part in it.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from labelwright.errors import ModelError
+from labelwright.errors import ModelError, RecipeError
 from optimizers.stage import StageContext
+from optimizers.training.processes.group import LONGEST_WAIT, Group
 from optimizers.training.settings import Objective, TrainingSettings
+from optimizers.training.weights import for_training
+
+if TYPE_CHECKING:
+    from labelwright.engines.images.reader import ImageReader
+    from optimizers.training.processes.job import Job
 
 # The last two checkpoints: one to resume from, and the one before in case the newest is half written.
 CHECKPOINTS_KEPT = 2
 
 
+def open_trainer(job: Job, tokenizer: Any, group: Group, images: ImageReader | None = None) -> Any:
+    """The LabelTreeTrainer of a training, with the model loaded on this process's device.
+
+    Parameters
+    ----------
+    images : ImageReader, optional
+        Where rows have images, what looks at them.
+    """
+    from transformers import PrinterCallback
+
+    from optimizers.training.trainer import LabelTreeTrainer
+
+    stage, rows = job.stage, job.rows
+    if group.size > 1 and rows.images:
+        raise ModelError("rows with images are trained on by one process: leave `accelerate launch` out")
+    args = grpo_config(
+        stage,
+        job.objective,
+        job,
+        autocast=job.dtype == "bfloat16",
+        on_cpu=job.device.split(":")[0] == "cpu",
+        n_answer_tokens=max(map(len, rows.tree.options)),
+        n_processes=group.size,
+    )
+    model = for_training(job.weights, str(args.device), job.dtype, stage.trains_all)
+    # What looks at images has no part in rows of text; else all that is trained takes part in every pass.
+    args.ddp_find_unused_parameters = hasattr(model.config, "vision_config")
+    trainer = LabelTreeTrainer(
+        model=model,
+        rows=rows,
+        objective=job.objective,
+        images=images and images.with_model(model),
+        args=args,
+        processing_class=tokenizer,
+        peft_config=None if stage.trains_all else lora_config(stage, model),
+    )
+    keep_activations_small(trainer.model)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
 def grpo_config(
     stage: TrainingSettings,
     objective: Objective,
-    context: StageContext,
+    context: StageContext | Job,
     *,
     autocast: bool,
     on_cpu: bool,
     n_answer_tokens: int,
+    n_processes: int = 1,
 ) -> Any:
-    """TRL's settings for a stage, on one device."""
+    """TRL's settings for a stage, on one device of each process; the context says where, and with which seed.
+
+    Raises
+    ------
+    RecipeError
+        The rows of a step cannot be dealt to the processes evenly.
+    """
     from trl import GRPOConfig
 
     # TRL prints a notice about rollout functions being experimental on every start.
@@ -33,11 +90,11 @@ def grpo_config(
     # TRL counts rollouts. Elsewhere a row is one item, and the group size only has to pass TRL's checks: a generation
     # of two steps' rows is a multiple of two.
     sampled = objective.mode == "sampled"
-    n_forwards = stage.rows_per_step // stage.rows_at_once
+    at_once, n_forwards = dealt(stage, n_processes)
     config = GRPOConfig(
         output_dir=str(context.folder / "checkpoints"),
         max_steps=stage.steps,
-        per_device_train_batch_size=stage.rows_at_once * (objective.n_rollouts if sampled else 1),
+        per_device_train_batch_size=at_once * (objective.n_rollouts if sampled else 1),
         gradient_accumulation_steps=n_forwards,
         num_generations=objective.n_rollouts if sampled else 2,
         steps_per_generation=n_forwards * (1 if sampled else 2),
@@ -58,6 +115,9 @@ def grpo_config(
         save_steps=stage.eval_every,
         save_total_limit=CHECKPOINTS_KEPT,
         seed=context.seed,
+        # A model's buffers are constants; to send them before every pass would make passes without gradients wait.
+        ddp_broadcast_buffers=False,
+        ddp_timeout=int(LONGEST_WAIT.total_seconds()),
         report_to=[],
         disable_tqdm=True,
         dataloader_num_workers=0,
@@ -67,6 +127,26 @@ def grpo_config(
         # leaves a model alone that it may not spread.
         config._n_gpu = 1
     return config
+
+
+def dealt(stage: TrainingSettings, n_processes: int) -> tuple[int, int]:
+    """Rows of a forward pass, and passes a step, in each of so many processes: together the rows of a step.
+
+    Raises
+    ------
+    RecipeError
+        They do not come out even.
+    """
+    rows, left = divmod(stage.rows_per_step, n_processes)
+    if not left:
+        at_once = min(stage.rows_per_forward, rows)
+        if rows % at_once == 0:
+            return at_once, rows // at_once
+    raise RecipeError(
+        f"[{stage.name}] rows_per_step = {stage.rows_per_step}, dealt to {n_processes} processes in passes of at most "
+        f"rows_per_forward = {stage.rows_per_forward} rows: expected whole passes of one size; set rows_per_step to a "
+        f"multiple of {n_processes} times rows_per_forward"
+    )
 
 
 def lora_config(stage: TrainingSettings, model: Any) -> Any:

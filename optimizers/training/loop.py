@@ -7,6 +7,7 @@ the trainer's, losses ``losses``'; the stages in ``sft``, ``grpo`` and ``dpo`` c
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import shutil
@@ -14,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -28,9 +29,13 @@ from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 from labelwright.statistics.metrics import Floats
 from optimizers.scores import dev_numbers, gold_of, kept_scores, rank
 from optimizers.stage import StageContext, Tracker
-from optimizers.training.libraries import grpo_config, keep_activations_small, lora_config
+from optimizers.training.libraries import open_trainer
+from optimizers.training.processes.group import current
 from optimizers.training.settings import Objective, TrainingSettings
-from optimizers.training.weights import for_training, trainable, trained
+from optimizers.training.weights import trainable, trained
+
+if TYPE_CHECKING:
+    from optimizers.training.processes.job import Job
 
 # One step's rows may happen to have nothing to teach.
 _FEWEST_STEPS = 2
@@ -41,7 +46,7 @@ class Training:
     """One training run over live weights: the trainer, its dev evaluations, and where its files lie.
 
     ``settings`` are those of the engine that answers for the bundle; ``key`` stands for all that the run depends on;
-    ``stop_at`` is the objective's.
+    ``stop_at`` is the objective's; ``job`` is what other processes are told that help, a ``processes.job.Job``.
     """
 
     stage: TrainingSettings
@@ -55,17 +60,16 @@ class Training:
     settings: EngineSettings
     key: str
     stop_at: float = 0.0
+    job: Job | Any = None
 
     @classmethod
     def prepare(
         cls, stage: TrainingSettings, objective: Objective, bundle: Bundle, splits: Splits, context: StageContext
     ) -> Training:
         """Load the weights for training; the context's engine, which answered with them, is let go before."""
-        from transformers import PrinterCallback
-
         from optimizers.training.copies.copied import copied_rows, with_copies
+        from optimizers.training.processes.job import Job
         from optimizers.training.rows import LabelRows
-        from optimizers.training.trainer import LabelTreeTrainer
 
         engine = trainable(context.open_engine(bundle.weights), stage.name)
         if not splits.dev:
@@ -98,34 +102,21 @@ class Training:
         # Two copies of the weights are half a gigabyte of nothing.
         del engine
         context.close_engines()
-        model = for_training(bundle.weights, str(device), dtype, stage.trains_all)
-        images = images and images.with_model(model)
-        trainer = LabelTreeTrainer(
-            model=model,
-            rows=rows,
-            objective=objective,
-            images=images,
-            args=grpo_config(
-                stage,
-                objective,
-                context,
-                autocast=dtype == "bfloat16",
-                on_cpu=device.type == "cpu",
-                n_answer_tokens=max(map(len, rows.tree.options)),
-            ),
-            processing_class=tokenizer,
-            peft_config=None if stage.trains_all else lora_config(stage, model),
-        )
+        job = Job(stage, objective, rows, bundle.weights, context.folder, str(device), dtype, context.seed)
+        group = current()
+        with group.at_work():
+            trainer, job = _opened(job, tokenizer, images)
         context.tracker.params({"n_layers_kept": trainer.lower.n_layers if trainer.lower else 0})
-        keep_activations_small(trainer.model)
-        trainer.remove_callback(PrinterCallback)
         about = [asdict(stage), context.seed, bundle.weights]
         about += [None if objective.rewards is None else objective.rewards.tolist(), splits.dev, rows.contents()]
         about += [] if objective.preferences is None else [objective.preferences]
         about += [] if objective.row_rewards is None else [objective.row_rewards.tolist()]
         key = hashlib.sha256(repr(about).encode()).hexdigest()
-        training = cls(stage, bundle, splits.dev, context.folder, context.tracker, before, trainer, settings, key)
+        training = cls(
+            stage, bundle, splits.dev, context.folder, context.tracker, before, trainer, settings, key, job=job
+        )
         training.stop_at = objective.stop_at
+        training._tell_rows()
         trainer.add_callback(_callback(training))
         return training
 
@@ -179,7 +170,44 @@ class Training:
             (self.folder / "dev.jsonl").unlink(missing_ok=True)
             shutil.rmtree(self.best_folder, ignore_errors=True)
             self._record(0, self.before)
-        self.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        while not self._is_trained(checkpoint):
+            self._reopen()
+            checkpoint = newest_checkpoint(self.folder / "checkpoints")
+
+    def _is_trained(self, checkpoint: Path | None) -> bool:
+        """Train to the end; False where the device has no memory for so many rows at once."""
+        from labelwright.engines.packed.memory import is_out_of_memory
+
+        group = current()
+        try:
+            with group.at_work():
+                if group.size > 1:
+                    self.job.write(checkpoint)
+                    group.said_by_first(str(self.folder.absolute()))
+                self.trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            return False
+        return True
+
+    def _reopen(self) -> None:
+        """Begin the training again, with fewer rows at once and the same rows a step."""
+        tokenizer, images = self.trainer.processing_class, self.trainer.images
+        self.job = self.job.with_fewer_rows(current().size)
+        # The old model goes before the new one comes.
+        self.trainer = None
+        gc.collect()
+        self.trainer, self.job = _opened(self.job, tokenizer, images)
+        self._tell_rows()
+        self.trainer.add_callback(_callback(self))
+
+    def _tell_rows(self) -> None:
+        """Say once how many rows are met at once, where they are fewer than the recipe has it."""
+        fewer, asked = self.job.stage.rows_at_once, self.stage.rows_at_once
+        if fewer < asked:
+            self.tracker.params({"rows_at_once": fewer})
+            self.tracker.progress(0, self.stage.steps, f"no memory for {asked} rows at once: {fewer}, the same steps")
 
     def _is_over(self, checkpoint: Path) -> bool:
         """Whether the run that left this checkpoint had stopped there; what it had logged is known again then."""
@@ -267,6 +295,22 @@ class Training:
             self.best_folder.rename(old)
         scratch.rename(self.best_folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _opened(job: Job, tokenizer: Any, images: Any) -> tuple[Any, Job]:
+    """A job's trainer, and the job as it is with as many rows at once as there is memory for."""
+    from labelwright.engines.packed.memory import give_back, is_out_of_memory
+
+    while True:
+        try:
+            return open_trainer(job, tokenizer, current(), images), job
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside the except block: its traceback would keep the failed one's tensors alive.
+        gc.collect()
+        give_back(job.device)
+        job = job.with_fewer_rows(current().size)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:

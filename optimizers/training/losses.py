@@ -10,6 +10,8 @@ the model would say besides under free decoding. The validity term, -c * logsume
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -182,11 +184,18 @@ def log_mean_reward(log_probs: Tensor, rewards: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def reward_deviation(scores: Tensor, rewards: Tensor) -> Tensor:
-    """Standard deviation of the reward of a label drawn from P for a row taken at random, a scalar; both (n, K)."""
+def reward_deviation(scores: Tensor, rewards: Tensor, mean: Callable[[Tensor], Tensor] = torch.mean) -> Tensor:
+    """Standard deviation of the reward of a label drawn from P for a row taken at random, a scalar.
+
+    Parameters
+    ----------
+    scores, rewards : tensors (n, K)
+    mean : callable
+        Values (n,) to their mean; that over more rows than these, where others have them.
+    """
     probs = torch.softmax(scores, dim=-1)
-    mean = (probs * rewards).sum(-1).mean()
-    return (probs * (rewards - mean) ** 2).sum(-1).mean().sqrt()
+    expected = mean((probs * rewards).sum(-1))
+    return mean((probs * (rewards - expected) ** 2).sum(-1)).sqrt()
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from labelwright.engines.options.tree import OptionTree
@@ -20,7 +21,17 @@ from optimizers.training.rows import LabelRows
 Tokens = tuple[int, ...]
 
 
-def draw_labels(rows: LabelRows, asked: Sequence[int], scores: Tensor) -> dict[str, Any]:
+def chances(n_draws: int, seed: int, step: int, rank: int = 0, n_processes: int = 1) -> NDArray[np.float64]:
+    """A number in [0, 1) for each draw of a process at a step, (n_draws,).
+
+    They are thrown for all processes at once, of which each takes its own, so that a step draws the same labels however
+    many processes share its rows.
+    """
+    thrown = np.random.default_rng([seed, step]).random(n_processes * n_draws)
+    return thrown[rank * n_draws : (rank + 1) * n_draws]
+
+
+def draw_labels(rows: LabelRows, asked: Sequence[int], scores: Tensor, thrown: NDArray[np.float64]) -> dict[str, Any]:
     """One label for each asked row from P(k | x), as TRL's ``rollout_func`` returns them.
 
     Parameters
@@ -29,12 +40,15 @@ def draw_labels(rows: LabelRows, asked: Sequence[int], scores: Tensor) -> dict[s
         Training rows, as often as a label is wanted for them.
     scores : tensor (n_distinct, n_labels)
         s_k of the distinct rows of ``asked``, in the order in which they first occur.
+    thrown : array (n_asked,)
+        Of ``chances``.
     """
-    probabilities = torch.softmax(scores, dim=-1)
+    up_to = np.cumsum(torch.softmax(scores, dim=-1).cpu().numpy().astype(np.float64), axis=-1)
     line = {row: number for number, row in enumerate(dict.fromkeys(asked))}
     output: dict[str, Any] = {"prompt_ids": [], "completion_ids": [], "logprobs": []}
-    for row in asked:
-        k = int(torch.multinomial(probabilities[line[row]], 1))
+    for row, chance in zip(asked, thrown, strict=True):
+        edges = up_to[line[row]]
+        k = int(np.searchsorted(edges, chance * edges[-1], side="right"))
         option = rows.tree.options[k]
         output["prompt_ids"].append([*rows.prefix, *rows.rows[row]])
         output["completion_ids"].append(list(option))

@@ -24,7 +24,8 @@ from trl import GRPOTrainer
 
 from labelwright.engines.images.reader import ImageReader
 from labelwright.engines.options.tree import OptionTree
-from labelwright.engines.packed.edges import tree_log_probs
+from labelwright.engines.packed.chunks import log_probs_in_chunks
+from labelwright.engines.packed.heads import answering
 from labelwright.engines.packed.lower import open_lower
 from labelwright.engines.packed.packing import Row
 from labelwright.errors import ModelError
@@ -39,7 +40,8 @@ from optimizers.training.losses import (
     with_validity,
 )
 from optimizers.training.preferences.pair_loss import PairLoss
-from optimizers.training.rollouts import answers_by_prompt, draw_labels, over_mean, token_edges, unpadded
+from optimizers.training.processes.group import current
+from optimizers.training.rollouts import answers_by_prompt, chances, draw_labels, over_mean, token_edges, unpadded
 from optimizers.training.rows import LabelRows, StartingPoint, passes
 from optimizers.training.settings import Objective
 
@@ -87,8 +89,9 @@ class LabelTreeTrainer(GRPOTrainer):
         if objective.row_rewards is not None:
             self._reward_values, self._line_of = objective.row_rewards, np.arange(len(rows.rows))
         args = settings["args"]
-        group = args.num_generations if self._draws else 1
-        self._rows_per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps // group
+        self._group = current()
+        n_items = args.per_device_train_batch_size * args.gradient_accumulation_steps * args.world_size
+        self._rows_per_step = n_items // (args.num_generations if self._draws else 1)
         # A step meets so many readings, and of each all that is asked of it.
         self._readings = rows.readings()
         met = list(self._readings)
@@ -104,8 +107,9 @@ class LabelTreeTrainer(GRPOTrainer):
         )
         self.shuffle_dataset = False  # the order is in the dataset
         device = self.accelerator.device
-        self._rewards = torch.as_tensor(self._reward_values, dtype=torch.float32, device=device)
-        self._incidence = torch.as_tensor(rows.tree.incidence, dtype=torch.float32, device=device)
+        # Narrowed before they are tensors: not every accelerator has float64.
+        self._rewards = torch.as_tensor(self._reward_values.astype(np.float32), device=device)
+        self._incidence = torch.as_tensor(rows.tree.incidence.astype(np.float32), device=device)
         self._deviation: tuple[int, Tensor] | None = None
         self._drawn_rewards: list[float] = []
         with self.accelerator.autocast():
@@ -128,12 +132,31 @@ class LabelTreeTrainer(GRPOTrainer):
         # All points of a row come out of one reading of it.
         once = list(dict.fromkeys(read)) if self._rows.shares_readings else read
         batch = [self._row(tokens, self._rows.tree) for tokens in once]
-        with self.accelerator.autocast():
-            edges, _ = tree_log_probs(_plain(self.model), self._rows.prefix, batch, lower=self.lower)
+        edges, _ = self._pass(batch)
         edges = edges.reshape(len(batch), -1)
         if len(once) == len(read):
             return edges
         return edges[[once.index(tokens) for tokens in read]]
+
+    def _pass(self, batch: Sequence[Row], entropy: bool = False) -> tuple[Tensor, Tensor | None]:
+        """One packed forward pass (``log_probs_in_chunks``), which several processes make together.
+
+        Gradients are averaged by what accelerate wraps around the model, and that waits for its forward pass: so the
+        packed pass stands in the place of the model's own.
+        """
+
+        own = cast(Any, self.model).forward
+
+        def packed(*_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:
+            # The model's own forward pass is asked for what it makes of hidden states (``open_head``).
+            with self.accelerator.autocast(), answering(self.model, own):
+                return log_probs_in_chunks(_plain(self.model), self._rows.prefix, batch, entropy, self.lower)
+
+        if self.model_wrapped is self.model or not torch.is_grad_enabled():
+            return packed()
+        with answering(self.model, packed):
+            found: tuple[Tensor, Tensor | None] = self.model_wrapped(len(batch))
+        return found
 
     def _row(self, tokens: Sequence[int], tree: OptionTree) -> Row:
         return self._rows.row(tokens, tree, self.images)
@@ -167,7 +190,8 @@ class LabelTreeTrainer(GRPOTrainer):
         if not scores.isfinite().all():
             raise diverged("scores of train rows are no numbers", self.state.global_step + 1, self.args)
         self._log_gold_rank(list(dict.fromkeys(rows)), scores)
-        return draw_labels(self._rows, rows, scores)
+        thrown = chances(len(rows), self.args.seed, self.state.global_step, self._group.rank, self._group.size)
+        return draw_labels(self._rows, rows, scores, thrown)
 
     def label_reward(
         self, prompts: list[str], completions: list[str], completion_ids: list[list[int]], row: list[int], **_: Any
@@ -202,8 +226,7 @@ class LabelTreeTrainer(GRPOTrainer):
             # Only what was drawn is scored, not all labels.
             trees = {prompt: OptionTree.build(options) for prompt, options in asked.items()}
             batch = [self._row(own[prompt], tree) for prompt, tree in trees.items()]
-            with self.accelerator.autocast():
-                edges, entropies = tree_log_probs(_plain(model), self._rows.prefix, batch, compute_entropy, self.lower)
+            edges, entropies = self._pass(batch, compute_entropy)
         places = token_edges(rollouts, trees, logits_to_keep).to(edges.device)
         padding = ~attention_mask[:, -logits_to_keep:].bool().to(edges.device)
         log_probs = edges[places].masked_fill(padding, 0.0)
@@ -293,7 +316,8 @@ class LabelTreeTrainer(GRPOTrainer):
             metrics |= {"kl": kl(log_probs, self._sums(first, rows)).item(), **spread_of(scores, log_probs)}
         self._log(metrics, rows, scores)
         n_forwards = self.current_gradient_accumulation_steps
-        share = n_forwards * pair_loss.n_pairs(rows) / pair_loss.n_pairs(self._rows_of_step())
+        n_passes = n_forwards * self._group.size  # of all processes, whose gradients are averaged
+        share = n_passes * pair_loss.n_pairs(rows) / pair_loss.n_pairs(self._rows_of_step())
         return with_validity(share * loss, scores, self._objective.validity) / n_forwards
 
     def _log(self, metrics: Mapping[str, float], rows: Sequence[int], scores: Tensor) -> None:
@@ -319,17 +343,44 @@ class LabelTreeTrainer(GRPOTrainer):
         """Deviation of the rewards of the whole step, where a forward pass sees only a part of its rows.
 
         Costs a second forward pass of the step, without gradients; else what a row teaches would depend on how many
-        rows fit into memory.
+        rows fit into memory, and on how many processes there are.
         """
-        if self.args.gradient_accumulation_steps == 1:
+        if self.args.gradient_accumulation_steps * self._group.size == 1:
             return None
         step = self.state.global_step
         if self._deviation is None or self._deviation[0] != step:
-            rows = self._rows_of_step()
+            rows = self._asked_of(self._own_of_step())
             at_once = self.args.per_device_train_batch_size
             scores = [self.label_scores(rows[i : i + at_once]) for i in range(0, len(rows), at_once)]
-            self._deviation = step, reward_deviation(torch.cat(scores), self._rewards_of(rows))
+            self._deviation = step, reward_deviation(torch.cat(scores), self._rewards_of(rows), self._mean)
         return self._deviation[1]
+
+    def _own_of_step(self) -> list[int]:
+        """Of the step that is being taken, what this process is dealt: one pass of every so many, as by accelerate."""
+        step, at_once = self.state.global_step, self.args.per_device_train_batch_size
+        rows = self._order[step * self._rows_per_step : (step + 1) * self._rows_per_step]
+        first, every = self._group.rank * at_once, self._group.size * at_once
+        return [row for start in range(first, len(rows), every) for row in rows[start : start + at_once]]
+
+    def _mean(self, values: Tensor) -> Tensor:
+        """The mean over all processes of values (n,) that each has of its rows; a scalar."""
+        total, n = self._group.total(torch.stack([values.sum(), values.new_tensor(len(values))]))
+        return (total / n).to(values.device)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's, of the rows of all processes."""
+        if self._group.size > 1:
+            found = self._metrics["train"]
+            means = torch.tensor([float(np.mean(found[name])) for name in sorted(found)])
+            shared = self._group.total(means) / self._group.size
+            found.update({name: [mean] for name, mean in zip(sorted(found), shared.tolist(), strict=True)})
+        super().log(logs, start_time)
+
+    def _maybe_log_save_evaluate(self, *given: Any, **more: Any) -> Any:
+        """transformers' end of a step; first all hear whether the first process, which looks at dev, goes on."""
+        stops = self._group.said_by_first("stop" if self.control.should_training_stop else "") == "stop"
+        self.control.should_training_stop = stops
+        return super()._maybe_log_save_evaluate(*given, **more)
 
 
 def diverged(what: str, step: int, args: Any) -> ModelError:

@@ -104,5 +104,5 @@ def _plain(model: Any, row: PlainRow, tree: OptionTree) -> NDArray[np.float64]:
     first = tree.options[0][:1]
     forget_positions(model)
     logits = model(**row.inputs(first, next(model.parameters()).device), use_cache=False).logits[0, -2:]
-    log_probs = torch.log_softmax(logits.float(), dim=-1).cpu().double().numpy()
+    log_probs = torch.log_softmax(logits.float(), dim=-1).cpu().numpy().astype(np.float64)
     return np.array([sum(log_probs[depth, token] for depth, token in enumerate(one)) for one in tree.options])

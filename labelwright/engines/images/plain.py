@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -108,4 +109,5 @@ def _run(model: Any, row: PlainRow) -> tuple[Tensor, Any]:
 
 
 def _sum_at(log_probs: Tensor, option: Sequence[int]) -> float:
-    return float(log_probs[torch.arange(len(option)), torch.tensor(option)].double().sum())
+    # Not torch's float64, which not every accelerator has.
+    return float(log_probs[torch.arange(len(option)), torch.tensor(option)].cpu().numpy().sum(dtype=np.float64))

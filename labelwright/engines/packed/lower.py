@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from labelwright.engines.packed.decoder import HubDecoder
 from labelwright.engines.packed.heads import answering
+from labelwright.engines.packed.memory import is_out_of_memory
 from labelwright.engines.packed.packing import KeyValues, Packed, Row, pack
 
 # Of hidden states that are kept; rows that come later are run through the lower layers at every step.
@@ -87,7 +88,7 @@ def open_lower(
     try:
         return lower if lower.comes_out_alike(rows) else None
     except Exception as error:  # whatever an architecture's own code does when layers answer what they did not compute
-        if _is_of_memory(error):
+        if is_out_of_memory(error):
             raise
         return None
     finally:
@@ -206,11 +207,6 @@ class LowerLayers:
 def _alike(one: Tensor, other: Tensor) -> bool:
     off = (one.float() - other.float()).norm() / one.float().norm()
     return bool(off <= TOLERANCE.get(one.dtype, TOLERANCE_HALF))
-
-
-def _is_of_memory(error: Exception) -> bool:
-    """PyTorch has a class for it on accelerators only; its allocator of main memory says it in words."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def _is_trained(block: nn.Module) -> bool:

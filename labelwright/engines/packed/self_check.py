@@ -136,7 +136,7 @@ def _plain_edges(
     with _own_attention(model):
         ids = torch.tensor(filled, device=next(model.parameters()).device)
         logits = model(input_ids=ids, use_cache=False).logits
-    log_probs = torch.log_softmax(logits.float(), dim=-1).cpu().double().numpy()
+    log_probs = torch.log_softmax(logits.float(), dim=-1).cpu().numpy().astype(np.float64)
     out = np.empty((len(rows), tree.n_edges))
     for edge, (node, token) in enumerate(zip(tree.edge_node.tolist(), tree.edge_token.tolist(), strict=True)):
         path = () if node == ROOT else paths[node]

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -173,22 +175,57 @@ def test_a_prompt_without_room_for_rows_is_refused(tmp_path):
         engine.score([prompt.render("pool")], prompt.options)
 
 
-def test_out_of_memory_halves_the_rows(engine, prompt, monkeypatch):
-    whole = engine.score(prompt.render_all(TEXTS), prompt.options)
-    score, sizes = engine._score_rows, []
+OUT_OF_MEMORY = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 8 GB, other allocations: 1 GB, max allowed: 9 GB)."),
+]
 
-    def small_memory(lines, asked):
-        sizes.append(len(lines.rows))
-        if len(lines.rows) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return score(lines, asked)
 
-    monkeypatch.setattr(engine, "_score_rows", small_memory)
-    np.testing.assert_allclose(engine.score(prompt.render_all(TEXTS), prompt.options), whole, atol=1e-4)
-    assert sizes == [4, 2, 1, 1, 2, 1, 1]
-    monkeypatch.setattr(engine, "_score_rows", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
-    with pytest.raises(ModelError, match="no memory left for a row"):
+@pytest.mark.parametrize("mass", [0.0, 1e-4])
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "mps"])
+def test_out_of_memory_makes_passes_smaller_and_scores_stay(engine, prompt, monkeypatch, mass, error):
+    """A device that cannot take more than so many tokens; what was too much is remembered, and told once."""
+    monkeypatch.setattr(engine, "unexpanded_mass", mass)
+    monkeypatch.setattr(engine, "_most_tokens", None)
+    texts = [f"{text} {number}" for number in range(4) for text in TEXTS]
+    whole = engine.score(prompt.render_all(texts), prompt.options)
+    decoder, sizes, failed = engine.decoder, [], []
+
+    def small(packed, places=None):
+        sizes.append(packed.input_ids.shape[1])
+        if sizes[-1] > most:
+            failed.append(sizes[-1])
+            raise error
+        return decoder(packed, places)
+
+    monkeypatch.setattr(engine, "decoder", small)
+    most = 10_000
+    engine.score(prompt.render_all(texts), prompt.options)
+    most = max(sizes) // 3
+    with pytest.warns(RuntimeWarning, match="no memory for a pass of .* the same scores") as told:
+        np.testing.assert_allclose(engine.score(prompt.render_all(texts), prompt.options), whole, atol=1e-4)
+    assert len(told) == 1
+    assert failed
+    failed.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(engine.score(prompt.render_all(texts), prompt.options), whole, atol=1e-4)
+    assert not failed, "what was too much once is not tried again"
+    most = 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ModelError, match=r"cpu has no memory left for a row of \d+ tokens: use a smaller"):
+            engine.score(prompt.render_all(texts), prompt.options)
+        engine.forget()
+        with pytest.raises(ModelError, match="no memory left for a prompt's beginning"):
+            engine.score(prompt.render_all(texts), prompt.options)
+
+
+def test_another_fault_is_no_lack_of_memory(engine, prompt, monkeypatch):
+    monkeypatch.setattr(engine, "_score_rows", lambda *_: (_ for _ in ()).throw(RuntimeError("shape mismatch")))
+    with pytest.raises(RuntimeError, match="shape mismatch"):
         engine.score(prompt.render_all(TEXTS), prompt.options)
+    assert engine._most_tokens is None
 
 
 def test_prefixes_are_kept_while_they_are_used(engine, prompt, monkeypatch):

@@ -234,20 +234,30 @@ def test_what_the_objective_says_reaches_trl(tmp_path):
 
 
 def test_two_visible_gpus_are_one_too_many(bundle, engine, tmp_path, monkeypatch):
-    """transformers counts them and TRL refuses; a label tree is trained on one."""
+    """transformers counts them and spreads a model over them, which TRL refuses; a label tree is trained on one."""
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     objective = Objective("exact")
     context = StageContext(tmp_path, Record(), open_float32, 0)
-    args = grpo_config(MODES["exact"], objective, context, autocast=False, on_cpu=False, n_answer_tokens=2)
-    assert args.n_gpu == 1
-    trainer = LabelTreeTrainer(
-        rows=LabelRows.from_examples(FEW.train, bundle.prompt, engine),
-        objective=objective,
-        model=open_float32(bundle.weights).model,
-        args=args,
-        processing_class=engine.tokenizer,
-    )
+
+    def make(n_gpus=None):
+        args = grpo_config(MODES["exact"], objective, context, autocast=False, on_cpu=False, n_answer_tokens=2)
+        assert args.n_gpu == 1
+        args._n_gpu = n_gpus or args.n_gpu
+        return LabelTreeTrainer(
+            rows=LabelRows.from_examples(FEW.train, bundle.prompt, engine),
+            objective=objective,
+            model=open_float32(bundle.weights).model,
+            args=args,
+            processing_class=engine.tokenizer,
+        )
+
+    with pytest.raises(ValueError, match="DataParallel"):
+        make(n_gpus=2)  # so it would be
+    trainer = make()
     assert trainer.args.train_batch_size == SHORT["rows_per_forward"]
+    assert not isinstance(trainer._wrap_model(trainer.model), torch.nn.DataParallel)
+    trainer.train()
+    assert trainer.state.global_step == SHORT["steps"]
 
 
 @pytest.mark.parametrize("mode", MODES)

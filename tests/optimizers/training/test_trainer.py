@@ -240,7 +240,7 @@ def test_sampled_gradient_of_a_common_row_is_what_was_asked(tmp_path, monkeypatc
     golds = trainer._rows.gold
     rows = [list(golds).index(0), list(golds).index(1)]  # a common row, a rare one
     drawn = iter([0, 1, 2, 1, 1, 0, 2, 0])
-    monkeypatch.setattr(torch, "multinomial", lambda *_: torch.tensor([next(drawn)]))
+    monkeypatch.setattr(np, "searchsorted", lambda *_, **__: next(drawn))
     inputs = [{"prompt": trainer._rows.texts[r], "row": r} for r in rows for _ in range(4)]
     trainer.model.train()
     advantages = trainer._generate_and_score_completions(inputs)["advantages"]
@@ -385,13 +385,13 @@ def test_points_of_a_row_are_read_once_and_learnt_as_if_each_were_alone(tmp_path
         for place, point in enumerate(task.points)
     ]
     read = []
-    original = trainers.tree_log_probs
+    original = trainers.log_probs_in_chunks
 
     def counting(model, prefix, batch, *more, **others):
         read.append(len(batch))
         return original(model, prefix, batch, *more, **others)
 
-    monkeypatch.setattr(trainers, "tree_log_probs", counting)
+    monkeypatch.setattr(trainers, "log_probs_in_chunks", counting)
     found = {}
     for shares in (True, False):
         tokenizer = tiny_tokenizer()

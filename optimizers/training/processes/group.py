@@ -1,0 +1,170 @@
+"""The processes of one training: which one this is, what the first says to all, and what they agree on.
+
+``accelerate launch`` (or ``torchrun``) says to each process who it is, by its environment. The first one runs the verb;
+the others help it train and wait meanwhile. What a process is started from is hidden from whatever it starts itself: a
+comparison's candidates, say, are no members, and each of them trains alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from labelwright.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# By these torch and accelerate know a member of a group.
+VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+# What the recipe decides, whatever accelerate was configured for: number format, and passes a step.
+OURS = ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
+# Ways to part a model that are not followed: the packed pass would meet pieces of it.
+PARTS = {
+    "ACCELERATE_USE_FSDP": "FSDP",
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron",
+}
+# Others wait while the first process searches prompts, looks at dev or compares: no wait is too long.
+LONGEST_WAIT = timedelta(days=30)
+
+
+@dataclass
+class Group:
+    """This process among those of one training; alone, where nobody launched several.
+
+    Attributes
+    ----------
+    rank : int
+        0 is the one that runs the verb.
+    size : int
+    """
+
+    rank: int = 0
+    size: int = 1
+    _environment: Mapping[str, str] = field(default_factory=dict)
+    _words: Any = None
+    _is_at_work: bool = False
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Within this libraries know the process as a member, and what a lost member raises is one line."""
+        before = {name: os.environ.get(name) for name in self._environment}
+        os.environ.update(self._environment)
+        self._is_at_work = True
+        try:
+            yield
+        except RuntimeError as error:
+            if self.size == 1 or not _is_of_a_lost_member(error):
+                raise
+            raise ModelError(
+                f"process {self.rank} of {self.size}: another process of the training has ended, so this one ends; "
+                "the same command continues from the last checkpoint"
+            ) from error
+        # Not where something was raised: the others wait for this process in the middle of a step.
+        self._is_at_work = False
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+    def said_by_first(self, text: str = "") -> str:
+        """What the first process says, to all; the others wait for it."""
+        if self.size == 1:
+            return text
+        import torch
+
+        content = text.encode()
+        n_bytes = torch.tensor([len(content)])
+        torch.distributed.broadcast(n_bytes, 0, group=self._words)
+        said = torch.frombuffer(bytearray(content or b" "), dtype=torch.uint8) if self.rank == 0 else None
+        if said is None:
+            said = torch.zeros(max(int(n_bytes), 1), dtype=torch.uint8)
+        torch.distributed.broadcast(said, 0, group=self._words)
+        return bytes(said[: int(n_bytes)].tolist()).decode()
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all processes of a tensor that each of them has, on the processor and without gradients."""
+        total = values.detach().cpu().clone()
+        if self.size > 1:
+            import torch
+
+            torch.distributed.all_reduce(total, group=self._words)
+        return total
+
+    def leave(self) -> None:
+        """Let the others go, from wherever the first process is; unless they are in the middle of a step with it."""
+        if self.size == 1:
+            return
+        import torch
+
+        if not self._is_at_work:
+            if self.rank == 0:
+                self.said_by_first(END)
+            torch.distributed.destroy_process_group()
+        _known[:] = [Group()]
+
+
+END = "end"
+# One a process, as torch's own group is.
+_known: list[Group] = [Group()]
+
+
+def current() -> Group:
+    """The group that this process has joined; it alone by default."""
+    return _known[0]
+
+
+def launched() -> tuple[int, int]:
+    """This process's number and how many were launched, by its environment; (0, 1) where nobody launched several."""
+    try:
+        return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    except ValueError:
+        return 0, 1
+
+
+def join() -> Group:
+    """Meet the processes that were launched with this one.
+
+    Raises
+    ------
+    ModelError
+        They were launched to hold a part of the model each.
+    """
+    import torch
+
+    rank, size = launched()
+    if parted := [how for name, how in PARTS.items() if _is_set(name)]:
+        raise ModelError(
+            f"accelerate is configured for {parted[0]}, which parts a model; here every process holds the whole: run "
+            "`accelerate config` again, for several GPUs without it"
+        )
+    for name in OURS:
+        os.environ.pop(name, None)
+    environment = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+    on_cpu = not torch.cuda.is_available() or _is_set("ACCELERATE_USE_CPU")
+    if not on_cpu:
+        torch.cuda.set_device(int(environment.get("LOCAL_RANK", "0")))
+    torch.distributed.init_process_group("gloo" if on_cpu else "cpu:gloo,cuda:nccl", timeout=LONGEST_WAIT)
+    words = torch.distributed.new_group(backend="gloo", timeout=LONGEST_WAIT)
+    for name in environment:
+        del os.environ[name]
+    _known[:] = [Group(rank, size, environment, words)]
+    return current()
+
+
+def _is_set(name: str) -> bool:
+    return os.environ.get(name, "").lower() in ("true", "1")
+
+
+def _is_of_a_lost_member(error: RuntimeError) -> bool:
+    """Of gloo torch has no class of error; its words name the connection."""
+    import torch
+
+    said = str(error)
+    return isinstance(error, torch.distributed.DistError) or "gloo" in said or "Connection" in said

@@ -1,0 +1,102 @@
+"""Chunks of rows and options teach what one pass does, and hold no more than one chunk."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import tiny_model
+
+from labelwright.engines.options.tree import OptionTree
+from labelwright.engines.packed import chunks
+from labelwright.engines.packed.chunks import chunk_tokens, log_probs_in_chunks
+from labelwright.engines.packed.edges import tree_log_probs
+from labelwright.engines.packed.interface import ATTENTION
+from labelwright.engines.packed.packing import Row
+
+PREFIX = (60, 61, 62)
+# Out of order, so that options that begin alike do not stand side by side.
+TREE = OptionTree.build([[5, 6, 2], [8, 2], [9, 10, 11, 2], [5, 7, 2], [9, 10, 12, 2], [9, 13, 2], [5, 6, 4, 2]])
+OTHER = OptionTree.build([[5, 2], [6, 2]])
+ROWS = [Row(tuple(range(20, 43)), TREE), Row((7,), TREE), Row((3, 4, 5, 6), OTHER), Row((3, 4), TREE)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    model = tiny_model()
+    model.set_attn_implementation(ATTENTION)
+    return model
+
+
+@pytest.mark.parametrize("most", [1, 12, 30, 1000])
+def test_any_cut_teaches_what_one_pass_does(model, monkeypatch, most):
+    fed = []
+    monkeypatch.setattr(chunks, "tree_log_probs", lambda *asked: fed.append(asked[2]) or tree_log_probs(*asked))
+    found = []
+    for ask in (lambda: log_probs_in_chunks(model, PREFIX, ROWS, True, None, most), lambda: whole(model)):
+        model.zero_grad()
+        values, entropies = ask()
+        (values * torch.linspace(1, 2, len(values))).sum().backward()
+        found.append([values.detach(), entropies, *(weight.grad.clone() for weight in model.parameters())])
+    for cut, one in zip(*found, strict=True):
+        torch.testing.assert_close(cut, one, rtol=1e-3, atol=2e-4)
+    sizes = [sum(row.n_new for row in batch) for batch in fed]
+    for size, batch in zip(sizes, fed, strict=True):
+        assert size <= most or (len(batch) == 1 and len(batch[0].tree.options) == 1)
+    with torch.no_grad():
+        n_before = len(fed)
+        log_probs_in_chunks(model, PREFIX, ROWS, most_tokens=most)
+        n_forwards = len(fed) - n_before
+    assert n_before == (1 if most == 1000 else 2 * n_forwards), "forwards, and again for the backward pass"
+
+
+def whole(model):
+    return tree_log_probs(model, PREFIX, ROWS, True)
+
+
+@given(
+    st.sets(st.lists(st.integers(1, 4), min_size=1, max_size=4).map(tuple), min_size=1, max_size=12),
+    st.integers(1, 40),
+    st.integers(0, 6),
+)
+def test_every_edge_of_a_row_is_in_a_chunk_and_no_chunk_is_too_large(options, most, n_tokens):
+    tree = OptionTree.build([(*option, 0) for option in options])
+    row = Row(tuple(range(n_tokens)), tree)
+    seen = set()
+    for chunk in chunks._chunks([row, row], most):
+        size = sum(n_tokens + part.tree.n_nodes for part in chunk)
+        assert size <= most or (len(chunk) == 1 and len(chunk[0].tree.options) == 1)
+        for part in chunk:
+            seen |= {(part.row, edge) for edge in part.edges.tolist()}
+            paths = [edge_path(tree, edge) for edge in part.edges.tolist()]
+            assert paths == [edge_path(part.tree, edge) for edge in range(part.tree.n_edges)]
+    assert seen == {(number, edge) for number in (0, 1) for edge in range(tree.n_edges)}
+
+
+def edge_path(tree, edge):
+    k = int(tree.incidence[:, edge].argmax())
+    return tree.options[k][: 1 + [*tree.incidence[k].nonzero()[0]].index(edge)]
+
+
+def test_what_is_kept_for_the_backward_pass_does_not_grow_with_the_options(model):
+    """Bytes of tensors that autograd saves, with a bound of 64 tokens: those of the chunks are not among them."""
+
+    def kept(n_options, most):
+        tree = OptionTree.build([(4 + k // 20, 4 + k % 20, 30, 2) for k in range(n_options)])
+        total = [0]
+
+        def pack(tensor):
+            total[0] += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            log_probs_in_chunks(model, PREFIX, [Row((7, 8), tree)] * 2, most_tokens=most)
+        return total[0]
+
+    assert kept(200, 64) < 1.5 * kept(20, 64) + 64 * 200
+    assert kept(200, 10_000) > 5 * kept(20, 10_000)
+
+
+def test_an_accelerator_holds_more():
+    assert (
+        chunk_tokens(torch.device("cuda", 1)) == chunk_tokens(torch.device("mps")) > chunk_tokens(torch.device("cpu"))
+    )

@@ -1,0 +1,85 @@
+"""Two processes train as one does: the same losses, step by step, and the same weights, also after kills."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import several_processes
+from safetensors.numpy import load_file
+from tiny import tiny_model_folder
+
+SHORT = {"steps": 4, "rows_per_step": 4, "rows_per_forward": 1, "eval_every": 2, "learning_rate": 3e-3, "lora_rank": 4}
+WHOLE = SHORT | {"rows_per_forward": 4, "steps": 2}
+RARE = {"reward": "rare_class", "reward_settings": {"power": 0.5}}
+LOGGED = {"loss", "grad_norm", "reward", "train_log_loss", "kl", "gold_rank", "dev_log_loss"}
+# Two passes of each process and four of one alone, and such that are a step in one pass of either.
+STAGES = {
+    "sft": ("sft", SHORT | {"label_smoothing": 0.1, "validity": 0.01}),
+    "whole": ("sft", WHOLE | {"lora_rank": 0}),
+    "upper": ("sft", WHOLE | {"lora_layers": 0.5, "rows_per_forward": 2}),
+    "batch": ("grpo", SHORT | RARE | {"scale_rewards": "batch", "beta": 0.1}),
+    "group": ("grpo", WHOLE | {"scale_rewards": "group", "beta": 0.1}),
+    "mean": ("grpo", WHOLE | {"scale_rewards": "mean"}),
+    "sampled": ("grpo", SHORT | {"mode": "sampled", "n_rollouts": 4, "beta": 0.1, "validity": 0.1}),
+    "dpo": ("dpo", SHORT | {"margin": 10, "sft_weight": 0.1}),
+}
+
+
+def asked(folder, model, name="asked", **more):
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"folder": str(folder), "model": str(model), **more}))
+    return path
+
+
+def ended(processes):
+    said = [process.communicate(timeout=600) for process in processes]
+    return [(process.returncode, *texts) for process, texts in zip(processes, said, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """What one process leaves and what two do, of which each was killed once in the first training; and their words."""
+    model = tiny_model_folder(tmp_path_factory.mktemp("model"), spread=0.1)
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    first = {"stages": {"sft": STAGES["sft"]}}
+    killed = [
+        ended(several_processes.start(asked(two, model, kill, **first, **{kill: at})))
+        for kill, at in (("kill_first_at", 3), ("kill_second_at", 3))
+    ]
+    (first, second) = ended(several_processes.start(asked(two, model, stages=STAGES)))
+    assert (first[0], second[0]) == (0, 0), f"{first[2]}\n{second[2]}"
+    several_processes.train(json.loads(asked(one, model, stages=STAGES).read_text()))
+    return one, two, killed
+
+
+def numbers(folder, name):
+    """Of each step what was logged, by name."""
+    found = {}
+    for step, values in json.loads((folder / name / "curves.json").read_text()):
+        found.setdefault(step, {}).update(values)
+    return found
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_two_processes_take_the_steps_of_one(trained, name):
+    one, two, _ = trained
+    alone, together = numbers(one, name), numbers(two, name)
+    for step in together if name == "sft" else alone:  # of the training that was killed, the rest
+        for of in LOGGED & set(alone[step]):
+            assert together[step][of] == pytest.approx(alone[step][of], rel=2e-3, abs=1e-5), (step, of)
+    files = [next((folder / name / "best").glob("*model.safetensors")) for folder in (one, two)]
+    weights = [load_file(file) for file in files]
+    assert weights[0].keys() == weights[1].keys()
+    for key, values in weights[0].items():
+        np.testing.assert_allclose(weights[1][key], values, rtol=1e-2, atol=2e-5, err_msg=key)
+
+
+def test_a_process_that_dies_ends_the_other_with_one_line(trained):
+    (_, _, ((first, second), (other_first, other_second))) = trained
+    assert first[0] == other_second[0] == -signal.SIGKILL
+    for status, _, said in (second, other_first):
+        assert status == 2
+        (line,) = [line for line in said.splitlines() if not line.startswith("[")]  # torch's own of its sockets
+        assert "another process of the training has ended" in line
+        assert "the same command continues" in line
