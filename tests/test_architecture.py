@@ -271,7 +271,6 @@ LATE = {
     "pyarrow": "an extra: rows from Parquet",
     "python_calamine": "an extra: rows from workbooks",
     "fsspec": "comes with an extra: URLs that pyarrow does not open",
-    "ray": "an extra: many rows on a cluster",
     "PIL": "an extra: images",
     "rapidocr": "an extra: what is written in them",
     "jsonschema": "an extra: typed answers",
