@@ -21,16 +21,18 @@ def test_calls_of_one_row_wait_as_long_as_theory_says(load):
     assert all(one.rows_a_call == 1 and one.loads < 1e-3 for one in found)
 
 
-@pytest.mark.parametrize(("burst", "load"), [(4.0, 0.5), (10.0, 0.7)])
+@pytest.mark.parametrize(("burst", "load"), [(4.0, 0.5), (10.0, 0.5)])
 def test_bursts_wait_as_long_as_theory_says(burst, load):
     """M[X]/D/1 with geometric bursts: M/D/1's waiting, and that behind those of the own burst (Gross 2008, 3.1).
 
     E[W] = load * row_s / (2 (1 - load)) + (E[X^2] / E[X] - 1) row_s / (2 (1 - load)), E[X^2] / E[X] = 2 burst - 1.
     """
     row_s = 0.01
-    found = simulate(Queue(load / row_s, row_s=row_s, max_batch=1, burst=burst), 100_000, seed=2)
+    queue = Queue(load / row_s, row_s=row_s, max_batch=1, burst=burst)
+    found = [simulate(queue, 20_000, seed) for seed in range(10)]
     theory = waiting_of_single_rows(load / row_s, row_s) + (2 * burst - 2) * row_s / (2 * (1 - load))
-    assert found.wait_s.value == pytest.approx(theory, rel=0.08)
+    assert sum(one.wait_s.value for one in found) / 10 == pytest.approx(theory, rel=0.06)
+    assert sum(one.wait_s.low <= theory <= one.wait_s.high for one in found) >= 7
 
 
 @given(st.floats(0.05, 0.95), st.integers(1, 64), st.sampled_from([1.0, 5.0]), st.integers(1, 9), st.integers(1, 9))
