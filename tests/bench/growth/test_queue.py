@@ -63,10 +63,10 @@ def test_bundles_that_do_not_fit_are_opened_again_and_again():
 
 
 def test_bundles_that_are_asked_often_stay(monkeypatch):
-    """Of a, b, a, c, a, b … with room for two, a is opened once, and c and b drop each other."""
-    monkeypatch.setattr(queue_module, "_bundles", lambda *_: 20 * [0, 1, 0, 2, 0, 1])
-    found = simulate(Queue(0.001, row_s=0.001, n_bundles=3, n_held=2), 120)
-    assert found.loads == pytest.approx((4 + 19 * 2) / 120)
+    """Of a, b, a, c, a, d … with room for two, a is opened once, and the others drop each other."""
+    monkeypatch.setattr(queue_module, "_bundles", lambda *_: 20 * [0, 1, 0, 2, 0, 3])
+    found = simulate(Queue(0.001, row_s=0.001, n_bundles=4, n_held=2), 120)
+    assert found.loads == pytest.approx((4 + 19 * 3) / 120)
 
 
 def test_what_is_no_queue_is_refused_in_a_line(capsys):
