@@ -1,5 +1,6 @@
 """The simulated queue does what queueing theory says of queues that it knows."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,6 +48,16 @@ def test_every_row_is_answered_after_it_came_and_no_call_is_too_long(load, max_b
     assert 0 < found.busy <= 1.0 + 1e-9
     # All bundles fit: each is opened once.
     assert n_held < n_bundles or found.loads * 2000 / found.rows_a_call <= n_bundles + 1e-6
+
+
+# Four rows are too few for an interval.
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_call_takes_who_has_come(monkeypatch):
+    monkeypatch.setattr("bench.growth.queue._arrivals", lambda queue, n, chance: np.array([0.0, 0.005, 0.012, 0.012]))
+    # The first row goes alone, the second begins when that is answered, and the last two share a call.
+    found = simulate(Queue(100, 0.002, 0.008), 4)
+    assert found.rows_a_call == pytest.approx(4 / 3)
+    assert found.wait_s.value == pytest.approx((0 + 0.005 + 2 * 0.008) / 4)
 
 
 def test_sharing_calls_is_what_carries_a_busy_server():
