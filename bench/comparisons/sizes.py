@@ -16,7 +16,7 @@ import json
 import random
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="a name or folder; how SFT strides, and the share of the layers that it tunes (default: 1e-3, 1.0)",
     )  # fmt: skip
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=[*QUESTIONS], help="(default: all)")
+    parser.add_argument("--candidates", nargs="+", help="tunings of the models (default: as each question says)")
     parser.add_argument("--asked", type=int, help="rows measured on at most (default: as each question says)")
     parser.add_argument("--seed", type=int, default=0, help="of drawing, dealing and training (default: %(default)s)")
     given = parser.parse_args(arguments)
@@ -133,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for name in given.questions:
             question = QUESTIONS[name]
+            if given.candidates:
+                question = replace(question, candidates=tuple(given.candidates))
             labelled, asked = drawn(question, given.asked or question.asked, given.seed)
             found: dict[str, tuple[Report, dict[str, np.ndarray]]] = {}
             for model in given.models:
