@@ -50,22 +50,8 @@ def test_a_comparison_of_two_models_is_told_in_one_table(tmp_path, monkeypatch, 
     question = replace(FEW, names=("majority", "sgd-chars"))
     monkeypatch.setitem(sizes.QUESTIONS, "few", question)
     small, large = (str(tiny_model_folder(tmp_path / name, width=width)) for name, width in (("s", 32), ("l", 64)))
-    assert (
-        sizes.main(
-            [
-                str(tmp_path / "out"),
-                small,
-                f"{large}:5e-4:0.5",
-                "--questions",
-                "few",
-                "--candidates",
-                "untuned",
-                "--asked",
-                "40",
-            ]
-        )
-        == 0
-    )
+    typed = [str(tmp_path / "out"), small, f"{large}:5e-4:0.5", "--questions", "few", "--candidates", "untuned"]
+    assert sizes.main([*typed, "--asked", "40"]) == 0
     said = capsys.readouterr().out
     assert "## few: 72 train, 36 dev, 36 calib rows, 40 asked" in said
     cells = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in said.splitlines() if line.startswith("| ")}
