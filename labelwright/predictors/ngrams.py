@@ -25,6 +25,8 @@ from labelwright.reading import AGAIN, read_object, read_tensors
 
 _FILE = "ngrams.json"
 _WEIGHTS = "ngrams.safetensors"
+# Texts whose n-grams are held at a time.
+_AT_ONCE = 512
 # Words from one character and from two characters on; the second is scikit-learn's default.
 WORDS = {1: r"(?u)\b\w+\b", 2: r"(?u)\b\w\w+\b"}
 _REMEMBERED_HASHES = 1 << 16
@@ -129,8 +131,10 @@ class Ngrams:
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Shape (n_texts, n_labels)."""
-        counts = [self.counting.columns(text) for text in texts]
-        logits = np.array(self._logits(counts)).reshape(len(texts), -1)
+        found: list[NDArray[np.float64]] = []
+        for start in range(0, len(texts), _AT_ONCE):
+            found += self._logits([self.counting.columns(text) for text in texts[start : start + _AT_ONCE]])
+        logits = np.array(found).reshape(len(texts), -1)
         with np.errstate(over="ignore"):
             probs: NDArray[np.float64] = 1 / (1 + np.exp(-logits))
         if probs.shape[1] == 1:

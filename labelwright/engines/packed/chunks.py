@@ -3,7 +3,8 @@
 What a training step keeps for its backward pass grows with the tokens that it feeds, and a row feeds its whole option
 tree: a thousand labels are thousands of tokens a row. Beyond a bound the rows of a pass, and the options of a row whose
 tree alone is larger, are cut into chunks. Of each only the log-probabilities are kept; the gradient is that of the
-whole pass, and the memory that of one chunk. Below the bound nothing is cut and nothing is computed twice.
+whole pass, and the memory that of one chunk with the prefix, which each reads anew. Below the bound nothing is cut and
+nothing is computed twice.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ def log_probs_in_chunks(
         The device's by default (``CHUNK_TOKENS``). A row with one option is a chunk however long it is; the prefix,
         which every chunk reads, does not count.
     """
-    most = most_tokens or chunk_tokens(next(model.parameters()).device)
+    here = torch.empty(0, device=next(model.parameters()).device)
+    most = most_tokens or chunk_tokens(here.device)
     if sum(row.n_new for row in rows) <= most:
         return tree_log_probs(model, prefix_tokens, rows, entropy, lower)
     starts = np.cumsum([0, *(row.tree.n_edges for row in rows)])
@@ -81,7 +83,7 @@ def log_probs_in_chunks(
         batch = [replace(rows[part.row], tree=part.tree, nodes=None) for part in chunk]
         given = (model, prefix_tokens, batch, entropy, lower)
         log_probs, spread = (
-            checkpoint(tree_log_probs, *given, use_reentrant=False)
+            checkpoint(_recomputed, here, *given, use_reentrant=False)
             if torch.is_grad_enabled()
             else tree_log_probs(*given)
         )
@@ -92,6 +94,12 @@ def log_probs_in_chunks(
     _, first = np.unique(np.concatenate(places), return_index=True)
     order = torch.as_tensor(first, device=found[0].device)
     return torch.cat(found)[order], torch.cat(entropies)[order] if entropy else None
+
+
+def _recomputed(here: Tensor, *given: Any) -> tuple[Tensor, Tensor | None]:
+    """As ``tree_log_probs``. What is dropped out is the same the second time on the devices of tensors that are given
+    alone: torch keeps their random states, and those of no others."""
+    return tree_log_probs(*given)
 
 
 def _chunks(rows: Sequence[Row], most: int) -> Iterator[list[_Part]]:

@@ -1,7 +1,6 @@
 """What everyone who asks a server shares, whatever the client: its key, and several questions in flight.
 
-Needs no client library. The key comes from the environment and from nowhere else, and goes where it was made for: a URL
-may stand in a recipe that somebody else wrote. Questions are asked by daemon
+Needs no client library. The key comes from the environment and from nowhere else. Questions are asked by daemon
 threads, which keep no process from ending: a server that answers nothing for minutes can be left by Ctrl-C.
 """
 
@@ -26,8 +25,9 @@ Answer = TypeVar("Answer")
 def key_for(url: str) -> str:
     """The key for the server at a URL, from the environment; empty where there is none for it.
 
-    ``LABELWRIGHT_API_KEY`` is for whatever server a person names here. ``OPENAI_API_KEY`` is for OpenAI alone, and for
-    the host of ``OPENAI_BASE_URL``.
+    ``OPENAI_API_KEY``, which many have set for other reasons, is for OpenAI alone, and for the host of
+    ``OPENAI_BASE_URL``. ``LABELWRIGHT_API_KEY`` is set for this house's own use, and goes to every server that a
+    command or a recipe names: who runs a recipe of somebody else's looks at its URLs first.
 
     Raises
     ------
@@ -35,8 +35,8 @@ def key_for(url: str) -> str:
         The key would travel unencrypted, to another machine.
     """
     parts = urlsplit(url)
-    of_openai = {_OPENAI, urlsplit(os.environ.get(_OPENAI_URL, "")).hostname}
-    names = (KEY, _OPENAI_KEY) if parts.hostname in of_openai else (KEY,)
+    of_openai = {_OPENAI, urlsplit(os.environ.get(_OPENAI_URL, "")).hostname} - {None}
+    names = (_OPENAI_KEY, KEY) if parts.hostname in of_openai else (KEY,)
     name = next((name for name in names if os.environ.get(name)), "")
     if name and parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise ModelError(f"{url}: the key of {name} would travel unencrypted; use https://, or unset it")

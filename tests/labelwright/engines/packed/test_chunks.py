@@ -49,6 +49,30 @@ def test_any_cut_teaches_what_one_pass_does(model, monkeypatch, most):
     assert n_before == (1 if most == 1000 else 2 * n_forwards), "forwards, and again for the backward pass"
 
 
+def test_what_is_dropped_out_is_the_same_the_second_time(model, monkeypatch):
+    """Torch keeps the random states of the devices of tensors that it is given, and of the CPU."""
+    given = []
+
+    def once(ask, *asked, **_):
+        given.append(asked)
+        return ask(*asked)
+
+    hook = model.model.layers[0].mlp.register_forward_hook(lambda *about: torch.nn.functional.dropout(about[-1], 0.5))
+    grads = []
+    for recomputed in (True, False):
+        if not recomputed:
+            monkeypatch.setattr(chunks, "checkpoint", once)
+        model.zero_grad()
+        torch.manual_seed(0)
+        log_probs_in_chunks(model, PREFIX, ROWS, most_tokens=12)[0].sum().backward()
+        grads.append([weight.grad.clone() for weight in model.parameters()])
+    hook.remove()
+    for again, kept in zip(*grads, strict=True):
+        torch.testing.assert_close(again, kept)
+    devices = {weight.device for weight in model.parameters()}
+    assert all({one.device for one in asked if isinstance(one, torch.Tensor)} == devices for asked in given)
+
+
 def whole(model):
     return tree_log_probs(model, PREFIX, ROWS, True)
 

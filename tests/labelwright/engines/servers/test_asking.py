@@ -86,8 +86,13 @@ def test_a_key_of_openai_s_goes_to_openai_alone(keys):
         assert key_for(url) == ""
     keys.setenv("OPENAI_BASE_URL", "https://proxy.example/openai")
     assert key_for("https://proxy.example/v1") == "of openai"
+    keys.delenv("OPENAI_BASE_URL")
+    assert key_for("v1/chat") == ""
     keys.setenv(KEY, "ours")
-    assert {key_for("https://api.openai.com/v1"), key_for("https://other.example/v1")} == {"ours"}
+    assert key_for("https://other.example/v1") == "ours"
+    assert key_for("https://api.openai.com/v1") == "of openai"
+    keys.delenv("OPENAI_API_KEY")
+    assert key_for("https://api.openai.com/v1") == "ours"
 
 
 def test_no_key_travels_unencrypted_to_another_machine(keys):
