@@ -46,20 +46,24 @@ def test_rows_with_choices_are_dealt_whole(tmp_path, monkeypatch):
     assert right_on_test(run, asked, report)["chance"].mean() == pytest.approx(report.scored[0].test["accuracy"].value)
 
 
-def test_a_comparison_of_two_models_is_told_in_one_table(tmp_path, monkeypatch, capsys):
-    question = replace(FEW, names=("majority", "sgd-chars"))
-    monkeypatch.setitem(sizes.QUESTIONS, "few", question)
-    small, large = (str(tiny_model_folder(tmp_path / name, width=width)) for name, width in (("s", 32), ("l", 64)))
-    typed = [str(tmp_path / "out"), small, f"{large}:5e-4:0.5", "--questions", "few", "--candidates", "untuned"]
+def test_a_comparison_is_told_in_a_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sizes.QUESTIONS, "few", replace(FEW, names=("majority",)))
+    model = str(tiny_model_folder(tmp_path / "tiny"))
+    told = []
+    monkeypatch.setattr(sizes, "table", lambda *given, real=sizes.table: told.append(given) or real(*given))
+    typed = [str(tmp_path / "out"), f"{model}:5e-4:0.5", "--questions", "few", "--candidates", "untuned"]
     assert sizes.main([*typed, "--asked", "40"]) == 0
-    said = capsys.readouterr().out
-    assert "## few: 72 train, 36 dev, 36 calib rows, 40 asked" in said
-    cells = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in said.splitlines() if line.startswith("| ")}
-    assert set(cells) == {"candidate", "majority", "sgd-chars", "s, untuned", "l, untuned"}
-    assert cells["sgd-chars"][4] == "– |"
-    assert cells["s, untuned"][3] == "–"
-    assert "[" in cells["l, untuned"][3]
-    assert read_recipe(tmp_path / "out" / "few-l.toml").stage("sft").lora_layers == 0.5
+    assert "## few: 72 train, 36 dev, 36 calib rows, 40 asked" in capsys.readouterr().out
+    assert read_recipe(tmp_path / "out" / "few-tiny.toml").stage("sft").lora_layers == 0.5
+    ((found, groups),) = told
+    # A second model is held against the first, and both against the best of the others.
+    report, right = found[model]
+    lines = sizes.table({**found, "other/larger": (report, {**right})}, groups)
+    cells = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in lines}
+    assert [*cells][2:] == ["majority", "tiny, untuned", "larger, untuned"]
+    assert (cells["majority"][4], cells["tiny, untuned"][3]) == ("– |", "–")
+    assert cells["larger, untuned"][3].startswith("+0.0 [")
+    assert "[" in cells["larger, untuned"][4]
 
 
 def test_differences_are_paired():
