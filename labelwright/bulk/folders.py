@@ -48,8 +48,12 @@ class Folder(Protocol):
         """``write``, unless the file is there already."""
         ...
 
-    def remove(self, name: str = "") -> None:
-        """Remove a file, or the folder itself with what is in it."""
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        ...
+
+    def remove_empty(self, below: str = "") -> None:
+        """Remove the folder, or one of its folders, unless something is in it."""
         ...
 
 
@@ -113,12 +117,15 @@ class LocalFolder:
             finally:
                 own.unlink(missing_ok=True)
 
-    def remove(self, name: str = "") -> None:
+    def remove(self, name: str) -> None:
         """As ``Folder`` says."""
-        if name:
-            (self.path / name).unlink(missing_ok=True)
-        else:
-            shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(FileNotFoundError, NotADirectoryError), _writable(self, name):
+            (self.path / name).unlink()
+
+    def remove_empty(self, below: str = "") -> None:
+        """As ``Folder`` says."""
+        with suppress(OSError):
+            (self.path / below).rmdir()
 
     def _made(self, name: str) -> Path:
         path = self.path / name
@@ -185,13 +192,19 @@ class RemoteFolder:
         if self.read(name) is None:
             self.write(name, content)
 
-    def remove(self, name: str = "") -> None:
+    def remove(self, name: str) -> None:
         """As ``Folder`` says."""
         with _writable(self, name), suppress(FileNotFoundError):
-            if name:
-                self._at(name).filesystem.delete_file(self._at(name).path)
-            else:
-                self.place.filesystem.delete_dir(self.place.path)
+            self._at(name).filesystem.delete_file(self._at(name).path)
+
+    def remove_empty(self, below: str = "") -> None:
+        """As ``Folder`` says."""
+        from pyarrow.fs import FileSelector
+
+        place = self._at(below) if below else self.place
+        with suppress(OSError):
+            if not place.filesystem.get_file_info(FileSelector(place.path)):
+                place.filesystem.delete_dir(place.path)
 
     def _at(self, name: str) -> Remote:
         return self.place.below(name)

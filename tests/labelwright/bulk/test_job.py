@@ -121,6 +121,14 @@ def test_an_input_that_is_not_there_is_said_as_the_plain_command_says_it(bundle,
     assert not (tmp_path / "answers").exists()
 
 
+def test_a_folder_that_is_somebodys_keeps_what_is_in_it(bundle, tmp_path, capsys):
+    rows = rows_of(tmp_path / "rows.jsonl", 3000)
+    before = rows.read_bytes()
+    refused(capsys, bundle, rows, tmp_path, "--text-column", "nope", "--workers", "1")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+    assert rows.read_bytes() == before
+
+
 # ------------------------------------------------------------------ deaths of all kinds
 
 
