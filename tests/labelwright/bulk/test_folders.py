@@ -11,6 +11,7 @@ from pathlib import Path
 import bulk
 import pytest
 
+from labelwright.bulk import folders
 from labelwright.bulk.folders import Folder, folder_of
 from labelwright.bulk.parts import Counts, Parts
 from labelwright.cli import main
@@ -94,6 +95,25 @@ def test_what_is_discarded_is_ours_alone(folder):
     parts.discard()
     below = {f"{at}/{name}": n for at in ("deep", "_parts") for name, n in folder.sizes(at).items()}
     assert folder.sizes() | below == strange
+
+
+@pytest.mark.parametrize("most", [2**30, 0])
+def test_what_is_cut_off_while_it_is_put_is_not_there(folder, monkeypatch, most):
+    def cut_off(source, stream, n_bytes):
+        stream.write(source.read(2))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folders, "_MOST_COPIED_BYTES", {"s3": most})
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        if isinstance(folder, folders.RemoteFolder):
+            patch.setattr(folders.shutil, "copyfileobj", cut_off)
+        with folder.writing("answers.jsonl") as file:
+            file.write(b"half and half")
+            if isinstance(folder, folders.LocalFolder):
+                raise KeyboardInterrupt
+    assert folder.sizes() == {}
+    folder.write("answers.jsonl", b"whole")
+    assert folder.sizes() == {"answers.jsonl": 5}
 
 
 def test_of_many_that_create_a_file_one_does(tmp_path):
