@@ -30,6 +30,10 @@ _KEPT_ERRORS = 10
 MOST_STARTS = 6
 
 
+class TakenOverError(DataError):
+    """What a job stands on is no longer there as it was: neither its rows nor its options are at fault."""
+
+
 class Answerer:
     """Answers shards, one after another.
 
@@ -53,12 +57,20 @@ class Answerer:
         Returns
         -------
         dict
-            ``number`` and ``counts``; or ``number`` and ``refused``, what is wrong with the input, in one line.
+            ``number`` and ``counts``; or ``number``, ``refused``, what is wrong, in one line, ``kind``, the error's
+            class, and ``of_the_input``, whether rows or options are at fault, which another try does not change.
         """
         try:
             return {"number": shard["number"], "counts": asdict(self._answered(Shard.of(dict(shard))))}
         except LabelwrightError as error:
-            return {"number": shard["number"], "refused": str(error)}
+            # A disk or a store that fails is told as DataError as well, and has the system's own error behind it.
+            own = isinstance(error, DataError) and not isinstance(error, TakenOverError)
+            return {
+                "number": shard["number"],
+                "refused": str(error),
+                "kind": type(error).__name__,
+                "of_the_input": own and not isinstance(error.__cause__, OSError),
+            }
 
     def _answered(self, shard: Shard) -> Counts:
         folder = folder_of(place_of(self._settings["output"]))
@@ -114,7 +126,7 @@ class Answerer:
         """Nothing is put into a folder that others have taken for something else meanwhile."""
         found = manifest.read(folder)
         if found is None or found.job != self._settings["job"]:
-            raise DataError(f"{folder}: another command has begun something else there; choose an output for each")
+            raise TakenOverError(f"{folder}: another command has begun something else there; choose an output for each")
 
     @property
     def _arguments(self) -> argparse.Namespace:

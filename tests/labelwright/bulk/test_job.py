@@ -12,9 +12,11 @@ from pathlib import Path
 import bulk
 import pytest
 
-from labelwright.bulk import on_processes
+from labelwright.bulk import answering, on_processes
+from labelwright.bulk import job as bulk_job
 from labelwright.bulk.parts import Parts
-from labelwright.cli import main
+from labelwright.cli import _arguments, main
+from labelwright.errors import BundleError, DataError, ModelError
 
 N_ROWS = 3000
 
@@ -249,7 +251,33 @@ def test_a_folder_taken_over_meanwhile_gets_no_part(bundle, tmp_path, capsys, mo
 
     monkeypatch.setattr(on_processes, "answered", answered)
     assert "another command has begun something else there" in refused(capsys, bundle, rows, answers)
-    assert not list(answers.glob("part-*"))
+    assert [path.name for path in answers.iterdir()] == ["_manifest.json"]  # the other command's
+
+
+@pytest.mark.parametrize("error", [ModelError("x: out of memory"), BundleError("x: is gone"), DataError("x: no space")])
+def test_what_is_no_fault_of_the_input_keeps_what_is_answered(bundle, tmp_path, monkeypatch, error):
+    rows, answers = rows_of(tmp_path / "rows.jsonl", 4000), tmp_path / "answers"
+    if isinstance(error, DataError):
+        error.__cause__ = OSError("no space left")
+
+    def answered(shards, settings, *rest):
+        answerer = answering.Answerer(settings)
+        yield answerer.answer(shards[0].as_json())
+
+        def fails(shard):
+            raise error
+
+        monkeypatch.setattr(answerer, "_answered", fails)
+        yield answerer.answer(shards[1].as_json())
+
+    monkeypatch.setattr(on_processes, "answered", answered)
+    given = ["--input", str(rows), "--output", str(answers), "--engine", "processes", "--shard-rows", "1024"]
+    with pytest.raises(type(error), match=str(error)):
+        bulk_job.run(_arguments(["predict", str(bundle), *given]))
+    assert [path.name for path in answers.glob("part-*")] == ["part-00000.jsonl"]
+    monkeypatch.undo()
+    assert job(bundle, rows, answers) == 1
+    assert bulk.parts(answers) == bulk.plain(bundle, [rows], tmp_path)
 
 
 def test_no_key_is_written_down(tmp_path, bundle, monkeypatch, capsys):
