@@ -138,9 +138,7 @@ class Parts:
         counts |= {f"{name}.starts" for name in counts}
         there = [name for name in self.folder.sizes() if name in own or _UNFINISHED.fullmatch(name)]
         there += [
-            f"{_COUNTS}/{name}"
-            for name in self.folder.sizes(_COUNTS)
-            if name in counts or _UNFINISHED.fullmatch(name)
+            f"{_COUNTS}/{name}" for name in self.folder.sizes(_COUNTS) if name in counts or _UNFINISHED.fullmatch(name)
         ]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(self.folder.remove, there))
