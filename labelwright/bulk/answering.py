@@ -84,7 +84,7 @@ class Answerer:
         before = engine.n_shortened
         with parts.writing(shard.number) as part:
             counted = _written(part.file, self._records(shard, bundle, engine))
-            self._same_job(folder)
+            self._same_job(folder, shard)
             part.counts = Counts(
                 *counted,
                 n_shortened=engine.n_shortened - before,
@@ -122,11 +122,15 @@ class Answerer:
                 )
         return self._opened
 
-    def _same_job(self, folder: Folder) -> None:
-        """Nothing is put into a folder that others have taken for something else meanwhile."""
+    def _same_job(self, folder: Folder, shard: Shard) -> None:
+        """Nothing is put into a folder that others have taken for something else meanwhile, or of rows that changed."""
         found = manifest.read(folder)
         if found is None or found.job != self._settings["job"]:
             raise TakenOverError(f"{folder}: another command has begun something else there; choose an output for each")
+        try:
+            manifest.refuse_changed(found, [shard.source])
+        except DataError as error:
+            raise TakenOverError(str(error)) from error
 
     @property
     def _arguments(self) -> argparse.Namespace:

@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         print("\ninterrupted; the same command goes on with what is missing", file=sys.stderr)
         raise
     if is_joined(arguments.output):
+        manifest.refuse_changed(asked, sources)
         _join(parts, arguments.output)
         _discard(parts, asked)
     return _status([done[shard.number] for shard in shards])

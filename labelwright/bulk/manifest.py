@@ -112,6 +112,15 @@ def inputs_of(sources: Sequence[str]) -> tuple[Input, ...]:
         return tuple(pool.map(_input, sources))
 
 
+def refuse_changed(found: Manifest, sources: Sequence[str]) -> None:
+    """Raise DataError where inputs are no longer those of a manifest, by size or time."""
+    if changed := [one.path for one in inputs_of(sources) if one not in found.inputs]:
+        raise DataError(
+            f"{listed(changed, 3)}: changed since the job was begun; put back what was there, or remove the output and "
+            f"begin again"
+        )
+
+
 def starts_of_all(sources: Sequence[str], rows_a_shard: int) -> tuple[tuple[Start, ...], ...]:
     """Where each file's shards begin.
 

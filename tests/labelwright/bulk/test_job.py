@@ -254,6 +254,24 @@ def test_a_folder_taken_over_meanwhile_gets_no_part(bundle, tmp_path, capsys, mo
     assert [path.name for path in answers.iterdir()] == ["_manifest.json"]  # the other command's
 
 
+@pytest.mark.parametrize("when", ["before the second part", "before the join"])
+def test_an_input_that_changes_meanwhile_is_refused(bundle, tmp_path, capsys, monkeypatch, when):
+    rows, answers = rows_of(tmp_path / "rows.jsonl", 2000), tmp_path / "answers.jsonl"
+
+    def answered(shards, settings, *rest):
+        answerer = answering.Answerer(settings)
+        yield answerer.answer(shards[0].as_json())
+        if when == "before the second part":
+            os.utime(rows, ns=(1, 1))
+        yield answerer.answer(shards[1].as_json())
+        os.utime(rows, ns=(1, 1))
+
+    monkeypatch.setattr(on_processes, "answered", answered)
+    assert f"{rows}: changed since the job was begun;" in refused(capsys, bundle, rows, answers)
+    assert not answers.exists()
+    assert len(list((tmp_path / "answers.jsonl.parts").glob("part-*"))) == 1 + (when == "before the join")
+
+
 @pytest.mark.parametrize("error", [ModelError("x: out of memory"), BundleError("x: is gone"), DataError("x: no space")])
 def test_what_is_no_fault_of_the_input_keeps_what_is_answered(bundle, tmp_path, monkeypatch, error):
     rows, answers = rows_of(tmp_path / "rows.jsonl", 4000), tmp_path / "answers"
