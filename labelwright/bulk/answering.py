@@ -18,7 +18,7 @@ from labelwright.bulk.folders import Folder, folder_of
 from labelwright.bulk.parts import Counts, Parts
 from labelwright.bulk.shards import Shard
 from labelwright.commands.opened import open_bundle, reading, with_image_texts
-from labelwright.data.formats.places import place_of, shown
+from labelwright.data.formats.places import place_of, shown, told
 from labelwright.errors import BundleError, DataError, LabelwrightError, ModelError
 
 if TYPE_CHECKING:
@@ -70,6 +70,18 @@ class Answerer:
                 "refused": str(error),
                 "kind": type(error).__name__,
                 "of_the_input": own and not isinstance(error.__cause__, OSError),
+            }
+        except (
+            Exception
+        ) as error:  # of a library, or of ours: who gave the command is told, not this process's log alone
+            said = told(error, shard["source"], self._settings["options"].get("url") or "")
+            where = f"{shown(shard['source'])}, rows from {Shard.of(dict(shard)).start.rows + 1}"
+            refused = f"{where}: a worker on {platform.node()} failed ({said}); what is answered is kept"
+            return {
+                "number": shard["number"],
+                "refused": refused,
+                "kind": ModelError.__name__,
+                "of_the_input": False,
             }
 
     def _answered(self, shard: Shard) -> Counts:

@@ -15,7 +15,9 @@ import pytest
 from labelwright.bulk import answering, on_processes
 from labelwright.bulk import job as bulk_job
 from labelwright.bulk.parts import Parts
+from labelwright.bulk.shards import Shard
 from labelwright.cli import _arguments, main
+from labelwright.data.formats.text_lines import Start
 from labelwright.errors import BundleError, DataError, ModelError
 
 N_ROWS = 3000
@@ -252,6 +254,21 @@ def test_a_folder_taken_over_meanwhile_gets_no_part(bundle, tmp_path, capsys, mo
     monkeypatch.setattr(on_processes, "answered", answered)
     assert "another command has begun something else there" in refused(capsys, bundle, rows, answers)
     assert [path.name for path in answers.iterdir()] == ["_manifest.json"]  # the other command's
+
+
+@pytest.mark.parametrize("url", [None, "http://me:dont-tell@127.0.0.1:1/v1"])
+def test_an_error_that_nobody_foresaw_is_one_line(tmp_path, monkeypatch, url):
+    answerer = answering.Answerer({"options": {"url": url}, "folder": ""})
+
+    def fails(shard):
+        raise ZeroDivisionError("dont-tell" if url else "by nought")
+
+    monkeypatch.setattr(answerer, "_answered", fails)
+    said = answerer.answer(Shard(3, "rows.csv", Start(1024)).as_json())
+    assert (said["number"], said["kind"], said["of_the_input"]) == (3, "ModelError", False)
+    assert said["refused"].startswith("rows.csv, rows from 1025: a worker on ")
+    named = "ZeroDivisionError" if url else "ZeroDivisionError: by nought"
+    assert said["refused"].endswith(f" failed ({named}); what is answered is kept")
 
 
 @pytest.mark.parametrize("when", ["before the second part", "before the join"])
