@@ -125,7 +125,7 @@ def _imported(is_local: bool) -> Any:
 
 
 def _cause(error: BaseException) -> str:
-    """What an exception of another process is about, in one line, without its traceback, its colours and Ray's hints."""
+    """What an exception of another process is about, in a line without its traceback, its colours and Ray's hints."""
     while isinstance(cause := getattr(error, "cause", None) or error.__cause__, BaseException):
         error = cause
     lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
