@@ -7,12 +7,13 @@ import json
 import os
 import signal
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import bulk
 import pytest
 
-from labelwright.bulk import answering, on_processes
+from labelwright.bulk import answering, manifest, on_processes
 from labelwright.bulk import job as bulk_job
 from labelwright.bulk.parts import Parts
 from labelwright.bulk.shards import Shard
@@ -216,7 +217,7 @@ def test_a_part_cut_short_is_answered_again(bundle, tmp_path):
 # ------------------------------------------------------------------ the manifest
 
 
-def test_another_bundle_other_rows_or_other_options_are_refused_and_named(bundle, tmp_path, capsys):
+def test_another_bundle_other_rows_or_other_options_are_refused_and_named(bundle, tmp_path, capsys, monkeypatch):
     rows, answers = rows_of(tmp_path / "rows.jsonl"), tmp_path / "answers"
     assert job(bundle, rows, answers) == 1
     other = bulk.small_bundle(tmp_path, seed=1)
@@ -232,6 +233,10 @@ def test_another_bundle_other_rows_or_other_options_are_refused_and_named(bundle
     (tmp_path / "new").mkdir()
     said = refused(capsys, bundle, rows_of(tmp_path / "new" / "rows.jsonl"), answers)
     assert f"{rows}: no longer an input; {tmp_path}/new/rows.jsonl: a new input" in said
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "version", lambda name: "99")
+        was = version("labelwright")
+        assert f"(labelwright was {was} and is 99)" in refused(capsys, bundle, rows, answers)
     os.utime(rows, ns=(1, 1))
     assert f"({rows}: changed since)" in refused(capsys, bundle, rows, answers)
 
