@@ -18,7 +18,7 @@ from labelwright.bulk.folders import Folder, folder_of
 from labelwright.bulk.parts import Counts, Parts
 from labelwright.bulk.shards import Shard
 from labelwright.commands.opened import open_bundle, reading, with_image_texts
-from labelwright.data.formats.places import place_of, shown
+from labelwright.data.formats.places import place_of, shown, told
 from labelwright.errors import BundleError, DataError, LabelwrightError, ModelError
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _KEPT_ERRORS = 10
 # Times that a shard is begun in one run of a command, where an engine itself begins it again and again.
 MOST_STARTS = 6
+
+
+class TakenOverError(DataError):
+    """What a job stands on is no longer there as it was: neither its rows nor its options are at fault."""
 
 
 class Answerer:
@@ -53,12 +57,32 @@ class Answerer:
         Returns
         -------
         dict
-            ``number`` and ``counts``; or ``number`` and ``refused``, what is wrong with the input, in one line.
+            ``number`` and ``counts``; or ``number``, ``refused``, what is wrong, in one line, ``kind``, the error's
+            class, and ``of_the_input``, whether rows or options are at fault, which another try does not change.
         """
         try:
             return {"number": shard["number"], "counts": asdict(self._answered(Shard.of(dict(shard))))}
         except LabelwrightError as error:
-            return {"number": shard["number"], "refused": str(error)}
+            # A disk or a store that fails is told as DataError as well, and has the system's own error behind it.
+            own = isinstance(error, DataError) and not isinstance(error, TakenOverError)
+            return {
+                "number": shard["number"],
+                "refused": str(error),
+                "kind": type(error).__name__,
+                "of_the_input": own and not isinstance(error.__cause__, OSError),
+            }
+        except (
+            Exception
+        ) as error:  # of a library, or of ours: who gave the command is told, not this process's log alone
+            said = told(error, shard["source"], self._settings["options"].get("url") or "")
+            where = f"{shown(shard['source'])}, rows from {Shard.of(dict(shard)).start.rows + 1}"
+            refused = f"{where}: a worker on {platform.node()} failed ({said}); what is answered is kept"
+            return {
+                "number": shard["number"],
+                "refused": refused,
+                "kind": ModelError.__name__,
+                "of_the_input": False,
+            }
 
     def _answered(self, shard: Shard) -> Counts:
         folder = folder_of(place_of(self._settings["output"]))
@@ -72,7 +96,7 @@ class Answerer:
         before = engine.n_shortened
         with parts.writing(shard.number) as part:
             counted = _written(part.file, self._records(shard, bundle, engine))
-            self._same_job(folder)
+            self._same_job(folder, shard)
             part.counts = Counts(
                 *counted,
                 n_shortened=engine.n_shortened - before,
@@ -110,11 +134,15 @@ class Answerer:
                 )
         return self._opened
 
-    def _same_job(self, folder: Folder) -> None:
-        """Nothing is put into a folder that others have taken for something else meanwhile."""
+    def _same_job(self, folder: Folder, shard: Shard) -> None:
+        """Nothing is put into a folder that others have taken for something else meanwhile, or of rows that changed."""
         found = manifest.read(folder)
         if found is None or found.job != self._settings["job"]:
-            raise DataError(f"{folder}: another command has begun something else there; choose an output for each")
+            raise TakenOverError(f"{folder}: another command has begun something else there; choose an output for each")
+        try:
+            manifest.refuse_changed(found, [shard.source])
+        except DataError as error:
+            raise TakenOverError(str(error)) from error
 
     @property
     def _arguments(self) -> argparse.Namespace:

@@ -1,6 +1,6 @@
 """Folders that an output is written to, on a disk or behind a URL, in which a file is whole or not there.
 
-On a disk what is written takes its name when it is whole. A store shows an object when all of it was put.
+What is written takes its name when it is whole, on a disk and in a store.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from labelwright.errors import DataError, one_line
 from labelwright.files import replacing, write_bytes
 
 _COPIED_BYTES = 8 * 2**20
+# Up to these bytes a store gives an object another name; larger ones are put under their own name, and removed where
+# that is cut off. https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html and, for Azure,
+# https://learn.microsoft.com/rest/api/storageservices/copy-blob-from-url.
+_MOST_COPIED_BYTES = {"s3": 5 * 2**30, "gcs": 5 * 2**40, "abfs": 256 * 2**20}
 
 
 class Folder(Protocol):
@@ -48,8 +52,12 @@ class Folder(Protocol):
         """``write``, unless the file is there already."""
         ...
 
-    def remove(self, name: str = "") -> None:
-        """Remove a file, or the folder itself with what is in it."""
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        ...
+
+    def remove_empty(self, below: str = "") -> None:
+        """Remove the folder, or one of its folders, unless something is in it."""
         ...
 
 
@@ -113,12 +121,15 @@ class LocalFolder:
             finally:
                 own.unlink(missing_ok=True)
 
-    def remove(self, name: str = "") -> None:
+    def remove(self, name: str) -> None:
         """As ``Folder`` says."""
-        if name:
-            (self.path / name).unlink(missing_ok=True)
-        else:
-            shutil.rmtree(self.path, ignore_errors=True)
+        with suppress(FileNotFoundError, NotADirectoryError), _writable(self, name):
+            (self.path / name).unlink()
+
+    def remove_empty(self, below: str = "") -> None:
+        """As ``Folder`` says."""
+        with suppress(OSError):
+            (self.path / below).rmdir()
 
     def _made(self, name: str) -> Path:
         path = self.path / name
@@ -185,28 +196,42 @@ class RemoteFolder:
         if self.read(name) is None:
             self.write(name, content)
 
-    def remove(self, name: str = "") -> None:
+    def remove(self, name: str) -> None:
         """As ``Folder`` says."""
         with _writable(self, name), suppress(FileNotFoundError):
-            if name:
-                self._at(name).filesystem.delete_file(self._at(name).path)
-            else:
-                self.place.filesystem.delete_dir(self.place.path)
+            self._at(name).filesystem.delete_file(self._at(name).path)
+
+    def remove_empty(self, below: str = "") -> None:
+        """As ``Folder`` says."""
+        from pyarrow.fs import FileSelector
+
+        place = self._at(below) if below else self.place
+        with suppress(OSError):
+            if not place.filesystem.get_file_info(FileSelector(place.path)):
+                place.filesystem.delete_dir(place.path)
 
     def _at(self, name: str) -> Remote:
         return self.place.below(name)
 
     def _put(self, place: Remote, whole: BinaryIO) -> None:
         filesystem, path = place.filesystem, place.path
-        # Of stores an object is there when its stream was closed. HDFS and the like show a file while it grows.
-        is_store = filesystem.type_name in ("s3", "gcs", "abfs")
-        target = path if is_store else f"{path.rpartition('/')[0]}/.{uuid.uuid4().hex}.tmp"
-        if not is_store:
+        # A file has its name when all of it is there. A store's stream has no other end than to be closed, which gives
+        # its object a name also where the half is missing; HDFS and the like show a file while it grows.
+        target = f"{path.rpartition('/')[0]}/.{uuid.uuid4().hex}.tmp"
+        if filesystem.type_name in _MOST_COPIED_BYTES:
+            if os.fstat(whole.fileno()).st_size > _MOST_COPIED_BYTES[filesystem.type_name]:
+                target = path
+        else:
             filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-        with filesystem.open_output_stream(target) as stream:
-            shutil.copyfileobj(whole, stream, _COPIED_BYTES)
-        if not is_store:
-            filesystem.move(target, path)
+        try:
+            with filesystem.open_output_stream(target) as stream:
+                shutil.copyfileobj(whole, stream, _COPIED_BYTES)
+            if target != path:
+                filesystem.move(target, path)
+        except BaseException:
+            with suppress(Exception):
+                filesystem.delete_file(target)
+            raise
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from labelwright import errors
 from labelwright.bulk import manifest, on_processes, on_ray
 from labelwright.bulk.folders import Folder, folder_of
 from labelwright.bulk.manifest import Manifest
@@ -24,6 +25,10 @@ from labelwright.commands.opened import asked_bundle
 from labelwright.commands.shown import Faults, Progress, told_of_engine
 from labelwright.data.formats.places import files_meant, place_of, shown
 from labelwright.errors import DataError
+
+
+class _InputError(DataError):
+    """A worker found rows, or options, at fault."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,16 +56,18 @@ def run(arguments: argparse.Namespace) -> int:
         if missing:
             with closing(_engine(arguments, missing, settings, is_model)) as results:
                 done |= _all_of(results)
-    except DataError:
+    except _InputError:
         # A column misnamed, say: nothing that is worth keeping stands in the way of the next try.
         if is_new and len(parts.done()) <= (arguments.workers or os.cpu_count() or 1):
-            parts.discard()
+            _discard(parts, asked)
         raise
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on with what is missing", file=sys.stderr)
         raise
     if is_joined(arguments.output):
+        manifest.refuse_changed(asked, sources)
         _join(parts, arguments.output)
+        _discard(parts, asked)
     return _status([done[shard.number] for shard in shards])
 
 
@@ -104,13 +111,14 @@ def _engine(
 
 
 def _all_of(results: Iterator[dict[str, Any]]) -> dict[int, Counts]:
-    """What was counted of each part, by its number. Raises DataError for the first one that is refused."""
+    """What was counted of each part, by its number. Raises what the first one that is refused was refused with."""
     done: dict[int, Counts] = {}
     progress = Progress()
     try:
         for result in results:
             if "refused" in result:
-                raise DataError(result["refused"])
+                kind = _InputError if result["of_the_input"] else getattr(errors, result["kind"], DataError)
+                raise kind(result["refused"])
             done[result["number"]] = counts = Counts.of(result["counts"])
             progress.add(counts.n_rows)
     finally:
@@ -120,11 +128,17 @@ def _all_of(results: Iterator[dict[str, Any]]) -> dict[int, Counts]:
 
 
 def _join(parts: Parts, output: str) -> None:
-    """One file of all parts, which are no longer needed then."""
+    """One file of all parts."""
     folder, name = folder_and_name(output)
     with folder_of(place_of(folder)).writing(name) as file:
         parts.join(file)
-    parts.discard()
+
+
+def _discard(parts: Parts, job: Manifest) -> None:
+    """Remove the parts of a job, unless the folder is another one's by now."""
+    found = manifest.read(parts.folder)
+    if found is not None and found.job == job.job:
+        parts.discard()
 
 
 def _status(done: Sequence[Counts]) -> int:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from labelwright.errors import DataError
 from labelwright.files import short_hash
 
 NAME = "_manifest.json"
-FORMAT = 1
+FORMAT = 2
 # Of more files than these nothing is read before the work begins: each is a shard, unless it is Parquet, which says how
 # many rows it has.
 MOST_READ_BEFORE = 64
@@ -62,6 +63,8 @@ class Manifest:
     inputs : tuple of Input
     starts : tuple of tuple of Start
         Of each file's shards.
+    version : str
+        Of labelwright, whose code answers.
     """
 
     bundle: str
@@ -69,11 +72,13 @@ class Manifest:
     rows_a_shard: int
     inputs: tuple[Input, ...]
     starts: tuple[tuple[Start, ...], ...] = ()
+    version: str = field(default_factory=lambda: _version())
 
     @property
     def job(self) -> str:
-        """A hash of all that makes the answers: two manifests with the same one have the same parts."""
-        return short_hash([self.bundle, self.options, self.rows_a_shard, [vars(one) for one in self.inputs]])
+        """A hash of what is watched of that which makes the answers; docs/bulk/README.md says what is not."""
+        inputs = [vars(one) for one in self.inputs]
+        return short_hash([self.version, self.bundle, self.options, self.rows_a_shard, inputs])
 
     def shards(self, sources: Sequence[str]) -> list[Shard]:
         """All of them; ``sources`` are the inputs' names with their keys."""
@@ -85,8 +90,9 @@ class Manifest:
             vars(one) | {"shards": [list(start) for start in own]}
             for one, own in zip(self.inputs, self.starts, strict=True)
         ]
-        value = {"format": FORMAT, "job": self.job, "bundle": self.bundle, "options": dict(self.options)}
-        return (json.dumps({**value, "rows_a_shard": self.rows_a_shard, "inputs": inputs}, indent=1) + "\n").encode()
+        value = {"format": FORMAT, "job": self.job, "labelwright": self.version, "bundle": self.bundle}
+        value |= {"options": dict(self.options), "rows_a_shard": self.rows_a_shard, "inputs": inputs}
+        return (json.dumps(value, indent=1) + "\n").encode()
 
 
 def read(folder: Folder) -> Manifest | None:
@@ -99,7 +105,8 @@ def read(folder: Folder) -> Manifest | None:
             raise ValueError(f"format {value['format']!r}, not {FORMAT}")
         inputs = tuple(Input(one["path"], one["n_bytes"], one["changed"]) for one in value["inputs"])
         starts = tuple(tuple(Start(*start) for start in one["shards"]) for one in value["inputs"])
-        return Manifest(value["bundle"], value["options"], value["rows_a_shard"], inputs, starts)
+        own = (value["bundle"], value["options"], value["rows_a_shard"])
+        return Manifest(*own, inputs, starts, value["labelwright"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{folder}: its {NAME} cannot be read ({error}); choose another folder, or remove this one"
@@ -110,6 +117,15 @@ def inputs_of(sources: Sequence[str]) -> tuple[Input, ...]:
     """What can be said of files without reading them. Raises DataError for one that is not there."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return tuple(pool.map(_input, sources))
+
+
+def refuse_changed(found: Manifest, sources: Sequence[str]) -> None:
+    """Raise DataError where inputs are no longer those of a manifest, by size or time."""
+    if changed := [one.path for one in inputs_of(sources) if one not in found.inputs]:
+        raise DataError(
+            f"{listed(changed, 3)}: changed since the job was begun; put back what was there, or remove the output and "
+            f"begin again"
+        )
 
 
 def starts_of_all(sources: Sequence[str], rows_a_shard: int) -> tuple[tuple[Start, ...], ...]:
@@ -140,6 +156,8 @@ def starts_of_all(sources: Sequence[str], rows_a_shard: int) -> tuple[tuple[Star
 def differences(old: Manifest, new: Manifest) -> list[str]:
     """What is not the same, in words; nothing where a job may go on."""
     said = [] if old.bundle == new.bundle else ["the bundle is another one"]
+    if old.version != new.version:
+        said.append(f"labelwright was {old.version} and is {new.version}")
     if old.rows_a_shard != new.rows_a_shard:
         said.append(f"--shard-rows was {old.rows_a_shard} and is {new.rows_a_shard}")
     for name in dict.fromkeys([*old.options, *new.options]):
@@ -165,6 +183,13 @@ def refuse_another(folder: Folder, old: Manifest, new: Manifest) -> None:
             f"{folder}: was begun with something else ({'; '.join(differing)}): give the same again to go on with it, "
             f"or choose another output, or remove this one"
         )
+
+
+def _version() -> str:
+    try:
+        return version("labelwright")
+    except PackageNotFoundError:  # a clone that is not installed
+        return "unknown"
 
 
 def _value(value: Any) -> str:

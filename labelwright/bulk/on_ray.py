@@ -102,7 +102,7 @@ def answered(
                 yield json.loads(row["result"])
         except ray.exceptions.RayError as error:
             raise ModelError(
-                f"Ray gave up ({_last_line(error)}); what is answered is kept, the same command goes on with the rest"
+                f"Ray gave up ({_cause(error)}); what is answered is kept, the same command goes on with the rest"
             ) from error
 
 
@@ -124,10 +124,14 @@ def _imported(is_local: bool) -> Any:
     return ray
 
 
-def _last_line(error: BaseException) -> str:
-    """What an exception of another process ends with, without its traceback and its colours."""
+def _cause(error: BaseException) -> str:
+    """What an exception of another process is about, in a line without its traceback, its colours and Ray's hints."""
+    while isinstance(cause := getattr(error, "cause", None) or error.__cause__, BaseException):
+        error = cause
     lines = [line.strip() for line in re.sub(r"\x1b\[\d*m", "", str(error)).splitlines() if line.strip()]
-    return lines[-1][:300] if lines else type(error).__name__
+    # A traceback ends with what was raised; what Ray says of a worker or a node begins with what became of it.
+    is_traceback = any(line.startswith(("Traceback", 'File "')) for line in lines)
+    return lines[-1 if is_traceback else 0][:300] if lines else type(error).__name__
 
 
 @contextlib.contextmanager
@@ -157,9 +161,19 @@ def _connected(ray: Any, address: str, n_workers: int | None, needs: Needs) -> I
     finally:
         os.chdir(here)
     try:
+        if not address and (others := heard_elsewhere(ray)):
+            raise DataError(
+                f"--engine ray: the cluster of this machine listens to others, at {', '.join(others)}; begin one "
+                f"yourself with `ray start`, and name it by --ray-address"
+            )
         yield
     finally:
         ray.shutdown()
+
+
+def heard_elsewhere(ray: Any) -> list[str]:
+    """Addresses of a cluster's nodes that others than this machine reach; Ray's ports run code for whoever does."""
+    return sorted({one["NodeManagerAddress"] for one in ray.nodes()} - {"127.0.0.1", "::1"})
 
 
 def _as_many_as_fit(ray: Any, needs: Needs) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from labelwright.bulk.shards import ROWS_A_SHARD, checked_rows
-from labelwright.data.formats.places import is_url, shown
+from labelwright.data.formats.places import is_url, place_of, shown
 from labelwright.errors import DataError
 
 ENGINES = ("processes", "ray")
@@ -111,23 +111,25 @@ def parts_folder(output: str) -> str:
     ('answers', 's3://bucket/answers.jsonl.parts?region=eu')
     """
     path, query = _path(output)
-    return f"{path}.parts{query}" if is_joined(output) else output
+    return f"{path}.parts{query}" if is_joined(output) else f"{path}{query}"
 
 
 def folder_and_name(output: str) -> tuple[str, str]:
     """The folder of an output that is one file, and its name in it.
 
-    >>> folder_and_name("answers.jsonl"), folder_and_name("s3://bucket/answers.jsonl?region=eu")
-    (('.', 'answers.jsonl'), ('s3://bucket?region=eu', 'answers.jsonl'))
+    >>> folder_and_name("file:///a/my%20answers.jsonl"), folder_and_name("s3://bucket/answers.jsonl?region=eu")
+    (('/a', 'my answers.jsonl'), ('s3://bucket?region=eu', 'answers.jsonl'))
     """
     path, query = _path(output)
-    if not is_url(output):
+    if not is_url(path):
         return str(Path(path).parent), Path(path).name
     folder, _, name = path.rpartition("/")
     return f"{folder}{query}", name
 
 
 def _path(output: str) -> tuple[str, str]:
-    """An output's name, and what stands behind it from "?" on, in a URL."""
-    path, mark, query = output.partition("?") if is_url(output) else (output, "", "")
+    """An output's name, and what stands behind it from "?" on, in a URL; ``file://`` is a path."""
+    if isinstance(place := place_of(output), Path):
+        return str(place), ""
+    path, mark, query = output.partition("?")
     return path, mark + query

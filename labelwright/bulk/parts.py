@@ -7,6 +7,7 @@ answered, and is written before it: a part that is there has its counts.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,8 @@ from labelwright.errors import DataError
 
 _COUNTS = "_parts"
 _AT_ONCE = 16
+# What a worker that was killed leaves of a part, or of its counts, on a disk (``labelwright.files.replacing``).
+_UNFINISHED = re.compile(r"\.part-\d+(\.json)?\.\d+-\d+\.tmp\.(jsonl|json|starts)")
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,22 @@ class Parts:
                 ) from error
 
     def discard(self) -> None:
-        """Remove the parts, and the manifest last: a removal that was cut off leaves what can be gone on with."""
-        for number in range(self.n_parts):
-            self.folder.remove(self.name(number))
+        """Remove the parts, and the manifest last: a removal that was cut off leaves what can be gone on with.
+
+        Only files that have names of ours are removed, and folders that are empty then: the folder may be somebody's.
+        """
+        own = {self.name(number) for number in range(self.n_parts)}
+        counts = {self._counts_name(number) for number in range(self.n_parts)}
+        counts |= {f"{name}.starts" for name in counts}
+        there = [name for name in self.folder.sizes() if name in own or _UNFINISHED.fullmatch(name)]
+        there += [
+            f"{_COUNTS}/{name}" for name in self.folder.sizes(_COUNTS) if name in counts or _UNFINISHED.fullmatch(name)
+        ]
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(self.folder.remove, there))
+        self.folder.remove_empty(_COUNTS)
         self.folder.remove(NAME)
-        self.folder.remove()
+        self.folder.remove_empty()
 
     def _counts_name(self, number: int) -> str:
         return f"{self.name(number).removesuffix('.jsonl')}.json"

@@ -19,7 +19,7 @@ from labelwright.data.formats.csv_rows import parse_csv
 from labelwright.data.formats.dialect import PLAIN, Dialect
 from labelwright.data.formats.json_rows import json_rows
 from labelwright.data.formats.packed import ENDINGS, kind_of, opened
-from labelwright.data.formats.places import Place, place_of
+from labelwright.data.formats.places import Place, Remote, place_of
 from labelwright.data.formats.sheet_rows import sheet_rows
 from labelwright.data.formats.text_lines import (
     FIRST,
@@ -118,6 +118,8 @@ def scan_records(path: Place | str, dialect: Dialect = PLAIN, start: Start = FIR
     """
     path = place_of(path) if isinstance(path, str) else path
     if not path.is_file():
+        if isinstance(path, Remote):
+            raise DataError(f"{path}: is not there, or its server does not give it; check the URL and its keys")
         raise DataError(f"{path}: no such file; check the path (relative paths start at the current folder)")
     if not (kind := kind_of(path)):
         raise DataError(f"{path}: {ENDINGS}")

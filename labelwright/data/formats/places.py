@@ -20,8 +20,6 @@ from urllib.parse import quote, unquote, urlsplit
 from labelwright.errors import DataError, MissingExtraError, one_line
 
 _URL = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
-# User and password; a password may hold a "/" that should have been written %2F, and is not shown all the same.
-_USER = re.compile(r"^([^:/]+://)(?:[^/?@]*@|[^/?@]*:(?!\d*(?:[/?]|$))[^?@]*@)")
 # What pyarrow opens itself; everything else is asked of fsspec.
 _OF_ARROW = frozenset({"s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs"})
 # Bytes that are asked of a store at once where rows are read in order.
@@ -49,12 +47,28 @@ def place_of(name: Path | str) -> Path | Remote:
 def shown(name: str) -> str:
     """A name as it may be shown and kept: a URL without its user, its password and what stands behind "?".
 
+    A password may hold a "/" or a "?" that should have been written %2F or %3F: where a ":" stands before them, all up
+    to the last "@" goes, what may be a port and a folder too.
+
     >>> shown("s3://key:secret@bucket/a.csv?endpoint_override=127.0.0.1:9000"), shown("what?.csv")
     ('s3://bucket/a.csv', 'what?.csv')
     """
     if not is_url(name):
         return name
-    return _USER.sub(r"\1", name.partition("?")[0])
+    path, query = _parted(name)
+    scheme, _, rest = path.partition("://")
+    host, slash, below = rest.partition("/")
+    if "@" in host:
+        return f"{scheme}://{host.rpartition('@')[2]}{slash}{below}"
+    if ":" not in host:
+        return path
+    # Where the password ends nobody can say.
+    return f"{scheme}://…" if "@" in query else f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def told(error: BaseException, *urls: str) -> str:
+    """What a library says of URLs, in one line; its error's kind alone where it may say what ``shown`` leaves out."""
+    return one_line(error) if all(shown(url) == url for url in urls) else type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -87,18 +101,18 @@ class Remote:
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
-        return PurePosixPath(self.path).name
+        """The last part of its path, without what stands behind "?": keys, where a server gives files for a time."""
+        return PurePosixPath(_parted(self.path)[0]).name
 
     @property
     def stem(self) -> str:
         """Its name without the last ending."""
-        return PurePosixPath(self.path).stem
+        return PurePosixPath(self.name).stem
 
     @property
     def suffix(self) -> str:
         """The last ending of its name, dot included."""
-        return PurePosixPath(self.path).suffix
+        return PurePosixPath(self.name).suffix
 
     def is_file(self) -> bool:
         """Whether there is such a file. Raises DataError where that cannot be asked."""
@@ -197,9 +211,15 @@ def _opened(url: str) -> tuple[Any, str]:
     path, query = _parted(url)
     scheme, _, rest = path.partition("://")
     host, slash, below = rest.partition("/")
-    if _USER.match(path) and "@" not in host:
-        raise DataError(f'{shown(url)}: a "/" in its password has to be written %2F')
-    filesystem = _filesystem(scheme.lower(), host, query)
+    if scheme.lower() in _OF_ARROW and ":" in host and "@" not in host and "@" in below + query:
+        raise DataError(f'{shown(url)}: a "/" in its password has to be written %2F, a "?" %3F')
+    try:
+        filesystem = _filesystem(scheme.lower(), host, query)
+    except ImportError as error:
+        needed = f"{one_line(error)}; install what pyarrow or fsspec needs for {scheme}://"
+        raise MissingExtraError(f'{shown(url)}: {needed} (pip install "labelwright[parquet]")') from error
+    except (OSError, ValueError, NotImplementedError) as error:
+        raise DataError(f"{shown(url)}: cannot be opened ({told(error, url)}); check the URL") from None
     if scheme.lower() in _OF_BUCKETS:
         return filesystem, f"{host.rpartition('@')[2]}{slash}{below}".rstrip("/")
     if scheme.lower() in _OF_ARROW:
@@ -209,20 +229,11 @@ def _opened(url: str) -> tuple[Any, str]:
 
 @lru_cache(maxsize=64)
 def _filesystem(scheme: str, host: str, query: str) -> Any:
-    """The filesystem that a URL's scheme, host and settings say. Raises DataError or MissingExtraError."""
-    named = f"{scheme}://{host.rpartition('@')[2]}"
-    try:
-        from pyarrow import fs
-    except ImportError as error:
-        raise MissingExtraError(f'{named}: needs pyarrow: pip install "labelwright[parquet]"') from error
-    try:
-        if scheme in _OF_ARROW:
-            return fs.FileSystem.from_uri(f"{scheme}://{quote(host, ':@%')}/{'?' + query if query else ''}")[0]
-        import fsspec
+    """The filesystem that a URL's scheme, host and settings say. Raises what pyarrow or fsspec does."""
+    from pyarrow import fs
 
-        return fs.PyFileSystem(fs.FSSpecHandler(fsspec.core.url_to_fs(f"{scheme}://{host}")[0]))
-    except ImportError as error:
-        raise MissingExtraError(f"{named}: {one_line(error)}; install what fsspec needs for {scheme}://") from error
-    except (OSError, ValueError, NotImplementedError) as error:
-        said = one_line(error).replace(query, "…") if query else one_line(error)
-        raise DataError(f"{named}: cannot be opened ({said.replace(host, named)}); check the URL") from error
+    if scheme in _OF_ARROW:
+        return fs.FileSystem.from_uri(f"{scheme}://{quote(host, ':@%')}/{'?' + query if query else ''}")[0]
+    import fsspec
+
+    return fs.PyFileSystem(fs.FSSpecHandler(fsspec.core.url_to_fs(f"{scheme}://{host}")[0]))

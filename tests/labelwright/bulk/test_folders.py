@@ -11,7 +11,9 @@ from pathlib import Path
 import bulk
 import pytest
 
+from labelwright.bulk import folders
 from labelwright.bulk.folders import Folder, folder_of
+from labelwright.bulk.parts import Counts, Parts
 from labelwright.cli import main
 from labelwright.data.formats.places import place_of
 from labelwright.errors import DataError
@@ -67,10 +69,51 @@ def test_what_is_written_is_whole_or_not_there(folder):
     folder.remove("a")
     folder.remove("a")
     assert set(folder.sizes()) == {"c"}
-    folder.remove()
+    folder.remove_empty()
+    folder.remove_empty("_parts")
+    assert (folder.sizes(), folder.sizes("_parts")) == ({"c": 13}, {"b": 10})
+    folder.remove("c")
+    folder.remove("_parts/b")
+    folder.remove_empty("_parts")
+    folder.remove_empty()
     assert (folder.sizes(), folder.read("c")) == ({}, None)
     with pytest.raises(FileNotFoundError):
         folder.open("c")
+
+
+def test_what_is_discarded_is_ours_alone(folder):
+    parts = Parts(folder, 2)
+    strange = {"rows.csv": 1, "part-00002.jsonl": 1, "part-1.jsonl": 1, "deep/part-00000.jsonl": 1, "_parts/notes": 1}
+    for name in strange:
+        folder.write(name, b"x")
+    for number in range(2):
+        parts.begin(number, "run")
+        with parts.writing(number) as part:
+            part.counts = Counts(0, 0, 0, 0)
+    folder.write("_manifest.json", b"{}")
+    folder.write("_parts/.part-00000.json.7-7.tmp.starts", b"x")
+    parts.discard()
+    below = {f"{at}/{name}": n for at in ("deep", "_parts") for name, n in folder.sizes(at).items()}
+    assert folder.sizes() | below == strange
+
+
+@pytest.mark.parametrize("most", [2**30, 0])
+def test_what_is_cut_off_while_it_is_put_is_not_there(folder, monkeypatch, most):
+    def cut_off(source, stream, n_bytes):
+        stream.write(source.read(2))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folders, "_MOST_COPIED_BYTES", {"s3": most})
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        if isinstance(folder, folders.RemoteFolder):
+            patch.setattr(folders.shutil, "copyfileobj", cut_off)
+        with folder.writing("answers.jsonl") as file:
+            file.write(b"half and half")
+            if isinstance(folder, folders.LocalFolder):
+                raise KeyboardInterrupt
+    assert folder.sizes() == {}
+    folder.write("answers.jsonl", b"whole")
+    assert folder.sizes() == {"answers.jsonl": 5}
 
 
 def test_of_many_that_create_a_file_one_does(tmp_path):

@@ -7,14 +7,19 @@ import json
 import os
 import signal
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import bulk
 import pytest
 
-from labelwright.bulk import on_processes
+from labelwright.bulk import answering, manifest, on_processes
+from labelwright.bulk import job as bulk_job
 from labelwright.bulk.parts import Parts
-from labelwright.cli import main
+from labelwright.bulk.shards import Shard
+from labelwright.cli import _arguments, main
+from labelwright.data.formats.text_lines import Start
+from labelwright.errors import BundleError, DataError, ModelError
 
 N_ROWS = 3000
 
@@ -121,6 +126,14 @@ def test_an_input_that_is_not_there_is_said_as_the_plain_command_says_it(bundle,
     assert not (tmp_path / "answers").exists()
 
 
+def test_a_folder_that_is_somebodys_keeps_what_is_in_it(bundle, tmp_path, capsys):
+    rows = rows_of(tmp_path / "rows.jsonl", 3000)
+    before = rows.read_bytes()
+    refused(capsys, bundle, rows, tmp_path, "--text-column", "nope", "--workers", "1")
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
+    assert rows.read_bytes() == before
+
+
 # ------------------------------------------------------------------ deaths of all kinds
 
 
@@ -204,7 +217,7 @@ def test_a_part_cut_short_is_answered_again(bundle, tmp_path):
 # ------------------------------------------------------------------ the manifest
 
 
-def test_another_bundle_other_rows_or_other_options_are_refused_and_named(bundle, tmp_path, capsys):
+def test_another_bundle_other_rows_or_other_options_are_refused_and_named(bundle, tmp_path, capsys, monkeypatch):
     rows, answers = rows_of(tmp_path / "rows.jsonl"), tmp_path / "answers"
     assert job(bundle, rows, answers) == 1
     other = bulk.small_bundle(tmp_path, seed=1)
@@ -220,6 +233,10 @@ def test_another_bundle_other_rows_or_other_options_are_refused_and_named(bundle
     (tmp_path / "new").mkdir()
     said = refused(capsys, bundle, rows_of(tmp_path / "new" / "rows.jsonl"), answers)
     assert f"{rows}: no longer an input; {tmp_path}/new/rows.jsonl: a new input" in said
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "version", lambda name: "99")
+        was = version("labelwright")
+        assert f"(labelwright was {was} and is 99)" in refused(capsys, bundle, rows, answers)
     os.utime(rows, ns=(1, 1))
     assert f"({rows}: changed since)" in refused(capsys, bundle, rows, answers)
 
@@ -241,7 +258,66 @@ def test_a_folder_taken_over_meanwhile_gets_no_part(bundle, tmp_path, capsys, mo
 
     monkeypatch.setattr(on_processes, "answered", answered)
     assert "another command has begun something else there" in refused(capsys, bundle, rows, answers)
-    assert not list(answers.glob("part-*"))
+    assert [path.name for path in answers.iterdir()] == ["_manifest.json"]  # the other command's
+
+
+@pytest.mark.parametrize("url", [None, "http://me:dont-tell@127.0.0.1:1/v1"])
+def test_an_error_that_nobody_foresaw_is_one_line(tmp_path, monkeypatch, url):
+    answerer = answering.Answerer({"options": {"url": url}, "folder": ""})
+
+    def fails(shard):
+        raise ZeroDivisionError("dont-tell" if url else "by nought")
+
+    monkeypatch.setattr(answerer, "_answered", fails)
+    said = answerer.answer(Shard(3, "rows.csv", Start(1024)).as_json())
+    assert (said["number"], said["kind"], said["of_the_input"]) == (3, "ModelError", False)
+    assert said["refused"].startswith("rows.csv, rows from 1025: a worker on ")
+    named = "ZeroDivisionError" if url else "ZeroDivisionError: by nought"
+    assert said["refused"].endswith(f" failed ({named}); what is answered is kept")
+
+
+@pytest.mark.parametrize("when", ["before the second part", "before the join"])
+def test_an_input_that_changes_meanwhile_is_refused(bundle, tmp_path, capsys, monkeypatch, when):
+    rows, answers = rows_of(tmp_path / "rows.jsonl", 2000), tmp_path / "answers.jsonl"
+
+    def answered(shards, settings, *rest):
+        answerer = answering.Answerer(settings)
+        yield answerer.answer(shards[0].as_json())
+        if when == "before the second part":
+            os.utime(rows, ns=(1, 1))
+        yield answerer.answer(shards[1].as_json())
+        os.utime(rows, ns=(1, 1))
+
+    monkeypatch.setattr(on_processes, "answered", answered)
+    assert f"{rows}: changed since the job was begun;" in refused(capsys, bundle, rows, answers)
+    assert not answers.exists()
+    assert len(list((tmp_path / "answers.jsonl.parts").glob("part-*"))) == 1 + (when == "before the join")
+
+
+@pytest.mark.parametrize("error", [ModelError("x: out of memory"), BundleError("x: is gone"), DataError("x: no space")])
+def test_what_is_no_fault_of_the_input_keeps_what_is_answered(bundle, tmp_path, monkeypatch, error):
+    rows, answers = rows_of(tmp_path / "rows.jsonl", 4000), tmp_path / "answers"
+    if isinstance(error, DataError):
+        error.__cause__ = OSError("no space left")
+
+    def answered(shards, settings, *rest):
+        answerer = answering.Answerer(settings)
+        yield answerer.answer(shards[0].as_json())
+
+        def fails(shard):
+            raise error
+
+        monkeypatch.setattr(answerer, "_answered", fails)
+        yield answerer.answer(shards[1].as_json())
+
+    monkeypatch.setattr(on_processes, "answered", answered)
+    given = ["--input", str(rows), "--output", str(answers), "--engine", "processes", "--shard-rows", "1024"]
+    with pytest.raises(type(error), match=str(error)):
+        bulk_job.run(_arguments(["predict", str(bundle), *given]))
+    assert [path.name for path in answers.glob("part-*")] == ["part-00000.jsonl"]
+    monkeypatch.undo()
+    assert job(bundle, rows, answers) == 1
+    assert bulk.parts(answers) == bulk.plain(bundle, [rows], tmp_path)
 
 
 def test_no_key_is_written_down(tmp_path, bundle, monkeypatch, capsys):

@@ -24,6 +24,7 @@ from labelwright.bulk.parts import Parts
 from labelwright.bulk.shards import Shard
 from labelwright.cli import main
 from labelwright.data.formats.text_lines import Start
+from labelwright.errors import DataError
 
 ray = pytest.importorskip("ray")
 psutil = pytest.importorskip("psutil")
@@ -199,6 +200,42 @@ def test_a_worker_that_no_node_can_hold_is_refused(monkeypatch):
     assert on_ray._as_many_as_fit(Ray, on_ray.Needs(2)) == 5
     with pytest.raises(Exception, match=r"a worker needs 4 CPUs, 0 GPUs and 1\.0 GiB, and none of the 2 nodes has all"):
         on_ray._refuse_too_little(Ray, on_ray.Needs(4))
+
+
+def test_a_cluster_of_its_own_that_others_reach_is_refused(monkeypatch):
+    class Ray:
+        ended = 0
+
+        def is_initialized(self):
+            return False
+
+        def init(self, **given):
+            pass
+
+        def shutdown(self):
+            self.ended += 1
+
+        def nodes(self):
+            return [{"NodeManagerAddress": "127.0.0.1"}, {"NodeManagerAddress": "10.0.0.5"}]
+
+    fake = Ray()
+    refused = pytest.raises(DataError, match=r"listens to others, at 10\.0\.0\.5; begin one yourself")
+    with refused, on_ray._connected(fake, "", 1, on_ray.Needs()):
+        pytest.fail("it was taken")
+    assert fake.ended == 1
+    with on_ray._connected(fake, "10.0.0.5:6379", 1, on_ray.Needs()):  # somebody's own
+        pass
+
+
+def test_of_rays_errors_the_cause_is_told():
+    inner = ValueError("no such column")
+    outer = RuntimeError("hint: set RAY_x to see more")
+    outer.__cause__ = inner
+    assert on_ray._cause(outer) == "no such column"
+    died = "The actor died unexpectedly before finishing this task.\n\tclass_name: A\n(3) Set RAY_y to see more"
+    assert on_ray._cause(RuntimeError(died)) == "The actor died unexpectedly before finishing this task."
+    trace = 'ray::A()\n  File "a.py", line 1, in f\n\x1b[31mKeyError\x1b[39m: 7'
+    assert on_ray._cause(RuntimeError(trace)) == "KeyError: 7"
 
 
 def test_an_actor_takes_and_gives_json(bundle, tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from labelwright.bulk.on_ray import heard_elsewhere
 from labelwright.errors import LabelwrightError, MissingExtraError
 from workbench.compare.processes.node import asked_of_node
 from workbench.compare.processes.pool import CandidateFailedError
@@ -243,11 +244,10 @@ def _begin_here(ray: Any, quiet: Mapping[str, Any]) -> None:
                     f'[compare] engine = "ray": Ray does not begin on this machine ({_first_line(error)}): try again '
                     'when it is less busy, or set engine = "local"'
                 ) from error
-    at = {one["NodeManagerAddress"] for one in ray.nodes()}
-    if not at <= {"127.0.0.1", "::1"}:
+    if others := heard_elsewhere(ray):
         ray.shutdown()
         raise LabelwrightError(
-            f"the cluster of this machine listens to others, at {', '.join(sorted(at))}: begin one yourself with `ray "
+            f"the cluster of this machine listens to others, at {', '.join(others)}: begin one yourself with `ray "
             "start`, and set [compare] address"
         )
 

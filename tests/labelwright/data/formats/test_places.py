@@ -8,6 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from labelwright.data.formats.places import Remote, files_meant, place_of, shown
 from labelwright.data.formats.starts import starts_of
@@ -70,7 +72,7 @@ def test_patterns_mean_files_in_order(memory, tmp_path, monkeypatch):
 
 
 def test_a_file_behind_a_url_that_is_not_there(memory):
-    with pytest.raises(DataError, match=r"memory://rows/no\.csv: no such file"):
+    with pytest.raises(DataError, match=r"memory://rows/no\.csv: is not there, or its server does not give it"):
         next(scan_records("memory://rows/no.csv"))
 
 
@@ -79,13 +81,34 @@ def test_a_file_behind_a_url_that_is_not_there(memory):
 )
 def test_no_message_shows_a_key(url):
     assert {shown(url), str(Remote(url)), str(place_of(url))} == {"s3://bucket/a.csv"}
-    assert shown("http://127.0.0.1:80/a:b@c.csv") == "http://127.0.0.1:80/a:b@c.csv"
+    assert shown("http://127.0.0.1:80/a:b.csv") == "http://127.0.0.1:80/a:b.csv"
     assert shown("s3://bucket/a:b@c.csv") == "s3://bucket/a:b@c.csv"
 
 
 def test_a_password_that_is_not_written_as_a_url_wants_it_is_not_shown_either():
-    with pytest.raises(DataError, match=r'^s3://bucket/a\.csv: a "/" in its password has to be written %2F$'):
+    with pytest.raises(
+        DataError, match=r'^s3://bucket/a\.csv: a "/" in its password has to be written %2F, a "\?" %3F$'
+    ):
         next(scan_records("s3://key:sec/ret@bucket/a.csv"))
+
+
+@given(st.text("SECRT90/?+=", min_size=1, max_size=12), st.sampled_from(["", "?region=eu"]))
+@example("/abcSECRET", "")
+@example("80/SECRET", "")
+@example("SE?CRET", "?region=eu")
+def test_no_password_is_shown_however_it_is_written(secret, query):
+    said = shown(f"s3://akia:{secret}@bucket/f.csv{query}")
+    assert said in ("s3://bucket/f.csv", "s3://…")
+    assert said == "s3://bucket/f.csv" or "?" in secret
+    why = r'cannot be opened \(\w+\); check the URL|a "/" in its password has to be written %2F, a "\?" %3F'
+    with pytest.raises(DataError, match=rf"^s3://(bucket:x y/f\.csv|…): ({why})$"):
+        Remote(f"s3://akia:{secret}@bucket:x y/f.csv?nonsense={secret}").path  # noqa: B018
+
+
+def test_a_url_that_is_signed_has_the_name_of_its_file():
+    pytest.importorskip("aiohttp")
+    signed = Remote("https://127.0.0.1/rows/a.jsonl.gz?X-Amz-Signature=a/b.c")
+    assert (signed.name, signed.stem, signed.suffix) == ("a.jsonl.gz", "a.jsonl", ".gz")
 
 
 def test_what_lies_in_a_folder_keeps_the_keys_of_the_folder():
