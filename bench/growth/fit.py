@@ -63,7 +63,8 @@ def fitted(xs: Sequence[float], ys: Sequence[float]) -> Fit | None:
     flat = np.flatnonzero(local <= STEEP)
     first = int(flat[-1]) + 1 if len(flat) else 0
     steep = float(xs[first]) if first < len(local) else None
-    return Fit(*(_power(x, y) if is_told else (None, None, None)), float(local[-1]), steep)
+    start, factor, exponent = _power(x, y) if is_told else (None, None, None)
+    return Fit(start, factor, exponent, float(local[-1]), steep)
 
 
 def _power(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
