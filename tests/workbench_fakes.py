@@ -217,8 +217,9 @@ def run_candidate_here(
     """A candidate's jobs in this process, where the fakes are, in place of ``Processes.run``."""
     from workbench.compare.distilled.teacher import ask_teacher
     from workbench.compare.jobs import open_comparison
+    from workbench.compare.processes.lasting import is_lasting
     from workbench.compare.processes.pool import CandidateFailedError
-    from workbench.compare.processes.worker import is_lasting, run_jobs
+    from workbench.compare.processes.worker import run_jobs
     from workbench.compare.searched.trials import run_trial
 
     try:

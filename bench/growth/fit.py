@@ -1,4 +1,4 @@
-"""Exponents: y = a x^b through measured cases, how sure b is, and from where on growth is more than linear."""
+"""Exponents: of what cases take beyond their start, from one to the next, and from where on growth is steep."""
 
 from __future__ import annotations
 
@@ -6,36 +6,42 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy.optimize import least_squares
 
-from labelwright.statistics.proportions import LEVEL, Interval
-
-# The fixed cost of a start is most of a small case, so exponents are fitted over the upper cases alone.
-UPPER = 4
+# A start and a power are three numbers.
+FEWEST = 4
+# The start is most of the small cases: two at least must take so many times what the smallest does.
+CLEAR = 5.0
 # Between two cases more than this exponent is not linear any more.
 STEEP = 1.2
+# Shares of the smallest case from which the start is sought.
+_STARTS = (0.0, 0.5, 0.9)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """y = factor * x^exponent over the upper cases.
+    """y = start + factor * x^exponent, and the steps from case to case.
 
     Attributes
     ----------
-    exponent : Interval
-        From t-quantiles of the residuals' scatter; without ends, (-inf, inf), where there are two cases.
-    factor : float
+    start, factor, exponent : float, optional
+        None where there are fewer than ``FEWEST`` cases, or fewer than two ``CLEAR`` of the smallest. Without
+        intervals: what a few cases are off by is not chance alone.
+    last : float
+        The exponent from the last case but one to the last, the start not taken off.
     steep_from : float, optional
         The first measured x behind which growth is steeper than ``STEEP``; None where it is nowhere.
     """
 
-    exponent: Interval
-    factor: float
+    start: float | None
+    factor: float | None
+    exponent: float | None
+    last: float
     steep_from: float | None
 
 
-def fitted(xs: Sequence[float], ys: Sequence[float], level: float = LEVEL) -> Fit | None:
-    """Least squares on logarithms (Draper and Smith 1998, 1.4 for the slope's interval); None of fewer than two cases.
+def fitted(xs: Sequence[float], ys: Sequence[float]) -> Fit | None:
+    """Least squares of relative errors, log y; None of fewer than two cases.
 
     Parameters
     ----------
@@ -44,23 +50,32 @@ def fitted(xs: Sequence[float], ys: Sequence[float], level: float = LEVEL) -> Fi
 
     Examples
     --------
-    >>> fitted([1, 10, 100], [3.0, 30.0, 300.0]).exponent.value
-    1.0
+    >>> found = fitted([1, 1000, 10_000, 100_000], [2.001, 3.0, 12.0, 102.0])
+    >>> round(found.start, 2), round(found.exponent, 2), round(found.last, 2)
+    (2.0, 1.0, 0.93)
     """
     if len(xs) < 2:
         return None
-    every = np.log(np.asarray(xs, dtype=float)), np.log(np.asarray(ys, dtype=float))
-    x, y = (one[-UPPER:] for one in every)
-    spread = float(((x - x.mean()) ** 2).sum())
-    slope = float((x - x.mean()) @ (y - y.mean())) / spread
-    start = float(y.mean() - slope * x.mean())
-    reach = float("inf")
-    if len(x) > 2:
-        scatter = float(((y - start - slope * x) ** 2).sum()) / (len(x) - 2)
-        reach = float(stats.t.ppf((1 + level) / 2, len(x) - 2)) * float(np.sqrt(scatter / spread))
-    local = np.diff(every[1]) / np.diff(every[0])
+    x, y = np.asarray(xs, dtype=float), np.asarray(ys, dtype=float)
+    is_told = len(x) >= FEWEST and np.count_nonzero(y >= CLEAR * y[0]) >= 2
+    local = np.diff(np.log(y)) / np.diff(np.log(x))
     # Steep to the end: a single case that a busy machine took long for is none.
     flat = np.flatnonzero(local <= STEEP)
     first = int(flat[-1]) + 1 if len(flat) else 0
     steep = float(xs[first]) if first < len(local) else None
-    return Fit(Interval(round(slope, 12), slope - reach, slope + reach), float(np.exp(start)), steep)
+    start, factor, exponent = _power(x, y) if is_told else (None, None, None)
+    return Fit(start, factor, exponent, float(local[-1]), steep)
+
+
+def _power(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:
+    """Start, factor and exponent. The start is none below 0, and no more than the smallest case."""
+
+    def off(at: np.ndarray) -> np.ndarray:
+        share, at_last, exponent = at
+        return np.log(share * y[0] + np.exp(at_last) * (x / x[-1]) ** exponent) - np.log(y)
+
+    bounds = [0, -np.inf, 0], [1, np.inf, np.inf]
+    tried = [least_squares(off, [share, np.log(y[-1]), 1.0], bounds=bounds, xtol=1e-12, ftol=1e-12, gtol=1e-12)
+             for share in _STARTS]  # fmt: skip
+    share, at_last, exponent = min(tried, key=lambda one: one.cost).x
+    return float(share * y[0]), float(np.exp(at_last) / x[-1] ** exponent), float(exponent)

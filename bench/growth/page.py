@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from bench.growth.cases import UNITS, Measured, Series
-from bench.growth.fit import STEEP, UPPER, Fit, fitted
+from bench.growth.fit import CLEAR, FEWEST, STEEP, Fit, fitted
 
 Found = Mapping[str, Measured]
 
@@ -17,9 +17,21 @@ _HEAD = f"""# Growth
 
 Written by `python -m bench.growth` from `cases.jsonl`; [docs/bench.md](../../../docs/bench.md#growth) says what each
 line is. Each case is a process of its own: CPU seconds of all its threads, wall seconds, and the most resident memory.
-Exponents are least squares on logarithms over the last {UPPER} cases, with 95 % intervals; a series counts as steeper
-than linear where its exponent from one case to the next is above {STEEP} up to its end.
+Growth is y = a + b x^c, a what a case takes before its first row: least squares of relative errors, c as "grows as".
+"Not told" stands where there are fewer than {FEWEST} cases, or fewer than two that take {CLEAR:g} times
+what the smallest does: the others are nearly all start. Beside it is the exponent from the last case but one to the
+last, its start included. None has an interval, for what so few cases are off by is not chance alone. A series counts
+as steeper than linear where its exponent from one case to the next is above {STEEP} up to its end.
 """
+
+_GROWTH = (
+    "series",
+    "CPU grows as",
+    "in the last step",
+    "memory grows as",
+    "in the last step",
+    "CPU is steeper than linear",
+)
 
 
 def page(all_series: Sequence[Series], found: Found, left_out: Mapping[str, str], facts: str) -> str:
@@ -43,10 +55,11 @@ def page(all_series: Sequence[Series], found: Found, left_out: Mapping[str, str]
                 one = found[series.key(x)]
                 peak = f"{one.peak_bytes / 1e6:.0f}"
                 lines.append(f"| {series.name} | {x:,} | {one.cpu_s:.3g} | {one.wall_s:.3g} | {peak} |")
-        lines += ["", "| series | CPU grows as | memory grows as | CPU is steeper than linear |", "|---|---|---|---|"]
+        lines += ["", f"| {' | '.join(_GROWTH)} |", "|---" * len(_GROWTH) + "|"]
         for series in own:
             cpu, memory = (_fit(series, found, what) for what in ("cpu_s", "peak_bytes"))
-            lines.append(f"| {series.name} | {_power(cpu)} | {_power(memory)} | {_steep(cpu)} |")
+            cells = [series.name, *_power(cpu), *_power(memory), _steep(cpu)]
+            lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     lines += [f"- {key}: left out, {why}." for key, why in left_out.items()]
     return "\n".join(lines).rstrip() + "\n"
@@ -84,11 +97,12 @@ def _fit(series: Series, found: Found, what: str) -> Fit | None:
     return fitted(xs, [float(getattr(found[series.key(x)], what)) for x in xs])
 
 
-def _power(fit: Fit | None) -> str:
+def _power(fit: Fit | None) -> tuple[str, str]:
+    """How it grows beyond its start, and in the last step."""
     if fit is None:
-        return "–"
-    value, low, high = fit.exponent
-    return f"x^{value:.2f}" + (f" [{low:.2f}, {high:.2f}]" if high < float("inf") else "")
+        return "–", "–"
+    # No "-0.00".
+    return "not told" if fit.exponent is None else f"x^{fit.exponent:.2f}", f"x^{round(fit.last, 2) + 0:.2f}"
 
 
 def _steep(fit: Fit | None) -> str:

@@ -26,6 +26,10 @@ _WARM_UP = 0.1
 _STRETCHES = 20
 # Student's t for 19 degrees of freedom, 95 %.
 _T = 2.093
+# Each stretch has two requests at least.
+_FEWEST = round(2 * _STRETCHES / (1 - _WARM_UP)) + 1
+# A line grows whose last stretch waits so many times as long as its first, and which the server hardly ever ends.
+_GROWS, _ALWAYS_BUSY = 3.0, 0.99
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,16 @@ class Queue:
         if faults or not self.rate or not self.call_s + self.row_s:
             raise RecipeError("; ".join(faults) or "expected a rate, and a call that takes time, above 0")
 
+    @property
+    def most(self) -> float:
+        """Rows a second of full calls, no bundle opened."""
+        return self.max_batch / (self.call_s + self.max_batch * self.row_s)
+
+    @property
+    def offered(self) -> float:
+        """What arrives, as a share of that."""
+        return self.rate / self.most
+
 
 @dataclass(frozen=True)
 class Waited:
@@ -84,6 +98,10 @@ class Waited:
     rows_a_call : float
     loads : float
         Share of calls that had to open their bundle first.
+    growing : bool
+        Whether the line grows for as long as rows arrive, so that no time above is one that would stay: as much arrives
+        as full calls can do, or more; or the server is hardly ever idle and waiting times rise threefold and more from
+        the first stretch to the last.
     """
 
     mean_s: Interval
@@ -94,10 +112,19 @@ class Waited:
     busy: float
     rows_a_call: float
     loads: float
+    growing: bool
 
 
 def simulate(queue: Queue, n_requests: int = 100_000, seed: int = 0) -> Waited:
-    """Serve so many requests, first come first served; of each bundle those that wait go in one call."""
+    """Serve so many requests, first come first served; of each bundle those that wait go in one call.
+
+    Raises
+    ------
+    RecipeError
+        There are too few requests for an interval.
+    """
+    if n_requests < _FEWEST:
+        raise RecipeError(f"requests is {n_requests}: at least {_FEWEST}, for an interval of {_STRETCHES} stretches")
     chance = np.random.default_rng(seed)
     arrivals = _arrivals(queue, n_requests, chance)
     asked = _bundles(queue, n_requests, chance)
@@ -136,7 +163,8 @@ def simulate(queue: Queue, n_requests: int = 100_000, seed: int = 0) -> Waited:
     took, waited = (answered - arrivals)[counted], (begun - arrivals)[counted]
     p50, p95, p99 = np.quantile(took, [0.5, 0.95, 0.99]).tolist()
     share, rows = busy / now, n_requests / n_calls
-    return Waited(_mean(took), p50, p95, p99, _mean(waited), share, rows, n_loads / n_calls)
+    growing = queue.offered >= 1 or bool(share > _ALWAYS_BUSY and _rise(took) > _GROWS)
+    return Waited(_mean(took), p50, p95, p99, _mean(waited), share, rows, n_loads / n_calls, growing)
 
 
 def waiting_of_single_rows(rate: float, row_s: float) -> float:
@@ -162,16 +190,25 @@ def _bundles(queue: Queue, n: int, chance: np.random.Generator) -> list[int]:
     return found
 
 
+def _stretches(values: np.ndarray) -> np.ndarray:
+    return np.array([part.mean() for part in np.array_split(values, _STRETCHES)])
+
+
+def _rise(values: np.ndarray) -> float:
+    """The last stretch's mean over the first's."""
+    means = _stretches(values)
+    return float(means[-1] / means[0])
+
+
 def _mean(values: np.ndarray) -> Interval:
-    means = np.array([part.mean() for part in np.array_split(values, _STRETCHES)])
+    means = _stretches(values)
     reach = _T * float(means.std(ddof=1)) / _STRETCHES**0.5
     value = float(values.mean())
     return Interval(value, value - reach, value + reach)
 
 
 def table(queue: Queue, loads: Sequence[float], n_requests: int, seed: int = 0) -> Iterator[str]:
-    """Lines of Markdown: the queue at several shares of what full calls can do."""
-    most = queue.max_batch / (queue.call_s + queue.max_batch * queue.row_s)
+    """Lines of Markdown: the queue at several shares of what full calls can do; of a line that grows no times."""
     heads = (
         "of capacity",
         "rows/s",
@@ -186,15 +223,14 @@ def table(queue: Queue, loads: Sequence[float], n_requests: int, seed: int = 0) 
     yield f"| {' | '.join(heads)} |"
     yield "|---" * len(heads) + "|"
     for load in loads:
-        one = simulate(replace(queue, rate=load * most), n_requests, seed)
+        one = simulate(replace(queue, rate=load * queue.most), n_requests, seed)
         mean, low, high, *quantiles = (
             _digits(1000 * value) for value in (*one.mean_s, one.p50_s, one.p95_s, one.p99_s)
         )
         cells = [
             f"{100 * load:g} %",
-            _digits(load * most),
-            f"{mean} [{low}, {high}]",
-            *quantiles,
+            _digits(load * queue.most),
+            *(("growing", *"–––") if one.growing else (f"{mean} [{low}, {high}]", *quantiles)),
             f"{one.rows_a_call:.1f}",
             f"{100 * one.busy:.0f}",
             f"{100 * one.loads:.1f}",

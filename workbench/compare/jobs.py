@@ -362,7 +362,8 @@ class Comparison:
             plain, table = replace(job, candidate=self.searched[job.candidate]), self.recipe.search
             within = {"space": table.space[plain.candidate], "trials": table.trials, "at_once": table.at_once}
             # The plain candidate's own key has the settings around those that are searched, its models and its code.
-            return [*parts, self.key(plain), within, table.by, self._code("workbench.compare.searched.study")]
+            code = [self._code(f"workbench.compare.searched.{one}") for one in ("choosing", "dev")]
+            return [*parts, self.key(plain), within, table.by, code]
         steps, about = self.steps(job), [self.pipelines.base(self.asked(job).style), self.recipe.compare.generate_rows]
         return [
             *parts,

@@ -50,12 +50,13 @@ def test_every_row_is_answered_after_it_came_and_no_call_is_too_long(load, max_b
     assert n_held < n_bundles or found.loads * 2000 / found.rows_a_call <= n_bundles + 1e-6
 
 
-# Four rows are too few for an interval.
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_call_takes_who_has_come(monkeypatch):
-    monkeypatch.setattr("bench.growth.queue._arrivals", lambda queue, n, chance: np.array([0.0, 0.005, 0.012, 0.012]))
+    n_times = 20
+    # Rounds a second apart.
+    arrivals = (np.arange(n_times)[:, None] + [0.0, 0.005, 0.012, 0.012]).ravel()
+    monkeypatch.setattr("bench.growth.queue._arrivals", lambda queue, n, chance: arrivals)
     # The first row goes alone, the second begins when that is answered, and the last two share a call.
-    found = simulate(Queue(100, 0.002, 0.008), 4)
+    found = simulate(Queue(90, 0.002, 0.008), 4 * n_times)
     assert found.rows_a_call == pytest.approx(4 / 3)
     assert found.wait_s.value == pytest.approx((0 + 0.005 + 2 * 0.008) / 4)
 
@@ -87,6 +88,33 @@ def test_what_is_no_queue_is_refused_in_a_line(capsys):
         Queue(0.0)
     assert main(["--max-batch", "0"]) == 2
     assert capsys.readouterr().err.startswith("error: max_batch is 0")
+
+
+@pytest.mark.parametrize("n_requests", [0, 1, 19, 44])
+def test_too_few_requests_are_refused_in_a_line(capsys, n_requests):
+    assert main(["--requests", str(n_requests)]) == 2
+    said = capsys.readouterr()
+    assert said.err == f"error: requests is {n_requests}: at least 45, for an interval of 20 stretches\n"
+    assert main(["--requests", "45", "--loads", "0.5"]) == 0
+    assert "nan" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("load", [1.0, 1.5])
+def test_a_line_that_grows_is_said_to(capsys, load):
+    assert main(["--requests", "2000", "--loads", "0.5", str(load)]) == 0
+    calm, grows = capsys.readouterr().out.splitlines()[2:]
+    assert "growing" not in calm
+    assert "| growing | – | – | – |" in grows
+
+
+def test_two_bundles_that_drop_each_other_make_it_grow_at_a_small_share():
+    held, evicted = (simulate(Queue(20, 0.001, 0.001, 1, n_bundles=2, n_held=n, load_s=0.2), 2_000) for n in (2, 1))
+    assert (held.growing, evicted.growing) == (False, True)
+
+
+def test_a_busy_line_does_not_grow():
+    queue = Queue(1.0, 0.0354, 0.02835)
+    assert not any(simulate(Queue(0.9 * queue.most, 0.0354, 0.02835), 20_000, seed).growing for seed in range(5))
 
 
 def test_the_table_has_a_line_for_each_load(capsys):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import workbench_fakes
 from small_comparison import opened
 
@@ -21,8 +22,9 @@ from workbench.cli import main
 from workbench.compare import score as compare
 from workbench.compare.jobs import Comparison, Job, comparison_of
 from workbench.compare.processes import worker
+from workbench.compare.processes.lasting import is_lasting
 from workbench.compare.processes.pool import CandidateFailedError
-from workbench.compare.processes.worker import attempt, is_lasting
+from workbench.compare.processes.worker import attempt
 from workbench.compare.score import score_candidates
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
@@ -179,6 +181,7 @@ def behind(error: BaseException, cause: BaseException) -> BaseException:
         (RuntimeError("CUDA out of memory"), False),
         (behind(DataError("cannot be read"), OSError(5, "I/O error")), False),
         (behind(RecipeError("failed"), MemoryError()), False),
+        (behind(RecipeError("failed"), torch.OutOfMemoryError("CUDA out of memory")), False),
     ],
 )
 def test_only_what_would_fail_again_is_lasting(error: BaseException, lasting: bool) -> None:

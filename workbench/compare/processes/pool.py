@@ -36,7 +36,7 @@ class CandidateFailedError(LabelwrightError, RuntimeError):
     ----------
     lasting : bool
         Whether the candidate would fail again, as long as packages, code, rows and settings stay: see
-        ``worker.is_lasting``. What was killed, had no memory or no space, or waited in vain is tried again by the next
+        ``lasting.is_lasting``. What was killed, had no memory or no space, or waited in vain is tried again by the next
         comparison.
     """
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from labelwright.bundle.store import save
 from labelwright.data.task import Example, texts_and_labels
-from labelwright.errors import DataError, LabelwrightError, MissingExtraError, RecipeError
+from labelwright.errors import LabelwrightError
 from labelwright.files import replacing, write_json
 from labelwright.models.weights import Base, is_language_model
 from labelwright.predictors.encoders.sentence_encoder import one_pass
@@ -35,6 +35,7 @@ from optimizers.stage import SoftLabels, Tracker
 from workbench.compare import measure, score
 from workbench.compare.distilled.teacher import ask_teacher, teach
 from workbench.compare.jobs import Comparison, Job, open_comparison
+from workbench.compare.processes.lasting import is_lasting
 from workbench.compare.processes.pool import Record, Say
 from workbench.compare.searched.trials import run_trial
 from workbench.compare.steering.endings import steering
@@ -118,21 +119,6 @@ def attempt(
         say({"error": f"{type(error).__name__}: {first}"})
         return 1
     return 0
-
-
-def is_lasting(error: BaseException) -> bool:
-    """Whether an error says that the candidate cannot be, not that something was missing at the moment.
-
-    A recipe, rows or packages that do not allow it; not a model that could not be fetched, a server that did not
-    answer, or anything behind which the system refused memory, a file or time.
-    """
-    behind, seen = error, set()
-    while id(behind) not in seen:
-        seen.add(id(behind))
-        if isinstance(behind, OSError | MemoryError):
-            return False
-        behind = behind.__cause__ or behind.__context__ or behind
-    return isinstance(error, RecipeError | DataError | MissingExtraError)
 
 
 def run_jobs(comparison: Comparison, jobs: Sequence[Job], say: Say, record: Record) -> None:

@@ -12,6 +12,7 @@ from labelwright.errors import LabelwrightError
 from workbench.compare.jobs import Comparison
 from workbench.compare.processes.pool import CandidateFailedError
 from workbench.compare.processes.work import Listener, Runner, Work, needs_of
+from workbench.compare.searched.choosing import all_tried, best_of
 from workbench.compare.searched.found import Searched, Trial, read_trial, write_found
 from workbench.compare.searched.study import Study
 from workbench.compare.searched.trials import trial_place
@@ -29,8 +30,8 @@ def search(comparison: Comparison, name: str, runner: Runner, listener: Listener
     Raises
     ------
     CandidateFailedError
-        Every trial failed, which lasts; or one was killed, did not find its memory or its model: the next comparison
-        goes on with it.
+        Every trial failed, which lasts; or one ended in what is no fact about its settings: it was killed, did not find
+        its memory or its model. The next comparison goes on with it.
     """
     table, plain, place = comparison.recipe.search, comparison.searched[name], comparison.search_place(name)
     space = check_space(table, plain)
@@ -40,18 +41,12 @@ def search(comparison: Comparison, name: str, runner: Runner, listener: Listener
         raise CandidateFailedError(str(error)) from error
     told = _Told(comparison, name, runner, listener, table.trials + 1)
     (as_it_is,) = told.tried([{}])
-    trials: list[Trial] = []
-    while len(trials) < table.trials:
-        found = told.tried(study.ask(min(table.at_once, table.trials - len(trials))))
-        study.tell([trial.loss(table.by) for trial in found])
-        trials += found
-    losses = [trial.loss(table.by) for trial in trials]
-    able = [number for number, loss in enumerate(losses) if loss is not None]
-    if not able:
+    trials = all_tried(study, table.trials, table.at_once, table.by, told.tried)
+    best = best_of(trials, table.by)
+    if best is None:
         raise CandidateFailedError(f"every trial of its search failed; the first said: {trials[0].failed}")
-    best = min(able, key=lambda number: (losses[number], number))
     n_dev = len(comparison.splits_of(comparison.jobs(name)[0]).dev)
-    searched = Searched(table.by, {key: one.told for key, one in space.items()}, as_it_is, tuple(trials), best, n_dev)
+    searched = Searched(table.by, {key: one.told for key, one in space.items()}, as_it_is, trials, best, n_dev)
     write_found(place, searched)
     return searched
 

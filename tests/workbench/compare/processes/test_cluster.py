@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -308,3 +309,17 @@ def test_only_one_file_of_the_workbench_imports_ray() -> None:
     words = ("import ray\n", "from ray")
     found = {path.name for path in (root / "workbench").rglob("*.py") if any(w in path.read_text() for w in words)}
     assert found == {"cluster.py"}
+
+
+def test_ray_tells_nobody_whatever_the_shell_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_USAGE_STATS_PROMPT_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+        monkeypatch.setenv(name, "1")
+    for name in ("RAY_DEDUP_LOGS_SKIP_REGEX", "RAY_worker_niceness"):
+        monkeypatch.setenv(name, "as it was")
+    # It need not be installed: the switches are set before it is imported.
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MissingExtraError):
+        cluster._import_ray(is_local=True)
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == os.environ["RAY_USAGE_STATS_PROMPT_ENABLED"] == "0"
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+    assert os.environ["RAY_DEDUP_LOGS_SKIP_REGEX"] == "as it was"

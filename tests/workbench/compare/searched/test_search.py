@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import workbench_fakes
 from small_comparison import edit_recipe, new_toy_run, opened
 
 from labelwright.bundle.store import load
+from labelwright.errors import MissingExtraError, ModelError, RecipeError
 from workbench.compare import score
 from workbench.compare.jobs import Comparison
 from workbench.compare.kept.reading import read_candidate
@@ -21,6 +23,7 @@ from workbench.compare.searched.found import Searched, Trial, read_found, read_t
 from workbench.compare.searched.search import search
 from workbench.compare.searched.trials import trial_place
 from workbench.progress import Display
+from workbench.run import identity
 from workbench.run.folder import RunFolder
 
 NAME = "searched-words"
@@ -114,44 +117,68 @@ def test_a_search_that_was_killed_goes_on_as_it_would_have(run: RunFolder, monke
 def test_settings_that_cannot_be_cost_a_trial_and_no_more(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     real = trying._tried
 
-    def some(comparison: Comparison, job: Any, settings: Any, begun: float) -> Trial:
+    def some(comparison: Comparison, job: Any, settings: Any) -> Trial:
         if settings.get("longest") == 3:
-            raise ValueError("no such\nthing")
-        return real(comparison, job, settings, begun)
+            raise RecipeError("no such\nthing")
+        return real(comparison, job, settings)
 
     monkeypatch.setattr(trying, "_tried", some)
     found = searched(opened(run))
     failed = [trial for trial in found.trials if trial.failed]
     assert failed
-    assert {trial.failed for trial in failed} == {"ValueError: no such"}
+    assert {trial.failed for trial in failed} == {"no such"}
     assert not found.trials[found.best].failed
     assert all(trial.loss("log_loss") is None for trial in failed)
 
 
-def test_what_is_of_the_moment_is_no_fact_about_settings(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: Any) -> Trial:
-        raise RuntimeError("while writing") from OSError("no space left on device")
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("no space left on device"),
+        ModelError("cannot be fetched: offline"),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        ValueError("nobody knows why"),
+    ],
+)
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_what_is_of_the_moment_is_no_fact_about_settings(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, error: Exception, is_behind: bool
+) -> None:
+    def fails(*_: Any) -> Trial:
+        if is_behind:
+            raise RuntimeError("while writing") from error
+        raise error
 
-    monkeypatch.setattr(trying, "_tried", full)
+    monkeypatch.setattr(trying, "_tried", fails)
     comparison = opened(run)
-    with pytest.raises(CandidateFailedError) as told:
+    with pytest.raises(CandidateFailedError, match="while writing" if is_behind else str(error)) as told:
         searched(comparison)
     assert not told.value.lasting
+    assert read_trial(trial_place(comparison, NAME, {})) is None
+
+
+def test_a_package_that_is_missing_is_none_either(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> Trial:
+        raise MissingExtraError("pip install it")
+
+    monkeypatch.setattr(trying, "_tried", fails)
+    comparison = opened(run)
+    with pytest.raises(CandidateFailedError, match="pip install it") as told:
+        searched(comparison)
+    assert told.value.lasting, "the candidate has failed, while packages stay"
     assert read_trial(trial_place(comparison, NAME, {})) is None
 
 
 def test_where_every_trial_fails_the_candidate_has(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     real = trying._tried
 
-    def plain_alone(comparison: Comparison, job: Any, settings: Any, begun: float) -> Trial:
+    def plain_alone(comparison: Comparison, job: Any, settings: Any) -> Trial:
         if settings:
-            raise ValueError("never")
-        return real(comparison, job, settings, begun)
+            raise RecipeError("never")
+        return real(comparison, job, settings)
 
     monkeypatch.setattr(trying, "_tried", plain_alone)
-    with pytest.raises(
-        CandidateFailedError, match="every trial of its search failed; the first said: ValueError"
-    ) as told:
+    with pytest.raises(CandidateFailedError, match="every trial of its search failed; the first said: never") as told:
         searched(opened(run))
     assert told.value.lasting
 
@@ -185,3 +212,31 @@ def test_another_space_is_another_search_and_the_same_trials_count(run: RunFolde
     assert second.search_place(NAME) != first.search_place(NAME)
     assert trial_place(second, NAME, {"longest": 2}) == trial_place(first, NAME, {"longest": 2})
     assert trial_place(second, NAME, {"longest": 2}) != trial_place(first, NAME, {"longest": 3})
+
+
+def test_what_mistakes_cost_makes_another_trial(run: RunFolder) -> None:
+    """They decide which answer is given, and so the accuracy on dev by which a search may choose."""
+    before = opened(run)
+    searched(before)
+    edit_recipe("[export]", "[costs]\nmatrix = {pool = {fence = 20.0}}\n[export]")
+    after = opened(run)
+    assert after.task.costs is not None
+    assert trial_place(after, NAME, {}) != trial_place(before, NAME, {})
+    assert read_trial(trial_place(after, NAME, {})) is None
+    assert after.found(NAME) is None
+
+
+@pytest.mark.parametrize("module", ["choosing", "dev", "study"])
+def test_other_code_is_another_search(run: RunFolder, monkeypatch: pytest.MonkeyPatch, module: str) -> None:
+    before = opened(run)
+    place, trial = before.search_place(NAME), trial_place(before, NAME, {})
+    real = identity._read
+
+    def edited(path: Path, *rest: Any) -> Any:
+        code = real(path, *rest)
+        return code._replace(digest="edited") if path.match(f"searched/{module}.py") else code
+
+    monkeypatch.setattr(identity, "_read", edited)
+    after = opened(run)
+    assert after.search_place(NAME) != place
+    assert (trial_place(after, NAME, {}) != trial) is (module == "dev"), "who is drawn or wins changes no trial"
