@@ -1,14 +1,13 @@
 """One of the processes of a training, as ``accelerate launch`` starts it: `python several_processes.py ASKED.json`.
 
-The first one trains what is asked, stage after stage, and writes down what was reported; the other helps it. Either can
-be told to be killed at a step.
+The first one trains what is asked, stage after stage, and writes down what was reported; the other helps it. The first
+can be told to be killed at a step, the other to have no memory for one of the stages.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -68,8 +67,8 @@ def _member(asked: dict[str, Any]) -> int:
     group = groups.join()
     assert "WORLD_SIZE" not in os.environ, "what it starts would take itself for a member"
     if group.rank:
-        if asked.get("kill_second_at"):
-            _kill_at(asked["kill_second_at"])
+        if asked.get("second_is_short_in"):
+            _no_memory_in(asked["second_is_short_in"])
         return serve(group)
     try:
         train(asked)
@@ -78,17 +77,19 @@ def _member(asked: dict[str, Any]) -> int:
     return 0
 
 
-def _kill_at(step: int) -> None:
+def _no_memory_in(name: str) -> None:
+    import torch
+
     from optimizers.training.trainer import LabelTreeTrainer
 
     original = LabelTreeTrainer._compute_loss
 
-    def deadly(self: Any, *given: Any) -> Any:
-        if self.state.global_step == step:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def large(self: Any, *given: Any) -> Any:
+        if self.state.global_step and Path(self.args.output_dir).parent.name == name:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return original(self, *given)
 
-    LabelTreeTrainer._compute_loss = deadly  # type: ignore[method-assign]
+    LabelTreeTrainer._compute_loss = large  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -94,6 +94,11 @@ def _run_with_others(options: argparse.Namespace) -> int:
     if rank:
         return serve(group)
     try:
+        from workbench.recipe.checks import check_together
+        from workbench.recipe.read import read_recipe
+        from workbench.run.choose import VERB_STAGES
+
+        check_together(read_recipe(options.recipe), VERB_STAGES.get(options.verb, ()), n_processes)
         return _run_verb(options)
     finally:
         group.leave()

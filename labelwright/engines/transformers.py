@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.decoder import encode_image, encode_prefix, open_decoder, pack_linears
 from labelwright.engines.packed.edges import edge_log_probs
 from labelwright.engines.packed.heads import open_head
-from labelwright.engines.packed.memory import fitting_tokens, give_back, is_out_of_memory, meter_of
+from labelwright.engines.packed.memory import Meter, fitting_tokens, give_back, is_out_of_memory, meter_of
 from labelwright.engines.packed.packing import KeyValues, Packed, Row, pack
 from labelwright.engines.packed.seen import SeenImage
 from labelwright.engines.packed.self_check import TEXT, check_scores, refuse_by_name, refusing
@@ -65,6 +66,8 @@ PREFIX_BYTES = 256 * 2**20
 GENERATE_ROWS = 16
 # Rows whose images are held at once, a few megabytes each.
 IMAGE_ROWS = 32
+# Tokens that were measured to fit, of a model by device: a model in training is given an engine at each look at dev.
+_FITTING: WeakKeyDictionary[Any, dict[torch.device, int]] = WeakKeyDictionary()
 
 
 class _Asked(NamedTuple):
@@ -415,7 +418,7 @@ class TransformersEngine:
         if self._most_tokens is None:
             warnings.warn(
                 f"{self.name}: {self.device} has no memory for a pass of {n_tokens} tokens; from now on passes are "
-                "smaller and slower, with the same scores",
+                "smaller and slower, with the same scores within rounding",
                 RuntimeWarning,
                 stacklevel=2,
             )
@@ -476,7 +479,8 @@ class TransformersEngine:
     @property
     def pass_tokens(self) -> int:
         """Tokens of one forward pass, a row at least: as many as are fast, fit, and were not too many before."""
-        most = PACK_TOKENS[self._kind] if meter_of(self.device) is None else self._fitting_tokens
+        meter = meter_of(self.device)
+        most = PACK_TOKENS[self._kind] if meter is None else self._fitting_tokens(meter)
         return min(most, self._most_tokens or most)
 
     @property
@@ -485,11 +489,12 @@ class TransformersEngine:
         most = max(self.pass_tokens, KEPT_BYTES // self._token_bytes)
         return min(most, self._most_tokens or most)
 
-    @cached_property
-    def _fitting_tokens(self) -> int:
-        meter = meter_of(self.device)
-        assert meter is not None
-        return fitting_tokens(meter, self._try_tokens, PACK_TOKENS[self._kind])
+    def _fitting_tokens(self, meter: Meter) -> int:
+        """What is measured once of a model and its device."""
+        known = _FITTING.setdefault(self.model, {})
+        if self.device not in known:
+            known[self.device] = fitting_tokens(meter, self._try_tokens, PACK_TOKENS[self._kind])
+        return known[self.device]
 
     @torch.inference_mode()
     def _try_tokens(self, n_tokens: int) -> None:

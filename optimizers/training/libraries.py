@@ -9,10 +9,10 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from labelwright.errors import ModelError, RecipeError
+from labelwright.errors import ModelError
 from optimizers.stage import StageContext
 from optimizers.training.processes.group import LONGEST_WAIT, Group
-from optimizers.training.settings import Objective, TrainingSettings
+from optimizers.training.settings import Objective, TrainingSettings, dealt
 from optimizers.training.weights import for_training
 
 if TYPE_CHECKING:
@@ -127,26 +127,6 @@ def grpo_config(
         # leaves a model alone that it may not spread.
         config._n_gpu = 1
     return config
-
-
-def dealt(stage: TrainingSettings, n_processes: int) -> tuple[int, int]:
-    """Rows of a forward pass, and passes a step, in each of so many processes: together the rows of a step.
-
-    Raises
-    ------
-    RecipeError
-        They do not come out even.
-    """
-    rows, left = divmod(stage.rows_per_step, n_processes)
-    if not left:
-        at_once = min(stage.rows_per_forward, rows)
-        if rows % at_once == 0:
-            return at_once, rows // at_once
-    raise RecipeError(
-        f"[{stage.name}] rows_per_step = {stage.rows_per_step}, dealt to {n_processes} processes in passes of at most "
-        f"rows_per_forward = {stage.rows_per_forward} rows: expected whole passes of one size; set rows_per_step to a "
-        f"multiple of {n_processes} times rows_per_forward"
-    )
 
 
 def lora_config(stage: TrainingSettings, model: Any) -> Any:

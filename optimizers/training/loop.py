@@ -103,8 +103,8 @@ class Training:
         del engine
         context.close_engines()
         job = Job(stage, objective, rows, bundle.weights, context.folder, str(device), dtype, context.seed)
-        group = current()
-        with group.at_work():
+        # Others are not told of it yet: whatever is refused here, they are let go in peace.
+        with current().as_member():
             trainer, job = _opened(job, tokenizer, images)
         context.tracker.params({"n_layers_kept": trainer.lower.n_layers if trainer.lower else 0})
         about = [asdict(stage), context.seed, bundle.weights]
@@ -180,7 +180,7 @@ class Training:
 
         group = current()
         try:
-            with group.at_work():
+            with group.as_member():
                 if group.size > 1:
                     self.job.write(checkpoint)
                     group.said_by_first(str(self.folder.absolute()))

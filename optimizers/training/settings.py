@@ -102,6 +102,26 @@ class TrainingSettings:
         return self.lora_rank == 0
 
 
+def dealt(stage: TrainingSettings, n_processes: int) -> tuple[int, int]:
+    """Rows of a forward pass, and passes a step, in each of so many processes: together the rows of a step.
+
+    Raises
+    ------
+    RecipeError
+        They do not come out even.
+    """
+    rows, left = divmod(stage.rows_per_step, n_processes)
+    if not left:
+        at_once = min(stage.rows_per_forward, rows)
+        if rows % at_once == 0:
+            return at_once, rows // at_once
+    raise RecipeError(
+        f"[{stage.name}] rows_per_step = {stage.rows_per_step}, dealt to {n_processes} processes in passes of at most "
+        f"rows_per_forward = {stage.rows_per_forward} rows: expected whole passes of one size; set rows_per_step to a "
+        f"multiple of {n_processes} times rows_per_forward"
+    )
+
+
 def n_copies(n_rows: int, *shares: float) -> list[int]:
     """How many copies of so many rows make each kind its share of rows and copies: one at least, of a share above 0."""
     plain = 1 - sum(shares)

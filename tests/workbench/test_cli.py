@@ -3,7 +3,23 @@
 import pytest
 
 from labelwright.console import BAD_INPUT
-from workbench import cli
+from optimizers.training.processes.group import Group
+from workbench import api, cli
+
+RECIPE = """
+stages = ["gepa", "sft", "grpo", "calibrate"]
+[data]
+path = "rows.csv"
+{data}
+[task]
+instructions = "Name the topic."
+labels = ["pool", "garden"]
+[sft]
+rows_per_step = 16
+[baselines]
+names = ["majority"]
+"""
+IMAGES = 'image = "photo"\nimage_read_by = "model"'
 
 
 @pytest.mark.parametrize("verb", ["compare", "optimize", "export"])
@@ -31,3 +47,27 @@ def test_one_process_is_no_group(environment, monkeypatch, capsys):
         monkeypatch.setenv(name, value)
     assert cli.main(["compare", "ghost.toml"]) == BAD_INPUT
     assert "ghost.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", ["demo", "train"])
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [("", ["[sft] rows_per_step = 16, dealt to 3 processes", "[grpo] rows_per_step"]), (IMAGES, ["rows with images"])],
+)
+def test_what_several_processes_cannot_train_on_is_refused_before_anything_runs(
+    verb, data, expected, tmp_path, monkeypatch, capsys
+):
+    """All of it at once; and the others, who wait, are let go."""
+    left = []
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(cli, "join", lambda: Group(0, 3))
+    monkeypatch.setattr(Group, "leave", lambda group: left.append(group))
+    monkeypatch.setattr(api, "Run", lambda *_: pytest.fail("it runs"))
+    path = tmp_path / "toy.toml"
+    path.write_text(RECIPE.format(data=data))
+    assert cli.main([verb, str(path)]) == BAD_INPUT
+    (line,) = capsys.readouterr().err.splitlines()
+    for words in expected:
+        assert words in line
+    assert len(left) == 1

@@ -18,6 +18,7 @@ from labelwright.data.task import LETTERS, Task
 from labelwright.errors import DataError, LabelwrightError, RecipeError
 from labelwright.prompt import answers_of
 from labelwright.settings import shown
+from optimizers.training.settings import dealt
 from rewards import check_reward
 from workbench.recipe.beside.synthetic import written_to
 from workbench.recipe.fill import unknown_keys
@@ -67,6 +68,32 @@ def cross_faults(recipe: Recipe, document: Mapping[str, Any], stages: Mapping[st
         yield "search", fault
     if recipe.data.shows_images:
         yield from _image_faults(recipe, stages)
+
+
+def check_together(recipe: Recipe, of_verb: Sequence[str], n_processes: int) -> None:
+    """Hold a recipe to so many processes that train together, before anything is searched or trained.
+
+    Parameters
+    ----------
+    of_verb : sequence of str
+        Stages that the verb runs besides the recipe's.
+
+    Raises
+    ------
+    RecipeError
+        Rows of a step that cannot be dealt to them evenly, or rows with images; all stages at once.
+    """
+    training = [stage for stage in dict.fromkeys([*recipe.stages, *of_verb]) if stage in TRAINING]
+    faults = []
+    if training and recipe.data.shows_images:
+        faults.append("rows with images are trained on by one process: leave `accelerate launch` out")
+    for name in training:
+        try:
+            dealt(recipe.stage(name), n_processes)
+        except RecipeError as error:
+            faults.append(str(error))
+    if faults:
+        raise RecipeError(f"{recipe.path}: {'; '.join(faults)}")
 
 
 def check_rewards(recipe: Recipe, task: Task) -> None:

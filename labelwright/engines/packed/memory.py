@@ -33,7 +33,14 @@ def give_back(device: torch.device | str) -> None:
 
 
 class Meter(Protocol):
-    """Reads an accelerator's memory."""
+    """Reads an accelerator's memory.
+
+    Attributes
+    ----------
+    device : torch.device
+    """
+
+    device: torch.device
 
     def free_bytes(self) -> int:
         """What may still be taken."""
@@ -53,19 +60,19 @@ class CudaMeter:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._device = device
+        self.device = device
 
     def free_bytes(self) -> int:
         """See ``Meter``: what the driver has, and what the allocator holds unused."""
-        free, _ = torch.cuda.mem_get_info(self._device)
-        return free + torch.cuda.memory_reserved(self._device) - torch.cuda.memory_allocated(self._device)
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return free + torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
 
     def peak_bytes(self, run: Callable[[], object]) -> int:
         """See ``Meter``."""
-        before = torch.cuda.memory_allocated(self._device)
-        torch.cuda.reset_peak_memory_stats(self._device)
+        before = torch.cuda.memory_allocated(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
         run()
-        return torch.cuda.max_memory_allocated(self._device) - before
+        return torch.cuda.max_memory_allocated(self.device) - before
 
 
 def meter_of(device: torch.device) -> Meter | None:
@@ -74,23 +81,47 @@ def meter_of(device: torch.device) -> Meter | None:
 
 
 def fitting_tokens(meter: Meter, trial: Callable[[int], object], most: int) -> int:
-    """How many tokens a pass may have, at most ``most`` and at least the trial's.
+    """How many tokens a pass may have, at most ``most`` and at least the smaller trial's: a power of two.
 
-    Two passes of different size are made; what they take beyond each other is what a token takes.
+    Two passes of different size are made; what they take beyond each other is what a token takes. Where one of them
+    does not fit, the smaller one's size is all that is known to; a pass of it that does not fit is its caller's matter.
+    What is free differs a little from run to run, a power of two below it hardly ever.
 
     Parameters
     ----------
     trial : callable
         Makes a pass of so many tokens.
+    most : int
+        A power of two.
     """
     small, large = most // 64, most // 16
     if not small:
         return most
+    took = []
     # The first pass also takes what the libraries need once.
-    meter.peak_bytes(lambda: trial(small))
-    took = [meter.peak_bytes(lambda n=n: trial(n)) for n in (small, large)]  # type: ignore[misc]
-    a_token = (took[1] - took[0]) / (large - small)
+    for n_tokens in (small, small, large):
+        if (peak := _peak_if_it_fits(meter, trial, n_tokens)) is None:
+            return small
+        took.append(peak)
+    a_token = (took[2] - took[1]) / (large - small)
     if a_token <= 0:
         return most
-    fits = large + (SHARE * meter.free_bytes() - took[1]) / a_token
-    return max(min(most, int(fits)), small)
+    fits = large + (SHARE * meter.free_bytes() - took[2]) / a_token
+    return max(_power_of_two(min(most, int(fits))), small)
+
+
+def _peak_if_it_fits(meter: Meter, trial: Callable[[int], object], n_tokens: int) -> int | None:
+    """What a trial pass takes at most; None where there is no memory for it."""
+    try:
+        return meter.peak_bytes(lambda: trial(n_tokens))
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # Outside the except block: its traceback would keep the failed pass's tensors alive.
+    give_back(meter.device)
+    return None
+
+
+def _power_of_two(most: int) -> int:
+    """The largest one that is no larger; 0 where there is none."""
+    return 1 << (most.bit_length() - 1) if most > 0 else 0

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from labelwright.engines.options.tree import ROOT, OptionTree
+from labelwright.engines.packed.memory import is_out_of_memory
 from labelwright.errors import LabelwrightError, ModelError
 
 # Prefix, rows, tree -> log p of every edge, (n_rows, n_edges).
@@ -85,9 +86,9 @@ def refusing(model: Any, name: str) -> Iterator[None]:
         yield
     except LabelwrightError as error:
         raise ModelError(_refusal(model, name, str(error))) from error
-    except torch.OutOfMemoryError as error:
-        raise ModelError(f"{name} leaves no memory on its device: use a smaller model") from error
     except Exception as error:  # whatever an architecture's own code does when it is run in an unforeseen way
+        if is_out_of_memory(error):
+            raise ModelError(f"{name} leaves no memory on its device: use a smaller model") from error
         lines = str(error).strip().splitlines() or [""]
         raise ModelError(_refusal(model, name, f"{type(error).__name__}: {lines[0][:120]}")) from error
 

@@ -51,11 +51,10 @@ class Group:
     _is_at_work: bool = False
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
+    def as_member(self) -> Iterator[None]:
         """Within this libraries know the process as a member, and what a lost member raises is one line."""
         before = {name: os.environ.get(name) for name in self._environment}
         os.environ.update(self._environment)
-        self._is_at_work = True
         try:
             yield
         except RuntimeError as error:
@@ -63,18 +62,19 @@ class Group:
                 raise
             raise ModelError(
                 f"process {self.rank} of {self.size}: another process of the training has ended, so this one ends; "
-                "the same command continues from the last checkpoint"
+                "why is what the other one said, if nobody killed it"
             ) from error
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
         # Not where something was raised: the others wait for this process in the middle of a step.
         self._is_at_work = False
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
     def said_by_first(self, text: str = "") -> str:
-        """What the first process says, to all; the others wait for it."""
+        """What the first process says, to all; the others wait for it. Unless it is ``END``, all are at work then."""
         if self.size == 1:
             return text
         import torch
@@ -86,7 +86,9 @@ class Group:
         if said is None:
             said = torch.zeros(max(int(n_bytes), 1), dtype=torch.uint8)
         torch.distributed.broadcast(said, 0, group=self._words)
-        return bytes(said[: int(n_bytes)].tolist()).decode()
+        told = bytes(said[: int(n_bytes)].tolist()).decode()
+        self._is_at_work = told != END
+        return told
 
     def total(self, values: Tensor) -> Tensor:
         """The sum over all processes of a tensor that each of them has, on the processor and without gradients."""
@@ -103,11 +105,16 @@ class Group:
             return
         import torch
 
-        if not self._is_at_work:
-            if self.rank == 0:
-                self.said_by_first(END)
-            torch.distributed.destroy_process_group()
-        _known[:] = [Group()]
+        try:
+            if not self._is_at_work:
+                if self.rank == 0:
+                    self.said_by_first(END)
+                torch.distributed.destroy_process_group()
+        except RuntimeError as error:
+            if not _is_of_a_lost_member(error):  # who is gone needs no word
+                raise
+        finally:
+            _known[:] = [Group()]
 
 
 END = "end"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from labelwright.engines.packed.memory import is_out_of_memory
 from labelwright.models.loading import load_tokenizer
 from optimizers.training.libraries import open_trainer
 from optimizers.training.processes.group import END, Group
@@ -20,16 +21,25 @@ def serve(group: Group) -> int:
     Raises
     ------
     ModelError
-        Another process has ended in the middle of a training.
+        Another process has ended in the middle of a training, or this one has no memory for its share.
     """
     while True:
-        with group.at_work():
+        with group.as_member():
             said = group.said_by_first()
             if said == END:
                 break
-            job, checkpoint = read_job(Path(said))
-            trainer = open_trainer(job, load_tokenizer(job.weights), group)
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            del trainer
+            _take_part(Path(said), group)
     group.leave()
     return 0
+
+
+def _take_part(folder: Path, group: Group) -> None:
+    """Its share of the training in a stage's folder. ModelError where this process has no memory for it."""
+    job, checkpoint = read_job(folder)
+    try:
+        trainer = open_trainer(job, load_tokenizer(job.weights), group)
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise job.short_of_memory(group.size) from error

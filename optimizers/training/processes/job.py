@@ -17,7 +17,7 @@ from labelwright.errors import ModelError
 from labelwright.files import read_json, write_json
 from labelwright.models.weights import Adapter, Base, Full, Weights
 from optimizers.training.rows import LabelRows
-from optimizers.training.settings import Objective, Preferences, TrainingSettings
+from optimizers.training.settings import Objective, Preferences, TrainingSettings, dealt
 
 _KINDS: dict[str, type[Adapter | Full]] = {kind.__name__: kind for kind in (Adapter, Full)}
 
@@ -64,13 +64,21 @@ class Job:
             It is one row already; or others train too, and would have to begin again with this one.
         """
         at_once = self.stage.rows_at_once
-        said = f"{self.device} has no memory left to train on {at_once} row{'s' * (at_once > 1)} at once"
-        if n_processes > 1:
-            raise ModelError(f"{said} in each of {n_processes} processes: set rows_per_forward to a smaller number")
-        if at_once == 1:
-            raise ModelError(f"{said}: use a smaller model or shorter rows, or an adapter (lora_rank above 0)")
+        if n_processes > 1 or at_once == 1:
+            raise self.short_of_memory(n_processes)
         n_rows = max(n for n in range(1, at_once // 2 + 1) if self.stage.rows_per_step % n == 0)
         return replace(self, stage=replace(self.stage, rows_per_forward=n_rows))
+
+    def short_of_memory(self, n_processes: int) -> ModelError:
+        """What is said where it cannot go on with fewer rows at once by itself."""
+        at_once, _ = dealt(self.stage, n_processes)
+        # The device is the first process's, the others have theirs.
+        device = self.device if n_processes == 1 else self.device.split(":")[0]
+        said = f"{device} has no memory left to train on {at_once} row{'s' * (at_once > 1)} at once"
+        said += f" in each of {n_processes} processes" * (n_processes > 1)
+        if at_once > 1:
+            return ModelError(f"{said}: set rows_per_forward below {at_once}")
+        return ModelError(f"{said}: use a smaller model or shorter rows, or an adapter (lora_rank above 0)")
 
     def write(self, checkpoint: Path | None) -> None:
         """Write it down, to go on from a checkpoint or to begin."""

@@ -9,10 +9,9 @@ from training_fakes import SPLITS
 from labelwright.engines.options.tree import OptionTree
 from labelwright.errors import ModelError, RecipeError
 from labelwright.models.weights import Adapter, Base
-from optimizers.training.libraries import dealt
 from optimizers.training.processes.job import Job, read_job
 from optimizers.training.rows import LabelRows
-from optimizers.training.settings import Objective, Preferences
+from optimizers.training.settings import Objective, Preferences, dealt
 from optimizers.training.sft import SftStage
 
 ROWS = LabelRows(
@@ -75,5 +74,14 @@ def test_fewer_rows_at_once_are_as_many_a_step():
     assert job.stage.rows_per_step == 12
     with pytest.raises(ModelError, match="cuda has no memory left to train on 1 row at once: use a smaller model"):
         job.with_fewer_rows(1)
-    with pytest.raises(ModelError, match="on 1 row at once in each of 2 processes: set rows_per_forward"):
+    with pytest.raises(ModelError, match="on 1 row at once in each of 2 processes: use a smaller model"):
+        job.with_fewer_rows(2)
+
+
+def test_what_is_short_of_memory_in_several_processes_names_what_one_of_them_takes():
+    job = Job(
+        SftStage(rows_per_step=12, rows_per_forward=12), OBJECTIVE, ROWS, Base("m"), SPLITS, "cuda:0", "float32", 0
+    )
+    said = r"^cuda has no memory left to train on 6 rows at once in each of 2 processes: set rows_per_forward below 6"
+    with pytest.raises(ModelError, match=said):
         job.with_fewer_rows(2)
