@@ -6,6 +6,8 @@ from collections.abc import Iterator
 # litellm, which DSPy and MLflow import, otherwise fetches a price list on import and can hang without a network.
 os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+# Ray reads when it is imported whether it is to stay on this machine, and tests that import it share a process.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 import pytest
 from hypothesis import settings

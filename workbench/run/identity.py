@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import re
+import site
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -103,8 +104,14 @@ def handed_down() -> dict[str, str]:
 
 @functools.cache
 def environment() -> str:
-    """A hash of all installed distributions and their versions."""
-    return short_hash(sorted(f"{one.name}=={one.version}" for one in importlib.metadata.distributions()))
+    """A hash of all installed distributions and their versions.
+
+    Of where packages are installed, whatever else is on the path by now: Ray puts copies of its own there when it is
+    imported, and a process of it the folder that it runs in.
+    """
+    places = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
+    found = importlib.metadata.distributions(path=places)
+    return short_hash(sorted({f"{one.name}=={one.version}" for one in found}))
 
 
 class _Code(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import shutil
 import subprocess
 import sys
@@ -227,3 +228,17 @@ def test_a_child_takes_its_parents_word(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(identity, "_read", lambda *given: pytest.fail("looked by itself"))
     assert measured_code(ENGINE) == code
     assert identity.content_of(str(tmp_path)) == content
+
+
+def test_what_a_library_puts_on_the_path_is_not_installed(tmp_path, monkeypatch):
+    """As Ray does when it is imported; and a process that was begun elsewhere has another folder in front."""
+    ask = identity.environment.__wrapped__  # a process asks once
+    before = ask()
+    about = tmp_path / "carried-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: carried\nVersion: 1.0\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "carried" in {one.name for one in importlib.metadata.distributions()}
+    assert ask() == before
+    monkeypatch.setattr(identity.site, "getsitepackages", lambda: [str(tmp_path)])
+    assert ask() != before
