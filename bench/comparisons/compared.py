@@ -19,6 +19,15 @@ from workbench.report.report import Report, read_report
 from workbench.run.folder import RunFolder, runs_of
 
 ROOT = Path(__file__).parents[2]
+# The end of a recipe: candidates stand alone, and rows stay out of the tracking store.
+NOTHING_BESIDE = """[ensemble]
+most_members = 0
+[cascade]
+most_levels = 0
+[tracking]
+evaluation_rows = 0
+review_rows = 0
+"""
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.comparisons.compared import compared, deal, right_on_test, write_rows
+from bench.comparisons.compared import NOTHING_BESIDE, compared, deal, right_on_test, write_rows
 from labelwright.data.task import Example, group_keys, read_examples
 from labelwright.errors import LabelwrightError
 from labelwright.files import write_text
@@ -64,13 +64,6 @@ seeds = 1
 curves = []
 noise = []
 latency_rows = 10
-[ensemble]
-most_members = 0
-[cascade]
-most_levels = 0
-[tracking]
-evaluation_rows = 0
-review_rows = 0
 """
 
 
@@ -196,7 +189,7 @@ def write(
         **{key: json.dumps(value, ensure_ascii=False) for key, value in told.items()},
     )  # fmt: skip
     recipe = f"{name}-{Path(path).name}"
-    write_text(folder / f"{recipe}.toml", filled)
+    write_text(folder / f"{recipe}.toml", filled + NOTHING_BESIDE)
     return recipe
 
 

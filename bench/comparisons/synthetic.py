@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.comparisons.compared import compared, deal, right_on_test, workbench_in, write_rows
+from bench.comparisons.compared import NOTHING_BESIDE, compared, deal, right_on_test, workbench_in, write_rows
 from labelwright.data.task import group_keys
 from labelwright.errors import LabelwrightError
 from labelwright.files import read_json
@@ -62,13 +62,6 @@ seeds = 1
 curves = []
 curve_rows = [1, 2, 4, 8, 16, 32]
 noise = []
-[ensemble]
-most_members = 0
-[cascade]
-most_levels = 0
-[tracking]
-evaluation_rows = 0
-review_rows = 0
 """
 
 
@@ -131,7 +124,7 @@ def one_draw(folder: Path, given: argparse.Namespace, seed: int) -> Drawn:
     write_rows(folder / "names.jsonl", ({"text": name, "label": name} for name in task_of(recipe, rows).names))
     for name, path in (("few", ""), ("names", "names.jsonl")):
         filled = RECIPE.format(seed=seed, rows=given.rows, calls=given.calls, path=path, **words)
-        (folder / f"{name}.toml").write_text(filled, encoding="utf-8")
+        (folder / f"{name}.toml").write_text(filled + NOTHING_BESIDE, encoding="utf-8")
     kept = folder / "runs" / "few" / FOLDER / SUMMARY
     if not kept.is_file() and workbench_in(folder, "synthesize", "few.toml"):
         raise LabelwrightError("no synthetic rows, as said above")
