@@ -108,12 +108,9 @@ def answered(
 
 def _imported(is_local: bool) -> Any:
     """Ray, which reads these settings when it is imported; it tells nobody that it is used."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    keep_to_itself(is_local)
     # What concerns who typed the command arrives as an exception.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if is_local:
-        # Its processes listen at 127.0.0.1 alone, as on systems whose firewalls would ask.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         import ray
         import ray.data
@@ -169,6 +166,19 @@ def _connected(ray: Any, address: str, n_workers: int | None, needs: Needs) -> I
         yield
     finally:
         ray.shutdown()
+
+
+def keep_to_itself(is_local: bool) -> None:
+    """Have a Ray that is imported from now on tell nobody that it is used, whatever the shell says.
+
+    Parameters
+    ----------
+    is_local : bool
+        A cluster of this machine's own: its processes listen at 127.0.0.1 alone, as on systems whose firewalls ask.
+    """
+    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_PROMPT_ENABLED": "0"})
+    if is_local:
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 
 def heard_elsewhere(ray: Any) -> list[str]:

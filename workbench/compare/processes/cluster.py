@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from labelwright.bulk.on_ray import heard_elsewhere
+from labelwright.bulk.on_ray import heard_elsewhere, keep_to_itself
 from labelwright.errors import LabelwrightError, MissingExtraError
 from workbench.compare.processes.node import asked_of_node
 from workbench.compare.processes.pool import CandidateFailedError
@@ -34,8 +34,6 @@ _STORE_BYTES = 100 * 2**20
 _MOST_BEGINNINGS = 3
 # How long a look at all tasks waits for one to say something, so that a command can be interrupted meanwhile.
 _LOOK_S = 1.0
-# Ray's switches of what it sends home, and of the question whether it may.
-_TELLS_NOBODY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_PROMPT_ENABLED": "0"}
 
 
 @dataclass
@@ -284,13 +282,10 @@ def _import_ray(is_local: bool) -> Any:
 
     What its own variables of the environment say it reads when it is imported, which somebody may have done before.
     """
-    # Whatever this shell says.
-    os.environ.update(_TELLS_NOBODY)
+    keep_to_itself(is_local)
     said = {"RAY_DEDUP_LOGS_SKIP_REGEX": ".*"}
     if is_local:
-        # Its processes then listen to this machine alone: that is not a shell's to change either.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-        # And candidates are timed as they would be without it, not behind everything else that runs.
+        # Candidates are timed as they would be without it, not behind everything else that runs.
         said |= {"RAY_worker_niceness": "0"}
     for name, value in said.items():
         os.environ.setdefault(name, value)
