@@ -31,7 +31,16 @@ from accelerate import Accelerator
 
 from bench.setting import Setting, open_setting
 from bench.training.kept import keep, read_kept
-from bench.training.scales import FOLDS, HEAD_LEARNING_RATE, HEAD_STEPS, TEMPERATURE, Silent, with_interval
+from bench.training.scales import (
+    FOLDS,
+    HEAD_LEARNING_RATE,
+    HEAD_STEPS,
+    TEMPERATURE,
+    Silent,
+    add_steps,
+    asked_steps,
+    with_interval,
+)
 from bench.training.scales import Steps as ScalesSteps
 from labelwright.data.task import Example, group_keys
 from labelwright.decide import option_scores
@@ -113,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="(default: all)")
     parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, help="where runs are kept (default: preferences.jsonl among the recipe's)")
+    add_steps(parser, Steps())
     given = parser.parse_args(arguments)
     if given.seeds < 1:
         parser.error(f"--seeds {given.seeds}: expected at least 1")
@@ -121,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out = given.out or RUNS / read_recipe(given.recipe).name / "preferences.jsonl"
         setting = open_setting(given.recipe)
         wanted = [run for run in runs_of(setting, given.seeds) if run.arm in (LONGER, *given.arms)]
-        trainer, about = head_of(setting) if given.head else model_of(setting, Steps())
+        trainer, about = head_of(setting) if given.head else model_of(setting, asked_steps(given, Steps()))
         # By its name, not by __name__, which is "__main__" here. Constants and the encoder's package are code as well.
         about = [*about, code_version(("bench.training.preferences",))]
         print("\n".join(table(train_missing(setting, wanted, trainer, about, out))))

@@ -89,6 +89,23 @@ class Steps(TrainingSettings):
     eval_every: int = 1_000_000
 
 
+def add_steps(parser: argparse.ArgumentParser, usual: Steps) -> None:
+    """How long the recipe's model is trained, and what of it: what the stages do takes a GPU, or hours."""
+    whole = TrainingSettings
+    for name, kind, value, stages in (
+        ("--steps", int, usual.steps, whole.steps),
+        ("--rows-per-step", int, usual.rows_per_step, whole.rows_per_step),
+        ("--layers", float, usual.lora_layers, whole.lora_layers),
+    ):
+        parser.add_argument(name, type=kind, default=value, help=f"(default: {value:g}; of the stages: {stages:g})")
+
+
+def asked_steps(given: argparse.Namespace, usual: Steps) -> Steps:
+    """What ``add_steps`` was answered. RecipeError where no stage could train so."""
+    rows = given.rows_per_step
+    return replace(usual, steps=given.steps, rows_per_step=rows, rows_per_forward=rows, lora_layers=given.layers)
+
+
 @dataclass(frozen=True)
 class Run:
     """One training: an arm of a setting, with one seed.
@@ -139,6 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--arms", nargs="+", choices=every, default=every, help="(default: all)")
     parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, help="where runs are kept (default: scales.jsonl among the recipe's runs)")
+    add_steps(parser, Steps())
     given = parser.parse_args(arguments)
     if given.seeds < 1:
         parser.error(f"--seeds {given.seeds}: expected at least 1")
@@ -147,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         out = given.out or RUNS / read_recipe(given.recipe).name / "scales.jsonl"
         setting = open_setting(given.recipe)
         wanted = [run for run in runs_of(setting, given.settings, given.seeds) if run.arm in ("sft", *given.arms)]
-        trainer, about = head_of(setting) if given.head else model_of(setting, Steps())
+        trainer, about = head_of(setting) if given.head else model_of(setting, asked_steps(given, Steps()))
         # By its name, not by __name__, which is "__main__" here. Constants and the encoder's package are code as well.
         about = [*about, code_version(("bench.training.scales",))]
         print("\n".join(table(train_missing(setting, wanted, trainer, about, out))))

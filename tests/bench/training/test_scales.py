@@ -114,3 +114,19 @@ def test_no_seeds_are_refused(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["--seeds", "0"])
     assert "--seeds 0: expected at least 1" in capsys.readouterr().err
+
+
+def test_how_long_is_trained_can_be_asked_and_what_no_stage_can_do_is_one_line(setting, tmp_path, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(scales, "open_setting", lambda path: setting)
+    monkeypatch.setattr(scales, "read_recipe", lambda path: SimpleNamespace(name="toy"))
+    monkeypatch.setattr(scales, "train_missing", lambda setting, wanted, trainer, about, out: seen.append(about))
+    monkeypatch.setattr(scales, "table", lambda found: [])
+    run = ["--settings", "clean", "--seeds", "1", "--out", str(tmp_path / "out")]
+    assert main([*run, "--steps", "50", "--rows-per-step", "16", "--layers", "1"]) == 0
+    asked = seen[0][0]
+    assert [asked[key] for key in ("steps", "rows_per_step", "rows_per_forward", "lora_layers")] == [50, 16, 16, 1.0]
+    assert main([*run, "--layers", "2"]) == 2
+    said = capsys.readouterr().err
+    assert "lora_layers" in said
+    assert said.count("\n") == 1

@@ -12,6 +12,8 @@ from torch.utils._pytree import tree_leaves
 from training_fakes import SPLITS, Record, open_float32, untuned
 
 from labelwright.data.task import Splits
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import ModelError
 from optimizers.stage import StageContext
 from optimizers.training import trainer as trainers
@@ -97,3 +99,26 @@ def test_a_device_that_cannot_train_on_one_row_is_one_line(bundle, tmp_path, mon
     small_memory(monkeypatch, 0)
     with pytest.raises(ModelError, match="cpu has no memory left to train on 1 row at once: use a smaller model"):
         run(STAGES["sft"], bundle, tmp_path / "none")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+@pytest.mark.parametrize("name", STAGES)
+def test_a_cuda_device_trains_as_the_processor_does(bundle, tmp_path, name):
+    """The same losses, looks at dev and adapters."""
+
+    def on(device):
+        def opened(weights):
+            return open_engine(weights, EngineSettings(device=device, dtype="float32"))
+
+        folder, record = tmp_path / device, Record()
+        folder.mkdir()
+        tuned = STAGES[name].run(bundle, FEW, StageContext(folder, record, opened, 0))
+        losses = [values["loss"] for _, values in record.curves if "loss" in values]
+        return losses, tuned.history[-1]["curve"], load_file(folder / "best" / "adapter_model.safetensors")
+
+    (here, looks, adapter), (there, looks_there, adapter_there) = on("cpu"), on("cuda")
+    assert there == pytest.approx(here, rel=1e-3, abs=1e-5)
+    assert [look["log_loss"] for look in looks_there] == pytest.approx([look["log_loss"] for look in looks], rel=1e-3)
+    assert adapter.keys() == adapter_there.keys()
+    for key, values in adapter.items():
+        np.testing.assert_allclose(adapter_there[key], values, rtol=5e-2, atol=1e-4)
