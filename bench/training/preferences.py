@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -50,6 +50,7 @@ from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import LabelwrightError
 from labelwright.models.loading import load_model
 from labelwright.predictors.encoders.sentence_encoder import open_encoder
+from labelwright.settings import Range
 from labelwright.statistics.calibration import UNCALIBRATED, group_folds
 from labelwright.statistics.metrics import Floats, Ints
 from optimizers.stage import StageContext
@@ -84,7 +85,7 @@ class Steps(ScalesSteps):
 
     name = "preferences"
 
-    steps: int = 30
+    steps: Annotated[int, Range(1)] = 30
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import torch
@@ -39,6 +39,7 @@ from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import DataError, LabelwrightError
 from labelwright.models.loading import load_model
 from labelwright.predictors.encoders.sentence_encoder import open_encoder
+from labelwright.settings import Range
 from labelwright.statistics.calibration import UNCALIBRATED, group_folds
 from labelwright.statistics.intervals import mean_interval
 from optimizers.stage import StageContext
@@ -82,11 +83,14 @@ class Steps(TrainingSettings):
 
     name = "scales"
 
-    steps: int = 20
-    rows_per_step: int = 12
-    rows_per_forward: int = 12
-    lora_layers: float = 0.5
+    steps: Annotated[int, Range(1)] = 20
+    rows_per_step: Annotated[int, Range(1)] = 12
+    rows_per_forward: Annotated[int, Range(1)] = 12
+    lora_layers: Annotated[float, Range(0, 1, "(]")] = 0.5
     eval_every: int = 1_000_000
+
+
+OfSteps = TypeVar("OfSteps", bound=Steps)
 
 
 def add_steps(parser: argparse.ArgumentParser, usual: Steps) -> None:
@@ -100,7 +104,7 @@ def add_steps(parser: argparse.ArgumentParser, usual: Steps) -> None:
         parser.add_argument(name, type=kind, default=value, help=f"(default: {value:g}; of the stages: {stages:g})")
 
 
-def asked_steps(given: argparse.Namespace, usual: Steps) -> Steps:
+def asked_steps(given: argparse.Namespace, usual: OfSteps) -> OfSteps:
     """What ``add_steps`` was answered. RecipeError where no stage could train so."""
     rows = given.rows_per_step
     return replace(usual, steps=given.steps, rows_per_step=rows, rows_per_forward=rows, lora_layers=given.layers)
