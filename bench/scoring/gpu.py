@@ -11,15 +11,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 
 import torch
 
 from bench.machine import machine_facts
 from bench.scoring.vllm import score_vs_vllm
-from bench.setting import open_setting
+from bench.setting import Setting, open_setting
 from bench.timing import Measurement
+from labelwright.data.task import Example
 from labelwright.errors import LabelwrightError, MissingExtraError, ModelError
 from workbench.progress import silence_libraries
 
@@ -45,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 'a GPU and bfloat16; set [model] device = "auto" and dtype = "auto"'
             )
         print(machine_facts())
-        show(score_vs_vllm(setting, N_ROWS, given.rounds, at=given.url))
+        many = joined(setting, N_ROWS * (given.rounds + 1))
+        show(score_vs_vllm(many, N_ROWS, given.rounds, at=given.url))
         if find_spec("vllm") is None:
             raise MissingExtraError("TRL generates with vLLM in its own process, and vllm is not installed beside TRL")
         from bench.training.grpo_step import grpo_step_vs_trl
@@ -55,6 +59,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def joined(setting: Setting, n_rows: int) -> Setting:
+    """The same setting with so many different rows: two texts of it behind each other, where it has too few.
+
+    A row that a server has seen is in its cache, and a GPU answers more rows at a time than a recipe may have.
+
+    """
+    texts = joined_texts([example.text for example in setting.examples], n_rows)
+    labels = [example.label for example in setting.examples]
+    examples = tuple(Example(str(i), text, labels[i % len(labels)]) for i, text in enumerate(texts))
+    return replace(setting, examples=examples)
+
+
+def joined_texts(texts: Sequence[str], n: int) -> list[str]:
+    """The first n of: each text, each with the next behind it, each with the next but one behind it, and so on.
+
+    All differ, for n up to the square of their number, where the texts do and none of them is two others.
+
+    >>> joined_texts(["a", "b", "c"], 5)
+    ['a', 'b', 'c', 'a b', 'b c']
+    """
+    rounds = range(len(texts))
+    every = (text if not k else f"{text} {texts[(i + k) % len(texts)]}" for k in rounds for i, text in enumerate(texts))
+    return list(islice(every, n))
 
 
 def require_gpu() -> None:
