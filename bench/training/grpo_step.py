@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import PrinterCallback, TrainerCallback
 
 from bench.scoring.labels import BANKING77, banking77_names, with_labels
@@ -43,11 +44,19 @@ class StepClock(TrainerCallback):
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         """The rows are chosen; everything else is still to do."""
+        _wait_for_gpu()
         self._started = time.perf_counter()
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """The weights are updated."""
+        _wait_for_gpu()
         self.seconds = time.perf_counter() - self._started
+
+
+def _wait_for_gpu() -> None:
+    """A GPU does later what it was told; without one nothing is."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def grpo_step_vs_trl(
