@@ -9,6 +9,7 @@ import textwrap
 import threading
 from collections import Counter
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -165,8 +166,11 @@ def test_the_same_bundle_where_the_rows_held_back_do_not_confirm_what_dev_says(t
     """Their texts say nothing here, and instructions that read words cannot gain on them."""
     splits = hard_splits()
     hidden = {row.id for row in hold_back(splits.train, 0.3, CONFIRMED)[1]}
-    mute = [replace(row, text=f"nothing {row.id[-1]}") if row.id in hidden else row for row in splits.train]
+    # No two alike, or they would be one family, and other rows be held back.
+    said = {row.id: sha256(row.id.encode()).hexdigest() for row in splits.train}
+    mute = [replace(row, text=said[row.id]) if row.id in hidden else row for row in splits.train]
     splits = replace(splits, train=tuple(mute))
+    assert {row.id for row in hold_back(splits.train, 0.3, CONFIRMED)[1]} == hidden
     bundle, _, _ = run(tmp_path, splits, seed=CONFIRMED)
     entry = bundle.history[-1]
     assert bundle.prompt == toy_bundle().prompt
