@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -350,6 +350,7 @@ class GepaStage:
             def descriptions(evidence: Sequence[Example], judges: Sequence[Example]) -> DescriptionProposer:
                 return DescriptionProposer(instructions(evidence, judges))
 
+            known: dict[str, Callable[[Sequence[Example], Sequence[Example]], Propose]]
             known = {INSTRUCTIONS: instructions, DESCRIPTIONS: descriptions}
             return {PREDICTORS[name]: ProposerElsewhere(rows, known[name]) for name in self.components}
         from optimizers.gepa.reflection import Reflection
