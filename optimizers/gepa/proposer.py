@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from labelwright.data.families import family_names
 from labelwright.data.task import Example
 from labelwright.prompt import Prompt
 from optimizers.gepa.evidence import Evidence
@@ -37,16 +38,24 @@ class EvidenceProposer:
     Parameters
     ----------
     rows : sequence of Example
-        The train rows to take evidence from. Nothing else is looked at.
+        The train rows to take evidence from.
     prompt : Prompt
         Gives labels, answers, cue and the opening that openings vary.
     count_tokens : callable
+    judges : sequence of Example
+        More train rows, whose answers are looked at and which give no evidence.
     """
 
-    def __init__(self, rows: Sequence[Example], prompt: Prompt, count_tokens: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Example],
+        prompt: Prompt,
+        count_tokens: Callable[[str], int],
+        judges: Sequence[Example] = (),
+    ) -> None:
         names = tuple(label.name for label in prompt.labels)
         self.labels = prompt.labels
-        self.gold = {row.text: row.label for row in rows}
+        self.gold = {row.text: row.label for row in (*rows, *judges)}
         self.answer_of = dict(zip(names, prompt.answers, strict=True))
         self.name_of = {answer: name for name, answer in self.answer_of.items()}
         # What stands between cue and answer where the prompt itself shows examples: a space, or nothing.
@@ -190,3 +199,44 @@ class EvidenceProposer:
             else:
                 break
         return plan
+
+
+class ProposerElsewhere:
+    """Proposes from the train rows that do not judge the proposal: a minibatch's families give it no evidence.
+
+    Instructions that show a row, or its paraphrase, have that row right. Were minibatches to judge evidence from their
+    own rows, the longest quotation would win, and nothing be gained on dev. Where less than half of the rows is left
+    without a minibatch, all give evidence: dev and the rows held back still judge.
+
+    Parameters
+    ----------
+    rows : sequence of Example
+        The search's train rows.
+    make : callable
+        Of the rows that give evidence and those that only judge: a proposer, called as ``EvidenceProposer`` is.
+    """
+
+    def __init__(
+        self, rows: Sequence[Example], make: Callable[[Sequence[Example], Sequence[Example]], Callable[..., str]]
+    ) -> None:
+        self.rows, self.make = rows, make
+        self.families = family_names(rows)
+        self._made: tuple[frozenset[str], Callable[..., str]] | None = None
+
+    def __call__(
+        self, text: str, reflective_rows: Sequence[Mapping[str, Any]], rng: random.Random, token_budget: int
+    ) -> str:
+        """As ``EvidenceProposer``; ``reflective_rows`` are of the minibatch that judges."""
+        texts = frozenset(row["Inputs"]["text"] for row in reflective_rows)
+        # All proposals of a step look at the same rows.
+        if self._made is None or self._made[0] != texts:
+            self._made = texts, self.make(*self._apart(texts))
+        return self._made[1](text, reflective_rows, rng, token_budget)
+
+    def _apart(self, texts: frozenset[str]) -> tuple[list[Example], list[Example]]:
+        """Rows that give evidence, and those that only judge."""
+        judging = {family for family, row in zip(self.families, self.rows, strict=True) if row.text in texts}
+        apart: tuple[list[Example], list[Example]] = [], []
+        for family, row in zip(self.families, self.rows, strict=True):
+            apart[family in judging].append(row)
+        return apart if len(apart[0]) >= len(apart[1]) else (list(self.rows), [])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -29,7 +29,7 @@ from optimizers.gepa.components.parts import COMPONENTS, DESCRIPTIONS, INSTRUCTI
 from optimizers.gepa.own_state import StateFolder
 from optimizers.gepa.pareto_front import draw_front
 from optimizers.gepa.programs import show_programs, write_programs
-from optimizers.gepa.proposer import EvidenceProposer
+from optimizers.gepa.proposer import EvidenceProposer, ProposerElsewhere
 from optimizers.gepa.search_log import SearchLog
 from optimizers.kept import KeptScores, weights_fingerprint
 from optimizers.scores import gold_of
@@ -52,11 +52,13 @@ class GepaStage:
     Attributes
     ----------
     max_metric_calls : int
-        Rows scored by the search in all. A proposal costs ``minibatch_size``, and dev once if it is kept.
+        Rows scored by the search in all. A proposal costs ``minibatch_size``, and dev once if it is kept. The step that
+        reaches them is done to its end.
     minibatch_size : int
         Train rows on which a proposal is first compared with its parent.
     proposals_per_step : int
-        Proposals made from the same parent and minibatch; the best goes on to dev.
+        Proposals made from the same parent and minibatch; the best goes on to dev. The first step makes more and keeps
+        more, as far as the calls go (``sampling.n_first``).
     token_budget : int
         Most tokens that instructions may have, and descriptions with them where they may change.
     components : tuple of {"instructions", "descriptions"}
@@ -250,7 +252,7 @@ class GepaStage:
         """Run or continue ``dspy.GEPA``; the prompts of its programs, the first first, and what was tried."""
         import dspy
 
-        from optimizers.gepa.sampling import ExpectedRewardSelection, StepSampling
+        from optimizers.gepa.sampling import ExpectedRewardSelection, StepSampling, n_first
         from optimizers.gepa.search import examples_of, metric_of, quiet, usable_proposals
         from programs.decision import DecisionClient
 
@@ -263,9 +265,12 @@ class GepaStage:
         client.together([row.text for row in validation])
         log = SearchLog(state.folder / "proposals.json", context.tracker, self.max_metric_calls, lambda: client.error)
         log.on_state = state.keep
+        n = n_first(
+            self.max_metric_calls, len(validation), min(self.minibatch_size, len(rows)), self.proposals_per_step
+        )
         sampling = StepSampling(
             [row.label for row in rows], self.minibatch_size, self.proposals_per_step, self.candidate_selection,
-            context.seed, lambda batch: client.together([row.text for row in batch]),
+            context.seed, lambda batch: client.together([row.text for row in batch]), n,
         )  # fmt: skip
         propose = self._proposers(bundle.prompt, rows, engine, log)
         proposals = usable_proposals(propose, parts, self.token_budget, log, context.seed)
@@ -294,7 +299,7 @@ class GepaStage:
                     gepa_kwargs={
                         "use_cloudpickle": True,
                         "sampling_strategy": sampling,
-                        "selection_strategy": ExpectedRewardSelection(race if self.race_confidence else None),
+                        "selection_strategy": ExpectedRewardSelection(race if self.race_confidence else None, n),
                         "callbacks": [log],
                         "stop_callbacks": [log.stop],
                     },
@@ -338,9 +343,16 @@ class GepaStage:
     def _proposers(self, prompt: Prompt, rows: Sequence[Example], engine: Engine, log: SearchLog) -> dict[str, Propose]:
         """A proposer for each component, by GEPA's name for it."""
         if self._reflects is None:
-            evidence = EvidenceProposer(rows, prompt, engine.count_tokens)
-            known: dict[str, Propose] = {INSTRUCTIONS: evidence, DESCRIPTIONS: DescriptionProposer(evidence)}
-            return {PREDICTORS[name]: known[name] for name in self.components}
+
+            def instructions(evidence: Sequence[Example], judges: Sequence[Example]) -> EvidenceProposer:
+                return EvidenceProposer(evidence, prompt, engine.count_tokens, judges)
+
+            def descriptions(evidence: Sequence[Example], judges: Sequence[Example]) -> DescriptionProposer:
+                return DescriptionProposer(instructions(evidence, judges))
+
+            known: dict[str, Callable[[Sequence[Example], Sequence[Example]], Propose]]
+            known = {INSTRUCTIONS: instructions, DESCRIPTIONS: descriptions}
+            return {PREDICTORS[name]: ProposerElsewhere(rows, known[name]) for name in self.components}
         from optimizers.gepa.reflection import Reflection
 
         asked = self.reflection_model or "", self.reflection_url or "", self.reflection_temperature, log.on_repair

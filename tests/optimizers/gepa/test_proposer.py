@@ -5,9 +5,10 @@ from fakes import FakeEngine, toy_bundle, toy_examples, toy_task
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from labelwright.data.families import family_names
 from labelwright.prompt import STYLES, Prompt
 from optimizers.gepa.moves import MOVES, Plan
-from optimizers.gepa.proposer import EvidenceProposer
+from optimizers.gepa.proposer import EvidenceProposer, ProposerElsewhere
 
 ENGINE = FakeEngine()
 PROMPT = toy_bundle(ENGINE).prompt
@@ -140,3 +141,46 @@ def test_every_move_changes_some_plan(move):
         plan = proposer.read(text)
         changed |= move(proposer.material, plan, proposer.findings(ALL_POOL), rng) != plan
     assert changed
+
+
+def elsewhere(rows=ROWS):
+    """A proposer apart from its judges, and the rows that its makers were given."""
+    given = []
+
+    def make(evidence, judges):
+        given.append((evidence, judges))
+        return EvidenceProposer(evidence, PROMPT, ENGINE.count_tokens, judges)
+
+    return ProposerElsewhere(rows, make), given
+
+
+def test_no_proposal_quotes_a_row_that_judges_it_nor_its_family():
+    families = family_names(ROWS)
+    judging = sorted(set(families))[::4]
+    # One row of each family is in the minibatch, and the others would give its answer away.
+    batch = [row for row in ALL_POOL if row["Inputs"]["text"] in {ROWS[families.index(one)].text for one in judging}]
+    propose, given = elsewhere()
+    shown = "".join(propose(PROMPT.instructions, batch, random.Random(seed), 200) for seed in range(60))
+    hidden = [row.text for row, family in zip(ROWS, families, strict=True) if family in judging]
+    open_rows = [row.text for row, family in zip(ROWS, families, strict=True) if family not in judging]
+    assert len(hidden) >= len(batch)
+    assert any(text in shown for text in open_rows)
+    assert not [text for text in hidden if text in shown and text not in open_rows]
+    assert len(given) == 1, "the proposals of a step share their evidence"
+    propose(PROMPT.instructions, ALL_POOL[:1], random.Random(0), 200)
+    assert len(given) == 2, "another minibatch leaves out others"
+
+
+def test_what_judges_is_still_looked_at():
+    propose, given = elsewhere()
+    propose(PROMPT.instructions, ALL_POOL[:6], random.Random(0), 200)
+    ((evidence, judges),) = given
+    assert sorted(map(id, (*evidence, *judges))) == sorted(map(id, ROWS))
+    proposer = EvidenceProposer(evidence, PROMPT, ENGINE.count_tokens, judges)
+    assert proposer.findings(ALL_POOL) == make_proposer().findings(ALL_POOL)
+
+
+def test_a_train_that_is_hardly_more_than_a_minibatch_gives_evidence_whole():
+    propose, given = elsewhere()
+    propose(PROMPT.instructions, ALL_POOL, random.Random(0), 200)
+    assert given == [(list(ROWS), [])]
