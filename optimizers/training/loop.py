@@ -31,6 +31,7 @@ from optimizers.scores import dev_numbers, gold_of, kept_scores, rank
 from optimizers.stage import StageContext, Tracker
 from optimizers.training.libraries import open_trainer
 from optimizers.training.processes.group import current
+from optimizers.training.processes.sharding import led
 from optimizers.training.settings import Objective, TrainingSettings
 from optimizers.training.weights import trainable, trained
 
@@ -265,7 +266,7 @@ class Training:
         model.eval()
         given = {"settings": self.settings, "check": False, "images": self.trainer.images}
         engine = TransformersEngine(plain, self.trainer.processing_class, name="training", **given)
-        with self.trainer.accelerator.autocast():
+        with self.trainer.accelerator.autocast(), led(plain, current()):
             scores = option_scores(self.bundle.prompt, engine, [row.text for row in self.dev])
             metrics = _dev_metrics(scores, engine, self.bundle, self.dev)
         model.train()
@@ -335,10 +336,10 @@ def _callback(training: Training) -> Any:
         dev = training.before
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            step, last = state.global_step, state.global_step == state.max_steps
-            if step % training.stage.eval_every == 0 or last:
+            step = state.global_step
+            if training.stage.looks_at_dev(step):
                 self.dev = training.evaluate(step)
-                if not last and training.is_learnt(state):
+                if step < state.max_steps and training.is_learnt(state):
                     control.should_training_stop = True
             training.tracker.progress(step, state.max_steps, f"dev {self.dev['accuracy']:.3f}")
 

@@ -26,7 +26,7 @@ def heard(monkeypatch):
 
 
 def first():
-    return Group(0, 2, {"WORLD_SIZE": "2"})
+    return Group(0, 2, _environment={"WORLD_SIZE": "2"})
 
 
 def test_who_was_not_told_to_begin_is_let_go_whatever_is_refused(heard, monkeypatch):
