@@ -1,7 +1,7 @@
 """What a process does that helps another one train: wait, take its share of a training, wait again.
 
-The command line calls ``serve`` in every process but the first. Every process has the whole model and takes its own
-rows of each step; gradients are averaged between the backward pass and the step, by accelerate.
+The command line calls ``serve`` in every process but the first. Every process has the whole model, or its share of each
+layer, and takes its own rows of each step; gradients are averaged between the backward pass and the step.
 """
 
 from __future__ import annotations
