@@ -144,7 +144,7 @@ def _weigh(path: Path) -> None:
     from optimizers.training import libraries
 
     original = libraries.shard
-    found: list[dict[str, int]] = []
+    found: list[dict[str, Any]] = []
     atexit.register(lambda: path.write_text(json.dumps(found)))
 
     def weighed(model: Any, device: Any) -> None:
@@ -152,7 +152,7 @@ def _weigh(path: Path) -> None:
         blocks = blocks_of(model)[1]  # type: ignore[index]
         weights = list(blocks.parameters())
         of = {"here": sum(one.to_local().numel() for one in weights), "in_all": sum(one.numel() for one in weights)}
-        found.append(of | {"whole_forward": 0, "whole_backward": 0})
+        found.append(of | {"on": weights[0].device.type, "whole_forward": 0, "whole_backward": 0})
 
         def count(when: str) -> None:
             n_whole = sum(not isinstance(block.input_layernorm.weight, DTensor) for block in blocks)

@@ -103,11 +103,14 @@ class Training:
         # Two copies of the weights are half a gigabyte of nothing.
         del engine
         context.close_engines()
-        job = Job(stage, objective, rows, bundle.weights, context.folder, str(device), dtype, context.seed)
+        device = current().trains_on(str(device))
+        job = Job(stage, objective, rows, bundle.weights, context.folder, device, dtype, context.seed)
         # Others are not told of it yet: whatever is refused here, they are let go in peace.
         with current().as_member():
             trainer, job = _opened(job, tokenizer, images)
         context.tracker.params({"n_layers_kept": trainer.lower.n_layers if trainer.lower else 0})
+        if current().sharded and stage.lora_layers < 1:
+            context.tracker.progress(0, stage.steps, "sharded: the layers below run at every step, and keep nothing")
         about = [asdict(stage), context.seed, bundle.weights]
         about += [None if objective.rewards is None else objective.rewards.tolist(), splits.dev, rows.contents()]
         about += [] if objective.preferences is None else [objective.preferences]

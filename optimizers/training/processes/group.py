@@ -47,11 +47,14 @@ class Group:
     size : int
     sharded : bool
         Whether each process holds a share of every layer (``processes.sharding``), and not the whole model.
+    kind : str
+        Of the processes' devices, "cuda" say.
     """
 
     rank: int = 0
     size: int = 1
     sharded: bool = False
+    kind: str = "cpu"
     _environment: Mapping[str, str] = field(default_factory=dict)
     _words: Any = None
     _is_at_work: bool = False
@@ -78,6 +81,10 @@ class Group:
                     os.environ[name] = value
         # Not where something was raised: the others wait for this process in the middle of a step.
         self._is_at_work = False
+
+    def trains_on(self, answers_on: str) -> str:
+        """The device to train on: the engine's. Sharded, the processes': no GPU may hold the model that answers."""
+        return self.kind if self.sharded else answers_on
 
     def said_by_first(self, text: str = "") -> str:
         """What the first process says, to all; the others wait for it. Unless it is ``END``, all are at work then."""
@@ -188,7 +195,8 @@ def join() -> Group:
     words = torch.distributed.new_group(backend="gloo", timeout=LONGEST_WAIT)
     for name in environment:
         del os.environ[name]
-    _known[:] = [Group(rank, size, sharded, environment, words)]
+    kind = "cpu" if on_cpu else "cuda"
+    _known[:] = [Group(rank, size, sharded, kind, environment, words)]
     return current()
 
 

@@ -23,6 +23,7 @@ STAGES = {
     "chunks": ("sft", WHOLE),
 }
 DTYPES = {"bfloat16": "bfloat16"}
+ROUNDED = {"bfloat16": {"rel": 0.02, "of_weights": 1e-3}}
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +51,7 @@ def trained(model, tmp_path_factory):
 @pytest.mark.parametrize("name", STAGES)
 def test_two_processes_with_a_share_each_take_the_steps_of_one(trained, name):
     """In chunks, of which the processes have not equally many; in bfloat16 to its rounding."""
-    rounded = {"rel": 0.02, "of_weights": 1e-3} if name in DTYPES else {}
-    several_processes.check_alike(*trained, name, resumed=name == "sft", **rounded)
+    several_processes.check_alike(*trained, name, resumed=name == "sft", **ROUNDED.get(name, {}))
 
 
 def test_each_holds_half_of_the_layers_and_one_of_them_whole_while_it_runs(trained):
@@ -69,22 +69,21 @@ def test_each_holds_half_of_the_layers_and_one_of_them_whole_while_it_runs(train
     "device", ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 )
 def test_one_process_that_holds_all_shares_takes_the_steps_of_a_plain_one(model, tmp_path, device):
-    """On a GPU the layers are gathered by NCCL."""
-    one, sharded = tmp_path / "one", tmp_path / "sharded"
-    one.mkdir()
-    sharded.mkdir()
-    more = {"stages": {name: STAGES[name] for name in ("bfloat16", "batch")}, "dtypes": DTYPES, "device": device}
-    on_cpu = "true" if device == "cpu" else "false"
-    ((status, _, said),) = ended(
-        several_processes.start(asked(sharded, model, **more), 1, ACCELERATE_USE_CPU=on_cpu, **FSDP)
-    )
+    """On a GPU the layers are gathered by NCCL, and what answers besides may stay on the processor."""
+    folders = {name: tmp_path / name for name in ("one", "sharded")}
+    for folder in folders.values():
+        folder.mkdir()
+    more = {"stages": {name: STAGES[name] for name in ("bfloat16", "batch")}, "dtypes": DTYPES}
+    configured = FSDP | {"ACCELERATE_USE_CPU": "true" if device == "cpu" else "false"}
+    started = several_processes.start(asked(folders["sharded"], model, **more, device="cpu"), 1, **configured)
+    ((status, _, said),) = ended(started)
     assert status == 0, said
-    several_processes.train(json.loads(asked(one, model, **more).read_text()))
+    several_processes.train(json.loads(asked(folders["one"], model, **more, device=device).read_text()))
     for name in more["stages"]:
-        rounded = {"rel": 0.02, "of_weights": 1e-3} if name in DTYPES else {}
-        several_processes.check_alike(one, sharded, name, **rounded)
-    (of_first, *_) = json.loads((sharded / "layers-0.json").read_text())
-    assert of_first["here"] == of_first["in_all"]
+        several_processes.check_alike(*folders.values(), name, **ROUNDED.get(name, {}))
+    of_first, _ = json.loads((folders["sharded"] / "layers-0.json").read_text())
+    assert (of_first["here"], of_first["on"]) == (of_first["in_all"], device)
+    assert of_first["whole_forward"] == 1
 
 
 def test_a_model_that_keeps_its_layers_in_no_list_is_refused(monkeypatch):
