@@ -9,7 +9,15 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    GraniteConfig,
+    GraniteForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 CHATML = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}"
@@ -51,14 +59,21 @@ def qwen3_template() -> str:
     return (files("trl") / "chat_templates" / "qwen3.jinja").read_text(encoding="utf-8")
 
 
-def tiny_model(arch: str = "llama", seed: int = 0, vocab_size: int = 420, spread: float = 0.3, width: int = 32) -> Any:
-    """A two-layer decoder with grouped-query attention, float32, weights spread widely enough to have opinions."""
+def tiny_model(
+    arch: str = "llama",
+    seed: int = 0,
+    vocab_size: int = 420,
+    spread: float = 0.3,
+    width: int = 32,
+    n_layers: int = 2,
+) -> Any:
+    """A small decoder with grouped-query attention, float32, weights spread widely enough to have opinions."""
     torch.manual_seed(seed)
     settings = {
         "vocab_size": vocab_size,
         "hidden_size": width,
         "intermediate_size": 2 * width,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": n_layers,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "head_dim": 8,
@@ -71,13 +86,17 @@ def tiny_model(arch: str = "llama", seed: int = 0, vocab_size: int = 420, spread
     }
     if arch == "qwen3":
         return Qwen3ForCausalLM(Qwen3Config(**settings)).eval()
+    if arch == "granite":
+        return GraniteForCausalLM(GraniteConfig(**settings, logits_scaling=0.5)).eval()
     return LlamaForCausalLM(LlamaConfig(**settings)).eval()
 
 
-def tiny_model_folder(folder: Path, arch: str = "llama", seed: int = 0, spread: float = 0.3, width: int = 32) -> Path:
-    """Save a tiny model and its tokenizer; ``arch`` is "llama" (ChatML) or "qwen3" (Qwen3's own template)."""
+def tiny_model_folder(
+    folder: Path, arch: str = "llama", seed: int = 0, spread: float = 0.3, width: int = 32, n_layers: int = 2
+) -> Path:
+    """Save a tiny model and its tokenizer; ``arch`` is "llama", "granite" or "qwen3" (which has its own template)."""
     tokenizer = tiny_tokenizer(qwen3_template() if arch == "qwen3" else CHATML)
-    model = tiny_model(arch, seed, vocab_size=len(tokenizer), spread=spread, width=width)
+    model = tiny_model(arch, seed, vocab_size=len(tokenizer), spread=spread, width=width, n_layers=n_layers)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -13,7 +13,7 @@ from dataclasses import fields
 from labelwright import console
 from labelwright.errors import RecipeError
 from labelwright.plain_text import shell_word
-from optimizers.training.processes.group import join, launched
+from optimizers.training.processes.group import alone, join, launched
 
 VERBS = {
     "new": "a first recipe for your own rows",
@@ -73,6 +73,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 def _run(options: argparse.Namespace) -> int:
     if launched()[1] > 1:
         return _run_with_others(options)
+    alone()
     return _run_verb(options)
 
 
@@ -98,7 +99,7 @@ def _run_with_others(options: argparse.Namespace) -> int:
         from workbench.recipe.read import read_recipe
         from workbench.run.choose import VERB_STAGES
 
-        check_together(read_recipe(options.recipe), VERB_STAGES.get(options.verb, ()), n_processes)
+        check_together(read_recipe(options.recipe), VERB_STAGES.get(options.verb, ()), n_processes, group.sharded)
         return _run_verb(options)
     finally:
         group.leave()

@@ -9,10 +9,11 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-from labelwright.errors import ModelError
+from labelwright.errors import ModelError, RecipeError
 from optimizers.stage import StageContext
 from optimizers.training.processes.group import LONGEST_WAIT, Group
-from optimizers.training.settings import Objective, TrainingSettings, dealt
+from optimizers.training.processes.sharding import shard
+from optimizers.training.settings import Objective, TrainingSettings, dealt, whole_weights
 from optimizers.training.weights import for_training
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def open_trainer(job: Job, tokenizer: Any, group: Group, images: ImageReader | N
     from optimizers.training.trainer import LabelTreeTrainer
 
     stage, rows = job.stage, job.rows
+    if group.sharded and stage.trains_all:
+        raise RecipeError(whole_weights(stage.name))
     if group.size > 1 and rows.images:
         raise ModelError("rows with images are trained on by one process: leave `accelerate launch` out")
     args = grpo_config(
@@ -47,7 +50,10 @@ def open_trainer(job: Job, tokenizer: Any, group: Group, images: ImageReader | N
         n_answer_tokens=max(map(len, rows.tree.options)),
         n_processes=group.size,
     )
-    model = for_training(job.weights, str(args.device), job.dtype, stage.trains_all)
+    # What is sharded need not fit on a device: it lies in the processor's memory until it is.
+    model = for_training(job.weights, "cpu" if group.sharded else str(args.device), job.dtype, stage.trains_all)
+    if group.sharded:
+        shard(model, args.device)
     # What looks at images has no part in rows of text; else all that is trained takes part in every pass.
     args.ddp_find_unused_parameters = hasattr(model.config, "vision_config")
     trainer = LabelTreeTrainer(

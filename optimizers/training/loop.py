@@ -31,6 +31,7 @@ from optimizers.scores import dev_numbers, gold_of, kept_scores, rank
 from optimizers.stage import StageContext, Tracker
 from optimizers.training.libraries import open_trainer
 from optimizers.training.processes.group import current
+from optimizers.training.processes.sharding import led
 from optimizers.training.settings import Objective, TrainingSettings
 from optimizers.training.weights import trainable, trained
 
@@ -102,11 +103,14 @@ class Training:
         # Two copies of the weights are half a gigabyte of nothing.
         del engine
         context.close_engines()
-        job = Job(stage, objective, rows, bundle.weights, context.folder, str(device), dtype, context.seed)
+        device = current().trains_on(str(device))
+        job = Job(stage, objective, rows, bundle.weights, context.folder, device, dtype, context.seed)
         # Others are not told of it yet: whatever is refused here, they are let go in peace.
         with current().as_member():
             trainer, job = _opened(job, tokenizer, images)
         context.tracker.params({"n_layers_kept": trainer.lower.n_layers if trainer.lower else 0})
+        if current().sharded and stage.lora_layers < 1:
+            context.tracker.progress(0, stage.steps, "sharded: the layers below run at every step, and keep nothing")
         about = [asdict(stage), context.seed, bundle.weights]
         about += [None if objective.rewards is None else objective.rewards.tolist(), splits.dev, rows.contents()]
         about += [] if objective.preferences is None else [objective.preferences]
@@ -265,7 +269,7 @@ class Training:
         model.eval()
         given = {"settings": self.settings, "check": False, "images": self.trainer.images}
         engine = TransformersEngine(plain, self.trainer.processing_class, name="training", **given)
-        with self.trainer.accelerator.autocast():
+        with self.trainer.accelerator.autocast(), led(plain, current()):
             scores = option_scores(self.bundle.prompt, engine, [row.text for row in self.dev])
             metrics = _dev_metrics(scores, engine, self.bundle, self.dev)
         model.train()
@@ -335,10 +339,10 @@ def _callback(training: Training) -> Any:
         dev = training.before
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            step, last = state.global_step, state.global_step == state.max_steps
-            if step % training.stage.eval_every == 0 or last:
+            step = state.global_step
+            if training.stage.looks_at_dev(step):
                 self.dev = training.evaluate(step)
-                if not last and training.is_learnt(state):
+                if step < state.max_steps and training.is_learnt(state):
                     control.should_training_stop = True
             training.tracker.progress(step, state.max_steps, f"dev {self.dev['accuracy']:.3f}")
 

@@ -96,6 +96,10 @@ class TrainingSettings:
         """Rows of one forward pass."""
         return min(self.rows_per_forward, self.rows_per_step)
 
+    def looks_at_dev(self, step: int) -> bool:
+        """Whether dev is looked at after a step, the first of which is 1."""
+        return step % self.eval_every == 0 or step == self.steps
+
     @property
     def trains_all(self) -> bool:
         """Whether the full weights are trained, and not an adapter on top of them."""
@@ -119,6 +123,14 @@ def dealt(stage: TrainingSettings, n_processes: int) -> tuple[int, int]:
         f"[{stage.name}] rows_per_step = {stage.rows_per_step}, dealt to {n_processes} processes in passes of at most "
         f"rows_per_forward = {stage.rows_per_forward} rows: expected whole passes of one size; set rows_per_step to a "
         f"multiple of {n_processes} times rows_per_forward"
+    )
+
+
+def whole_weights(stage: str) -> str:
+    """What is said of a stage that trains all weights of a model that is sharded."""
+    return (
+        f"[{stage}] lora_rank = 0 trains all weights, and FSDP shards the base below an adapter here: set "
+        "lora_rank above 0, or run `accelerate config` again, for several GPUs without FSDP"
     )
 
 

@@ -41,6 +41,7 @@ from optimizers.training.losses import (
 )
 from optimizers.training.preferences.pair_loss import PairLoss
 from optimizers.training.processes.group import current
+from optimizers.training.processes.sharding import averaging
 from optimizers.training.rollouts import answers_by_prompt, chances, draw_labels, over_mean, token_edges, unpadded
 from optimizers.training.rows import LabelRows, StartingPoint, passes
 from optimizers.training.settings import Objective
@@ -114,13 +115,33 @@ class LabelTreeTrainer(GRPOTrainer):
         self._drawn_rewards: list[float] = []
         with self.accelerator.autocast():
             different = [self._row(tokens, rows.tree) for tokens in list(dict.fromkeys(rows.rows))[:2]]
-            self.lower = open_lower(_plain(self.model), rows.prefix, different)
+            # Which rows are met for the first time differs between processes, and with it who would run those layers.
+            self.lower = None if self._group.sharded else open_lower(_plain(self.model), rows.prefix, different)
         asked = objective.preferences
         self._pair_loss = None if asked is None else PairLoss(asked, rows.tree, self.accelerator)
-        self._reference = self._starting_point() if objective.beta or asked else None
+        self._reference: StartingPoint | None = None
+        if not self._group.sharded:
+            self._look_at_start()
+
+    def train(self, *given: Any, **more: Any) -> Any:
+        """transformers' training. Sharded layers can run from here on: the others are told by now."""
+        if self._group.sharded:
+            self._look_at_start()
+        return super().train(*given, **more)
+
+    def _look_at_start(self) -> None:
+        """Score the starting point, where the objective compares with it."""
+        if self._objective.beta or self._pair_loss is not None:
+            self._reference = self._starting_point()
         if self._draws:
             # TRL asks "the reference model" for log-probabilities; the hook below answers for it.
-            self.beta, self.ref_model = objective.beta, cast(Any, self._reference)
+            self.beta, self.ref_model = self._objective.beta, cast(Any, self._reference)
+
+    def _wrap_model(self, model: Any, *given: Any, **more: Any) -> Any:
+        """transformers' wrapping; of a sharded model the adapters alone are averaged, which accelerate cannot."""
+        if self._group.sharded and model is self.model:
+            return averaging(model, bool(self.args.ddp_find_unused_parameters))
+        return super()._wrap_model(model, *given, **more)
 
     def label_scores(self, rows: Sequence[int]) -> Tensor:
         """Log-probability of every label for the given training rows, float32 (n_rows, n_labels), differentiable."""
@@ -150,7 +171,9 @@ class LabelTreeTrainer(GRPOTrainer):
         def packed(*_: Any, **__: Any) -> tuple[Tensor, Tensor | None]:
             # The model's own forward pass is asked for what it makes of hidden states (``open_head``).
             with self.accelerator.autocast(), answering(self.model, own):
-                return log_probs_in_chunks(_plain(self.model), self._rows.prefix, batch, entropy, self.lower)
+                given = (_plain(self.model), self._rows.prefix, batch, entropy, self.lower)
+                # A sharded layer comes together when all processes run it, which they do equally often.
+                return log_probs_in_chunks(*given, agreed=self._group.most if self._group.sharded else None)
 
         if self.model_wrapped is self.model or not torch.is_grad_enabled():
             return packed()
@@ -349,10 +372,11 @@ class LabelTreeTrainer(GRPOTrainer):
             return None
         step = self.state.global_step
         if self._deviation is None or self._deviation[0] != step:
-            rows = self._asked_of(self._own_of_step())
-            at_once = self.args.per_device_train_batch_size
-            scores = [self.label_scores(rows[i : i + at_once]) for i in range(0, len(rows), at_once)]
-            self._deviation = step, reward_deviation(torch.cat(scores), self._rewards_of(rows), self._mean)
+            own, at_once = self._own_of_step(), self.args.per_device_train_batch_size
+            # By readings, of which every process has equally many.
+            parts = [self._asked_of(own[i : i + at_once]) for i in range(0, len(own), at_once)]
+            scores, rewards = map(self.label_scores, parts), map(self._rewards_of, parts)
+            self._deviation = step, reward_deviation(torch.cat([*scores]), torch.cat([*rewards]), self._mean)
         return self._deviation[1]
 
     def _own_of_step(self) -> list[int]:

@@ -1,5 +1,7 @@
 """What a command does that `accelerate launch` started several times."""
 
+import os
+
 import pytest
 
 from labelwright.console import BAD_INPUT
@@ -33,12 +35,40 @@ def test_a_verb_that_trains_nothing_is_refused_once(verb, monkeypatch, capsys):
     assert line.startswith(f"labelwright: error: {verb} was started in 2 processes, which only demo and train use")
 
 
-def test_a_launch_that_parts_the_model_is_refused(monkeypatch, capsys):
-    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "ACCELERATE_USE_FSDP": "true"}.items():
+@pytest.mark.parametrize(
+    ("configured", "said"),
+    [
+        (["ACCELERATE_USE_DEEPSPEED"], "for DeepSpeed, which parts a model in a way that is not followed"),
+        (["ACCELERATE_USE_FSDP", "FSDP_OFFLOAD_PARAMS"], "with fsdp_offload_params = true, which is not followed"),
+    ],
+)
+def test_a_launch_that_parts_the_model_otherwise_is_refused(configured, said, monkeypatch, capsys):
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", **dict.fromkeys(configured, "true")}.items():
         monkeypatch.setenv(name, value)
     assert cli.main(["train", "toy.toml"]) == BAD_INPUT
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("labelwright: error: accelerate is configured for FSDP, which parts a model")
+    assert line.startswith(f"labelwright: error: accelerate is configured {said}")
+
+
+def test_one_process_holds_the_whole_model_whatever_is_configured(monkeypatch):
+    for name, value in {"WORLD_SIZE": "1", "RANK": "0", "ACCELERATE_USE_FSDP": "true"}.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["train", "ghost.toml"]) == BAD_INPUT
+    assert "ACCELERATE_USE_FSDP" not in os.environ
+
+
+def test_a_stage_that_trains_all_weights_is_refused_where_they_are_sharded(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(Group, "leave", lambda group: None)
+    monkeypatch.setattr(api, "Run", lambda *_: pytest.fail("it runs"))
+    path = tmp_path / "toy.toml"
+    path.write_text(RECIPE.format(data="").replace("[sft]", "[sft]\nlora_rank = 0"))
+    monkeypatch.setattr(cli, "join", lambda: Group(0, 2, sharded=True))
+    assert cli.main(["demo", str(path)]) == BAD_INPUT
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "[sft] lora_rank = 0 trains all weights, and FSDP shards the base" in line
+    assert "[grpo]" not in line
 
 
 @pytest.mark.parametrize("environment", [{}, {"WORLD_SIZE": "1", "RANK": "0"}, {"WORLD_SIZE": "many", "RANK": "x"}])

@@ -18,7 +18,7 @@ from labelwright.data.task import LETTERS, Task
 from labelwright.errors import DataError, LabelwrightError, RecipeError
 from labelwright.prompt import answers_of
 from labelwright.settings import shown
-from optimizers.training.settings import dealt
+from optimizers.training.settings import dealt, whole_weights
 from rewards import check_reward
 from workbench.recipe.beside.synthetic import written_to
 from workbench.recipe.fill import unknown_keys
@@ -70,26 +70,32 @@ def cross_faults(recipe: Recipe, document: Mapping[str, Any], stages: Mapping[st
         yield from _image_faults(recipe, stages)
 
 
-def check_together(recipe: Recipe, of_verb: Sequence[str], n_processes: int) -> None:
+def check_together(recipe: Recipe, of_verb: Sequence[str], n_processes: int, sharded: bool = False) -> None:
     """Hold a recipe to so many processes that train together, before anything is searched or trained.
 
     Parameters
     ----------
     of_verb : sequence of str
         Stages that the verb runs besides the recipe's.
+    sharded : bool
+        Whether each of them holds a share of the model's layers.
 
     Raises
     ------
     RecipeError
-        Rows of a step that cannot be dealt to them evenly, or rows with images; all stages at once.
+        Rows of a step that cannot be dealt to them evenly, rows with images, or weights that are all trained though
+        their model is sharded; all stages at once.
     """
     training = [stage for stage in dict.fromkeys([*recipe.stages, *of_verb]) if stage in TRAINING]
     faults = []
     if training and recipe.data.shows_images:
         faults.append("rows with images are trained on by one process: leave `accelerate launch` out")
     for name in training:
+        stage = recipe.stage(name)
+        if sharded and stage.trains_all:
+            faults.append(whole_weights(name))
         try:
-            dealt(recipe.stage(name), n_processes)
+            dealt(stage, n_processes)
         except RecipeError as error:
             faults.append(str(error))
     if faults:

@@ -9,7 +9,7 @@ nothing is computed twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,6 +60,7 @@ def log_probs_in_chunks(
     entropy: bool = False,
     lower: LowerLayers | None = None,
     most_tokens: int | None = None,
+    agreed: Callable[[int], int] | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """``tree_log_probs``, with the activations of at most so many tokens of rows and trees held at a time.
 
@@ -70,16 +71,21 @@ def log_probs_in_chunks(
     most_tokens : int, optional
         The device's by default (``CHUNK_TOKENS``). A row with one option is a chunk however long it is; the prefix,
         which every chunk reads, does not count.
+    agreed : callable, optional
+        From how many chunks there are to how many are computed, which are as many or more: processes that share a
+        model's layers run them equally often. The last one is repeated then, and counts once.
     """
     here = torch.empty(0, device=next(model.parameters()).device)
-    most = most_tokens or chunk_tokens(here.device)
-    if sum(row.n_new for row in rows) <= most:
+    chunks = [*_chunks(rows, most_tokens or chunk_tokens(here.device))]
+    n_chunks = agreed(len(chunks)) if agreed else len(chunks)
+    if n_chunks == 1:
         return tree_log_probs(model, prefix_tokens, rows, entropy, lower)
+    chunks += chunks[-1:] * (n_chunks - len(chunks))
     starts = np.cumsum([0, *(row.tree.n_edges for row in rows)])
     found: list[Tensor] = []
     entropies: list[Tensor] = []
     places = []
-    for chunk in _chunks(rows, most):
+    for chunk in chunks:
         batch = [replace(rows[part.row], tree=part.tree, nodes=None) for part in chunk]
         given = (model, prefix_tokens, batch, entropy, lower)
         log_probs, spread = (

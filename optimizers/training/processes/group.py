@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 # What the recipe decides, whatever accelerate was configured for: number format, and passes a step.
 OURS = ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
-# Ways to part a model that are not followed: the packed pass would meet pieces of it.
-PARTS = {
-    "ACCELERATE_USE_FSDP": "FSDP",
-    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
-    "ACCELERATE_USE_MEGATRON_LM": "Megatron",
+# That a model is to be sharded; how is ``sharding``'s matter, and accelerate must not do it once more.
+SHARDED = "ACCELERATE_USE_FSDP"
+# Ways to part a model that are not followed.
+PARTS = {"ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_MEGATRON_LM": "Megatron"}
+# What of accelerate's FSDP is not followed, and its name in the configuration.
+OFFLOADS = {
+    "FSDP_OFFLOAD_PARAMS": "fsdp_offload_params",
+    "FSDP_ACTIVATION_CHECKPOINTING": "fsdp_activation_checkpointing",
 }
 # Others wait while the first process searches prompts, looks at dev or compares: no wait is too long.
 LONGEST_WAIT = timedelta(days=30)
@@ -42,10 +45,16 @@ class Group:
     rank : int
         0 is the one that runs the verb.
     size : int
+    sharded : bool
+        Whether each process holds a share of every layer (``processes.sharding``), and not the whole model.
+    kind : str
+        Of the processes' devices, "cuda" say.
     """
 
     rank: int = 0
     size: int = 1
+    sharded: bool = False
+    kind: str = "cpu"
     _environment: Mapping[str, str] = field(default_factory=dict)
     _words: Any = None
     _is_at_work: bool = False
@@ -73,6 +82,10 @@ class Group:
         # Not where something was raised: the others wait for this process in the middle of a step.
         self._is_at_work = False
 
+    def trains_on(self, answers_on: str) -> str:
+        """The device to train on: the engine's. Sharded, the processes': no GPU may hold the model that answers."""
+        return self.kind if self.sharded else answers_on
+
     def said_by_first(self, text: str = "") -> str:
         """What the first process says, to all; the others wait for it. Unless it is ``END``, all are at work then."""
         if self.size == 1:
@@ -98,6 +111,16 @@ class Group:
 
             torch.distributed.all_reduce(total, group=self._words)
         return total
+
+    def most(self, number: int) -> int:
+        """The largest of what each process has."""
+        if self.size == 1:
+            return number
+        import torch
+
+        found = torch.tensor([number])
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MAX, group=self._words)
+        return int(found)
 
     def leave(self) -> None:
         """Let the others go, from wherever the first process is; unless they are in the middle of a step with it."""
@@ -135,23 +158,34 @@ def launched() -> tuple[int, int]:
         return 0, 1
 
 
+def alone() -> None:
+    """Have a process that was launched by itself hold the whole model, whatever accelerate was configured for."""
+    os.environ.pop(SHARDED, None)
+
+
 def join() -> Group:
     """Meet the processes that were launched with this one.
 
     Raises
     ------
     ModelError
-        They were launched to hold a part of the model each.
+        They were launched to part the model in a way that is not followed.
     """
     import torch
 
     rank, size = launched()
     if parted := [how for name, how in PARTS.items() if _is_set(name)]:
         raise ModelError(
-            f"accelerate is configured for {parted[0]}, which parts a model; here every process holds the whole: run "
-            "`accelerate config` again, for several GPUs without it"
+            f"accelerate is configured for {parted[0]}, which parts a model in a way that is not followed: run "
+            "`accelerate config` again, for FSDP or for several GPUs alone"
         )
-    for name in OURS:
+    sharded = _is_set(SHARDED)
+    if sharded and (beyond := [name for variable, name in OFFLOADS.items() if _is_set(variable)]):
+        raise ModelError(
+            f"accelerate is configured with {' and '.join(beyond)} = true, which is not followed: set it to false, and "
+            "rows_per_forward lower where memory does not suffice"
+        )
+    for name in (*OURS, SHARDED):
         os.environ.pop(name, None)
     environment = {name: os.environ[name] for name in VARIABLES if name in os.environ}
     on_cpu = not torch.cuda.is_available() or _is_set("ACCELERATE_USE_CPU")
@@ -161,7 +195,8 @@ def join() -> Group:
     words = torch.distributed.new_group(backend="gloo", timeout=LONGEST_WAIT)
     for name in environment:
         del os.environ[name]
-    _known[:] = [Group(rank, size, environment, words)]
+    kind = "cpu" if on_cpu else "cuda"
+    _known[:] = [Group(rank, size, sharded, kind, environment, words)]
     return current()
 
 

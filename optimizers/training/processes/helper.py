@@ -1,18 +1,21 @@
 """What a process does that helps another one train: wait, take its share of a training, wait again.
 
-The command line calls ``serve`` in every process but the first. Every process has the whole model and takes its own
-rows of each step; gradients are averaged between the backward pass and the step, by accelerate.
+The command line calls ``serve`` in every process but the first. Every process has the whole model, or its share of each
+layer, and takes its own rows of each step; gradients are averaged between the backward pass and the step.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from labelwright.engines.packed.memory import is_out_of_memory
 from labelwright.models.loading import load_tokenizer
 from optimizers.training.libraries import open_trainer
 from optimizers.training.processes.group import END, Group
 from optimizers.training.processes.job import read_job
+from optimizers.training.processes.sharding import follow
+from optimizers.training.settings import TrainingSettings
 
 
 def serve(group: Group) -> int:
@@ -38,8 +41,23 @@ def _take_part(folder: Path, group: Group) -> None:
     job, checkpoint = read_job(folder)
     try:
         trainer = open_trainer(job, load_tokenizer(job.weights), group)
+        if group.sharded:
+            trainer.add_callback(_follow(job.stage, trainer, group))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise job.short_of_memory(group.size) from error
+
+
+def _follow(stage: TrainingSettings, trainer: Any, group: Group) -> Any:
+    """Lend this process's share of the layers, whenever the first process looks at dev."""
+    from transformers import TrainerCallback
+
+    class Follow(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if stage.looks_at_dev(state.global_step):
+                with trainer.accelerator.autocast():
+                    follow(trainer.model.get_base_model(), group)
+
+    return Follow()

@@ -49,6 +49,26 @@ def test_any_cut_teaches_what_one_pass_does(model, monkeypatch, most):
     assert n_before == (1 if most == 1000 else 2 * n_forwards), "forwards, and again for the backward pass"
 
 
+@pytest.mark.parametrize("most", [12, 1000])
+def test_as_many_chunks_are_computed_as_others_have_and_each_counts_once(model, monkeypatch, most):
+    """Also where one pass would do; and all of them again for the backward pass."""
+    fed, told = [], []
+    monkeypatch.setattr(chunks, "tree_log_probs", lambda *asked: fed.append(asked[2]) or tree_log_probs(*asked))
+    found = []
+    for ask in (
+        lambda: log_probs_in_chunks(model, PREFIX, ROWS, True, None, most, lambda n: told.append(n) or n + 2),
+        lambda: whole(model),
+    ):
+        model.zero_grad()
+        values, entropies = ask()
+        (values * torch.linspace(1, 2, len(values))).sum().backward()
+        found.append([values.detach(), entropies, *(weight.grad.clone() for weight in model.parameters())])
+    for cut, one in zip(*found, strict=True):
+        torch.testing.assert_close(cut, one, rtol=1e-3, atol=2e-4)
+    assert (told == [1]) == (most == 1000)
+    assert len(fed) == 2 * (told[0] + 2)
+
+
 def test_what_is_dropped_out_is_the_same_the_second_time(model, monkeypatch):
     """Torch keeps the random states of the devices of tensors that it is given, and of the CPU."""
     given = []

@@ -26,7 +26,12 @@ def heard(monkeypatch):
 
 
 def first():
-    return Group(0, 2, {"WORLD_SIZE": "2"})
+    return Group(0, 2, _environment={"WORLD_SIZE": "2"})
+
+
+def test_what_is_sharded_trains_on_the_processes_devices_whatever_answers():
+    assert Group(0, 2, kind="cuda").trains_on("cpu") == "cpu"
+    assert Group(0, 2, sharded=True, kind="cuda").trains_on("cpu") == "cuda"
 
 
 def test_who_was_not_told_to_begin_is_let_go_whatever_is_refused(heard, monkeypatch):

@@ -7,16 +7,11 @@ trains all stages, and has no memory for a last one.
 import json
 import signal
 
-import numpy as np
 import pytest
 import several_processes
-from safetensors.numpy import load_file
+from several_processes import RARE, SHORT, WHOLE, asked, ended
 from tiny import tiny_model_folder
 
-SHORT = {"steps": 2, "rows_per_step": 4, "rows_per_forward": 1, "eval_every": 2, "learning_rate": 3e-3, "lora_rank": 4}
-WHOLE = SHORT | {"rows_per_forward": 4}
-RARE = {"reward": "rare_class", "reward_settings": {"power": 0.5}}
-LOGGED = {"loss", "grad_norm", "reward", "train_log_loss", "kl", "gold_rank", "dev_log_loss"}
 # Two passes of each process and four of one alone, and such that are a step in one pass of either.
 STAGES = {
     "sft": ("sft", SHORT | {"steps": 4, "label_smoothing": 0.1, "validity": 0.01}),
@@ -26,17 +21,6 @@ STAGES = {
     "sampled": ("grpo", SHORT | {"mode": "sampled", "n_rollouts": 4, "beta": 0.1, "validity": 0.1}),
     "dpo": ("dpo", SHORT | {"margin": 10, "sft_weight": 0.1}),
 }
-
-
-def asked(folder, model, name="asked", **more):
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps({"folder": str(folder), "model": str(model), **more}))
-    return path
-
-
-def ended(processes):
-    said = [process.communicate(timeout=600) for process in processes]
-    return [(process.returncode, *texts) for process, texts in zip(processes, said, strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -53,26 +37,10 @@ def trained(tmp_path_factory):
     return one, two, killed, short
 
 
-def numbers(folder, name):
-    """Of each step what was logged, by name."""
-    found = {}
-    for step, values in json.loads((folder / name / "curves.json").read_text()):
-        found.setdefault(step, {}).update(values)
-    return found
-
-
 @pytest.mark.parametrize("name", STAGES)
 def test_two_processes_take_the_steps_of_one(trained, name):
     one, two, *_ = trained
-    alone, together = numbers(one, name), numbers(two, name)
-    for step in together if name == "sft" else alone:  # of the training that was killed, the rest
-        for of in LOGGED & set(alone[step]):
-            assert together[step][of] == pytest.approx(alone[step][of], rel=2e-3, abs=1e-5), (step, of)
-    files = [next((folder / name / "best").glob("*model.safetensors")) for folder in (one, two)]
-    weights = [load_file(file) for file in files]
-    assert weights[0].keys() == weights[1].keys()
-    for key, values in weights[0].items():
-        np.testing.assert_allclose(weights[1][key], values, rtol=1e-2, atol=2e-5, err_msg=key)
+    several_processes.check_alike(one, two, name, resumed=name == "sft")
 
 
 def lines_of(said):
