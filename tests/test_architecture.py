@@ -375,6 +375,7 @@ OF_SEVERAL_MODULES = {
     "tests/labelwright/bundle/test_bundle_predictor.py": "bundles without a language model",
     "tests/labelwright/bundle/test_damaged_bundles.py": "files that a disk damaged or a stranger wrote",
     "tests/labelwright/bundle/test_no_code_runs.py": "a bundle is data",
+    "tests/labelwright/engines/packed/test_on_cuda.py": "a real device, from passes to their memory",
     "tests/labelwright/engines/test_architectures.py": "transformers' causal architectures",
     "tests/labelwright/engines/test_conformance.py": "all engines and one reference",
     "tests/labelwright/pictures/test_everywhere.py": "rows with images, whoever reads rows",
