@@ -1,9 +1,9 @@
 """`python -m bench.scoring.gpu RECIPE`: on one GPU, bf16 rows/s against vLLM, and a GRPO step against TRL with vLLM.
 
 No ratio has been measured with it yet (docs/bench.md says why). vLLM serves the recipe's model beforehand, from an
-environment of its own, on the same GPU, with room left for the scorer (``vllm serve`` with a memory share of 0.3 and prefix caching, under the
-name that the recipe gives the model). TRL's trainer generates with vLLM in its own process ("colocate"), for which
-vLLM has to be installed beside TRL too; without it that half says so and the other stands.
+environment of its own, on the same GPU, with room left for the scorer (``vllm serve`` with a memory share of 0.3 and
+prefix caching, under the name that the recipe gives the model). TRL's trainer generates with vLLM in its own process
+("colocate"), for which vLLM has to be installed beside TRL too; without it that half says so and the other stands.
 """
 
 from __future__ import annotations
