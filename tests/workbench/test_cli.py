@@ -39,6 +39,7 @@ def test_a_verb_that_trains_nothing_is_refused_once(verb, monkeypatch, capsys):
     ("configured", "said"),
     [
         (["ACCELERATE_USE_DEEPSPEED"], "for DeepSpeed, which parts a model in a way that is not followed"),
+        (["ACCELERATE_USE_FSDP", "ACCELERATE_USE_PARALLELISM_CONFIG"], "for a parallelism config, which parts a model"),
         (["ACCELERATE_USE_FSDP", "FSDP_OFFLOAD_PARAMS"], "with fsdp_offload_params = true, which is not followed"),
     ],
 )

@@ -26,7 +26,11 @@ OURS = ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS")
 # That a model is to be sharded; how is ``sharding``'s matter, and accelerate must not do it once more.
 SHARDED = "ACCELERATE_USE_FSDP"
 # Ways to part a model that are not followed.
-PARTS = {"ACCELERATE_USE_DEEPSPEED": "DeepSpeed", "ACCELERATE_USE_MEGATRON_LM": "Megatron"}
+PARTS = {
+    "ACCELERATE_USE_DEEPSPEED": "DeepSpeed",
+    "ACCELERATE_USE_MEGATRON_LM": "Megatron",
+    "ACCELERATE_USE_PARALLELISM_CONFIG": "a parallelism config",
+}
 # What of accelerate's FSDP is not followed, and its name in the configuration.
 OFFLOADS = {
     "FSDP_OFFLOAD_PARAMS": "fsdp_offload_params",

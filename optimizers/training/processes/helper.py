@@ -6,10 +6,11 @@ layer, and takes its own rows of each step; gradients are averaged between the b
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
-from labelwright.engines.packed.memory import is_out_of_memory
+from labelwright.engines.packed.memory import give_back, is_out_of_memory
 from labelwright.models.loading import load_tokenizer
 from optimizers.training.libraries import open_trainer
 from optimizers.training.processes.group import END, Group
@@ -39,6 +40,7 @@ def serve(group: Group) -> int:
 def _take_part(folder: Path, group: Group) -> None:
     """Its share of the training in a stage's folder. ModelError where this process has no memory for it."""
     job, checkpoint = read_job(folder)
+    trainer: Any = None
     try:
         trainer = open_trainer(job, load_tokenizer(job.weights), group)
         if group.sharded:
@@ -48,6 +50,11 @@ def _take_part(folder: Path, group: Group) -> None:
         if not is_out_of_memory(error):
             raise
         raise job.short_of_memory(group.size) from error
+    finally:
+        # A trainer holds itself in circles, and would lie beside the next stage's.
+        trainer = None
+        gc.collect()
+        give_back(job.device)
 
 
 def _follow(stage: TrainingSettings, trainer: Any, group: Group) -> Any:

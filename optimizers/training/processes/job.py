@@ -78,7 +78,8 @@ class Job:
         said += f" in each of {n_processes} processes" * (n_processes > 1)
         if at_once > 1:
             return ModelError(f"{said}: set rows_per_forward below {at_once}")
-        return ModelError(f"{said}: use a smaller model or shorter rows, or an adapter (lora_rank above 0)")
+        adapter = ", or an adapter (lora_rank above 0)" if self.stage.trains_all else ""
+        return ModelError(f"{said}: use a smaller model or shorter rows{adapter}")
 
     def write(self, checkpoint: Path | None) -> None:
         """Write it down, to go on from a checkpoint or to begin."""

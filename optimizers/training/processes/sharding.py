@@ -35,7 +35,7 @@ def shard(model: Any, device: torch.device) -> None:
     Raises
     ------
     ModelError
-        It keeps its layers in no list.
+        It keeps its layers in no list, or torch cannot shard what they hold.
     """
     from torch.distributed import DeviceMesh, group
     from torch.distributed.fsdp import fully_shard
@@ -45,8 +45,14 @@ def shard(model: Any, device: torch.device) -> None:
     # Of the group that there is: to make another would take all processes. By the name PEFT knows that a layer still
     # computes the whole product.
     mesh = DeviceMesh.from_group(cast(Any, group.WORLD), device.type, mesh_dim_names=("fsdp",))
-    for layer in layers:
-        fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+    try:
+        for layer in layers:
+            fully_shard(layer, mesh=mesh, reshard_after_forward=True)
+    except (ValueError, NotImplementedError) as error:
+        raise ModelError(
+            f"{type(model).__name__} has weights that FSDP cannot shard ({' '.join(str(error).split())}): run "
+            "`accelerate config` again, for several GPUs without FSDP"
+        ) from error
     # The decoder is the root, of no weights of its own: it says in which order its layers are gathered.
     decoder, sharded = model.get_decoder(), {id(weight) for weight in layers.parameters()}
     whole = {weight for weight in decoder.parameters() if id(weight) not in sharded}
@@ -86,20 +92,41 @@ def led(model: Any, group: Group) -> Iterator[None]:
     ----------
     model : transformers.PreTrainedModel
         Sharded or whole; of a whole one nobody else is asked.
+
+    Raises
+    ------
+    ModelError
+        A pass was given up and another begun: of a sharded model no pass can be made again.
     """
     if not group.sharded:
         yield
         return
 
+    standing = False
+
     def announce(*_: Any) -> None:
+        nonlocal standing
+        if standing:
+            # The engine begins again with fewer rows where memory ran out; the others wait in the layer where it did.
+            raise ModelError(
+                "no memory is left for a look at dev while the others hold its pass: launch more processes, so that "
+                "each has a smaller share, or use a smaller model"
+            )
+        standing = True
         group.said_by_first(PASS)
 
+    def passed(*_: Any) -> None:
+        nonlocal standing
+        standing = False
+
+    layers = _layers(model)
     # Before the first layer is gathered; of the decoder a head may ask more than passes (``heads.OwnHead``).
-    hook = _layers(model)[0].register_forward_pre_hook(announce, prepend=True)
+    hooks = (layers[0].register_forward_pre_hook(announce, prepend=True), layers[-1].register_forward_hook(passed))
     try:
         yield
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
     group.said_by_first(DONE)
 
 
@@ -110,8 +137,11 @@ def follow(model: Any, group: Group) -> None:
     from labelwright.engines.packed.decoder import HubDecoder
     from labelwright.engines.packed.packing import Row, pack
 
-    decoder = HubDecoder(model.get_decoder())
+    decoder, was = HubDecoder(model.get_decoder()), model.training
     packed = pack([Row((0,))], device=next(model.parameters()).device)
+    # Dropout would draw here as often as the first process makes passes, and later steps would drop other weights.
+    model.eval()
     with torch.no_grad():
         while group.said_by_first() == PASS:
             decoder(packed)
+    model.train(was)

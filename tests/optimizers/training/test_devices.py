@@ -68,11 +68,11 @@ def small_memory(monkeypatch, most):
     """A device on which a pass over more than so many rows does not fit."""
     passes, original = [], trainers.log_probs_in_chunks
 
-    def ask(model, prefix, batch, *more):
+    def ask(model, prefix, batch, *more, **agreed):
         passes.append(len(batch))
         if len(batch) > most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(model, prefix, batch, *more)
+        return original(model, prefix, batch, *more, **agreed)
 
     monkeypatch.setattr(trainers, "log_probs_in_chunks", ask)
     return passes

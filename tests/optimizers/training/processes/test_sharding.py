@@ -6,10 +6,11 @@ import pytest
 import several_processes
 import torch
 from several_processes import RARE, SHORT, WHOLE, asked, ended
-from tiny import tiny_model_folder
+from tiny import tiny_model, tiny_model_folder, tiny_tokenizer
+from torch.distributed import DeviceMesh
 
 from labelwright.errors import ModelError
-from optimizers.training.processes.sharding import shard
+from optimizers.training.processes.sharding import DONE, PASS, led, shard
 
 N_LAYERS = 4
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
@@ -18,6 +19,7 @@ STAGES = {
     "bfloat16": ("sft", SHORT),
     "batch": ("grpo", SHORT | RARE | {"scale_rewards": "batch", "beta": 0.1}),
     "sampled": ("grpo", SHORT | {"mode": "sampled", "n_rollouts": 4, "beta": 0.1, "validity": 0.1, "lora_layers": 0.5}),
+    "looks": ("sft", SHORT | {"steps": 3, "eval_every": 1}),
     "dpo": ("dpo", SHORT | {"margin": 10, "sft_weight": 0.1}),
     "scaled": ("sft", SHORT),
     "chunks": ("sft", WHOLE),
@@ -92,3 +94,54 @@ def test_a_model_that_keeps_its_layers_in_no_list_is_refused(monkeypatch):
         ModelError, match="Module keeps its layers in no list for FSDP to shard: run `accelerate config`"
     ):
         shard(torch.nn.Module(), torch.device("cpu"))
+
+
+class Words:
+    """A group of two that notes what its first process says."""
+
+    sharded = True
+
+    def __init__(self):
+        self.said = []
+
+    def said_by_first(self, text=""):
+        self.said.append(text)
+        return text
+
+
+def test_a_pass_that_is_given_up_ends_in_a_line_and_is_not_begun_again():
+    """The engine would make it again with fewer rows, and the others wait in the layer where it was given up."""
+    tokenizer = tiny_tokenizer()
+    model, words = tiny_model(vocab_size=len(tokenizer)), Words()
+    one_row = torch.ones(1, 3, dtype=torch.long)
+
+    def no_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def give_up_and_begin_again():
+        hook = model.get_decoder().layers[0].register_forward_hook(no_memory)
+        with pytest.raises(torch.OutOfMemoryError):
+            model(one_row)
+        hook.remove()
+        model(one_row)
+
+    with led(model, words):
+        model(one_row)
+        model(one_row)
+    assert words.said == [PASS, PASS, DONE]
+    with pytest.raises(ModelError, match="no memory is left for a look at dev"), led(model, words):
+        give_up_and_begin_again()
+    assert words.said == [PASS, PASS, DONE, PASS]
+    model(one_row)
+    assert words.said == [PASS, PASS, DONE, PASS], "nobody is led any more"
+
+
+def test_what_torch_cannot_shard_is_refused_in_one_line(monkeypatch):
+    def cannot(*_, **__):
+        raise ValueError("fully_shard doesn't support scalar parameters.\nChange it")
+
+    monkeypatch.setattr("torch.distributed.fsdp.fully_shard", cannot)
+    monkeypatch.setattr(DeviceMesh, "from_group", lambda *_, **__: None)
+    model = tiny_model(vocab_size=len(tiny_tokenizer()))
+    with pytest.raises(ModelError, match=r"LlamaForCausalLM has weights that FSDP cannot shard \(fully_shard doesn't"):
+        shard(model, torch.device("cpu"))
