@@ -93,12 +93,18 @@ def test_the_model_learns_by_the_loss_of_the_arm_and_the_engine_is_left_alone(se
     assert (setting.engine.score(setting.rendered(2), setting.prompt.options) == before).all()
 
 
-def test_runs_are_known_by_the_code_and_the_model_that_made_them(setting, tmp_path, monkeypatch):
-    seen = []
+@pytest.fixture
+def seen(setting, monkeypatch):
+    """What runs depend on besides their own settings, of every command; nothing is trained."""
+    abouts = []
     monkeypatch.setattr(scales, "open_setting", lambda path: setting)
     monkeypatch.setattr(scales, "read_recipe", lambda path: SimpleNamespace(name="toy"))
-    monkeypatch.setattr(scales, "train_missing", lambda setting, wanted, trainer, about, out: seen.append(about))
+    monkeypatch.setattr(scales, "train_missing", lambda setting, wanted, trainer, about, out: abouts.append(about))
     monkeypatch.setattr(scales, "table", lambda found: [])
+    return abouts
+
+
+def test_runs_are_known_by_the_code_and_the_model_that_made_them(seen, tmp_path, monkeypatch):
     run = ["--settings", "clean", "--seeds", "1", "--out", str(tmp_path / "out")]
     assert main(run) == main(run) == 0
     monkeypatch.setattr(scales, "code_version", lambda entries: "another loss")
@@ -116,12 +122,7 @@ def test_no_seeds_are_refused(capsys):
     assert "--seeds 0: expected at least 1" in capsys.readouterr().err
 
 
-def test_how_long_is_trained_can_be_asked_and_what_no_stage_can_do_is_one_line(setting, tmp_path, monkeypatch, capsys):
-    seen = []
-    monkeypatch.setattr(scales, "open_setting", lambda path: setting)
-    monkeypatch.setattr(scales, "read_recipe", lambda path: SimpleNamespace(name="toy"))
-    monkeypatch.setattr(scales, "train_missing", lambda setting, wanted, trainer, about, out: seen.append(about))
-    monkeypatch.setattr(scales, "table", lambda found: [])
+def test_how_long_is_trained_can_be_asked_and_what_no_stage_can_do_is_one_line(seen, tmp_path, capsys):
     run = ["--settings", "clean", "--seeds", "1", "--out", str(tmp_path / "out")]
     assert main([*run, "--steps", "50", "--rows-per-step", "16", "--layers", "1"]) == 0
     asked = seen[0][0]

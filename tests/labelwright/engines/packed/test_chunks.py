@@ -27,18 +27,23 @@ def model():
     return model
 
 
-@pytest.mark.parametrize("most", [1, 12, 30, 1000])
-def test_any_cut_teaches_what_one_pass_does(model, monkeypatch, most):
-    fed = []
-    monkeypatch.setattr(chunks, "tree_log_probs", lambda *asked: fed.append(asked[2]) or tree_log_probs(*asked))
+def check_as_whole(model, in_chunks):
+    """Values, entropies and gradients are those of one pass."""
     found = []
-    for ask in (lambda: log_probs_in_chunks(model, PREFIX, ROWS, True, None, most), lambda: whole(model)):
+    for ask in (in_chunks, lambda: whole(model)):
         model.zero_grad()
         values, entropies = ask()
         (values * torch.linspace(1, 2, len(values))).sum().backward()
         found.append([values.detach(), entropies, *(weight.grad.clone() for weight in model.parameters())])
     for cut, one in zip(*found, strict=True):
         torch.testing.assert_close(cut, one, rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("most", [1, 12, 30, 1000])
+def test_any_cut_teaches_what_one_pass_does(model, monkeypatch, most):
+    fed = []
+    monkeypatch.setattr(chunks, "tree_log_probs", lambda *asked: fed.append(asked[2]) or tree_log_probs(*asked))
+    check_as_whole(model, lambda: log_probs_in_chunks(model, PREFIX, ROWS, True, None, most))
     sizes = [sum(row.n_new for row in batch) for batch in fed]
     for size, batch in zip(sizes, fed, strict=True):
         assert size <= most or (len(batch) == 1 and len(batch[0].tree.options) == 1)
@@ -54,17 +59,12 @@ def test_as_many_chunks_are_computed_as_others_have_and_each_counts_once(model, 
     """Also where one pass would do; and all of them again for the backward pass."""
     fed, told = [], []
     monkeypatch.setattr(chunks, "tree_log_probs", lambda *asked: fed.append(asked[2]) or tree_log_probs(*asked))
-    found = []
-    for ask in (
-        lambda: log_probs_in_chunks(model, PREFIX, ROWS, True, None, most, lambda n: told.append(n) or n + 2),
-        lambda: whole(model),
-    ):
-        model.zero_grad()
-        values, entropies = ask()
-        (values * torch.linspace(1, 2, len(values))).sum().backward()
-        found.append([values.detach(), entropies, *(weight.grad.clone() for weight in model.parameters())])
-    for cut, one in zip(*found, strict=True):
-        torch.testing.assert_close(cut, one, rtol=1e-3, atol=2e-4)
+
+    def agreed(n):
+        told.append(n)
+        return n + 2
+
+    check_as_whole(model, lambda: log_probs_in_chunks(model, PREFIX, ROWS, True, None, most, agreed))
     assert (told == [1]) == (most == 1000)
     assert len(fed) == 2 * (told[0] + 2)
 

@@ -1,6 +1,7 @@
 """A sharded base trains as a whole one does: the same losses, step by step, and the same adapter."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import several_processes
@@ -9,8 +10,9 @@ from several_processes import RARE, SHORT, WHOLE, asked, ended
 from tiny import tiny_model, tiny_model_folder, tiny_tokenizer
 from torch.distributed import DeviceMesh
 
+from labelwright.engines.packed.interface import ATTENTION, use_attention
 from labelwright.errors import ModelError
-from optimizers.training.processes.sharding import DONE, PASS, led, shard
+from optimizers.training.processes.sharding import DONE, PASS, follow, led, shard
 
 N_LAYERS = 4
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
@@ -134,6 +136,18 @@ def test_a_pass_that_is_given_up_ends_in_a_line_and_is_not_begun_again():
     assert words.said == [PASS, PASS, DONE, PASS]
     model(one_row)
     assert words.said == [PASS, PASS, DONE, PASS], "nobody is led any more"
+
+
+def test_who_follows_drops_nothing_out_and_trains_on_as_before():
+    """Or dropout would draw as often as the first process makes passes, and later steps would differ by that."""
+    modes = []
+    model = tiny_model(vocab_size=len(tiny_tokenizer())).train()
+    use_attention(model, ATTENTION)
+    model.get_decoder().layers[0].register_forward_pre_hook(lambda *_: modes.append(model.training))
+    words = iter([PASS, PASS, DONE])
+    follow(model, SimpleNamespace(said_by_first=lambda: next(words)))
+    assert modes == [False, False]
+    assert model.training
 
 
 def test_what_torch_cannot_shard_is_refused_in_one_line(monkeypatch):
