@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
 
+from bench.comparisons.compared import NOTHING_BESIDE
 from bench.retrieval.corpora import KINDS, write_corpus
 from labelwright.errors import LabelwrightError
 from workbench.cli import main as workbench_main
@@ -39,14 +40,7 @@ names = ["{CANDIDATE}"]
 seeds = 1
 curves = []
 noise = []
-[ensemble]
-most_members = 0
-[cascade]
-most_levels = 0
-[tracking]
-evaluation_rows = 0
-review_rows = 0
-"""
+{NOTHING_BESIDE}"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
