@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import random
 import sys
 import tempfile
@@ -63,10 +64,12 @@ CALLS = 300
 MINIBATCH = 18
 # Those that need a language model which writes.
 WRITTEN = ("reflection", "mipro")
+# DSPy's own.
+COMPILED = ("bootstrap", "mipro")
 METHODS = ("evidence", "random", "bootstrap", *WRITTEN)
 # Of each kind, answered and labelled, in DSPy's own: with eight of each a row took ten seconds.
 DEMOS = 4
-# How long DSPy's own may ask; it has no bound itself.
+# How long DSPy's own may ask, from its first question to a writer on; it has no bound itself.
 MINUTES = 10.0
 # Instructions that MIPROv2 has written, its own trials between two looks at all of dev, and the longest reply.
 CANDIDATES, TRIALS, REPLY_TOKENS = 3, 5, 400
@@ -83,11 +86,12 @@ class Run:
     held_out: tuple[Example, ...]
     url: str = ""
     writer: str = ""  # the model there, by its server's name
+    minutes: float = 0.0  # that DSPy's own have
 
     def key(self, about: Any) -> str:
         """16 hex digits of all that the run depends on."""
         rows = [(row.id, row.text, row.label) for row in (*self.splits.train, *self.splits.dev, *self.held_out)]
-        whole = [self.method, self.seed, rows, self.url, self.writer, about]
+        whole = [self.method, self.seed, rows, self.url, self.writer, self.minutes, about]
         return hashlib.sha256(repr(whole).encode()).hexdigest()[:16]
 
 
@@ -131,7 +135,7 @@ class Bench:
         """By the run's method."""
         if run.method == "random":
             return self._random(run)
-        return self._compiled(run) if run.method in ("bootstrap", "mipro") else self._searched(run)
+        return self._compiled(run) if run.method in COMPILED else self._searched(run)
 
     def _searched(self, run: Run) -> Found:
         """By the prompt stage."""
@@ -176,7 +180,7 @@ class Bench:
         """By an optimizer of DSPy as it comes; of answers that ran into the end of its time none is counted."""
         import dspy
 
-        client = Bounded(self.engine, self.bundle.prompt, MINUTES)
+        client = Bounded(self.engine, self.bundle.prompt, run.minutes)
         train = list(run.splits.train)
         random.Random(run.seed).shuffle(train)
         scored: list[bool] = []
@@ -260,6 +264,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--methods", nargs="+", choices=METHODS, help="(default: all, without a URL all but the last two)"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=MINUTES, help="after which DSPy's own ask no more rows (default: %(default)g)"
+    )
     parser.add_argument("--reflection-url", default="", help="an OpenAI-compatible server, for reflection and mipro")
     parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, help="where runs are kept (default: prompts.jsonl among the recipe's runs)")
@@ -267,6 +274,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("seeds", "calls"):
         if getattr(given, name) < 1:
             parser.error(f"--{name} {getattr(given, name)}: expected at least 1")
+    if not 0 < given.minutes < math.inf:
+        parser.error(f"--minutes {given.minutes:g}: expected more than 0")
     methods = given.methods or (METHODS if given.reflection_url else METHODS[: -len(WRITTEN)])
     if not given.reflection_url and (asked := [one for one in methods if one in WRITTEN]):
         parser.error(f"{' and '.join(asked)}: a language model writes, so --reflection-url is needed")
@@ -280,7 +289,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         setting = open_setting(given.recipe)
         bench = Bench(setting, out.with_suffix(".scores"), given.calls)
         writer = model_at(given.reflection_url) if given.reflection_url else ""
-        wanted = runs_of(setting, methods, given.seeds, given.reflection_url, writer)
+        wanted = runs_of(setting, methods, given.seeds, given.reflection_url, writer, given.minutes)
         print("\n".join(table(search_missing(wanted, bench.measured, about(setting, given.calls), out))))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -299,7 +308,9 @@ def model_at(url: str) -> str:
     return open_reflection_lm("", url, temperature=1.0).model.removeprefix("openai/")
 
 
-def runs_of(setting: Setting, methods: Sequence[str], n_seeds: int, url: str = "", writer: str = "") -> list[Run]:
+def runs_of(
+    setting: Setting, methods: Sequence[str], n_seeds: int, url: str = "", writer: str = "", minutes: float = MINUTES
+) -> list[Run]:
     """All runs, seed by seed, so that whole seeds are there first; ``writer`` is the model at the URL."""
     rows = np.array(setting.examples, dtype=object)
     gold = np.array([setting.task.index(row.label) for row in rows])
@@ -311,8 +322,9 @@ def runs_of(setting: Setting, methods: Sequence[str], n_seeds: int, url: str = "
         dev = group_folds(gold[~held], families[~held].tolist(), DEV_FOLDS, seed) == 0
         splits = Splits(tuple(rest[~dev]), tuple(rest[dev]), (), ())
         for method in methods:
-            asked = (url, writer) if method in WRITTEN else ()
-            found.append(Run(method, seed, splits, tuple(rows[held]), *asked))
+            asked = (url, writer) if method in WRITTEN else ("", "")
+            has = minutes if method in COMPILED else 0.0
+            found.append(Run(method, seed, splits, tuple(rows[held]), *asked, has))
     return found
 
 

@@ -108,7 +108,15 @@ def test_the_table_has_paired_gains_over_all_seeds():
 
 @pytest.mark.parametrize(
     "given",
-    [["--seeds", "0"], ["--calls", "0"], ["--methods", "reflection"], ["--methods", "mipro"], ["--methods", "gepa"]],
+    [
+        ["--seeds", "0"],
+        ["--calls", "0"],
+        ["--minutes", "0"],
+        ["--minutes", "nan"],
+        ["--methods", "reflection"],
+        ["--methods", "mipro"],
+        ["--methods", "gepa"],
+    ],
 )
 def test_what_cannot_be_done_is_said_before_anything_is(given, capsys):
     with pytest.raises(SystemExit) as ended:
@@ -168,12 +176,20 @@ def test_mipro_is_given_what_a_language_model_writes_and_the_same_budget(setting
     assert full <= found.n_calls <= full + len(run.splits.train)
 
 
-def test_the_time_is_bounded_and_what_comes_after_costs_nothing(setting, tmp_path, small, monkeypatch):
-    monkeypatch.setattr(prompts, "MINUTES", 0.0)
-    (run,) = runs_of(setting, ("bootstrap",), 1)
+def test_the_time_is_bounded_and_what_comes_after_costs_nothing(setting, tmp_path, small):
+    (run,) = runs_of(setting, ("bootstrap",), 1, minutes=0.0)
     found = Bench(setting, tmp_path / "scores", 40).found(run)
     assert (found.n_calls, found.in_time) == (0, False)
     assert len(found.best.demos) == 2, "rows with their labels, which nobody was asked about"
+
+
+def test_a_run_that_was_cut_short_is_another_one_with_more_time(setting):
+    (short,), (long,), (searched,) = (
+        runs_of(setting, (method,), 1, minutes=minutes)
+        for method, minutes in (("bootstrap", 1.0), ("bootstrap", 2.0), ("random", 2.0))
+    )
+    assert short.key("a") != long.key("a")
+    assert searched.minutes == 0.0, "what has no time of its own is not searched again for one"
 
 
 def test_without_a_url_what_needs_one_is_left_out_and_that_is_said(monkeypatch, capsys, tmp_path):
