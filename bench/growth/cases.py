@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -89,12 +90,15 @@ class Measured:
         Of its largest process.
     facts : mapping
         What it says besides.
+    date : str
+        When, as YYYY-MM-DD.
     """
 
     cpu_s: float
     wall_s: float
     peak_bytes: int
     facts: Mapping[str, float] = field(default_factory=dict)
+    date: str = ""
 
 
 def series(model: str, quick: bool = False) -> tuple[Series, ...]:
@@ -142,7 +146,7 @@ def measure(case: Case, folder: Path) -> Measured:
         if line.startswith(MEASURED):
             facts = json.loads(line.removeprefix(MEASURED))
             cpu_s, wall_s = facts.pop("cpu_s"), facts.pop("wall_s")
-    return Measured(cpu_s, wall_s, used.peak_bytes, facts)
+    return Measured(cpu_s, wall_s, used.peak_bytes, facts, datetime.now(UTC).date().isoformat())
 
 
 def _predict(case: Case, folder: Path) -> list[str]:

@@ -15,7 +15,7 @@ def asked(monkeypatch):
         seen.append(case.n_rows)
         if case.n_rows == 1000 and case.what == "broken":
             raise LabelwrightError("it\nfailed")
-        return Measured(0.001 * case.n_rows, 0.01 * case.n_rows, 10_000_000, {"confidence": 0.5})
+        return Measured(0.01 * case.n_rows, 0.1 * case.n_rows, 10_000_000, {"confidence": 0.5}, "2026-01-02")
 
     monkeypatch.setattr(growth, "measure", measure)
     monkeypatch.setattr(growth, "machine_facts", lambda: {"cpu": "A", "cores": 2, "torch": "2", "date": "today"})
@@ -27,8 +27,8 @@ def test_a_killed_measurement_goes_on(asked, tmp_path):
     assert growth.main(arguments) == 0
     assert asked == [100, 1000]
     said = (tmp_path / "README.md").read_text()
-    assert "rows, n-grams, 10000: left out, it would take about 100 s, and 50 are the most" in said
-    assert "today. Alone." in said
+    assert "rows, n-grams, 10000: left out, it would take about 100 CPU s, and 50 are the most" in said
+    assert "A, 2 cores, torch 2; 2026-01-02. Alone." in said
     assert growth.main([*arguments, "--seconds", "1", "--at", "100", "100000"]) == 0
     assert asked == [100, 1000]
     assert growth.main([*arguments, "--seconds", "150"]) == 0
@@ -40,8 +40,27 @@ def test_a_killed_measurement_goes_on(asked, tmp_path):
 def test_a_case_that_fails_is_left_out_with_its_reason(asked, tmp_path):
     (one, *_) = series("broken")
     broken = Series("rows", "odd", one.xs[:3], lambda x: Case("score", "broken", n_rows=x))
-    assert growth.run(broken, tmp_path / "cases.jsonl", 1e9) == {"rows, odd, 1000": "it failed"}
-    assert [*growth.read(tmp_path / "cases.jsonl")] == ["rows, odd, 100", "rows, odd, 10000"]
+    kept = growth.Kept(tmp_path / "cases.jsonl", "A")
+    assert growth.run(broken, kept, 1e9) == {"rows, odd, 1000": "it failed"}
+    assert [*kept.read()] == ["rows, odd, 100", "rows, odd, 10000"]
+
+
+def test_cases_of_another_machine_are_no_part_of_the_growth(asked, tmp_path):
+    kept, others = (growth.Kept(tmp_path / "cases.jsonl", name) for name in ("A, 2 cores", "B, 2 cores"))
+    others.add("rows, n-grams, 100", Measured(77.0, 88.0, 1, {}, "2025-01-01"))
+    arguments = ["--only", "rows", "--series", "n-grams", "--at", "100", "--out", str(tmp_path)]
+    assert growth.main(arguments) == 0
+    assert asked == [100]
+    assert kept.read()["rows, n-grams, 100"].cpu_s == 1.0
+    assert others.read()["rows, n-grams, 100"].cpu_s == 77.0
+    assert "77" not in (tmp_path / "README.md").read_text()
+
+
+def test_what_is_there_is_measured_again_where_that_is_asked_for(asked, tmp_path):
+    arguments = ["--only", "rows", "--series", "n-grams", "--out", str(tmp_path), "--seconds", "50"]
+    assert growth.main(arguments) == 0
+    assert growth.main([*arguments, "--again", "--at", "1000"]) == 0
+    assert asked == [100, 1000, 1000]
 
 
 def test_nothing_measured_is_said(tmp_path, capsys):
