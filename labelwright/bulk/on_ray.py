@@ -86,6 +86,8 @@ def answered(
         _refuse_too_little(ray, needs)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
+        # Memory is declared; every second each worker would count its pages, in the time of its rows.
+        context.memory_usage_poll_interval_s = None
         waiting = [{"shard": json.dumps(shard.as_json())} for shard in in_turn(shards)]
         pool = ray.data.ActorPoolStrategy(size=min(n_workers, len(shards)), max_tasks_in_flight_per_actor=_IN_FLIGHT)
         results = ray.data.from_items(waiting, override_num_blocks=len(waiting)).map_batches(

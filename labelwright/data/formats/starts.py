@@ -34,14 +34,26 @@ def starts_of(path: Place, every: int) -> list[Start]:
         return [Start(rows) for rows in range(0, max(n_parquet_rows(path), 1), every)]
     if kind not in ("csv", "jsonl"):
         return [FIRST]
-    before = (
-        (parsed.lines_before for parsed in parse_csv(lambda: _lines(path), str(path)))
-        if kind == "csv"
-        else (number for number, line in enumerate(_lines(path)) if line.strip())
-    )
+    if kind == "jsonl":
+        return _of_json_lines(path, every)
+    before = (parsed.lines_before for parsed in parse_csv(lambda: _lines(path), str(path)))
     lines_before = [0, *(number for n, number in enumerate(before) if n and n % every == 0)]
     starts = [Start(n * every, number) for n, number in enumerate(lines_before)]
     return _with_bytes(path, starts) if len(starts) > 1 and _is_plain(path) else starts
+
+
+def _of_json_lines(path: Place, every: int) -> list[Start]:
+    """In one pass: a row is a line that is not empty."""
+    n_bytes = _mark(path) if _is_plain(path) else None
+    found, rows = [FIRST], 0
+    for number, line in enumerate(_lines(path)):
+        if line.strip():
+            if rows and rows % every == 0:
+                found.append(Start(rows, number, n_bytes))
+            rows += 1
+        if n_bytes is not None:
+            n_bytes += _size(line)
+    return found
 
 
 def _lines(path: Place) -> Iterator[str]:
@@ -57,11 +69,20 @@ def _is_plain(path: Place) -> bool:
         return marked_encoding(file.read(4)) in ("", "utf-8-sig")
 
 
-def _with_bytes(path: Place, starts: Sequence[Start]) -> list[Start]:
+def _mark(path: Place) -> int:
+    """Bytes of a plain file before its first line: those of a byte-order mark."""
     with path.open("rb") as file:
-        mark = 3 if marked_encoding(file.read(4)) else 0
-    sizes = (len(line.encode("utf-8", "surrogateescape")) for line in _lines(path))
-    return [FIRST, *_located(starts[1:], chain([mark], sizes))]
+        return 3 if marked_encoding(file.read(4)) else 0
+
+
+def _size(line: str) -> int:
+    """Bytes of a line of a plain file."""
+    return len(line) if line.isascii() else len(line.encode("utf-8", "surrogateescape"))
+
+
+def _with_bytes(path: Place, starts: Sequence[Start]) -> list[Start]:
+    sizes = (_size(line) for line in _lines(path))
+    return [FIRST, *_located(starts[1:], chain([_mark(path)], sizes))]
 
 
 def _located(starts: Sequence[Start], sizes: Iterable[int]) -> Iterator[Start]:
