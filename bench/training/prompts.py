@@ -275,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(given, name) < 1:
             parser.error(f"--{name} {getattr(given, name)}: expected at least 1")
     if not 0 < given.minutes < math.inf:
-        parser.error(f"--minutes {given.minutes:g}: expected more than 0")
+        parser.error(f"--minutes {given.minutes:g}: expected a finite number above 0")
     methods = given.methods or (METHODS if given.reflection_url else METHODS[: -len(WRITTEN)])
     if not given.reflection_url and (asked := [one for one in methods if one in WRITTEN]):
         parser.error(f"{' and '.join(asked)}: a language model writes, so --reflection-url is needed")
