@@ -57,8 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
             with closing(_engine(arguments, missing, settings, is_model)) as results:
                 done |= _all_of(results)
     except _InputError:
-        # A column misnamed, say: nothing that is worth keeping stands in the way of the next try.
-        if is_new and len(parts.done()) <= (arguments.workers or os.cpu_count() or 1):
+        # A column misnamed, say: nothing that is worth keeping stands in the way of the next try. Parts without an
+        # answer are not, however many a worker had ready before another one came to the row that is refused.
+        answered = [counts for counts in parts.done().values() if counts.n_faults < counts.n_rows]
+        if is_new and len(answered) <= (arguments.workers or os.cpu_count() or 1):
             _discard(parts, asked)
         raise
     except KeyboardInterrupt:

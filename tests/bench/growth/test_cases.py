@@ -21,11 +21,11 @@ def test_made_rows_are_as_many_and_as_long_as_asked_for():
 
 def test_a_million_rows_are_but_a_larger_case(tmp_path):
     """Memory is that of a process of its own, and does not grow with rows that are written as they come."""
-    few, many = (Case("predict", "sgd-ngrams", n_rows=n, n_labels=3) for n in (20, 4000))
+    few, many = (Case("predict", "sgd-ngrams", n_rows=n, n_labels=3) for n in (20, 20_000))
     (tmp_path / "few").mkdir()
     (tmp_path / "many").mkdir()
     one, other = measure(few, tmp_path / "few"), measure(many, tmp_path / "many")
-    assert len((tmp_path / "many" / "answers.jsonl").read_text().splitlines()) == 4000
+    assert len((tmp_path / "many" / "answers.jsonl").read_text().splitlines()) == 20_000
     assert other.cpu_s > one.cpu_s > 0
     assert other.peak_bytes < 1.3 * one.peak_bytes < 300e6
 

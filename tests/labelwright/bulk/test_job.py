@@ -118,6 +118,21 @@ def test_what_the_plain_command_refuses_is_refused_in_its_words(bundle, tmp_path
     assert job(bundle, rows, tmp_path / "answers") == 1
 
 
+def test_parts_without_an_answer_are_not_kept_however_many_came_before_the_refusal(
+    bundle, tmp_path, capsys, monkeypatch
+):
+    def last_first(shards, settings, n_workers, n_threads):
+        answerer = answering.Answerer(settings)
+        for shard in reversed(shards):
+            yield answerer.answer(shard.as_json())
+
+    rows = rows_of(tmp_path / "rows.jsonl", 5000)
+    with monkeypatch.context() as patched:
+        patched.setattr(on_processes, "answered", last_first)
+        refused(capsys, bundle, rows, tmp_path / "answers", "--workers", "1", "--text-column", "nope")
+    assert job(bundle, rows, tmp_path / "answers") == 1
+
+
 def test_an_input_that_is_not_there_is_said_as_the_plain_command_says_it(bundle, tmp_path, capsys):
     assert refused(capsys, bundle, tmp_path / "no.csv", tmp_path / "answers").startswith(
         f"{tmp_path}/no.csv: no such file;"
