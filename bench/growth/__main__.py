@@ -94,6 +94,8 @@ def run(one: Series, kept: Kept, most_s: float, at: Sequence[int] | None = None,
             continue
         if key not in found or (again and is_wanted):
             if last is not None and (expected := last[1] * x / last[0]) > most_s:
+                if key in found:  # what is there stays on the page
+                    continue
                 left_out[key] = f"it would take about {expected:.0f} CPU s, and {most_s:.0f} are the most"
                 continue
             try:

@@ -61,6 +61,9 @@ def test_what_is_there_is_measured_again_where_that_is_asked_for(asked, tmp_path
     assert growth.main(arguments) == 0
     assert growth.main([*arguments, "--again", "--at", "1000"]) == 0
     assert asked == [100, 1000, 1000]
+    assert growth.main([*arguments, "--again", "--at", "1000", "--seconds", "1"]) == 0
+    assert asked == [100, 1000, 1000], "too long now, and what is there stays"
+    assert "1000: left out" not in (tmp_path / "README.md").read_text()
 
 
 def test_nothing_measured_is_said(tmp_path, capsys):
