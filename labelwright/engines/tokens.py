@@ -18,8 +18,9 @@ from labelwright.engines.options.tree import OptionTree, prefix_free
 from labelwright.errors import DataError, ModelError
 from labelwright.prompt import Rendered, Template
 
-# Option trees kept between calls.
+# Option trees kept between calls, and stretches of a template: all rows of a prompt have the same.
 _TREES = 16
+_MARKUPS = 64
 # Rows that a message names; of more it says how many.
 _NAMED_ROWS = 10
 
@@ -68,13 +69,18 @@ class PromptTokens:
         self.max_tokens = max_tokens
         self.long_rows = long_rows
         self._begins_anew: dict[str, bool] = {}
+        self._markups: dict[str, list[int]] = {}
         self.end_of_turn = tuple(self._markup_inside(template.end_of_turn))
         self.n_shortened = 0
         self._trees: dict[tuple[str, ...], OptionTree] = {}
 
     def markup(self, text: str) -> list[int]:
-        """Tokens of template text; special-token strings become special tokens."""
-        return self._tokenizer.encode(text, add_special_tokens=False) if text else []
+        """Tokens of template text; special-token strings become special tokens. The last ones are kept."""
+        if text not in self._markups:
+            if len(self._markups) >= _MARKUPS:
+                self._markups.pop(next(iter(self._markups)), None)
+            self._markups[text] = self._tokenizer.encode(text, add_special_tokens=False) if text else []
+        return [*self._markups[text]]
 
     def plain(self, text: str) -> list[int]:
         """Tokens of plain text within a prompt; ``<|im_end|>`` in a row is nine ordinary characters."""

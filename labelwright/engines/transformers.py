@@ -24,6 +24,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from labelwright.engines.images.check import Slow, check_images, slow_way
 from labelwright.engines.images.plain import PlainRow
@@ -34,7 +35,7 @@ from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.decoder import encode_image, encode_prefix, open_decoder, pack_linears
 from labelwright.engines.packed.edges import edge_log_probs
 from labelwright.engines.packed.heads import open_head
-from labelwright.engines.packed.memory import Meter, fitting_tokens, give_back, is_out_of_memory, meter_of
+from labelwright.engines.packed.memory import Meter, fitting_tokens, give_back, is_out_of_memory, kind_of, meter_of
 from labelwright.engines.packed.packing import KeyValues, Packed, Row, pack
 from labelwright.engines.packed.seen import SeenImage
 from labelwright.engines.packed.self_check import TEXT, check_scores, refuse_by_name, refusing
@@ -474,7 +475,7 @@ class TransformersEngine:
 
     @property
     def _kind(self) -> str:
-        return "cpu" if self.device.type == "cpu" else "accelerator"
+        return kind_of(self.device)
 
     @property
     def pass_tokens(self) -> int:
@@ -529,6 +530,7 @@ class _Rounds:
         packable = {i: self._row(i, places[i]) for i in members.tolist()}
         n_past = self._past[0][0].shape[1] if self._past else 0
         kept: list[KeyValues] = []
+        read = []
         at = self._at.copy()
         # Rows of one size side by side: attention pads each pass to its longest row.
         members = np.array(sorted(packable, key=lambda i: packable[i].n_new))
@@ -545,7 +547,7 @@ class _Rounds:
             # Only what a later round may look at is worth keeping.
             packed.layout.kept = [] if not places[numbers, 1:].all() else None
             index = self._index(numbers, places[numbers], packed)
-            edges[numbers] = self._read(packed, index)
+            read.append((numbers, *self._read(packed, index)))
             if packed.layout.kept is not None:
                 new = index >= 0
                 new[:, 0] &= self._at[numbers, 0] < 0
@@ -560,6 +562,15 @@ class _Rounds:
                 (torch.cat([k for k, _ in layer], dim=1), torch.cat([v for _, v in layer], dim=1))
                 for layer in zip(*parts, strict=True)
             ]
+        # Only here, so that an accelerator computes a pass while the next one is laid out.
+        for numbers, rows, of_tree, values in read:
+            # Not torch's float64, which not every accelerator has.
+            edges[numbers[rows], of_tree] = values.cpu().numpy()
+        if not np.isfinite(edges).all():
+            raise ModelError(
+                f"{self._engine.name}: its logits are not finite; its weights or its adapter are damaged, "
+                f"or too large for {self._engine.model.dtype}"
+            )
         return edges
 
     def _row(self, i: int, places: NDArray[np.bool_]) -> Row:
@@ -577,21 +588,13 @@ class _Rounds:
         root = np.where(places[:, 0], packed.row_end, -1)
         return np.concatenate([root[:, None], nodes], axis=1)
 
-    def _read(self, packed: Packed, index: NDArray[np.int64]) -> NDArray[np.float64]:
+    def _read(self, packed: Packed, index: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], Tensor]:
+        """Rows of a pass and edges of the tree, (n,) each, and their log p on the device, float32 (n,)."""
         starts = index[:, 1 + self._tree.edge_node]
         rows, edges = np.nonzero(starts >= 0)
         read, place = np.unique(starts[rows, edges], return_inverse=True)
         hidden = self._engine.decoder(packed, torch.as_tensor(read, device=self._engine.device))
-        values = edge_log_probs(self._engine.head, hidden, place, self._tree.edge_token[edges])
-        out = np.zeros(starts.shape)
-        # Not torch's float64, which not every accelerator has.
-        out[rows, edges] = values.cpu().numpy()
-        if not np.isfinite(out).all():
-            raise ModelError(
-                f"{self._engine.name}: its logits are not finite; its weights or its adapter are damaged, "
-                f"or too large for {self._engine.model.dtype}"
-            )
-        return out
+        return rows, edges, edge_log_probs(self._engine.head, hidden, place, self._tree.edge_token[edges])
 
 
 def _by_prefix(prompts: Sequence[Rendered]) -> list[list[int]]:
@@ -640,11 +643,12 @@ def _in_two_rounds(rounds: _Rounds, n_rows: int, tree: OptionTree) -> NDArray[np
 def _cut(sizes: Sequence[int], limit: Callable[[], int]) -> Iterator[list[int]]:
     """Numbers of consecutive items whose sizes add up to at most the limit as it is then, one item at least."""
     batch: list[int] = []
-    total = 0
+    total, most = 0, limit()
     for i, size in enumerate(sizes):
-        if batch and total + size > limit():
+        if batch and total + size > most:
             yield batch
-            batch, total = [], 0
+            # What was done with them may have shown that less fits.
+            batch, total, most = [], 0, limit()
         batch.append(i)
         total += size
     if batch:

@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.edges import tree_log_probs
 from labelwright.engines.packed.lower import LowerLayers
+from labelwright.engines.packed.memory import kind_of
 from labelwright.engines.packed.packing import Row
 
 # Tokens of rows and trees whose activations are held at once: some gigabytes of a model of 0.1 to 0.6 billion weights.
@@ -50,7 +51,7 @@ class _Part:
 
 def chunk_tokens(device: torch.device) -> int:
     """How many tokens are held at once on a device."""
-    return CHUNK_TOKENS["cpu" if device.type == "cpu" else "accelerator"]
+    return CHUNK_TOKENS[kind_of(device)]
 
 
 def log_probs_in_chunks(

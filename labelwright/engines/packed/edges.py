@@ -15,13 +15,15 @@ from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.decoder import HubDecoder
 from labelwright.engines.packed.heads import Head, open_head
 from labelwright.engines.packed.lower import LowerLayers
+from labelwright.engines.packed.memory import kind_of
 from labelwright.engines.packed.packing import Packed, Row, pack
 
-# Positions whose logits over the whole vocabulary are held at once.
-LOGIT_ROWS = 64
-# Up to so many positions, logits are kept for the backward pass: at 50,000 words 50 MB. To compute them again is a
-# third of their work.
-KEPT_ROWS = 256
+# Positions whose logits over the whole vocabulary are held at once: on a processor so few that they stay in its cache,
+# on an accelerator enough to keep it busy.
+LOGIT_ROWS = {"cpu": 64, "accelerator": 512}
+# Up to so many positions, logits are kept for the backward pass: at 50,000 words 50 and 200 MB. To compute them again
+# is a third of their work.
+KEPT_ROWS = {"cpu": 256, "accelerator": 1024}
 
 
 def tree_log_probs(
@@ -64,9 +66,10 @@ def tree_log_probs(
 @torch.no_grad()
 def _entropies(head: Head, hidden: Tensor, places: NDArray[np.int64]) -> Tensor:
     unique, inverse = np.unique(places, return_inverse=True)
+    most = LOGIT_ROWS[kind_of(hidden.device)]
     parts = []
-    for start in range(0, len(unique), LOGIT_ROWS):
-        rows = torch.as_tensor(unique[start : start + LOGIT_ROWS], device=hidden.device)
+    for start in range(0, len(unique), most):
+        rows = torch.as_tensor(unique[start : start + most], device=hidden.device)
         log_probs = torch.log_softmax(head.logits(hidden[rows])[0].float(), dim=-1)
         parts.append(-(log_probs.exp() * log_probs).sum(-1))
     return torch.cat(parts)[torch.as_tensor(inverse, device=hidden.device)]
@@ -89,14 +92,15 @@ def edge_log_probs(head: Head, hidden: Tensor, places: NDArray[np.int64], tokens
     """
     unique, inverse = np.unique(places, return_inverse=True)
     device = hidden.device
-    n_chunks = -(-len(unique) // LOGIT_ROWS)
-    wanted = [np.flatnonzero(inverse // LOGIT_ROWS == chunk) for chunk in range(n_chunks)]
+    most = LOGIT_ROWS[kind_of(device)]
+    n_chunks = -(-len(unique) // most)
+    wanted = [np.flatnonzero(inverse // most == chunk) for chunk in range(n_chunks)]
     parts = []
     for chunk, edges in enumerate(wanted):
-        rows = torch.as_tensor(unique[chunk * LOGIT_ROWS : (chunk + 1) * LOGIT_ROWS], device=device)
-        place = torch.as_tensor(inverse[edges] - chunk * LOGIT_ROWS, device=device)
+        rows = torch.as_tensor(unique[chunk * most : (chunk + 1) * most], device=device)
+        place = torch.as_tensor(inverse[edges] - chunk * most, device=device)
         token = torch.as_tensor(tokens[edges], device=device)
-        if torch.is_grad_enabled() and len(unique) > KEPT_ROWS:
+        if torch.is_grad_enabled() and len(unique) > KEPT_ROWS[kind_of(device)]:
             # Many logits are computed again in the backward pass: those of 77 labels would be a gigabyte.
             parts.append(checkpoint(_log_probs, head, hidden[rows], place, token, use_reentrant=False))
         else:

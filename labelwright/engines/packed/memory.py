@@ -15,6 +15,11 @@ import torch
 SHARE = 0.5
 
 
+def kind_of(device: torch.device) -> str:
+    """ "cpu", or "accelerator": what sizes of passes are told apart by."""
+    return "cpu" if device.type == "cpu" else "accelerator"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that a device, or this machine, has no memory left.
 

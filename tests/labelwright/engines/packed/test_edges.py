@@ -19,9 +19,9 @@ def test_few_logits_are_kept_and_many_computed_again_with_the_same_gradients(mon
     again, found = [], []
     checkpoint = edges.checkpoint
     monkeypatch.setattr(edges, "checkpoint", lambda *given, **named: again.append(1) or checkpoint(*given, **named))
-    monkeypatch.setattr(edges, "LOGIT_ROWS", 4)
+    monkeypatch.setitem(edges.LOGIT_ROWS, "cpu", 4)
     for most in (N_PLACES, N_PLACES - 1):
-        monkeypatch.setattr(edges, "KEPT_ROWS", most)
+        monkeypatch.setitem(edges.KEPT_ROWS, "cpu", most)
         model.zero_grad()
         values, _ = edges.tree_log_probs(model, (60, 61, 62), ROWS)
         (values * torch.linspace(1, 2, len(values))).sum().backward()
