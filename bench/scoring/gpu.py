@@ -1,14 +1,15 @@
 """`python -m bench.scoring.gpu RECIPE`: on one GPU, bf16 rows/s against vLLM, and a GRPO step against TRL with vLLM.
 
-No ratio has been measured with it yet (docs/bench.md says why). vLLM serves the recipe's model beforehand, from an
-environment of its own, on the same GPU, with room left for the scorer (``vllm serve`` with a memory share of 0.3 and
-prefix caching, under the name that the recipe gives the model). TRL's trainer generates with vLLM in its own process
-("colocate"), for which vLLM has to be installed beside TRL too; without it that half says so and the other stands.
+vLLM is measured in this process, and so is TRL's trainer generating with it ("colocate"): vLLM has to be installed
+beside TRL. A server of it is measured besides where ``--url`` names one; it serves the recipe's model on the same GPU,
+with room left for the scorer, under the name that the recipe gives the model (``vllm serve FOLDER --served-model-name
+smollm2 --gpu-memory-utilization 0.2 --max-logprobs 512``).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,23 +20,26 @@ from pathlib import Path
 import torch
 
 from bench.machine import machine_facts
-from bench.scoring.vllm import score_vs_vllm
+from bench.scoring.vllm import score_vs_vllm, score_vs_vllm_in_process
 from bench.setting import Setting, open_setting
 from bench.timing import Measurement
 from labelwright.data.task import Example
 from labelwright.errors import LabelwrightError, MissingExtraError, ModelError
 from workbench.progress import silence_libraries
 
-# What TRL is told of vLLM; the share of the GPU's memory leaves room for two models and a training step.
-COLOCATED = {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": 0.3}
+# Of the GPU's memory: it leaves room for two models and a training step.
+SHARE = 0.2
+# What TRL is told of vLLM.
+COLOCATED = {"use_vllm": True, "vllm_mode": "colocate", "vllm_gpu_memory_utilization": SHARE}
 N_ROWS = 512
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print both; 0, or 2 where there is no GPU, or the recipe or the server are at fault."""
+    """Measure and print; 0, or 2 where there is no GPU, or the recipe, vLLM or its server are at fault."""
     parser = argparse.ArgumentParser(prog="python -m bench.scoring.gpu", description=__doc__.splitlines()[0])
     parser.add_argument("recipe", type=Path)
-    parser.add_argument("--url", default="http://127.0.0.1:8000/v1", help="of the vLLM server on the same GPU")
+    parser.add_argument("--url", help="of a vLLM server on the same GPU, such as http://127.0.0.1:8000/v1")
+    parser.add_argument("--told", type=json.loads, default={}, help="more arguments of vllm.LLM, as JSON")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args(arguments)
     silence_libraries()
@@ -49,9 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         print(machine_facts())
         many = joined(setting, N_ROWS * (given.rounds + 1))
-        show(score_vs_vllm(many, N_ROWS, given.rounds, at=given.url))
+        if given.url:
+            show(score_vs_vllm(many, N_ROWS, given.rounds, at=given.url))
         if find_spec("vllm") is None:
-            raise MissingExtraError("TRL generates with vLLM in its own process, and vllm is not installed beside TRL")
+            raise MissingExtraError("vllm is not installed beside TRL; a server of it alone is measured by --url")
+        show(score_vs_vllm_in_process(many, N_ROWS, given.rounds, {"gpu_memory_utilization": SHARE, **given.told}))
         from bench.training.grpo_step import grpo_step_vs_trl
 
         show(grpo_step_vs_trl(setting, rounds=given.rounds, generator=COLOCATED))

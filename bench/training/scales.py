@@ -100,6 +100,7 @@ def add_steps(parser: argparse.ArgumentParser, usual: Steps) -> None:
         ("--steps", int, usual.steps, whole.steps),
         ("--rows-per-step", int, usual.rows_per_step, whole.rows_per_step),
         ("--layers", float, usual.lora_layers, whole.lora_layers),
+        ("--learning-rate", float, usual.learning_rate, whole.learning_rate),
     ):
         parser.add_argument(name, type=kind, default=value, help=f"(default: {value:g}; of the stages: {stages:g})")
 
@@ -107,7 +108,14 @@ def add_steps(parser: argparse.ArgumentParser, usual: Steps) -> None:
 def asked_steps(given: argparse.Namespace, usual: OfSteps) -> OfSteps:
     """What ``add_steps`` was answered. RecipeError where no stage could train so."""
     rows = given.rows_per_step
-    return replace(usual, steps=given.steps, rows_per_step=rows, rows_per_forward=rows, lora_layers=given.layers)
+    return replace(
+        usual,
+        steps=given.steps,
+        rows_per_step=rows,
+        rows_per_forward=rows,
+        lora_layers=given.layers,
+        learning_rate=given.learning_rate,
+    )
 
 
 @dataclass(frozen=True)
