@@ -35,7 +35,15 @@ from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.decoder import encode_image, encode_prefix, open_decoder, pack_linears
 from labelwright.engines.packed.edges import edge_log_probs
 from labelwright.engines.packed.heads import open_head
-from labelwright.engines.packed.memory import Meter, fitting_tokens, give_back, is_out_of_memory, kind_of, meter_of
+from labelwright.engines.packed.memory import (
+    Meter,
+    fitting_tokens,
+    give_back,
+    is_out_of_memory,
+    kind_of,
+    meter_of,
+    to_device,
+)
 from labelwright.engines.packed.packing import KeyValues, Packed, Row, pack
 from labelwright.engines.packed.seen import SeenImage
 from labelwright.engines.packed.self_check import TEXT, check_scores, refuse_by_name, refusing
@@ -593,7 +601,7 @@ class _Rounds:
         starts = index[:, 1 + self._tree.edge_node]
         rows, edges = np.nonzero(starts >= 0)
         read, place = np.unique(starts[rows, edges], return_inverse=True)
-        hidden = self._engine.decoder(packed, torch.as_tensor(read, device=self._engine.device))
+        hidden = self._engine.decoder(packed, to_device(read, self._engine.device))
         return rows, edges, edge_log_probs(self._engine.head, hidden, place, self._tree.edge_token[edges])
 
 

@@ -3,6 +3,10 @@
 The prefix is the same for all rows, so all queries meet it in one product and nobody copies it; what each row holds by
 itself is laid out as a padded block (``labelwright.engines.packed.packing``). ``labelwright.engines.packed.interface``
 offers it to transformers.
+
+On a GPU that is a score for each pair of tokens, written and read again by half a dozen kernels. Where nothing is
+learnt, and no model wants something of its own, a kernel that never writes them is called instead
+(``_attend_fused``). It knows no shared keys, so each row gets the prefix copied in front of its own.
 """
 
 from __future__ import annotations
@@ -39,6 +43,10 @@ class Restricted:
     prefix: Tensor
     lead: Tensor
 
+
+# Devices whose fused kernel is faster than products and a softmax, and what it wants the number of keys to divide by.
+FUSED = {"cuda"}
+KEY_MULTIPLE = 16
 
 LAYOUT: ContextVar[Layout | None] = ContextVar("layout", default=None)
 
@@ -94,6 +102,10 @@ def attend_packed(
         query, key, value = query[:, p:], key[:, p:], value[:, p:]
     if layout.kept is not None:
         layout.kept.append((key, value))
+    plain = restricted is None and softcap is None and sinks is None
+    if plain and query.device.type in FUSED and not query.requires_grad:
+        rows = _attend_fused(layout, layer, query, key, value, prefix, scale)
+        return _with_lead_and_filler(layout, lead, rows)
     if layout.past is not None:
         key = torch.cat([layout.past[layer][0], key], dim=1)
         value = torch.cat([layout.past[layer][1], value], dim=1)
@@ -113,8 +125,72 @@ def attend_packed(
     attended = attend(stacked, (own_key, own_value), mask, prefix, on_prefix, softcap, sinks)
     flat = attended.view(n_groups, n_rows, -1, n_block, value.shape[-1]).permute(1, 3, 0, 2, 4)
     rows = flat.reshape(n_tokens, -1, value.shape[-1])  # (tokens, heads, width)
-    rows = rows if layout.dense else rows[layout.flat_T]
+    return _with_lead_and_filler(layout, lead, rows if layout.dense else rows[layout.flat_T])
+
+
+def _with_lead_and_filler(layout: Layout, lead: list[Tensor], rows: Tensor) -> Tensor:
     return F.pad(torch.cat([*lead, rows]) if lead else rows, (0, 0, 0, 0, 0, layout.n_filler))
+
+
+def _attend_fused(
+    layout: Layout,
+    layer: int,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    prefix: tuple[Tensor, Tensor] | None,
+    scale: float,
+) -> Tensor:
+    """The rows' attention by PyTorch's ``scaled_dot_product_attention``; arguments as in ``attend_packed``.
+
+    Returns
+    -------
+    (n_row_tokens, n_heads, head_dim)
+    """
+    n_heads, n_groups = len(query), len(key)
+    n_stacked = n_heads // n_groups
+    n_rows, n_block = layout.query_BL.shape
+    if n_stacked not in layout.fused:
+        layout.fused[n_stacked] = _fused_mask(layout, n_stacked, query.dtype)
+    keys_at, bias = layout.fused[n_stacked]
+    past = layout.past[layer] if layout.past is not None else None
+    # Tokens come first, so that what belongs to one is read in one piece.
+    own_key, own_value = (
+        torch.cat([x.transpose(0, 1) for x in parts]).flatten(1).index_select(0, keys_at)
+        for parts in zip(*(part for part in (prefix, past, (key, value)) if part is not None), strict=True)
+    )
+    blocks = query.transpose(0, 1).index_select(0, layout.query_BL.flatten())
+    stacked = blocks.view(n_rows, n_block, n_groups, n_stacked, -1).permute(0, 2, 3, 1, 4)
+    attended = F.scaled_dot_product_attention(
+        stacked.reshape(n_rows, n_groups, n_stacked * n_block, -1),
+        own_key.view(n_rows, -1, n_groups, key.shape[-1]).transpose(1, 2),
+        own_value.view(n_rows, -1, n_groups, value.shape[-1]).transpose(1, 2),
+        attn_mask=bias.expand(-1, n_groups, -1, -1),
+        scale=scale,
+    )
+    flat = attended.unflatten(2, (n_stacked, n_block)).permute(0, 3, 1, 2, 4).reshape(-1, n_heads, value.shape[-1])
+    return flat if layout.dense else flat.index_select(0, layout.flat_T)
+
+
+def _fused_mask(layout: Layout, n_stacked: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """What every layer of a pass needs: where each row's keys are, the prefix first, and what may be seen of them.
+
+    Returns
+    -------
+    keys_at : int64 (B * K,)
+        In the prefix, the past and the pass, one behind the other; what fills up to K points at 0.
+    bias : (B, 1, n_stacked * L, K)
+        0 or -inf, added to the scores; query heads that share a key head are stacked.
+    """
+    n_prefix = layout.n_prefix
+    n_rows, n_own = layout.key_BM.shape
+    n_filler = -(n_prefix + n_own) % KEY_MULTIPLE
+    own = F.pad(layout.key_BM + n_prefix, (0, n_filler))
+    shared = torch.arange(n_prefix, device=own.device).expand(n_rows, -1)
+    seen = F.pad(F.pad(layout.mask, (n_prefix, 0), value=True), (0, n_filler), value=False)
+    bias = torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)
+    stacked = bias.repeat(1, 1, n_stacked, 1)
+    return torch.cat([shared, own], dim=1).flatten(), stacked
 
 
 def attend(query: Tensor, *others: Any) -> Tensor:

@@ -15,7 +15,7 @@ from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.decoder import HubDecoder
 from labelwright.engines.packed.heads import Head, open_head
 from labelwright.engines.packed.lower import LowerLayers
-from labelwright.engines.packed.memory import kind_of
+from labelwright.engines.packed.memory import kind_of, to_device
 from labelwright.engines.packed.packing import Packed, Row, pack
 
 # Positions whose logits over the whole vocabulary are held at once: on a processor so few that they stay in its cache,
@@ -69,10 +69,10 @@ def _entropies(head: Head, hidden: Tensor, places: NDArray[np.int64]) -> Tensor:
     most = LOGIT_ROWS[kind_of(hidden.device)]
     parts = []
     for start in range(0, len(unique), most):
-        rows = torch.as_tensor(unique[start : start + most], device=hidden.device)
+        rows = to_device(unique[start : start + most], hidden.device)
         log_probs = torch.log_softmax(head.logits(hidden[rows])[0].float(), dim=-1)
         parts.append(-(log_probs.exp() * log_probs).sum(-1))
-    return torch.cat(parts)[torch.as_tensor(inverse, device=hidden.device)]
+    return torch.cat(parts)[to_device(inverse, hidden.device)]
 
 
 def edge_log_probs(head: Head, hidden: Tensor, places: NDArray[np.int64], tokens: NDArray[np.int64]) -> Tensor:
@@ -97,15 +97,15 @@ def edge_log_probs(head: Head, hidden: Tensor, places: NDArray[np.int64], tokens
     wanted = [np.flatnonzero(inverse // most == chunk) for chunk in range(n_chunks)]
     parts = []
     for chunk, edges in enumerate(wanted):
-        rows = torch.as_tensor(unique[chunk * most : (chunk + 1) * most], device=device)
-        place = torch.as_tensor(inverse[edges] - chunk * most, device=device)
-        token = torch.as_tensor(tokens[edges], device=device)
+        rows = to_device(unique[chunk * most : (chunk + 1) * most], device)
+        place = to_device(inverse[edges] - chunk * most, device)
+        token = to_device(tokens[edges], device)
         if torch.is_grad_enabled() and len(unique) > KEPT_ROWS[kind_of(device)]:
             # Many logits are computed again in the backward pass: those of 77 labels would be a gigabyte.
             parts.append(checkpoint(_log_probs, head, hidden[rows], place, token, use_reentrant=False))
         else:
             parts.append(_log_probs(head, hidden[rows], place, token))
-    order = torch.as_tensor(np.argsort(np.concatenate(wanted)), device=device)
+    order = to_device(np.argsort(np.concatenate(wanted)), device)
     return torch.cat(parts)[order]
 
 

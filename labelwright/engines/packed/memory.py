@@ -7,9 +7,10 @@ the system's, and there a pass is sized for speed. Nothing here knows a model.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 # Of what is free; the rest is for what a trial pass does not show, such as a long prefix.
 SHARE = 0.5
@@ -18,6 +19,14 @@ SHARE = 0.5
 def kind_of(device: torch.device) -> str:
     """ "cpu", or "accelerator": what sizes of passes are told apart by."""
     return "cpu" if device.type == "cpu" else "accelerator"
+
+
+def to_device(values: Any, device: torch.device | str) -> Tensor:
+    """A tensor of an array or of numbers on a device, without waiting for what the device has still to do."""
+    tensor = torch.as_tensor(values)
+    if torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -18,11 +18,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from labelwright.engines.options.tree import OptionTree
+from labelwright.engines.packed.memory import to_device
 from labelwright.engines.packed.seen import SeenImage
 
 # One (keys, values) a layer, each (n_kv_heads, n_tokens, head_dim).
@@ -71,6 +71,9 @@ class Layout:
         Packed tokens at the end that belong to no row and that nothing looks at.
     dense : bool
         All rows are of one length, so that the packed tokens are the block as they stand.
+    fused : dict of int to (Tensor, Tensor)
+        What ``labelwright.engines.packed.attention`` makes of all this for a fused kernel, once a pass, by the number
+        of query heads that share a key head.
     """
 
     query_BL: Tensor  # noqa: N815
@@ -85,6 +88,7 @@ class Layout:
     kept: KeyValues | None = None
     n_filler: int = 0
     dense: bool = False
+    fused: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 @dataclass
@@ -221,7 +225,7 @@ def pack(
     positions += [0] * n_filler
 
     def tensor(values: Any) -> Tensor:
-        return torch.as_tensor(values, device=device)
+        return to_device(values, device)
 
     layout = Layout(
         tensor(query),
