@@ -1,4 +1,7 @@
-"""`python -m bench.scoring.gpu RECIPE`: on one GPU, bf16 rows/s against vLLM, and a GRPO step against TRL with vLLM.
+"""`python -m bench.scoring.gpu RECIPE`: on one GPU, bf16 rows/s, those of vLLM, and a GRPO step against TRL with vLLM.
+
+The scorer alone comes first: rows/s by the rows of a call, and the time of its kernels, which is what is left where a
+call waits for nothing else. Then each comparison, whether or not the one before it came through.
 
 vLLM is measured in this process, and so is TRL's trainer generating with it ("colocate"): vLLM has to be installed
 beside TRL. A server of it is measured besides where ``--url`` names one; it serves the recipe's model on the same GPU,
@@ -11,20 +14,24 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from statistics import median
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from bench.machine import machine_facts
 from bench.scoring.vllm import score_vs_vllm, score_vs_vllm_in_process
 from bench.setting import Setting, open_setting
-from bench.timing import Measurement
+from bench.timing import Measurement, seconds_of
 from labelwright.data.task import Example
 from labelwright.errors import LabelwrightError, MissingExtraError, ModelError
+from labelwright.statistics.calibration import UNCALIBRATED
 from workbench.progress import silence_libraries
 
 # Of the GPU's memory: it leaves room for two models and a training step.
@@ -44,27 +51,90 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     silence_libraries()
     try:
-        require_gpu()
-        setting = open_setting(given.recipe)
-        if setting.engine.device.type != "cuda" or setting.engine.model.dtype != torch.bfloat16:
-            raise ModelError(
-                f"{given.recipe} opens its model on {setting.engine.device} in {setting.engine.model.dtype}: expected "
-                'a GPU and bfloat16; set [model] device = "auto" and dtype = "auto"'
-            )
-        print(machine_facts())
-        many = joined(setting, N_ROWS * (given.rounds + 1))
-        if given.url:
-            show(score_vs_vllm(many, N_ROWS, given.rounds, at=given.url))
-        if find_spec("vllm") is None:
-            raise MissingExtraError("vllm is not installed beside TRL; a server of it alone is measured by --url")
-        show(score_vs_vllm_in_process(many, N_ROWS, given.rounds, {"gpu_memory_utilization": SHARE, **given.told}))
-        from bench.training.grpo_step import grpo_step_vs_trl
-
-        show(grpo_step_vs_trl(setting, rounds=given.rounds, generator=COLOCATED))
+        setting = on_gpu(given.recipe)
     except LabelwrightError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+        return fail(error)
+    print(machine_facts())
+    many = joined(setting, N_ROWS * (given.rounds + 1))
+    for line in alone(many, given.rounds):
+        print(line, flush=True)
+    told = {"gpu_memory_utilization": SHARE, **given.told}
+    parts: list[Callable[[], Measurement]] = [
+        lambda: score_vs_vllm_in_process(require_vllm(many), N_ROWS, given.rounds, told),
+        lambda: step_vs_trl(require_vllm(setting), given.rounds),
+    ]
+    if given.url:
+        parts.insert(0, lambda: score_vs_vllm(many, N_ROWS, given.rounds, at=given.url))
+    status = 0
+    for part in parts:
+        try:
+            show(part())
+        # What vLLM has no memory for, or refuses of its own answers, it says in classes of its own.
+        except (LabelwrightError, RuntimeError, ValueError) as error:
+            status = fail(error)
+    return status
+
+
+def fail(error: Exception) -> int:
+    """Say what is wrong in a line; the exit status."""
+    print(f"error: {(str(error).strip().splitlines() or [type(error).__name__])[-1]}", file=sys.stderr)
+    return 2
+
+
+def on_gpu(recipe: Path) -> Setting:
+    """A recipe's setting with its model on a GPU in bfloat16.
+
+    Raises
+    ------
+    ModelError
+        There is no GPU, or the recipe opens its model elsewhere or in other numbers.
+    """
+    require_gpu()
+    setting = open_setting(recipe)
+    if setting.engine.device.type != "cuda" or setting.engine.model.dtype != torch.bfloat16:
+        raise ModelError(
+            f"{recipe} opens its model on {setting.engine.device} in {setting.engine.model.dtype}: expected "
+            'a GPU and bfloat16; set [model] device = "auto" and dtype = "auto"'
+        )
+    return setting
+
+
+def alone(setting: Setting, rounds: int) -> Iterator[str]:
+    """Lines: rows/s of the scorer by rows a call, the prefix warm, and what its kernels take of a call's time."""
+    engine, options = setting.engine, setting.prompt.options
+    rows = setting.rendered(len(setting.examples))
+    for n_rows in (1, 64, N_ROWS, len(rows)):
+        call = partial(engine.score, rows[:n_rows], options, UNCALIBRATED)
+        call()
+        seconds = median(seconds_of(call) for _ in range(rounds))
+        kernels_s, n_kernels = kernels_of(call)
+        yield (
+            f"score alone: {n_rows} rows a call: {n_rows / seconds:.0f} rows/s, {1000 * seconds:.1f} ms, of which "
+            f"{1000 * kernels_s:.1f} ms in {n_kernels} kernels"
+        )
+
+
+def kernels_of(call: Callable[[], object]) -> tuple[float, int]:
+    """Seconds that a GPU computes in a call, and in how many kernels."""
+    with profile(activities=[ProfilerActivity.CUDA]) as watched:
+        call()
+        torch.cuda.synchronize()
+    kernels = [event for event in watched.key_averages() if event.device_type == torch.autograd.DeviceType.CUDA]
+    return sum(event.self_device_time_total for event in kernels) / 1e6, sum(event.count for event in kernels)
+
+
+def require_vllm(setting: Setting) -> Setting:
+    """The setting; MissingExtraError where vLLM cannot be had in this process."""
+    if find_spec("vllm") is None:
+        raise MissingExtraError("vllm is not installed beside TRL; a server of it alone is measured by --url")
+    return setting
+
+
+def step_vs_trl(setting: Setting, rounds: int) -> Measurement:
+    """A GRPO step against TRL's with vLLM generating in its process."""
+    from bench.training.grpo_step import grpo_step_vs_trl
+
+    return grpo_step_vs_trl(setting, rounds=rounds, generator=COLOCATED)
 
 
 def joined(setting: Setting, n_rows: int) -> Setting:

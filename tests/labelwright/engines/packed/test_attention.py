@@ -1,4 +1,4 @@
-"""The fused kernel against products and a softmax, by the scores that come out: only the device decides between them."""
+"""The fused kernel against products and a softmax, by the scores that come out: the device alone decides which."""
 
 import numpy as np
 import pytest
