@@ -55,6 +55,7 @@ name = {model}
 [sft]
 learning_rate = {learning_rate}
 lora_layers = {lora_layers}
+steps = {steps}
 [baselines]
 names = {names}
 [models]
@@ -115,8 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("folder", type=Path, help="where rows, recipes and runs are kept")
     parser.add_argument(
-        "models", nargs="+", metavar="MODEL[:LEARNING_RATE[:LAYERS]]",
-        help="a name or folder; how SFT strides, and the share of the layers that it tunes (default: 1e-3, 1.0)",
+        "models", nargs="+", metavar="MODEL[:LEARNING_RATE[:LAYERS[:STEPS]]]",
+        help="a name or folder; how SFT strides, the share of the layers that it tunes, how many steps it takes "
+        "(default: 1e-3, 1.0, 50)",
     )  # fmt: skip
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=[*QUESTIONS], help="(default: all)")
     parser.add_argument("--candidates", nargs="+", help="tunings of the models (default: as each question says)")
@@ -172,7 +174,7 @@ def write(
     seed: int,
 ) -> str:
     """Rows and the recipe of one model; the recipe's name."""
-    path, rate, layers = (*model.split(":"), "", "")[:3]
+    path, rate, layers, steps = (*model.split(":"), "", "", "")[:4]
     for which, rows in (("labelled", labelled), ("asked", asked)):
         write_rows(folder / f"{name}-{which}.jsonl", map(_record, rows))
     is_folder = Path(path).is_dir()
@@ -184,6 +186,7 @@ def write(
     labels = sorted({row.label for row in (*labelled, *asked)})
     filled = RECIPE.format(
         seed=seed, dev=DEV, calib=CALIB, learning_rate=rate or "1e-3", lora_layers=layers or "1.0",
+        steps=steps or "50",
         labels="" if question.has_choices else f"labels = {json.dumps(labels, ensure_ascii=False)}",
         choices='choices = "choices"' if question.has_choices else "",
         **{key: json.dumps(value, ensure_ascii=False) for key, value in told.items()},

@@ -41,7 +41,9 @@ def test_rows_with_choices_are_dealt_whole(tmp_path, monkeypatch):
     monkeypatch.setitem(sizes.QUESTIONS, "choice", question)
     labelled, asked = sizes.drawn(question, 400, 0)
     assert (len(labelled), len(asked)) == (40, 20)
-    recipe = sizes.write(tmp_path, "choice", question, labelled, asked, "smollm2", 0)
+    recipe = sizes.write(tmp_path, "choice", question, labelled, asked, "smollm2:5e-4:0.5:200", 0)
+    told = read_recipe(tmp_path / f"{recipe}.toml").stage("sft")
+    assert (told.learning_rate, told.lora_layers, told.steps) == (5e-4, 0.5, 200)
     report, run = sizes.compared(tmp_path, recipe)
     assert right_on_test(run, asked, report)["chance"].mean() == pytest.approx(report.scored[0].test["accuracy"].value)
 
