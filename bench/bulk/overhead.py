@@ -2,7 +2,9 @@
 
 Of each side a command over few rows and one over many is watched, with all that it starts; what many take more than few
 is what rows take, and the start (Python, the model, a cluster) is what is left. Processor time, since other work beside
-changes how long something takes, and not how much of it there is; the cluster's own processes count.
+changes how long something takes, and hardly how much of it there is; the cluster's own processes count. Hardly: who
+shares a core, or what it has kept at hand, makes the same work take half as much again, so of the rounds the least
+disturbed command of each kind counts.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -49,7 +52,7 @@ class Taken(NamedTuple):
     seconds: float
 
 
-def bulk_overhead(setting: Setting, n_rows: int = MANY_ROWS, rounds: int = 3) -> Measurement:
+def bulk_overhead(setting: Setting, n_rows: int = MANY_ROWS, rounds: int = 5) -> Measurement:
     """Processor seconds of a row over Ray, over those of the plain command: a linear model on words, short texts."""
     few = min(FEW_ROWS, n_rows // 2)
     with TemporaryDirectory() as place:
@@ -62,7 +65,13 @@ def bulk_overhead(setting: Setting, n_rows: int = MANY_ROWS, rounds: int = 3) ->
         name: [(many.processor_s - less.processor_s) / (n_rows - few) * 1e6 for less, many in taken]
         for name, taken in by_engine.items()
     }
-    return ratio(
+    least = {
+        name: (min(many.processor_s for _, many in taken) - min(less.processor_s for less, _ in taken))
+        / (n_rows - few)
+        * 1e6
+        for name, taken in by_engine.items()
+    }
+    by_round = ratio(
         "bulk_overhead",
         pairwise(a_row["ray"], a_row["plain"]),
         goal=GOAL,
@@ -72,11 +81,14 @@ def bulk_overhead(setting: Setting, n_rows: int = MANY_ROWS, rounds: int = 3) ->
             "n_rows": n_rows,
             "few_rows": few,
             "start": "left out: the difference between many rows and few",
-            "processes_over_plain": pairwise(a_row["processes"], a_row["plain"]),
+            "least_us": least,
+            "processes_over_plain": least["processes"] / least["plain"],
             "whole_processor_s": {name: [many.processor_s for _, many in taken] for name, taken in by_engine.items()},
             "whole_seconds": {name: [many.seconds for _, many in taken] for name, taken in by_engine.items()},
         },
     )
+    value = least["ray"] / least["plain"]
+    return replace(by_round, value=value, low=min(by_round.low, value), high=max(by_round.high, value))
 
 
 def _round(folder: Path) -> dict[str, tuple[Taken, Taken]]:
