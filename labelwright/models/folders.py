@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from labelwright.errors import ModelError
 from labelwright.models.packaged import cache_dir, fetch_packaged_file, scratch_beside
@@ -77,6 +78,8 @@ def folder_from_gguf(gguf: Path, folder: Path) -> None:
     with scratch_beside(folder) as scratch:
         try:
             _convert_gguf(gguf.absolute(), scratch / "converted", gguf.stem)
+        except ModelError:
+            raise
         except Exception as error:  # whatever reading a damaged file, or one of another kind, runs into
             said = (str(error).strip().splitlines() or [""])[0][:200]
             raise ModelError(f"{gguf}: cannot be read as a GGUF language model ({said})") from error
@@ -93,6 +96,8 @@ def _convert_gguf(gguf: Path, folder: Path, model_name: str) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source, name = str(gguf.parent), gguf.name
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=name, trust_remote_code=False)
+    _check_end(gguf, tokenizer)
     loaded = AutoModelForCausalLM.from_pretrained(source, gguf_file=name, dtype=torch.float32, trust_remote_code=False)
     config = loaded.config
     if hasattr(config, "quantization_config"):
@@ -100,9 +105,27 @@ def _convert_gguf(gguf: Path, folder: Path, model_name: str) -> None:
     plain = AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
     plain.load_state_dict(loaded.state_dict())
     plain.to(torch.bfloat16).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(source, gguf_file=name, trust_remote_code=False).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     written = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     written["_name_or_path"] = model_name
     (folder / "config.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     for leftover in folder.glob("*.bin"):
         leftover.unlink()
+
+
+def _check_end(file: Path, tokenizer: Any) -> None:
+    """ModelError where a tokenizer that was read from a GGUF file ends answers otherwise than the file says.
+
+    transformers 5.17 and before make a tokenizer of some files that has other special tokens, and another decoder: this
+    library's scores hardly notice, but servers with grammars spell no label with it.
+    """
+    import gguf
+    import transformers
+
+    field = gguf.GGUFReader(file).get_field("tokenizer.ggml.eos_token_id")
+    meant = int(field.contents()) if field is not None else None
+    if meant is not None and tokenizer.eos_token_id != meant:
+        raise ModelError(
+            f"{file.name}: transformers {transformers.__version__} reads its tokenizer wrongly: answers end with token "
+            f"{tokenizer.eos_token_id}, not {meant} as the file says; install another version, 5.18 at least"
+        )

@@ -73,6 +73,25 @@ def test_a_folder_made_of_a_file_answers_as_the_model_did(folder, tmp_path):
         folder_from_gguf(tmp_path / "m.gguf", tmp_path / "made" / "model")
 
 
+def test_a_tokenizer_that_ends_answers_otherwise_than_its_file_is_refused(folder, tmp_path, monkeypatch):
+    """As transformers 5.17 made one of SmolLM2's file."""
+    from transformers import AutoTokenizer
+
+    def wrong(*given, real=AutoTokenizer.from_pretrained, **named):
+        tokenizer = real(*given, **named)
+        if "gguf_file" in named:
+            tokenizer.eos_token = tokenizer.convert_ids_to_tokens(5)
+        return tokenizer
+
+    gguf_file.write_gguf(folder, tmp_path / "m.gguf", "f32")
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", wrong)
+    with pytest.raises(
+        ModelError, match=r"^m.gguf: transformers .+ answers end with token 5, not \d+ as the file says"
+    ):
+        folder_from_gguf(tmp_path / "m.gguf", tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
 def test_what_is_no_gguf_is_refused_in_one_line_and_leaves_nothing(tmp_path):
     with pytest.raises(ModelError, match="there is no such file"):
         folder_from_gguf(tmp_path / "none.gguf", tmp_path / "model")
