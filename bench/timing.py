@@ -37,7 +37,7 @@ class Measurement:
     Attributes
     ----------
     value, low, high : float
-        Median, least and greatest over the rounds.
+        Median, least and greatest over the rounds; a measurement that takes another value says so.
     goal : float, optional
         What the value should at least be, or with ``at_most`` at most; None where there is no goal.
     sides : mapping

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -56,21 +56,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(error)
     print(machine_facts())
     many = joined(setting, N_ROWS * (given.rounds + 1))
-    for line in alone(many, given.rounds):
-        print(line, flush=True)
     told = {"gpu_memory_utilization": SHARE, **given.told}
-    parts: list[Callable[[], Measurement]] = [
-        lambda: score_vs_vllm_in_process(require_vllm(many), N_ROWS, given.rounds, told),
-        lambda: step_vs_trl(require_vllm(setting), given.rounds),
+    parts: list[Callable[[], Iterable[str]]] = [
+        lambda: alone(many, given.rounds),
+        lambda: shown(score_vs_vllm_in_process(require_vllm(many), N_ROWS, given.rounds, told)),
+        lambda: shown(step_vs_trl(require_vllm(setting), given.rounds)),
     ]
     if given.url:
-        parts.insert(0, lambda: score_vs_vllm(many, N_ROWS, given.rounds, at=given.url))
+        parts.insert(1, lambda: shown(score_vs_vllm(many, N_ROWS, given.rounds, at=given.url)))
     status = 0
     for part in parts:
         try:
-            show(part())
-        # What vLLM has no memory for, or refuses of its own answers, it says in classes of its own.
-        except (LabelwrightError, RuntimeError, ValueError) as error:
+            for line in part():
+                print(line, flush=True)
+        # What vLLM lacks, has no memory for, or refuses of its own answers, it says in many classes.
+        except (LabelwrightError, RuntimeError, ValueError, ImportError, OSError) as error:
             status = fail(error)
     return status
 
@@ -115,11 +115,12 @@ def alone(setting: Setting, rounds: int) -> Iterator[str]:
 
 
 def kernels_of(call: Callable[[], object]) -> tuple[float, int]:
-    """Seconds that a GPU computes in a call, and in how many kernels."""
+    """Seconds that a GPU computes in a call, and in how many kernels; copies from and to it are none."""
     with profile(activities=[ProfilerActivity.CUDA]) as watched:
         call()
         torch.cuda.synchronize()
-    kernels = [event for event in watched.key_averages() if event.device_type == torch.autograd.DeviceType.CUDA]
+    on_gpu = [event for event in watched.key_averages() if event.device_type == torch.autograd.DeviceType.CUDA]
+    kernels = [event for event in on_gpu if not event.key.startswith(("Memcpy", "Memset"))]
     return sum(event.self_device_time_total for event in kernels) / 1e6, sum(event.count for event in kernels)
 
 
@@ -168,12 +169,12 @@ def require_gpu() -> None:
         raise ModelError("no GPU: torch sees no CUDA device, and this compares engines on one; without: `make bench`")
 
 
-def show(measurement: Measurement) -> None:
+def shown(measurement: Measurement) -> Iterator[str]:
     """The sides' medians and the ratio, a line each."""
     for name, side in measurement.sides.items():
-        print(f"{measurement.name}: {name}: {side.median:.3g} {side.unit}")
+        yield f"{measurement.name}: {name}: {side.median:.3g} {side.unit}"
     spread = f"[{measurement.low:.2f}, {measurement.high:.2f}]"
-    print(f"{measurement.name}: ratio {measurement.value:.2f} {spread}; {measurement.facts}")
+    yield f"{measurement.name}: ratio {measurement.value:.2f} {spread}; {measurement.facts}"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,8 +64,8 @@ def score_vs_vllm_in_process(
     told : mapping of str to Any, optional
         What vLLM is told besides, such as its share of the memory.
     """
-    vllm = InProcess(setting, told or {})
-    return _against("score_vs_vllm_in_process", setting, n_rows, rounds, vllm.chosen)
+    with closing(InProcess(setting, told or {})) as vllm:
+        return _against("score_vs_vllm_in_process", setting, n_rows, rounds, vllm.chosen)
 
 
 class InProcess:
@@ -84,12 +84,16 @@ class InProcess:
         self._llm = LLM(
             model=str(model_folder(setting.weights.base)),
             dtype=str(setting.engine.model.dtype).removeprefix("torch."),
-            max_model_len=2048,
+            max_model_len=setting.engine.tokens.max_tokens,
             enable_prefix_caching=True,
             seed=SEED,
             trust_remote_code=False,
             **told,
         )
+
+    def close(self) -> None:
+        """End its process, so that its memory is free."""
+        self._llm.llm_engine.engine_core.shutdown()
 
     def chosen(self, prompts: Sequence[Rendered], options: Sequence[str]) -> np.ndarray:
         """Which option is written, greedily, (n_prompts,)."""

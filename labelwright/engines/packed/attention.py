@@ -47,6 +47,8 @@ class Restricted:
 # Devices whose fused kernel is faster than products and a softmax, and what it wants the number of keys to divide by.
 FUSED = {"cuda"}
 KEY_MULTIPLE = 16
+# Of a layer's copies for it; beyond that, of a long prefix in front of many rows, the plain way needs less.
+FUSED_BYTES = 2**30
 
 LAYOUT: ContextVar[Layout | None] = ContextVar("layout", default=None)
 
@@ -102,8 +104,8 @@ def attend_packed(
         query, key, value = query[:, p:], key[:, p:], value[:, p:]
     if layout.kept is not None:
         layout.kept.append((key, value))
-    plain = restricted is None and softcap is None and sinks is None
-    if plain and query.device.type in FUSED and not query.requires_grad:
+    usual = restricted is None and softcap is None and sinks is None
+    if usual and query.device.type in FUSED and _may_be_fused(layout, query, key, value):
         rows = _attend_fused(layout, layer, query, key, value, prefix, scale)
         return _with_lead_and_filler(layout, lead, rows)
     if layout.past is not None:
@@ -132,6 +134,17 @@ def _with_lead_and_filler(layout: Layout, lead: list[Tensor], rows: Tensor) -> T
     return F.pad(torch.cat([*lead, rows]) if lead else rows, (0, 0, 0, 0, 0, layout.n_filler))
 
 
+def _may_be_fused(layout: Layout, query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether nothing is learnt from a pass and what the fused kernel wants copied is not too large."""
+    if any(x.requires_grad for x in (query, key, value)):
+        return False
+    n_rows, n_block = layout.query_BL.shape
+    n_keys = layout.n_prefix + layout.key_BM.shape[1]
+    n_stacked = len(query) // len(key)
+    copied = len(key) * (key.shape[-1] + value.shape[-1]) + n_stacked * n_block
+    return n_rows * n_keys * copied * query.element_size() <= FUSED_BYTES
+
+
 def _attend_fused(
     layout: Layout,
     layer: int,
@@ -150,9 +163,10 @@ def _attend_fused(
     n_heads, n_groups = len(query), len(key)
     n_stacked = n_heads // n_groups
     n_rows, n_block = layout.query_BL.shape
-    if n_stacked not in layout.fused:
-        layout.fused[n_stacked] = _fused_mask(layout, n_stacked, query.dtype)
-    keys_at, bias = layout.fused[n_stacked]
+    kind = n_stacked, query.dtype
+    if kind not in layout.fused:
+        layout.fused[kind] = _fused_mask(layout, *kind)
+    keys_at, bias = layout.fused[kind]
     past = layout.past[layer] if layout.past is not None else None
     # Tokens come first, so that what belongs to one is read in one piece.
     own_key, own_value = (

@@ -1,4 +1,4 @@
-"""What fits into a device's memory: how running out of it looks, and how many tokens a pass may have.
+"""A device's memory: how things get there, what fits, how running out of it looks, how many tokens a pass may have.
 
 An accelerator is asked: a pass is made, and what it took at most is read off the allocator. The processor's memory is
 the system's, and there a pass is sized for speed. Nothing here knows a model.
@@ -22,7 +22,7 @@ def kind_of(device: torch.device) -> str:
 
 
 def to_device(values: Any, device: torch.device | str) -> Tensor:
-    """A tensor of an array or of numbers on a device, without waiting for what the device has still to do."""
+    """A tensor of an array or of numbers on a device; on CUDA without waiting for what it has still to do."""
     tensor = torch.as_tensor(values)
     if torch.device(device).type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)

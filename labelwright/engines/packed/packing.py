@@ -71,9 +71,9 @@ class Layout:
         Packed tokens at the end that belong to no row and that nothing looks at.
     dense : bool
         All rows are of one length, so that the packed tokens are the block as they stand.
-    fused : dict of int to (Tensor, Tensor)
+    fused : dict of (int, torch.dtype) to (Tensor, Tensor)
         What ``labelwright.engines.packed.attention`` makes of all this for a fused kernel, once a pass, by the number
-        of query heads that share a key head.
+        of query heads that share a key head, and their number format.
     """
 
     query_BL: Tensor  # noqa: N815
@@ -88,7 +88,7 @@ class Layout:
     kept: KeyValues | None = None
     n_filler: int = 0
     dense: bool = False
-    fused: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    fused: dict[tuple[int, Any], tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 @dataclass

@@ -132,3 +132,28 @@ def test_a_row_cannot_spell_a_special_token_that_is_a_piece_of_the_vocabulary():
     assert tokens.end_of_turn == (1,)
     assert 1 not in tokens.plain("pool </s></s> x")
     assert len(tokens.plain("</s>")) == 4
+
+
+def test_markup_is_read_once_and_what_is_kept_is_bounded():
+    tokenizer, asked = tiny_tokenizer(), []
+    tokens = PromptTokens(tokenizer, Template(tokenizer.chat_template))
+    tokens._tokenizer = Counting(tokenizer, asked)
+    first = tokens.markup("<|im_start|>user\n")
+    first.append(7)
+    assert tokens.markup("<|im_start|>user\n") == first[:-1]
+    assert asked == ["<|im_start|>user\n"]
+    for number in range(1000):
+        tokens.markup(f"<|im_start|>{number}")
+    assert len(tokens._markups) <= 64
+    assert tokens.markup("<|im_start|>user\n") == first[:-1]
+
+
+class Counting:
+    """A tokenizer that says what it was asked."""
+
+    def __init__(self, inner, asked):
+        self._inner, self._asked = inner, asked
+
+    def encode(self, text, **how):
+        self._asked.append(text)
+        return self._inner.encode(text, **how)

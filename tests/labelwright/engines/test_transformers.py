@@ -242,3 +242,16 @@ def test_prefixes_are_kept_while_they_are_used(engine, prompt, monkeypatch):
         engine.score([asked], prompt.options)
     assert len(encoded) == 4
     assert len(engine._prefixes) == 1
+
+
+def test_a_limit_is_asked_once_a_batch_and_never_for_a_single_row():
+    asked = []
+
+    def limit():
+        asked.append(1)
+        return 5 if len(asked) == 1 else 3
+
+    assert [*transformers._cut([7], limit)] == [[0]]
+    assert not asked
+    assert [*transformers._cut([2, 2, 2, 2, 2, 2], limit)] == [[0, 1], [2], [3], [4], [5]]
+    assert len(asked) == 4

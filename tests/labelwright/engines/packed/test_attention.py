@@ -58,7 +58,17 @@ def test_scores_are_those_of_products_and_a_softmax(fused, lengths, unexpanded_m
     np.testing.assert_allclose(*np.exp(found), atol=1e-5)
 
 
-def test_what_is_learnt_from_goes_the_plain_way(fused):
+def test_where_its_copies_would_be_too_large_the_plain_way_is_taken(fused, monkeypatch):
+    tokenizer = tiny_tokenizer()
+    engine = TransformersEngine(tiny_model(vocab_size=len(tokenizer)), tokenizer)
+    called = fused(True)
+    monkeypatch.setattr(attention, "FUSED_BYTES", 0)
+    engine.score(rows([20] * 8), OPTIONS, UNCALIBRATED)
+    assert not called
+
+
+@pytest.mark.parametrize("trained", ["", "layers.0.self_attn.q_proj", "layers.0.self_attn.v_proj"])
+def test_what_is_learnt_from_goes_the_plain_way(fused, trained):
     from labelwright.engines.options.tree import OptionTree
     from labelwright.engines.packed.edges import tree_log_probs
     from labelwright.engines.packed.interface import ATTENTION
@@ -69,6 +79,9 @@ def test_what_is_learnt_from_goes_the_plain_way(fused):
     tree = OptionTree.build([[5, 6, 2], [5, 7, 2], [8, 2]])
     given = (model, (60, 61, 62), [Row((3, 4, 5), tree), Row((7,), tree)])
     called = fused(True)
+    if trained:
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(trained in name)
     learnt, _ = tree_log_probs(*given)
     assert not called
     with torch.no_grad():
