@@ -282,6 +282,7 @@ LATE = {
     "openai": "an extra",
     "fastapi": "an extra: the server",
     "uvicorn": "an extra: the server",
+    "vllm": "of a GPU, beside what is installed here",
     "xllamacpp": "an extra",
     "gguf": "an extra",
     "onnxruntime": "an extra",
