@@ -18,6 +18,7 @@ import numpy as np
 from bench.setting import SEED, Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
 from labelwright.engines.settings import EngineSettings
+from labelwright.engines.tokens import most_tokens
 from labelwright.errors import ModelError
 from labelwright.models.folders import model_folder
 from labelwright.prompt import Rendered
@@ -100,15 +101,11 @@ class InProcess:
         from vllm import SamplingParams
         from vllm.sampling_params import StructuredOutputsParams
 
-        longest = max(len(option.encode()) for option in options) + 1
+        longest = most_tokens(options)
         asked = SamplingParams(
             temperature=0.0, max_tokens=longest, structured_outputs=StructuredOutputsParams(choice=list(options))
         )
-        fed = []
-        for number, prompt in enumerate(prompts, start=1):
-            prefix = self._tokens.prefix(prompt)
-            (row,) = self._tokens.rows([prompt], len(prefix) + longest, [number])
-            fed.append({"prompt_token_ids": [*prefix, *row]})
+        fed = [{"prompt_token_ids": [*sequence]} for sequence in self._tokens.sequences(prompts, longest)]
         answers = self._llm.generate(fed, asked, use_tqdm=False)
         labels = [option.strip() for option in options]
         return np.array([labels.index(answer.outputs[0].text.strip()) for answer in answers])

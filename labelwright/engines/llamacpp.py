@@ -22,7 +22,7 @@ from labelwright.engines.native.calls import NativeCalls
 from labelwright.engines.options.grammar import gbnf
 from labelwright.engines.options.walk import Question, score_by_places
 from labelwright.engines.settings import EngineSettings
-from labelwright.engines.tokens import PromptTokens
+from labelwright.engines.tokens import PromptTokens, most_tokens
 from labelwright.errors import ModelError
 from labelwright.models.folders import model_folder
 from labelwright.models.gguf import cached_gguf
@@ -156,15 +156,10 @@ class LlamaCppEngine:
 
     def decode(self, prompts: Sequence[Rendered], options: Sequence[str]) -> list[str]:
         """The option that greedy decoding under a grammar of the options writes: what servers do that only decode."""
-        # Under a grammar an option may come in other tokens than ours, at worst a byte each.
-        longest = max(len(option.encode()) for option in options) + 1
-        return self._complete(prompts, longest, {"grammar": gbnf(options)})
+        return self._complete(prompts, most_tokens(options), {"grammar": gbnf(options)})
 
     def _complete(self, prompts: Sequence[Rendered], n_tokens: int, extra: Mapping[str, Any]) -> list[str]:
-        sequences = []
-        for number, prompt in enumerate(prompts, start=1):
-            prefix = self.tokens.prefix(prompt)
-            sequences.append(prefix + self.tokens.rows([prompt], len(prefix) + n_tokens, [number])[0])
+        sequences = self.tokens.sequences(prompts, reserved=n_tokens)
 
         def write(sequence: tuple[int, ...]) -> str:
             return self._ask(sequence, n_predict=n_tokens, temperature=0.0, **extra)["text"]

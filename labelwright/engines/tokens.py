@@ -153,6 +153,14 @@ class PromptTokens:
             raise DataError(self._refusal(refused))
         return fitted
 
+    def sequences(self, prompts: Sequence[Rendered], reserved: int) -> list[tuple[int, ...]]:
+        """Prompts in full, each by itself, with room for ``reserved`` tokens of an answer; errors as of ``rows``."""
+        found = []
+        for number, prompt in enumerate(prompts, start=1):
+            prefix = self.prefix(prompt)
+            found.append(prefix + self.rows([prompt], len(prefix) + reserved, [number])[0])
+        return found
+
     def tree(self, options: Sequence[str]) -> OptionTree:
         """The token tree of answer strings; all closed by the end of turn if one is the beginning of another.
 
@@ -235,6 +243,15 @@ class PromptTokens:
             f"{where}: the prompt alone has {prompt_tokens} tokens, but {self.name} reads at most {self.max_tokens}; "
             f"shorten the instructions or the label list"
         )
+
+
+def most_tokens(options: Sequence[str]) -> int:
+    """How many tokens an option may take under another's grammar, which may spell it otherwise, at worst a byte each.
+
+    >>> most_tokens([" pool", " fountain"])
+    10
+    """
+    return max(len(option.encode()) for option in options) + 1
 
 
 def shorten(tokens: Sequence[int], room: int, how: str) -> list[int]:

@@ -49,10 +49,7 @@ def score_by_places(
         return np.empty((0, len(options)))
     tree = tokens.tree(options)
     depth = max(map(len, tree.options))
-    sequences = []
-    for number, prompt in enumerate(prompts, start=1):
-        prefix = tokens.prefix(prompt)
-        sequences.append(prefix + tokens.rows([prompt], len(prefix) + depth, [number])[0])
+    sequences = tokens.sequences(prompts, reserved=depth)
     paths = _paths(tree)
     edges_at = [np.flatnonzero(tree.edge_node == place - 1) for place in range(1 + tree.n_nodes)]
     expansion = Expansion(tree, len(prompts), unexpanded_mass, calibration)

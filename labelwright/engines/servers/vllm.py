@@ -23,7 +23,7 @@ from labelwright.engines.servers.answers import read_answer
 from labelwright.engines.servers.asking import in_order
 from labelwright.engines.servers.http import IN_FLIGHT, client, one_line_errors, reason, served_models
 from labelwright.engines.settings import EngineSettings
-from labelwright.engines.tokens import PromptTokens
+from labelwright.engines.tokens import PromptTokens, most_tokens
 from labelwright.errors import ModelError
 from labelwright.models.loading import load_tokenizer
 from labelwright.models.weights import Adapter, Weights
@@ -115,7 +115,7 @@ class VllmEngine:
     def generate(self, prompts: Sequence[Rendered], max_new_tokens: int = 8, stop: Sequence[str] = ()) -> list[str]:
         """Greedy continuation of each prompt up to the end of turn; see ``Engine.generate``."""
         return self._complete(
-            self._sequences(prompts, max_new_tokens), max_tokens=max_new_tokens, stop=list(stop) or None
+            self.tokens.sequences(prompts, max_new_tokens), max_tokens=max_new_tokens, stop=list(stop) or None
         )
 
     def _ask(self, questions: Sequence[Question]) -> list[NDArray[np.float64]]:
@@ -148,10 +148,9 @@ class VllmEngine:
 
     def chosen(self, prompts: Sequence[Rendered], options: Sequence[str]) -> NDArray[np.int64]:
         """The option that structured outputs write, (n_prompts,): greedy decoding among the options' texts."""
-        # The server may spell an option in other tokens than we would, at worst a byte each.
-        longest = max(len(option.encode()) for option in options) + 1
+        longest = most_tokens(options)
         answers = self._complete(
-            self._sequences(prompts, longest),
+            self.tokens.sequences(prompts, longest),
             max_tokens=longest,
             extra_body={"structured_outputs": {"choice": list(options)}},
         )
@@ -176,13 +175,6 @@ class VllmEngine:
             return [choice.text for choice in sorted(answer.choices, key=lambda choice: choice.index)]
 
         return [text for part in in_order(ask, batches, IN_FLIGHT) for text in part]
-
-    def _sequences(self, prompts: Sequence[Rendered], reserved: int) -> list[tuple[int, ...]]:
-        sequences = []
-        for number, prompt in enumerate(prompts, start=1):
-            prefix = self.tokens.prefix(prompt)
-            sequences.append(prefix + self.tokens.rows([prompt], len(prefix) + reserved, [number])[0])
-        return sequences
 
 
 class _LogProbabilitiesError(Exception):
