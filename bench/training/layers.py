@@ -25,10 +25,17 @@ import numpy as np
 
 from bench.setting import Setting, open_setting
 from bench.training.grpo_step import with_prefix
-from bench.training.scales import Run, Steps, Trainer, model_of, train_missing, trainer_of, with_interval
-from labelwright.data.task import group_keys
+from bench.training.scales import (
+    Run,
+    Steps,
+    Trainer,
+    held_out_folds,
+    model_of,
+    train_missing,
+    trainer_of,
+    with_interval,
+)
 from labelwright.errors import LabelwrightError
-from labelwright.statistics.calibration import group_folds
 from optimizers.training.settings import Objective, TrainingSettings
 from workbench.progress import silence_libraries
 from workbench.recipe.read import read_recipe
@@ -112,13 +119,9 @@ def by_share(setting: Setting) -> Trainer:
 
 def runs_of(setting: Setting, shares: Sequence[float], n_seeds: int) -> list[Run]:
     """All runs, seed by seed, so that whole seeds are there first."""
-    rows = setting.examples
-    gold = np.array([setting.task.index(row.label) for row in rows])
     found: list[Run] = []
     for seed in range(n_seeds):
-        held = group_folds(gold, group_keys(rows), FOLDS, seed // FOLDS) == seed % FOLDS
-        train = tuple(row for row, out in zip(rows, held, strict=True) if not out)
-        held_out = tuple(row for row, out in zip(rows, held, strict=True) if out)
+        train, held_out = held_out_folds(setting, seed, FOLDS)
         found += [LayersRun("layers", f"{100 * share:g}", seed, train, held_out) for share in shares]
     return found
 

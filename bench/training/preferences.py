@@ -32,13 +32,13 @@ from accelerate import Accelerator
 from bench.setting import Setting, open_setting
 from bench.training.kept import keep, read_kept
 from bench.training.scales import (
-    FOLDS,
     HEAD_LEARNING_RATE,
     HEAD_STEPS,
     TEMPERATURE,
     Silent,
     add_steps,
     asked_steps,
+    held_out_folds,
     with_interval,
 )
 from bench.training.scales import Steps as ScalesSteps
@@ -51,7 +51,7 @@ from labelwright.errors import LabelwrightError
 from labelwright.models.loading import load_model
 from labelwright.predictors.encoders.sentence_encoder import open_encoder
 from labelwright.settings import Range
-from labelwright.statistics.calibration import UNCALIBRATED, group_folds
+from labelwright.statistics.calibration import UNCALIBRATED
 from labelwright.statistics.metrics import Floats, Ints
 from optimizers.stage import StageContext
 from optimizers.training.dpo import DpoStage
@@ -144,14 +144,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def runs_of(setting: Setting, n_seeds: int) -> list[Run]:
     """All runs, seed by seed, so that whole seeds are there first."""
-    rows = setting.examples
-    gold = _gold(setting, rows)
     found = []
     for seed in range(n_seeds):
-        held = group_folds(gold, group_keys(rows), FOLDS, seed // FOLDS) == seed % FOLDS
-        train = tuple(row for row, out in zip(rows, held, strict=True) if not out)
-        held_out = tuple(row for row, out in zip(rows, held, strict=True) if out)
-        mixed_up = {label for pair in confused(gold[~held], _words(setting, train, seed)) for label in pair}
+        train, held_out = held_out_folds(setting, seed)
+        mixed_up = {label for pair in confused(_gold(setting, train), _words(setting, train, seed)) for label in pair}
         is_hard = tuple(setting.task.index(row.label) in mixed_up for row in held_out)
         found += [Run(arm, seed, train, held_out, is_hard) for arm in ARMS]
     return found

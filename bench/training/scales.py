@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -70,7 +70,8 @@ ARMS: Mapping[str, tuple[str, ...]] = {
     "flipped": ("sft", "sft, smoothed", "group", "none", "batch", "mean, noisy_label"),
     "soft": ("sft", "group", "none", "batch", "mean"),
 }
-_SCALES: Mapping[str, Scale] = {"group": "group", "none": "none", "batch": "batch", "mean": "mean"}
+UNTUNED = "untuned"
+SCALES: Mapping[str, Scale] = {"group": "group", "none": "none", "batch": "batch", "mean": "mean"}
 # Of the head: cosines are divided by what its encoder was trained with; a stride at which SFT learns in 50 steps.
 TEMPERATURE = 0.05
 HEAD_STEPS = 50
@@ -134,6 +135,11 @@ class Run:
     train: tuple[Example, ...]
     held_out: tuple[Example, ...]
 
+    @property
+    def trains(self) -> bool:
+        """Whether the arm learns anything."""
+        return self.arm != UNTUNED
+
     def objective(self, names: Sequence[str]) -> Objective:
         """What the arm is trained for."""
         if self.arm.startswith("sft"):
@@ -142,14 +148,18 @@ class Run:
         rewards = soft_rewards(names) if self.setting == "soft" else np.eye(len(names))
         if likelihood:
             rewards = reward_matrix(NoisyLabel(len(names), FLIPPED), list(names))
-        return Objective("exact", rewards=rewards, scale_rewards=_SCALES[scale])
+        return Objective("exact", rewards=rewards, scale_rewards=SCALES[scale])
+
+    def targets(self) -> np.ndarray | None:
+        """Probabilities to learn in the place of labels, (n_train, n_labels); None where labels are learnt."""
+        return None
 
     def key(self, names: Sequence[str], about: Any) -> str:
         """16 hex digits of all that the run depends on; SFT's is the same where only the rewards are soft."""
         objective = self.objective(names)
         rewards = None if objective.rewards is None else objective.rewards.tolist()
         rows = [(row.id, row.text, row.label) for row in (*self.train, *self.held_out)]
-        whole = [replace(objective, rewards=None), rewards, self.seed, rows, about]
+        whole = [replace(objective, rewards=None, row_rewards=None), rewards, self.seed, rows, about]
         return hashlib.sha256(repr(whole).encode()).hexdigest()[:16]
 
 
@@ -192,17 +202,22 @@ def runs_of(setting: Setting, settings: Sequence[str], n_seeds: int) -> list[Run
     names = setting.task.names
     if "soft" in settings and sorted(names) != sorted(sum(TRADES, ())):
         raise DataError("the setting soft is of the shipped labels: leave it out with --settings clean flipped")
-    rows = setting.examples
-    gold = np.array([setting.task.index(row.label) for row in rows])
     found = []
     for seed in range(n_seeds):
-        held = group_folds(gold, group_keys(rows), FOLDS, seed // FOLDS) == seed % FOLDS
-        train = tuple(row for row, out in zip(rows, held, strict=True) if not out)
-        held_out = tuple(row for row, out in zip(rows, held, strict=True) if out)
+        train, held_out = held_out_folds(setting, seed)
         for name in settings:
             taught = flipped(train, names, seed) if name == "flipped" else train
             found += [Run(name, arm, seed, taught, held_out) for arm in ARMS[name]]
     return found
+
+
+def held_out_folds(setting: Setting, seed: int, n_folds: int = FOLDS) -> tuple[tuple[Example, ...], ...]:
+    """The rows of a seed that are taught, and those that are not: the folds in turn, dealt anew once all were out."""
+    rows = setting.examples
+    gold = np.array([setting.task.index(row.label) for row in rows])
+    held = group_folds(gold, group_keys(rows), n_folds, seed // n_folds) == seed % n_folds
+    train = tuple(row for row, out in zip(rows, held, strict=True) if not out)
+    return train, tuple(row for row, out in zip(rows, held, strict=True) if out)
 
 
 def flipped(train: Sequence[Example], names: Sequence[str], seed: int) -> tuple[Example, ...]:
@@ -262,7 +277,8 @@ def model_of(setting: Setting, steps: Steps) -> tuple[Trainer, Any]:
     def scores_of(run: Run) -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:
             trainer = trainer_of(setting, run, steps, Path(folder))
-            trainer.train()
+            if run.trains:
+                trainer.train()
         plain = trainer.model.eval().get_base_model()
         answering = EngineSettings(dtype="float32")
         engine = TransformersEngine(plain, setting.engine.tokenizer, name=run.arm, settings=answering, check=False)
@@ -280,6 +296,8 @@ def trainer_of(setting: Setting, run: Run, steps: TrainingSettings, folder: Path
 
     objective = run.objective(setting.task.names)
     rows = LabelRows.from_examples(run.train, setting.prompt, setting.engine)
+    if (targets := run.targets()) is not None:
+        rows = rows.with_teacher(targets)
     model = load_model(setting.weights, str(setting.engine.device), "float32")
     torch.manual_seed(run.seed)
     trainer: Any = LabelTreeTrainer(
@@ -313,18 +331,21 @@ def head_of(setting: Setting) -> tuple[Trainer, Any]:
         objective = run.objective(setting.task.names)
         inputs = torch.stack([vectors[row.text] for row in run.train])
         gold = torch.tensor([setting.task.index(row.label) for row in run.train])
-        rewards = torch.eye(len(first)) if objective.rewards is None else torch.as_tensor(objective.rewards).float()
+        rewards, targets = row_rewards(objective, gold), as_floats(run.targets())
         head = first.clone().requires_grad_()
         optimizer = torch.optim.Adam([head], lr=HEAD_LEARNING_RATE)
         n_rows = TrainingSettings.rows_per_step
         order = passes(len(gold), HEAD_STEPS * n_rows, run.seed)
-        for start in range(0, len(order), n_rows):
+        for start in range(0, len(order) if run.trains else 0, n_rows):
             rows = order[start : start + n_rows]
             scores = inputs[rows] @ head.T / TEMPERATURE
             if objective.mode == "cross_entropy":
-                loss, _ = cross_entropy_loss(scores, gold[rows], label_smoothing=objective.label_smoothing)
+                taught = None if targets is None else targets[rows]
+                smoothing = objective.label_smoothing
+                loss, _ = cross_entropy_loss(scores, gold[rows], targets=taught, label_smoothing=smoothing)
             else:
-                loss, _ = exact_loss(scores, rewards[gold[rows]], scale_rewards=objective.scale_rewards)
+                assert rewards is not None
+                loss, _ = exact_loss(scores, rewards[rows], scale_rewards=objective.scale_rewards)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -332,6 +353,17 @@ def head_of(setting: Setting) -> tuple[Trainer, Any]:
         return (held_out @ head.detach().T / TEMPERATURE).double().numpy()
 
     return scores_of, ["head"]
+
+
+def row_rewards(objective: Objective, gold: torch.Tensor) -> torch.Tensor | None:
+    """What each label is worth to each train row, (n_train, n_labels); None of an objective without rewards."""
+    if objective.rewards is not None:
+        return torch.as_tensor(objective.rewards).float()[gold]
+    return as_floats(objective.row_rewards)
+
+
+def as_floats(values: np.ndarray | None) -> torch.Tensor | None:
+    return None if values is None else torch.as_tensor(values).float()
 
 
 class Silent:
@@ -381,10 +413,10 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*lines, "", f"{n_seeds} seeds, {n_rows} rows held out in the first; 95 % intervals of families of rows."]
 
 
-def with_interval(values: np.ndarray, families: Sequence[str], digits: int) -> str:
-    """Mean of values by row with its interval, as a cell of a table."""
-    value, low, high = mean_interval(values, families)
-    return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+def with_interval(values: np.ndarray, families: Sequence[str], digits: int, sign: Literal["+", ""] = "+") -> str:
+    """Mean of values by row with its interval, as a cell of a table; without ``sign`` what is no difference."""
+    value, low, high = (f"{one:{sign}.{digits}f}" for one in mean_interval(values, families))
+    return f"{value} [{low}, {high}]"
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ import numpy as np
 
 from bench.setting import Setting, open_setting
 from bench.training.kept import keep, read_kept
-from bench.training.scales import FOLDS, Run, Steps, trainer_of, with_interval
+from bench.training.scales import Run, Steps, held_out_folds, trainer_of, with_interval
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits, group_keys
 from labelwright.decide import probabilities
@@ -29,7 +29,7 @@ from labelwright.engines.protocol import Engine
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import LabelwrightError
-from labelwright.statistics.calibration import UNCALIBRATED, group_folds
+from labelwright.statistics.calibration import UNCALIBRATED
 from optimizers.training.copies.copied import with_copies
 from workbench.compare.measure import BaselineJob, train_baseline
 from workbench.compare.steering.endings import ENDINGS, rows_moved
@@ -69,13 +69,9 @@ def runs_of(
     setting: Setting, arms: Sequence[str], shares: Sequence[float], n_seeds: int
 ) -> list[tuple[str, float, Run]]:
     """All runs with who is trained and the share of copies, seed by seed, so that whole seeds are there first."""
-    rows = setting.examples
-    gold = np.array([setting.task.index(row.label) for row in rows])
     found = []
     for seed in range(n_seeds):
-        held = group_folds(gold, group_keys(rows), FOLDS, seed // FOLDS) == seed % FOLDS
-        train = [row for row, out in zip(rows, held, strict=True) if not out]
-        held_out = tuple(row for row, out in zip(rows, held, strict=True) if out)
+        train, held_out = held_out_folds(setting, seed)
         for arm in arms:
             for share in shares:
                 taught = with_copies(train, setting.task.names, seed, steering_share=share)
