@@ -69,11 +69,15 @@ OWN_ROWS = (
 RESULTS = Path("bench/results/results.json")
 PAGE = RESULTS.with_name("README.md")
 QUICK_ROWS = 16
+ROUNDS = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the parts asked for; 0, or 2 where the recipe or the data are at fault."""
-    given = _parser().parse_args(arguments)
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.rounds < 1:
+        parser.error(f"--rounds {given.rounds}: expected at least 1")
     silence_libraries()
     console = Console(stderr=True)
     try:
@@ -82,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.only or list(PARTS),
             given.out,
             quick=given.quick,
+            rounds=given.rounds,
             console=console,
             keep=bool(given.only),
         )
@@ -91,11 +96,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(recipe: Path, parts: Sequence[str], out: Path, *, quick: bool, console: Console, keep: bool = False) -> None:
+def run(
+    recipe: Path,
+    parts: Sequence[str],
+    out: Path,
+    *,
+    quick: bool,
+    console: Console,
+    rounds: int = ROUNDS,
+    keep: bool = False,
+) -> None:
     """Measure the parts, write each to ``out`` as soon as it is known, and print their table.
 
     Parameters
     ----------
+    rounds : int
+        Of each part but those of ``ONCE``.
     keep : bool
         Other parts keep what ``out`` says of them.
     """
@@ -110,7 +126,7 @@ def run(recipe: Path, parts: Sequence[str], out: Path, *, quick: bool, console: 
         results["measurements"] = earlier["measurements"] if earlier["recipe"] == str(recipe) else {}
     measured: list[Measurement] = []
     out.parent.mkdir(parents=True, exist_ok=True)
-    for name, measure in _measures(recipe, parts, quick):
+    for name, measure in _measures(recipe, parts, quick, 1 if quick else rounds):
         try:
             seconds = seconds_of(lambda call=measure: measured.append(call()))  # type: ignore[misc]
         except (LabelwrightError, ImportError) as error:
@@ -130,9 +146,10 @@ def run(recipe: Path, parts: Sequence[str], out: Path, *, quick: bool, console: 
     console.print(f"written: {out}")
 
 
-def _measures(recipe: Path, parts: Sequence[str], quick: bool) -> Iterator[tuple[str, Callable[[], Measurement]]]:
+def _measures(
+    recipe: Path, parts: Sequence[str], quick: bool, rounds: int
+) -> Iterator[tuple[str, Callable[[], Measurement]]]:
     """The parts asked for, in the order of PARTS. The model is opened for the first that needs it."""
-    rounds = 1 if quick else 3
     setting: Setting | None = None
     for name in PARTS:
         if name not in parts:
@@ -168,6 +185,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=list(PARTS), help="measure these parts (default: all)")
     parser.add_argument("--quick", action="store_true", help="one round of few rows: to see that it runs")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=ROUNDS,
+        help="more of them see through what shares the machine (default: %(default)s)",
+    )
     parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="(default: %(default)s)")
     return parser

@@ -52,7 +52,7 @@ class Taken(NamedTuple):
     seconds: float
 
 
-def bulk_overhead(setting: Setting, n_rows: int = MANY_ROWS, rounds: int = 5) -> Measurement:
+def bulk_overhead(setting: Setting, n_rows: int = MANY_ROWS, rounds: int = 3) -> Measurement:
     """Processor seconds of a row over Ray, over those of the plain command: a linear model on words, short texts."""
     few = min(FEW_ROWS, n_rows // 2)
     with TemporaryDirectory() as place:

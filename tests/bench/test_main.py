@@ -3,6 +3,7 @@
 import io
 import json
 
+import pytest
 import torch
 from rich.console import Console
 
@@ -19,6 +20,27 @@ def test_the_command_writes_what_it_measured(recipe, tmp_path, capsys):
     assert written["quick"] is True
     assert written["machine"]["torch"] == torch.__version__
     assert "latency" in capsys.readouterr().err
+
+
+def test_rounds_are_as_many_as_are_asked_for_and_one_where_it_is_to_be_quick(setting, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("bench.setting.open_setting", lambda path: setting)
+    monkeypatch.setattr(
+        "bench.bulk.overhead.bulk_overhead", lambda setting, rounds: seen.append(rounds) or ratio("x", [1], sides={})
+    )
+    given = ["--only", "bulk_overhead", "--out", str(tmp_path / "results.json")]
+    assert [command.main([*given, *more]) for more in ([], ["--rounds", "7"], ["--quick", "--rounds", "7"])] == [
+        0,
+        0,
+        0,
+    ]
+    assert seen == [command.ROUNDS, 7, 1]
+
+
+def test_no_rounds_are_refused(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["--rounds", "0"])
+    assert "--rounds 0: expected at least 1" in capsys.readouterr().err
 
 
 def test_a_wrong_recipe_is_one_line(tmp_path, capsys):
