@@ -79,7 +79,7 @@ def test_rows_share_a_prefix_while_they_are_written_to(name):
     alone = [engine.generate([prompt], 5)[0] for prompt in prompts]
     assert engine.generate(prompts, 5) == alone
     windows = name in ("mistral", "phi3", "starcoder2", "cohere2", "granite_swa", "gemma2", "gemma3_text", "gpt_oss")
-    assert (engine._prefix_cache((5, 6, 7)) is None) == (windows or name == "gemma4_text")
+    assert (engine._writer.prefix_cache((5, 6, 7)) is None) == (windows or name == "gemma4_text")
 
 
 @pytest.mark.parametrize("name", ["gemma2", "gpt_oss"])

@@ -13,6 +13,7 @@ from tiny import tiny_model_folder
 from labelwright.data.task import Label
 from labelwright.engines import transformers
 from labelwright.engines.opening import open_engine
+from labelwright.engines.passes import room
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError
 from labelwright.models.weights import Base
@@ -47,14 +48,14 @@ def of(engine):
 def test_transformers(engine, name, pack_tokens, round_tokens, monkeypatch):
     if name == "255 labels" and (pack_tokens, round_tokens) != (1024, 0):
         pytest.skip("the slowest reference once")
-    monkeypatch.setitem(transformers.PACK_TOKENS, "cpu", pack_tokens)
+    monkeypatch.setitem(room.PACK_TOKENS, "cpu", pack_tokens)
     monkeypatch.setitem(transformers.ROUND_TOKENS, "cpu", round_tokens)
     check(engine, CASES[name], of(engine))
 
 
 def test_transformers_in_small_groups(engine, monkeypatch):
-    monkeypatch.setattr(transformers, "KEPT_BYTES", 1)
-    monkeypatch.setitem(transformers.PACK_TOKENS, "cpu", 32)
+    monkeypatch.setattr(room, "KEPT_BYTES", 1)
+    monkeypatch.setitem(room.PACK_TOKENS, "cpu", 32)
     check(engine, CASES["short and long rows"], of(engine))
 
 

@@ -1,5 +1,3 @@
-import warnings
-
 import numpy as np
 import pytest
 import torch
@@ -8,6 +6,7 @@ from tiny import tiny_model_folder
 from labelwright.data.task import Label
 from labelwright.engines import transformers
 from labelwright.engines.opening import open_engine
+from labelwright.engines.passes import room
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError
 from labelwright.models.weights import Base
@@ -16,17 +15,6 @@ from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 
 LABELS = ("pool", "water heater", "water", "fence", "hvac")
 TEXTS = ["the pool is green", "no hot water", "my fence post broke near the gate today", "vent"]
-
-
-@pytest.fixture(scope="module", params=["llama", "qwen3"])
-def engine(request, tmp_path_factory):
-    folder = tiny_model_folder(tmp_path_factory.mktemp(request.param), request.param)
-    return open_engine(Base(str(folder)), EngineSettings(device="cpu", dtype="float32"))
-
-
-@pytest.fixture
-def prompt(engine):
-    return Prompt("Name the topic.", tuple(map(Label, LABELS)), template=engine.template)
 
 
 def naive_scores(engine, prompts, options):
@@ -56,7 +44,7 @@ def test_scores_equal_one_forward_pass_per_option(engine, prompt, monkeypatch):
 @pytest.mark.parametrize("mass", [1e-6, 1e-4, 0.05])
 def test_left_out_options_move_probabilities_by_at_most_their_share(engine, prompt, mass, round_tokens, monkeypatch):
     monkeypatch.setitem(transformers.ROUND_TOKENS, "cpu", round_tokens)
-    monkeypatch.setitem(transformers.PACK_TOKENS, "cpu", 40)
+    monkeypatch.setitem(room.PACK_TOKENS, "cpu", 40)
     prompts = prompt.render_all(TEXTS)
     monkeypatch.setattr(engine, "unexpanded_mass", 0.0)
     whole = engine.score(prompts, prompt.options)
@@ -86,7 +74,7 @@ def test_prompts_with_different_prefixes_in_one_call(engine, prompt):
 def test_many_rows_need_several_packs(engine, prompt, monkeypatch):
     texts = [f"{text} {n}" for n in range(9) for text in TEXTS]
     whole = engine.score(prompt.render_all(texts), prompt.options)
-    monkeypatch.setitem(transformers.PACK_TOKENS, "cpu", 40)
+    monkeypatch.setitem(room.PACK_TOKENS, "cpu", 40)
     np.testing.assert_allclose(engine.score(prompt.render_all(texts), prompt.options), whole, atol=1e-4)
 
 
@@ -175,59 +163,6 @@ def test_a_prompt_without_room_for_rows_is_refused(tmp_path):
         engine.score([prompt.render("pool")], prompt.options)
 
 
-OUT_OF_MEMORY = [
-    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
-    RuntimeError("MPS backend out of memory (MPS allocated: 8 GB, other allocations: 1 GB, max allowed: 9 GB)."),
-]
-
-
-@pytest.mark.parametrize("mass", [0.0, 1e-4])
-@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=["cuda", "mps"])
-def test_out_of_memory_makes_passes_smaller_and_scores_stay(engine, prompt, monkeypatch, mass, error):
-    """A device that cannot take more than so many tokens; what was too much is remembered, and told once."""
-    monkeypatch.setattr(engine, "unexpanded_mass", mass)
-    monkeypatch.setattr(engine, "_most_tokens", None)
-    texts = [f"{text} {number}" for number in range(4) for text in TEXTS]
-    whole = engine.score(prompt.render_all(texts), prompt.options)
-    decoder, sizes, failed = engine.decoder, [], []
-
-    def small(packed, places=None):
-        sizes.append(packed.input_ids.shape[1])
-        if sizes[-1] > most:
-            failed.append(sizes[-1])
-            raise error
-        return decoder(packed, places)
-
-    monkeypatch.setattr(engine, "decoder", small)
-    most = 10_000
-    engine.score(prompt.render_all(texts), prompt.options)
-    most = max(sizes) // 3
-    with pytest.warns(RuntimeWarning, match="no memory for a pass of .* the same scores") as told:
-        np.testing.assert_allclose(engine.score(prompt.render_all(texts), prompt.options), whole, atol=1e-4)
-    assert len(told) == 1
-    assert failed
-    failed.clear()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        np.testing.assert_allclose(engine.score(prompt.render_all(texts), prompt.options), whole, atol=1e-4)
-    assert not failed, "what was too much once is not tried again"
-    most = 2
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with pytest.raises(ModelError, match=r"cpu has no memory left for a row of \d+ tokens: use a smaller"):
-            engine.score(prompt.render_all(texts), prompt.options)
-        engine.forget()
-        with pytest.raises(ModelError, match="no memory left for a prompt's beginning"):
-            engine.score(prompt.render_all(texts), prompt.options)
-
-
-def test_another_fault_is_no_lack_of_memory(engine, prompt, monkeypatch):
-    monkeypatch.setattr(engine, "_score_rows", lambda *_: (_ for _ in ()).throw(RuntimeError("shape mismatch")))
-    with pytest.raises(RuntimeError, match="shape mismatch"):
-        engine.score(prompt.render_all(TEXTS), prompt.options)
-    assert engine._most_tokens is None
-
-
 def test_prefixes_are_kept_while_they_are_used(engine, prompt, monkeypatch):
     engine.forget()
     encoded = []
@@ -242,16 +177,3 @@ def test_prefixes_are_kept_while_they_are_used(engine, prompt, monkeypatch):
         engine.score([asked], prompt.options)
     assert len(encoded) == 4
     assert len(engine._prefixes) == 1
-
-
-def test_a_limit_is_asked_once_a_batch_and_never_for_a_single_row():
-    asked = []
-
-    def limit():
-        asked.append(1)
-        return 5 if len(asked) == 1 else 3
-
-    assert [*transformers._cut([7], limit)] == [[0]]
-    assert not asked
-    assert [*transformers._cut([2, 2, 2, 2, 2, 2], limit)] == [[0, 1], [2], [3], [4], [5]]
-    assert len(asked) == 4

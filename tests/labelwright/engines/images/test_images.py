@@ -200,7 +200,7 @@ def test_many_rows_are_taken_a_few_at_a_time(opened, rows, monkeypatch):
     """So that not all their images are held at once; the scores stay, and so do the numbers of rows."""
     prompt, texts = prompt_of(opened), rows[1]
     whole = option_scores(prompt, opened, [*texts, texts[0]])
-    monkeypatch.setattr("labelwright.engines.transformers.IMAGE_ROWS", 2)
+    monkeypatch.setattr("labelwright.engines.passes.groups.IMAGE_ROWS", 2)
     np.testing.assert_allclose(option_scores(prompt, opened, [*texts, texts[0]]), whole, atol=1e-4)
     with pytest.raises(DataError, match=r"^row 5 \("):
         option_scores(prompt, opened, [*texts, imaged("x", "0" * 64)])

@@ -4,10 +4,10 @@ import pytest
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
-from labelwright.engines import transformers
 from labelwright.engines.packed import memory
 from labelwright.engines.packed.memory import SHARE, fitting_tokens, is_out_of_memory, meter_of
 from labelwright.engines.packed.self_check import refusing
+from labelwright.engines.passes import room
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import ModelError
 
@@ -84,13 +84,13 @@ def test_another_fault_of_the_trial_is_raised():
 
 
 def test_a_model_opens_where_the_trial_does_not_fit(monkeypatch):
-    monkeypatch.setitem(transformers.PACK_TOKENS, "cpu", 4096)
-    monkeypatch.setattr(transformers, "meter_of", lambda _: FakeMeter(10**9, 100))
+    monkeypatch.setitem(room.PACK_TOKENS, "cpu", 4096)
+    monkeypatch.setattr(room, "meter_of", lambda _: FakeMeter(10**9, 100))
 
-    def none(self, n_tokens):
+    def none(engine, n_tokens):
         raise NO_MEMORY[0]
 
-    monkeypatch.setattr(TransformersEngine, "_try_tokens", none)
+    monkeypatch.setattr(room, "try_tokens", none)
     tokenizer = tiny_tokenizer()
     engine = TransformersEngine(tiny_model(vocab_size=len(tokenizer)), tokenizer)
     assert engine.pass_tokens == 64
@@ -107,13 +107,13 @@ def test_a_processor_is_not_measured_and_a_device_with_a_meter_is_once(monkeypat
     assert meter_of(torch.device("cpu")) is meter_of(torch.device("mps")) is None
     tokenizer = tiny_tokenizer()
     engine = TransformersEngine(tiny_model(vocab_size=len(tokenizer)), tokenizer)
-    assert engine.pass_tokens == transformers.PACK_TOKENS["cpu"]
-    monkeypatch.setitem(transformers.PACK_TOKENS, "cpu", 4096)
+    assert engine.pass_tokens == room.PACK_TOKENS["cpu"]
+    monkeypatch.setitem(room.PACK_TOKENS, "cpu", 4096)
     meter = FakeMeter(300_000, 500)
     of_one_model = [engine, TransformersEngine(engine.model, tokenizer, check=False)]
     for one in of_one_model:
         monkeypatch.setattr(one, "decoder", told(meter, one.decoder))
-    monkeypatch.setattr(transformers, "meter_of", lambda _: meter)
+    monkeypatch.setattr(room, "meter_of", lambda _: meter)
     assert (SHARE * 300_000 - 1000) // 500 == 298
     assert [one.pass_tokens for one in of_one_model * 2] == [256] * 4
     assert meter.tried == [64, 64, 256], "measured once, of whichever engine"

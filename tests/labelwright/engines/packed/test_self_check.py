@@ -16,6 +16,7 @@ from labelwright.engines.packed.edges import edge_log_probs, tree_log_probs
 from labelwright.engines.packed.heads import PlainHead, open_head
 from labelwright.engines.packed.interface import ATTENTION
 from labelwright.engines.packed.packing import Row
+from labelwright.engines.passes import rounds
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import ModelError
@@ -48,8 +49,8 @@ def prompt_for(engine):
 
 
 def test_a_scorer_that_is_off_is_refused_in_one_line(tokenizer, monkeypatch):
-    exact = transformers.edge_log_probs
-    monkeypatch.setattr(transformers, "edge_log_probs", lambda *given: 1.01 * exact(*given))
+    exact = rounds.edge_log_probs
+    monkeypatch.setattr(rounds, "edge_log_probs", lambda *given: 1.01 * exact(*given))
     with pytest.raises(ModelError, match=r"LlamaForCausalLM.*differ by up to 0\.\d+ nats.*choose another") as refused:
         TransformersEngine(tiny_model(vocab_size=len(tokenizer)), tokenizer, name="mine")
     assert "\n" not in str(refused.value)
