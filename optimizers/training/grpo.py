@@ -46,8 +46,8 @@ class GrpoStage(TrainingSettings):
         ("group"), that of all rewards of the step ("batch"), or nothing ("none"); and their mean ("mean", maximum
         likelihood: with a 0/1 reward it is what SFT learns). "group" makes all rows count alike, whatever is at stake
         in them, and "mean" takes a row's weight out as well (ln wP = ln w + ln P): both are refused with a reward that
-        is nothing else. "auto" is "batch" where the reward puts more at stake for some labels than for others, "mean"
-        where the reward is a likelihood, else "group". What each ascends: ``losses.exact_loss``.
+        is nothing else. "auto" is "mean" where the reward is a likelihood or a judge's rating, "batch" where it puts
+        more at stake for some labels than for others, else "group". What each ascends: ``losses.exact_loss``.
     stop_at_zero_std : float
         Training ends where, since the last look at dev and in two steps at least, this share of the rows met had the
         same reward whatever was answered (TRL's ``frac_reward_zero_std``): nothing is left to learn from them. 0 never
@@ -104,9 +104,10 @@ class GrpoStage(TrainingSettings):
             reward = make_reward(self.reward, bundle.task, splits.train, dict(self.reward_settings))
             rewards = reward_matrix(reward, list(bundle.task.names))
         scale = self.scale_rewards
-        if scale == "auto":
+        if scale == "auto" and self.reward in (*ONLY_LIKELIHOODS, Judge.name):
+            scale = "mean"
+        elif scale == "auto":
             scale = "batch" if weighs_rows(rewards) else "group"
-            scale = "mean" if self.reward in ONLY_LIKELIHOODS else scale
         objective = Objective(
             mode=self.mode,
             validity=self.validity,

@@ -259,7 +259,7 @@ def test_a_judge_s_rows_are_those_that_are_trained_on_and_its_file_is_shared(mon
     with pytest.raises(ModelError, match="far enough"):
         stage.run(toy_bundle(), SPLITS, context)
     ((objective, train),) = given
-    assert (train, objective.rewards, objective.scale_rewards) == (SPLITS.train[1:], None, "batch")
+    assert (train, objective.rewards, objective.scale_rewards) == (SPLITS.train[1:], None, "mean")
     assert objective.row_rewards.shape == (len(train), 3)
     with pytest.raises(DataError, match="max_rows = 5"):
         stage.check(SPLITS, toy_bundle().task)
