@@ -1,10 +1,10 @@
-"""Processor time of a row: by the plain command, over Ray on this machine, and over two local processes.
+"""Processor time of a row: over Ray on this machine, or over a local process, beside the plain command's.
 
-Of each side a command over few rows and one over many is watched, with all that it starts; what many take more than few
-is what rows take, and the start (Python, the model, a cluster) is what is left. Processor time, since other work beside
-changes how long something takes, and hardly how much of it there is; the cluster's own processes count. Hardly: who
-shares a core, or what it has kept at hand, makes the same work take half as much again, so of the rounds the least
-disturbed command of each kind counts.
+What shares a machine makes the same work take half as much again, and half a minute later it does not. So both commands
+are at work at the same time: the other one begins, and once it writes answers the plain one begins as well. While both
+write answers, the processor time of each, with that of all it started, is held against the rows that it wrote. The
+start (Python, the model, a cluster) is not in it, nor is the end. Processor time, since the two share the cores with
+each other; the cluster's own processes count.
 """
 
 from __future__ import annotations
@@ -14,17 +14,16 @@ import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import baselines.linear
 from bench.setting import Setting
-from bench.timing import Measurement, Side, pairwise, ratio, seconds_of
+from bench.timing import Measurement, Side, median, pairwise, ratio
 from labelwright.bundle.making import predictor_bundle
 from labelwright.bundle.store import save
 from labelwright.data.task import Example
@@ -33,127 +32,181 @@ from labelwright.statistics.calibration import Calibration
 
 GOAL = 1.15
 MANY_ROWS = 100_000
-# Four shards.
-FEW_ROWS = 16_384
 FITTED_ROWS = 500
 _LOOKED_EVERY_S = 0.1
-# The same cores for both: one each. Two processes share the same work.
+# Shares of its answers between which a command is watched.
+BEGUN, NEARLY_DONE = 0.02, 0.95
+# A window in which less of the answers is written says little.
+LEAST_SHARE = 0.2
+# A worker of one thread each.
 ENGINES: Mapping[str, tuple[str, ...]] = {
-    "plain": (),
     "ray": ("--engine", "ray", "--workers", "1", "--threads", "1"),
-    "processes": ("--engine", "processes", "--workers", "2", "--threads", "1"),
+    "processes": ("--engine", "processes", "--workers", "1", "--threads", "1"),
 }
 
 
-class Taken(NamedTuple):
-    """What a command took: processor seconds of all its processes, and seconds on the clock."""
+class Look(NamedTuple):
+    """What a command had taken and written at a time."""
 
     processor_s: float
-    seconds: float
+    n_bytes: int
+
+
+class Watched:
+    """A command that is watched while it runs, with all that it starts, those included that nobody waits for.
+
+    Parameters
+    ----------
+    command : sequence of str
+    folder : Path
+        Where it writes its answers, and nothing else is.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path) -> None:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self._said = folder.with_suffix(".stderr").open("w+", encoding="utf-8")
+        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=self._said)
+        self._folder = folder
+        self._seen: dict[tuple[int, float], float] = {}
+
+    def look(self) -> Look:
+        """Now."""
+        import psutil
+
+        with suppress(psutil.Error):
+            root = psutil.Process(self._process.pid)
+            for one in [root, *root.children(recursive=True)]:
+                with suppress(psutil.Error):
+                    times = one.cpu_times()
+                    self._seen[one.pid, one.create_time()] = times.user + times.system
+        return Look(sum(self._seen.values()), _size(self._folder))
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended. Raises LabelwrightError where it failed."""
+        code = self._process.poll()
+        if code:
+            self._said.seek(0)
+            lines = self._said.read().strip().splitlines() or [f"a command ended with {code}"]
+            raise LabelwrightError(f"bulk_overhead: {lines[-1]}")
+        return code is not None
+
+    def end(self) -> None:
+        """Whether it has ended or not."""
+        self._process.terminate()
+        self._process.wait()
+        self._said.close()
 
 
 def bulk_overhead(setting: Setting, n_rows: int = MANY_ROWS, rounds: int = 3) -> Measurement:
     """Processor seconds of a row over Ray, over those of the plain command: a linear model on words, short texts."""
-    few = min(FEW_ROWS, n_rows // 2)
     with TemporaryDirectory() as place:
         folder = Path(place)
-        _write(setting.examples, few, n_rows, folder)
+        _write(setting.examples, n_rows, folder)
         _bundle(setting, folder)
-        turns = [_round(folder) for _ in range(rounds)]
-    by_engine = {name: [one[name] for one in turns] for name in ENGINES}
-    a_row = {
-        name: [(many.processor_s - less.processor_s) / (n_rows - few) * 1e6 for less, many in taken]
-        for name, taken in by_engine.items()
-    }
-    least = {
-        name: (min(many.processor_s for _, many in taken) - min(less.processor_s for less, _ in taken))
-        / (n_rows - few)
-        * 1e6
-        for name, taken in by_engine.items()
-    }
-    by_round = ratio(
+        turns = [{name: _beside(folder, name, n_rows) for name in ENGINES} for _ in range(rounds)]
+    of_ray, plain = zip(*(one["ray"] for one in turns), strict=True)
+    of_processes = [own / beside for own, beside in (one["processes"] for one in turns)]
+    return ratio(
         "bulk_overhead",
-        pairwise(a_row["ray"], a_row["plain"]),
+        pairwise(of_ray, plain),
         goal=GOAL,
         at_most=True,
-        sides={name: Side("us", tuple(values)) for name, values in a_row.items()},
+        sides={"plain": Side("us", plain), "ray": Side("us", of_ray)},
         facts={
             "n_rows": n_rows,
-            "few_rows": few,
-            "start": "left out: the difference between many rows and few",
-            "least_us": least,
-            "processes_over_plain": least["processes"] / least["plain"],
-            "whole_processor_s": {name: [many.processor_s for _, many in taken] for name, taken in by_engine.items()},
-            "whole_seconds": {name: [many.seconds for _, many in taken] for name, taken in by_engine.items()},
+            "start": "left out: both commands are at work already",
+            "processes_over_plain": median(of_processes),
         },
     )
-    value = least["ray"] / least["plain"]
-    return replace(by_round, value=value, low=min(by_round.low, value), high=max(by_round.high, value))
 
 
-def _round(folder: Path) -> dict[str, tuple[Taken, Taken]]:
-    """Of each engine, few rows and many, in turn; answers that are not the plain command's count for nothing."""
-    taken: dict[str, tuple[Taken, Taken]] = {}
-    for name, options in ENGINES.items():
-        less, many = (_taken(folder, name, options, rows) for rows in ("few", "many"))
-        taken[name] = (less, many)
-        if (folder / f"{name}.jsonl").read_bytes() != (folder / "plain.jsonl").read_bytes():
-            raise LabelwrightError(f"bulk_overhead: --engine {name} does not answer as the plain command does")
-    return taken
+def _beside(folder: Path, name: str, n_rows: int) -> tuple[float, float]:
+    """Microseconds of a row of an engine, and of the plain command beside it."""
+    own, plain = (folder / f"{name}-{number}" / "answers.jsonl" for number in (1, 2))
+    predict = [sys.executable, "-m", "labelwright.cli", "predict", str(folder / "bundle")]
+    predict += ["--input", str(folder / "rows.jsonl"), "--output"]
+    looks = at_the_same_time([*predict, str(own), *ENGINES[name]], own.parent, [*predict, str(plain)], plain.parent)
+    if own.read_bytes() != plain.read_bytes():
+        raise LabelwrightError(f"bulk_overhead: --engine {name} does not answer as the plain command does")
+    whole = plain.stat().st_size
+    for output in (own, plain):
+        output.unlink()
+    taken, beside = rows_of(looks, whole)
+    return taken / n_rows * 1e6, beside / n_rows * 1e6
 
 
-def _taken(folder: Path, name: str, options: Sequence[str], rows: str) -> Taken:
-    output = folder / f"{name}.jsonl"
-    command = [sys.executable, "-m", "labelwright.cli", "predict", str(folder / "bundle"), *options]
-    command += ["--input", str(folder / f"{rows}.jsonl"), "--output", str(output)]
-    watched: list[float] = []
-    seconds = seconds_of(lambda: watched.append(processor_seconds(command)))
-    return Taken(watched[0], seconds)
+def at_the_same_time(
+    first: Sequence[str], first_writes: Path, second: Sequence[str], second_writes: Path
+) -> list[tuple[Look, Look]]:
+    """Run two commands, the second from when the first writes, and look at both until both are over.
 
-
-def processor_seconds(command: Sequence[str]) -> float:
-    """Processor seconds of a command and of all that it starts, those included that nobody waits for.
+    Parameters
+    ----------
+    first_writes, second_writes : Path
+        Where each writes its answers; made where they are not there.
 
     Raises
     ------
     LabelwrightError
-        The command failed.
+        One of them failed.
     """
-    import psutil
-
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    seen: dict[tuple[int, float], float] = {}
-    is_over = threading.Event()
-
-    def look() -> None:
-        with suppress(psutil.Error):
-            root = psutil.Process(process.pid)
-            for one in [root, *root.children(recursive=True)]:
-                with suppress(psutil.Error):
-                    times = one.cpu_times()
-                    seen[one.pid, one.create_time()] = times.user + times.system
-
-    def watch(look: Callable[[], None] = look) -> None:
-        while not is_over.wait(_LOOKED_EVERY_S):
-            look()
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    _, said = process.communicate()
-    is_over.set()
-    watcher.join()
-    if process.returncode:
-        raise LabelwrightError(f"bulk_overhead: {said.strip().splitlines()[-1]}")
-    return sum(seen.values())
+    first_writes.mkdir(exist_ok=True)
+    second_writes.mkdir(exist_ok=True)
+    looks = []
+    one = Watched(first, first_writes)
+    try:
+        while not one.is_over and not one.look().n_bytes:
+            time.sleep(_LOOKED_EVERY_S)
+        other = Watched(second, second_writes)
+        try:
+            while not all([one.is_over, other.is_over]):
+                looks.append((one.look(), other.look()))
+                time.sleep(_LOOKED_EVERY_S)
+        finally:
+            other.end()
+    finally:
+        one.end()
+    return looks
 
 
-def _write(examples: Sequence[Example], few: int, many: int, folder: Path) -> None:
-    for name, n in {"few": few, "many": many}.items():
-        rows: Any = itertools.islice(itertools.cycle(examples), n)
-        lines = (json.dumps({"id": number, "text": row.text}) + "\n" for number, row in enumerate(rows))
-        with (folder / f"{name}.jsonl").open("w", encoding="utf-8") as file:
-            file.writelines(lines)
+def rows_of(looks: Sequence[tuple[Look, Look]], whole: int) -> tuple[float, float]:
+    """Processor seconds that all rows would take of each command, by what it took while both wrote answers.
+
+    Parameters
+    ----------
+    whole : int
+        Bytes of all answers.
+
+    Raises
+    ------
+    LabelwrightError
+        One was over before the other had well begun.
+    """
+    both = [pair for pair in looks if all(BEGUN * whole <= one.n_bytes <= NEARLY_DONE * whole for one in pair)]
+    if not both or any(both[-1][k].n_bytes - both[0][k].n_bytes < LEAST_SHARE * whole for k in (0, 1)):
+        raise LabelwrightError("bulk_overhead: the two commands were hardly at work at the same time; take more rows")
+    begin, end = both[0], both[-1]
+    first, second = (
+        (end[k].processor_s - begin[k].processor_s) * whole / (end[k].n_bytes - begin[k].n_bytes) for k in (0, 1)
+    )
+    return first, second
+
+
+def _size(folder: Path) -> int:
+    """Bytes of all files in a folder and below, written in part or whole."""
+    n_bytes = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            n_bytes += path.stat().st_size if path.suffix == ".jsonl" else 0
+    return n_bytes
+
+
+def _write(examples: Sequence[Example], n_rows: int, folder: Path) -> None:
+    rows: Any = itertools.islice(itertools.cycle(examples), n_rows)
+    lines = (json.dumps({"id": number, "text": row.text}) + "\n" for number, row in enumerate(rows))
+    with (folder / "rows.jsonl").open("w", encoding="utf-8") as file:
+        file.writelines(lines)
 
 
 def _bundle(setting: Setting, folder: Path) -> None:

@@ -1,57 +1,104 @@
-"""What a row costs over Ray is told beside the plain command's; commands are fakes, one real one is watched."""
+"""What a row costs over Ray, beside the plain command at work at the same time: commands are small scripts here."""
 
 import sys
-from pathlib import Path
+import time
 
 import pytest
 
 from bench.bulk import overhead
+from bench.bulk.overhead import Look, at_the_same_time, rows_of
 from labelwright.errors import LabelwrightError
+
+# Begins, then writes lines of ten bytes, each after so much processor time.
+WRITES = """
+import sys, time
+folder, begins_s, a_row_s, n_rows = sys.argv[1], *map(float, sys.argv[2:])
+def work(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end: pass
+work(begins_s)
+with open(folder + "/.answers.1.tmp.jsonl", "w", buffering=1) as file:
+    for _ in range(int(n_rows)):
+        work(a_row_s)
+        file.write("a" * 9 + "\\n")
+"""
+
+
+def writes(folder, begins_s, a_row_s, n_rows):
+    return [sys.executable, "-c", WRITES, str(folder), *map(str, (begins_s, a_row_s, n_rows))]
+
+
+def test_rows_are_compared_while_both_are_at_work_and_no_start_is_in_it(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    looks = at_the_same_time(writes(first, 0.8, 4e-3, 600), first, writes(second, 0.1, 2e-3, 600), second)
+    own, beside = rows_of(looks, 6000)
+    assert beside == pytest.approx(600 * 2e-3, rel=0.25)
+    assert own / beside == pytest.approx(2.0, rel=0.25)
+
+
+def test_what_a_command_starts_counts(tmp_path):
+    """A row's work is another process's, which nobody waits for."""
+    by_another = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {WRITES!r}, *sys.argv[1:]])"
+    first, second = tmp_path / "first", tmp_path / "second"
+    command = [sys.executable, "-c", by_another, *writes(first, 0.1, 2e-3, 600)[3:]]
+    looks = at_the_same_time(command, first, writes(second, 0.1, 2e-3, 600), second)
+    own, beside = rows_of(looks, 6000)
+    assert own / beside == pytest.approx(1.0, rel=0.25)
+
+
+def test_a_window_in_which_hardly_anything_was_done_is_no_measurement():
+    begin, middle = (Look(1.0, 100), Look(1.0, 100)), (Look(2.0, 900), Look(1.1, 200))
+    with pytest.raises(LabelwrightError, match="hardly at work at the same time; take more rows"):
+        rows_of([begin, middle], 1000)
+    with pytest.raises(LabelwrightError, match="take more rows"):
+        rows_of([], 1000)
+    assert rows_of([(Look(0.0, 0), Look(0.0, 0)), begin, (Look(2.0, 600), Look(3.0, 600))], 1000) == (2.0, 4.0)
+
+
+def test_a_command_that_fails_is_its_last_line_and_the_other_is_ended(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    begun = time.monotonic()
+    with pytest.raises(LabelwrightError, match="bulk_overhead: gone wrong"):
+        at_the_same_time(
+            writes(first, 0.0, 0.01, 6000), first, [sys.executable, "-c", "import sys; sys.exit('gone wrong')"], second
+        )
+    assert time.monotonic() - begun < 30
 
 
 @pytest.fixture
-def asked(monkeypatch):
-    """The commands that would have been run: the start takes 2 s, a row 1 ms, a tenth more over Ray.
-
-    The third command and the last are disturbed.
-    """
+def beside(monkeypatch):
+    """Commands that write what they are told, without being run; a row takes 1 ms, a tenth more over Ray."""
     commands = []
 
-    def fake(command):
-        commands.append(command)
-        rows, output = command[command.index("--input") + 1], command[command.index("--output") + 1]
-        n_rows = len(Path(rows).read_text(encoding="utf-8").splitlines())
-        Path(output).write_text(rows, encoding="utf-8")
-        disturbed = 0.02 if len(commands) in (3, 12) else 0.0
-        return 2.0 + disturbed + n_rows * (1.1e-3 if "ray" in command else 1e-3)
+    def fake(first, first_writes, second, second_writes):
+        commands.append(first)
+        for folder in (first_writes, second_writes):
+            folder.mkdir(exist_ok=True)
+            (folder / "answers.jsonl").write_text("x" * 1000, encoding="utf-8")
+        a_row = 1.1e-3 if "ray" in first else 1e-3
+        return [(Look(1.0, 100), Look(2.0, 100)), (Look(1.0 + 40 * a_row, 300), Look(2.0 + 80 * 1e-3, 500))]
 
-    monkeypatch.setattr(overhead, "processor_seconds", fake)
+    monkeypatch.setattr(overhead, "at_the_same_time", fake)
     return commands
 
 
-def test_the_start_is_left_out_and_the_rows_are_compared(setting, shows_both_sides, asked):
+def test_every_round_has_both_engines_beside_the_plain_command(setting, shows_both_sides, beside):
     measured = overhead.bulk_overhead(setting, n_rows=200, rounds=2)
     assert measured.value == pytest.approx(1.1)
     assert measured.reached
-    shows_both_sides(measured, {"plain", "ray", "processes"}, 2)
+    shows_both_sides(measured, {"plain", "ray"}, 2)
+    assert measured.sides["plain"].median == pytest.approx(1000)
     assert measured.facts["processes_over_plain"] == pytest.approx(1.0)
-    assert len(asked) == 2 * 2 * 3
-    assert [command.count("ray") for command in asked[:6]] == [0, 0, 1, 1, 0, 0]
+    assert [command[command.index("--engine") + 1] for command in beside] == ["ray", "processes"] * 2
 
 
 def test_answers_that_differ_are_no_speed(setting, monkeypatch):
-    def fake(command):
-        Path(command[command.index("--output") + 1]).write_text("ray" if "ray" in command else "", encoding="utf-8")
-        return 1.0
+    def fake(first, first_writes, second, second_writes):
+        for folder in (first_writes, second_writes):
+            folder.mkdir()
+            (folder / "answers.jsonl").write_text(str(folder), encoding="utf-8")
+        return []
 
-    monkeypatch.setattr(overhead, "processor_seconds", fake)
+    monkeypatch.setattr(overhead, "at_the_same_time", fake)
     with pytest.raises(LabelwrightError, match="--engine ray does not answer as the plain command does"):
         overhead.bulk_overhead(setting, n_rows=200, rounds=1)
-
-
-def test_processes_that_a_command_starts_count():
-    work = "import time\nwhile time.process_time() < 0.4: pass"
-    start = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {work!r}])"
-    assert overhead.processor_seconds([sys.executable, "-c", start]) >= 0.3
-    with pytest.raises(LabelwrightError, match="gone wrong"):
-        overhead.processor_seconds([sys.executable, "-c", "import sys; sys.exit('gone wrong')"])
