@@ -36,6 +36,8 @@ FITTED_ROWS = 500
 _LOOKED_EVERY_S = 0.1
 # Shares of its answers between which a command is watched.
 BEGUN, NEARLY_DONE = 0.02, 0.95
+# Files of answers by their ends: of a shard, of all; and of all while they are not yet whole.
+_ANSWERS = (".jsonl", ".unfinished")
 # A window in which less of the answers is written says little.
 LEAST_SHARE = 0.2
 # A worker of one thread each.
@@ -194,11 +196,11 @@ def rows_of(looks: Sequence[tuple[Look, Look]], whole: int) -> tuple[float, floa
 
 
 def _size(folder: Path) -> int:
-    """Bytes of all files in a folder and below, written in part or whole."""
+    """Bytes of answers in a folder and below, written in part or whole; what is counted beside them is no answer."""
     n_bytes = 0
     for path in folder.rglob("*"):
         with suppress(OSError):
-            n_bytes += path.stat().st_size if path.suffix == ".jsonl" else 0
+            n_bytes += path.stat().st_size if path.suffix in _ANSWERS else 0
     return n_bytes
 
 

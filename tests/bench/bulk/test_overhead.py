@@ -12,25 +12,28 @@ from labelwright.errors import LabelwrightError
 # Begins, then writes lines of ten bytes, each after so much processor time.
 WRITES = """
 import sys, time
-folder, begins_s, a_row_s, n_rows = sys.argv[1], *map(float, sys.argv[2:])
+file, begins_s, a_row_s, n_rows = sys.argv[1], *map(float, sys.argv[2:])
 def work(seconds):
     end = time.process_time() + seconds
     while time.process_time() < end: pass
 work(begins_s)
-with open(folder + "/.answers.1.tmp.jsonl", "w", buffering=1) as file:
+with open(file, "w", buffering=1) as file:
     for _ in range(int(n_rows)):
         work(a_row_s)
         file.write("a" * 9 + "\\n")
 """
 
 
-def writes(folder, begins_s, a_row_s, n_rows):
-    return [sys.executable, "-c", WRITES, str(folder), *map(str, (begins_s, a_row_s, n_rows))]
+def writes(folder, begins_s, a_row_s, n_rows, name=".answers.jsonl.unfinished"):
+    return [sys.executable, "-c", WRITES, str(folder / name), *map(str, (begins_s, a_row_s, n_rows))]
 
 
 def test_rows_are_compared_while_both_are_at_work_and_no_start_is_in_it(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
-    looks = at_the_same_time(writes(first, 0.8, 4e-3, 600), first, writes(second, 0.1, 2e-3, 600), second)
+    (first / "parts").mkdir(parents=True)
+    (first / "counts.json").write_text("{}", encoding="utf-8")
+    parts = writes(first, 0.8, 4e-3, 600, name="parts/.part-00000.1-1.tmp.jsonl")
+    looks = at_the_same_time(parts, first, writes(second, 0.1, 2e-3, 600), second)
     own, beside = rows_of(looks, 6000)
     assert beside == pytest.approx(600 * 2e-3, rel=0.25)
     assert own / beside == pytest.approx(2.0, rel=0.25)
