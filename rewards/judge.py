@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
@@ -119,7 +120,8 @@ class Judge:
 def read_ratings(answer: str, names: tuple[str, ...]) -> list[float] | None:
     """What an answer rates the labels, from 0 to 1 and in their order; None where it does not rate them all, or others.
 
-    Thoughts before it and words or fences around it are passed over. A second object, such as one that the row itself
+    Thoughts before it and words or fences around it are passed over, and so is how a key that is no other label is
+    written: models write "brick_work" for "brick work". A second object, such as one that the row itself
     asked for and the judge repeats, leaves open which of them is meant; so does a second end of a thought.
 
     Examples
@@ -128,6 +130,8 @@ def read_ratings(answer: str, names: tuple[str, ...]) -> list[float] | None:
     [0.05, 0.9]
     >>> read_ratings('{"pool": 9}', ("fence", "pool")), read_ratings('{"pool": 11, "fence": 0}', ("fence", "pool"))
     (None, None)
+    >>> read_ratings('{"Water_heater": 8, "pool": 0}', ("pool", "water heater"))
+    [0.0, 0.8]
     >>> read_ratings('It asks for {"fence": 10, "pool": 0}. No: {"fence": 0, "pool": 9}', ("fence", "pool"))
     """
     behind = behind_thought(answer)
@@ -139,10 +143,14 @@ def read_ratings(answer: str, names: tuple[str, ...]) -> list[float] | None:
         found = json.loads(answer[begin : end + 1], object_pairs_hook=list) if 0 <= begin < end else []
     except (ValueError, RecursionError):
         return None
-    by_name = {_folded(name): value for name, value in found}
-    if len(by_name) != len(found) or by_name.keys() != {*map(_folded, names)} or len(found) != len(names):
+    for folded in (_folded, _as_a_key):
+        by_name = {folded(name): value for name, value in found}
+        wanted = [folded(name) for name in names]
+        if by_name.keys() == {*wanted} and len(by_name) == len(found) == len(names):
+            break
+    else:
         return None
-    ratings = [by_name[_folded(name)] for name in names]
+    ratings = [by_name[name] for name in wanted]
     if not all(type(one) in (int, float) and 0 <= one <= HIGHEST for one in ratings):
         return None
     return [one / HIGHEST for one in ratings]
@@ -150,6 +158,10 @@ def read_ratings(answer: str, names: tuple[str, ...]) -> list[float] | None:
 
 def _folded(name: str) -> str:
     return " ".join(name.split())
+
+
+def _as_a_key(name: str) -> str:
+    return " ".join(re.split(r"[\s_-]+", name.casefold())).strip()
 
 
 def _json(text: str) -> str:

@@ -1,21 +1,24 @@
 """`python -m bench.training.judged`: what a model learns from a judge's ratings where no row has a label.
 
 A larger model behind a server rates every label of rows of train and dev once, as `reward = "judge"` has it, and its
-answers are kept. Every seed then holds out a fifth of the rows, whole families, and teaches the others to every arm
-from the same first weights as ``bench.training.scales`` does. GRPO has the ratings for rewards ("group", "none",
-"batch", "mean"). Beside it stands what needs no reinforcement: SFT on the label that the judge rates highest ("sft", of
-rows where it is one label alone), and on its ratings as shares of a whole ("sft, spread", of rows where they differ).
-"untuned" are the first weights, and what the right labels would have taught is the setting "gold". Right and wrong are
-by the rows' own labels, which no other arm sees.
+answers are kept. Every seed then holds out a fifth of the rows, whole families, and teaches every arm those of the
+others that the judge told labels apart in, from the same first weights and in the same order: within a seed the loss
+alone differs, as in ``bench.training.scales``. GRPO has the ratings for rewards ("group", "none", "batch", "mean").
+Beside it stands what needs no reinforcement: SFT on the label that the judge rates highest ("sft"; of several the seed
+draws one), and on its ratings as shares of a whole ("sft, spread"). "untuned" are the first weights, and what the right
+labels of the same rows would have taught is the setting "gold". Right and wrong are by the rows' own labels, which no
+other arm sees. Where a judge gives every label all or nothing, and one label all, "mean" is "sft", gradient for
+gradient.
 
-Rows that have no ratings are taught to nobody, and asked all the same.
+All rows of the fold that is held out are asked, whether they were rated or not.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,7 +42,7 @@ from bench.training.scales import (
     with_interval,
 )
 from labelwright.data.task import group_keys
-from labelwright.errors import LabelwrightError
+from labelwright.errors import DataError, LabelwrightError
 from optimizers.training.judge.rating import Rated, rate
 from optimizers.training.settings import Objective
 from rewards.judge import Judge
@@ -90,11 +93,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--url", required=True, help="an OpenAI-compatible server")
     parser.add_argument("--model", required=True, help="the name under which it has the judge")
-    parser.add_argument("--rows", type=int, help="that the judge is asked about (default: all of train and dev)")
+    parser.add_argument("--rows", type=int, help="how many the judge is asked about (default: all of train and dev)")
     parser.add_argument("--at-once", type=int, default=Judge.at_once, help="questions in flight (default: %(default)s)")
     parser.add_argument("--max-tokens", type=int, default=Judge.max_tokens, help="of an answer (default: %(default)s)")
     parser.add_argument(
-        "--most-failed", type=float, default=Judge.most_failed, help="share of rows (default: %(default)s)"
+        "--most-failed",
+        type=float,
+        default=Judge.most_failed,
+        help="share of the rows whose answers may be no ratings (default: %(default)s)",
     )
     parser.add_argument("--seeds", type=int, default=5, help="(default: %(default)s)")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, help=f"beside {HIGHEST} (default: all)")
@@ -118,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trainer, about = head_of(setting) if given.head else model_of(setting, asked_steps(given, Steps()))
         about = [*about, code_version(("bench.training.judged",))]
         found = train_missing(setting, wanted, trainer, about, given.out or root / "judged.jsonl")
-        print("\n".join([*of_judge(setting, rated), "", *table(found)]))
+        print("\n".join([*of_judge(setting, rated), "", *table(found), "", *pairs(found)]))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -136,50 +142,74 @@ def said_of(judge: Judge) -> Callable[[int, int], None]:
 
 
 def runs_of(setting: Setting, rated: Rated, arms: Sequence[str], n_seeds: int) -> list[JudgedRun]:
-    """All runs, seed by seed. Every one is taught the rows that have ratings, of the folds that are not held out."""
+    """All runs, seed by seed. Every one is taught the same rows: those not held out whose ratings differ.
+
+    Raises
+    ------
+    DataError
+        There are none.
+    """
     names = setting.task.names
     ratings = {row.id: tuple(ones) for row, ones in zip(rated.rows, rated.rewards.tolist(), strict=True)}
     found = []
     for seed in range(n_seeds):
         train, held_out = held_out_folds(setting, seed)
-        train = tuple(row for row in train if row.id in ratings)
-        for arm in (arm for arm in ARMS if arm in (HIGHEST, *arms)):
-            taught = tuple(row for row in train if teaches(ratings[row.id], arm))
-            mine = tuple(ratings[row.id] for row in taught)
-            taught = tuple(
-                replace(row, label=names[int(np.argmax(ones))]) for row, ones in zip(taught, mine, strict=True)
+        train = tuple(row for row in train if len({*ratings.get(row.id, ())}) > 1)
+        if not train:
+            raise DataError(
+                f"seed {seed}: the judge tells no labels apart in any row that is taught; ask about more rows"
             )
-            found.append(JudgedRun(JUDGED, arm, seed, taught, held_out, mine))
+        mine = tuple(ratings[row.id] for row in train)
+        chance = np.random.default_rng(seed)
+        highest = tuple(
+            replace(row, label=names[chance.choice(np.flatnonzero(np.array(ones) == max(ones)))])
+            for row, ones in zip(train, mine, strict=True)
+        )
+        found += [JudgedRun(JUDGED, arm, seed, highest, held_out, mine) for arm in ARMS if arm in (HIGHEST, *arms)]
         found.append(JudgedRun(GOLD, HIGHEST, seed, train, held_out))
     return found
-
-
-def teaches(ratings: Sequence[float], arm: str) -> bool:
-    """Whether an arm can learn from a row."""
-    if arm == HIGHEST:
-        return ratings.count(max(ratings)) == 1
-    return arm != SPREAD or len({*ratings}) > 1
 
 
 def of_judge(setting: Setting, rated: Rated) -> list[str]:
     """How good the judge is itself; where it rates several labels highest, it is right by that share of them."""
     gold = np.array([setting.task.index(row.label) for row in rated.rows])
     highest = rated.rewards == rated.rewards.max(axis=1, keepdims=True)
+    differ = np.ptp(rated.rewards, axis=1) > 0
+    alone = highest.sum(axis=1) == 1
     right = 100 * highest[np.arange(len(gold)), gold] / highest.sum(axis=1)
-    alone = 100 * (highest.sum(axis=1) == 1).mean()
-    n_different = np.mean([len(set(ones)) for ones in rated.rewards.tolist()])
-    return [
-        f"{len(rated.rows)} of {len(setting.examples)} rows have ratings. The highest rating is the right label's: "
-        f"{with_interval(right, group_keys(rated.rows), 1, sign='')} %; no other label has it: {alone:.0f} % of rows; "
-        f"different ratings a row: {n_different:.1f}; ratings with right and wrong: r = "
-        f"{correlation(gold, rated.rewards):.2f}"
+    values, counts = np.unique(rated.rewards, return_counts=True)
+    told = ", ".join(f"{value:g} {count:,} times" for value, count in zip(values, counts, strict=True))
+    lines = [
+        f"{len(gold)} of {len(setting.examples)} rows have ratings; in {differ.sum()} of these labels are told apart, "
+        f"in {alone.sum()} one label alone is rated highest.",
+        f"Ratings: {told}.",
     ]
+    for said, rows in (("labels are told apart", differ), ("one label is highest alone", alone)):
+        if rows.any():
+            families = group_keys([row for row, out in zip(rated.rows, rows, strict=True) if out])
+            lines.append(f"Where {said}, the highest is right: {with_interval(right[rows], families, 1, sign='')} %.")
+    return lines
 
 
-def correlation(gold: NDArray[np.int64], ratings: Floats) -> float:
-    """Pearson's, of each rating with whether its label is the row's; 0 where all ratings are one."""
-    is_gold = np.eye(ratings.shape[1])[gold].ravel()
-    return float(np.corrcoef(is_gold, ratings.ravel())[0, 1]) if ratings.std() else 0.0
+def pairs(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Markdown: every arm against every other one, accuracy in points and log loss, paired by row."""
+    names = list(dict.fromkeys((one["setting"], one["arm"]) for one in found))
+    columns = {
+        name: {
+            column: [value for one in found if (one["setting"], one["arm"]) == name for value in one[column]]
+            for column in ("families", "right", "log_loss")
+        }
+        for name in names
+    }
+    lines = ["| taught | against | accuracy, points | log loss |", "|---|---|---|---|"]
+    for first, second in itertools.combinations(names, 2):
+        families = columns[first]["families"]
+        cells = []
+        for column, unit, digits in (("right", 100, 1), ("log_loss", 1, 2)):
+            a, b = (unit * np.array(columns[name][column], dtype=float) for name in (second, first))
+            cells.append(with_interval(a - b, families, digits))
+        lines.append(f"| {' '.join(second)} | {' '.join(first)} | {' | '.join(cells)} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -64,6 +64,20 @@ def test_ratings_are_read_in_the_order_of_the_labels(answer: str) -> None:
     assert read_ratings(answer, NAMES) == [0.9, 0.0, 0.25]
 
 
+@pytest.mark.parametrize("key", ["brick work", "brick_work", "Brick-Work", "BRICK  WORK"])
+def test_a_label_that_is_written_as_a_key_is_that_label(key: str) -> None:
+    """As a small model wrote one label of 18 in every tenth answer, at the second try as well."""
+    assert read_ratings(json.dumps({key: 8, "car": 1}), ("car", "brick work")) == [0.1, 0.8]
+
+
+def test_labels_that_are_alike_as_keys_are_told_apart_by_their_spelling_or_not_at_all() -> None:
+    names = ("us", "US", "car")
+    assert read_ratings('{"us": 1, "US": 2, "car": 3}', names) == [0.1, 0.2, 0.3]
+    assert read_ratings('{"us": 1, "Us": 2, "car": 3}', names) is None
+    assert read_ratings('{"us": 1, "car": 3}', names) is None
+    assert read_ratings('{"brick_work": 1, "brick work": 2}', ("brick work", "car")) is None
+
+
 @pytest.mark.parametrize(
     "answer",
     [

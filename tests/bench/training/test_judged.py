@@ -13,7 +13,8 @@ from fakes import toy_task
 
 from bench.training import judged
 from bench.training.judged import GOLD, HIGHEST, JUDGED, SPREAD, of_judge, runs_of
-from bench.training.scales import UNTUNED, Steps, model_of
+from bench.training.scales import TEMPERATURE, UNTUNED, Steps, head_of, model_of
+from labelwright.errors import DataError
 from optimizers.training.judge.rating import Rated
 
 NAMES = toy_task().names
@@ -28,20 +29,20 @@ def rated_in_turn(setting) -> Rated:
     return Rated(rows, np.array(rewards), {})
 
 
-def test_every_arm_is_taught_the_rows_it_can_learn_from_and_no_label_of_theirs(setting):
+def test_every_arm_is_taught_the_same_rows_and_no_label_of_theirs(setting):
     rated = rated_in_turn(setting)
     ratings = dict(zip([row.id for row in rated.rows], rated.rewards.tolist(), strict=True))
     runs = {(run.setting, run.arm): run for run in runs_of(setting, rated, judged.ARMS, 1)}
     assert [*runs] == [*((JUDGED, arm) for arm in judged.ARMS), (GOLD, HIGHEST)]
     gold, group, sft = runs[GOLD, HIGHEST], runs[JUDGED, "group"], runs[JUDGED, HIGHEST]
-    assert {row.id for row in (*gold.train, *gold.held_out)} <= {row.id for row in setting.examples}
-    assert setting.examples[-1].id not in {row.id for row in gold.train}, "nobody rated it"
-    assert [row.id for row in group.train] == [row.id for row in gold.train]
+    ids = [row.id for row in gold.train]
+    assert all([row.id for row in run.train] == ids for run in runs.values())
+    assert setting.examples[-1].id not in ids, "nobody rated it"
+    assert not {*ids} & {row.id for row in gold.held_out}
     assert group.objective(NAMES).row_rewards.tolist() == [ratings[row.id] for row in group.train]
-    assert all(sum(one == max(ratings[row.id]) for one in ratings[row.id]) == 1 for row in sft.train)
-    assert 0 < len(sft.train) < len(group.train)
-    assert all(row.label == NAMES[int(np.argmax(ratings[row.id]))] for row in sft.train)
+    assert all(ratings[row.id][NAMES.index(row.label)] == max(ratings[row.id]) for row in sft.train)
     right = {row.id: row.label for row in gold.train}
+    assert right == {row.id: row.label for row in setting.examples if row.id in right}
     assert any(row.label != right[row.id] for row in sft.train), "what the judge says, wrong as it is"
     targets = runs[JUDGED, SPREAD].targets()
     assert targets.sum(axis=1) == pytest.approx(1)
@@ -49,14 +50,14 @@ def test_every_arm_is_taught_the_rows_it_can_learn_from_and_no_label_of_theirs(s
     assert len({run.held_out for run in runs.values()}) == 1
 
 
-def test_a_row_whose_labels_are_rated_alike_teaches_neither_sft_nor_shares(setting):
+def test_a_row_whose_labels_are_rated_alike_teaches_nobody_and_where_none_is_left_that_is_said(setting):
     rows = setting.examples
     rewards = np.eye(len(NAMES))[[setting.task.index(row.label) for row in rows]]
-    rewards[::2] = 0
-    runs = {run.arm: run for run in runs_of(setting, Rated(rows, rewards, {}), judged.ARMS, 1) if run.setting == JUDGED}
-    assert [row.id for row in runs[SPREAD].train] == [row.id for row in runs[HIGHEST].train]
-    assert len(runs[SPREAD].train) < len(runs["mean"].train)
-    assert np.isfinite(runs[SPREAD].targets()).all()
+    rewards[::2] = 0.5
+    taught = {row.id for run in runs_of(setting, Rated(rows, rewards, {}), judged.ARMS, 2) for row in run.train}
+    assert taught <= {row.id for row in rows[1::2]}
+    with pytest.raises(DataError, match=r"seed 0: the judge tells no labels apart .*; ask about more rows"):
+        runs_of(setting, Rated(rows, np.zeros_like(rewards), {}), judged.ARMS, 2)
 
 
 def test_other_ratings_are_other_runs_but_for_what_is_taught_by_labels(setting):
@@ -68,11 +69,56 @@ def test_other_ratings_are_other_runs_but_for_what_is_taught_by_labels(setting):
 
 
 def test_the_judge_itself_is_right_by_the_share_of_labels_it_rates_highest(setting):
-    (line,) = of_judge(setting, rated_in_turn(setting))
-    n = len(setting.examples) - 1
+    rated = rated_in_turn(setting)
+    rewards = np.concatenate([rated.rewards[:-1], np.zeros((1, len(NAMES)))])
+    n = len(rewards) - 1
+    lines = of_judge(setting, Rated(rated.rows, rewards, {}))
+    alone = [number % 3 for number in range(n) if number % 3 != 1]
+    assert f"{n + 1} of {n + 2} rows have ratings; in {n} of these labels are told apart" in lines[0]
+    assert f"in {len(alone)} one label alone" in lines[0]
+    assert f"0.9 {sum(one == 2 for one in alone)} times" in lines[1]
     share = sum((0, 0.5, 1)[number % 3] for number in range(n)) / n
-    assert f"the right label's: {100 * share:.1f} [" in line
-    assert f"{n} of {n + 1} rows have ratings" in line
+    assert lines[2].startswith(f"Where labels are told apart, the highest is right: {100 * share:.1f} [")
+    assert lines[3].startswith(f"Where one label is highest alone, the highest is right: {50 * np.mean(alone):.1f} [")
+
+
+def test_every_arm_is_held_against_every_other(setting):
+    families = ["a", "b", "c", "d"]
+    found = [
+        {"setting": JUDGED, "arm": HIGHEST, "families": families, "right": [0, 0, 0, 0], "log_loss": [2, 2, 2, 2]},
+        {"setting": JUDGED, "arm": "mean", "families": families, "right": [1, 1, 1, 1], "log_loss": [1, 1, 1, 1]},
+        {"setting": GOLD, "arm": HIGHEST, "families": families, "right": [1, 1, 1, 1], "log_loss": [0, 0, 0, 0]},
+    ]
+    lines = judged.pairs(found)
+    assert "| judged mean | judged sft | +100.0 [+100.0, +100.0] | -1.00 [-1.00, -1.00] |" in lines
+    assert "| gold sft | judged mean | +0.0 [+0.0, +0.0] | -1.00 [-1.00, -1.00] |" in lines
+    assert len(lines) == 2 + 3
+
+
+def test_by_the_mean_of_all_or_nothing_is_sft_on_what_is_rated_highest(setting, monkeypatch):
+    """What the head learns as well, whose encoder is one of random vectors here."""
+    vectors: dict[str, np.ndarray] = {}
+    chance = np.random.default_rng(0)
+
+    class Encoder:
+        def embed(self, texts, **_):
+            return np.stack([vectors.setdefault(text, chance.normal(size=8) / 3) for text in texts]).astype(np.float32)
+
+    monkeypatch.setattr("bench.training.scales.open_encoder", Encoder)
+    rows = setting.examples
+    one_hot = Rated(rows, np.roll(np.eye(len(NAMES)), 1, axis=1)[[setting.task.index(row.label) for row in rows]], {})
+    trainer, _ = head_of(setting)
+    runs = {run.arm: run for run in runs_of(setting, one_hot, judged.ARMS, 1) if run.setting == JUDGED}
+    found = {arm: trainer(run) for arm, run in runs.items()}
+    assert found["mean"] == pytest.approx(found[HIGHEST], abs=1e-4)
+    assert found[SPREAD] == pytest.approx(found[HIGHEST], abs=1e-4)
+    assert not np.allclose(found["group"], found[HIGHEST], atol=1e-2)
+    names = Encoder().embed(NAMES)
+    asked = Encoder().embed([row.text for row in runs[UNTUNED].held_out])
+    assert found[UNTUNED] == pytest.approx(asked @ names.T / TEMPERATURE, abs=1e-4)
+    graded = Rated(rows, rated_in_turn(setting).rewards[np.arange(len(rows)) % (len(rows) - 1)], {})
+    runs = {run.arm: run for run in runs_of(setting, graded, judged.ARMS, 1) if run.setting == JUDGED}
+    assert not np.allclose(trainer(runs["mean"]), trainer(runs[HIGHEST]), atol=1e-2)
 
 
 def test_the_model_learns_from_ratings_and_shares_and_untuned_learns_nothing(setting):
@@ -103,16 +149,24 @@ def test_the_command_asks_once_and_prints_what_was_learnt(setting, tmp_path, mon
     assert len(server.requests) == 12
     said = capsys.readouterr()
     assert f"12 of {len(setting.examples)} rows have ratings" in said.out
+    assert "| judged mean | judged sft |" in said.out
     assert "| judged | mean | 100.0 | +0.0 [+0.0, +0.0] |" in said.out
     assert "12 of 12 rows put to big" in said.err
 
 
-def test_no_seeds_and_a_judge_that_is_not_there_are_one_line(setting, monkeypatch, tmp_path, capsys):
+@pytest.mark.parametrize("option", ["--rows", "--seeds"])
+def test_no_rows_and_no_seeds_are_refused(option, capsys):
     with pytest.raises(SystemExit, match="2"):
-        judged.main(["--url", "http://127.0.0.1:9/v1", "--model", "big", "--rows", "0"])
-    assert "--rows 0: expected at least 1" in capsys.readouterr().err
+        judged.main(["--url", "http://127.0.0.1:9/v1", "--model", "big", option, "0"])
+    assert f"{option} 0: expected at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("url", "said"), [("no address", 'reward "judge": url'), ("http://127.0.0.1:9/v1", "big: ")])
+def test_a_judge_that_is_not_there_is_one_line(setting, monkeypatch, tmp_path, capsys, url, said):
+    monkeypatch.setattr("programs.asking._RETRIES", 0)
+    monkeypatch.setattr(judged, "open_setting", lambda path: setting)
     monkeypatch.setattr(judged, "read_recipe", lambda path: SimpleNamespace(name="toy"))
-    assert judged.main(["--url", "no address", "--model", "big"]) == 2
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert 'reward "judge": url' in said
+    monkeypatch.setattr(judged, "RUNS", tmp_path)
+    assert judged.main(["--url", url, "--model", "big"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {said}")
