@@ -111,7 +111,7 @@ def run(
     Parameters
     ----------
     rounds : int
-        Of each part but those of ``ONCE``.
+        Of each part that is measured in rounds: not of those of ``ONCE``, nor of the demo's memory.
     keep : bool
         Other parts keep what ``out`` says of them.
     """
@@ -189,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rounds",
         type=int,
         default=ROUNDS,
-        help="more of them see through what shares the machine (default: %(default)s)",
+        help="rounds of each part that is measured in turns; --quick takes one (default: %(default)s)",
     )
     parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="(default: %(default)s)")

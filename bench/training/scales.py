@@ -64,13 +64,14 @@ TRADES = (
     ("appliances", "doorbell", "electric", "hvac", "water heater"),
     ("car", "cooking"),
 )
+# An arm that is not trained at all.
+UNTUNED = "untuned"
 # What is trained in each setting; the first is what the others are held against.
 ARMS: Mapping[str, tuple[str, ...]] = {
     "clean": ("sft", "group", "none", "batch"),
     "flipped": ("sft", "sft, smoothed", "group", "none", "batch", "mean, noisy_label"),
     "soft": ("sft", "group", "none", "batch", "mean"),
 }
-UNTUNED = "untuned"
 SCALES: Mapping[str, Scale] = {"group": "group", "none": "none", "batch": "batch", "mean": "mean"}
 # Of the head: cosines are divided by what its encoder was trained with; a stride at which SFT learns in 50 steps.
 TEMPERATURE = 0.05
@@ -91,6 +92,7 @@ class Steps(TrainingSettings):
     eval_every: int = 1_000_000
 
 
+Sides = tuple[tuple[Example, ...], tuple[Example, ...]]
 OfSteps = TypeVar("OfSteps", bound=Steps)
 
 
@@ -211,7 +213,7 @@ def runs_of(setting: Setting, settings: Sequence[str], n_seeds: int) -> list[Run
     return found
 
 
-def held_out_folds(setting: Setting, seed: int, n_folds: int = FOLDS) -> tuple[tuple[Example, ...], ...]:
+def held_out_folds(setting: Setting, seed: int, n_folds: int = FOLDS) -> Sides:
     """The rows of a seed that are taught, and those that are not: the folds in turn, dealt anew once all were out."""
     rows = setting.examples
     gold = np.array([setting.task.index(row.label) for row in rows])
@@ -331,7 +333,7 @@ def head_of(setting: Setting) -> tuple[Trainer, Any]:
         objective = run.objective(setting.task.names)
         inputs = torch.stack([vectors[row.text] for row in run.train])
         gold = torch.tensor([setting.task.index(row.label) for row in run.train])
-        rewards, targets = row_rewards(objective, gold), as_floats(run.targets())
+        rewards, targets = row_rewards(objective, gold), _as_floats(run.targets())
         head = first.clone().requires_grad_()
         optimizer = torch.optim.Adam([head], lr=HEAD_LEARNING_RATE)
         n_rows = TrainingSettings.rows_per_step
@@ -359,10 +361,10 @@ def row_rewards(objective: Objective, gold: torch.Tensor) -> torch.Tensor | None
     """What each label is worth to each train row, (n_train, n_labels); None of an objective without rewards."""
     if objective.rewards is not None:
         return torch.as_tensor(objective.rewards).float()[gold]
-    return as_floats(objective.row_rewards)
+    return _as_floats(objective.row_rewards)
 
 
-def as_floats(values: np.ndarray | None) -> torch.Tensor | None:
+def _as_floats(values: np.ndarray | None) -> torch.Tensor | None:
     return None if values is None else torch.as_tensor(values).float()
 
 

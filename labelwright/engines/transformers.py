@@ -7,6 +7,8 @@ reference that the tests hold the fast path to, after it was itself held to one 
 
 Of a vision-language model an image is a part of its row's tokens, or of the prefix where several rows have the same
 one; where that is not right for a model, rows are scored one by one (``labelwright.engines.images``).
+
+Which rows go together, and how much fits into a pass, is ``labelwright.engines.passes``.
 """
 
 from __future__ import annotations

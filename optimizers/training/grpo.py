@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
+import numpy as np
+
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits, Task
-from labelwright.errors import RecipeError
+from labelwright.errors import ModelError, RecipeError
 from labelwright.settings import SHARE, Choice, Range
 from optimizers.stage import StageContext
 from optimizers.training.judge.rating import Rated, check_judged, rate
@@ -126,12 +128,22 @@ class GrpoStage(TrainingSettings):
         return training.settled(settings, started, {**told, **said})
 
     def _rated(self, task: Task, splits: Splits, context: StageContext) -> Rated:
+        """What a judge said of the rows in which it tells labels apart; the others would fill steps and teach nothing."""
         judge = Judge.of_settings(self.reward_settings, task.restricts_rows)
         kept = (context.answers or context.folder) / "judge.jsonl"
-        return rate(
+        rated = rate(
             judge,
             task,
             splits.train,
             kept,
             lambda done, n: context.tracker.progress(done, n, f"rows put to {judge.model}"),
         )
+        differ = np.ptp(rated.rewards, axis=1) > 0
+        if not differ.any():
+            raise ModelError(
+                f"{judge.model} rates all labels of a row alike, in each of {len(differ)} rows, from which nothing can be "
+                "learnt: say in [grpo] reward_settings what makes a label good (rubric), or name another model"
+            )
+        rows = tuple(row for row, teaches in zip(rated.rows, differ, strict=True) if teaches)
+        judged = {**rated.said["judge"], "rated_alike": int((~differ).sum())}
+        return Rated(rows, rated.rewards[differ], {**rated.said, "judge": judged})

@@ -32,8 +32,11 @@ class Writer:
     Parameters
     ----------
     model : transformers.PreTrainedModel
+        A causal decoder, on its device.
     tokenizer : transformers fast tokenizer
+        Reads what was written.
     tokens : PromptTokens
+        Says what ends an answer.
     """
 
     def __init__(self, model: Any, tokenizer: Any, tokens: PromptTokens) -> None:

@@ -17,6 +17,17 @@ LABELS = ("pool", "water heater", "water", "fence", "hvac")
 TEXTS = ["the pool is green", "no hot water", "my fence post broke near the gate today", "vent"]
 
 
+@pytest.fixture(scope="module", params=["llama", "qwen3"])
+def engine(request, tmp_path_factory):
+    folder = tiny_model_folder(tmp_path_factory.mktemp(request.param), request.param)
+    return open_engine(Base(str(folder)), EngineSettings(device="cpu", dtype="float32"))
+
+
+@pytest.fixture
+def prompt(engine):
+    return Prompt("Name the topic.", tuple(map(Label, LABELS)), template=engine.template)
+
+
 def naive_scores(engine, prompts, options):
     """One full, unpadded forward pass per row and option: slow, and obviously right."""
     out = np.empty((len(prompts), len(options)))

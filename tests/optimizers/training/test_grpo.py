@@ -235,7 +235,7 @@ def test_a_judge_teaches_what_it_rates_whatever_the_rows_own_labels_are(model, t
         again, _ = run(model, tmp_path / "grpo", **asked)
     texts = {row.text for row in SPLITS.train}
     assert len(server.requests) == len(texts), "of which none was asked a second time"
-    assert entry["judge"]["rows"] == len(SPLITS.train)
+    assert (entry["judge"]["rows"], entry["judge"]["rated_alike"]) == (len(SPLITS.train), 0)
     assert {**again.history[0], "seconds": 0} == {**entry, "seconds": 0}
     rewards = [values["reward"] for _, values in context.tracker.curves if "reward" in values]
     assert rewards[-1] > rewards[0] + 0.2, "towards 1, which is what hvac is worth to every row"
@@ -243,6 +243,7 @@ def test_a_judge_teaches_what_it_rates_whatever_the_rows_own_labels_are(model, t
 
 def test_a_judge_s_rows_are_those_that_are_trained_on_and_its_file_is_shared(monkeypatch, tmp_path):
     given = []
+    spread = 1.0
 
     def prepare(stage, objective, bundle, splits, context):
         given.append((objective, splits.train))
@@ -250,7 +251,9 @@ def test_a_judge_s_rows_are_those_that_are_trained_on_and_its_file_is_shared(mon
 
     def rated(judge, task, train, kept, say):
         assert (judge.model, kept) == ("big", tmp_path / "answers" / "judge.jsonl")
-        return Rated(train[1:], np.linspace(0, 1, 3 * len(train[1:])).reshape(-1, 3) ** 2, {})
+        rewards = np.linspace(0, 1, 3 * len(train[1:])).reshape(-1, 3) ** 2
+        rewards[2] = 0.5
+        return Rated(train[1:], rewards * spread, {"judge": {"rows": len(rewards)}})
 
     monkeypatch.setattr(Training, "prepare", prepare)
     monkeypatch.setattr("optimizers.training.grpo.rate", rated)
@@ -259,8 +262,12 @@ def test_a_judge_s_rows_are_those_that_are_trained_on_and_its_file_is_shared(mon
     with pytest.raises(ModelError, match="far enough"):
         stage.run(toy_bundle(), SPLITS, context)
     ((objective, train),) = given
-    assert (train, objective.rewards, objective.scale_rewards) == (SPLITS.train[1:], None, "mean")
+    assert train == (*SPLITS.train[1:3], *SPLITS.train[4:]), "not the row whose labels are rated alike"
+    assert (objective.rewards, objective.scale_rewards) == (None, "mean")
     assert objective.row_rewards.shape == (len(train), 3)
+    spread = 0.0
+    with pytest.raises(ModelError, match=r"big rates all labels of a row alike, in each of \d+ rows, .* \(rubric\)"):
+        stage.run(toy_bundle(), SPLITS, context)
     with pytest.raises(DataError, match="max_rows = 5"):
         stage.check(SPLITS, toy_bundle().task)
 

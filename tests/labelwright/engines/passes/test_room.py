@@ -5,11 +5,30 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from tiny import tiny_model_folder
 
+from labelwright.data.task import Label
+from labelwright.engines.opening import open_engine
 from labelwright.engines.passes.room import Room
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import ModelError
+from labelwright.models.weights import Base
+from labelwright.prompt import Prompt
 
+LABELS = ("pool", "water heater", "water", "fence", "hvac")
 TEXTS = ["the pool is green", "no hot water", "my fence post broke near the gate today", "vent"]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    folder = tiny_model_folder(tmp_path_factory.mktemp("model"))
+    return open_engine(Base(str(folder)), EngineSettings(device="cpu", dtype="float32"))
+
+
+@pytest.fixture
+def prompt(engine):
+    return Prompt("Name the topic.", tuple(map(Label, LABELS)), template=engine.template)
+
 
 OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
