@@ -128,7 +128,7 @@ class GrpoStage(TrainingSettings):
         return training.settled(settings, started, {**told, **said})
 
     def _rated(self, task: Task, splits: Splits, context: StageContext) -> Rated:
-        """What a judge said of the rows in which it tells labels apart; the others would fill steps and teach nothing."""
+        """What a judge said of rows in which it tells labels apart; the others would fill steps and teach nothing."""
         judge = Judge.of_settings(self.reward_settings, task.restricts_rows)
         kept = (context.answers or context.folder) / "judge.jsonl"
         rated = rate(
@@ -141,8 +141,8 @@ class GrpoStage(TrainingSettings):
         differ = np.ptp(rated.rewards, axis=1) > 0
         if not differ.any():
             raise ModelError(
-                f"{judge.model} rates all labels of a row alike, in each of {len(differ)} rows, from which nothing can be "
-                "learnt: say in [grpo] reward_settings what makes a label good (rubric), or name another model"
+                f"{judge.model} rates all labels of a row alike, in each of {len(differ)} rows, and that teaches "
+                "nothing: say in [grpo] reward_settings what makes a label good (rubric), or name another model"
             )
         rows = tuple(row for row, teaches in zip(rated.rows, differ, strict=True) if teaches)
         judged = {**rated.said["judge"], "rated_alike": int((~differ).sum())}
