@@ -29,25 +29,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.setting import Setting, open_setting
-from bench.training.scales import (
-    FOLDS,
-    HEAD_LEARNING_RATE,
-    HEAD_STEPS,
-    TEMPERATURE,
-    Run,
-    Steps,
-    Trainer,
-    train_missing,
-    trainer_of,
-    with_interval,
-)
-from labelwright.data.task import Splits, group_keys
+from bench.training.arms.run import FOLDS, Run, Trainer, held_out_folds
+from bench.training.arms.trainers import HEAD_LEARNING_RATE, HEAD_STEPS, TEMPERATURE, Steps, trainer_of
+from bench.training.scales import train_missing, with_interval
+from labelwright.data.task import Splits
 from labelwright.decide import log_scores, option_scores
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.errors import LabelwrightError
 from labelwright.predictors.encoders.sentence_encoder import open_encoder
-from labelwright.statistics.calibration import UNCALIBRATED, group_folds
+from labelwright.statistics.calibration import UNCALIBRATED
 from optimizers.training.copies.copied import with_copies
 from optimizers.training.losses import cross_entropy_loss
 from optimizers.training.rows import passes
@@ -138,26 +129,24 @@ def style_of(text: str) -> str:
 
 def runs_of(setting: Setting, arms: Sequence[str], n_seeds: int) -> list[StyleRun]:
     """All runs, seed by seed; of each style and arm one that was not taught the style, and one that was."""
-    rows, found = setting.examples, []
-    gold = np.array([setting.task.index(row.label) for row in rows])
-    styles = np.array([style_of(row.text) for row in rows])
+    found = []
     for seed in range(n_seeds):
-        held = group_folds(gold, group_keys(rows), FOLDS, seed // FOLDS) == seed % FOLDS
-        asked = tuple(rows[i] for i in np.flatnonzero(held))
+        others, asked = held_out_folds(setting, seed)
+        styles = np.array([style_of(row.text) for row in others])
         for style in STYLES:
-            without = np.flatnonzero(~held & (styles != style))
+            without = np.flatnonzero(styles != style)
             # As many rows of all styles, drawn by the seed.
-            drawn = np.random.default_rng(seed).permutation(np.flatnonzero(~held))[: len(without)]
+            drawn = np.random.default_rng(seed).permutation(len(others))[: len(without)]
             for kind, taught in (("new", without), ("taught", np.sort(drawn))):
                 for arm in arms:
                     augment = AUGMENT if arm == "augmented" else 0.0
-                    train = with_copies([rows[i] for i in taught], setting.task.names, seed, augment=augment)
+                    train = with_copies([others[i] for i in taught], setting.task.names, seed, augment=augment)
                     found.append(StyleRun(f"{style}, {kind}", arm, seed, train, asked, style))
     return found
 
 
 def head_of(setting: Setting) -> tuple[Trainer, Any]:
-    """The head of ``bench.training.scales``, and what it has in each arm."""
+    """The head of ``bench.training.arms``, and what it has in each arm."""
     encoder = open_encoder()
     first = torch.as_tensor(encoder.embed(list(setting.task.names), remember=True))
 

@@ -27,20 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.setting import Setting, open_setting
-from bench.training.scales import (
-    SCALES,
-    UNTUNED,
-    Run,
-    Steps,
-    add_steps,
-    asked_steps,
-    head_of,
-    held_out_folds,
-    model_of,
-    table,
-    train_missing,
-    with_interval,
-)
+from bench.training.arms.run import SCALES, UNTUNED, Run, held_out_folds
+from bench.training.arms.trainers import Steps, add_steps, asked_steps, head_of, model_of
+from bench.training.scales import table, train_missing, with_interval
 from labelwright.data.task import group_keys
 from labelwright.errors import DataError, LabelwrightError
 from optimizers.training.judge.rating import Rated, rate

@@ -30,18 +30,11 @@ import torch
 from accelerate import Accelerator
 
 from bench.setting import Setting, open_setting
+from bench.training.arms.run import held_out_folds
+from bench.training.arms.trainers import HEAD_LEARNING_RATE, HEAD_STEPS, TEMPERATURE, Silent, add_steps, asked_steps
+from bench.training.arms.trainers import Steps as ScalesSteps
 from bench.training.kept import keep, read_kept
-from bench.training.scales import (
-    HEAD_LEARNING_RATE,
-    HEAD_STEPS,
-    TEMPERATURE,
-    Silent,
-    add_steps,
-    asked_steps,
-    held_out_folds,
-    with_interval,
-)
-from bench.training.scales import Steps as ScalesSteps
+from bench.training.scales import with_interval
 from labelwright.data.task import Example, group_keys
 from labelwright.decide import option_scores
 from labelwright.engines.options.tree import OptionTree

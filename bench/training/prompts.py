@@ -31,8 +31,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.setting import Setting, open_setting
+from bench.training.arms.trainers import Silent
 from bench.training.kept import keep, read_kept
-from bench.training.scales import Silent
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, group_keys
 from labelwright.engines.protocol import Engine

@@ -20,8 +20,10 @@ from typing import Any
 import numpy as np
 
 from bench.setting import Setting, open_setting
+from bench.training.arms.run import Run, held_out_folds
+from bench.training.arms.trainers import Steps, trainer_of
 from bench.training.kept import keep, read_kept
-from bench.training.scales import Run, Steps, held_out_folds, trainer_of, with_interval
+from bench.training.scales import with_interval
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits, group_keys
 from labelwright.decide import probabilities

@@ -12,8 +12,9 @@ from chat_server import ChatServer, serving_chat
 from fakes import toy_task
 
 from bench.training import judged
+from bench.training.arms.run import UNTUNED
+from bench.training.arms.trainers import TEMPERATURE, Steps, head_of, model_of
 from bench.training.judged import GOLD, HIGHEST, JUDGED, SPREAD, of_judge, runs_of
-from bench.training.scales import TEMPERATURE, UNTUNED, Steps, head_of, model_of
 from labelwright.errors import DataError
 from optimizers.training.judge.rating import Rated
 
@@ -104,7 +105,7 @@ def test_by_the_mean_of_all_or_nothing_is_sft_on_what_is_rated_highest(setting, 
         def embed(self, texts, **_):
             return np.stack([vectors.setdefault(text, chance.normal(size=8) / 3) for text in texts]).astype(np.float32)
 
-    monkeypatch.setattr("bench.training.scales.open_encoder", Encoder)
+    monkeypatch.setattr("bench.training.arms.trainers.open_encoder", Encoder)
     rows = setting.examples
     one_hot = Rated(rows, np.roll(np.eye(len(NAMES)), 1, axis=1)[[setting.task.index(row.label) for row in rows]], {})
     trainer, _ = head_of(setting)

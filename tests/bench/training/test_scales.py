@@ -10,19 +10,10 @@ import pytest
 from fakes import toy_task
 
 from bench.training import scales
+from bench.training.arms import trainers
+from bench.training.arms.run import FLIPPED, TRADES, Run, soft_rewards
 from bench.training.kept import read_kept
-from bench.training.scales import (
-    ARMS,
-    FLIPPED,
-    Run,
-    Steps,
-    flipped,
-    main,
-    model_of,
-    runs_of,
-    table,
-    train_missing,
-)
+from bench.training.scales import ARMS, flipped, main, runs_of, table, train_missing
 from labelwright.data.task import group_keys
 from labelwright.errors import DataError
 
@@ -53,8 +44,8 @@ def test_only_train_labels_are_flipped_and_as_many_as_said(setting):
 def test_soft_rewards_are_those_of_the_shipped_labels_only(setting):
     with pytest.raises(DataError, match="leave it out with --settings clean flipped"):
         runs_of(setting, ["soft"], 1)
-    names = [name for trade in scales.TRADES for name in trade]
-    rewards = scales.soft_rewards(names)
+    names = [name for trade in TRADES for name in trade]
+    rewards = soft_rewards(names)
     assert rewards[names.index("pool"), names.index("fountain")] == 0.5
     assert rewards[names.index("pool"), names.index("car")] == 0
     assert (np.diag(rewards) == 1).all()
@@ -83,16 +74,6 @@ def test_what_is_kept_is_not_trained_again_and_half_a_line_is_passed_over(settin
     assert "| clean | group | 0.0 | -100.0 [-100.0, -100.0] |" in "\n".join(lines)
 
 
-def test_the_model_learns_by_the_loss_of_the_arm_and_the_engine_is_left_alone(setting):
-    wanted = {run.arm: run for run in runs_of(setting, ["clean"], 1)}
-    before = setting.engine.score(setting.rendered(2), setting.prompt.options)
-    trainer, _ = model_of(setting, Steps(steps=1, rows_per_step=4, rows_per_forward=4, learning_rate=5e-2))
-    sft, none = trainer(wanted["sft"]), trainer(wanted["none"])
-    assert sft.shape == (len(wanted["sft"].held_out), 3)
-    assert not np.allclose(sft, none)
-    assert (setting.engine.score(setting.rendered(2), setting.prompt.options) == before).all()
-
-
 @pytest.fixture
 def seen(setting, monkeypatch):
     """What runs depend on besides their own settings, of every command; nothing is trained."""
@@ -109,7 +90,7 @@ def test_runs_are_known_by_the_code_and_the_model_that_made_them(seen, tmp_path,
     assert main(run) == main(run) == 0
     monkeypatch.setattr(scales, "code_version", lambda entries: "another loss")
     main(run)
-    monkeypatch.setattr(scales, "content_of", lambda model: "other files")
+    monkeypatch.setattr(trainers, "content_of", lambda model: "other files")
     main(run)
     first, again, other_code, other_model = map(repr, seen)
     assert first == again

@@ -1,0 +1,95 @@
+"""One training of a measurement: what it is taught, what it is trained for, and which rows it holds out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from bench.setting import Setting
+from labelwright.data.costs import Costs, pairs_of
+from labelwright.data.task import Example, group_keys
+from labelwright.statistics.calibration import group_folds
+from optimizers.training.settings import Objective, Scale
+from rewards import reward_matrix
+from rewards.noisy_label import NoisyLabel
+from rewards.prices import Prices
+
+FOLDS = 5
+FLIPPED = 0.2
+# Labels that the same trade sees to; a wrong one of them is worth half.
+TRADES = (
+    ("brick work", "fence", "gutters", "painting", "window service"),
+    ("fountain", "garden lights", "irrigation", "mosquito", "pool", "tree service"),
+    ("appliances", "doorbell", "electric", "hvac", "water heater"),
+    ("car", "cooking"),
+)
+# An arm that is not trained at all.
+UNTUNED = "untuned"
+SCALES: Mapping[str, Scale] = {"group": "group", "none": "none", "batch": "batch", "mean": "mean"}
+Sides = tuple[tuple[Example, ...], tuple[Example, ...]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: an arm of a setting, with one seed.
+
+    Attributes
+    ----------
+    train, held_out : tuple of Example
+        The train labels as they are taught, flipped ones included.
+    """
+
+    setting: str
+    arm: str
+    seed: int
+    train: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+
+    @property
+    def trains(self) -> bool:
+        """Whether the arm learns anything."""
+        return self.arm != UNTUNED
+
+    def objective(self, names: Sequence[str]) -> Objective:
+        """What the arm is trained for."""
+        if self.arm.startswith("sft"):
+            return Objective("cross_entropy", label_smoothing=FLIPPED if self.arm == "sft, smoothed" else 0.0)
+        scale, _, likelihood = self.arm.partition(", ")
+        rewards = soft_rewards(names) if self.setting == "soft" else np.eye(len(names))
+        if likelihood:
+            rewards = reward_matrix(NoisyLabel(len(names), FLIPPED), list(names))
+        return Objective("exact", rewards=rewards, scale_rewards=SCALES[scale])
+
+    def targets(self) -> np.ndarray | None:
+        """Probabilities to learn in the place of labels, (n_train, n_labels); None where labels are learnt."""
+        return None
+
+    def key(self, names: Sequence[str], about: Any) -> str:
+        """16 hex digits of all that the run depends on; SFT's is the same where only the rewards are soft."""
+        objective = self.objective(names)
+        rewards = None if objective.rewards is None else objective.rewards.tolist()
+        rows = [(row.id, row.text, row.label) for row in (*self.train, *self.held_out)]
+        whole = [replace(objective, rewards=None, row_rewards=None), rewards, self.seed, rows, about]
+        return hashlib.sha256(repr(whole).encode()).hexdigest()[:16]
+
+
+Trainer = Callable[[Run], np.ndarray]
+
+
+def held_out_folds(setting: Setting, seed: int, n_folds: int = FOLDS) -> Sides:
+    """The rows of a seed that are taught, and those that are not: the folds in turn, dealt anew once all were out."""
+    rows = setting.examples
+    gold = np.array([setting.task.index(row.label) for row in rows])
+    held = group_folds(gold, group_keys(rows), n_folds, seed // n_folds) == seed % n_folds
+    train = tuple(row for row, out in zip(rows, held, strict=True) if not out)
+    return train, tuple(row for row, out in zip(rows, held, strict=True) if out)
+
+
+def soft_rewards(names: Sequence[str]) -> np.ndarray:
+    """What an answer is worth, (gold, answered): 1 if right, half for the same trade."""
+    costs = {gold: dict.fromkeys(set(trade) - {gold}, 0.5) for trade in TRADES for gold in trade}
+    return reward_matrix(Prices(tuple(names), Costs(pairs_of(costs))), list(names))
