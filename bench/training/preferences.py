@@ -31,7 +31,14 @@ from accelerate import Accelerator
 
 from bench.setting import Setting, open_setting
 from bench.training.arms.run import held_out_folds
-from bench.training.arms.trainers import HEAD_LEARNING_RATE, HEAD_STEPS, TEMPERATURE, Silent, add_steps, asked_steps
+from bench.training.arms.trainers import (
+    HEAD_LEARNING_RATE,
+    HEAD_STEPS,
+    TEMPERATURE,
+    adapter_trainer,
+    add_steps,
+    asked_steps,
+)
 from bench.training.arms.trainers import Steps as ScalesSteps
 from bench.training.kept import keep, read_kept
 from bench.training.scales import with_interval
@@ -46,15 +53,12 @@ from labelwright.predictors.encoders.sentence_encoder import open_encoder
 from labelwright.settings import Range
 from labelwright.statistics.calibration import UNCALIBRATED
 from labelwright.statistics.metrics import Floats, Ints
-from optimizers.stage import StageContext
 from optimizers.training.dpo import DpoStage
-from optimizers.training.libraries import grpo_config, keep_activations_small, lora_config
 from optimizers.training.losses import cross_entropy_loss
 from optimizers.training.preferences.hard import Pair, confusions_opinion, hard_pairs, log_softmax, words_opinion
 from optimizers.training.preferences.pair_loss import PairLoss
 from optimizers.training.rows import LabelRows, passes
 from optimizers.training.settings import Objective, Preferences, TrainingSettings
-from optimizers.training.trainer import LabelTreeTrainer
 from workbench.progress import silence_libraries
 from workbench.recipe.read import read_recipe
 from workbench.run.folder import RUNS
@@ -221,31 +225,13 @@ def model_of(setting: Setting, steps: Steps) -> tuple[Trainer, Any]:
     As in a pipeline, what comes behind SFT is another adapter on the merged weights. Arms of one seed that begin with
     the same SFT share it.
     """
-    from transformers import PrinterCallback
 
     shared: dict[int, dict[str, torch.Tensor]] = {}
 
     def trained(model: Any, rows: Sequence[Example], objective: Objective, asked: Steps, seed: int) -> Any:
         read = LabelRows.from_examples(rows, setting.prompt, setting.engine)
-        torch.manual_seed(seed)  # of the adapter's first weights
         with tempfile.TemporaryDirectory() as folder:
-            trainer: Any = LabelTreeTrainer(
-                model=model,
-                rows=read,
-                objective=objective,
-                args=grpo_config(
-                    asked,
-                    objective,
-                    StageContext(Path(folder), Silent(), lambda weights: setting.engine, seed),
-                    autocast=False,
-                    on_cpu=setting.engine.device.type == "cpu",
-                    n_answer_tokens=max(map(len, read.tree.options)),
-                ),
-                processing_class=setting.engine.tokenizer,
-                peft_config=lora_config(asked, model),
-            )
-            keep_activations_small(trainer.model)
-            trainer.remove_callback(PrinterCallback)
+            trainer = adapter_trainer(setting, model, read, objective, asked, seed, Path(folder))
             trainer.train()
         return trainer.model.eval().merge_and_unload()
 

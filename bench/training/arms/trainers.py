@@ -94,16 +94,28 @@ def model_of(setting: Setting, steps: Steps) -> tuple[Trainer, Any]:
 
 def trainer_of(setting: Setting, run: Run, steps: TrainingSettings, folder: Path) -> Any:
     """What trains a run from the recipe's model, with an adapter whose first weights are the seed's."""
-    from transformers import PrinterCallback
-
-    from optimizers.training.trainer import LabelTreeTrainer
-
-    objective = run.objective(setting.task.names)
     rows = LabelRows.from_examples(run.train, setting.prompt, setting.engine)
     if (targets := run.targets()) is not None:
         rows = rows.with_teacher(targets)
     model = load_model(setting.weights, str(setting.engine.device), "float32")
-    torch.manual_seed(run.seed)
+    return adapter_trainer(setting, model, rows, run.objective(setting.task.names), steps, run.seed, folder)
+
+
+def adapter_trainer(
+    setting: Setting,
+    model: Any,
+    rows: LabelRows,
+    objective: Objective,
+    steps: TrainingSettings,
+    seed: int,
+    folder: Path,
+) -> Any:
+    """What trains an adapter of a model, in float32, and says nothing while it does."""
+    from transformers import PrinterCallback
+
+    from optimizers.training.trainer import LabelTreeTrainer
+
+    torch.manual_seed(seed)  # of the adapter's first weights
     trainer: Any = LabelTreeTrainer(
         model=model,
         rows=rows,
@@ -111,7 +123,7 @@ def trainer_of(setting: Setting, run: Run, steps: TrainingSettings, folder: Path
         args=grpo_config(
             steps,
             objective,
-            StageContext(folder, Silent(), lambda weights: setting.engine, run.seed),
+            StageContext(folder, Silent(), lambda weights: setting.engine, seed),
             autocast=False,
             on_cpu=setting.engine.device.type == "cpu",
             n_answer_tokens=max(map(len, rows.tree.options)),
