@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import STAGES, TABLES
+from workbench.recipe.recipe import TABLES
+from workbench.recipe.stages import STAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "data" / "homeowner" / "README.md"]

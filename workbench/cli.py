@@ -14,6 +14,7 @@ from labelwright import console
 from labelwright.errors import RecipeError
 from labelwright.plain_text import shell_word
 from optimizers.training.processes.group import alone, join, launched
+from workbench.first.source import Named
 
 VERBS = {
     "new": "a first recipe for your own rows",
@@ -158,7 +159,6 @@ def _next_rows(options: argparse.Namespace) -> int:
 
 
 def _new(options: argparse.Namespace) -> int:
-    from workbench.first.source import Named
     from workbench.first.write import ask_on_terminal, new_recipe
     from workbench.progress import Display
 

@@ -20,7 +20,7 @@ from workbench.compare.score import read_test, score_candidates
 from workbench.progress import Display, duration
 from workbench.recipe.recipe import Recipe, distilled_candidates, synthetic_candidates
 from workbench.recipe.rows import read_rows
-from workbench.recipe.search import SearchTable, searched_candidates
+from workbench.recipe.tables.search import SearchTable, searched_candidates
 from workbench.report.files import make_report
 from workbench.report.report import read_report
 from workbench.report.terminal import show_leaderboard, terminal_table

@@ -28,7 +28,7 @@ from labelwright.watch.making import make_reference
 from workbench.compare.board import Entry
 from workbench.compare.jobs import Comparison, comparison_of
 from workbench.compare.together.money import of_card
-from workbench.recipe.recipe import Pipeline
+from workbench.recipe.stages import Pipeline
 from workbench.report.report import read_report
 from workbench.run.folder import RunFolder
 from workbench.run.session import Session

@@ -23,8 +23,8 @@ from labelwright.plain_text import printable_line
 from labelwright.settings import shown
 from workbench.compare.details import DoubtedRow
 from workbench.recipe.corrected import SAME_AGAIN, write_corrected
-from workbench.recipe.recipe import DataTable
 from workbench.recipe.rows import as_side
+from workbench.recipe.tables.data import DataTable
 from workbench.tracking.rows import DECISIONS, DROP, KEEP, OTHER, TAKE
 from workbench.wording import plural, shortened
 

@@ -36,9 +36,10 @@ from workbench.progress import Display, silence_libraries
 from workbench.recipe.beside.synthetic import check_synthetic
 from workbench.recipe.beside.unlabelled import check_unlabelled
 from workbench.recipe.files import read_records
-from workbench.recipe.recipe import DataTable, Recipe
+from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import read_rows, task_of
 from workbench.recipe.splits import split_digest
+from workbench.recipe.tables.data import DataTable
 from workbench.report.files import write_report
 from workbench.report.report import read_report
 from workbench.report.terminal import show_leaderboard

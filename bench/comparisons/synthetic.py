@@ -26,8 +26,8 @@ from labelwright.errors import LabelwrightError
 from labelwright.files import read_json
 from labelwright.statistics.intervals import Interval, mean_interval
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import SYNTHETIC
 from workbench.recipe.rows import make_splits, read_rows, task_of
+from workbench.recipe.stages import SYNTHETIC
 from workbench.report.report import Report
 from workbench.synthetic.diversity import MEASURES
 from workbench.synthetic.telling import DROPPED, FOLDER, SUMMARY

@@ -15,8 +15,8 @@ from labelwright.cli import main as labelwright
 from labelwright.conversion.targets import TARGETS
 from workbench.cli import main
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import TOGETHER
 from workbench.recipe.rows import make_splits, read_rows
+from workbench.recipe.stages import TOGETHER
 from workbench.report.report import read_report
 from workbench.run.folder import RunFolder, runs_of
 

@@ -13,7 +13,7 @@ from labelwright.data.task import Example
 from labelwright.errors import DataError
 from workbench.compare.details import DoubtedRow
 from workbench.recipe.files import read_files, read_records
-from workbench.recipe.recipe import DataTable
+from workbench.recipe.tables.data import DataTable
 from workbench.review import Change, decided, is_plain, summary, write_review
 from workbench.tracking.answers import Said
 from workbench.tracking.rows import DROP, KEEP, OTHER, TAKE

@@ -52,7 +52,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         workbench_fakes.without_tracking(patch.setattr)
         workbench_fakes.without_plots(patch.setattr)
         stages = {"gepa": ("workbench_fakes", "FakeGepa"), "prior": ("optimizers.prior", "PriorStage")}
-        patch.setattr("workbench.recipe.recipe.STAGES", {**stages, "calibrate": ("workbench_fakes", "FakeCalibrate")})
+        patch.setattr("workbench.recipe.stages.STAGES", {**stages, "calibrate": ("workbench_fakes", "FakeCalibrate")})
         assert main(["demo", "toy.toml"]) == 0
         assert main(["compare", "toy.toml"]) == 0
         (path,) = runs_of(folder / "runs" / "toy")

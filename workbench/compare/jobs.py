@@ -32,20 +32,11 @@ from workbench.recipe.beside.outside import OutOfScope, deal_out_of_scope
 from workbench.recipe.beside.synthetic import Synthetic, read_synthetic
 from workbench.recipe.beside.unlabelled import Unlabelled, read_unlabelled
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import (
-    CASCADE,
-    ENSEMBLE,
-    STAGES,
-    TOGETHER,
-    Pipeline,
-    Recipe,
-    distilled_candidates,
-    read_pipeline,
-    synthetic_candidates,
-)
+from workbench.recipe.recipe import Recipe, distilled_candidates, synthetic_candidates
 from workbench.recipe.rows import make_splits, read_rows, task_of
-from workbench.recipe.search import SearchTable, searched_candidates
 from workbench.recipe.splits import read_splits, split_digest
+from workbench.recipe.stages import CASCADE, ENSEMBLE, STAGES, TOGETHER, Pipeline, read_pipeline
+from workbench.recipe.tables.search import SearchTable, searched_candidates
 from workbench.run.engines import Engines
 from workbench.run.folder import CANDIDATES, RUNS, RunFolder, runs_of
 from workbench.run.identity import code_version, environment, settings_content

@@ -42,8 +42,9 @@ from workbench.compare.kept.learnt import Augmented, Lesson, Sought
 from workbench.compare.noise import suspects
 from workbench.compare.together.gain import gain_of
 from workbench.compare.verdict import frontier, judge, labels_without_rows, rank
-from workbench.recipe.recipe import DISTILLED, SYNTHETIC, CompareTable
-from workbench.recipe.search import SEARCHED
+from workbench.recipe.stages import DISTILLED, SYNTHETIC
+from workbench.recipe.tables.compare import CompareTable
+from workbench.recipe.tables.search import SEARCHED
 
 # How many candidates at most must doubt a label: with more, one that is often wrong would acquit too many rows.
 _DOUBTERS = 3

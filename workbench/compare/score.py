@@ -23,7 +23,7 @@ from workbench.compare.processes.runner import open_runner
 from workbench.compare.processes.work import Listener, Runner, shared_with, work_of
 from workbench.compare.searched.search import search
 from workbench.progress import Display, duration
-from workbench.recipe.recipe import MoneyTable
+from workbench.recipe.tables.compare import MoneyTable
 from workbench.run.folder import locked
 
 

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from workbench.first.findings import Findings
 from workbench.first.language import is_english
 from workbench.first.text import Line
-from workbench.recipe.recipe import BaselineTable, SplitTable
+from workbench.recipe.tables.candidates import BaselineTable
+from workbench.recipe.tables.data import SplitTable
 
 Tables = dict[str, list[Line]]
 

@@ -22,7 +22,7 @@ from workbench.first.cells import Column, describe, one_hot, same_thing
 from workbench.first.columns import Roles, find_roles
 from workbench.first.dialect import Ask, find_dialect, find_encoding
 from workbench.recipe.files import source_parts
-from workbench.recipe.recipe import DataTable
+from workbench.recipe.tables.data import DataTable
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # Of a split's rows; where fewer have text and label it was given without answers.

@@ -23,9 +23,9 @@ from workbench.progress import Display
 from workbench.recipe.faults import name_fault
 from workbench.recipe.files import read_files
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import DataTable, LeftOut
 from workbench.recipe.rows import load_rows, make_splits, read_rows, split_remarks
 from workbench.recipe.splits import SIDES
+from workbench.recipe.tables.data import DataTable, LeftOut
 from workbench.run.folder import RUNS
 
 # What stands for "none of these" among labels that only test rows have.

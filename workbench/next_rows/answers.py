@@ -24,7 +24,7 @@ from labelwright.settings import shown
 from labelwright.statistics.proportions import Interval, share_interval
 from workbench.next_rows.batch import AskedRow, Batch, own_columns
 from workbench.next_rows.pool import text_mark
-from workbench.recipe.recipe import DataTable
+from workbench.recipe.tables.data import DataTable
 from workbench.review import Change, changes_jsonl, label_meant
 from workbench.wording import percent, plural
 

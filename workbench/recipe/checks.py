@@ -22,22 +22,10 @@ from optimizers.training.settings import dealt, whole_weights
 from rewards import check_reward
 from workbench.recipe.beside.synthetic import written_to
 from workbench.recipe.fill import unknown_keys
-from workbench.recipe.recipe import (
-    BLIND,
-    CASCADE,
-    HOSTED,
-    TOGETHER,
-    DistilTable,
-    Pipeline,
-    Recipe,
-    asked_stages,
-    distilled_candidates,
-    learns_soft,
-    own_candidates,
-    read_pipeline,
-    synthetic_candidates,
-)
-from workbench.recipe.search import search_faults, searched_candidates
+from workbench.recipe.recipe import Recipe, asked_stages, distilled_candidates, own_candidates, synthetic_candidates
+from workbench.recipe.stages import BLIND, CASCADE, HOSTED, TOGETHER, Pipeline, learns_soft, read_pipeline
+from workbench.recipe.tables.candidates import DistilTable
+from workbench.recipe.tables.search import search_faults, searched_candidates
 
 Fault = tuple[str, str]
 # Stages that change weights, which only an engine in this process can.

@@ -16,7 +16,7 @@ from labelwright.data.sources import Part, chosen, parted_by, parts_of
 from labelwright.data.task import Example, examples_from_rows
 from labelwright.errors import DataError, MissingExtraError
 from labelwright.pictures.rows import with_texts
-from workbench.recipe.recipe import DataTable
+from workbench.recipe.tables.data import DataTable
 
 
 class Files(NamedTuple):

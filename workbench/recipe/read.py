@@ -16,19 +16,13 @@ from labelwright.data.task import Label
 from labelwright.errors import RecipeError
 from labelwright.models import names as model_names
 from labelwright.settings import Items, Range, shown
-from workbench.recipe import recipe as tables
 from workbench.recipe.checks import cross_faults
 from workbench.recipe.faults import Faults, name_fault
 from workbench.recipe.fill import fill, unknown_keys
-from workbench.recipe.recipe import (
-    DEFAULT_STAGES,
-    Name,
-    QuestionTable,
-    Recipe,
-    own_candidates,
-    read_pipeline,
-    stage_class,
-)
+from workbench.recipe.recipe import TABLES, Recipe, own_candidates
+from workbench.recipe.stages import DEFAULT_STAGES, STAGES, read_pipeline, stage_class
+from workbench.recipe.tables.fields import Name
+from workbench.recipe.tables.task import QuestionTable
 
 _LARGEST_FILE = 2**20
 
@@ -51,7 +45,7 @@ def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
     document = _read_toml(path)
     faults = Faults()
     plain = {"name", "seed", "stages"}
-    known = (*tables.TABLES, *tables.STAGES)
+    known = (*TABLES, *STAGES)
     faults.add("", unknown_keys(document, [*sorted(plain), *known]))
     given = {name: document[name] for name in known if isinstance(document.get(name), dict)}
     for name in known:
@@ -66,10 +60,10 @@ def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
         given["task"] = {**given["task"], **_labels(given["task"], faults), **_questions(given["task"], faults)}
     read = {
         table: faults.read(cls, given.get(table, {}), table)
-        for table, cls in tables.TABLES.items()
+        for table, cls in TABLES.items()
         if table in given or (table not in document and table not in ("data", "task"))
     }
-    stage_tables = {stage: given[stage] for stage in tables.STAGES if stage in given}
+    stage_tables = {stage: given[stage] for stage in STAGES if stage in given}
     models = read.get("models")
     in_candidates = [
         stage for candidate in (models.candidates if models else ()) for stage in read_pipeline(candidate).stages
@@ -117,9 +111,9 @@ class _Head:
     def __post_init__(self) -> None:
         if self.name and (fault := name_fault(self.name)):
             raise RecipeError(f"name = {shown(self.name)}: {fault}")
-        unknown = [shown(stage) for stage in self.stages if stage not in tables.STAGES]
+        unknown = [shown(stage) for stage in self.stages if stage not in STAGES]
         if unknown:
-            raise RecipeError(f"stages: no stage {', '.join(unknown)}; known stages are {', '.join(tables.STAGES)}")
+            raise RecipeError(f"stages: no stage {', '.join(unknown)}; known stages are {', '.join(STAGES)}")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -27,8 +27,9 @@ from workbench.recipe.beside.outside import in_scope
 from workbench.recipe.checks import check_rewards, check_styles
 from workbench.recipe.dealing import deal, dealt_remarks, held
 from workbench.recipe.files import read_files
-from workbench.recipe.recipe import DataTable, Recipe, SplitTable
+from workbench.recipe.recipe import Recipe
 from workbench.recipe.splits import SIDES
+from workbench.recipe.tables.data import DataTable, SplitTable
 
 # Rows of a label that ``max_rows`` leaves where it can: one for every side.
 _ROWS_A_LABEL = len(SIDES)

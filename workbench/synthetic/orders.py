@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from labelwright.data.task import Example, Label, by_label
-from workbench.recipe.recipe import SyntheticTable
+from workbench.recipe.tables.synthetic import SyntheticTable
 from workbench.synthetic.wording import Order, Seed
 
 Vectors = Callable[[Sequence[str]], Any]

@@ -9,7 +9,7 @@ import numpy as np
 from bench.comparisons.synthetic import NAMES, Drawn, accuracy_table, difference, made_table
 from workbench.compare.candidate import CurvePoint, Written
 from workbench.compare.kept.learnt import Augmented
-from workbench.recipe.recipe import SYNTHETIC
+from workbench.recipe.stages import SYNTHETIC
 from workbench.synthetic.diversity import MEASURES
 from workbench.synthetic.telling import DROPPED
 

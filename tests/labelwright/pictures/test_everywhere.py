@@ -29,8 +29,8 @@ from labelwright.serve.limits import Limits
 from labelwright.serve.served import Served
 from labelwright.statistics.calibration import Calibration
 from workbench.recipe.files import read_files
-from workbench.recipe.recipe import DataTable
 from workbench.recipe.rows import load_rows
+from workbench.recipe.tables.data import DataTable
 
 WRITTEN = {"shots/a.png": "the skimmer", "shots/b.png": "a loose panel\non the gate", "shots/c.png": "airflow"}
 ROWS = [

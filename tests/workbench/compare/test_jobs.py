@@ -27,8 +27,8 @@ from workbench.compare.score import score_candidates, signature
 from workbench.compare.together.candidates import made_of
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import read_pipeline
 from workbench.recipe.rows import read_rows
+from workbench.recipe.stages import read_pipeline
 from workbench.run.choose import new_run
 from workbench.run.folder import RunBusyError, RunFolder, locked, runs_of
 

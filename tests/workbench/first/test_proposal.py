@@ -8,7 +8,7 @@ import pytest
 
 from workbench.first.findings import Findings
 from workbench.first.proposal import propose
-from workbench.recipe.recipe import BaselineTable
+from workbench.recipe.tables.candidates import BaselineTable
 
 
 def found(n_rows: int = 1_000, n_labels: int = 5, n_tokens: int = 15, language: str = "en", **more: Any) -> Findings:

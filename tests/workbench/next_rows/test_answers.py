@@ -14,7 +14,7 @@ from labelwright.plain_text import spreadsheet_cell
 from labelwright.statistics.proportions import wilson
 from workbench.next_rows.answers import estimate, known_answers, read_answers, write_answers
 from workbench.next_rows.batch import AskedRow, Batch
-from workbench.recipe.recipe import DataTable
+from workbench.recipe.tables.data import DataTable
 
 TEXTS = ["the pool is green", "=1+1", "a gate drags", "no hot water"]
 WHY = ("random", "random", "uncertain", "diverse")

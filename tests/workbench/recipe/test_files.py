@@ -13,8 +13,8 @@ import pytest
 
 from labelwright.errors import DataError, RecipeError
 from workbench.recipe.beside.outside import all_out_of_scope
-from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.rows import load_rows, make_splits
+from workbench.recipe.tables.data import DataTable, SplitTable
 
 
 def rows(n: int, tag: str, **more: Any) -> list[dict[str, Any]]:

@@ -17,7 +17,8 @@ import pytest
 from labelwright.errors import RecipeError
 from workbench.cli import main
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import STAGES, TABLES, own_candidates, read_pipeline, stage_class
+from workbench.recipe.recipe import TABLES, own_candidates
+from workbench.recipe.stages import STAGES, read_pipeline, stage_class
 
 ROOT = Path(__file__).parents[3]
 DATA = '[data]\npath = "rows.jsonl"\n'

@@ -13,10 +13,11 @@ import workbench_fakes
 
 from labelwright.data.costs import Costs
 from labelwright.errors import RecipeError
-from workbench.recipe import recipe as recipes
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import MoneyTable
+from workbench.recipe.recipe import FIXED_TABLES, TABLES
 from workbench.recipe.rows import read_rows
+from workbench.recipe.stages import DEFAULT_STAGES, stage_class
+from workbench.recipe.tables.compare import CompareTable, MoneyTable
 
 ROOT = Path(__file__).parents[3]
 MINIMAL = '[data]\npath = "rows.jsonl"\n[task]\ninstructions = "Name the topic."\n'
@@ -177,7 +178,7 @@ FINGERPRINTS = {
 def test_runs_that_were_begun_with_shipped_recipes_go_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     found = read_recipe(ROOT / "runs" / f"{name}.toml").fingerprints()
-    assert " ".join(found[table] for table in (*recipes.FIXED_TABLES, "seed")) == FINGERPRINTS[name]
+    assert " ".join(found[table] for table in (*FIXED_TABLES, "seed")) == FINGERPRINTS[name]
 
 
 def test_the_page_of_settings_has_every_key_with_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,16 +186,16 @@ def test_the_page_of_settings_has_every_key_with_its_default(monkeypatch: pytest
     page = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     shown = tomllib.loads(block)
-    assert (shown.pop("name"), shown.pop("seed"), tuple(shown.pop("stages"))) == ("", 0, recipes.DEFAULT_STAGES)
+    assert (shown.pop("name"), shown.pop("seed"), tuple(shown.pop("stages"))) == ("", 0, DEFAULT_STAGES)
     assert shown["data"].pop("path")
     assert shown["task"].pop("instructions")
     for table, values in shown.items():
-        cls = recipes.TABLES.get(table) or recipes.stage_class(table)
+        cls = TABLES.get(table) or stage_class(table)
         defaults = {one.name: one.default for one in fields(cls)}
         for key, value in values.items():
             assert (tuple(value) if isinstance(value, list) else value) == defaults[key], f"[{table}] {key}"
     commented = set(re.findall(r"^# (\w+) =", block, re.MULTILINE)) | {"path", "instructions", "settings"}
-    for table, cls in recipes.TABLES.items():
+    for table, cls in TABLES.items():
         assert {one.name for one in fields(cls)} - set(shown[table]) <= commented
 
 
@@ -203,7 +204,7 @@ def test_defaults_that_do_not_fit_are_left_out(tmp_path: Path, monkeypatch: pyte
     few = read_recipe(written(tmp_path, MINIMAL + '[baselines]\nnames = ["sgd-chars"]\n')).compare
     assert (few.curves, few.noise) == ((), ("sgd-chars",))
     all_of_them = read_recipe(written(tmp_path, MINIMAL)).compare
-    assert (all_of_them.curves, all_of_them.noise) == (recipes.CompareTable.curves, recipes.CompareTable.noise)
+    assert (all_of_them.curves, all_of_them.noise) == (CompareTable.curves, CompareTable.noise)
 
 
 def test_reading_a_recipe_imports_nothing_heavy() -> None:
@@ -219,7 +220,7 @@ def test_a_changed_table_changes_its_fingerprint_only(tmp_path: Path) -> None:
     one = read_recipe(written(tmp_path, MINIMAL)).fingerprints()
     two = read_recipe(written(tmp_path, MINIMAL + "[model]\nname = 'other'\n[gepa]\nn_words = 2\n")).fingerprints()
     assert {name for name in one if one[name] != two[name]} == {"model"}
-    assert set(recipes.FIXED_TABLES) <= set(one)
+    assert set(FIXED_TABLES) <= set(one)
 
 
 PRICED = MINIMAL + 'labels = ["pool", "hvac"]\n[costs]\nabstain = 0.3\n[costs.matrix]\n"hvac" = {"pool" = 5}\n'

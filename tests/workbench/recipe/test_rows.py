@@ -17,7 +17,6 @@ from labelwright.data.task import Example
 from labelwright.errors import DataError, RecipeError
 from workbench.recipe.beside.outside import all_out_of_scope
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.rows import (
     load_rows,
     make_splits,
@@ -25,6 +24,7 @@ from workbench.recipe.rows import (
     split_remarks,
 )
 from workbench.recipe.splits import SIDES, read_splits, split_digest, splits_document
+from workbench.recipe.tables.data import DataTable, SplitTable
 from workbench.run.folder import write_json
 
 SHARES = SplitTable()

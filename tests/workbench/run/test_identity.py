@@ -78,6 +78,8 @@ BASELINES, MODELS, STEPS = {"words", "minilm"}, {"model"}, {"sft", "gepa"}
         # Rows and settings are in the keys as they are, whoever read them.
         ("workbench/recipe/rows.py", set()),
         ("workbench/recipe/recipe.py", set()),
+        ("workbench/recipe/stages.py", set()),
+        ("workbench/recipe/tables/data.py", set()),
         ("workbench/compare/processes/worker.py", set()),
         ("workbench/compare/jobs.py", set()),
         ("workbench/report/document.py", set()),

@@ -13,7 +13,7 @@ import pytest
 
 from labelwright.files import folder_digest, write_json
 from workbench.cli import main
-from workbench.recipe import recipe
+from workbench.recipe import stages as recipe_stages
 from workbench.run.folder import Clock, RunBusyError, RunFolder, append_curve, read_curves, runs_of
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -393,7 +393,7 @@ def test_a_filled_sheet_is_taken_with_nothing_beside_it(workspace: Path, capsys:
 def test_a_misspelt_preference_is_refused_before_anything_runs(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(recipe.STAGES, "dpo", ("optimizers.training.dpo", "DpoStage"))
+    monkeypatch.setitem(recipe_stages.STAGES, "dpo", ("optimizers.training.dpo", "DpoStage"))
     written = (workspace / "toy.toml").read_text().replace('stages = ["gepa", ', 'stages = ["gepa", "dpo", ')
     (workspace / "toy.toml").write_text(written + '\n[dpo]\npreferences = "said.jsonl"\n')
     rows = [json.loads(line) for line in (workspace / "rows.jsonl").read_text().splitlines()]

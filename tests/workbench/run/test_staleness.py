@@ -28,8 +28,8 @@ from workbench.compare.processes.worker import attempt
 from workbench.compare.score import score_candidates
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import read_pipeline
 from workbench.recipe.rows import read_rows
+from workbench.recipe.stages import read_pipeline
 from workbench.run.choose import new_run
 from workbench.run.engines import Engines
 from workbench.run.folder import RunFolder

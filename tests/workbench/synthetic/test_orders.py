@@ -8,7 +8,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from labelwright.data.task import Example, Label, Task
-from workbench.recipe.recipe import SyntheticTable
+from workbench.recipe.tables.synthetic import SyntheticTable
 from workbench.synthetic.orders import Orders
 from workbench.synthetic.wording import ask_for_rows
 

@@ -15,7 +15,7 @@ from labelwright.files import short_hash
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.metrics import Ints
 from programs.asking import Answers, LanguageModel, Question
-from workbench.recipe.recipe import CascadeTable
+from workbench.recipe.tables.candidates import CascadeTable
 
 # What stands in a label's place: an answer that is none of them, and a question that the server did not take.
 NO_LABEL, REFUSED = -1, -2

@@ -16,7 +16,7 @@ from workbench.compare.searched.choosing import all_tried, best_of
 from workbench.compare.searched.found import Searched, Trial, read_trial, write_found
 from workbench.compare.searched.study import Study
 from workbench.compare.searched.trials import trial_place
-from workbench.recipe.search import check_space
+from workbench.recipe.tables.search import check_space
 
 
 def search(comparison: Comparison, name: str, runner: Runner, listener: Listener) -> Searched:

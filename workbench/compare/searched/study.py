@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from labelwright.errors import MissingExtraError
-from workbench.recipe.search import Space, Span, Values, as_setting
+from workbench.recipe.tables.search import Space, Span, Values, as_setting
 
 
 class Study:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from workbench.recipe.recipe import BLIND, CASCADE, ENSEMBLE, ENSEMBLE_LIGHT, Recipe
+from workbench.recipe.recipe import Recipe
+from workbench.recipe.stages import BLIND, CASCADE, ENSEMBLE, ENSEMBLE_LIGHT
 
 ABOUT = {
     ENSEMBLE: "a weighted mean of other candidates, chosen on dev",

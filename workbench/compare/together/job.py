@@ -35,7 +35,7 @@ from workbench.compare.jobs import Comparison, Job
 from workbench.compare.steering.endings import steering
 from workbench.compare.together.choosing import Chosen, in_turn, mixed, told
 from workbench.compare.together.prices import Prices, encoder_of, size_bytes
-from workbench.recipe.recipe import CASCADE
+from workbench.recipe.stages import CASCADE
 from workbench.run.usage import Load, peak_memory_bytes
 
 Arrays = dict[str, NDArray[np.float64]]

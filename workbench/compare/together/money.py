@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from workbench.compare.board import Confidence, Entry
 from workbench.compare.together.prices import Prices
-from workbench.recipe.recipe import HOSTED, MoneyTable
+from workbench.recipe.stages import HOSTED
+from workbench.recipe.tables.compare import MoneyTable
 
 # Prices are of so many rows: of one they would be a row of zeros.
 N_ROWS = 1000

@@ -13,8 +13,8 @@ from labelwright.data.task import Example, Splits
 from labelwright.errors import DataError
 from workbench.recipe.dealing import deal, held
 from workbench.recipe.files import read_files
-from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.splits import SIDES
+from workbench.recipe.tables.data import DataTable, SplitTable
 
 # With fewer on either side nothing is learnt, or nothing can be told. Then all are measured on; where a test split is
 # given its rows alone are, and those others are left out.

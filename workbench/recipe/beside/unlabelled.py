@@ -23,7 +23,8 @@ from labelwright.data.task import Example, name_of, normalise
 from labelwright.errors import DataError
 from labelwright.files import short_hash
 from workbench.recipe.files import seen
-from workbench.recipe.recipe import DataTable, Recipe
+from workbench.recipe.recipe import Recipe
+from workbench.recipe.tables.data import DataTable
 from workbench.wording import plural
 
 # Why a row of the pool is not learnt, in the order of the words that say it.

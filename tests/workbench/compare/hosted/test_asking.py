@@ -10,7 +10,7 @@ from chat_server import ChatServer, serving_chat
 from labelwright.data.task import Example, Label, Task
 from labelwright.errors import ModelError, RecipeError
 from workbench.compare.hosted.asking import NO_LABEL, REFUSED, HostedModel
-from workbench.recipe.recipe import CascadeTable
+from workbench.recipe.tables.candidates import CascadeTable
 
 TASK = Task("desk", "Which desk is this for?", (Label("pool"), Label("gas leak", "it smells")))
 ROWS = [Example(str(number), text, "pool") for number, text in enumerate(["the water is green", "it smells", "hm"])]

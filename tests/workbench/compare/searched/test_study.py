@@ -11,7 +11,7 @@ import pytest
 
 from labelwright.errors import MissingExtraError
 from workbench.compare.searched.study import Study
-from workbench.recipe.search import Span, Values
+from workbench.recipe.tables.search import Span, Values
 
 SPACE = {
     "alpha": Span(1e-6, 1e-2, log=True),

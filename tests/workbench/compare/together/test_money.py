@@ -12,7 +12,7 @@ from workbench.compare.board import Confidence, Entry
 from workbench.compare.candidate import Asking, Hosted, Together
 from workbench.compare.together.money import money_of, of_card, with_person
 from workbench.export import Source
-from workbench.recipe.recipe import MoneyTable
+from workbench.recipe.tables.compare import MoneyTable
 
 
 def entry(name: str, ms: float | None = 10.0, together: Together | None = None) -> Entry:

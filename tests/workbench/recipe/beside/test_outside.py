@@ -15,8 +15,8 @@ from labelwright.data.task import Example, family_keys
 from workbench.recipe.beside import outside
 from workbench.recipe.beside.outside import LEAST_ROWS, OutOfScope, deal_out_of_scope
 from workbench.recipe.files import Files
-from workbench.recipe.recipe import DataTable, SplitTable
 from workbench.recipe.rows import load_rows, make_splits
+from workbench.recipe.tables.data import DataTable, SplitTable
 
 SHARES = SplitTable(dev=0.2, calib=0.2, test=0.2)
 

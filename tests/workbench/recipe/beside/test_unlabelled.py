@@ -15,7 +15,8 @@ from labelwright.data.task import Example, normalise
 from labelwright.errors import DataError, RecipeError
 from workbench.recipe.beside.unlabelled import check_unlabelled, read_unlabelled
 from workbench.recipe.read import read_recipe
-from workbench.recipe.recipe import DataTable, DistilTable
+from workbench.recipe.tables.candidates import DistilTable
+from workbench.recipe.tables.data import DataTable
 
 TAUGHT = [Example("1", "Pump is loud", "pool")]
 MEASURED = [Example("2", "No heat!", "hvac", group="a"), Example("3", "gate stuck", "fence")]

@@ -13,7 +13,7 @@ from baselines import BASELINES
 from baselines.settings import read_settings
 from labelwright.errors import RecipeError
 from workbench.recipe.read import read_recipe
-from workbench.recipe.search import Span, Values, as_setting, at_end, read_space
+from workbench.recipe.tables.search import Span, Values, as_setting, at_end, read_space
 
 RECIPE = """
 [data]
