@@ -1,7 +1,8 @@
 """Processor time of a row: by the plain command, over Ray on this machine, and over a local process.
 
-The start (Python, the model, a cluster) is not in it, nor is the end (bench/bulk/turns.py). Processor time, since other
-work beside changes how long something takes, and less how much of it there is; the cluster's own processes count.
+The start (Python, the model, a cluster) is not in it, nor is the end (bench/bulk/turns.py); the whole of a command
+stands beside it. Processor time, since other work beside changes how long something takes, and less how much of it
+there is; the cluster's own processes count.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import baselines.linear
-from bench.bulk.turns import beside_rows, of_all_rows, watched
+from bench.bulk.turns import in_all, of_all_rows, watched
 from bench.setting import Setting
 from bench.timing import Measurement, Side, median, pairwise, ratio
 from labelwright.bundle.making import predictor_bundle
@@ -27,6 +28,8 @@ from labelwright.statistics.calibration import Calibration
 GOAL = 1.15
 MANY_ROWS = 100_000
 FITTED_ROWS = 500
+# Where what Ray starts with the first rows counts as well, answers from this share on do.
+FIRST = 0.02
 # A worker of one thread each.
 ENGINES: Mapping[str, tuple[str, ...]] = {
     "plain": (),
@@ -36,10 +39,11 @@ ENGINES: Mapping[str, tuple[str, ...]] = {
 
 
 class Taken(NamedTuple):
-    """Processor seconds of a command: of all its rows, and of its start and end."""
+    """Processor seconds of a command: of all its rows, of them when its first ones count, and from start to end."""
 
     rows_s: float
-    beside_s: float
+    with_first_s: float
+    whole_s: float
 
 
 def bulk_overhead(setting: Setting, n_rows: int = MANY_ROWS, rounds: int = 3) -> Measurement:
@@ -48,8 +52,13 @@ def bulk_overhead(setting: Setting, n_rows: int = MANY_ROWS, rounds: int = 3) ->
         folder = Path(place)
         _write(setting.examples, n_rows, folder)
         _bundle(setting, folder)
-        turns = [_round(folder) for _ in range(rounds)]
-    a_row = {name: tuple(one[name].rows_s / n_rows * 1e6 for one in turns) for name in ENGINES}
+        taken = [_round(folder) for _ in range(rounds)]
+    a_row = {name: tuple(one[name].rows_s / n_rows * 1e6 for one in taken) for name in ENGINES}
+    alone = pairwise(a_row["processes"], a_row["plain"])
+    first, whole = (
+        median([getattr(one["ray"], what) / getattr(one["plain"], what) for one in taken])
+        for what in ("with_first_s", "whole_s")
+    )
     return ratio(
         "bulk_overhead",
         pairwise(a_row["ray"], a_row["plain"]),
@@ -58,8 +67,11 @@ def bulk_overhead(setting: Setting, n_rows: int = MANY_ROWS, rounds: int = 3) ->
         sides={name: Side("us", values) for name, values in a_row.items()},
         facts={
             "n_rows": n_rows,
-            "left_out_s": {name: median([one[name].beside_s for one in turns]) for name in ENGINES},
-            "processes_over_plain": median(pairwise(a_row["processes"], a_row["plain"])),
+            "of_sums": sum(a_row["ray"]) / sum(a_row["plain"]),
+            "with_first_rows": first,
+            "start_to_end": whole,
+            "start_to_end_s": {name: median([one[name].whole_s for one in taken]) for name in ENGINES},
+            "processes_over_plain": {"median": median(alone), "min": min(alone), "max": max(alone)},
         },
     )
 
@@ -74,13 +86,14 @@ def _round(folder: Path) -> dict[str, Taken]:
             command = [sys.executable, "-m", "labelwright.cli", "predict", str(folder / "bundle"), *options]
             files = ["--input", str(folder / "rows.jsonl"), "--output", str(own[name] / "answers.jsonl")]
             commands[name] = (*command, *files)
-        looks = watched(commands, own)
+        turns = watched(commands, own)
         answers = {name: (own[name] / "answers.jsonl").read_bytes() for name in ENGINES}
     for name, said in answers.items():
         if said != answers["plain"]:
             raise LabelwrightError(f"bulk_overhead: --engine {name} does not answer as the plain command does")
     sizes = {name: len(said) for name, said in answers.items()}
-    return {name: Taken(of_all_rows(one, sizes[name]), beside_rows(one, sizes[name])) for name, one in looks.items()}
+    rows, with_first = of_all_rows(turns, sizes), of_all_rows(turns, sizes, FIRST)
+    return {name: Taken(rows[name], with_first[name], in_all(turns, name)) for name in ENGINES}
 
 
 def _write(examples: Sequence[Example], n_rows: int, folder: Path) -> None:

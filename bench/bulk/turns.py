@@ -1,33 +1,38 @@
 """Commands that write answers, run in turns and looked at meanwhile: what a row of each costs on a machine with others.
 
-A command is watched with all that it starts, from when some of its answers are there until nearly all are, and what it
-took meanwhile is held against the rows that it wrote. A neighbour that shares a core makes the same work take
-half as much again, for some seconds or minutes. So all commands are begun, take turns of a second, and whoever's turn
-it is not is stopped (SIGSTOP) with all that it started: each has the machine to itself when it runs, and what
-neighbours do meets all alike.
+The same command takes half as much processor time again on such a machine, for seconds or minutes. So all commands are
+begun, and take turns of a fraction of a second, in an order that goes round; whoever's turn it is not is stopped
+(SIGSTOP) with all that it started. Each has the machine to itself when it runs. What counts are the turns in which all
+of them write answers: their starts (Python, a model, a cluster) are over by then, and none has come to its end.
+
+What a stopped process has set an alarm for by the clock is due when it goes on: what a command does once a second it
+does more often for a second of its own here, which is to the disadvantage of a cluster.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
+
+import psutil
 
 from labelwright.errors import LabelwrightError
 
-if TYPE_CHECKING:
-    import psutil
-
-_LOOKED_EVERY_S = 0.1
-TURN_S = 1.0
-# Shares of its answers between which a command is watched. Ray starts actors of its own when the first rows come; they
+TURN_S = 0.25
+# Shares of its answers between which a command counts. Ray starts actors of its own when the first rows come; they
 # import its libraries for half a second each, and are still at it where a tenth of 100,000 rows is answered.
 BEGUN, NEARLY_DONE = 0.15, 0.95
+# So long a command may take to its first answers, and all of them to their last ones.
+_START_S, _WHOLE_S, _END_S = 300, 3600, 20
+_LOOKED_EVERY_S = 0.1
 # Files of answers by their ends: of a shard, of all; and of all while they are not yet whole.
 _ANSWERS = (".jsonl", ".unfinished")
 
@@ -39,46 +44,52 @@ class Look(NamedTuple):
     n_bytes: int
 
 
-def watched(commands: Mapping[str, Sequence[str]], folders: Mapping[str, Path]) -> dict[str, list[Look]]:
-    """Run commands that write their answers into a folder each, in turns, and look at each until it is over.
+class Turn(NamedTuple):
+    """A command before and after it was at work for a while."""
 
-    Each is run alone until its first answers are there, then they take turns of ``TURN_S``. What they start counts,
-    processes that nobody waits for included.
+    before: Look
+    after: Look
+
+
+def watched(commands: Mapping[str, Sequence[str]], folders: Mapping[str, Path]) -> list[dict[str, Turn]]:
+    """Run commands that write their answers into a folder each, in turns; the turns, each time that all had one.
+
+    Each is run alone until its first answers are there. What commands start counts, stops and ends with them.
 
     Raises
     ------
     LabelwrightError
-        A command failed.
+        A command failed, or took too long.
     """
-    looks: dict[str, list[Look]] = {name: [] for name in commands}
-    with ExitStack() as ends:
+    rounds: list[dict[str, Turn]] = []
+    with _ended_in_order(), ExitStack() as ends:
         at_work: dict[str, _Watched] = {}
         for name, command in commands.items():
             at_work[name] = one = ends.enter_context(_started(command, folders[name]))
-            while not one.is_over() and not _size(folders[name]):
+            until = time.monotonic() + _START_S
+            while not one.is_over() and not one.look().n_bytes:
+                _refuse_after(until, f"{name} has no answer after {_START_S} s")
                 time.sleep(_LOOKED_EVERY_S)
             one.stop()
+        until = time.monotonic() + _WHOLE_S
+        names = list(commands)
         while at_work:
-            for name, one in list(at_work.items()):
-                one.go_on()
-                looks[name] += one.looks_for(TURN_S)
-                if one.is_over():
-                    del at_work[name]
-                else:
-                    one.stop()
-    return looks
+            _refuse_after(until, f"{', '.join(at_work)}: not over after {_WHOLE_S} s")
+            names = [*names[1:], names[0]]
+            rounds.append({name: at_work[name].turn() for name in names if name in at_work})
+            at_work = {name: one for name, one in at_work.items() if not one.is_over()}
+    return rounds
 
 
 class _Watched:
     """A command at work, with all that it started."""
 
     def __init__(self, process: subprocess.Popen[bytes], said: IO[str], folder: Path) -> None:
-        import psutil
-
         self._process, self._said, self._folder = process, said, folder
         self._root = psutil.Process(process.pid)
+        # What was seen of it once stays its own, whoever its parent is by now.
+        self._taken: dict[psutil.Process, float] = {self._root: 0.0}
         self._stopped: list[psutil.Process] = []
-        self._taken: dict[tuple[int, float], float] = {}
 
     def is_over(self) -> bool:
         """Whether it has ended; raises LabelwrightError where it failed."""
@@ -90,92 +101,136 @@ class _Watched:
             raise LabelwrightError(lines[-1])
         return True
 
-    def looks_for(self, seconds: float) -> list[Look]:
-        """Looks from now on, until so much time is over or the command is."""
-        until = time.monotonic() + seconds
-        looks = [self._look()]
-        while time.monotonic() < until and self._process.poll() is None:
-            time.sleep(_LOOKED_EVERY_S)
-            looks.append(self._look())
-        return looks
+    def look(self) -> Look:
+        """What it has taken and written until now."""
+        for one in self._all():
+            with suppress(psutil.Error):
+                times = one.cpu_times()
+                self._taken[one] = times.user + times.system
+        return Look(sum(self._taken.values()), _size(self._folder))
+
+    def turn(self) -> Turn:
+        """Let it go on for ``TURN_S``, or to its end, and stop it again."""
+        before = self.look()
+        self.go_on()
+        until = time.monotonic() + TURN_S
+        while (left := until - time.monotonic()) > 0 and self._process.poll() is None:
+            # Looked at on the way: what ends before the turn does is not seen after it.
+            self.look()
+            time.sleep(min(left, _LOOKED_EVERY_S))
+        self.stop()
+        return Turn(before, self.look())
 
     def stop(self) -> None:
         """Stop it where it is, those included that it starts meanwhile."""
-        import psutil
-
         while others := [one for one in self._all() if one not in self._stopped]:
             for one in others:
+                # Known first: who is interrupted here has to know whom to let go on.
+                self._stopped.append(one)
                 with suppress(psutil.Error):
                     one.suspend()
-            self._stopped += others
 
     def go_on(self) -> None:
         """Let it go on, its own process last: what it waits for is at work by then."""
-        import psutil
-
         for one in reversed(self._stopped):
             with suppress(psutil.Error):
                 one.resume()
         self._stopped = []
 
     def end(self) -> None:
-        """End it, where it has not ended."""
+        """End it, where it has not ended, and whatever of it is left."""
+        left = self._all()
         self.go_on()
         self._process.terminate()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
+        for one in left:
+            with suppress(psutil.Error):
+                one.kill()
+        psutil.wait_procs(left, timeout=_END_S)
+        self._process.wait(_END_S)
 
     def _all(self) -> list[psutil.Process]:
-        import psutil
-
-        with suppress(psutil.Error):
-            return [self._root, *self._root.children(recursive=True)]
-        return []
-
-    def _look(self) -> Look:
-        import psutil
-
-        for one in self._all():
+        pids = {one.pid for one in self._taken if one.is_running()}
+        others = []
+        for one in psutil.process_iter():
             with suppress(psutil.Error):
-                times = one.cpu_times()
-                self._taken[one.pid, one.create_time()] = times.user + times.system
-        return Look(sum(self._taken.values()), _size(self._folder))
+                others.append((one.ppid(), one))
+        while new := [one for parent, one in others if parent in pids and one.pid not in pids]:
+            pids.update(one.pid for one in new)
+            self._taken.update(dict.fromkeys(new, 0.0))
+        return [one for one in self._taken if one.is_running()]
 
 
 @contextmanager
 def _started(command: Sequence[str], folder: Path) -> Iterator[_Watched]:
     with TemporaryFile("w+", encoding="utf-8") as said:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said)
-        one = _Watched(process, said, folder)
+        one = _Watched(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said), said, folder)
         try:
             yield one
         finally:
             one.end()
 
 
-def of_all_rows(looks: Sequence[Look], whole: int) -> float:
-    """Processor seconds that all rows would take, by what was taken from ``BEGUN`` to ``NEARLY_DONE``.
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Have SIGTERM end this process as an error does, so that nothing stays behind stopped."""
+
+    def end(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _refuse_after(until: float, said: str) -> None:
+    if time.monotonic() > until:
+        raise LabelwrightError(said)
+
+
+def of_all_rows(
+    rounds: Sequence[Mapping[str, Turn]], sizes: Mapping[str, int], begun: float = BEGUN
+) -> dict[str, float]:
+    """Processor seconds that all rows would take of each command, by the turns in which all wrote answers.
 
     Parameters
     ----------
-    whole : int
-        Bytes of all answers.
+    sizes : mapping
+        Bytes of all answers, of each command.
+    begun : float
+        Share of its answers from which on a command counts.
 
     Raises
     ------
     LabelwrightError
-        The command was too fast to be looked at.
+        There are no such turns.
     """
-    at_work = [one for one in looks if BEGUN * whole <= one.n_bytes <= NEARLY_DONE * whole]
-    if len(at_work) < 2 or at_work[-1].n_bytes == at_work[0].n_bytes:
-        raise LabelwrightError("a command was over before it was looked at twice; take more rows")
-    begin, end = at_work[0], at_work[-1]
-    return (end.processor_s - begin.processor_s) * whole / (end.n_bytes - begin.n_bytes)
+    together = [
+        one
+        for one in rounds
+        if all(
+            name in one
+            and one[name].before.n_bytes >= begun * sizes[name]
+            and one[name].after.n_bytes <= NEARLY_DONE * sizes[name]
+            for name in sizes
+        )
+    ]
+    taken = {}
+    for name, size in sizes.items():
+        if not (n_bytes := sum(one[name].after.n_bytes - one[name].before.n_bytes for one in together)):
+            raise LabelwrightError("a command was over before all had their turns; take more rows")
+        seconds = sum(one[name].after.processor_s - one[name].before.processor_s for one in together)
+        taken[name] = seconds * size / n_bytes
+    return taken
 
 
-def beside_rows(looks: Sequence[Look], whole: int) -> float:
-    """Processor seconds that a command took in all, but for its rows: to start, and to end."""
-    return looks[-1].processor_s - of_all_rows(looks, whole)
+def in_all(rounds: Sequence[Mapping[str, Turn]], name: str) -> float:
+    """Processor seconds that a command took from its start to its end; of what started and ended unseen nothing."""
+    return max(one[name].after.processor_s for one in rounds if name in one)
 
 
 def _size(folder: Path) -> int:
