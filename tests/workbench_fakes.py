@@ -239,15 +239,13 @@ def install(set_attribute: Callable[..., None]) -> None:
     import baselines
     from workbench import export
     from workbench.compare.processes.pool import Processes
-    from workbench.recipe import read
     from workbench.recipe import stages as recipe_stages
     from workbench.run import engines, steps
     from workbench.run import usage as measuring
 
     set_attribute(measuring, "LOOK_ON_S", 0.0)
     stages = {name: ("workbench_fakes", f"Fake{name.capitalize()}") for name in ("gepa", "grpo", "calibrate", "sft")}
-    for user in (recipe_stages, read):
-        set_attribute(user, "STAGES", stages)
+    set_attribute(recipe_stages, "STAGES", stages)
     set_attribute(engines, "open_engine", _open_fake)
     # A fake holds no memory, and to look through all that a test process has imported takes half a second.
     for user in (engines, steps):

@@ -18,7 +18,7 @@ from labelwright.conversion.certificate import Certificate
 from labelwright.errors import RecipeError
 from labelwright.files import write_text
 from workbench import demo, verbs
-from workbench.first.source import Named
+from workbench.first.named import Named
 from workbench.first.write import new_recipe
 from workbench.next_rows.answers import Estimate
 from workbench.next_rows.ask import Wanted, ask, take

@@ -14,7 +14,7 @@ from labelwright import console
 from labelwright.errors import RecipeError
 from labelwright.plain_text import shell_word
 from optimizers.training.processes.group import alone, join, launched
-from workbench.first.source import Named
+from workbench.first.named import Named
 
 VERBS = {
     "new": "a first recipe for your own rows",

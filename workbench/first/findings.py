@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import random
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,12 +22,15 @@ from labelwright.data.records import listed
 from labelwright.data.spelling import Source, label_key, reconcile, text_key
 from labelwright.data.task import Example, conflicting_rows
 from labelwright.plain_text import spreadsheet_cell
-from workbench.first.language import languages
 from workbench.recipe.splits import SIDES
 
 # Letters that a piece of a word has, roughly, in an encoder's vocabulary.
 _LETTERS_A_TOKEN = 4
 _SHOWN = 8
+# Texts whose language is guessed. One short text is often taken for a neighbouring language: one that fewer texts than
+# this share are taken for is more likely a mistake than a language.
+_SAMPLE = 300
+_LEAST_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -180,3 +184,22 @@ def _labels(found: Findings) -> str:
         rows = f"from {least[1]} rows ({least[0]!r}) to {most[1]} ({most[0]!r})"
     test = f" and {found.n_test} test rows" if found.n_test else ""
     return f"{found.n_rows} rows{test}, {len(ranked)} labels: {rows}"
+
+
+def languages(texts: Sequence[str]) -> dict[str, float]:
+    """ISO 639-1 codes by share of the texts (py3langid's answers to a sample), largest first, without rare ones."""
+    from py3langid.langid import classify
+
+    drawn = random.Random(0).sample(list(texts), min(_SAMPLE, len(texts)))
+    found = Counter(classify(text)[0] for text in drawn)
+    # All texts together are long enough to be sure of; short ones alone are not.
+    together = classify("\n".join(drawn))[0] if drawn else ""
+    shares = {code: n / len(drawn) for code, n in found.most_common() if n / len(drawn) >= _LEAST_SHARE}
+    if together and together not in shares:
+        shares = {together: found[together] / len(drawn), **shares}
+    return shares
+
+
+def is_english(shares: Mapping[str, float]) -> bool:
+    """Whether nothing else than English was found worth a word."""
+    return list(shares) == ["en"]

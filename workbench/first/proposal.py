@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from workbench.first.findings import Findings
-from workbench.first.language import is_english
+from workbench.first.findings import Findings, is_english
 from workbench.first.text import Line
 from workbench.recipe.tables.candidates import BaselineTable
 from workbench.recipe.tables.data import SplitTable

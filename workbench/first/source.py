@@ -21,30 +21,13 @@ from labelwright.errors import DataError
 from workbench.first.cells import Column, describe, one_hot, same_thing
 from workbench.first.columns import Roles, find_roles
 from workbench.first.dialect import Ask, find_dialect, find_encoding
+from workbench.first.named import Named
 from workbench.recipe.files import source_parts
 from workbench.recipe.tables.data import DataTable
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 # Of a split's rows; where fewer have text and label it was given without answers.
 _LEAST_LABELLED = 0.5
-
-
-@dataclass(frozen=True)
-class Named:
-    """What a person typed; empty where nothing was. Several columns may be the text, a list or with commas between."""
-
-    data: str
-    test: str = ""
-    name: str = ""
-    text: str | Sequence[str] = ""
-    label: str = ""
-    group: str = ""
-    config: str = ""
-
-    @property
-    def columns(self) -> dict[str, str | Sequence[str]]:
-        """Columns that were named, by role."""
-        return {role: name for role in ("text", "label", "group") if (name := getattr(self, role))}
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from labelwright.files import write_text
 from labelwright.plain_text import printable_line, shell_word
 from workbench.first.dialect import Ask
 from workbench.first.findings import Findings, conflicts_csv, look, sentences
+from workbench.first.named import Named
 from workbench.first.proposal import propose
-from workbench.first.source import Found, Named, find_source, kind_of_name
+from workbench.first.source import Found, find_source, kind_of_name
 from workbench.first.text import Line, recipe_text
 from workbench.progress import Display
 from workbench.recipe.faults import name_fault

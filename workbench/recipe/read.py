@@ -16,11 +16,12 @@ from labelwright.data.task import Label
 from labelwright.errors import RecipeError
 from labelwright.models import names as model_names
 from labelwright.settings import Items, Range, shown
+from workbench.recipe import stages as known_stages
 from workbench.recipe.checks import cross_faults
 from workbench.recipe.faults import Faults, name_fault
 from workbench.recipe.fill import fill, unknown_keys
 from workbench.recipe.recipe import TABLES, Recipe, own_candidates
-from workbench.recipe.stages import DEFAULT_STAGES, STAGES, read_pipeline, stage_class
+from workbench.recipe.stages import DEFAULT_STAGES, read_pipeline, stage_class
 from workbench.recipe.tables.fields import Name
 from workbench.recipe.tables.task import QuestionTable
 
@@ -45,7 +46,7 @@ def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
     document = _read_toml(path)
     faults = Faults()
     plain = {"name", "seed", "stages"}
-    known = (*TABLES, *STAGES)
+    known = (*TABLES, *known_stages.STAGES)
     faults.add("", unknown_keys(document, [*sorted(plain), *known]))
     given = {name: document[name] for name in known if isinstance(document.get(name), dict)}
     for name in known:
@@ -63,7 +64,7 @@ def read_recipe(path: Path | str, whole: bool = True) -> Recipe:
         for table, cls in TABLES.items()
         if table in given or (table not in document and table not in ("data", "task"))
     }
-    stage_tables = {stage: given[stage] for stage in STAGES if stage in given}
+    stage_tables = {stage: given[stage] for stage in known_stages.STAGES if stage in given}
     models = read.get("models")
     in_candidates = [
         stage for candidate in (models.candidates if models else ()) for stage in read_pipeline(candidate).stages
@@ -111,9 +112,11 @@ class _Head:
     def __post_init__(self) -> None:
         if self.name and (fault := name_fault(self.name)):
             raise RecipeError(f"name = {shown(self.name)}: {fault}")
-        unknown = [shown(stage) for stage in self.stages if stage not in STAGES]
+        unknown = [shown(stage) for stage in self.stages if stage not in known_stages.STAGES]
         if unknown:
-            raise RecipeError(f"stages: no stage {', '.join(unknown)}; known stages are {', '.join(STAGES)}")
+            raise RecipeError(
+                f"stages: no stage {', '.join(unknown)}; known stages are {', '.join(known_stages.STAGES)}"
+            )
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

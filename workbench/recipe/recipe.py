@@ -25,7 +25,8 @@ from workbench.recipe.tables.model import ModelTable
 from workbench.recipe.tables.search import SearchTable
 from workbench.recipe.tables.synthetic import SyntheticTable
 from workbench.recipe.tables.task import CostsTable, QuestionTable, TaskTable
-from workbench.recipe.tables.verbs import DemoTable, ExportTable, TrackingTable
+from workbench.recipe.tables.tracking import TrackingTable
+from workbench.recipe.tables.verbs import DemoTable, ExportTable
 
 # A run keeps the rows, the splits, the task and the model it began with; other tables may change under way.
 FIXED_TABLES = ("data", "splits", "task", "model")

@@ -15,7 +15,6 @@ from labelwright.prompt import STYLES, Style, said_styles
 from labelwright.settings import shown
 from workbench.recipe.fill import read_table
 
-# Where each stage lives: imported by name when a recipe lists it, and not before.
 STAGES = {
     "prior": ("optimizers.prior", "PriorStage"),
     "demos": ("optimizers.demos", "DemosStage"),
@@ -97,7 +96,7 @@ def pipeline_fault(candidate: str) -> str:
 
 
 def stage_class(name: str) -> type:
-    """The dataclass of a stage, which is its settings; its module is imported here and not before."""
+    """The dataclass of a stage, which is its settings."""
     module, cls = STAGES[name]
     return cast("type", getattr(importlib.import_module(module), cls))
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from labelwright.data.task import Example
-from workbench.first.findings import look, n_tokens, sentences
-from workbench.first.language import is_english, languages
+from workbench.first.findings import is_english, languages, look, n_tokens, sentences
 
 
 def examples(*rows: tuple[str, str]) -> list[Example]:

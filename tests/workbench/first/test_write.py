@@ -21,7 +21,7 @@ from labelwright.errors import DataError, LabelwrightError, RecipeError
 from workbench.cli import main
 from workbench.compare.processes.pool import Processes
 from workbench.first import write
-from workbench.first.source import Named
+from workbench.first.named import Named
 from workbench.first.write import new_recipe
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from labelwright.settings import Check, Items, Range, Text
 from workbench.recipe.faults import address_fault
-from workbench.recipe.tables.fields import Names
+from workbench.recipe.tables.fields import Names, Price
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,6 @@ class MoneyTable:
         What a candidate's answers to 1,000 rows cost, a hosted model's say, in the place of its milliseconds.
     """
 
-    person: Annotated[float, Range(0)] | None = None
-    hour: Annotated[float, Range(0)] | None = None
-    candidates: Mapping[str, Annotated[float, Range(0)]] = field(default_factory=dict)
+    person: Price | None = None
+    hour: Price | None = None
+    candidates: Mapping[str, Price] = field(default_factory=dict)
