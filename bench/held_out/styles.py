@@ -31,7 +31,8 @@ from torch import Tensor
 from bench.setting import Setting, open_setting
 from bench.training.arms.run import FOLDS, Run, Trainer, held_out_folds
 from bench.training.arms.trainers import HEAD_LEARNING_RATE, HEAD_STEPS, TEMPERATURE, Steps, trainer_of
-from bench.training.scales import train_missing, with_interval
+from bench.training.differences import with_interval
+from bench.training.scales import train_missing
 from labelwright.data.task import Splits
 from labelwright.decide import log_scores, option_scores
 from labelwright.engines.settings import EngineSettings

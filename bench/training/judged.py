@@ -16,9 +16,8 @@ All rows of the fold that is held out are asked, whether they were rated or not.
 from __future__ import annotations
 
 import argparse
-import itertools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,8 @@ from numpy.typing import NDArray
 from bench.setting import Setting, open_setting
 from bench.training.arms.run import SCALES, UNTUNED, Run, held_out_folds
 from bench.training.arms.trainers import Steps, add_steps, asked_steps, head_of, model_of
-from bench.training.scales import table, train_missing, with_interval
+from bench.training.differences import named, pairs, with_interval
+from bench.training.scales import table, train_missing
 from labelwright.data.task import group_keys
 from labelwright.errors import DataError, LabelwrightError
 from optimizers.training.judge.rating import Rated, rate
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trainer, about = head_of(setting) if given.head else model_of(setting, asked_steps(given, Steps()))
         about = [*about, code_version(("bench.training.judged",))]
         found = train_missing(setting, wanted, trainer, about, given.out or root / "judged.jsonl")
-        print("\n".join([*of_judge(setting, rated), "", *table(found), "", *pairs(found)]))
+        print("\n".join([*of_judge(setting, rated), "", *table(found), "", *pairs(named(found, "setting", "arm"))]))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -177,27 +177,6 @@ def of_judge(setting: Setting, rated: Rated) -> list[str]:
         if rows.any():
             families = group_keys([row for row, out in zip(rated.rows, rows, strict=True) if out])
             lines.append(f"Where {said}, the highest is right: {with_interval(right[rows], families, 1, sign='')} %.")
-    return lines
-
-
-def pairs(found: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Markdown: every arm against every other one, accuracy in points and log loss, paired by row."""
-    names = list(dict.fromkeys((one["setting"], one["arm"]) for one in found))
-    columns = {
-        name: {
-            column: [value for one in found if (one["setting"], one["arm"]) == name for value in one[column]]
-            for column in ("families", "right", "log_loss")
-        }
-        for name in names
-    }
-    lines = ["| taught | against | accuracy, points | log loss |", "|---|---|---|---|"]
-    for first, second in itertools.combinations(names, 2):
-        families = columns[first]["families"]
-        cells = []
-        for column, unit, digits in (("right", 100, 1), ("log_loss", 1, 2)):
-            a, b = (unit * np.array(columns[name][column], dtype=float) for name in (second, first))
-            cells.append(with_interval(a - b, families, digits))
-        lines.append(f"| {' '.join(second)} | {' '.join(first)} | {' | '.join(cells)} |")
     return lines
 
 

@@ -26,8 +26,9 @@ import numpy as np
 from bench.setting import Setting, open_setting
 from bench.training.arms.run import Run, Trainer, held_out_folds
 from bench.training.arms.trainers import Steps, model_of, trainer_of
+from bench.training.differences import with_interval
 from bench.training.grpo_step import with_prefix
-from bench.training.scales import train_missing, with_interval
+from bench.training.scales import train_missing
 from labelwright.errors import LabelwrightError
 from optimizers.training.settings import Objective, TrainingSettings
 from workbench.progress import silence_libraries

@@ -40,8 +40,8 @@ from bench.training.arms.trainers import (
     asked_steps,
 )
 from bench.training.arms.trainers import Steps as ScalesSteps
+from bench.training.differences import with_interval
 from bench.training.kept import keep, read_kept
-from bench.training.scales import with_interval
 from labelwright.data.task import Example, group_keys
 from labelwright.decide import option_scores
 from labelwright.engines.options.tree import OptionTree

@@ -32,6 +32,7 @@ import numpy as np
 
 from bench.setting import Setting, open_setting
 from bench.training.arms.trainers import Silent
+from bench.training.differences import Column, joined, named, pairs, with_interval
 from bench.training.kept import keep, read_kept
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Example, Splits, group_keys
@@ -40,7 +41,6 @@ from labelwright.errors import LabelwrightError
 from labelwright.files import read_json
 from labelwright.prompt import Prompt
 from labelwright.statistics.calibration import UNCALIBRATED, group_folds
-from labelwright.statistics.intervals import mean_interval
 from optimizers.gepa.choice.objective import CalibratedAnswers, Objective
 from optimizers.gepa.proposer import EvidenceProposer
 from optimizers.gepa.reflection import open_reflection_lm
@@ -74,6 +74,11 @@ MINUTES = 10.0
 # Instructions that MIPROv2 has written, its own trials between two looks at all of dev, and the longest reply.
 CANDIDATES, TRIALS, REPLY_TOKENS = 3, 5, 400
 MOST_ERRORS = 10**6
+# What methods are held against each other by: what each found, on the rows held out.
+FOUND = (
+    Column("held_out_best", "expected reward, points", 100, 1),
+    Column("held_out_best_right", "accuracy, points", 100, 1),
+)
 
 
 @dataclass(frozen=True)
@@ -290,7 +295,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bench = Bench(setting, out.with_suffix(".scores"), given.calls)
         writer = model_at(given.reflection_url) if given.reflection_url else ""
         wanted = runs_of(setting, methods, given.seeds, given.reflection_url, writer, given.minutes)
-        print("\n".join(table(search_missing(wanted, bench.measured, about(setting, given.calls), out))))
+        found = search_missing(wanted, bench.measured, about(setting, given.calls), out)
+        print("\n".join([*table(found), "", *pairs(named(found, "method"), FOUND)]))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -350,29 +356,26 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
         "| taken | held out, taken |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for method in dict.fromkeys(one["method"] for one in found):
-        mine = [one for one in found if one["method"] == method]
+    methods = named(found, "method")
+    for method, mine in methods.items():
 
         def gain(which: str, suffix: str = "", mine: Sequence[Mapping[str, Any]] = mine) -> np.ndarray:
             side, _, whose = which.partition(" ")
-            after = np.concatenate([np.asarray(one[f"{side}_{whose}{suffix}"], dtype=float) for one in mine])
-            return 100 * (
-                after - np.concatenate([np.asarray(one[f"{side}_first{suffix}"], dtype=float) for one in mine])
-            )
+            after, before = (joined(mine, f"{side}_{one}{suffix}").astype(float) for one in (whose, "first"))
+            return np.asarray(100 * (after - before))
 
-        families = [family for one in mine for family in one["families"]]
+        families = joined(mine, "families").tolist()
         on_dev, held = gain("dev best"), gain("held_out best")
         share = f"{100 * held.mean() / on_dev.mean():.0f} %" if on_dev.mean() > 0 else "–"
         calls, tokens = (round(float(np.mean([one[key] for one in mine]))) for key in ("calls", "tokens"))
         n_late = sum(not one["in_time"] for one in mine)
         told = f"{calls}, {n_late} cut short" if n_late else calls
-        cells = [method, len(mine), told, tokens, f"{on_dev.mean():+.1f}", _told(held, families), share,
-                 _told(gain("held_out best", "_right"), families),
+        cells = [method, len(mine), told, tokens, f"{on_dev.mean():+.1f}", with_interval(held, families, 1), share,
+                 with_interval(gain("held_out best", "_right"), families, 1),
                  f"{sum(one['was_taken'] for one in mine)} of {len(mine)}",
-                 _told(gain("held_out taken"), families)]  # fmt: skip
+                 with_interval(gain("held_out taken"), families, 1)]  # fmt: skip
         lines.append(f"| {' | '.join(map(str, cells))} |")
-    first = [one for one in found if one["method"] == found[0]["method"]]
-    right = np.concatenate([np.asarray(one["held_out_first_right"], dtype=float) for one in first])
+    right = joined(next(iter(methods.values())), "held_out_first_right").astype(float)
     counted = [f"{one['method']}, seed {one['seed']}: {one['proposals']}." for one in found if one["proposals"]]
     return [
         *lines,
@@ -380,11 +383,6 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
         *counted,
         f"Points; the untuned prompt, calibrated, has {100 * right.mean():.1f} % of {len(right)} rows.",
     ]
-
-
-def _told(values: np.ndarray, families: Sequence[str]) -> str:
-    value, low, high = mean_interval(values, families)
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 if __name__ == "__main__":

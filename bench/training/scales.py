@@ -22,18 +22,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from bench.setting import Setting, open_setting
 from bench.training.arms.run import FLIPPED, TRADES, Run, Trainer, held_out_folds, soft_rewards
 from bench.training.arms.trainers import Steps, add_steps, asked_steps, head_of, model_of
+from bench.training.differences import LOG_LOSS, REWARD, RIGHT, named, pairs, with_interval
 from bench.training.kept import keep, read_kept
 from labelwright.data.task import Example, group_keys
 from labelwright.errors import DataError, LabelwrightError
 from labelwright.statistics.calibration import UNCALIBRATED
-from labelwright.statistics.intervals import mean_interval
 from workbench.progress import silence_libraries
 from workbench.recipe.read import read_recipe
 from workbench.run.folder import RUNS
@@ -71,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         trainer, about = head_of(setting) if given.head else model_of(setting, asked_steps(given, Steps()))
         # By its name, not by __name__, which is "__main__" here. Constants and the encoder's package are code as well.
         about = [*about, code_version(("bench.training.scales",))]
-        print("\n".join(table(train_missing(setting, wanted, trainer, about, out))))
+        found = train_missing(setting, wanted, trainer, about, out)
+        print("\n".join([*table(found), *pairs_within(found)]))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -173,10 +174,13 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*lines, "", f"{n_seeds} seeds, {n_rows} rows held out in the first; 95 % intervals of families of rows."]
 
 
-def with_interval(values: np.ndarray, families: Sequence[str], digits: int, sign: Literal["+", ""] = "+") -> str:
-    """Mean of values by row with its interval, as a cell of a table; without ``sign`` what is no difference."""
-    value, low, high = (f"{one:{sign}.{digits}f}" for one in mean_interval(values, families))
-    return f"{value} [{low}, {high}]"
+def pairs_within(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Markdown, a table a setting: every arm against every other one of it; by rewards too where these are soft."""
+    lines = []
+    for name, runs in named(found, "setting").items():
+        columns = (RIGHT, LOG_LOSS, *((REWARD,) if name == "soft" else ()))
+        lines += ["", *pairs(named(runs, "setting", "arm"), columns)]
+    return lines
 
 
 if __name__ == "__main__":

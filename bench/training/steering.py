@@ -22,8 +22,8 @@ import numpy as np
 from bench.setting import Setting, open_setting
 from bench.training.arms.run import Run, held_out_folds
 from bench.training.arms.trainers import Steps, trainer_of
+from bench.training.differences import with_interval
 from bench.training.kept import keep, read_kept
-from bench.training.scales import with_interval
 from labelwright.bundle.types import Bundle
 from labelwright.data.task import Splits, group_keys
 from labelwright.decide import probabilities

@@ -83,19 +83,6 @@ def test_the_judge_itself_is_right_by_the_share_of_labels_it_rates_highest(setti
     assert lines[3].startswith(f"Where one label is highest alone, the highest is right: {50 * np.mean(alone):.1f} [")
 
 
-def test_every_arm_is_held_against_every_other(setting):
-    families = ["a", "b", "c", "d"]
-    found = [
-        {"setting": JUDGED, "arm": HIGHEST, "families": families, "right": [0, 0, 0, 0], "log_loss": [2, 2, 2, 2]},
-        {"setting": JUDGED, "arm": "mean", "families": families, "right": [1, 1, 1, 1], "log_loss": [1, 1, 1, 1]},
-        {"setting": GOLD, "arm": HIGHEST, "families": families, "right": [1, 1, 1, 1], "log_loss": [0, 0, 0, 0]},
-    ]
-    lines = judged.pairs(found)
-    assert "| judged mean | judged sft | +100.0 [+100.0, +100.0] | -1.00 [-1.00, -1.00] |" in lines
-    assert "| gold sft | judged mean | +0.0 [+0.0, +0.0] | -1.00 [-1.00, -1.00] |" in lines
-    assert len(lines) == 2 + 3
-
-
 def test_by_the_mean_of_all_or_nothing_is_sft_on_what_is_rated_highest(setting, monkeypatch):
     """What the head learns as well, whose encoder is one of random vectors here."""
     vectors: dict[str, np.ndarray] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from chat_server import ChatServer
@@ -104,6 +105,23 @@ def test_the_table_has_paired_gains_over_all_seeds():
     assert lines[3].split("|")[7].strip() == "–"
     assert lines[-2] == "evidence, seed 1: 1 of 2 kept."
     assert lines[-1] == "Points; the untuned prompt, calibrated, has 50.0 % of 12 rows."
+
+
+def test_the_command_holds_methods_against_each_other_by_what_they_found(setting, monkeypatch, tmp_path, capsys):
+    def measured(run):
+        more = 0.25 if run.method == "evidence" else 0.0
+        rows = {"held_out_first": 0.25, "held_out_best": 0.25 + more, "held_out_taken": 0.25}
+        told = {key: [value] * len(run.held_out) for key, value in rows.items()}
+        told |= {f"{key}_right": [value > 0.25] * len(run.held_out) for key, value in rows.items()}
+        told |= {"dev_first": [0.5], "dev_best": [0.75], "families": group_keys(run.held_out), "proposals": ""}
+        return {**told, "calls": 1, "in_time": True, "tokens": 1, "was_taken": True}
+
+    monkeypatch.setattr(prompts, "open_setting", lambda path: setting)
+    monkeypatch.setattr(prompts, "read_recipe", lambda path: SimpleNamespace(name="toy"))
+    monkeypatch.setattr(prompts, "Bench", lambda *given: SimpleNamespace(measured=measured))
+    assert main(["--methods", "random", "evidence", "--seeds", "2", "--out", str(tmp_path / "out.jsonl")]) == 0
+    said = capsys.readouterr().out
+    assert "| evidence | random | +25.0 [+25.0, +25.0] | +100.0 [+100.0, +100.0] |" in said
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from bench.training import scales
 from bench.training.arms import trainers
 from bench.training.arms.run import FLIPPED, TRADES, Run, soft_rewards
 from bench.training.kept import read_kept
-from bench.training.scales import ARMS, flipped, main, runs_of, table, train_missing
+from bench.training.scales import ARMS, flipped, main, pairs_within, runs_of, table, train_missing
 from labelwright.data.task import group_keys
 from labelwright.errors import DataError
 
@@ -74,6 +74,20 @@ def test_what_is_kept_is_not_trained_again_and_half_a_line_is_passed_over(settin
     assert "| clean | group | 0.0 | -100.0 [-100.0, -100.0] |" in "\n".join(lines)
 
 
+def test_arms_of_a_setting_are_held_against_each_other_and_rewards_are_told_where_they_are_soft():
+    def run(setting, arm, right):
+        values = {"right": [right, right], "log_loss": [1.0, 1.0], "reward": [right / 2, right / 2]}
+        return {"setting": setting, "arm": arm, "seed": 0, "families": ["a", "b"], **values}
+
+    found = [run(*one) for one in (("clean", "sft", 1), ("clean", "group", 0), ("clean", "none", 1))]
+    lines = pairs_within([*found, run("soft", "sft", 1), run("soft", "mean", 0)])
+    same = "+0.00 [+0.00, +0.00] |"
+    assert f"| clean none | clean group | +100.0 [+100.0, +100.0] | {same}" in lines
+    assert f"| soft mean | soft sft | -100.0 [-100.0, -100.0] | {same} -50.0 [-50.0, -50.0] |" in lines
+    assert len([line for line in lines if "[" in line]) == 3 + 1
+    assert not any("clean" in line and "soft" in line for line in lines)
+
+
 @pytest.fixture
 def seen(setting, monkeypatch):
     """What runs depend on besides their own settings, of every command; nothing is trained."""
@@ -82,6 +96,7 @@ def seen(setting, monkeypatch):
     monkeypatch.setattr(scales, "read_recipe", lambda path: SimpleNamespace(name="toy"))
     monkeypatch.setattr(scales, "train_missing", lambda setting, wanted, trainer, about, out: abouts.append(about))
     monkeypatch.setattr(scales, "table", lambda found: [])
+    monkeypatch.setattr(scales, "pairs_within", lambda found: [])
     return abouts
 
 
@@ -95,6 +110,18 @@ def test_runs_are_known_by_the_code_and_the_model_that_made_them(seen, tmp_path,
     first, again, other_code, other_model = map(repr, seen)
     assert first == again
     assert len({first, other_code, other_model}) == 3
+
+
+def test_the_command_prints_every_pair(setting, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scales, "open_setting", lambda path: setting)
+    monkeypatch.setattr(scales, "read_recipe", lambda path: SimpleNamespace(name="toy"))
+    right = np.eye(3)
+    learns = lambda run: right[[toy_task().index(row.label) for row in run.held_out]]  # noqa: E731
+    monkeypatch.setattr(scales, "model_of", lambda setting, steps: (learns, []))
+    assert main(["--settings", *TWO, "--seeds", "1", "--arms", "group", "none", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    for pair in ("clean group | clean sft", "clean none | clean group", "flipped none | flipped group"):
+        assert f"| {pair} | +0.0 [+0.0, +0.0] | +0.00 [+0.00, +0.00] |" in said
 
 
 def test_no_seeds_are_refused(capsys):
