@@ -14,6 +14,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from bench.setting import Setting, open_setting
 from bench.training.arms.run import Run, held_out_folds
-from bench.training.arms.trainers import Steps, trainer_of
+from bench.training.arms.trainers import Steps, add_steps, asked_steps, trainer_of
 from bench.training.differences import with_interval
 from bench.training.kept import keep, read_kept
 from labelwright.bundle.types import Bundle
@@ -54,13 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=72, help="rows held out that get endings (default: %(default)s)")
     parser.add_argument("--recipe", type=Path, default=Path("runs/homeowner.toml"), help="(default: %(default)s)")
     parser.add_argument("--out", type=Path, help="where runs are kept (default: steering.jsonl among the recipe's)")
+    add_steps(parser, Steps())
     given = parser.parse_args(arguments)
     silence_libraries()
     try:
         out = given.out or RUNS / read_recipe(given.recipe).name / "steering.jsonl"
+        steps = asked_steps(given, Steps())
         setting = open_setting(given.recipe)
         wanted = runs_of(setting, given.arms, given.shares, given.seeds)
-        print("\n".join(table(train_missing(setting, wanted, given.rows, out))))
+        print("\n".join(table(train_missing(setting, wanted, given.rows, out, steps))))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -82,26 +85,26 @@ def runs_of(
 
 
 def train_missing(
-    setting: Setting, wanted: Sequence[tuple[str, float, Run]], n_rows: int, out: Path
+    setting: Setting, wanted: Sequence[tuple[str, float, Run]], n_rows: int, out: Path, steps: Steps
 ) -> list[dict[str, Any]]:
-    """What every run measured, from the file where it is there already."""
+    """What every run measured, from the file where it is there already; linear models know nothing of steps."""
     kept, found = read_kept(out), []
     code = code_version(("bench.training.steering",))
-    about = [Steps(), setting.prompt, content_of(setting.weights.base), n_rows, code]
+    model = [asdict(steps), setting.prompt, content_of(setting.weights.base), str(setting.engine.device)]
     for arm, share, run in wanted:
-        key = run.key(setting.task.names, [arm, *about])
+        key = run.key(setting.task.names, [arm, model if arm == MODEL else [], n_rows, code])
         if key not in kept:
-            kept[key] = {"key": key, **measured(setting, arm, run, n_rows)}
+            kept[key] = {"key": key, **measured(setting, arm, run, n_rows, steps)}
             keep(out, kept[key])
             print(f"{arm}, share {share:g}, seed {run.seed}", file=sys.stderr, flush=True)
         found.append({**kept[key], "arm": arm, "share": share, "seed": run.seed})
     return found
 
 
-def measured(setting: Setting, arm: str, run: Run, n_rows: int) -> dict[str, Any]:
+def measured(setting: Setting, arm: str, run: Run, n_rows: int, steps: Steps) -> dict[str, Any]:
     """Of the rows held out: which are right, and of the first ``n_rows`` the share of endings that got their label."""
     with tempfile.TemporaryDirectory() as scratch:
-        bundle, engine = trained(setting, arm, run, Path(scratch))
+        bundle, engine = trained(setting, arm, run, Path(scratch), steps)
         texts = [row.text for row in run.held_out]
         answers = probabilities(bundle, engine, texts).argmax(axis=1)
         moved, is_read = rows_moved(bundle, engine, texts[:n_rows])
@@ -115,13 +118,13 @@ def measured(setting: Setting, arm: str, run: Run, n_rows: int) -> dict[str, Any
     }
 
 
-def trained(setting: Setting, arm: str, run: Run, scratch: Path) -> tuple[Bundle, Engine]:
+def trained(setting: Setting, arm: str, run: Run, scratch: Path, steps: Steps) -> tuple[Bundle, Engine]:
     """What answers after a run's training; the linear ones stop by no rows but their own."""
     if arm != MODEL:
         job = BaselineJob(arm, setting.task, {}, run.seed, "refuse")
         found = train_baseline(job, Splits(run.train, run.train, (), ()), scratch)
         return found.bundle, found.engine
-    trainer = trainer_of(setting, run, Steps(), scratch)
+    trainer = trainer_of(setting, run, steps, scratch)
     trainer.train()
     plain = trainer.model.eval().get_base_model()
     answering = EngineSettings(dtype="float32")
