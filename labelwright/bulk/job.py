@@ -18,6 +18,7 @@ from labelwright import errors
 from labelwright.bulk import manifest, on_processes, on_ray
 from labelwright.bulk.folders import Folder, folder_of
 from labelwright.bulk.manifest import Manifest
+from labelwright.bulk.needs import Asked
 from labelwright.bulk.options import folder_and_name, for_manifest, for_workers, is_joined, parts_folder
 from labelwright.bulk.parts import Counts, Parts
 from labelwright.bulk.shards import ROWS_A_SHARD, Shard
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     _refuse_folder(arguments.output)
     output = parts_folder(arguments.output)
     folder = folder_of(place_of(output))
-    _, is_model = asked_bundle(arguments)
+    _, weights = asked_bundle(arguments)
     asked, is_new = _begun(folder, sources, arguments)
     shards = asked.shards(sources)
     parts = Parts(folder, len(shards))
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     try:
         if missing:
-            with closing(_engine(arguments, missing, settings, is_model)) as results:
+            with closing(_engine(arguments, missing, settings, Asked.of(arguments, weights))) as results:
                 done |= _all_of(results)
     except _InputError:
         # A column misnamed, say: nothing that is worth keeping stands in the way of the next try. Parts without an
@@ -100,16 +101,11 @@ def _begun(folder: Folder, sources: Sequence[str], arguments: argparse.Namespace
 
 
 def _engine(
-    arguments: argparse.Namespace, shards: Sequence[Shard], settings: Mapping[str, Any], is_model: bool
+    arguments: argparse.Namespace, shards: Sequence[Shard], settings: Mapping[str, Any], asked: Asked
 ) -> Generator[dict[str, Any], None, None]:
-    n_cores = os.cpu_count() or 1
-    n_threads = arguments.threads or (n_cores if is_model else 1)
     if arguments.engine == "processes":
-        n_workers = arguments.workers or max(1, n_cores // n_threads)
-        return on_processes.answered(shards, settings, n_workers, n_threads)
-    memory = round((arguments.worker_memory or 1) * 2**30)
-    needs = on_ray.Needs(n_threads, int(arguments.device.startswith("cuda")), memory)
-    return on_ray.answered(shards, settings, arguments.workers, needs, arguments.ray_address or "")
+        return on_processes.answered(shards, settings, asked)
+    return on_ray.answered(shards, settings, asked, arguments.ray_address or "")
 
 
 def _all_of(results: Iterator[dict[str, Any]]) -> dict[int, Counts]:

@@ -16,6 +16,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
+from labelwright.bulk.needs import VISIBLE, Asked, this_machine, visible_gpus
 from labelwright.bulk.shards import Shard, in_turn
 from labelwright.data.formats.places import shown
 from labelwright.errors import ModelError
@@ -28,17 +29,24 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON
 
 
 def answered(
-    shards: Sequence[Shard], settings: Mapping[str, Any], n_workers: int, n_threads: int
+    shards: Sequence[Shard], settings: Mapping[str, Any], asked: Asked
 ) -> Generator[dict[str, Any], None, None]:
     """What becomes of each shard, as ``labelwright.bulk.answering.Answerer.answer`` says it, in any order.
 
     Raises
     ------
+    DataError
+        More workers than GPUs, where each takes one.
     ModelError
-        A shard whose process died time after time.
+        A shard whose process died time after time; or "cuda" is asked for, and there is no GPU.
     """
+    machine = this_machine(asked.device)
+    needs, n_workers = asked.on([machine])
+    environment = {**os.environ, **dict.fromkeys(_THREADS, str(needs.n_threads))}
+    # No more workers than GPUs, or they take none of their own.
+    own = [{VISIBLE: gpu} for gpu in visible_gpus(machine.n_gpus)] if needs.n_gpus else [{}] * n_workers
     work = _Work(shards)
-    workers = [_Worker(work, settings, n_threads) for _ in range(min(n_workers, len(shards)))]
+    workers = [_Worker(work, settings, environment | one) for one in own[: min(n_workers, len(shards))]]
     try:
         for worker in workers:
             worker.thread.start()
@@ -85,11 +93,10 @@ class _Work:
 
 
 class _Worker:
-    """A process and the thread that feeds it; another process where it dies."""
+    """A process and the thread that feeds it; another process where it dies, which sees the same GPU."""
 
-    def __init__(self, work: _Work, settings: Mapping[str, Any], n_threads: int) -> None:
-        self._work, self._settings = work, settings
-        self._environment = {**os.environ, **dict.fromkeys(_THREADS, str(n_threads))}
+    def __init__(self, work: _Work, settings: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        self._work, self._settings, self._environment = work, settings, environment
         self._process: subprocess.Popen[str] | None = None
         self._lock, self._is_over = threading.Lock(), False
         self.thread = threading.Thread(target=self._feed, daemon=True)

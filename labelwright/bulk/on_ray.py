@@ -13,12 +13,12 @@ import os
 import re
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import labelwright
 from labelwright.bulk.answering import Answerer
+from labelwright.bulk.needs import Asked, Machine, Needs, this_machine
 from labelwright.bulk.shards import Shard, in_turn
 from labelwright.errors import DataError, MissingExtraError, ModelError, one_line
 
@@ -26,23 +26,6 @@ from labelwright.errors import DataError, MissingExtraError, ModelError, one_lin
 _IN_FLIGHT = 2
 # Shared memory of a cluster on this machine: what passes through it is shards and counts.
 _STORE_BYTES = 100 * 2**20
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What is declared of a worker.
-
-    Attributes
-    ----------
-    n_threads : int
-        CPUs.
-    n_gpus : int
-    memory_bytes : int
-    """
-
-    n_threads: int = 1
-    n_gpus: int = 0
-    memory_bytes: int = 2**30
 
 
 class RayAnswerer:
@@ -57,14 +40,12 @@ class RayAnswerer:
 
 
 def answered(
-    shards: Sequence[Shard], settings: Mapping[str, Any], n_workers: int | None, needs: Needs, address: str = ""
+    shards: Sequence[Shard], settings: Mapping[str, Any], asked: Asked, address: str = ""
 ) -> Generator[dict[str, Any], None, None]:
     """What becomes of each shard, as ``labelwright.bulk.answering.Answerer.answer`` says it, in any order.
 
     Parameters
     ----------
-    n_workers : int, optional
-        As many as there are CPUs for, unless given.
     address : str
         Of a cluster; without it, and without RAY_ADDRESS, one is started here for as long as this takes.
 
@@ -73,17 +54,18 @@ def answered(
     MissingExtraError
         Without Ray.
     DataError
-        No such cluster, or none that has what a worker needs.
+        No such cluster, none that has what a worker needs, or fewer GPUs than workers that take one.
     ModelError
-        Actors that die, time after time.
+        Actors that die, time after time; or "cuda" is asked for, and this machine, where it is the cluster, has none.
     """
     address = address or os.environ.get("RAY_ADDRESS", "")
     ray = _imported(is_local=not address)
-    if n_workers is None and not address:
-        n_workers = max(1, (os.cpu_count() or 1) // needs.n_threads)
-    with _connected(ray, address, n_workers, needs):
-        n_workers = n_workers or _as_many_as_fit(ray, needs)
-        _refuse_too_little(ray, needs)
+    is_here = not address and not ray.is_initialized()  # who calls from Python may have a cluster at hand
+    own = asked.on([this_machine(asked.device)]) if is_here else None
+    with _connected(ray, address, own):
+        nodes = _nodes(ray)
+        needs, n_workers = own or asked.on(nodes)
+        _refuse_too_little(nodes, needs)
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         # Memory is declared; every second each worker would count its pages, in the time of its rows.
@@ -134,23 +116,30 @@ def _cause(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _connected(ray: Any, address: str, n_workers: int | None, needs: Needs) -> Iterator[None]:
-    """A cluster for as long as this takes: the one at an address, or one of this machine's own."""
-    if ray.is_initialized():  # who calls from Python may have a cluster at hand
+def _connected(ray: Any, address: str, own: tuple[Needs, int] | None) -> Iterator[None]:
+    """A cluster for as long as this takes: the one at hand or at an address, or one of this machine's own.
+
+    ``own`` is of the last: what a worker needs, and how many there are.
+    """
+    if ray.is_initialized():
         yield
         return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "labelwright"}
-    own = {
-        "address": "local",
-        "include_dashboard": False,
-        "num_cpus": (n_workers or 1) * needs.n_threads,
-        "object_store_memory": _STORE_BYTES,
-    }
+    how: dict[str, Any] = {"address": address}
+    if own is not None:
+        needs, n_workers = own
+        how = {
+            "address": "local",
+            "include_dashboard": False,
+            "num_cpus": n_workers * needs.n_threads,
+            "num_gpus": n_workers * needs.n_gpus,
+            "object_store_memory": _STORE_BYTES,
+        }
     # Workers look for modules where this one was when it connected: where the house lies, never among somebody's rows.
     here = os.getcwd()
     try:
         os.chdir(Path(labelwright.__file__).parents[1])
-        ray.init(**quiet, **({"address": address} if address else own))
+        ray.init(**quiet, **how)
     except Exception as error:  # Ray raises that itself, where a node does not start in time
         said = f"the cluster at {address}" if address else "a cluster on this machine"
         raise DataError(
@@ -188,17 +177,15 @@ def heard_elsewhere(ray: Any) -> list[str]:
     return sorted({one["NodeManagerAddress"] for one in ray.nodes()} - {"127.0.0.1", "::1"})
 
 
-def _as_many_as_fit(ray: Any, needs: Needs) -> int:
-    """Workers that the nodes have CPUs for."""
-    cpus = (one["Resources"].get("CPU", 0) for one in ray.nodes() if one["Alive"])
-    return max(1, sum(int(n // needs.n_threads) for n in cpus))
+def _nodes(ray: Any) -> list[Machine]:
+    """What each node has that lives."""
+    had = [one["Resources"] for one in ray.nodes() if one["Alive"]]
+    return [Machine(int(one.get("CPU", 0)), int(one.get("GPU", 0)), one.get("memory", 0)) for one in had]
 
 
-def _refuse_too_little(ray: Any, needs: Needs) -> None:
+def _refuse_too_little(nodes: Sequence[Machine], needs: Needs) -> None:
     """Raise DataError where no node has what a worker needs: Ray would wait for one."""
-    wanted = {"CPU": needs.n_threads, "GPU": needs.n_gpus, "memory": needs.memory_bytes}
-    nodes = [one["Resources"] for one in ray.nodes() if one["Alive"]]
-    if not any(all(node.get(name, 0) >= least for name, least in wanted.items()) for node in nodes):
+    if not any(map(needs.fitting, nodes)):
         raise DataError(
             f"--engine ray: a worker needs {needs.n_threads} CPUs, {needs.n_gpus} GPUs and "
             f"{needs.memory_bytes / 2**30:.1f} GiB, and none of the {len(nodes)} nodes has all of that; change "

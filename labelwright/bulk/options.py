@@ -47,7 +47,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     bulk.add_argument("--workers", type=int, metavar="N", help="each with a model of its own (default: what fits)")
     bulk.add_argument(
-        "--threads", type=int, metavar="N", help="CPUs a worker (default: 1; with a language model, all of a machine's)"
+        "--threads",
+        type=int,
+        metavar="N",
+        help="CPUs a worker (default: 1; with a language model, all of a machine's, or its share for each GPU)",
     )
     bulk.add_argument(
         "--worker-memory", type=float, metavar="GIB", help="memory that is declared to Ray a worker (default: 1)"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from labelwright.bundle.types import Bundle
     from labelwright.data.task import Task
     from labelwright.engines.protocol import Engine
+    from labelwright.models.weights import Weights
 
 _IN_PROCESS = EngineSettings.backend
 
@@ -153,17 +154,19 @@ def open_bundle(arguments: argparse.Namespace, folder: Path | None = None) -> tu
     return bundle, open_engine(bundle.weights, settings, to_score=True)
 
 
-def asked_bundle(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bundle, bool]:
-    """The bundle alone, with what is asked of its promise, and whether a language model is in it. Raises as above."""
+def asked_bundle(arguments: argparse.Namespace, folder: Path | None = None) -> tuple[Bundle, list[Weights]]:
+    """The bundle alone, with what is asked of its promise, and all weights that answer: its members', or its own.
+
+    Raises as above.
+    """
     from labelwright.bundle.store import load, members_of
 
     folder = folder or arguments.bundle
     bundle = load(folder)
     each = [member.weights for member in members_of(bundle.weights)] or [bundle.weights]
-    is_model = any(map(is_language_model, each))
-    if not is_model:
+    if not any(map(is_language_model, each)):
         _refuse_model_options(arguments, folder, bundle.weights.base, len(each))
-    return (_asked(bundle, arguments, folder) if hasattr(arguments, "max_error") else bundle), is_model
+    return (_asked(bundle, arguments, folder) if hasattr(arguments, "max_error") else bundle), each
 
 
 def _asked(bundle: Bundle, arguments: argparse.Namespace, folder: Path) -> Bundle:

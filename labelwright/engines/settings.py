@@ -25,6 +25,8 @@ class Backend(NamedTuple):
         What it may keep the weights in; empty for a server, which decides for itself.
     is_chat : bool
         It is sent messages: its server renders the prompt, counts the tokens, and has to be named by its url.
+    has_device : bool
+        ``device`` says where it runs; else it takes no GPU in this process.
     lean : str
         The module whose ``open_to_score`` opens it for who only scores; empty where ``engine`` is all there is.
     """
@@ -34,6 +36,7 @@ class Backend(NamedTuple):
     extra: str
     dtypes: tuple[str, ...] = ()
     is_chat: bool = False
+    has_device: bool = False
     lean: str = ""
 
 
@@ -43,6 +46,7 @@ BACKENDS = {
         "TransformersEngine",
         "transformers",
         ("auto", "float32", "bfloat16", "float16"),
+        has_device=True,
         lean="labelwright.engines.lean.engine",
     ),
     "vllm": Backend("labelwright.engines.servers.vllm", "VllmEngine", "servers"),

@@ -197,6 +197,17 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
+def n_gpus(device: str) -> int:
+    """How many CUDA devices there are to choose among for "auto" or "cuda"; 0 where another kind is taken.
+
+    Raises
+    ------
+    ModelError
+        As ``choose_device``.
+    """
+    return torch.cuda.device_count() if choose_device(device).type == "cuda" else 0
+
+
 def choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
     """ "auto" takes bfloat16 where the hardware multiplies it natively (emulated, it is slower than float32)."""
     named = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}

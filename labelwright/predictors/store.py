@@ -36,6 +36,8 @@ class Kind(NamedTuple):
         Of the package, which brings what it needs; empty for none.
     naming : (file, key), optional
         Where its folder names a model outside of it.
+    on_gpu : bool
+        It computes on a GPU where there is one.
     """
 
     module: str
@@ -43,6 +45,7 @@ class Kind(NamedTuple):
     what: str
     extra: str = ""
     naming: tuple[str, str] | None = None
+    on_gpu: bool = False
 
 
 _ENCODER = ("encoder.json", "encoder")
@@ -74,6 +77,7 @@ KINDS = {
         "FineTuned",
         "a fine-tuned transformer with a classification head",
         "transformers",
+        on_gpu=True,
     ),
     "onnx": Kind(
         "labelwright.predictors.onnx",
@@ -87,6 +91,7 @@ KINDS = {
         "a model of natural language inference, asked whether the message is about a label",
         "transformers",
         _ASKED,
+        on_gpu=True,
     ),
     "gliclass": Kind(
         "labelwright.predictors.zero_shot",
@@ -94,6 +99,7 @@ KINDS = {
         "a GLiClass model, which reads the message together with the labels",
         "gliclass",
         _ASKED,
+        on_gpu=True,
     ),
     "ordinal": Kind(
         "labelwright.predictors.asked.ordinal",
@@ -208,6 +214,12 @@ def encoder_name(folder: Path) -> str:
     if kind == "points":
         return next(filter(None, map(encoder_name, point_folders(folder))), "")
     return external_model(folder) if KINDS[kind].naming == _ENCODER else ""
+
+
+def takes_gpu(folder: Path) -> bool:
+    """Whether a predictor, or a part of it, computes on a GPU where there is one. Raises as ``kind_and_labels``."""
+    kind, _ = kind_and_labels(folder)
+    return KINDS[kind].on_gpu or any(map(takes_gpu, point_folders(folder)))
 
 
 def point_folders(folder: Path) -> list[Path]:

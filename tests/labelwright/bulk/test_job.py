@@ -121,7 +121,7 @@ def test_what_the_plain_command_refuses_is_refused_in_its_words(bundle, tmp_path
 def test_parts_without_an_answer_are_not_kept_however_many_came_before_the_refusal(
     bundle, tmp_path, capsys, monkeypatch
 ):
-    def last_first(shards, settings, n_workers, n_threads):
+    def last_first(shards, settings, asked):
         answerer = answering.Answerer(settings)
         for shard in reversed(shards):
             yield answerer.answer(shard.as_json())

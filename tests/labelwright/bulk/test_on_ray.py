@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import ANY
 
 import bulk
 import pytest
@@ -20,6 +22,7 @@ import pytest
 from labelwright.bulk import answering, on_ray
 from labelwright.bulk.answering import MOST_STARTS
 from labelwright.bulk.folders import folder_of
+from labelwright.bulk.needs import VISIBLE, Asked, Machine, Needs
 from labelwright.bulk.parts import Parts
 from labelwright.bulk.shards import Shard
 from labelwright.cli import main
@@ -179,6 +182,32 @@ def test_a_cluster_of_its_own_listens_here_alone_and_keeps_no_secret(
     assert heard == {"127.0.0.1"}
 
 
+@pytest.mark.real
+def test_ray_shows_each_actor_a_gpu_of_its_own(monkeypatch, none_is_left):
+    class Tells:
+        """Defined here, it travels as it stands."""
+
+        def __init__(self, settings: Any) -> None:
+            pass
+
+        def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+            time.sleep(1)  # so that both have something to do
+            return {"result": [json.dumps([os.getpid(), os.environ.get(VISIBLE)]) for _ in batch["shard"]]}
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv(VISIBLE, "4,5")
+    monkeypatch.setattr(on_ray, "RayAnswerer", Tells)
+    monkeypatch.setattr(on_ray, "this_machine", lambda device: Machine(2, 2))
+    shards = [Shard(number, "rows.csv", Start()) for number in range(6)]
+    try:
+        seen = list(on_ray.answered(shards, {}, Asked("auto", is_model=True)))
+    except DataError as error:
+        if "does not answer" not in str(error):
+            raise
+        pytest.skip("too busy a machine for Ray to start within its own time")
+    assert sorted({tuple(one) for one in seen}, key=lambda one: one[1]) == [(ANY, "4"), (ANY, "5")]
+
+
 def test_without_ray_the_extra_is_named(bundle, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     rows = bulk.write_jsonl(tmp_path / "rows.jsonl", [{"text": "a pool"}])
@@ -196,10 +225,12 @@ def test_a_worker_that_no_node_can_hold_is_refused(monkeypatch):
             dead = {"Alive": False, "Resources": {"CPU": 64.0, "memory": 2.0**40}}
             return [{"Alive": True, "Resources": small}, {"Alive": True, "Resources": other}, dead]
 
-    on_ray._refuse_too_little(Ray, on_ray.Needs(2, 0, 2**31))
-    assert on_ray._as_many_as_fit(Ray, on_ray.Needs(2)) == 5
-    with pytest.raises(Exception, match=r"a worker needs 4 CPUs, 0 GPUs and 1\.0 GiB, and none of the 2 nodes has all"):
-        on_ray._refuse_too_little(Ray, on_ray.Needs(4))
+    nodes = on_ray._nodes(Ray)
+    on_ray._refuse_too_little(nodes, Needs(2, 0, 2**31))
+    with pytest.raises(DataError, match=r"a worker needs 4 CPUs, 0 GPUs and 1\.0 GiB, and none of the 2 nodes has all"):
+        on_ray._refuse_too_little(nodes, Needs(4))
+    with pytest.raises(DataError, match="needs 1 CPUs, 1 GPUs"):
+        on_ray._refuse_too_little(nodes, Needs(1, 1))
 
 
 def test_a_cluster_of_its_own_that_others_reach_is_refused(monkeypatch):
@@ -220,11 +251,90 @@ def test_a_cluster_of_its_own_that_others_reach_is_refused(monkeypatch):
 
     fake = Ray()
     refused = pytest.raises(DataError, match=r"listens to others, at 10\.0\.0\.5; begin one yourself")
-    with refused, on_ray._connected(fake, "", 1, on_ray.Needs()):
+    with refused, on_ray._connected(fake, "", (Needs(), 1)):
         pytest.fail("it was taken")
     assert fake.ended == 1
-    with on_ray._connected(fake, "10.0.0.5:6379", 1, on_ray.Needs()):  # somebody's own
+    with on_ray._connected(fake, "10.0.0.5:6379", None):  # somebody's own
         pass
+
+
+class Cluster:
+    """Ray, as far as a job asks it: its nodes, what it was begun with, and what was declared of its actors."""
+
+    def __init__(self, *nodes: dict[str, float]) -> None:
+        self._nodes = [{"Alive": True, "NodeManagerAddress": "127.0.0.1", "Resources": one} for one in nodes]
+        self.begun: dict[str, Any] = {}
+        self.declared: dict[str, Any] = {}
+        self.data, self.exceptions = self, SimpleNamespace(RayError=RuntimeError)
+        self.DataContext = SimpleNamespace(get_current=SimpleNamespace)
+
+    def init(self, **given: Any) -> None:
+        self.begun = given
+        if "num_cpus" in given:
+            own = {"CPU": given["num_cpus"], "GPU": given["num_gpus"], "memory": 2.0**40}
+            self._nodes = [{"Alive": True, "NodeManagerAddress": "127.0.0.1", "Resources": own}]
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return self._nodes
+
+    def is_initialized(self) -> bool:
+        return False
+
+    def shutdown(self) -> None:
+        pass
+
+    def ActorPoolStrategy(self, **given: Any) -> Any:  # noqa: N802 (Ray's own name)
+        self.declared |= given
+
+    def from_items(self, items: Any, **given: Any) -> Any:
+        return self
+
+    def map_batches(self, actor: Any, **given: Any) -> Any:
+        self.declared |= given
+        return self
+
+    def iter_rows(self) -> Iterator[dict[str, str]]:
+        return iter(())
+
+
+def declared(monkeypatch, cluster: Cluster, asked: Asked, address: str = "10.0.0.5:6379") -> dict[str, Any]:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(on_ray, "_imported", lambda is_local: cluster)
+    shards = [Shard(number, "rows.csv", Start()) for number in range(100)]
+    assert list(on_ray.answered(shards, {}, asked, address)) == []
+    return {name: cluster.declared[name] for name in ("size", "num_cpus", "num_gpus")}
+
+
+def test_on_a_cluster_with_gpus_each_worker_declares_one_and_every_gpu_is_used(monkeypatch):
+    head, gpus = {"CPU": 4.0, "memory": 2.0**36}, {"CPU": 96.0, "GPU": 8.0, "memory": 2.0**38}
+    few = {"CPU": 16.0, "GPU": 2.0, "memory": 2.0**36}
+    found = declared(monkeypatch, Cluster(head, gpus, few), Asked("auto", is_model=True))
+    assert found == {"size": 10, "num_cpus": 8, "num_gpus": 1}
+    found = declared(monkeypatch, Cluster(head, gpus), Asked("cuda", is_model=True, n_threads=1))
+    assert found == {"size": 8, "num_cpus": 1, "num_gpus": 1}
+    with pytest.raises(DataError, match="--workers 9: each takes a GPU of its own, and there are 8"):
+        declared(monkeypatch, Cluster(head, gpus), Asked("auto", is_model=True, n_workers=9))
+    with pytest.raises(DataError, match=r"needs 1 CPUs, 1 GPUs .* none of the 1 nodes"):
+        declared(monkeypatch, Cluster(head), Asked("cuda", is_model=True))
+
+
+def test_on_a_cluster_what_takes_no_gpu_declares_none(monkeypatch):
+    gpus = {"CPU": 96.0, "GPU": 8.0, "memory": 2.0**38}
+    assert declared(monkeypatch, Cluster(gpus), Asked()) == {"size": 96, "num_cpus": 1, "num_gpus": 0}
+    # One that is named is that of each node, for all workers there: Ray, which would hide it, is told of none.
+    found = declared(monkeypatch, Cluster(gpus, gpus), Asked("cuda:3", is_model=True))
+    assert found == {"size": 2, "num_cpus": 96, "num_gpus": 0}
+    small = {"CPU": 2.0, "memory": 2.0**36}
+    found = declared(monkeypatch, Cluster(small, small), Asked("auto", is_model=True))
+    assert found == {"size": 2, "num_cpus": 2, "num_gpus": 0}
+
+
+def test_a_cluster_of_its_own_has_the_gpus_that_its_workers_take(monkeypatch):
+    monkeypatch.setattr(on_ray, "this_machine", lambda device: Machine(8, 4))
+    cluster = Cluster()
+    found = declared(monkeypatch, cluster, Asked("auto", is_model=True, n_workers=3), "")
+    assert found == {"size": 3, "num_cpus": 2, "num_gpus": 1}
+    assert (cluster.begun["num_cpus"], cluster.begun["num_gpus"]) == (6, 3)
 
 
 def test_of_rays_errors_the_cause_is_told():
