@@ -5,10 +5,12 @@ same first weights, in the same order: within a seed the loss alone differs. Not
 last step is what is measured. Differences are paired by row, and their intervals are of families of rows: what an order
 of rows or a first adapter does by chance is in them as far as it differs from fold to fold.
 
-Three settings. ``clean``: the labels as they are. ``flipped``: a fifth of the train labels are another label, drawn
+Four settings. ``clean``: the labels as they are. ``flipped``: a fifth of the train labels are another label, drawn
 evenly ("sft, smoothed" spreads as much of its target). ``soft``: half a reward for a label of the same trade
-(``TRADES``), of which SFT cannot be told. "mean" is not trained where rewards are right or wrong: it is SFT then,
-gradient for gradient (tests/optimizers/training).
+(``TRADES``), of which SFT cannot be told. ``prices``: a row about what is dangerous (``DANGEROUS``) that is answered as
+anything else costs as much as ``MISSED`` other mistakes; SFT is not told of it, but its answers can be chosen by it. In
+the first two "mean" is not trained by itself: where rewards are right or wrong it is SFT, gradient for gradient
+(tests/optimizers/training).
 
 What is trained is the recipe's model, or with ``--head`` a linear head on MiniLM that starts at the labels' names: the
 same losses in a thousandth of the time, so for many seeds. Each run is appended to a file as it ends; a run that is
@@ -27,13 +29,15 @@ from typing import Any
 import numpy as np
 
 from bench.setting import Setting, open_setting
-from bench.training.arms.run import FLIPPED, TRADES, Run, Trainer, held_out_folds, soft_rewards
+from bench.training.arms.run import COSTS, FLIPPED, MISSED, TRADES, Run, Trainer, held_out_folds, rewards_of
 from bench.training.arms.trainers import Steps, add_steps, asked_steps, head_of, model_of
 from bench.training.differences import LOG_LOSS, REWARD, RIGHT, named, pairs, with_interval
 from bench.training.kept import keep, read_kept
 from labelwright.data.task import Example, group_keys
+from labelwright.decisions.decision import Decision
 from labelwright.errors import DataError, LabelwrightError
 from labelwright.statistics.calibration import UNCALIBRATED
+from labelwright.statistics.proportions import priced_difference_interval
 from workbench.progress import silence_libraries
 from workbench.recipe.read import read_recipe
 from workbench.run.folder import RUNS
@@ -44,6 +48,7 @@ ARMS: Mapping[str, tuple[str, ...]] = {
     "clean": ("sft", "group", "none", "batch"),
     "flipped": ("sft", "sft, smoothed", "group", "none", "batch", "mean, noisy_label"),
     "soft": ("sft", "group", "none", "batch", "mean"),
+    "prices": ("sft", "group", "none", "batch", "mean"),
 }
 
 
@@ -72,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # By its name, not by __name__, which is "__main__" here. Constants and the encoder's package are code as well.
         about = [*about, code_version(("bench.training.scales",))]
         found = train_missing(setting, wanted, trainer, about, out)
-        print("\n".join([*table(found), *pairs_within(found)]))
+        print("\n".join([*table(found), *price_table(found), *pairs_within(found)]))
     except LabelwrightError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -82,8 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def runs_of(setting: Setting, settings: Sequence[str], n_seeds: int) -> list[Run]:
     """All runs, seed by seed, so that whole seeds are there first."""
     names = setting.task.names
-    if "soft" in settings and sorted(names) != sorted(sum(TRADES, ())):
-        raise DataError("the setting soft is of the shipped labels: leave it out with --settings clean flipped")
+    if (ours := [name for name in settings if name in COSTS]) and sorted(names) != sorted(sum(TRADES, ())):
+        raise DataError(f"{' and '.join(ours)}: for the shipped labels only; leave out with --settings clean flipped")
     found = []
     for seed in range(n_seeds):
         train, held_out = held_out_folds(setting, seed)
@@ -123,18 +128,25 @@ def measured(setting: Setting, run: Run, scores: np.ndarray) -> dict[str, Any]:
     """Of every row held out: its family, whether the answer is right, its log loss, and what the answer is worth.
 
     ``decided`` is the worth of the answer that the probabilities expect most of, in place of the most probable one.
+    ``price`` is what the most probable answer costs by the setting ``prices``, and those of ``cheapest`` are of the
+    answer that the probabilities expect to cost least.
     """
     names = setting.task.names
     gold = np.array([setting.task.index(row.label) for row in run.held_out])
     probs = UNCALIBRATED.apply(scores)
-    rewards = soft_rewards(names) if sorted(names) == sorted(sum(TRADES, ())) else np.eye(len(names))
+    rewards = rewards_of("soft", names) if sorted(names) == sorted(sum(TRADES, ())) else np.eye(len(names))
     answers, decided = probs.argmax(axis=1), (probs @ rewards).argmax(axis=1)
+    by_price = Decision.of(COSTS["prices"], names)
+    cheapest = by_price.decide(probs).choice
     return {
         "families": group_keys(run.held_out),
         "right": (answers == gold).tolist(),
         "log_loss": np.round(-np.log(probs[np.arange(len(gold)), gold]), 5).tolist(),
         "reward": rewards[gold, answers].tolist(),
         "decided": rewards[gold, decided].tolist(),
+        "price": by_price.realised(gold, answers).tolist(),
+        "cheapest_right": (cheapest == gold).tolist(),
+        "cheapest_price": by_price.realised(gold, cheapest).tolist(),
     }
 
 
@@ -172,6 +184,40 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
             lines.append(f"| soft | sft, answered by expected reward | | | | | {mean:.1f} | {told} |")
     n_seeds, n_rows = len({one["seed"] for one in found}), len(found[0]["right"])
     return [*lines, "", f"{n_seeds} seeds, {n_rows} rows held out in the first; 95 % intervals of families of rows."]
+
+
+def price_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Markdown: what a row of the setting ``prices`` costs, by loss and by how its answer is chosen; [] without it.
+
+    Both answers of every arm against both of SFT, paired by row. What is dear is rare here, so that the intervals are
+    those that the comparison has for prices, wider than drawn ones.
+    """
+    mine = [one for one in found if one["setting"] == "prices"]
+    if not mine:
+        return []
+    together = {
+        arm: {
+            column: np.array([value for one in mine if one["arm"] == arm for value in one[column]])
+            for column in ("families", "right", "price", "cheapest_right", "cheapest_price")
+        }
+        for arm in dict.fromkeys(one["arm"] for one in mine)
+    }
+    sft = together["sft"]
+    lines = [
+        "",
+        "| loss | answer | accuracy % | price of a row | against SFT's likeliest | against SFT's cheapest |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arm, one in together.items():
+        for answer, right, price in (("likeliest", "right", "price"), ("cheapest", "cheapest_right", "cheapest_price")):
+            cells = [f"{100 * one[right].mean():.1f}", f"{one[price].mean():.3f}"]
+            for other in ("price", "cheapest_price"):
+                same = (arm, price) == ("sft", other)
+                against = priced_difference_interval(one[price] - sft[other], MISSED, sft["families"].tolist())
+                value, low, high = (f"{one:+.3f}" for one in against)
+                cells.append("–" if same else f"{value} [{low}, {high}]")
+            lines.append(f"| {arm} | {answer} | {' | '.join(cells)} |")
+    return lines
 
 
 def pairs_within(found: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.setting import Setting
-from labelwright.data.costs import Costs, pairs_of
+from labelwright.data.costs import Costs
 from labelwright.data.task import Example, group_keys
 from labelwright.statistics.calibration import group_folds
 from optimizers.training.settings import Objective, Scale
@@ -27,6 +27,16 @@ TRADES = (
     ("appliances", "doorbell", "electric", "hvac", "water heater"),
     ("car", "cooking"),
 )
+# Whoever comes for one of these has to know what can go wrong: sent for anything else, it is dear.
+DANGEROUS = ("electric", "hvac", "water heater")
+MISSED = 20.0
+# What mistakes cost where they do not all cost 1, by setting.
+COSTS: Mapping[str, Costs] = {
+    "soft": Costs(tuple((gold, said, 0.5) for trade in TRADES for gold in trade for said in trade if gold != said)),
+    "prices": Costs(
+        tuple((gold, said, MISSED) for gold in DANGEROUS for said in sum(TRADES, ()) if said not in DANGEROUS)
+    ),
+}
 # An arm that is not trained at all.
 UNTUNED = "untuned"
 SCALES: Mapping[str, Scale] = {"group": "group", "none": "none", "batch": "batch", "mean": "mean"}
@@ -59,7 +69,7 @@ class Run:
         if self.arm.startswith("sft"):
             return Objective("cross_entropy", label_smoothing=FLIPPED if self.arm == "sft, smoothed" else 0.0)
         scale, _, likelihood = self.arm.partition(", ")
-        rewards = soft_rewards(names) if self.setting == "soft" else np.eye(len(names))
+        rewards = rewards_of(self.setting, names)
         if likelihood:
             rewards = reward_matrix(NoisyLabel(len(names), FLIPPED), list(names))
         return Objective("exact", rewards=rewards, scale_rewards=SCALES[scale])
@@ -69,7 +79,7 @@ class Run:
         return None
 
     def key(self, names: Sequence[str], about: Any) -> str:
-        """16 hex digits of all that the run depends on; SFT's is the same where only the rewards are soft."""
+        """16 hex digits of all that the run depends on; SFT's is the same where only the rewards differ."""
         objective = self.objective(names)
         rewards = None if objective.rewards is None else objective.rewards.tolist()
         rows = [(row.id, row.text, row.label) for row in (*self.train, *self.held_out)]
@@ -89,7 +99,6 @@ def held_out_folds(setting: Setting, seed: int, n_folds: int = FOLDS) -> Sides:
     return train, tuple(row for row, out in zip(rows, held, strict=True) if out)
 
 
-def soft_rewards(names: Sequence[str]) -> np.ndarray:
-    """What an answer is worth, (gold, answered): 1 if right, half for the same trade."""
-    costs = {gold: dict.fromkeys(set(trade) - {gold}, 0.5) for trade in TRADES for gold in trade}
-    return reward_matrix(Prices(tuple(names), Costs(pairs_of(costs))), list(names))
+def rewards_of(setting: str, names: Sequence[str]) -> np.ndarray:
+    """What an answer is worth in a setting, (gold, answered): 1 if right, 0 for what costs most (``COSTS``)."""
+    return reward_matrix(Prices(tuple(names), COSTS.get(setting, Costs())), list(names))

@@ -11,9 +11,9 @@ from fakes import toy_task
 
 from bench.training import scales
 from bench.training.arms import trainers
-from bench.training.arms.run import FLIPPED, TRADES, Run, soft_rewards
+from bench.training.arms.run import DANGEROUS, FLIPPED, MISSED, TRADES, Run, rewards_of
 from bench.training.kept import read_kept
-from bench.training.scales import ARMS, flipped, main, pairs_within, runs_of, table, train_missing
+from bench.training.scales import ARMS, flipped, main, pairs_within, price_table, runs_of, table, train_missing
 from labelwright.data.task import group_keys
 from labelwright.errors import DataError
 
@@ -41,17 +41,50 @@ def test_only_train_labels_are_flipped_and_as_many_as_said(setting):
     assert noisy.train == flipped(clean.train, toy_task().names, 0), "the same ones whoever trains"
 
 
-def test_soft_rewards_are_those_of_the_shipped_labels_only(setting):
-    with pytest.raises(DataError, match="leave it out with --settings clean flipped"):
-        runs_of(setting, ["soft"], 1)
+def test_soft_rewards_and_prices_are_those_of_the_shipped_labels_only(setting):
+    for name in ("soft", "prices"):
+        with pytest.raises(DataError, match=f"{name}: .* leave out with --settings clean flipped"):
+            runs_of(setting, ["clean", name], 1)
     names = [name for trade in TRADES for name in trade]
-    rewards = soft_rewards(names)
+    rewards = rewards_of("soft", names)
     assert rewards[names.index("pool"), names.index("fountain")] == 0.5
     assert rewards[names.index("pool"), names.index("car")] == 0
     assert (np.diag(rewards) == 1).all()
     sft, mean = (Run("soft", arm, 0, (), ()) for arm in ("sft", "mean"))
     assert sft.key(names, "") == Run("clean", "sft", 0, (), ()).key(names, ""), "SFT hears nothing of soft rewards"
     assert mean.key(names, "") != Run("clean", "mean", 0, (), ()).key(names, "")
+    prices = MISSED * (1 - rewards_of("prices", names))
+    assert prices[names.index("hvac"), names.index("pool")] == MISSED
+    others = [("hvac", "electric"), ("pool", "hvac"), ("pool", "car")]
+    assert [prices[names.index(gold), names.index(said)] for gold, said in others] == pytest.approx([1, 1, 1])
+    assert (np.diag(prices) == 0).all()
+    assert {*DANGEROUS} < {*names}
+    priced = Run("prices", "batch", 0, (), ())
+    assert (priced.objective(names).rewards == rewards_of("prices", names)).all()
+
+
+def test_a_row_costs_by_its_likeliest_and_by_its_cheapest_answer(setting, tmp_path):
+    names, rows = toy_task().names, setting.examples
+    gold = np.array([names.index(row.label) for row in rows])
+    dangerous = gold == names.index("hvac")
+
+    def fake(run):
+        """By batch all is certain; SFT finds every row about hvac a little likelier to be about a pool."""
+        certain = np.log(np.eye(3) + 1e-9)
+        doubted = np.log([{"pool": 0.6, "fence": 1e-9, "hvac": 0.4}[name] for name in names])
+        return certain[gold] if run.arm == "batch" else np.where(dangerous[:, None], doubted, certain[gold])
+
+    wanted = [Run("prices", arm, 0, rows, rows) for arm in ("sft", "batch")]
+    found = train_missing(setting, wanted, fake, "", tmp_path / "scales.jsonl")
+    share = dangerous.mean()
+    missed = f"{MISSED * share:.3f}"
+    of_sft, cheapest, likeliest, _ = (
+        [cell.split(" [")[0] for cell in line.split(" | ")] for line in price_table(found)[3:]
+    )
+    assert of_sft == ["| sft", "likeliest", f"{100 * (1 - share):.1f}", missed, "–", f"+{missed}"]
+    assert cheapest == ["| sft", "cheapest", "100.0", "0.000", f"-{missed}", "– |"]
+    assert likeliest == ["| batch", "likeliest", "100.0", "0.000", f"-{missed}", "+0.000"]
+    assert price_table([{**one, "setting": "clean"} for one in found]) == []
 
 
 def test_what_is_kept_is_not_trained_again_and_half_a_line_is_passed_over(setting, tmp_path):
@@ -94,7 +127,9 @@ def seen(setting, monkeypatch):
     abouts = []
     monkeypatch.setattr(scales, "open_setting", lambda path: setting)
     monkeypatch.setattr(scales, "read_recipe", lambda path: SimpleNamespace(name="toy"))
-    monkeypatch.setattr(scales, "train_missing", lambda setting, wanted, trainer, about, out: abouts.append(about))
+    monkeypatch.setattr(
+        scales, "train_missing", lambda setting, wanted, trainer, about, out: abouts.append(about) or []
+    )
     monkeypatch.setattr(scales, "table", lambda found: [])
     monkeypatch.setattr(scales, "pairs_within", lambda found: [])
     return abouts
