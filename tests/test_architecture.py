@@ -391,6 +391,7 @@ OF_SEVERAL_MODULES = {
     "tests/workbench/test_asked_once.py": "what a demo asks its engines",
     "tests/workbench/test_cut_off.py": "kills before every renaming",
     "tests/workbench/test_dashboard.py": "MLflow's own UI",
+    "tests/workbench/test_launched.py": "a training as launchers start it",
     "tests/workbench/test_questions.py": "every kind of question through the whole chain",
     "tests/workbench/test_rows_with_images.py": "a run over rows with images, and what its bundle answers",
     "tests/workbench/test_same_numbers.py": "a whole small run, before and after",
