@@ -44,12 +44,12 @@ def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
-def plain(bundle: Path, inputs: Sequence[Any], folder: Path) -> bytes:
+def plain(bundle: Path, inputs: Sequence[Any], folder: Path, *options: str) -> bytes:
     """What the plain command writes for files, one after another."""
     written = b""
     for one in inputs:
         output = folder / "plain.jsonl"
-        assert main(["predict", str(bundle), "--input", str(one), "--output", str(output)]) in (0, 1)
+        assert main(["predict", str(bundle), "--input", str(one), "--output", str(output), *options]) in (0, 1)
         written += output.read_bytes()
     return written
 

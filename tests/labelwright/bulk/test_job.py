@@ -12,14 +12,24 @@ from pathlib import Path
 
 import bulk
 import pytest
+import torch
+from fakes import toy_task
+from tiny import tiny_model_folder
 
 from labelwright.bulk import answering, manifest, on_processes, parts
 from labelwright.bulk import job as bulk_job
 from labelwright.bulk.parts import Parts
 from labelwright.bulk.shards import Shard
+from labelwright.bundle.store import save
+from labelwright.bundle.types import Bundle
 from labelwright.cli import _arguments, main
 from labelwright.data.formats.text_lines import Start
+from labelwright.engines.opening import open_engine
+from labelwright.engines.settings import EngineSettings
 from labelwright.errors import BundleError, DataError, ModelError
+from labelwright.models.weights import Base
+from labelwright.prompt import Prompt
+from labelwright.statistics.calibration import Calibration
 
 N_ROWS = 3000
 
@@ -86,6 +96,31 @@ def test_parts_are_the_bytes_of_the_plain_command(bundle, tmp_path, ending, caps
     faults = [line for line in said.splitlines() if "left unanswered" in line or ", row" in line or ", line" in line]
     assert faults == [line for line in capsys.readouterr().err.splitlines() if line in faults]
     assert len(faults) == expected.count(b'"error"') + 1
+
+
+def test_a_language_models_parts_are_the_bytes_of_the_plain_command(tmp_path, monkeypatch):
+    """Of as many threads: sums of others differ in their last digits."""
+    weights = Base(str(tiny_model_folder(tmp_path / "model")))
+    monkeypatch.setenv("LABELWRIGHT_LOCAL_MODELS", weights.base)
+    engine = open_engine(weights, EngineSettings(device="cpu", dtype="float32"))
+    prompt = Prompt.for_task(toy_task(), engine.template)
+    save(Bundle(toy_task(), prompt, weights, Calibration(1.7, (0.1, 0.0, -0.1))), tmp_path / "bundle")
+    texts = bulk.texts(2300)
+    texts[1500] = "water " * 600  # more than the model takes
+    rows = bulk.write_jsonl(tmp_path / "rows.jsonl", [{"id": i, "text": text} for i, text in enumerate(texts)])
+    computed = ["--device", "cpu", "--dtype", "float32"]
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        expected = bulk.plain(tmp_path / "bundle", [rows], tmp_path, *computed)
+    finally:
+        torch.set_num_threads(n_threads)
+    given = ["--workers", "2", "--threads", "1", *computed]
+    assert job(tmp_path / "bundle", rows, tmp_path / "answers", *given) == 1
+    assert len(list((tmp_path / "answers").glob("part-*.jsonl"))) == 3
+    assert bulk.parts(tmp_path / "answers") == expected
+    labels = {json.loads(line)["label"] for line in expected.splitlines()}
+    assert {"pool", "hvac", None} <= labels, "several labels, and none where a row has no answer"
 
 
 def test_several_files_are_answered_in_order_into_one(bundle, tmp_path, capsys):
