@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +15,7 @@ from unittest.mock import ANY
 
 import bulk
 import pytest
+import three_nodes
 
 from labelwright.bulk import answering, on_ray
 from labelwright.bulk.answering import MOST_STARTS
@@ -32,8 +30,6 @@ from labelwright.errors import DataError
 ray = pytest.importorskip("ray")
 psutil = pytest.importorskip("psutil")
 N_ROWS = 100_000
-STORE_BYTES = 100 * 2**20
-NODES = 3
 
 
 @pytest.fixture(scope="module")
@@ -41,103 +37,8 @@ def bundle(tmp_path_factory) -> Path:
     return bulk.small_bundle(tmp_path_factory.mktemp("small"))
 
 
-def rays() -> set[int]:
-    """Processes below this one."""
-    return {one.pid for one in psutil.Process().children(recursive=True)}
-
-
-@pytest.fixture
-def none_is_left() -> Iterator[None]:
-    """Ray's processes end with the test; what other workers of the suite run is no concern of this one."""
-    before = rays()
-    yield
-    ray.shutdown()
-    until = time.monotonic() + 30
-    while (left := rays() - before) and time.monotonic() < until:
-        time.sleep(0.2)
-    for pid in left:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    assert not left
-
-
-def free_ports() -> dict[str, int]:
-    """Ports of a node's agents."""
-    names = ("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port", "runtime_env_agent_port")
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in names]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
-
-
-def told_of_ports(monkeypatch) -> None:
-    """Tell each node where its agent will listen: it would wait 15 s for the agent to say so, and then give up.
-
-    On a machine with other work beside, an agent takes longer than that to import what it needs.
-    """
-    from ray._private.node import Node
-    from ray._raylet import DASHBOARD_AGENT_LISTEN_PORT_NAME, persist_port
-
-    def start(self: Any, *given: Any, begin: Any = Node.start_raylet, **named: Any) -> None:
-        port = self._ray_params.dashboard_agent_listen_port
-        persist_port(self._session_dir, self._node_id, DASHBOARD_AGENT_LISTEN_PORT_NAME, port)
-        begin(self, *given, **named)
-
-    monkeypatch.setattr(Node, "start_raylet", start)
-    monkeypatch.setenv("RAY_agent_register_timeout_ms", "300000")
-
-
-@pytest.fixture
-def cluster(monkeypatch, none_is_left) -> Iterator[Any]:
-    """Three nodes on this machine, of one CPU each."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    on_ray._imported(is_local=True)
-    from ray.cluster_utils import Cluster
-
-    told_of_ports(monkeypatch)
-    made = Cluster(shutdown_at_exit=True)
-    try:
-        for _ in range(NODES):
-            made.add_node(num_cpus=1, object_store_memory=STORE_BYTES, **free_ports())
-        yield made
-    finally:
-        ray.shutdown()
-        made.shutdown()
-
-
 @pytest.mark.real
-def test_a_node_killed_half_way_loses_and_doubles_no_row(bundle, tmp_path, cluster):
-    rows = bulk.write_jsonl(
-        tmp_path / "rows.jsonl", [{"id": n, "text": text} for n, text in enumerate(bulk.texts(N_ROWS))]
-    )
-    answers, killed = tmp_path / "answers", []
-    victim = sorted(cluster.worker_nodes, key=lambda node: node.unique_id)[0]
-
-    def kill_half_way() -> None:
-        until = time.monotonic() + 600
-        while time.monotonic() < until and not killed:
-            if len(list(answers.glob("part-*.jsonl"))) >= 12:
-                # Without a word, as where the power fails: its raylet, and so all that it began.
-                cluster.remove_node(victim, allow_graceful=False)
-                killed.append(len(list(answers.glob("part-*.jsonl"))))
-            time.sleep(0.02)
-
-    killer = threading.Thread(target=kill_half_way)
-    killer.start()
-    given = ["--input", str(rows), "--output", str(answers), "--engine", "ray", "--ray-address", cluster.address]
-    status = main(["predict", str(bundle), *given, "--workers", "3", "--worker-memory", "0.2"])
-    killer.join(1)
-    assert status == 1
-    assert killed
-    assert killed[0] < 25
-    assert bulk.parts(answers) == bulk.plain(bundle, [rows], tmp_path)
-
-
-@pytest.mark.real
-def test_a_cluster_of_its_own_listens_here_alone_and_keeps_no_secret(
-    bundle, tmp_path, monkeypatch, none_is_left, capfd
-):
+def test_a_cluster_of_its_own_listens_here_alone_and_keeps_no_secret(bundle, tmp_path, monkeypatch, capfd):
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     rows = bulk.write_jsonl(tmp_path / "rows.jsonl", [{"text": text} for text in bulk.texts(2500)])
     heard: set[str] = set()
@@ -170,11 +71,9 @@ def test_a_cluster_of_its_own_listens_here_alone_and_keeps_no_secret(
         monkeypatch.setattr(on_ray, "answered", answered)
         given = ["--input", str(rows), "--output", f"{tmp_path}/answers.jsonl", "--engine", "ray", "--workers", "1"]
         # The worker says that n-grams ask no server: it was told of one.
-        assert main(["predict", str(bundle), *given, "--shard-rows", "1024"]) == 2
-        said = capfd.readouterr().err
-        if "does not answer" in said:
-            pytest.skip("too busy a machine for Ray to start within its own time")
-        assert "leave out --url" in said
+        with three_nodes.none_is_left(), three_nodes.patient():
+            assert main(["predict", str(bundle), *given, "--shard-rows", "1024"]) == 2
+        assert "leave out --url" in capfd.readouterr().err
     finally:
         done.set()
         listener.join()
@@ -183,7 +82,7 @@ def test_a_cluster_of_its_own_listens_here_alone_and_keeps_no_secret(
 
 
 @pytest.mark.real
-def test_ray_shows_each_actor_a_gpu_of_its_own(monkeypatch, none_is_left):
+def test_ray_shows_each_actor_a_gpu_of_its_own(monkeypatch):
     class Tells:
         """Defined here, it travels as it stands."""
 
@@ -199,13 +98,46 @@ def test_ray_shows_each_actor_a_gpu_of_its_own(monkeypatch, none_is_left):
     monkeypatch.setattr(on_ray, "RayAnswerer", Tells)
     monkeypatch.setattr(on_ray, "this_machine", lambda device: Machine(2, 2))
     shards = [Shard(number, "rows.csv", Start()) for number in range(6)]
-    try:
+    with three_nodes.none_is_left(), three_nodes.patient():
         seen = list(on_ray.answered(shards, {}, Asked("auto", is_model=True)))
-    except DataError as error:
-        if "does not answer" not in str(error):
-            raise
-        pytest.skip("too busy a machine for Ray to start within its own time")
     assert sorted({tuple(one) for one in seen}, key=lambda one: one[1]) == [(ANY, "4"), (ANY, "5")]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Three nodes on this machine, of one CPU each; the last test that uses them kills one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        with three_nodes.begun() as made:
+            yield made
+
+
+@pytest.mark.real
+def test_a_node_killed_half_way_loses_and_doubles_no_row(bundle, tmp_path, cluster):
+    rows = bulk.write_jsonl(
+        tmp_path / "rows.jsonl", [{"id": n, "text": text} for n, text in enumerate(bulk.texts(N_ROWS))]
+    )
+    answers, killed = tmp_path / "answers", []
+    victim = sorted(cluster.worker_nodes, key=lambda node: node.unique_id)[0]
+
+    def kill_half_way() -> None:
+        until = time.monotonic() + 600
+        while time.monotonic() < until and not killed:
+            if len(list(answers.glob("part-*.jsonl"))) >= 12:
+                # Without a word, as where the power fails: its raylet, and so all that it began.
+                cluster.remove_node(victim, allow_graceful=False)
+                killed.append(len(list(answers.glob("part-*.jsonl"))))
+            time.sleep(0.02)
+
+    killer = threading.Thread(target=kill_half_way)
+    killer.start()
+    given = ["--input", str(rows), "--output", str(answers), "--engine", "ray", "--ray-address", cluster.address]
+    status = main(["predict", str(bundle), *given, "--workers", "3", "--worker-memory", "0.2"])
+    killer.join(1)
+    assert status == 1
+    assert killed
+    assert killed[0] < 25
+    assert bulk.parts(answers) == bulk.plain(bundle, [rows], tmp_path)
 
 
 def test_without_ray_the_extra_is_named(bundle, tmp_path, monkeypatch, capsys):
