@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
+import three_nodes
 import workbench_fakes
 
 from labelwright.errors import LabelwrightError, MissingExtraError
@@ -24,38 +25,43 @@ from workbench.compare.processes.work import Listener, Needs, Work
 from workbench.progress import Display
 from workbench.recipe.read import read_recipe
 
-# What the processes under test begin with: "chars", whose first training is cut off by a kill of the cluster's worker
-# under which it runs, and "words", whose first training is killed itself.
+# What the processes under test begin with: candidates that are cut off by a kill, as often as deaths.json says, of the
+# process that trains, of the cluster's worker under which it runs, or of its node and all that runs there, this process
+# last. Each training is noted.
 DIES = """
-import os
+import json
+import sys
+import time
 from pathlib import Path
-import baselines
 
-def dying(name, whom):
-    plain = baselines.BASELINES[name]
-    def make(task, seed):
-        try:
-            Path("killed-" + name).touch(exist_ok=False)
-        except FileExistsError:
-            return plain(task, seed)
-        if whom == "worker":
-            import psutil
-            psutil.Process().parent().parent().kill()
-        else:
-            os.kill(os.getpid(), 9)
-        import time
-        time.sleep(60)
-    return plain._replace(factory="dying"), make
+if "workbench.compare.processes.worker" in sys.orig_argv:
+    import psutil
+    import baselines
 
-class Dying(baselines.Baseline):
-    def __call__(self, task, seed):
-        return MAKE[self.factory](task, seed)
+    def begun(name):
+        mine = [psutil.Process(), *psutil.Process().parents()]
+        node = next((one for one in mine if one.name() == "raylet"), None)
+        trained = Path(f"trained-{name}")
+        with trained.open("a") as file:
+            file.write(f"{node.pid if node else 0}\\n")
+        deaths = json.loads(Path("deaths.json").read_text()).get(name, [])
+        n_begun = len(trained.read_text().splitlines())
+        if n_begun <= len(deaths):
+            killed = mine[2:3] if deaths[n_begun - 1] == "worker" else mine[:1]
+            if deaths[n_begun - 1] == "node":
+                killed = [node, *(one for one in node.children(recursive=True) if one not in killed), *killed]
+            for one in killed:
+                one.kill()
+            time.sleep(60)
 
-MAKE = {}
-for name, whom in (("sgd-chars", "worker"), ("sgd-ngrams", "itself")):
-    plain = baselines.BASELINES[name]
-    MAKE[name] = dying(name, whom)[1]
-    baselines.BASELINES[name] = Dying(*plain._replace(factory=name))
+    class Dying(baselines.Baseline):
+        def __call__(self, task, seed):
+            begun(self.factory)
+            return PLAIN[self.factory](task, seed)
+
+    PLAIN = {name: baselines.BASELINES[name] for name in ("sgd-chars", "sgd-ngrams")}
+    for name, plain in PLAIN.items():
+        baselines.BASELINES[name] = Dying(*plain._replace(factory=name))
 """
 # What differs from run to run, and what hangs on how long things took.
 OF_TIME = {
@@ -78,11 +84,20 @@ def without_times(value: Any) -> Any:
     return [without_times(one) for one in value] if isinstance(value, list) else value
 
 
-def compared(folder: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, bytes, list[str]]:
-    """What a comparison in this folder comes to: its report, its rows, and what it said."""
+class Compared(NamedTuple):
+    """What a comparison comes to, times aside: its report, its rows, and what it said of candidates left out."""
+
+    report: str
+    rows: bytes
+    left_out: list[str]
+
+
+def compared(folder: Path, patch: pytest.MonkeyPatch, engine: str, **deaths: list[str]) -> Compared:
+    """A comparison in this folder, of which some candidates are cut off."""
     folder.mkdir()
     workbench_fakes.write_workspace(folder)
     (folder / "sitecustomize.py").write_text(DIES)
+    (folder / "deaths.json").write_text(json.dumps({f"sgd-{name}": whom for name, whom in deaths.items()}))
     text = (folder / "toy.toml").read_text()
     for old, new in (
         ('stages = ["gepa", "grpo", "calibrate"]', "stages = []"),
@@ -95,39 +110,59 @@ def compared(folder: Path, engine: str, monkeypatch: pytest.MonkeyPatch) -> tupl
         assert old in text
         text = text.replace(old, new)
     (folder / "toy.toml").write_text(text)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    if engine == "local":
-        for name in ("sgd-ngrams", "sgd-chars"):
-            Path(f"killed-{name}").touch()
+    patch.chdir(folder)
+    patch.setenv("PYTHONPATH", str(folder))
+    workbench_fakes.without_tracking(patch.setattr)
+    workbench_fakes.without_plots(patch.setattr)
     said: list[str] = []
     display = Display()
-    monkeypatch.setattr(display, "say", lambda text="", **_: said.append(str(text)))
+    patch.setattr(display, "say", lambda text="", **_: said.append(str(text)))
     run = verbs.compare(read_recipe(Path("toy.toml")), "", False, display)
-    return json.loads((run.path / "report.json").read_text()), (run.path / "rows.jsonl").read_bytes(), said
+    report = json.loads((run.path / "report.json").read_text())
+    left_out = [line for line in said if "left out" in line]
+    return Compared(json.dumps(without_times(report)), (run.path / "rows.jsonl").read_bytes(), left_out)
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    """What it comes to where candidates run here, one after another, and none dies."""
+    with pytest.MonkeyPatch.context() as patch:
+        return compared(tmp_path_factory.mktemp("compared") / "local", patch, "local")
+
+
+def nodes_of(folder: Path, name: str) -> list[str]:
+    """On which node each training of a candidate was begun, by the node's process."""
+    return (folder / f"trained-{name}").read_text().splitlines()
 
 
 def test_a_comparison_whose_workers_are_killed_ends_as_the_local_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    local: Compared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("ray")
-    workbench_fakes.without_tracking(monkeypatch.setattr)
-    workbench_fakes.without_plots(monkeypatch.setattr)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    report, rows, local_said = compared(tmp_path / "local", "local", monkeypatch)
-    capfd.readouterr()
     before = {child.pid for child in psutil.Process().children(recursive=True)}
-    on_ray, ray_rows, said = compared(tmp_path / "ray", "ray", monkeypatch)
-    assert (tmp_path / "ray" / "killed-sgd-chars").exists()
-    assert (tmp_path / "ray" / "killed-sgd-ngrams").exists()
-    assert [line for line in said if "left out" in line] == [line for line in local_said if "left out" in line]
-    assert [one["name"] for one in on_ray["candidates"]] == [one["name"] for one in report["candidates"]]
-    assert json.dumps(without_times(on_ray)) == json.dumps(without_times(report))
-    assert ray_rows == rows
+    assert compared(tmp_path / "ray", monkeypatch, "ray", chars=["worker"], ngrams=["itself"]) == local
+    for name in ("sgd-chars", "sgd-ngrams"):
+        assert len(nodes_of(tmp_path / "ray", name)) > 1, "the first training was cut off"
     shown = "".join(capfd.readouterr())
     assert "raylet" not in shown, "what Ray has to say of its workers is nothing for a person's terminal"
     gone = {child.pid for child in psutil.Process().children(recursive=True)} - before
     assert not gone, "every process that was begun has ended"
+
+
+@pytest.mark.real
+def test_a_comparison_on_three_nodes_of_which_one_dies_ends_as_the_local_one(
+    local: Compared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What dies is begun again elsewhere: on the other node though the first is free, and there once the other dies."""
+    pytest.importorskip("ray")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "ray"))  # of what the nodes begin
+    with three_nodes.begun(head_cpus=0) as nodes:
+        monkeypatch.setenv("RAY_ADDRESS", nodes.address)
+        assert compared(tmp_path / "ray", monkeypatch, "ray", chars=["itself", "node"]) == local
+    first, second, *others = nodes_of(tmp_path / "ray", "sgd-chars")
+    assert first != second
+    assert set(others) == {first}
 
 
 class FakeRay:
