@@ -1,4 +1,4 @@
-"""A small bundle that any process can open, rows for it, and the plain command that a bulk job must equal."""
+"""A small bundle that any process can open, rows, a store of them, and the plain command that a job must equal."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fakes import toy_examples, toy_task
 
 from baselines.linear import sgd_ngrams
 from labelwright.bundle.making import predictor_bundle
 from labelwright.bundle.store import save
 from labelwright.cli import main
+from labelwright.data.formats.places import place_of
 from labelwright.statistics.calibration import Calibration
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +45,26 @@ def write_jsonl(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     """Rows as JSON lines."""
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+@contextmanager
+def s3() -> Iterator[str]:
+    """moto's own S3 server with a bucket: what follows the ``?`` of ``s3://bucket/…?``."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    query = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_ACCESS_KEY_ID", "of-the-environment")
+            patch.setenv("AWS_SECRET_ACCESS_KEY", "dont-tell")
+            bucket = place_of(f"s3://bucket?{query}&allow_bucket_creation=true")
+            bucket.filesystem.create_dir("bucket")
+            yield query
+    finally:
+        server.stop()
 
 
 def plain(bundle: Path, inputs: Sequence[Any], folder: Path, *options: str) -> bytes:

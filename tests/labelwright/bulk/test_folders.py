@@ -18,23 +18,14 @@ from labelwright.cli import main
 from labelwright.data.formats.places import place_of
 from labelwright.errors import DataError
 
-moto_server = pytest.importorskip("moto.server")
+pytest.importorskip("moto.server")
 
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[str]:
-    """A bucket of moto's own S3 server, as ``s3://bucket?…``."""
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    query = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "of-the-environment")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "dont-tell")
-        bucket = place_of(f"s3://bucket?{query}&allow_bucket_creation=true")
-        bucket.filesystem.create_dir("bucket")
+    """A bucket of S3, as ``s3://bucket/…?store``."""
+    with bulk.s3() as query:
         yield query
-    server.stop()
 
 
 @pytest.fixture(params=["disk", "s3", "memory"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
 import time
@@ -14,6 +15,8 @@ from typing import Any
 from unittest.mock import ANY
 
 import bulk
+import pyarrow as arrow
+import pyarrow.parquet as parquet
 import pytest
 import three_nodes
 
@@ -24,6 +27,7 @@ from labelwright.bulk.needs import VISIBLE, Asked, Machine, Needs
 from labelwright.bulk.parts import Parts
 from labelwright.bulk.shards import Shard
 from labelwright.cli import main
+from labelwright.data.formats.places import place_of
 from labelwright.data.formats.text_lines import Start
 from labelwright.errors import DataError
 
@@ -110,6 +114,43 @@ def cluster() -> Iterator[Any]:
         patch.setenv("OMP_NUM_THREADS", "1")
         with three_nodes.begun() as made:
             yield made
+
+
+@pytest.mark.real
+def test_a_driver_killed_half_way_from_s3_to_s3_is_gone_on_with(bundle, tmp_path, cluster, capfd):
+    pytest.importorskip("moto.server")
+    with bulk.s3() as store:
+        place = folder_of(place_of(f"s3://bucket/in?{store}"))
+        for name, n in {"a.parquet": 19_000, "b.parquet": 1500}.items():
+            rows = [{"id": f"{name}-{i}", "text": text} for i, text in enumerate(bulk.texts(n))]
+            parquet.write_table(arrow.Table.from_pylist(rows), tmp_path / name, row_group_size=700)
+            place.write(name, (tmp_path / name).read_bytes())
+        output = f"s3://me:dont-tell@bucket/out?{store}"
+        given = ["predict", bundle, "--input", f"s3://me:dont-tell@bucket/in/*.parquet?{store}", "--output", output]
+        given += ["--engine", "ray", "--ray-address", cluster.address, "--workers", "2", "--worker-memory", "0.2"]
+        given += ["--shard-rows", "1024"]
+        out = folder_of(place_of(output))
+        driver = bulk.command(*given)
+
+        def parts() -> list[str]:
+            return sorted(name for name in out.sizes() if name.startswith("part-"))
+
+        until = time.monotonic() + 300
+        while len(parts()) < 3 and time.monotonic() < until and driver.poll() is None:
+            time.sleep(0.05)
+        driver.kill()
+        said = driver.communicate()[1]
+        there = len(parts())
+        assert 3 <= there < 21, said
+        capfd.readouterr()
+        assert main([str(word) for word in given]) == 1
+        (n_before,) = re.findall(r"21 parts of 2 files, (\d+) of them answered before", capfd.readouterr().err)
+        assert there <= int(n_before) < 21
+        assert len(parts()) == 21
+        answers = b"".join(out.read(name) or b"" for name in parts())
+        sources = [f"s3://bucket/in/{name}?{store}" for name in ("a.parquet", "b.parquet")]
+        assert answers == bulk.plain(bundle, sources, tmp_path)
+    assert answers.count(b'"id"') == 20_500
 
 
 @pytest.mark.real
