@@ -227,7 +227,7 @@ def run_candidate_here(
         if asks_teacher:
             ask_teacher(found, jobs[0], say)
         elif trial is not None:
-            run_trial(found, jobs[0], trial)
+            run_trial(found, jobs[0], **trial)
         else:
             run_jobs(found, jobs, say, record)
     except Exception as error:

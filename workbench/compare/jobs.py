@@ -8,7 +8,8 @@ run in a process of their own (``workbench.compare.processes``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -81,7 +82,7 @@ class Comparison:
         self.pipelines = steps_of(recipe, task, self.engines)
         self._rows = rows
         self._splits = {recipe.seed: splits}
-        self._digests: dict[tuple[int, int, int, bool], str] = {}
+        self._digests: dict[tuple[int, int, int, bool, float], str] = {}
         self._keys: dict[Job, str] = {}
         self._steps: dict[tuple[Job, str], tuple[Step, ...]] = {}
         self._codes: dict[str, str] = {}
@@ -282,8 +283,20 @@ class Comparison:
             return table.heavy_seeds, table.heavy_seeds
         return table.seeds, table.splits or table.seeds
 
-    def splits_of(self, job: Job) -> Splits:
-        """The rows of a job; the test rows of ``split_seed`` are in it for who may read them."""
+    def splits_of(self, job: Job, share: float = 1.0) -> Splits:
+        """The rows of a job; the test rows of ``split_seed`` are in it for who may read them.
+
+        Parameters
+        ----------
+        share : float
+            Of each label's train rows, one at least, drawn by the job's seed; who is in one is in every greater one.
+        """
+        splits = self._whole_splits(job)
+        if share == 1:
+            return splits
+        return replace(splits, train=_some_of_each(splits.train, lambda n: math.ceil(share * n), job.seed))
+
+    def _whole_splits(self, job: Job) -> Splits:
         if job.split_seed not in self._splits:
             self._splits[job.split_seed] = make_splits(self._rows, self.recipe.splits, job.split_seed)
         splits = self._splits[job.split_seed]
@@ -293,12 +306,12 @@ class Comparison:
             return replace(splits, train=self.written.taught_with(splits.train, rows))
         return replace(splits, train=fewer_rows(splits.train, job.per_label, job.seed)) if job.per_label else splits
 
-    def rows_digest(self, job: Job) -> str:
-        """A hash of the rows of a job, and of who sees which."""
+    def rows_digest(self, job: Job, share: float = 1.0) -> str:
+        """A hash of the rows of a job, or of a share of them, and of who sees which."""
         is_synthetic = job.candidate in self.synthetic
-        place = (job.split_seed, job.per_label, job.seed if job.per_label else 0, is_synthetic)
+        place = (job.split_seed, job.per_label, job.seed if job.per_label or share < 1 else 0, is_synthetic, share)
         if place not in self._digests:
-            self._digests[place] = split_digest(self.splits_of(job))
+            self._digests[place] = split_digest(self.splits_of(job, share))
         return self._digests[place]
 
     def key(self, job: Job) -> str:
@@ -352,6 +365,7 @@ class Comparison:
         if kind == "searched":
             plain, table = replace(job, candidate=self.searched[job.candidate]), self.recipe.search
             within = {"space": table.space[plain.candidate], "trials": table.trials, "at_once": table.at_once}
+            within |= {"pruning": table.pruning} if table.pruning else {}
             # The plain candidate's own key has the settings around those that are searched, its models and its code.
             code = [self._code(f"workbench.compare.searched.{one}") for one in ("choosing", "dev")]
             return [*parts, self.key(plain), within, table.by, code]
@@ -577,8 +591,12 @@ def measured_code(module: str) -> str:
 
 def fewer_rows(rows: Sequence[Example], per_label: int, seed: int) -> tuple[Example, ...]:
     """At most so many rows a label, drawn by seed; fewer of them are among more of them."""
+    return _some_of_each(rows, lambda n: per_label, seed)
+
+
+def _some_of_each(rows: Sequence[Example], n_of: Callable[[int], int], seed: int) -> tuple[Example, ...]:
     chance = np.random.default_rng(seed)
     kept = set()
     for _, same in sorted(by_label(rows).items()):
-        kept |= {same[i].id for i in chance.permutation(len(same))[:per_label]}
+        kept |= {same[i].id for i in chance.permutation(len(same))[: n_of(len(same))]}
     return tuple(row for row in rows if row.id in kept)

@@ -40,7 +40,7 @@ def asked_of_node(work: Work, recipe: Path, run: Path) -> dict[str, Any]:
             "family": work.family,
             "log": str(work.log),
             "teacher": work.teacher,
-            "settings": None if work.settings is None else dict(work.settings),
+            "trial": None if work.trial is None else dict(work.trial),
         },
     }
 
@@ -54,7 +54,7 @@ def answer(asked: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         return
     given, said = asked["work"], queue.SimpleQueue[dict[str, Any]]()
     jobs, nothing = tuple(Job(**job) for job in given["jobs"]), Needs(0, 0, 0)
-    work = Work(jobs, given["family"], Path(given["log"]), nothing, given["teacher"], given["settings"])
+    work = Work(jobs, given["family"], Path(given["log"]), nothing, given["teacher"], given["trial"])
 
     def run() -> None:
         try:

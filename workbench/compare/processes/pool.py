@@ -96,7 +96,7 @@ class Processes:
         asks_teacher : bool
             Only ask whom the jobs learn from, and keep what that says; ``family`` is then the teacher's.
         trial : mapping, optional
-            Only try these settings on dev (``workbench.compare.searched.trials``).
+            Only try settings on dev: what ``workbench.compare.searched.trials.run_trial`` takes by name.
 
         Raises
         ------

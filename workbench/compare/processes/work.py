@@ -41,8 +41,8 @@ class Work:
     needs : Needs
     teacher : str
         The family of whom the jobs learn from, where that one is to be asked first; empty otherwise.
-    settings : mapping, optional
-        Of a trial: the settings that are tried, and nothing else is done.
+    trial : mapping, optional
+        What ``workbench.compare.searched.trials.run_trial`` takes by name, as plain values; nothing else is done then.
     """
 
     jobs: tuple[Job, ...]
@@ -50,7 +50,7 @@ class Work:
     log: Path
     needs: Needs
     teacher: str = ""
-    settings: Mapping[str, Any] | None = None
+    trial: Mapping[str, Any] | None = None
 
 
 class Listener(NamedTuple):
@@ -138,10 +138,10 @@ def do(work: Work, processes: Processes, say: Say, record: Record) -> None:
     if work.teacher:
         # In the teacher's process, since what a student's own holds is the student's price.
         processes.run(work.jobs, work.teacher, work.log, say, record, asks_teacher=True)
-    if work.settings is None:
+    if work.trial is None:
         processes.run(work.jobs, work.family, work.log, say, record)
     else:
-        processes.run(work.jobs, work.family, work.log, say, record, trial=work.settings)
+        processes.run(work.jobs, work.family, work.log, say, record, trial=work.trial)
 
 
 def work_of(comparison: Comparison, name: str) -> Work:

@@ -107,7 +107,7 @@ def attempt(
         if asks_teacher:
             ask_teacher(comparison, jobs[0], tell)
         elif trial is not None:
-            run_trial(comparison, jobs[0], trial)
+            run_trial(comparison, jobs[0], **trial)
         else:
             run_jobs(comparison, jobs, tell, lambda entry: say({"record": entry}))
     except LabelwrightError as error:

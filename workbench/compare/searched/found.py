@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ By = Literal["log_loss", "accuracy"]
 
 @dataclass(frozen=True)
 class Trial:
-    """Settings that were tried, and how they did on dev.
+    """Settings that were tried, and how they did on dev; or, of a trial that is under way, how at one share of train.
 
     Attributes
     ----------
@@ -27,7 +27,11 @@ class Trial:
     log_loss : float, optional
         Likewise.
     seconds : float
-        To train, calibrate and answer dev.
+        To train, calibrate and answer dev; of a trial as a whole with the shares before.
+    share : float
+        Of train rows, that it learnt; below 1 of a trial that was given up there.
+    way : tuple of float or None
+        What is made small, at each share on which it might have been given up; None where that failed.
     """
 
     settings: Mapping[str, Any]
@@ -35,12 +39,23 @@ class Trial:
     log_loss: float | None = None
     seconds: Annotated[float, Range(0)] = 0.0
     failed: str = ""
+    share: Annotated[float, Range(0, 1)] = 1.0
+    way: tuple[float | None, ...] = ()
 
-    def loss(self, by: By) -> float | None:
-        """What is made small: log loss, or the share of dev rows answered wrongly; None where it failed."""
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it ended before it had learnt all train rows."""
+        return self.share < 1
+
+    def reached(self, by: By) -> float | None:
+        """What is made small, at its share: log loss, or the share of dev rows answered wrongly; None: it failed."""
         if self.accuracy is None or self.log_loss is None:
             return None
         return self.log_loss if by == "log_loss" else 1 - self.accuracy.value
+
+    def loss(self, by: By) -> float | None:
+        """The same of all train rows; None where it failed, or was given up."""
+        return None if self.is_given_up else self.reached(by)
 
 
 @dataclass(frozen=True)
@@ -74,6 +89,11 @@ class Searched:
         return sum(trial.seconds for trial in self.trials)
 
     @property
+    def n_given_up(self) -> int:
+        """Trials that were given up."""
+        return sum(trial.is_given_up for trial in self.trials)
+
+    @property
     def is_better_on_dev(self) -> bool:
         """Whether what was found is ahead of the candidate as it is, where that was chosen."""
         found, plain = self.trials[self.best].loss(self.by), self.plain.loss(self.by)
@@ -91,15 +111,15 @@ class Searched:
         return found
 
 
-def write_trial(path: Path, trial: Trial) -> None:
-    """Write a trial, whole or not at all."""
+def write_steps(path: Path, steps: Sequence[Trial]) -> None:
+    """Write what a trial reached at each share, in their order; whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, asdict(trial))
+    write_json(path, {"steps": [asdict(step) for step in steps]})
 
 
-def read_trial(path: Path) -> Trial | None:
-    """The trial that is kept, or None."""
-    return trial_of(read_json(path)) if path.is_file() else None
+def read_steps(path: Path) -> tuple[Trial, ...]:
+    """What is kept of a trial, a share each; none where nothing is."""
+    return tuple(map(trial_of, read_json(path)["steps"])) if path.is_file() else ()
 
 
 def write_found(path: Path, found: Searched) -> None:
@@ -120,4 +140,4 @@ def read_found(path: Path) -> Searched | None:
 def trial_of(kept: dict[str, Any]) -> Trial:
     """A trial as JSON has it."""
     accuracy = kept["accuracy"]
-    return Trial(**kept | {"accuracy": None if accuracy is None else Interval(*accuracy)})
+    return Trial(**kept | {"accuracy": None if accuracy is None else Interval(*accuracy), "way": tuple(kept["way"])})

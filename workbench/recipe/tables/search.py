@@ -34,12 +34,16 @@ class SearchTable:
         What dev chooses by, of calibrated probabilities.
     at_once : int
         Trials that are drawn together, and so may run together; the next ones know of them.
+    pruning : {"", "median"}
+        Whether a trial learns shares of train first, and is given up where it is worse there than the median of those
+        of earlier rounds.
     """
 
     space: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     trials: Annotated[int, Range(2, 10_000)] = 20
     by: Literal["log_loss", "accuracy"] = "log_loss"
     at_once: Annotated[int, Range(1, 64)] = 4
+    pruning: Literal["", "median"] = ""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ _WRITTEN = (
 )
 _SOUGHT = (
     "Dev chose the settings, so what dev says of them flatters them; the difference is of accuracy on test, in points, "
-    "paired, with a 95 % interval of its own. Trials ran to their end: these candidates report nothing on the way that "
-    "a trial could be given up by."
+    "paired, with a 95 % interval of its own."
 )
 # Trials of a search up to which all are shown; of longer ones those that were the best so far.
 _MOST_TRIALS = 60
@@ -94,7 +93,7 @@ def searches(report: Report) -> list[Table]:
             metric("accuracy", one.found.plain.accuracy),
             _loss(best),
             _loss(one.found.plain),
-            Cell(str(len(one.found.trials))),
+            Cell(str(len(one.found.trials)), f"{one.found.n_given_up} given up" if one.found.n_given_up else ""),
             Cell(duration(one.found.seconds)),
             metric("accuracy", one.to_plain, signed=True),
         ]
@@ -106,11 +105,21 @@ def searches(report: Report) -> list[Table]:
         within = "; ".join(f"{key}: {told}" for key, told in one.found.space.items())
         what = f"{one.found.by.replace('_', ' ')} on {one.found.n_dev:,} dev rows"
         worse = "" if one.found.is_better_on_dev else " No trial was better on dev than the candidate as it is."
-        remarks.append(f"{entry.name}: chosen by {what}, within {within}.{worse}")
+        remarks.append(f"{entry.name}: chosen by {what}, within {within}.{_given_up(one.found)}{worse}")
     return [
         Table("search", "Searched settings", columns, rows, remarks=remarks),
         *(_trials(entry.name, one.found) for entry, one in found),
     ]
+
+
+def _given_up(found: Searched) -> str:
+    """How trials ended that did not learn all train rows; nothing where nobody asked for it."""
+    if not any(trial.way for trial in found.trials):
+        return ""
+    return (
+        f" {found.n_given_up:,} of {len(found.trials):,} trials were given up: having learnt a share of train, they "
+        "were worse there than the median of those before."
+    )
 
 
 def _trials(name: str, found: Searched) -> Table:
@@ -120,14 +129,16 @@ def _trials(name: str, found: Searched) -> Table:
     for number, trial in enumerate(found.trials):
         if is_long and number not in records:
             continue
-        best = "best" if number in records else ""
+        said = "best" if number in records else ""
+        if trial.is_given_up:
+            said = f"given up at {100 * trial.share:g} % of train"
         rows.append(
             [
                 Cell(str(number + 1)),
                 Cell(_settings(trial.settings), trial.failed),
                 metric("accuracy", trial.accuracy),
                 _loss(trial),
-                Cell(best) if best else NOTHING,
+                Cell(said) if said else NOTHING,
             ]
         )
     columns = [

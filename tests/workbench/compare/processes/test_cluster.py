@@ -84,6 +84,17 @@ def without_times(value: Any) -> Any:
     return [without_times(one) for one in value] if isinstance(value, list) else value
 
 
+# Two trials at once, and so many rounds that the last ones may be given up.
+SEARCH = """
+[search]
+trials = 8
+at_once = 2
+pruning = "median"
+[search.space.sgd-ngrams]
+longest = [2, 3]
+"""
+
+
 class Compared(NamedTuple):
     """What a comparison comes to, times aside: its report, its rows, and what it said of candidates left out."""
 
@@ -105,7 +116,7 @@ def compared(folder: Path, patch: pytest.MonkeyPatch, engine: str, **deaths: lis
         ('"majority", "words", "absent"]', '"majority", "sgd-ngrams", "sgd-chars"]'),
         ("[compare]\n", f'[compare]\nengine = "{engine}"\nseeds = 2\nheavy_seeds = 2\ncurves = []\nnoise = []\n'),
         ("[ensemble]\nmost_members = 0", "[ensemble]\nmost_members = 2"),
-        ("[export]", "[search]\ntrials = 3\n[search.space.sgd-ngrams]\nlongest = [2, 3]\n[export]"),
+        ("[export]", f"{SEARCH}[export]"),
     ):
         assert old in text
         text = text.replace(old, new)
@@ -144,6 +155,8 @@ def test_a_comparison_whose_workers_are_killed_ends_as_the_local_one(
     assert compared(tmp_path / "ray", monkeypatch, "ray", chars=["worker"], ngrams=["itself"]) == local
     for name in ("sgd-chars", "sgd-ngrams"):
         assert len(nodes_of(tmp_path / "ray", name)) > 1, "the first training was cut off"
+    (search,) = (one["sought"]["found"] for one in json.loads(local.report)["candidates"] if one.get("sought"))
+    assert any(one["share"] < 1 for one in search["trials"]), "some are given up, there and here"
     shown = "".join(capfd.readouterr())
     assert "raylet" not in shown, "what Ray has to say of its workers is nothing for a person's terminal"
     gone = {child.pid for child in psutil.Process().children(recursive=True)} - before

@@ -25,7 +25,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     Path("run").mkdir()
     Path("run/state.json").write_text("{}")
-    work = Work((Job("words", 3, 3),), "linear", Path("log"), Needs(1, 0, 1), settings={"alpha": 0.1})
+    work = Work((Job("words", 3, 3),), "linear", Path("log"), Needs(1, 0, 1), trial={"settings": {"alpha": 0.1}})
     return asked_of_node(work, Path("toy.toml"), Path("run"))
 
 
@@ -45,7 +45,7 @@ def test_what_its_process_says_is_handed_on(asked: dict[str, Any], monkeypatch: 
     monkeypatch.setenv("MKL_NUM_THREADS", "1")
     said = [{"progress": (1, 2, "half")}, {"record": {"op": "status"}}]
     assert list(answer(asked)) == [*said, {"ended": ""}]
-    of_here = [Path("log"), {"trial": {"alpha": 0.1}}, handed_down(), "7", Path(asked["folder"])]
+    of_here = [Path("log"), {"trial": {"settings": {"alpha": 0.1}}}, handed_down(), "7", Path(asked["folder"])]
     assert list(seen[0]) == [(Job("words", 3, 3),), "linear", *of_here]
     assert "MKL_NUM_THREADS" not in os.environ, "threads are those of where the comparison began"
     asked["work"]["family"] = "broken"

@@ -49,7 +49,7 @@ def test_a_work_is_what_is_missing(run: RunFolder) -> None:
     comparison = opened(run)
     work = work_of(comparison, "words")
     assert work.jobs == tuple(comparison.jobs("words"))
-    assert (work.teacher, work.settings, work.log) == ("", None, comparison.root / "words" / "log.txt")
+    assert (work.teacher, work.trial, work.log) == ("", None, comparison.root / "words" / "log.txt")
 
 
 def test_one_by_one_a_failure_is_told_and_the_next_is_run() -> None:
@@ -69,11 +69,11 @@ def test_one_by_one_a_failure_is_told_and_the_next_is_run() -> None:
         lambda name, error: heard.append(("ended", name, error and str(error))),
     )
     works = {
-        "a": Work((), "a", Path("log"), Needs(1, 0, 1), settings={"alpha": 1}),
+        "a": Work((), "a", Path("log"), Needs(1, 0, 1), trial={"settings": {"alpha": 1}}),
         "b": Work((), "b", Path("log"), Needs(1, 0, 1), teacher="c"),
     }
     OneByOne(SimpleNamespace(run=run)).run(["a", "b"], works.__getitem__, listener)  # type: ignore[arg-type]
-    assert asked == [("a", {"trial": {"alpha": 1}}), ("c", {"asks_teacher": True}), ("b", {})]
+    assert asked == [("a", {"trial": {"settings": {"alpha": 1}}}), ("c", {"asks_teacher": True}), ("b", {})]
     half = [("a", 1, 2, "half"), ("b", 1, 2, "half"), ("b", 1, 2, "half")]
     assert heard == [
         *[("begins", "a"), half[0], ("ended", "a", "no")],

@@ -84,6 +84,7 @@ alpha = [1e-4, 1e-5]
         ),
         ("[search.space.majority]\n", "majority: there is nothing to search; expected some of no setting"),
         ("[search]\ntrials = 1\n", "trials = 1: expected 2 or more"),
+        ('[search]\npruning = "mean"\n', "pruning = 'mean': expected"),
         (
             "[search.space.sgd-chars]\nshortest = {low = 6, high = 9}\nlongest = {low = 2, high = 3}\n",
             "shortest = 6 and longest = 2: expected them in order",

@@ -51,6 +51,17 @@ def test_a_search_says_what_it_found_and_what_that_brings(report: Report) -> Non
     assert "<b>no" not in markdown(report), "what a library says is no markup"
 
 
+def test_trials_that_were_given_up_are_counted_and_say_where(report: Report) -> None:
+    plain, other = report.candidates
+    given_up = replace(TRIALS[2], share=0.125, way=(1.1,))
+    found = replace(FOUND, trials=(replace(TRIALS[0], way=(1.5, 1.2)), TRIALS[1], given_up))
+    whole, of_trials = searches(replace(report, candidates=(plain, replace(other, sought=Sought(found)))))
+    assert " ".join(whole.rows[0][6]) == "3 1 given up"
+    assert "5. 1 of 3 trials were given up: having learnt a share of train" in whole.remarks[1]
+    assert [row[-1].value for row in of_trials.rows] == ["–", "best", "–", "given up at 12.5 % of train"]
+    assert not any("given up" in said for said in searches(report)[0].remarks)
+
+
 def test_where_no_trial_was_better_it_says_so(report: Report) -> None:
     plain, other = report.candidates
     worse = replace(FOUND, plain=replace(PLAIN, log_loss=0.9))
@@ -69,6 +80,10 @@ def test_of_a_long_search_the_records_are_shown(report: Report, monkeypatch: pyt
 def test_it_is_read_back_as_it_was(report: Report) -> None:
     again = Report.from_json(report.to_json())
     assert again.entry("searched-sgd-chars").sought == report.entry("searched-sgd-chars").sought
+    given_up = replace(FOUND, trials=(TRIALS[0], replace(TRIALS[2], share=0.125, way=(None, 1.1))))
+    plain, other = report.candidates
+    pruned = replace(report, candidates=(plain, replace(other, sought=Sought(given_up))))
+    assert Report.from_json(pruned.to_json()).entry("searched-sgd-chars").sought == Sought(given_up)
 
 
 def test_where_nothing_was_searched_nothing_is_said(report: Report) -> None:
