@@ -38,6 +38,7 @@ PARTS = {
     "flop_share": "bench.scoring.flops:flop_share",
     "latency": "bench.scoring.packing:latency",
     "labels_77_vs_18": "bench.scoring.labels:labels_77_vs_18",
+    "labels_77_vs_18_tuned": "bench.scoring.labels:labels_77_vs_18_tuned",
     "codes_151_vs_18": "bench.scoring.labels:codes_151_vs_18",
     "points_vs_choice": "bench.scoring.labels:points_vs_choice",
     "expansion": "bench.scoring.packing:expansion",
@@ -53,7 +54,7 @@ PARTS = {
     "sft_vs_trl": "bench.training.sft:sft_vs_trl",
 }
 # Measured on the recipe's newest exported bundle; before the first export there is none.
-TUNED = ("score_vs_generate_tuned", "expansion_tuned")
+TUNED = ("score_vs_generate_tuned", "labels_77_vs_18_tuned", "expansion_tuned")
 # One of TRL's steps takes minutes: once is enough for a ratio of thirty.
 ONCE = ("grpo_step_vs_trl", "grpo_step_growth", "memory_many_rows")
 # The rows of a step are part of what is measured, so a quick run takes them all.

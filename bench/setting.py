@@ -13,6 +13,7 @@ from labelwright.decide import render_rows
 from labelwright.engines.transformers import TransformersEngine
 from labelwright.models.weights import Base, Weights
 from labelwright.prompt import Prompt, Rendered
+from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 from workbench.recipe.read import read_recipe
 from workbench.recipe.rows import make_splits, read_rows, task_of
 from workbench.run.folder import RUNS, runs_of
@@ -30,6 +31,10 @@ class Setting:
         Rows of train and dev, shuffled once; never of test.
     recipe : Path, optional
         Where they came from.
+    dev : frozenset of str
+        Ids of the examples that are dev's.
+    calibration : Calibration
+        A tuned bundle's own; an untuned model has none.
     """
 
     task: Task
@@ -38,10 +43,16 @@ class Setting:
     weights: Weights
     engine: TransformersEngine
     recipe: Path | None = None
+    dev: frozenset[str] = frozenset()
+    calibration: Calibration = UNCALIBRATED
 
     def rendered(self, n_rows: int) -> list[Rendered]:
         """The first prompts, at most ``n_rows``."""
         return render_rows(self.prompt, [example.text for example in self.examples[:n_rows]])
+
+    def on_dev(self) -> Setting:
+        """The same on rows of dev alone, for tuned weights: of those that taught it a model is surer than of others."""
+        return replace(self, examples=tuple(row for row in self.examples if row.id in self.dev))
 
 
 def tuned_setting(setting: Setting) -> Setting | None:
@@ -55,7 +66,14 @@ def tuned_setting(setting: Setting) -> Setting | None:
     bundle = load(exported[-1])
     model = read_recipe(setting.recipe).model
     engine = TransformersEngine.open(bundle.weights, model.settings)
-    return replace(setting, prompt=bundle.prompt, weights=bundle.weights, engine=engine)
+    return replace(
+        setting,
+        task=bundle.task,
+        prompt=bundle.prompt,
+        weights=bundle.weights,
+        engine=engine,
+        calibration=bundle.calibration,
+    )
 
 
 def open_setting(path: Path) -> Setting:
@@ -69,4 +87,5 @@ def open_setting(path: Path) -> Setting:
     weights = Base(recipe.model.name)
     engine = TransformersEngine.open(weights, recipe.model.settings)
     prompt = Prompt.for_task(task, engine.template, recipe.task.style)
-    return Setting(task, prompt, tuple(examples[i] for i in order), weights, engine, path)
+    dev = frozenset(row.id for row in splits.dev)
+    return Setting(task, prompt, tuple(examples[i] for i in order), weights, engine, path, dev)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bench.scoring.packing import count_fed, expansion
-from bench.setting import Setting
+from bench.setting import Setting, open_setting, tuned_setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
 from labelwright.data.asked.questions import Question, put
 from labelwright.data.task import Label, Task
 from labelwright.errors import DataError
 from labelwright.prompt import Prompt, Style
-from labelwright.statistics.calibration import UNCALIBRATED
 
 BANKING77 = Path("../shared/data/banking77/train.jsonl")
-MANY_NAMES_GOAL, MANY_CODES_GOAL, POINTS_GOAL = 2.0, 1.2, 2.5
+# Its newest exported bundle is the one with 77 labels.
+MANY_LABELS = Path("runs/banking77-sft.toml")
+MANY_NAMES_GOAL, TUNED_NAMES_GOAL, MANY_CODES_GOAL, POINTS_GOAL = 2.0, 2.5, 1.2, 2.5
 N_CODES = 151
 
 
@@ -43,6 +48,26 @@ def labels_77_vs_18(setting: Setting, n_rows: int = 16, rounds: int = 3) -> Meas
         with_labels(setting, setting.task.names, "name"),
         (n_rows, rounds, MANY_NAMES_GOAL),
     )
+
+
+def labels_77_vs_18_tuned(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
+    """Time a row of a tuned bundle of 77 labels over that of one of 18, each on dev rows of its own task.
+
+    Rows, labels' names, weights and calibration are the bundles' own, for how many options are followed to their end
+    depends on how sure a model is. ``facts`` says how sure, and how long rows and prompts are.
+
+    Raises
+    ------
+    DataError
+        No run of ``MANY_LABELS`` has an exported bundle.
+    """
+    many = tuned_setting(open_setting(MANY_LABELS))
+    if many is None:
+        raise DataError(
+            f"{MANY_LABELS}: none of its runs has an exported bundle, and this part needs one: "
+            f"make demo RECIPE={MANY_LABELS}"
+        )
+    return _time_ratio("labels_77_vs_18_tuned", many.on_dev(), setting.on_dev(), (n_rows, rounds, TUNED_NAMES_GOAL))
 
 
 def codes_151_vs_18(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Measurement:
@@ -84,33 +109,40 @@ def _time_ratio(name: str, many: Setting, few: Setting, how: tuple[int, int, flo
     n_rows, rounds, goal = how
     sides = {"many": many, "few": few}
 
-    def ms_per_row(setting: Setting) -> float:
+    # All points of a row count, so none may be left unexpanded.
+    calibrations = {side: None if one.prompt.points else one.calibration for side, one in sides.items()}
+    scores: dict[str, NDArray[np.float64]] = {}
+
+    def ms_per_row(side: str) -> float:
+        setting = sides[side]
         prompts = setting.rendered(n_rows)
-        # All points of a row count, so none may be left unexpanded.
-        calibration = None if setting.prompt.points else UNCALIBRATED
 
         def score() -> None:
-            setting.engine.score(prompts, setting.prompt.options, calibration)
+            scores[side] = setting.engine.score(prompts, setting.prompt.options, calibrations[side])
 
         return 1000 * seconds_of(score) / len(prompts)
 
-    for setting in sides.values():  # prefixes are warm, as they are from the second call on
-        ms_per_row(setting)
-    taken = take_turns({side: lambda s=setting: ms_per_row(s) for side, setting in sides.items()}, rounds)  # type: ignore[misc]
-    facts = {}
+    for side in sides:  # prefixes are warm, as they are from the second call on
+        ms_per_row(side)
+    taken = take_turns({side: partial(ms_per_row, side) for side in sides}, rounds)
+    facts: dict[str, dict[str, float]] = {}
     for side, setting in sides.items():
-        tokens = setting.engine.tokens
+        tokens, prompts, calibration = setting.engine.tokens, setting.rendered(n_rows), calibrations[side]
         facts[side] = {
+            "rows": len(prompts),
             "labels": len(setting.task.points) or len(setting.task.names),
-            "prefix_tokens": len(tokens.prefix(setting.rendered(1)[0])),
+            "prefix_tokens": len(tokens.prefix(prompts[0])),
+            "row_tokens_mean": float(np.mean([len(tokens.row(prompt)) for prompt in prompts])),
             "nodes": tokens.tree(setting.prompt.options).n_nodes,
-            "nodes_fed_mean": count_fed(setting, n_rows),
+            "nodes_fed_mean": count_fed(setting, n_rows, calibration),
         }
+        if calibration is not None:
+            facts[side]["confidence_mean"] = float(calibration.apply(scores[side]).max(axis=1).mean())
     return ratio(
         name,
         pairwise(taken["many"], taken["few"]),
         goal=goal,
         at_most=True,
         sides={side: Side("ms/row", tuple(values)) for side, values in taken.items()},
-        facts={"rows": n_rows, **facts},
+        facts=facts,
     )

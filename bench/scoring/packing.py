@@ -11,7 +11,7 @@ from bench.scoring.stock import BATCH_ROWS, StockModel
 from bench.setting import Setting
 from bench.timing import Measurement, Side, pairwise, ratio, seconds_of, take_turns
 from labelwright.engines.options.expansion import Expansion
-from labelwright.statistics.calibration import UNCALIBRATED
+from labelwright.statistics.calibration import UNCALIBRATED, Calibration
 
 # Enough for every label of the recipe and its end of turn.
 NEW_TOKENS = 8
@@ -152,8 +152,8 @@ def expansion_tuned(setting: Setting, n_rows: int = 64, rounds: int = 3) -> Meas
     return expansion(setting, n_rows, rounds, "expansion_tuned")
 
 
-def count_fed(setting: Setting, n_rows: int) -> float:
-    """Tree nodes that the scorer feeds, a row."""
+def count_fed(setting: Setting, n_rows: int, calibration: Calibration | None = UNCALIBRATED) -> float:
+    """Tree nodes that the scorer feeds, a row; with no calibration all of them."""
     fed = 0
     original = Expansion.feed
 
@@ -165,7 +165,7 @@ def count_fed(setting: Setting, n_rows: int) -> float:
     Expansion.feed = counting  # type: ignore[method-assign]
     try:
         prompts = setting.rendered(n_rows)
-        setting.engine.score(prompts, setting.prompt.options, UNCALIBRATED)
+        setting.engine.score(prompts, setting.prompt.options, calibration)
     finally:
         Expansion.feed = original  # type: ignore[method-assign]
     return fed / len(prompts)
