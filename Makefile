@@ -69,7 +69,7 @@ mutants: $(READY) ## plant deliberate faults: the tests must notice each (some m
 	@$(PY) tests/mutants/run.py
 bench: $(READY) ## measure speed, and how time and memory grow: bench/results
 	@$(PY) -m bench
-	@$(PY) -m bench.growth --seconds 30
+	@$(PY) -m bench.growth
 vllm-server: $(READY) ## vLLM on 127.0.0.1 in an environment of its own (MODEL=smollm2, PORT=8000, DTYPE=auto)
 	@PORT=$(call port,8000) DTYPE=$(if $(call said,DTYPE),$(call typed,DTYPE)) servers/vllm/serve $(if $(call said,MODEL),$(call typed,MODEL),smollm2)
 clean: ## remove caches and build leftovers; runs and the environment stay

@@ -6,10 +6,13 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from bench.growth.cases import UNITS, Measured, Series, measure, series
+from bench.growth.fit import expected
 from bench.growth.page import draw, page
 from bench.machine import machine_facts
 from bench.training.kept import keep, read_kept
@@ -17,9 +20,10 @@ from labelwright.errors import LabelwrightError
 from labelwright.files import write_text
 
 RESULTS = Path("bench/results/growth")
-MOST_S = 300.0
-# What a line of the file says beside a ``Measured``.
-_NAMES = ("key", "machine", "case")
+# A quarter of an hour lets through a million rows of n-grams, 10,000 of the model and a thousand labels.
+MOST_S = 900.0
+# What a line of the file says beside a ``Measured``, or in its place.
+_NAMES, _WHY = ("key", "machine", "case"), "left_out"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,17 +31,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     all_series, about = series(given.model, given.quick), machine_facts()
     kept = Kept(given.out / "cases.jsonl", f"{about['cpu']}, {about['cores']} cores")
-    left_out = dict[str, str]()
     for one in all_series:
         if one.dimension in (given.only or UNITS) and not (given.draw or _excluded(one, given.series)):
-            left_out |= run(one, kept, given.seconds, given.at, given.again)
+            run(one, kept, given.seconds, given.at, given.again)
     found = kept.read()
     if not found:
         print(f"error: nothing is measured yet on this machine ({kept.machine}); run without --draw", file=sys.stderr)
         return 2
     dates = sorted({case.date for case in found.values()})
     facts = f"{kept.machine}, torch {about['torch']}; {' to '.join(dict.fromkeys([dates[0], dates[-1]]))}. {given.note}"
-    write_text(given.out / "README.md", page(all_series, found, left_out, facts.strip()))
+    write_text(given.out / "README.md", page(all_series, found, kept.left_out(), facts.strip()))
     draw(all_series, found, given.out)
     print(f"written: {given.out}")
     return 0
@@ -46,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 @dataclass(frozen=True)
 class Kept:
     """The cases that a file keeps, those of one machine: numbers of two machines make no growth.
+
+    Of a case the file says what it took or why it was left out, whichever was found out last.
 
     Attributes
     ----------
@@ -61,56 +66,66 @@ class Kept:
         """The machine's cases, by key."""
         return {
             one["case"]: Measured(**{name: value for name, value in one.items() if name not in _NAMES})
-            for one in read_kept(self.path).values()
-            if one["machine"] == self.machine
+            for one in self._lines()
+            if _WHY not in one
         }
+
+    def left_out(self) -> Mapping[str, str]:
+        """By key, why a case was left out, and when."""
+        return {one["case"]: f"{one[_WHY]} ({one['date']})" for one in self._lines() if _WHY in one}
 
     def add(self, case: str, measured: Measured) -> None:
         """Keep a case, in the place of what is kept of it."""
-        names = dict(zip(_NAMES, (f"{self.machine}: {case}", self.machine, case), strict=True))
-        keep(self.path, {**names, **asdict(measured)})
+        self._keep(case, asdict(measured))
+
+    def leave_out(self, case: str, why: str) -> None:
+        """Keep why a case was left out; what is kept of it already stays."""
+        if case not in self.read():
+            self._keep(case, {_WHY: why, "date": datetime.now(UTC).date().isoformat()})
+
+    def _lines(self) -> list[Mapping[str, Any]]:
+        return [one for one in read_kept(self.path).values() if one["machine"] == self.machine]
+
+    def _keep(self, case: str, said: Mapping[str, Any]) -> None:
+        keep(self.path, {**dict(zip(_NAMES, (f"{self.machine}: {case}", self.machine, case), strict=True)), **said})
 
 
-def run(one: Series, kept: Kept, most_s: float, at: Sequence[int] | None = None, again: bool = False) -> dict[str, str]:
-    """Measure a series' cases that are not kept yet, from the smallest up; what is left out, and why.
+def run(one: Series, kept: Kept, most_s: float, at: Sequence[int] | None = None, again: bool = False) -> None:
+    """Measure a series' cases that are not kept yet, from the smallest up; of those left out it is kept why.
 
     Parameters
     ----------
     kept : Kept
         Where each case is kept as soon as it is known: a killed measurement goes on.
     most_s : float
-        A case that would take more CPU seconds, were it to grow from the last one as x does, is left out.
+        A case that would take more CPU seconds, were it to grow as the last two did, is left out.
     at : sequence of int, optional
         The only xs that are measured.
     again : bool
         Measure cases, too, that are kept.
     """
-    left_out: dict[str, str] = {}
-    last: tuple[int, float] | None = None
+    xs, taken = list[int](), list[float]()
     for x in one.xs:
-        key, found = one.key(x), kept.read()
-        is_wanted = not at or x in at
-        if key not in found and not is_wanted:
-            continue
-        if key not in found or (again and is_wanted):
-            if last is not None and (expected := last[1] * x / last[0]) > most_s:
-                if key in found:  # what is there stays on the page
-                    continue
-                left_out[key] = f"it would take about {expected:.0f} CPU s, and {most_s:.0f} are the most"
-                continue
-            try:
-                with TemporaryDirectory() as folder:
-                    measured = measure(one.of(x), Path(folder))
-            except LabelwrightError as error:
-                left_out[key] = " ".join(str(error).split())
-                continue
-            kept.add(key, measured)
-            found = kept.read()
-        last = x, found[key].cpu_s
-        print(f"{key}: {found[key].cpu_s:.2f} CPU s, {found[key].peak_bytes / 1e6:.0f} MB", file=sys.stderr)
-    for key, why in left_out.items():
-        print(f"{key} is left out: {why}", file=sys.stderr)
-    return left_out
+        key = one.key(x)
+        found, why = kept.read().get(key), None
+        if (not at or x in at) and (found is None or again):
+            would = expected(xs, taken, x)
+            if would is not None and would > most_s:
+                why = f"it would take about {would:.0f} CPU s, and {most_s:.0f} are the most"
+            else:
+                try:
+                    with TemporaryDirectory() as folder:
+                        found = measure(one.of(x), Path(folder))
+                    kept.add(key, found)
+                except LabelwrightError as error:
+                    why = " ".join(str(error).split())
+        if why is not None:
+            kept.leave_out(key, why)
+            print(f"{key} is left out: {why}", file=sys.stderr)
+        if found is not None:
+            xs.append(x)
+            taken.append(found.cpu_s)
+            print(f"{key}: {found.cpu_s:.2f} CPU s, {found.peak_bytes / 1e6:.0f} MB", file=sys.stderr)
 
 
 def _excluded(one: Series, named: Sequence[str] | None) -> bool:

@@ -1,7 +1,8 @@
-"""Exponents: of what cases take beyond their start, from one to the next, and from where on growth is steep."""
+"""Exponents: of what cases take beyond their start, from one to the next, and what the next one would take."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -65,6 +66,25 @@ def fitted(xs: Sequence[float], ys: Sequence[float]) -> Fit | None:
     steep = float(xs[first]) if first < len(local) else None
     start, factor, exponent = _power(x, y) if is_told else (None, None, None)
     return Fit(start, factor, exponent, float(local[-1]), steep)
+
+
+def expected(xs: Sequence[float], ys: Sequence[float], x: float) -> float | None:
+    """What y would be at a larger x: by the exponent between the last two cases, none below 0, and as x of one alone.
+
+    Parameters
+    ----------
+    xs, ys : sequence of float, above 0
+        In rising order of x; None is expected of no case.
+
+    Examples
+    --------
+    >>> expected([10], [2.0], 30), expected([10, 20], [2.0, 8.0], 40), expected([10, 20], [2.0, 1.0], 40)
+    (6.0, 32.0, 1.0)
+    """
+    if not xs:
+        return None
+    exponent = 1.0 if len(xs) == 1 else max(0.0, math.log(ys[-1] / ys[-2]) / math.log(xs[-1] / xs[-2]))
+    return ys[-1] * (x / xs[-1]) ** exponent
 
 
 def _power(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float]:

@@ -40,6 +40,7 @@ def page(all_series: Sequence[Series], found: Found, left_out: Mapping[str, str]
     Parameters
     ----------
     left_out : mapping of a case's key to why
+        What is neither found nor left out is said to be not measured.
     facts : str
         The machine, and what ran beside, in a sentence.
     """
@@ -61,7 +62,7 @@ def page(all_series: Sequence[Series], found: Found, left_out: Mapping[str, str]
             cells = [series.name, *_power(cpu), *_power(memory), _steep(cpu)]
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
-    lines += [f"- {key}: left out, {why}." for key, why in left_out.items()]
+    lines += _missing(all_series, found, left_out)
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -86,6 +87,17 @@ def draw(all_series: Sequence[Series], found: Found, folder: Path) -> None:
         # No date and no random ids: the same cases give the same file.
         with matplotlib.rc_context({"svg.hashsalt": "growth", "svg.fonttype": "none"}):
             figure.savefig(folder / f"{dimension}.svg", metadata={"Date": None})
+
+
+def _missing(all_series: Sequence[Series], found: Found, left_out: Mapping[str, str]) -> list[str]:
+    """A line a case that was left out, and one a series for those that nobody has asked for yet."""
+    said = []
+    for series in all_series:
+        missing = {x: series.key(x) for x in series.xs if series.key(x) not in found}
+        said += [f"- {key}: left out, {left_out[key]}." for key in missing.values() if key in left_out]
+        others = ", ".join(f"{x:,}" for x, key in missing.items() if key not in left_out)
+        said += [f"- {series.dimension}, {series.name}: not measured at {others}."] if others else []
+    return ["## Not on this page", "", *said] if said else []
 
 
 def _measured(series: Series, found: Found) -> list[int]:

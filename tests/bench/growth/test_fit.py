@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.growth.fit import fitted
+from bench.growth.fit import expected, fitted
 
 XS = [10, 100, 1000, 10_000, 100_000]
 
@@ -48,3 +48,11 @@ def test_few_cases_say_what_they_can():
     found = fitted([10, 100], [1.0, 10.0])
     assert (found.exponent, found.last) == (None, pytest.approx(1.0))
     assert fitted([10, 100, 1000], [1.0, 10.0, 100.0]).exponent is None
+
+
+def test_the_next_case_is_expected_by_the_last_two():
+    assert expected([], [], 10) is None
+    assert expected([10], [2.0], 30) == pytest.approx(6.0)
+    assert expected([1, 10, 100], [50.0, 1.0, 100.0], 1000) == pytest.approx(10_000)
+    # A start that took longer than the next case is no reason to expect less still.
+    assert expected([100, 1000], [5.2, 4.5], 10_000) == 4.5
