@@ -1,12 +1,12 @@
 """Commands that write answers, run in turns and looked at meanwhile: what a row of each costs on a machine with others.
 
 The same command takes half as much processor time again on such a machine, for seconds or minutes. So all commands are
-begun, and take turns of a fraction of a second, in an order that goes round; whoever's turn it is not is stopped
-(SIGSTOP) with all that it started. Each has the machine to itself when it runs. What counts are the turns in which all
+begun, and take turns of a second, in an order that goes round; whoever's turn it is not is stopped (SIGSTOP) with all
+that it started. Each has the machine to itself when it runs. What counts are the turns in which all
 of them write answers: their starts (Python, a model, a cluster) are over by then, and none has come to its end.
 
 What a stopped process has set an alarm for by the clock is due when it goes on: what a command does once a second it
-does more often for a second of its own here, which is to the disadvantage of a cluster.
+does more often for a second of its own here, which is to the disadvantage of a cluster, the more the shorter turns are.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import psutil
 
 from labelwright.errors import LabelwrightError
 
-TURN_S = 0.25
+TURN_S = 1.0
 # Shares of its answers between which a command counts. Ray starts actors of its own when the first rows come; they
 # import its libraries for half a second each, and are still at it where a tenth of 100,000 rows is answered.
 BEGUN, NEARLY_DONE = 0.15, 0.95

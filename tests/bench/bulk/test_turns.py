@@ -44,6 +44,12 @@ time.sleep(2)
 """
 
 
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch):
+    """Commands are over within a second or two here."""
+    monkeypatch.setattr(turns, "TURN_S", 0.2)
+
+
 def writes(folder, begins_s, a_row_s, n_rows, name=".answers.jsonl.unfinished"):
     return [sys.executable, "-c", WRITES, str(folder / name), *map(str, (begins_s, a_row_s, n_rows))]
 
