@@ -7,6 +7,7 @@ resident memory beyond what it was before the step.
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
@@ -15,27 +16,43 @@ from typing import Any
 
 from workbench.run.usage import peak_memory_bytes
 
-N_LABELS = (20, 200, 1000)
+N_LABELS = (20, 200, 1000, 2000)
 N_ROWS, ROW_TOKENS, PREFIX_TOKENS = 4, 40, 60
 UNBOUNDED = 10**9
+VOCABULARY = 4096
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a line a measurement; with a number of labels and a bound, be one."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if given:
-        print(*measure(int(given[0]), int(given[1])))
-        return 0
+    """Print a line a measurement; with ``--one``, which is for itself, be one."""
     from labelwright.engines.packed.chunks import CHUNK_TOKENS
 
-    for n_labels in N_LABELS:
-        for name, most in (("one pass", UNBOUNDED), (f"chunks of {CHUNK_TOKENS['cpu']}", CHUNK_TOKENS["cpu"])):
-            command = [sys.executable, "-m", "bench.scoring.label_memory", str(n_labels), str(most)]
-            n_tokens, mebibytes, seconds = subprocess.run(
-                command, capture_output=True, text=True, check=True
-            ).stdout.split()
+    given = _parser().parse_args(arguments)
+    if given.one:
+        print(*measure(*given.one))
+        return 0
+    most_tokens = given.tokens or CHUNK_TOKENS["cpu"]
+    chunks = f"chunks of {most_tokens}", most_tokens
+    for n_labels in given.labels:
+        for name, most in (chunks,) if given.chunks else (("one pass", UNBOUNDED), chunks):
+            n_tokens, mebibytes, seconds = _in_a_process(n_labels, most)
             print(f"{n_labels:5} labels, {n_tokens:>6} tokens, {name:14}: {mebibytes:>6} MiB, {seconds} s", flush=True)
     return 0
+
+
+def _in_a_process(n_labels: int, most_tokens: int) -> list[str]:
+    """What ``measure`` says in a process of its own."""
+    command = [sys.executable, "-m", "bench.scoring.label_memory", "--one", str(n_labels), str(most_tokens)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.scoring.label_memory", description=__doc__)
+    numbers = " ".join(map(str, N_LABELS))
+    parser.add_argument("--labels", type=int, nargs="+", default=N_LABELS, metavar="N", help=f"(default: {numbers})")
+    parser.add_argument("--chunks", action="store_true", help="not in one pass, whose memory grows with the labels")
+    parser.add_argument("--tokens", type=int, metavar="N", help="of a chunk at most (default: the processor's)")
+    parser.add_argument("--one", type=int, nargs=2, metavar=("LABELS", "TOKENS"), help=argparse.SUPPRESS)
+    return parser
 
 
 def measure(n_labels: int, most_tokens: int) -> tuple[int, int, float]:
@@ -51,13 +68,15 @@ def measure(n_labels: int, most_tokens: int) -> tuple[int, int, float]:
 
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=4096, hidden_size=256, intermediate_size=768, num_hidden_layers=6, num_attention_heads=4,
+        vocab_size=VOCABULARY, hidden_size=256, intermediate_size=768, num_hidden_layers=6, num_attention_heads=4,
         num_key_value_heads=2,
     )  # fmt: skip
     model = get_peft_model(LlamaForCausalLM(config), LoraConfig(r=16, target_modules="all-linear"))
     plain: Any = model.get_base_model()
     plain.set_attn_implementation(ATTENTION)
-    tree = OptionTree.build([(10 + k // 50, 100 + k % 50, 200 + k, 2) for k in range(n_labels)])
+    # The first two tokens tell labels apart, so the third may come again.
+    options = [(10 + k // 50, 100 + k % 50, 200 + k % (VOCABULARY - 200), 2) for k in range(n_labels)]
+    tree = OptionTree.build(options)
     rows = [Row(tuple(range(300 + row, 300 + row + ROW_TOKENS)), tree) for row in range(N_ROWS)]
     incidence = torch.as_tensor(tree.incidence, dtype=torch.float32)
     before, begun = peak_memory_bytes(), time.perf_counter()
