@@ -4,7 +4,7 @@ What a training step keeps for its backward pass grows with the tokens that it f
 tree: a thousand labels are thousands of tokens a row. Beyond a bound the rows of a pass, and the options of a row whose
 tree alone is larger, are cut into chunks. Of each only the log-probabilities are kept; the gradient is that of the
 whole pass, and the memory that of one chunk with the prefix, which each reads anew. Below the bound nothing is cut and
-nothing is computed twice.
+nothing is computed twice. A row's nodes attend to each other, so a part is bounded a second time, far below a chunk.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from labelwright.engines.packed.packing import Row
 # Tokens of rows and trees whose activations are held at once: some gigabytes of a model of 0.1 to 0.6 billion weights.
 # A number and not a share of what is free, so that a training continued elsewhere adds up in the same order.
 CHUNK_TOKENS = {"cpu": 4096, "accelerator": 16384}
+# What attention holds of a row is its nodes squared, a chunk's other activations are its tokens: so where rows do not
+# fit into one chunk, no part of a row has more nodes than a quarter of a chunk's tokens.
+_PART = 4
 
 
 @dataclass(frozen=True)
@@ -129,12 +132,13 @@ def _parts(rows: Sequence[Row], most: int) -> Iterator[_Part]:
     for row in rows:
         longest[id(row.tree)] = max(longest.get(id(row.tree), 0), len(row.tokens))
     cut: dict[int, list[tuple[OptionTree, NDArray[np.int64]]]] = {}
+    most_nodes = most // _PART
     for number, row in enumerate(rows):
-        if row.n_new <= most:
+        if row.n_new <= most and row.tree.n_nodes <= most_nodes:
             yield _Part(number, row.tree, np.arange(row.tree.n_edges))
             continue
         if id(row.tree) not in cut:
-            cut[id(row.tree)] = [*_subtrees(row.tree, most - longest[id(row.tree)])]
+            cut[id(row.tree)] = [*_subtrees(row.tree, min(most - longest[id(row.tree)], most_nodes))]
         for tree, edges in cut[id(row.tree)]:
             yield _Part(number, tree, edges)
 

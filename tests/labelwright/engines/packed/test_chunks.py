@@ -110,6 +110,8 @@ def test_every_edge_of_a_row_is_in_a_chunk_and_no_chunk_is_too_large(options, mo
         size = sum(n_tokens + part.tree.n_nodes for part in chunk)
         assert size <= most or (len(chunk) == 1 and len(chunk[0].tree.options) == 1)
         for part in chunk:
+            # What attention holds is of nodes squared, so that a part is bounded far below a chunk.
+            assert part.tree.n_nodes <= most // 4 or len(part.tree.options) == 1
             seen |= {(part.row, edge) for edge in part.edges.tolist()}
             paths = [edge_path(tree, edge) for edge in part.edges.tolist()]
             assert paths == [edge_path(part.tree, edge) for edge in range(part.tree.n_edges)]
