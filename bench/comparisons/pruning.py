@@ -145,8 +145,8 @@ def _means(name: str, both: Sequence[tuple[Arm, Arm]]) -> str:
         for whole, pruned in both
     )
     return (
-        f"\n{name}: {ratio:.2f} of the processor seconds; what was found has {mean(worse):+.3f} log loss on dev "
-        f"({min(worse):+.3f} to {max(worse):+.3f}), the same settings in {same} of {len(both)}\n"
+        f"\n{name}: {ratio:.2f} of the processor seconds; what was found has {mean(worse):+z.3f} log loss on dev "
+        f"({min(worse):+z.3f} to {max(worse):+z.3f}), the same settings in {same} of {len(both)}\n"
     )
 
 
