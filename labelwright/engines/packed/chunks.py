@@ -29,8 +29,9 @@ from labelwright.engines.packed.packing import Row
 # A number and not a share of what is free, so that a training continued elsewhere adds up in the same order.
 CHUNK_TOKENS = {"cpu": 4096, "accelerator": 16384}
 # What attention holds of a row is its nodes squared, a chunk's other activations are its tokens: so where rows do not
-# fit into one chunk, no part of a row has more nodes than a quarter of a chunk's tokens.
-_PART = 4
+# fit into one chunk, no part of a row has more nodes than a quarter of a chunk's tokens; but as many as this, whose
+# square is nothing beside the rest.
+_PART, _LEAST_PART = 4, 256
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _parts(rows: Sequence[Row], most: int) -> Iterator[_Part]:
     for row in rows:
         longest[id(row.tree)] = max(longest.get(id(row.tree), 0), len(row.tokens))
     cut: dict[int, list[tuple[OptionTree, NDArray[np.int64]]]] = {}
-    most_nodes = most // _PART
+    most_nodes = max(most // _PART, _LEAST_PART)
     for number, row in enumerate(rows):
         if row.n_new <= most and row.tree.n_nodes <= most_nodes:
             yield _Part(number, row.tree, np.arange(row.tree.n_edges))

@@ -110,12 +110,21 @@ def test_every_edge_of_a_row_is_in_a_chunk_and_no_chunk_is_too_large(options, mo
         size = sum(n_tokens + part.tree.n_nodes for part in chunk)
         assert size <= most or (len(chunk) == 1 and len(chunk[0].tree.options) == 1)
         for part in chunk:
-            # What attention holds is of nodes squared, so that a part is bounded far below a chunk.
-            assert part.tree.n_nodes <= most // 4 or len(part.tree.options) == 1
             seen |= {(part.row, edge) for edge in part.edges.tolist()}
             paths = [edge_path(tree, edge) for edge in part.edges.tolist()]
             assert paths == [edge_path(part.tree, edge) for edge in range(part.tree.n_edges)]
     assert seen == {(number, edge) for number in (0, 1) for edge in range(tree.n_edges)}
+
+
+@pytest.mark.parametrize(("most", "largest"), [(4096, 1024), (800, 256)])
+def test_a_part_is_bounded_far_below_a_chunk(most, largest):
+    """What attention holds is of nodes squared; where these are few it is nothing, and nothing is cut for it."""
+    tree = OptionTree.build([(3 + k // 40, 3 + k % 40, 2) for k in range(1000)])
+    row = Row((7, 8), tree)
+    parts = [part for chunk in chunks._chunks([row], most) for part in chunk]
+    assert max(part.tree.n_nodes for part in parts) <= largest
+    assert sum(len(part.tree.options) for part in parts) == 1000
+    assert len(parts) == -(-tree.n_nodes // largest)
 
 
 def edge_path(tree, edge):
