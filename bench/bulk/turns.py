@@ -2,8 +2,8 @@
 
 The same command takes half as much processor time again on such a machine, for seconds or minutes. So all commands are
 begun, and take turns of a second, in an order that goes round; whoever's turn it is not is stopped (SIGSTOP) with all
-that it started. Each has the machine to itself when it runs. What counts are the turns in which all
-of them write answers: their starts (Python, a model, a cluster) are over by then, and none has come to its end.
+that it started. Each has the machine to itself when it runs. What counts are the turns in which all of them write
+answers: their starts (Python, a model, a cluster) are over by then, and none has come to its end.
 
 What a stopped process has set an alarm for by the clock is due when it goes on: what a command does once a second it
 does more often for a second of its own here, which is to the disadvantage of a cluster, the more the shorter turns are.
