@@ -20,6 +20,7 @@ from workbench.compare.score import read_test, score_candidates
 from workbench.progress import Display, duration
 from workbench.recipe.recipe import Recipe, distilled_candidates, synthetic_candidates
 from workbench.recipe.rows import read_rows
+from workbench.recipe.tables.candidates import DistilTable
 from workbench.recipe.tables.search import SearchTable, searched_candidates
 from workbench.report.files import make_report
 from workbench.report.report import read_report
@@ -90,7 +91,7 @@ def demo(recipe: Recipe, run: str, force: bool, display: Display, minutes: float
         show_leaderboard(report, display)
         peaks = [entry.cost["peak_memory_bytes"] or 0.0 for entry in report.candidates if entry.cost]
         # Whether a student is done hangs on the whole pool, which a demo neither needs nor reads.
-        alone = replace(recipe, data=replace(recipe.data, unlabelled=""))
+        alone = replace(recipe, data=replace(recipe.data, unlabelled=""), distil=DistilTable())
         alone = replace(alone, synthetic=replace(recipe.synthetic, candidates=()), search=SearchTable())
         rest = comparison_of(alone, work.folder, work.rows, work.splits).unfinished()
         rest += [*distilled_candidates(recipe), *synthetic_candidates(recipe), *searched_candidates(recipe.search)]

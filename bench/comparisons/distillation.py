@@ -3,6 +3,8 @@
 A few rows a label of Banking77 keep their labels, and are all that train, dev and calib have; the others are the pool,
 without theirs. The comparison of the house does the rest: candidates learn train, the ensemble of them teaches, and
 students learn what it says of the pool. Printed is each of them on the whole test file, with and without the pool.
+With ``--own-texts`` there is no pool, and students learn what the teacher says of train's own texts; with ``--hosted``
+a model elsewhere teaches.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from bench.comparisons.compared import compared, write_rows
 from labelwright.data.task import Example, by_label, read_examples
 from labelwright.errors import LabelwrightError
 from workbench.compare.board import Entry
+from workbench.recipe.stages import learns_soft
 from workbench.report.report import Report
 from workbench.wording import milliseconds
 
@@ -31,7 +34,7 @@ stages = []
 [data]
 path = "labelled.jsonl"
 test_path = "test.jsonl"
-unlabelled = "pool.jsonl"
+{pool}
 [splits]
 dev = 0.15
 calib = 0.15
@@ -48,6 +51,8 @@ noise = []
 most_levels = 0
 [distil]
 students = {students}
+most_rows = {most_rows}
+{hosted}
 [tracking]
 evaluation_rows = 0
 review_rows = 0
@@ -64,14 +69,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="draws the labelled rows, and deals them")
     parser.add_argument("--candidates", nargs="+", default=CANDIDATES)
     parser.add_argument("--students", nargs="+", default=[], help="of the candidates; all that can learn by default")
+    parser.add_argument("--own-texts", action="store_true", help="no pool: of train's own texts")
+    parser.add_argument("--most-rows", type=int, default=20_000, help="of the pool (default: %(default)s)")
+    parser.add_argument("--hosted", nargs=2, metavar=("MODEL", "URL"), help="who teaches in a candidate's place")
     parser.add_argument("--folder", type=Path, help="where rows and results are kept; by default nowhere")
     given = parser.parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory() as scratch:
             folder = given.folder or Path(scratch)
             write(folder, read_examples(given.data / "train.jsonl"), given.data / "test.jsonl", given.rows, given.seed)
+            students = given.students or [name for name in given.candidates if given.own_texts and learns_soft(name)]
+            hosted = dict(zip(("hosted_model", "hosted_url"), given.hosted or (), strict=False))
+            if hosted:
+                hosted["hosted_calls"] = 1_000_000  # it is asked about all
             recipe = RECIPE.format(
-                seed=given.seed, names=json.dumps([*given.candidates]), students=json.dumps([*given.students])
+                seed=given.seed,
+                pool="" if given.own_texts else 'unlabelled = "pool.jsonl"',
+                names=json.dumps([*given.candidates]),
+                students=json.dumps(students),
+                most_rows=given.most_rows,
+                hosted="\n".join(f"{key} = {json.dumps(value)}" for key, value in hosted.items()),
             )
             (folder / "distillation.toml").write_text(recipe, encoding="utf-8")
             print(table(compared(folder, "distillation")[0]))
@@ -104,7 +121,10 @@ def table(report: Report) -> str:
     if first:
         n_rows, sizes = report.test_rows.n_rows, report.splits
         sides = f"{sizes.train} train, {sizes.dev} dev, {sizes.calib} calib and {n_rows} test rows"
-        taught = f"{first.learnt.teacher} taught {first.learnt.n_rows:,} rows without labels"
+        taught = f"{first.learnt.teacher} taught {first.learnt.n_rows:,} texts of {first.learnt.source}"
+        if first.learnt.n_in and first.learnt.right:
+            taught += ", right on {:.1f} [{:.1f}, {:.1f}] % of dev".format(*(100 * one for one in first.learnt.right))
+            taught += f", for {first.learnt.n_in:,} tokens in and {first.learnt.n_out:,} out"
         lines.append(f"\n{sides}; {taught}; intervals are 95 %, differences paired")
     return "\n".join(lines)
 
@@ -114,7 +134,7 @@ def _line(entry: Entry) -> str:
     cells = [entry.name, f"{value:.1f} [{low:.1f}, {high:.1f}]", f"{entry.test['log_loss'].value:.2f}"]
     cells.append(milliseconds(entry.ms))
     if lesson := entry.lesson:
-        cells.append(f"{lesson.cost_ratio or 0:.0f} times")
+        cells.append("–" if lesson.cost_ratio is None else f"{lesson.cost_ratio:.0f} times")
         for one in (lesson.to_teacher, lesson.to_plain):
             cells.append("–" if one is None else "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * end for end in one)))
     return f"| {' | '.join(cells)} |"

@@ -213,19 +213,33 @@ class Distilled:
     Attributes
     ----------
     teacher : str
+        A candidate, or a model elsewhere.
     n_rows : int
-        Rows without labels that it learnt the teacher's probabilities of.
+        Rows that it learnt the teacher's probabilities of.
     left_out : mapping of str to int
         Other rows of the pool, by ``workbench.recipe.beside.unlabelled.LEFT_OUT``; "silent": the teacher gave no
         answer.
     agreement : Interval
         Share of the dev rows to which both give the same label.
+    source : str
+        The pool's file or folder, or whose texts stand in its place; empty of results that do not say.
+    right : Interval, optional
+        Share of the dev rows that the teacher has right.
+    n_in, n_out : int
+        Tokens of a model elsewhere, of its questions about dev and the pool and of the answers.
+    price : float, optional
+        What these cost in dollars, as far as DSPy knows it.
     """
 
     teacher: str
     n_rows: int
     left_out: Mapping[str, int]
     agreement: Interval
+    source: str = ""
+    right: Interval | None = None
+    n_in: int = 0
+    n_out: int = 0
+    price: float | None = None
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from optimizers.stage import Stage
 from workbench.compare.distilled.teacher import to_ask
 from workbench.compare.jobs import Comparison, Job
 from workbench.compare.steering.endings import ENDINGS
+from workbench.recipe.stages import HOSTED
 from workbench.run.steps import settings_of
 
 # To train on a row is forward, backward, which is two of them, and with checkpoints forward again.
@@ -112,11 +113,14 @@ class Expected:
         seconds = self._of_jobs(name, missing)
         if seconds is None or comparison.kind(name) != "distilled":
             return seconds
-        return seconds + self._asking(missing[0])
+        asking = self._asking(missing[0])
+        return None if asking is None else seconds + asking
 
-    def _asking(self, job: Job) -> float:
-        """Of what a job's teacher was not asked yet, by what a row cost it in bulk."""
+    def _asking(self, job: Job) -> float | None:
+        """Of what a job's teacher was not asked yet, by what a row cost it in bulk; None of a model elsewhere."""
         teacher, n_rows = to_ask(self._comparison, job)
+        if teacher == HOSTED:
+            return None if n_rows else 0.0
         found = self._comparison.result(self._comparison.jobs(teacher)[0]) if n_rows else None
         return _BEGINNING_S + n_rows / float(found["cost"]["rows_per_second"]) if found else 0.0
 

@@ -30,14 +30,16 @@ from workbench.compare.candidate import Kind
 from workbench.compare.searched.found import Searched, read_found
 from workbench.compare.together import candidates as together
 from workbench.recipe.beside.outside import OutOfScope, deal_out_of_scope
-from workbench.recipe.beside.synthetic import Synthetic, read_synthetic
-from workbench.recipe.beside.unlabelled import Unlabelled, read_unlabelled
+from workbench.recipe.beside.synthetic import Synthetic, place_of, read_synthetic
+from workbench.recipe.beside.unlabelled import Unlabelled, own_texts, read_unlabelled
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import Recipe, distilled_candidates, synthetic_candidates
 from workbench.recipe.rows import make_splits, read_rows, task_of
 from workbench.recipe.splits import read_splits, split_digest
-from workbench.recipe.stages import CASCADE, ENSEMBLE, STAGES, TOGETHER, Pipeline, read_pipeline
+from workbench.recipe.stages import CASCADE, ENSEMBLE, HOSTED, STAGES, TOGETHER, Pipeline, read_pipeline
+from workbench.recipe.tables.candidates import DistilTable
 from workbench.recipe.tables.search import SearchTable, searched_candidates
+from workbench.recipe.tables.synthetic import SyntheticTable
 from workbench.run.engines import Engines
 from workbench.run.folder import CANDIDATES, RUNS, RunFolder, runs_of
 from workbench.run.identity import code_version, environment, settings_content
@@ -143,7 +145,9 @@ class Comparison:
 
     @cached_property
     def teachers(self) -> tuple[str, ...]:
-        """Candidates that those may learn from."""
+        """Candidates that those may learn from; none where a model elsewhere teaches."""
+        if self.recipe.distil.hosted_model:
+            return ()
         able = (*(name for name in self._singles if self.kind(name) != "free"), *self.together)
         named = self.recipe.distil.teacher
         return tuple(name for name in able if name == named) if named else able
@@ -152,8 +156,10 @@ class Comparison:
         """Who teaches, of those that have results; empty where nobody has.
 
         The ensemble was chosen by its log loss on dev, and is left out where it is no better than one alone. So where
-        there is one it teaches; else it is the candidate of lowest log loss on dev.
+        there is one it teaches; else it is the candidate of lowest log loss on dev. A model elsewhere is ``HOSTED``.
         """
+        if self.recipe.distil.hosted_model:
+            return HOSTED
         able = [name for name in self.teachers if self.result(self.jobs(name)[0]) is not None]
         if len(able) < 2 or ENSEMBLE in able:
             return ENSEMBLE if ENSEMBLE in able else "".join(able)
@@ -168,7 +174,11 @@ class Comparison:
     @cached_property
     def unlabelled(self) -> Unlabelled:
         """The rows that those learn; nothing in them is in dev, calib or test."""
-        return read_unlabelled(self.recipe, self._splits[self.recipe.seed].train, self._measured)
+        train, table = self._splits[self.recipe.seed].train, self.recipe.synthetic
+        if self.recipe.data.unlabelled:
+            return read_unlabelled(self.recipe, train, self._measured)
+        is_written = table != SyntheticTable() and (bool(table.path) or place_of(self.recipe).is_file())
+        return own_texts(self.recipe, train, self.written.rows if is_written else ())
 
     @cached_property
     def written(self) -> Synthetic:
@@ -214,7 +224,8 @@ class Comparison:
         if self.kind(name) == "baseline":
             return str(getattr(baselines.BASELINES[name], "about", ""))
         if name in self.distilled:
-            return f"{self.about(self.distilled[name])}; taught by another candidate"
+            by = "a model elsewhere" if self.recipe.distil.hosted_model else "another candidate"
+            return f"{self.about(self.distilled[name])}; taught by {by}"
         if name in self.synthetic:
             return f"{self.about(self.synthetic[name])}; with rows that a model wrote"
         if name in self.searched:
@@ -230,6 +241,8 @@ class Comparison:
         """Candidates of one family import the same libraries: the module of a baseline, the room of a last stage."""
         if name in TOGETHER:
             return "together"
+        if name == HOSTED:
+            return name
         if self.is_baseline(name):
             return self._baseline_module(name)
         modules = [STAGES[stage][0] for stage in read_pipeline(self.plain(name)).stages]
@@ -361,6 +374,7 @@ class Comparison:
                 # They change nothing that is learnt, but are told beside it.
                 sorted(self.unlabelled.left_out.items()),
                 self._code("workbench.compare.distilled.asking"),
+                *([self._hosted_teacher] if self.recipe.distil.hosted_model else []),
             ]
         if kind == "searched":
             plain, table = replace(job, candidate=self.searched[job.candidate]), self.recipe.search
@@ -376,6 +390,12 @@ class Comparison:
             steps[-1].key if steps else "",
             self._code(BACKENDS[self.recipe.model.backend].module),
         ]
+
+    @property
+    def _hosted_teacher(self) -> dict[str, str]:
+        """What the answers of a teacher that is a model elsewhere depend on besides the rows."""
+        model, url, *_ = self.recipe.distil.elsewhere
+        return {"model": model, "url": url, "code": self._code("workbench.compare.distilled.elsewhere")}
 
     def _code(self, module: str) -> str:
         if module not in self._codes:
@@ -408,6 +428,8 @@ class Comparison:
         """
         if job.candidate in self.distilled:
             teacher = self.teacher()
+            if teacher == HOSTED:
+                return {teacher: short_hash(self._hosted_teacher)}
             main = self.jobs(teacher)[0] if teacher else None
             return {teacher: short_hash([self.key(main), self.result(main)])} if main else {}
         if job.candidate in self.searched:
@@ -579,6 +601,7 @@ def shortened(recipe: Recipe) -> Recipe:
         ensemble=replace(recipe.ensemble, most_members=0),
         cascade=replace(recipe.cascade, most_levels=0),
         data=replace(recipe.data, unlabelled=""),
+        distil=DistilTable(),
         synthetic=replace(recipe.synthetic, candidates=()),
         search=SearchTable(),
     )

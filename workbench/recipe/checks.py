@@ -303,6 +303,8 @@ def _image_faults(recipe: Recipe, stages: Mapping[str, Any]) -> Iterator[Fault]:
         yield "synthetic", f"{shown_to}, and a written row has none: leave the table out"
     if recipe.cascade.hosted_model:
         yield "cascade", f"hosted_model: {shown_to}, and it would be asked without: leave it out"
+    if recipe.distil.students:
+        yield "distil", f"students: {shown_to}, and what they learn is read by its words alone: leave the table out"
     wordy = [name for name in recipe.baselines.names if name not in BLIND]
     if wordy and data.text_columns.names[1:] == ():
         only = "rows are images without words ([data] text), of which they can learn nothing"
@@ -400,11 +402,14 @@ def _candidate_faults(recipe: Recipe) -> Iterator[Fault]:
 
 def _hosted_faults(recipe: Recipe, known: Sequence[str]) -> Iterator[Fault]:
     table = recipe.cascade
-    if table.hosted_url and not table.hosted_model:
-        yield (
-            "cascade",
-            "hosted_url alone: expected hosted_model, the name that this server has for its model, beside it",
-        )
+    for one in (table.elsewhere, recipe.distil.elsewhere):
+        if one.url and not one.model:
+            yield (
+                one.table,
+                "hosted_url alone: expected hosted_model, the name that this server has for its model, beside it",
+            )
+    if recipe.distil.hosted_model and recipe.distil.teacher:
+        yield "distil", "teacher and hosted_model: students have one teacher; leave out one of them"
     if table.hosted_model and not table.most_levels:
         yield (
             "cascade",
@@ -426,12 +431,20 @@ def _is_free(recipe: Recipe, candidate: str) -> bool:
 
 def _distil_faults(recipe: Recipe) -> Iterator[Fault]:
     table, names = recipe.distil, recipe.baselines.names
-    if not recipe.data.unlabelled:
+    if not recipe.data.unlabelled and not table.students:
         if table != DistilTable():
-            yield "distil", "students learn from rows without labels: set [data] unlabelled, or leave the table out"
+            yield (
+                "distil",
+                "nobody learns: set [data] unlabelled, rows without labels, or name students, who then learn train's "
+                "own texts; or leave the table out",
+            )
         return
-    if recipe.data.choices:
+    if recipe.data.choices and recipe.data.unlabelled:
         yield "data", "unlabelled: rows bring their own choices, which no pool shares: leave it out"
+        return
+    if recipe.data.choices or _has_points(recipe):
+        rows = "bring their own choices" if recipe.data.choices else "have several answers"
+        yield "distil", f"students: rows {rows}, and students learn one label of a list: leave the table out"
         return
     single = list(dict.fromkeys([*names, *recipe.models.candidates, *own_candidates(recipe)]))
     able = [name for name in single if learns_soft(name)]

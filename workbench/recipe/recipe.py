@@ -173,10 +173,8 @@ def own_candidates(recipe: Recipe) -> list[str]:
 
 
 def distilled_candidates(recipe: Recipe) -> dict[str, str]:
-    """Students by name, each with what it is besides; none where there is no pool to learn from."""
-    if not recipe.data.unlabelled:
-        return {}
-    able = [name for name in recipe.baselines.names if learns_soft(name)]
+    """Students by name, each with what it is besides; without a pool those that the recipe names."""
+    able = [name for name in recipe.baselines.names if learns_soft(name)] if recipe.data.unlabelled else []
     return {f"{DISTILLED}{name}": name for name in recipe.distil.students or able}
 
 

@@ -1,4 +1,4 @@
-"""Students: candidates that learn what another one says of rows without labels.
+"""Students: candidates that learn what another one, or a model elsewhere, says of rows without labels.
 
 Owns who the teacher is and its answers to the pool, kept beside its results. A student itself is trained, calibrated
 and measured as the baseline that it is (``workbench.compare.processes.worker``). It never looks at a label of the pool.

@@ -1,13 +1,16 @@
 """Who teaches, and what it says of the pool: asked once, kept beside its results, for all students.
 
-What is learnt is what would ship: the calibrated probabilities of the bundle that the comparison kept of the teacher.
+What is learnt of a candidate is what would ship: the calibrated probabilities of the bundle that the comparison kept.
 That is opened to ask it, and not to read what it said: a student's memory is measured, and must not be its teacher's.
+A model elsewhere stands in a candidate's place where the recipe names one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -20,9 +23,38 @@ from labelwright.statistics.proportions import share_interval
 from workbench.compare.candidate import Distilled
 from workbench.compare.distilled import asking
 from workbench.compare.distilled.asking import Chunk, ask, chunks
+from workbench.compare.distilled.elsewhere import HostedTeacher
 from workbench.compare.jobs import Comparison, Job, measured_code
+from workbench.recipe.stages import HOSTED
 
 Say = Callable[[int, int, str], None]
+
+
+class Teacher(Protocol):
+    """Whom students learn from, over dev and the pool."""
+
+    @property
+    def name(self) -> str:
+        """What it is called where a student is told of."""
+        ...
+
+    @property
+    def n_left(self) -> int:
+        """Rows that it was not asked about yet."""
+        ...
+
+    def ask(self, say: Callable[[int, int], object]) -> None:
+        """Ask about them, and keep what it says; ``say`` takes how many rows of how many are answered."""
+        ...
+
+    def read(self) -> tuple[Floats, Floats]:
+        """What it said of dev and of the pool, (n_rows, n_labels) each; zeros of a row that it does not answer."""
+        ...
+
+    @property
+    def spent(self) -> tuple[int, int, float | None]:
+        """Tokens in and out, and dollars where they are known, of somebody who is paid by these."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,6 +71,8 @@ class Taught:
         Likewise of the dev rows; zeros where it gives no answer.
     n_silent : int
         Rows of the pool that it gave no answer to.
+    spent : (int, int, float or None)
+        As ``Teacher.spent``.
     """
 
     teacher: str
@@ -46,55 +80,105 @@ class Taught:
     probs: Floats
     of_dev: Floats
     n_silent: int
+    spent: tuple[int, int, float | None] = (0, 0, None)
 
-    def told(self, comparison: Comparison, of_dev: Floats) -> Distilled:
+    def told(self, comparison: Comparison, job: Job, of_dev: Floats) -> Distilled:
         """What there is to say of a student of these rows; ``of_dev`` is what that says of dev."""
-        dev = comparison.splits_of(comparison.jobs(self.teacher)[0]).dev
-        agreement = Interval(*share_interval(answers(of_dev) == answers(self.of_dev), group_keys(dev)))
+        dev = comparison.splits_of(job).dev
+        groups, said = group_keys(dev), answers(self.of_dev)
+        agreement = Interval(*share_interval(answers(of_dev) == said, groups))
+        right = np.array([comparison.task.index(row.label) for row in dev]) == said
         left_out = dict(comparison.unlabelled.left_out) | {"silent": self.n_silent}
-        return Distilled(self.teacher, len(self.texts), left_out, agreement)
+        n_in, n_out, price = self.spent
+        return Distilled(
+            self.teacher,
+            len(self.texts),
+            left_out,
+            agreement,
+            source=comparison.unlabelled.source,
+            right=Interval(*share_interval(right, groups)),
+            n_in=n_in,
+            n_out=n_out,
+            price=price,
+        )
+
+
+class _OfCandidate:
+    """A candidate of the comparison that has results: its bundle answers, calibrated."""
+
+    spent = (0, 0, None)
+
+    def __init__(self, comparison: Comparison, name: str, left: str) -> None:
+        self.name, self._comparison = name, comparison
+        self._main = comparison.jobs(name)[0]
+        dev, place = texts_and_labels(comparison.splits_of(self._main).dev)[0], comparison.place(self._main)
+        self._n_dev, who = len(dev), [left, measured_code(asking.__name__)]
+        texts = [*dev, *comparison.unlabelled.texts]
+        self._chunks = chunks(texts, place.with_name(f"{place.name}-pool"), who)
+
+    @property
+    def n_left(self) -> int:
+        return sum(len(one.texts) for one in self._left)
+
+    def ask(self, say: Callable[[int, int], object]) -> None:
+        bundle = load(self._comparison.place(self._main))
+        ask(self._left, bundle, self._comparison.engines(bundle.weights), say)
+
+    def read(self) -> tuple[Floats, Floats]:
+        probs = np.vstack([one.read() for one in self._chunks])
+        return probs[: self._n_dev], probs[self._n_dev :]
+
+    @property
+    def _left(self) -> Sequence[Chunk]:
+        return [one for one in self._chunks if not one.path.is_file()]
 
 
 def to_ask(comparison: Comparison, job: Job) -> tuple[str, int]:
     """Who teaches a job, and how many rows it was not asked yet; nobody and none where no teacher has results."""
-    teacher, _, asked = _asked(comparison, job)
-    return teacher, sum(len(one.texts) for one in _left(asked))
+    teacher = _teacher(comparison, job)
+    return ("", 0) if teacher is None else (comparison.teacher(), teacher.n_left)
 
 
 def ask_teacher(comparison: Comparison, job: Job, say: Say) -> None:
     """Ask a job's teacher what is not kept of its answers to dev and to the pool."""
-    teacher, _, asked = _asked(comparison, job)
-    bundle = load(comparison.place(comparison.jobs(teacher)[0]))
+    teacher = _needed(comparison, job)
 
     def tell(done: int, total: int) -> None:
-        say(done, total, f"{teacher} answers the pool, {done:,} of {total:,} rows")
+        say(done, total, f"{teacher.name} answers the pool, {done:,} of {total:,} rows")
 
-    ask(_left(asked), bundle, comparison.engines(bundle.weights), tell)
+    teacher.ask(tell)
 
 
 def teach(comparison: Comparison, job: Job) -> Taught:
     """A teacher's kept answers to the pool and to dev. Raises RecipeError for nobody."""
-    teacher, n_dev, asked = _asked(comparison, job)
-    if not teacher:
+    teacher, texts = _needed(comparison, job), comparison.unlabelled.texts
+    of_dev, of_pool = teacher.read()
+    said = answers(of_pool) >= 0
+    if not said.any():
+        raise RecipeError(f"{job.candidate}: {teacher.name} answers no row of {comparison.unlabelled.source}")
+    known = [text for text, is_said in zip(texts, said.tolist(), strict=True) if is_said]
+    return Taught(teacher.name, known, of_pool[said], of_dev, int((~said).sum()), teacher.spent)
+
+
+def _needed(comparison: Comparison, job: Job) -> Teacher:
+    if (teacher := _teacher(comparison, job)) is None:
         who = comparison.recipe.distil.teacher or "nobody who could teach"
         raise RecipeError(f"{job.candidate}: no results of its teacher ({who}): compare that first")
-    probs, texts = np.vstack([one.read() for one in asked]), comparison.unlabelled.texts
-    of_dev, of_pool = probs[:n_dev], probs[n_dev:]
-    said = answers(of_pool) >= 0
-    known = [text for text, is_said in zip(texts, said.tolist(), strict=True) if is_said]
-    return Taught(teacher, known, of_pool[said], of_dev, int((~said).sum()))
+    return teacher
 
 
-def _asked(comparison: Comparison, job: Job) -> tuple[str, int, list[Chunk]]:
-    """Who teaches, how many dev rows there are, and these and the pool in chunks; nobody where none has results."""
-    if not (found := comparison.available(job)):
-        return "", 0, []
-    ((teacher, left),) = found.items()
-    main = comparison.jobs(teacher)[0]
-    dev, place = texts_and_labels(comparison.splits_of(main).dev)[0], comparison.place(main)
-    who = [left, measured_code(asking.__name__)]
-    return teacher, len(dev), chunks([*dev, *comparison.unlabelled.texts], place.with_name(f"{place.name}-pool"), who)
+def _teacher(comparison: Comparison, job: Job) -> Teacher | None:
+    """Who teaches a job; None where nobody who could has results."""
+    found = comparison.available(job)
+    for name, left in found.items():
+        if name != HOSTED:
+            return _OfCandidate(comparison, name, left)
+        folder, dev = hosted_folder(comparison), comparison.splits_of(job).dev
+        texts = comparison.unlabelled.texts
+        return HostedTeacher(comparison.recipe.distil.elsewhere, comparison.task, folder, dev, texts)
+    return None
 
 
-def _left(asked: Sequence[Chunk]) -> list[Chunk]:
-    return [one for one in asked if not one.path.is_file()]
+def hosted_folder(comparison: Comparison) -> Path:
+    """Where what a model elsewhere said is kept."""
+    return comparison.root / HOSTED

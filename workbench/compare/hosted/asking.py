@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from labelwright.errors import RecipeError
 from labelwright.files import short_hash
 from labelwright.prompt import Prompt, Template
 from labelwright.statistics.metrics import Ints
-from programs.asking import Answers, LanguageModel, Question
-from workbench.recipe.tables.candidates import CascadeTable
+from programs.asking import Answer, Answers, LanguageModel, Question, RefusedError
+from workbench.recipe.tables.candidates import Elsewhere
 
 # What stands in a label's place: an answer that is none of them, and a question that the server did not take.
 NO_LABEL, REFUSED = -1, -2
@@ -31,26 +32,37 @@ class HostedModel:
 
     Parameters
     ----------
-    table : CascadeTable
+    elsewhere : Elsewhere
         Which model, where, and how many questions it may be asked in all.
     folder : Path
         Where its answers are kept, in a file for each model and server. Neither keys nor addresses are written.
     rows : sequence of Example
-        All that it may be asked about, whatever threshold is chosen.
+        All that it may be asked about.
+    which : str
+        What these are, for messages.
     """
 
-    def __init__(self, table: CascadeTable, task: Task, folder: Path, rows: Sequence[Example]) -> None:
-        self.name, self._most = table.hosted_model, table.hosted_calls
+    def __init__(self, elsewhere: Elsewhere, task: Task, folder: Path, rows: Sequence[Example], which: str) -> None:
+        self.name, self._elsewhere, self._which = elsewhere.model, elsewhere, which
         prompt = Prompt.for_task(task, Template())
         self._system = f"{prompt.system}\n\n{_ASKED_LETTER if asking(task).columns else _ASKED}"
         self._labels = prompt.answers
-        path = folder / f"hosted-{short_hash([table.hosted_model, table.hosted_url])}.jsonl"
-        self._answers = Answers(path, self._most)
+        path = folder / f"hosted-{short_hash([elsewhere.model, elsewhere.url])}.jsonl"
+        self._answers = Answers(path, elsewhere.calls)
         self._all = self._questions(rows)
-        self._model = LanguageModel(table.hosted_model, table.hosted_url, "[cascade] hosted_model or hosted_url")
 
-    def answer(self, rows: Sequence[Example]) -> Ints:
+    @cached_property
+    def _model(self) -> LanguageModel:
+        table = self._elsewhere.table
+        return LanguageModel(self.name, self._elsewhere.url, f"[{table}] hosted_model or hosted_url")
+
+    def answer(self, rows: Sequence[Example], say: Callable[[int], object] = lambda n_done: None) -> Ints:
         """The position of each row's label, (n_rows,), or ``NO_LABEL``, or ``REFUSED``.
+
+        Parameters
+        ----------
+        say : callable
+            Takes how many different rows have an answer.
 
         Raises
         ------
@@ -60,15 +72,32 @@ class HostedModel:
             More questions than the recipe allows.
         """
         questions = self._questions(rows)
-        found = self._answers.ask(self._model, self.name, questions, _AT_ONCE, lambda _: None)
+        found = self._answers.ask(self._model, self.name, questions, _AT_ONCE, say)
         if n_left := self._answers.n_left(self.name, questions):
             # With more of them calib has more as well, and another threshold; of all rows no more can be asked.
-            enough = self._answers.most_for(self.name, self._all)
+            calls, table = self._elsewhere.calls, self._elsewhere.table
             raise RecipeError(
-                f"[cascade] hosted_calls = {self._most}: all are used, and {n_left} rows have no answer of {self.name} "
-                f"yet; the others are kept, so set hosted_calls to {enough}, enough for all calib and test rows"
+                f"[{table}] hosted_calls = {calls}: all are used, and {n_left} rows have no answer of {self.name} yet; "
+                f"the others are kept, so set hosted_calls to {self.n_needed}, enough for {self._which}"
             )
-        return np.array([REFUSED if one is None else self._read(one.text) for one in found], dtype=np.int64)
+        return self._read_all(found)
+
+    def kept(self, rows: Sequence[Example]) -> Ints:
+        """As ``answer``, of what was answered before: nobody is asked, and a row without an answer is ``REFUSED``."""
+
+        def nobody(question: Question) -> Answer:
+            raise RefusedError("it was not asked")
+
+        return self._read_all(self._answers.ask(nobody, self.name, self._questions(rows), 1, lambda n_done: None))
+
+    def n_left(self, rows: Sequence[Example]) -> int:
+        """How many of these it did not answer yet."""
+        return self._answers.n_left(self.name, self._questions(rows))
+
+    @property
+    def n_needed(self) -> int:
+        """Answers that are kept when all rows that it may be asked about have one."""
+        return self._answers.most_for(self.name, self._all)
 
     def _questions(self, rows: Sequence[Example]) -> list[Question]:
         return [Question(self._system, (row.text.strip(),), max_tokens=_MAX_TOKENS) for row in rows]
@@ -82,6 +111,9 @@ class HostedModel:
     def price(self) -> float | None:
         """What they cost, in dollars as DSPy knows it; None where it does not know that of one."""
         return self._answers.spent.price
+
+    def _read_all(self, found: Sequence[Answer | None]) -> Ints:
+        return np.array([REFUSED if one is None else self._read(one.text) for one in found], dtype=np.int64)
 
     def _read(self, text: str) -> int:
         found = read_answer(text, self._labels)

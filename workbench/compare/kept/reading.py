@@ -110,7 +110,9 @@ def _hosted(kept: dict[str, Any] | None) -> Hosted | None:
 
 
 def _distilled(kept: dict[str, Any]) -> Distilled:
-    return Distilled(**kept | {"agreement": Interval(*kept["agreement"])})
+    # Older results do not say how often a teacher is right.
+    told = {name: Interval(*kept[name]) for name in ("agreement", "right") if kept.get(name)}
+    return Distilled(**kept | told)
 
 
 def _scores(result: dict[str, Any]) -> dict[str, float]:

@@ -188,7 +188,7 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
             # What is measured is what lies here, and what ships.
             entry: dict[str, Any] = {"stage": "compare", "candidate": job.candidate}
             if taught:
-                result["distilled"] = asdict(taught.told(comparison, arrays["dev"]))
+                result["distilled"] = asdict(taught.told(comparison, job, arrays["dev"]))
                 entry |= {"teacher": taught.teacher, "n_unlabelled": len(taught.texts)}
             if comparison.kind(job.candidate) == "synthetic":
                 entry |= {"n_synthetic": len(comparison.written.rows), "written_by": list(comparison.written.models)}

@@ -152,7 +152,8 @@ def measured_together(
 def _asked_elsewhere(comparison: Comparison, job: Job, calib: Side, test: Side) -> Hosted:
     """What the recipe's hosted model brings behind a cascade; its answers are kept beside the cascade's results."""
     table = comparison.recipe.cascade
-    model = HostedModel(table, comparison.task, comparison.place(job).parent, [*calib.rows, *test.rows])
+    folder, rows = comparison.place(job).parent, [*calib.rows, *test.rows]
+    model = HostedModel(table.elsewhere, comparison.task, folder, rows, "all calib and test rows")
     decision = Decision.of(comparison.task.costs, comparison.task.names)
     found = hosted_level(model.name, model.answer, calib, test, decision, table.hosted_calls // 2)
     n_in, n_out = model.tokens

@@ -1,5 +1,7 @@
 """The rows of ``[data] unlabelled``, which students learn from: nothing that dev, calib or test has is among them.
 
+Where there is no pool, its place is taken by rows that are taught anyway: train's own texts, and those a model wrote.
+
 The idea: a pool may have a million rows, and few can be learnt. Each text has a number by its keyed hash, and those of
 the lowest numbers are kept (bottom-k sampling). So who is drawn hangs on texts and seed alone, not on the order of the
 file, and what is held in memory are the kept rows, a number for each different text, and two for each row with a group.
@@ -45,6 +47,8 @@ class Unlabelled:
 
     Attributes
     ----------
+    source : str
+        The pool's file or folder, or whose texts stand in its place, in words.
     texts : tuple of str
         In an order of chance.
     left_out : mapping of str to int
@@ -135,6 +139,23 @@ def read_unlabelled(recipe: Recipe, taught: Sequence[Example], measured: Sequenc
             f"{table.unlabelled}: none of its {plural(counts['rows'], 'row')} can be learnt; left out: {told(left_out)}"
         )
     return Unlabelled(table.unlabelled, tuple(text for _, text in drawn), left_out)
+
+
+def own_texts(recipe: Recipe, train: Sequence[Example], written: Sequence[Example]) -> Unlabelled:
+    """Texts of rows that have labels, ``[distil] most_rows`` of them at most, where there is no pool.
+
+    Parameters
+    ----------
+    train, written : sequence of Example
+        Train rows, and those of `make synthesize` that may be learnt: nothing that is measured is among either.
+    """
+    key, rows = recipe.seed.to_bytes(8), [*train, *written]
+    marked = {_mark(row.text, key): row.text for row in reversed(rows)}  # of those that are alike the first
+    drawn = heapq.nsmallest(recipe.distil.most_rows, marked.items())
+    left_out = dict.fromkeys(LEFT_OUT, 0)
+    left_out |= {"repeated": len(rows) - len(marked), "beyond": len(marked) - len(drawn)}
+    source = "train rows and rows that a model wrote" if written else "train rows"
+    return Unlabelled(source, tuple(text for _, text in drawn), left_out)
 
 
 def _fresh(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from labelwright.errors import RecipeError
 from labelwright.settings import Check, Range, Text, url_fault
@@ -72,6 +72,27 @@ class EnsembleTable:
             raise RecipeError("most_members = 1: expected 2 or more, or 0 to leave the ensemble out")
 
 
+class Elsewhere(NamedTuple):
+    """A model that others run, as a table of the recipe names it.
+
+    Attributes
+    ----------
+    model : str
+        Any model of DSPy's, or with ``url`` the name that a server has.
+    url : str
+        An OpenAI-compatible server.
+    calls : int
+        Questions in all, those of earlier comparisons included.
+    table : str
+        Whose keys ``hosted_model``, ``hosted_url`` and ``hosted_calls`` these are.
+    """
+
+    model: str
+    url: str
+    calls: int
+    table: str
+
+
 @dataclass(frozen=True)
 class CascadeTable:
     """``[cascade]``: the candidate in which cheaper members answer what they are sure of, and others the rest.
@@ -101,6 +122,11 @@ class CascadeTable:
         if self.most_levels == 1:
             raise RecipeError("most_levels = 1: expected 2 or more, or 0 to leave the cascade out")
 
+    @property
+    def elsewhere(self) -> Elsewhere:
+        """The model behind it."""
+        return Elsewhere(self.hosted_model, self.hosted_url, self.hosted_calls, "cascade")
+
     def without_hosted(self) -> CascadeTable:
         """The same cascade, behind which nobody is asked."""
         return replace(self, hosted_model="", hosted_url="", hosted_calls=CascadeTable.hosted_calls)
@@ -110,17 +136,36 @@ class CascadeTable:
 class DistilTable:
     """``[distil]``: students that learn a teacher's probabilities of the rows of ``[data] unlabelled``.
 
+    Where there is no such pool and students are named, of train's own texts and, with ``[synthetic]``, of those that a
+    model wrote.
+
     Attributes
     ----------
     teacher : str
         A candidate; empty: the ensemble where there is one, else the candidate that is best on dev.
     students : tuple of str
         Baselines that learn from probabilities, of those in ``[baselines] names``, and tunings of the model that have
-        a stage which does ("sft"), of ``[models] candidates`` and the run's own; empty: all such baselines.
+        a stage which does ("sft"), of ``[models] candidates`` and the run's own; empty: all such baselines, where there
+        is a pool.
     most_rows : int
         Rows of the pool that are learnt at most, drawn by chance.
+    hosted_model : str
+        Who teaches in a candidate's place: any model of DSPy's, or with ``hosted_url`` the name that a server has. It
+        sees the texts of dev rows and of the pool. Empty: nobody.
+    hosted_url : str
+        An OpenAI-compatible server; keys come from the environment.
+    hosted_calls : int
+        Questions in all, those of earlier comparisons included. With fewer than there are rows nobody is asked.
     """
 
     teacher: Name = ""
     students: Names = ()
     most_rows: Annotated[int, Range(1, 1_000_000)] = 20_000
+    hosted_model: Name = ""
+    hosted_url: Annotated[str, Text(), Check(url_fault)] = ""
+    hosted_calls: Annotated[int, Range(2)] = 1000
+
+    @property
+    def elsewhere(self) -> Elsewhere:
+        """The model that teaches from outside."""
+        return Elsewhere(self.hosted_model, self.hosted_url, self.hosted_calls, "distil")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from labelwright.data.costs import amount
 from workbench.compare.board import Entry
-from workbench.compare.candidate import Asking, Hosted
+from workbench.compare.candidate import Asking, Distilled, Hosted
 from workbench.compare.kept.learnt import Lesson
 from workbench.compare.together.money import N_ROWS, with_hosted
 from workbench.recipe.beside.unlabelled import told
@@ -77,34 +77,40 @@ def hosted(report: Report) -> list[Table]:
     return [Table("hosted", "Passed on to a model elsewhere", columns, rows, remarks=[_HOSTED] if rows else [])]
 
 
-def _spent(one: Hosted) -> str:
+def _spent(one: Hosted | Distilled) -> str:
     dollars = "" if one.price is None else f", {amount(one.price)} dollars"
     return f"{one.n_in:,} tokens in, {one.n_out:,} out{dollars}"
 
 
 _LESSON = (
-    "Students learnt train rows, and what their teacher says, in probabilities, of rows without labels. Differences "
-    "are of accuracy on the test rows, in points, paired, each with a 95 % interval of its own; agreement is on dev."
+    "Students learnt train rows, and what their teacher says, in probabilities, of {source}. Differences are of "
+    "accuracy on the test rows, in points, paired, each with a 95 % interval of its own; agreement is on dev."
+)
+_ELSEWHERE = (
+    "{teacher} is a model elsewhere: it gave a label a row, of which dev rows say what it is worth. Of these it has "
+    "{right} % right. That took {spent}. It did not see test rows, so nothing is held against it there."
 )
 
 
 def distilled(report: Report) -> list[Table]:
     """Every student: its teacher, what it learnt, and how it stands to that and to itself without the pool."""
     lessons = [(entry, entry.lesson) for entry in report.scored if entry.lesson]
-    columns = [CANDIDATE, Column("teacher", "text"), Column("unlabelled rows"), Column("agree on dev %")]
+    columns = [CANDIDATE, Column("teacher", "text"), Column("rows learnt"), Column("agree on dev %")]
     columns += [Column("cheaper"), Column("against the teacher"), Column("against train rows alone")]
-    remarks = [_LESSON] if lessons else []
+    remarks = []
     # All of them have one teacher, and one pool.
     for _, lesson in lessons[:1]:
-        silent = lesson.learnt.left_out.get("silent", 0)
-        said = [
-            told(lesson.learnt.left_out),
-            f"{silent:,} that {lesson.learnt.teacher} gave no answer to" * bool(silent),
-        ]
-        if any(said):
-            remarks.append(f"Left out of the unlabelled rows: {', '.join(filter(None, said))}.")
+        learnt, said = lesson.learnt, told(lesson.learnt.left_out)
+        remarks.append(_LESSON.format(source=learnt.source or "rows without labels"))
+        if learnt.n_in and learnt.right:
+            right = "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * one for one in learnt.right))
+            remarks.append(_ELSEWHERE.format(teacher=learnt.teacher, right=right, spent=_spent(learnt)))
+        if silent := learnt.left_out.get("silent", 0):
+            said += f"{', ' * bool(said)}{silent:,} that {learnt.teacher} gave no answer to"
+        if said:
+            remarks.append(f"Left out of these rows: {said}.")
     rows = [_lesson_row(entry, lesson) for entry, lesson in lessons]
-    return [Table("distilled", "Taught by another candidate", columns, rows, remarks=remarks)]
+    return [Table("distilled", "Students and their teacher", columns, rows, remarks=remarks)]
 
 
 def _lesson_row(entry: Entry, lesson: Lesson) -> list[Cell]:

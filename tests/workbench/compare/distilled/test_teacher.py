@@ -22,6 +22,7 @@ from workbench.compare.processes.pool import Processes
 from workbench.compare.processes.worker import attempt
 from workbench.compare.score import score_candidates
 from workbench.progress import Display
+from workbench.recipe.beside.unlabelled import own_texts
 from workbench.run.folder import RunFolder, runs_of
 
 NAMES = ["words", "chars", "ensemble", "distilled-chars"]
@@ -250,11 +251,55 @@ def test_it_is_reported_and_exported_and_only_it_needs_the_pool(run):
         assert lesson[key]["low"] <= lesson[key]["value"] <= lesson[key]["high"]
     assert lesson["cost_ratio"] == pytest.approx(of["ensemble"]["cost"]["ms_p50"] / entry["cost"]["ms_p50"])
     text = (path / "report.md").read_text()
-    assert "## Taught by another candidate" in text
-    assert "Left out of the unlabelled rows: 1 with" in text
+    assert "## Students and their teacher" in text
+    assert "Left out of these rows: 1 with" in text
     assert load(path / "bundle").weights.base == "chars"
+    assert "in probabilities, of pool.csv." in text
     assert "pool.csv: its first row has no 'group'" in text
     # Without the pool nobody can be taught; who learnt nothing of it ships as before.
     Path("pool.csv").unlink()
     assert main(["compare", "toy.toml"]) == 2
     assert main(["export", "toy.toml", "--candidate", "chars"]) == 0
+
+
+def test_without_a_pool_named_students_learn_trains_own_texts_and_what_a_model_wrote(run):
+    edit_recipe('\nunlabelled = "pool.csv"', "")
+    found = opened(run)
+    train = found.splits_of(Job("chars", 3, 3)).train
+    assert sorted(found.unlabelled.texts) == sorted({row.text for row in train})
+    assert found.unlabelled.source == "train rows"
+    key = found.key(Job("distilled-chars", 3, 3))
+    (*_, student) = score_candidates(found, Display(), names=NAMES)
+    assert student.distilled.n_rows == len(found.unlabelled.texts)
+    assert student.distilled.source == "train rows"
+    taught = teacher.teach(opened(run), Job("distilled-chars", 3, 3))
+    measured = {row.text for row in found._measured}
+    assert not measured & set(taught.texts)
+    # A file of written rows is read where the recipe has the table, and what is nearly measured is not learnt.
+    written = ["the diving board wobbles when jumped on", next(iter(sorted(measured)))]
+    lines = [json.dumps({"text": text, "label": "pool"}) for text in written]
+    Path("runs/toy/synthetic.jsonl").write_text("\n".join(lines))
+    assert opened(run).key(Job("distilled-chars", 3, 3)) == key
+    edit_recipe("[compare]\n", '[synthetic]\nmodel = "far"\n[compare]\n')
+    found = opened(run)
+    assert found.unlabelled.source == "train rows and rows that a model wrote"
+    assert set(found.unlabelled.texts) == {row.text for row in train} | {written[0]}
+    assert found.key(Job("distilled-chars", 3, 3)) != key
+    # A demo has no students, and no student whom the recipe does not name.
+    assert not jobs.comparison_of(jobs.shortened(found.recipe), run, found._rows, found._splits[3]).distilled
+    edit_recipe('students = ["chars"]', "")
+    edit_recipe("[distil]\n", "")
+    assert not opened(run).distilled
+
+
+def test_of_own_texts_each_is_learnt_once_and_no_more_than_may_be(run):
+    edit_recipe('\nunlabelled = "pool.csv"', "")
+    edit_recipe("[distil]", "[distil]\nmost_rows = 5")
+    found = opened(run)
+    train = found.splits_of(Job("chars", 3, 3)).train
+    n_texts = len({row.text for row in train})
+    assert len(found.unlabelled.texts) == 5
+    assert found.unlabelled.left_out["beyond"] == n_texts - 5
+    twice = own_texts(found.recipe, train, train)
+    assert twice.texts == found.unlabelled.texts
+    assert twice.left_out["repeated"] == 2 * len(train) - n_texts

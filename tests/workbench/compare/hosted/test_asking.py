@@ -10,7 +10,7 @@ from chat_server import ChatServer, serving_chat
 from labelwright.data.task import Example, Label, Task
 from labelwright.errors import ModelError, RecipeError
 from workbench.compare.hosted.asking import NO_LABEL, REFUSED, HostedModel
-from workbench.recipe.tables.candidates import CascadeTable
+from workbench.recipe.tables.candidates import Elsewhere
 
 TASK = Task("desk", "Which desk is this for?", (Label("pool"), Label("gas leak", "it smells")))
 ROWS = [Example(str(number), text, "pool") for number, text in enumerate(["the water is green", "it smells", "hm"])]
@@ -23,9 +23,8 @@ def says(system: str, turns) -> str:
 
 
 def model(url: str, folder: Path, calls: int = 100) -> HostedModel:
-    return HostedModel(
-        CascadeTable(hosted_model="far", hosted_url=url, hosted_calls=calls), TASK, folder, [*ROWS, OTHER]
-    )
+    far = Elsewhere("far", url, calls, "cascade")
+    return HostedModel(far, TASK, folder, [*ROWS, OTHER], "all calib and test rows")
 
 
 def test_labels_are_read_and_nothing_is_asked_twice(tmp_path, monkeypatch):

@@ -118,7 +118,20 @@ candidates = ["free"]
 @pytest.mark.parametrize(
     ("data", "distil", "told"),
     [
-        ("", "[distil]\nmost_rows = 5", "[distil]: students learn from rows without labels: set [data] unlabelled"),
+        ("", "[distil]\nmost_rows = 5", "[distil]: nobody learns: set [data] unlabelled, rows without labels, or name"),
+        ("", '[distil]\nhosted_model = "far"', "[distil]: nobody learns: set [data] unlabelled"),
+        ("", '[distil]\nstudents = ["minilm-knn"]', "students: 'minilm-knn' cannot learn from probabilities"),
+        (
+            'choices = "c"',
+            '[distil]\nstudents = ["sgd-ngrams"]',
+            "students: rows bring their own choices, and students",
+        ),
+        ("", '[distil]\nstudents = ["sgd-ngrams"]\nhosted_url = "http://127.0.0.1:1/v1"', "hosted_url alone: expected"),
+        (
+            'unlabelled = "p.csv"',
+            '[distil]\nteacher = "sgd-ngrams"\nhosted_model = "far"',
+            "[distil]: teacher and hosted_model: students have one teacher",
+        ),
         ('unlabelled = "rows.jsonl"', "", "unlabelled = 'rows.jsonl': expected a file of its own"),
         (
             'unlabelled = "p.csv"',

@@ -1,0 +1,118 @@
+"""A teacher that is a model elsewhere: it answers dev and the pool with labels, which become probabilities.
+
+The idea: such a model says one label and not how sure it is. What a label of its is worth, its answers to the dev rows
+show: of those that it called "pool", so many are. Each label that it can say has a row of shares of the right ones,
+drawn towards what it is worth on average, since few dev rows have each (Dirichlet smoothing; the shares are those of
+Dawid and Skene 1979). So students learn its usual mistakes as mistakes, and no certainty that it has not shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from labelwright.data.task import Example, Task
+from labelwright.errors import ModelError
+from labelwright.statistics.metrics import Floats, Ints
+from workbench.compare.hosted.asking import HostedModel
+from workbench.recipe.tables.candidates import Elsewhere
+
+# So many dev rows' weight has the average over all labels, beside those of a label.
+_SMOOTHING_ROWS = 5.0
+
+
+def worth(said: Ints, right: Ints, n_labels: int) -> Floats:
+    """What each label that is said is worth: shares of the right labels, (n_labels said, n_labels right).
+
+    Parameters
+    ----------
+    said, right : ndarray of shape (n_rows,)
+        Positions of labels; below 0 what is none.
+
+    Examples
+    --------
+    >>> worth(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), 2).round(2)
+    array([[0.67, 0.33],
+           [0.28, 0.72]])
+    """
+    is_said = said >= 0
+    hits = int((said == right)[is_said].sum())
+    average = (hits + 1) / (int(is_said.sum()) + 2)
+    prior = np.full((n_labels, n_labels), (1 - average) / max(1, n_labels - 1))
+    np.fill_diagonal(prior, average if n_labels > 1 else 1.0)
+    counts = np.zeros((n_labels, n_labels))
+    np.add.at(counts, (said[is_said], right[is_said]), 1.0)
+    shares: Floats = (counts + _SMOOTHING_ROWS * prior) / (counts.sum(axis=1, keepdims=True) + _SMOOTHING_ROWS)
+    return shares
+
+
+class HostedTeacher:
+    """A model elsewhere, and the rows that it is asked about.
+
+    Parameters
+    ----------
+    folder : Path
+        Where its answers are kept.
+    dev : sequence of Example
+        Rows with labels, which show what its answers are worth.
+    texts : sequence of str
+        Of the pool.
+    """
+
+    def __init__(
+        self, elsewhere: Elsewhere, task: Task, folder: Path, dev: Sequence[Example], texts: Sequence[str]
+    ) -> None:
+        pool = [Example(f"pool:{number}", text, "") for number, text in enumerate(texts)]
+        self._elsewhere, self._dev, self._rows = elsewhere, dev, [*dev, *pool]
+        self._n_labels = len(task.names)
+        self._gold = np.array([task.index(row.label) for row in dev], dtype=np.int64)
+        self._model = HostedModel(elsewhere, task, folder, self._rows, "all dev rows and the pool")
+
+    @property
+    def name(self) -> str:
+        """As DSPy, or its server, calls it."""
+        return self._elsewhere.model
+
+    @property
+    def n_left(self) -> int:
+        """Rows that have no answer yet."""
+        return self._model.n_left(self._rows)
+
+    def ask(self, say: Callable[[int, int], object]) -> None:
+        """Ask about every row that has no answer; each answer is kept as it comes.
+
+        Parameters
+        ----------
+        say : callable
+            Takes how many rows of how many are answered.
+
+        Raises
+        ------
+        ModelError
+            There are more rows than may be asked about: nobody is asked then. Or as ``HostedModel.answer``.
+        """
+        if (needed := self._model.n_needed) > self._elsewhere.calls:
+            most = self._elsewhere.calls - len({row.text for row in self._dev})
+            fewer = f", or [distil] most_rows to {most:,} at most" if most > 0 else ""
+            # No RecipeError, which would last: with another number the same student is tried again.
+            raise ModelError(
+                f"[distil] hosted_calls = {self._elsewhere.calls:,}: {self.name} is to answer dev and the pool, which "
+                f"takes {needed:,} questions with those that are answered: set hosted_calls to as many{fewer}; "
+                "nothing was asked"
+            )
+        self._model.answer(self._rows, lambda n_done: say(n_done, len(self._rows)))
+
+    def read(self) -> tuple[Floats, Floats]:
+        """What it said of dev and of the pool, (n_rows, n_labels) each; zeros of a row without an answer."""
+        said = self._model.kept(self._rows)
+        n_dev = len(self._dev)
+        shares = worth(said[:n_dev], self._gold, self._n_labels)
+        probs = np.where((said >= 0)[:, None], shares[np.maximum(said, 0)], 0.0)
+        return probs[:n_dev], probs[n_dev:]
+
+    @property
+    def spent(self) -> tuple[int, int, float | None]:
+        """Tokens in and out of the answers that were read, and dollars; None where DSPy does not know these."""
+        return (*self._model.tokens, self._model.price)
