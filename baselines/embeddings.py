@@ -119,7 +119,7 @@ class EmbeddingClassifier(TextClassifier):
         texts = texts_of_both(rows.texts, rows.soft)
         vectors = open_encoder(self.encoder).embed(texts, remember=True, long_texts=rows.long_texts)
         if rows.soft is not None and len(rows.soft.texts):
-            return self._of_soft(vectors, rows.gold, rows.soft)
+            return self._of_soft(vectors, rows, rows.soft)
         strengths = tuple(self.strengths or STRENGTHS[self.head])
         if self.head == "kernel":
             middle = strengths[len(strengths) // 2]
@@ -127,25 +127,32 @@ class EmbeddingClassifier(TextClassifier):
         self.strength_ = self._choose(strengths, vectors, rows, self._fitted_head)
         return EmbeddingHead(self.encoder, self._fitted_head(self.strength_, vectors, rows.gold))
 
-    def _of_soft(self, vectors: NDArray[np.float32], gold: NDArray[np.int64], soft: SoftRows) -> EmbeddingHead:
+    def _of_soft(self, vectors: NDArray[np.float32], rows: Rows, soft: SoftRows) -> EmbeddingHead:
         """The head that learnt labelled and soft rows; ``vectors`` are of both, in that order."""
         strengths = tuple(self.strengths or STRENGTHS[self.head])
-        n_labelled, probs = len(gold), soft.probs
+        gold, n_labelled, probs = rows.gold, len(rows.gold), soft.probs
         held = np.zeros(len(probs), dtype=bool)
         held[N_SOFT_FOLDS - 1 :: N_SOFT_FOLDS] = True
 
-        def fitted(strength: float, kept: NDArray[np.bool_]) -> Any:
-            row, labels, weight = weighted(gold, probs[kept])
-            inside = np.concatenate([np.ones(n_labelled, dtype=bool), kept])
+        # Where students learn the labelled rows' own texts, these would stand on both sides of the choice.
+        texts = {text for text, is_held in zip(soft.texts, held.tolist(), strict=True) if is_held}
+        apart = np.array([text not in texts for text in rows.texts], dtype=bool)
+
+        def fitted(strength: float, labelled: NDArray[np.bool_], kept: NDArray[np.bool_]) -> Any:
+            row, labels, weight = weighted(gold[labelled], probs[kept])
+            inside = np.concatenate([labelled, kept])
             return self._fitted_head(strength, vectors[inside][row], labels, weight)
 
         self.strength_ = strengths[len(strengths) // 2]
-        if len(strengths) > 1 and held.any():
+        has_all = len(np.unique(weighted(gold[apart], probs[~held]).gold)) == probs.shape[1]
+        if len(strengths) > 1 and held.any() and has_all:
             unseen = vectors[n_labelled:][held]
-            costs = [soft_cost(head_probabilities(fitted(one, ~held), unseen), probs[held]) for one in strengths]
+            heads = (fitted(one, apart, ~held) for one in strengths)
+            costs = [soft_cost(head_probabilities(head, unseen), probs[held]) for head in heads]
             self.strength_ = strengths[int(np.argmin(costs))]
             logger.info("%s: strengths %s are %s from the teacher", self.head, strengths, np.round(costs, 4))
-        return EmbeddingHead(self.encoder, fitted(self.strength_, np.ones(len(probs), dtype=bool)))
+        labelled, kept = np.ones(n_labelled, dtype=bool), np.ones(len(probs), dtype=bool)
+        return EmbeddingHead(self.encoder, fitted(self.strength_, labelled, kept))
 
     def _choose(
         self, options: tuple[float, ...], vectors: NDArray[np.float32], rows: Rows, fit: Callable[..., Any]

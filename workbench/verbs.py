@@ -26,6 +26,7 @@ from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError, LabelwrightError, RecipeError
 from labelwright.plain_text import shell_word, without_passwords
 from labelwright.serve.limits import Limits
+from workbench.compare.distilled.teacher import check_teacher
 from workbench.compare.expected import Expected
 from workbench.compare.jobs import Comparison, comparison_of
 from workbench.compare.score import read_test, score_candidates, signature
@@ -95,7 +96,9 @@ def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: 
         if work.recipe.stages and not work.recipe.models.candidates:
             work.ensure_untuned()
         work.finish_interrupted()
-        compare_step(work, comparison_of(work.recipe, work.folder, work.rows, work.splits), force, candidate)
+        comparison = comparison_of(work.recipe, work.folder, work.rows, work.splits)
+        check_teacher(comparison)
+        compare_step(work, comparison, force, candidate)
         if report := read_report(work.folder):
             show_leaderboard(report, display)
         display.say(f"report: {work.folder.path / 'report.html'}")

@@ -122,7 +122,7 @@ def table(report: Report) -> str:
         n_rows, sizes = report.test_rows.n_rows, report.splits
         sides = f"{sizes.train} train, {sizes.dev} dev, {sizes.calib} calib and {n_rows} test rows"
         taught = f"{first.learnt.teacher} taught {first.learnt.n_rows:,} texts of {first.learnt.source}"
-        if first.learnt.n_in and first.learnt.right:
+        if first.learnt.hosted and first.learnt.right:
             taught += ", right on {:.1f} [{:.1f}, {:.1f}] % of dev".format(*(100 * one for one in first.learnt.right))
             taught += f", for {first.learnt.n_in:,} tokens in and {first.learnt.n_out:,} out"
         lines.append(f"\n{sides}; {taught}; intervals are 95 %, differences paired")

@@ -60,4 +60,4 @@ class SftStage(TrainingSettings):
         objective = Objective("cross_entropy", self.validity, label_smoothing=self.label_smoothing, soft=soft)
         training = Training.prepare(stage, objective, bundle, splits, context)
         training.run()
-        return training.settled(asdict(stage), started, {"n_unlabelled": n_soft} if n_soft else {})
+        return training.settled(asdict(stage), started, {"n_taught": n_soft} if n_soft else {})

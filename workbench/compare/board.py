@@ -18,7 +18,7 @@ from workbench.compare.candidate import CurvePoint, Kind, Repeat, Together
 from workbench.compare.kept.learnt import Augmented, Lesson, Sought
 
 # The version of all that is below, in report.json and in what a comparison depends on: another one is computed anew.
-FORMAT = "labelwright-report-10"
+FORMAT = "labelwright-report-11"
 
 # The quality metrics in the tables' order, and those of an answer in free text, which has no probabilities.
 QUALITY = tuple(name for name, metric in METRICS.items() if metric.is_reported)

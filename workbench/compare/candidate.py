@@ -20,7 +20,7 @@ from labelwright.statistics.intervals import Interval
 from workbench.compare.searched.found import Searched
 
 # "free" answers in free text, so some answers are no label: its probabilities have a last column for those.
-# "together" is made of other candidates; "distilled" is a baseline that learnt from another candidate, "synthetic" one
+# "together" is made of other candidates; "distilled" learnt from a teacher besides, "synthetic" one
 # that learnt rows which a model wrote besides, "searched" one whose settings were searched on dev.
 Kind = Literal["baseline", "llm", "free", "together", "distilled", "synthetic", "searched"]
 
@@ -223,10 +223,13 @@ class Distilled:
         Share of the dev rows to which both give the same label.
     source : str
         The pool's file or folder, or whose texts stand in its place; empty of results that do not say.
+    hosted : bool
+        Whether the teacher is a model elsewhere.
     right : Interval, optional
         Share of the dev rows that the teacher has right.
     n_in, n_out : int
-        Tokens of a model elsewhere, of its questions about dev and the pool and of the answers.
+        Tokens of such a model, of its questions about dev and the pool and of the answers; 0 where its server does not
+        say.
     price : float, optional
         What these cost in dollars, as far as DSPy knows it.
     """
@@ -236,6 +239,7 @@ class Distilled:
     left_out: Mapping[str, int]
     agreement: Interval
     source: str = ""
+    hosted: bool = False
     right: Interval | None = None
     n_in: int = 0
     n_out: int = 0

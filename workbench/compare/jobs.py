@@ -178,7 +178,7 @@ class Comparison:
         if self.recipe.data.unlabelled:
             return read_unlabelled(self.recipe, train, self._measured)
         is_written = table != SyntheticTable() and (bool(table.path) or place_of(self.recipe).is_file())
-        return own_texts(self.recipe, train, self.written.rows if is_written else ())
+        return own_texts(self.recipe, train, self.written.rows if is_written else (), self._measured)
 
     @cached_property
     def written(self) -> Synthetic:

@@ -444,7 +444,8 @@ def _distil_faults(recipe: Recipe) -> Iterator[Fault]:
         return
     if recipe.data.choices or _has_points(recipe):
         rows = "bring their own choices" if recipe.data.choices else "have several answers"
-        yield "distil", f"students: rows {rows}, and students learn one label of a list: leave the table out"
+        if table.students:
+            yield "distil", f"students: rows {rows}, and students learn one label of a list: leave the table out"
         return
     single = list(dict.fromkeys([*names, *recipe.models.candidates, *own_candidates(recipe)]))
     able = [name for name in single if learns_soft(name)]

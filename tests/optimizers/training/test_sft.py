@@ -81,7 +81,7 @@ def test_a_student_learns_how_sure_its_teacher_is_and_not_its_likeliest_labels(m
         tuned, _ = run(model, tmp_path / name, soft=soft, **LONG)
         probs = probabilities(replace(tuned, calibration=Calibration()), open_float32(tuned.weights), doubting.texts)
         distance[name] = float((doubting.probs * np.log(doubting.probs / probs)).sum(axis=1).mean())
-        assert tuned.history[-1]["n_unlabelled"] == len(doubting.texts)
+        assert tuned.history[-1]["n_taught"] == len(doubting.texts)
     assert distance["taught"] < 0.8 * distance["sure"], distance
 
 

@@ -15,9 +15,24 @@ from labelwright.bundle.types import Bundle
 from labelwright.engines.protocol import Engine
 from labelwright.files import replacing, short_hash
 from labelwright.labelling import score_rows
-from labelwright.statistics.metrics import Floats
+from labelwright.statistics.metrics import Floats, Ints
 
 CHUNK_ROWS = 256
+
+
+class Said(NamedTuple):
+    """What a teacher says.
+
+    Attributes
+    ----------
+    dev : ndarray of shape (n_dev,)
+        Positions of the labels that it gives the dev rows; -1 of none.
+    pool : ndarray of shape (n_pool, n_labels)
+        Probabilities; zeros of a row that it does not answer.
+    """
+
+    dev: Ints
+    pool: Floats
 
 
 class Chunk(NamedTuple):

@@ -3,7 +3,7 @@
 The idea: such a model says one label and not how sure it is. What a label of its is worth, its answers to the dev rows
 show: of those that it called "pool", so many are. Each label that it can say has a row of shares of the right ones,
 drawn towards what it is worth on average, since few dev rows have each (Dirichlet smoothing; the shares are those of
-Dawid and Skene 1979). So students learn its usual mistakes as mistakes, and no certainty that it has not shown.
+Dawid and Skene 1979). So students learn its usual mistakes as mistakes.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from labelwright.data.task import Example, Task
-from labelwright.errors import ModelError
+from labelwright.errors import RecipeError
+from labelwright.files import short_hash, write_json
 from labelwright.statistics.metrics import Floats, Ints
-from workbench.compare.hosted.asking import HostedModel
+from workbench.compare.distilled.asking import Said
+from workbench.compare.hosted.asking import NO_LABEL, HostedModel
+from workbench.recipe.beside.unlabelled import Unlabelled
 from workbench.recipe.tables.candidates import Elsewhere
 
 # So many dev rows' weight has the average over all labels, beside those of a label.
@@ -57,18 +60,22 @@ class HostedTeacher:
         Where its answers are kept.
     dev : sequence of Example
         Rows with labels, which show what its answers are worth.
-    texts : sequence of str
-        Of the pool.
+    pool : Unlabelled
+        What students learn.
     """
 
     def __init__(
-        self, elsewhere: Elsewhere, task: Task, folder: Path, dev: Sequence[Example], texts: Sequence[str]
+        self, elsewhere: Elsewhere, task: Task, folder: Path, dev: Sequence[Example], pool: Unlabelled
     ) -> None:
-        pool = [Example(f"pool:{number}", text, "") for number, text in enumerate(texts)]
-        self._elsewhere, self._dev, self._rows = elsewhere, dev, [*dev, *pool]
+        rows = [Example(f"pool:{number}", text, "") for number, text in enumerate(pool.texts)]
+        self._elsewhere, self._dev, self._rows = elsewhere, dev, [*dev, *rows]
+        self._which = f"dev and {pool.source}"
         self._n_labels = len(task.names)
         self._gold = np.array([task.index(row.label) for row in dev], dtype=np.int64)
-        self._model = HostedModel(elsewhere, task, folder, self._rows, "all dev rows and the pool")
+        self._model = HostedModel(elsewhere, task, folder, self._rows, self._which)
+        # Rows that its server did not take have no answer to be kept: that all were asked about is.
+        asked = short_hash([elsewhere.model, elsewhere.url, [row.text for row in self._rows]])
+        self._asked = folder / f"asked-{asked}.json"
 
     @property
     def name(self) -> str:
@@ -77,8 +84,26 @@ class HostedTeacher:
 
     @property
     def n_left(self) -> int:
-        """Rows that have no answer yet."""
-        return self._model.n_left(self._rows)
+        """Rows that it was not asked about yet."""
+        return 0 if self._asked.is_file() else self._model.n_left(self._rows)
+
+    def check(self) -> None:
+        """Refuse before anybody is asked or trained where there are more rows than it may be asked about.
+
+        Raises
+        ------
+        RecipeError
+            How many questions it takes.
+        """
+        calls, needed = self._elsewhere.calls, self._model.n_needed(self._rows)
+        if needed <= calls or self._asked.is_file():
+            return
+        room = calls - self._model.n_needed(self._dev)
+        fewer = f", or most_rows to {room:,} at most" if room > 0 else ""
+        raise RecipeError(
+            f"[distil] hosted_calls = {calls:,}: {self.name} is to answer {self._which}, which takes {needed:,} "
+            f"questions, those included that are answered: set hosted_calls to as many{fewer}"
+        )
 
     def ask(self, say: Callable[[int, int], object]) -> None:
         """Ask about every row that has no answer; each answer is kept as it comes.
@@ -90,27 +115,19 @@ class HostedTeacher:
 
         Raises
         ------
-        ModelError
-            There are more rows than may be asked about: nobody is asked then. Or as ``HostedModel.answer``.
+        LabelwrightError
+            As ``HostedModel.answer``.
         """
-        if (needed := self._model.n_needed) > self._elsewhere.calls:
-            most = self._elsewhere.calls - len({row.text for row in self._dev})
-            fewer = f", or [distil] most_rows to {most:,} at most" if most > 0 else ""
-            # No RecipeError, which would last: with another number the same student is tried again.
-            raise ModelError(
-                f"[distil] hosted_calls = {self._elsewhere.calls:,}: {self.name} is to answer dev and the pool, which "
-                f"takes {needed:,} questions with those that are answered: set hosted_calls to as many{fewer}; "
-                "nothing was asked"
-            )
-        self._model.answer(self._rows, lambda n_done: say(n_done, len(self._rows)))
+        n_rows = len({row.text.strip() for row in self._rows})
+        self._model.answer(self._rows, lambda n_done: say(n_done, n_rows))
+        write_json(self._asked, {"rows": n_rows})
 
-    def read(self) -> tuple[Floats, Floats]:
-        """What it said of dev and of the pool, (n_rows, n_labels) each; zeros of a row without an answer."""
-        said = self._model.kept(self._rows)
-        n_dev = len(self._dev)
+    def read(self) -> Said:
+        """What it said of dev and of the pool."""
+        said, n_dev = self._model.kept(self._rows), len(self._dev)
         shares = worth(said[:n_dev], self._gold, self._n_labels)
-        probs = np.where((said >= 0)[:, None], shares[np.maximum(said, 0)], 0.0)
-        return probs[:n_dev], probs[n_dev:]
+        of_pool = np.where((said >= 0)[:, None], shares[np.maximum(said, 0)], 0.0)[n_dev:]
+        return Said(np.maximum(said[:n_dev], NO_LABEL), of_pool)
 
     @property
     def spent(self) -> tuple[int, int, float | None]:

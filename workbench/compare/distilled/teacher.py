@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -18,11 +17,11 @@ from labelwright.bundle.store import load
 from labelwright.data.task import group_keys, texts_and_labels
 from labelwright.errors import RecipeError
 from labelwright.statistics.intervals import Interval
-from labelwright.statistics.metrics import Floats, answers
+from labelwright.statistics.metrics import Floats, Ints, answers
 from labelwright.statistics.proportions import share_interval
 from workbench.compare.candidate import Distilled
 from workbench.compare.distilled import asking
-from workbench.compare.distilled.asking import Chunk, ask, chunks
+from workbench.compare.distilled.asking import Chunk, Said, ask, chunks
 from workbench.compare.distilled.elsewhere import HostedTeacher
 from workbench.compare.jobs import Comparison, Job, measured_code
 from workbench.recipe.stages import HOSTED
@@ -47,8 +46,8 @@ class Teacher(Protocol):
         """Ask about them, and keep what it says; ``say`` takes how many rows of how many are answered."""
         ...
 
-    def read(self) -> tuple[Floats, Floats]:
-        """What it said of dev and of the pool, (n_rows, n_labels) each; zeros of a row that it does not answer."""
+    def read(self) -> Said:
+        """What it said."""
         ...
 
     @property
@@ -67,8 +66,8 @@ class Taught:
         Of the pool, those that it answers.
     probs : ndarray of shape (n_texts, n_labels)
         In the task's order of labels.
-    of_dev : ndarray of shape (n_dev, n_labels)
-        Likewise of the dev rows; zeros where it gives no answer.
+    said_of_dev : ndarray of shape (n_dev,)
+        Positions of the labels that it gives the dev rows; -1 of none.
     n_silent : int
         Rows of the pool that it gave no answer to.
     spent : (int, int, float or None)
@@ -78,14 +77,14 @@ class Taught:
     teacher: str
     texts: list[str]
     probs: Floats
-    of_dev: Floats
+    said_of_dev: Ints
     n_silent: int
     spent: tuple[int, int, float | None] = (0, 0, None)
 
     def told(self, comparison: Comparison, job: Job, of_dev: Floats) -> Distilled:
         """What there is to say of a student of these rows; ``of_dev`` is what that says of dev."""
         dev = comparison.splits_of(job).dev
-        groups, said = group_keys(dev), answers(self.of_dev)
+        groups, said = group_keys(dev), self.said_of_dev
         agreement = Interval(*share_interval(answers(of_dev) == said, groups))
         right = np.array([comparison.task.index(row.label) for row in dev]) == said
         left_out = dict(comparison.unlabelled.left_out) | {"silent": self.n_silent}
@@ -96,6 +95,7 @@ class Taught:
             left_out,
             agreement,
             source=comparison.unlabelled.source,
+            hosted=bool(comparison.recipe.distil.hosted_model),
             right=Interval(*share_interval(right, groups)),
             n_in=n_in,
             n_out=n_out,
@@ -124,13 +124,20 @@ class _OfCandidate:
         bundle = load(self._comparison.place(self._main))
         ask(self._left, bundle, self._comparison.engines(bundle.weights), say)
 
-    def read(self) -> tuple[Floats, Floats]:
+    def read(self) -> Said:
         probs = np.vstack([one.read() for one in self._chunks])
-        return probs[: self._n_dev], probs[self._n_dev :]
+        return Said(answers(probs[: self._n_dev]), probs[self._n_dev :])
 
     @property
     def _left(self) -> Sequence[Chunk]:
         return [one for one in self._chunks if not one.path.is_file()]
+
+
+def check_teacher(comparison: Comparison) -> None:
+    """Refuse a model elsewhere that may not be asked about all rows, before anything is trained. Raises RecipeError."""
+    if comparison.recipe.distil.hosted_model:
+        for name in list(comparison.distilled)[:1]:  # all of them have one teacher
+            _hosted(comparison, comparison.jobs(name)[0]).check()
 
 
 def to_ask(comparison: Comparison, job: Job) -> tuple[str, int]:
@@ -173,12 +180,10 @@ def _teacher(comparison: Comparison, job: Job) -> Teacher | None:
     for name, left in found.items():
         if name != HOSTED:
             return _OfCandidate(comparison, name, left)
-        folder, dev = hosted_folder(comparison), comparison.splits_of(job).dev
-        texts = comparison.unlabelled.texts
-        return HostedTeacher(comparison.recipe.distil.elsewhere, comparison.task, folder, dev, texts)
+        return _hosted(comparison, job)
     return None
 
 
-def hosted_folder(comparison: Comparison) -> Path:
-    """Where what a model elsewhere said is kept."""
-    return comparison.root / HOSTED
+def _hosted(comparison: Comparison, job: Job) -> HostedTeacher:
+    elsewhere, dev = comparison.recipe.distil.elsewhere, comparison.splits_of(job).dev
+    return HostedTeacher(elsewhere, comparison.task, comparison.root / HOSTED, dev, comparison.unlabelled)

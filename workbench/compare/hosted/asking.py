@@ -49,7 +49,7 @@ class HostedModel:
         self._labels = prompt.answers
         path = folder / f"hosted-{short_hash([elsewhere.model, elsewhere.url])}.jsonl"
         self._answers = Answers(path, elsewhere.calls)
-        self._all = self._questions(rows)
+        self._rows = rows
 
     @cached_property
     def _model(self) -> LanguageModel:
@@ -78,7 +78,7 @@ class HostedModel:
             calls, table = self._elsewhere.calls, self._elsewhere.table
             raise RecipeError(
                 f"[{table}] hosted_calls = {calls}: all are used, and {n_left} rows have no answer of {self.name} yet; "
-                f"the others are kept, so set hosted_calls to {self.n_needed}, enough for {self._which}"
+                f"the others are kept, so set hosted_calls to {self.n_needed(self._rows)}, enough for {self._which}"
             )
         return self._read_all(found)
 
@@ -94,10 +94,9 @@ class HostedModel:
         """How many of these it did not answer yet."""
         return self._answers.n_left(self.name, self._questions(rows))
 
-    @property
-    def n_needed(self) -> int:
-        """Answers that are kept when all rows that it may be asked about have one."""
-        return self._answers.most_for(self.name, self._all)
+    def n_needed(self, rows: Sequence[Example]) -> int:
+        """Answers that are kept when all of these have one, those that are kept now included."""
+        return self._answers.most_for(self.name, self._questions(rows))
 
     def _questions(self, rows: Sequence[Example]) -> list[Question]:
         return [Question(self._system, (row.text.strip(),), max_tokens=_MAX_TOKENS) for row in rows]

@@ -189,7 +189,7 @@ def _run_job(comparison: Comparison, job: Job, say: Say, record: Record) -> None
             entry: dict[str, Any] = {"stage": "compare", "candidate": job.candidate}
             if taught:
                 result["distilled"] = asdict(taught.told(comparison, job, arrays["dev"]))
-                entry |= {"teacher": taught.teacher, "n_unlabelled": len(taught.texts)}
+                entry |= {"teacher": taught.teacher, "n_taught": len(taught.texts)}
             if comparison.kind(job.candidate) == "synthetic":
                 entry |= {"n_synthetic": len(comparison.written.rows), "written_by": list(comparison.written.models)}
             if found := comparison.found(job.candidate) if comparison.kind(job.candidate) == "searched" else None:

@@ -141,19 +141,33 @@ def read_unlabelled(recipe: Recipe, taught: Sequence[Example], measured: Sequenc
     return Unlabelled(table.unlabelled, tuple(text for _, text in drawn), left_out)
 
 
-def own_texts(recipe: Recipe, train: Sequence[Example], written: Sequence[Example]) -> Unlabelled:
+def own_texts(
+    recipe: Recipe, train: Sequence[Example], written: Sequence[Example], measured: Sequence[Example]
+) -> Unlabelled:
     """Texts of rows that have labels, ``[distil] most_rows`` of them at most, where there is no pool.
 
     Parameters
     ----------
-    train, written : sequence of Example
-        Train rows, and those of `make synthesize` that may be learnt: nothing that is measured is among either.
+    train, written, measured : sequence of Example
+        Train rows; those of `make synthesize` that may be learnt; and all that numbers or choices come from.
+
+    Raises
+    ------
+    DataError
+        No text that may be learnt.
     """
     key, rows = recipe.seed.to_bytes(8), [*train, *written]
-    marked = {_mark(row.text, key): row.text for row in reversed(rows)}  # of those that are alike the first
-    drawn = heapq.nsmallest(recipe.distil.most_rows, marked.items())
+    marks = {_mark(row.text, key) for row in measured}
+    marked = [(_mark(row.text, key), row.text) for row in reversed(rows)]
+    # Of those that are alike the first; and nothing that nearly another split's row is, under another label.
+    fresh = {mark: text for mark, text in marked if mark not in marks}
+    drawn = heapq.nsmallest(recipe.distil.most_rows, fresh.items())
+    n_measured = sum(mark in marks for mark, _ in marked)
     left_out = dict.fromkeys(LEFT_OUT, 0)
-    left_out |= {"repeated": len(rows) - len(marked), "beyond": len(marked) - len(drawn)}
+    left_out |= {"measured": n_measured, "repeated": len(rows) - n_measured - len(fresh)}
+    left_out["beyond"] = len(fresh) - len(drawn)
+    if not drawn:
+        raise DataError(f"{recipe.path}: none of the {len(rows)} train rows can be learnt; left out: {told(left_out)}")
     source = "train rows and rows that a model wrote" if written else "train rows"
     return Unlabelled(source, tuple(text for _, text in drawn), left_out)
 

@@ -151,11 +151,12 @@ class DistilTable:
         Rows of the pool that are learnt at most, drawn by chance.
     hosted_model : str
         Who teaches in a candidate's place: any model of DSPy's, or with ``hosted_url`` the name that a server has. It
-        sees the texts of dev rows and of the pool. Empty: nobody.
+        sees the texts of dev rows and of the pool, or of what stands in its place. Empty: nobody.
     hosted_url : str
         An OpenAI-compatible server; keys come from the environment.
     hosted_calls : int
-        Questions in all, those of earlier comparisons included. With fewer than there are rows nobody is asked.
+        Questions in all, those of earlier comparisons included. Where it takes more nobody is asked, and
+        nothing trained.
     """
 
     teacher: Name = ""

@@ -18,7 +18,7 @@ KINDS = {
     "llm": ("#0969da", "s", "language model"),
     "free": ("#bf3989", "^", "language model in free text"),
     "together": ("#8250df", "D", "several together"),
-    "distilled": ("#bc4c00", "v", "taught by another candidate"),
+    "distilled": ("#bc4c00", "v", "taught by a teacher"),
     "synthetic": ("#1b7c83", "P", "with rows that a model wrote"),
     "searched": ("#9a6700", "X", "with settings found on dev"),
 }

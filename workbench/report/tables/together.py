@@ -88,7 +88,8 @@ _LESSON = (
 )
 _ELSEWHERE = (
     "{teacher} is a model elsewhere: it gave a label a row, of which dev rows say what it is worth. Of these it has "
-    "{right} % right. That took {spent}. It did not see test rows, so nothing is held against it there."
+    "{right} % right. That took {spent}, as its server counts. It did not see test rows, so nothing is held against it "
+    "there."
 )
 
 
@@ -102,7 +103,7 @@ def distilled(report: Report) -> list[Table]:
     for _, lesson in lessons[:1]:
         learnt, said = lesson.learnt, told(lesson.learnt.left_out)
         remarks.append(_LESSON.format(source=learnt.source or "rows without labels"))
-        if learnt.n_in and learnt.right:
+        if learnt.hosted and learnt.right:
             right = "{:.1f} [{:.1f}, {:.1f}]".format(*(100 * one for one in learnt.right))
             remarks.append(_ELSEWHERE.format(teacher=learnt.teacher, right=right, spent=_spent(learnt)))
         if silent := learnt.left_out.get("silent", 0):

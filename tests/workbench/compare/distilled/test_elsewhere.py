@@ -80,8 +80,11 @@ def test_students_learn_what_its_labels_are_worth_and_each_row_is_asked_once(run
     # What is told, and what ships.
     told = student.distilled
     assert (told.teacher, told.n_rows, told.source) == ("far", 6, "pool.csv")
-    right = [names[taught.of_dev[i].argmax()] == row.label for i, row in enumerate(dev)]
-    assert told.right.value == pytest.approx(np.mean(right))
+    # It is right where it says the label, whatever that is worth.
+    assert told.right.value == pytest.approx(np.mean([row.label != "fence" for row in dev]))
+    with np.load(found.place(JOB).with_suffix(".npz")) as kept:
+        said = [names.index("hvac" if row.label == "fence" else row.label) for row in dev]
+        assert told.agreement.value == pytest.approx((kept["dev"].argmax(axis=1) == said).mean())
     assert (told.n_in, told.n_out) == (11 * len(asked), 3 * len(asked))
     assert np.abs(student.probs - plain.probs).max() > 1e-3
     assert load(found.place(JOB)).history[-1]["teacher"] == "far"
@@ -93,17 +96,22 @@ def test_students_learn_what_its_labels_are_worth_and_each_row_is_asked_once(run
     assert len(server.requests) == len(asked)
 
 
-def test_where_there_are_more_rows_than_it_may_be_asked_about_nobody_is_asked(run, server):
+def test_where_there_are_more_rows_than_it_may_be_asked_about_nobody_is_asked(run, server, capsys):
     edit_recipe('hosted_model = "far"', 'hosted_model = "far"\nhosted_calls = 7')
-    (*_, student) = score_candidates(opened(run), Display(), names=NAMES)
-    n = len({row.text for row in opened(run).splits_of(JOB).dev}) + 6
-    assert student.failed.startswith("[distil] hosted_calls = 7: far is to answer dev and the pool, which takes ")
-    assert f"takes {n} questions" in student.failed
+    n_dev = len({row.text for row in opened(run).splits_of(JOB).dev})
+    assert main(["compare", "toy.toml"]) == 2
+    said = capsys.readouterr().err
+    assert f"hosted_calls = 7: far is to answer dev and pool.csv, which takes {n_dev + 6} questions" in said
+    assert "most_rows" not in said  # dev alone takes more
     assert not server.requests
-    edit_recipe("hosted_calls = 7", f"hosted_calls = {n}")
+    assert not list(Path("runs/toy/candidates").glob("words/*"))
+    edit_recipe("hosted_calls = 7", f"hosted_calls = {n_dev + 2}")
+    assert main(["compare", "toy.toml"]) == 2
+    assert capsys.readouterr().err.endswith("set hosted_calls to as many, or most_rows to 2 at most\n")
+    edit_recipe("[distil]\n", "[distil]\nmost_rows = 2\n")
     (*_, student) = score_candidates(opened(run), Display(), names=NAMES)
     assert not student.failed
-    assert len(server.requests) == n
+    assert len(server.requests) == n_dev + 2
 
 
 def test_a_server_that_breaks_off_costs_the_students_alone_and_what_it_said_is_not_asked_again(run, server):
@@ -129,6 +137,42 @@ def test_a_row_that_it_does_not_label_teaches_nothing(run, server):
     server.says = lambda system, turns: "pool or fence" if "pump" in turns[0] else says(system, turns)
     (*_, student) = score_candidates(opened(run), Display(), names=NAMES)
     assert (student.distilled.n_rows, student.distilled.left_out["silent"]) == (4, 2)
+
+
+def test_rows_that_its_server_does_not_take_are_asked_once_and_need_no_server_later(run, server):
+    real = server.answer
+
+    def takes_no_pump(body, key):
+        if "pump" in body["messages"][-1]["content"]:
+            refused.append(body)
+            return 400, {"error": {"message": "not that", "code": 400}}
+        return real(body, key)
+
+    refused: list[object] = []
+    server.answer = takes_no_pump
+    (*_, student) = score_candidates(opened(run), Display(), names=NAMES)
+    assert (student.distilled.n_rows, student.distilled.left_out["silent"]) == (4, 2)
+    assert len(refused) == 2
+    server.refuses = 401, "gone"
+    opened(run).forget("distilled-chars")
+    (*_, again) = score_candidates(opened(run), Display(), names=NAMES)
+    assert again.distilled == student.distilled
+    assert Expected(opened(run)).candidate("distilled-chars") == 0
+    # Another row in the pool is another matter.
+    Path("pool.csv").write_text("\n".join(["text", *FRESH, "the lid of the liner is broken"]))
+    (*_, student) = score_candidates(opened(run), Display(), names=NAMES)
+    assert "the key is refused" in student.failed
+
+
+def test_without_a_pool_it_sees_train_and_dev_and_no_row_of_calib_or_test(run, server):
+    edit_recipe('\nunlabelled = "pool.csv"', "")
+    edit_recipe("[distil]\n", '[distil]\nstudents = ["chars"]\n')
+    (*_, student) = score_candidates(opened(run), Display(), names=NAMES)
+    assert student.distilled.source == "train rows"
+    splits = opened(run).splits_of(JOB)
+    asked = {one["messages"][-1]["content"] for one in server.requests}
+    assert asked == {row.text for row in (*splits.dev, *splits.train)}
+    assert not asked & {row.text for row in (*splits.calib, *splits.test)}
 
 
 def test_another_model_makes_its_students_stale_and_nobody_else(run):
