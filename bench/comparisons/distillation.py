@@ -21,6 +21,7 @@ import numpy as np
 from bench.comparisons.compared import compared, write_rows
 from labelwright.data.task import Example, by_label, read_examples
 from labelwright.errors import LabelwrightError
+from labelwright.prompt import STYLES
 from workbench.compare.board import Entry
 from workbench.recipe.stages import learns_soft
 from workbench.report.report import Report
@@ -40,9 +41,11 @@ dev = 0.15
 calib = 0.15
 [task]
 instructions = "A customer writes a message. What is it about?"
-style = "code"
+style = "{style}"
 [baselines]
 names = {names}
+[models]
+candidates = {tunings}
 [compare]
 seeds = 1
 curves = []
@@ -61,6 +64,20 @@ review_rows = 0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; 0, or 2 where the data is at fault."""
+    given = _parser().parse_args(arguments)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = given.folder or Path(scratch)
+            write(folder, read_examples(given.data / "train.jsonl"), given.data / "test.jsonl", given.rows, given.seed)
+            (folder / "distillation.toml").write_text(recipe_of(given), encoding="utf-8")
+            print(table(compared(folder, "distillation")[0]))
+    except LabelwrightError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.comparisons.distillation", description=(__doc__ or "")[:100])
     parser.add_argument(
         "--data", type=Path, default=DATA, help="a folder with train.jsonl and test.jsonl (%(default)s)"
@@ -68,34 +85,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=10, help="labelled rows a label (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="draws the labelled rows, and deals them")
     parser.add_argument("--candidates", nargs="+", default=CANDIDATES)
-    parser.add_argument("--students", nargs="+", default=[], help="of the candidates; all that can learn by default")
+    parser.add_argument("--tunings", nargs="+", default=[], help='of SmolLM2, "sft" say; none by default')
+    parser.add_argument("--style", choices=STYLES, default="code", help="what these answer with (default: %(default)s)")
+    parser.add_argument("--students", nargs="+", default=[], help="of these; by default all baselines that can learn")
     parser.add_argument("--own-texts", action="store_true", help="no pool: of train's own texts")
     parser.add_argument("--most-rows", type=int, default=20_000, help="of the pool (default: %(default)s)")
     parser.add_argument("--hosted", nargs=2, metavar=("MODEL", "URL"), help="who teaches in a candidate's place")
     parser.add_argument("--folder", type=Path, help="where rows and results are kept; by default nowhere")
-    given = parser.parse_args(arguments)
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = given.folder or Path(scratch)
-            write(folder, read_examples(given.data / "train.jsonl"), given.data / "test.jsonl", given.rows, given.seed)
-            students = given.students or [name for name in given.candidates if given.own_texts and learns_soft(name)]
-            hosted = dict(zip(("hosted_model", "hosted_url"), given.hosted or (), strict=False))
-            if hosted:
-                hosted["hosted_calls"] = 1_000_000  # it is asked about all
-            recipe = RECIPE.format(
-                seed=given.seed,
-                pool="" if given.own_texts else 'unlabelled = "pool.jsonl"',
-                names=json.dumps([*given.candidates]),
-                students=json.dumps(students),
-                most_rows=given.most_rows,
-                hosted="\n".join(f"{key} = {json.dumps(value)}" for key, value in hosted.items()),
-            )
-            (folder / "distillation.toml").write_text(recipe, encoding="utf-8")
-            print(table(compared(folder, "distillation")[0]))
-    except LabelwrightError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return parser
+
+
+def recipe_of(given: argparse.Namespace) -> str:
+    """What is compared, as TOML."""
+    hosted = dict(zip(("hosted_model", "hosted_url"), given.hosted or (), strict=False))
+    if hosted:
+        hosted["hosted_calls"] = 1_000_000  # it is asked about all
+    return RECIPE.format(
+        seed=given.seed,
+        pool="" if given.own_texts else 'unlabelled = "pool.jsonl"',
+        style=given.style,
+        names=json.dumps([*given.candidates]),
+        tunings=json.dumps([*given.tunings]),
+        students=json.dumps(given.students or [name for name in given.candidates if learns_soft(name)]),
+        most_rows=given.most_rows,
+        hosted="\n".join(f"{key} = {json.dumps(value)}" for key, value in hosted.items()),
+    )
 
 
 def write(folder: Path, rows: Sequence[Example], test: Path, per_label: int, seed: int) -> None:

@@ -3,14 +3,17 @@
 import json
 from dataclasses import replace
 
+import pytest
 from comparison_fakes import draw_candidates, homeowner_rows
 
-from bench.comparisons.distillation import _line, write
+from bench.comparisons.distillation import _line, _parser, recipe_of, write
 from labelwright.data.task import Example
 from labelwright.statistics.intervals import Interval
 from workbench.compare.candidate import Distilled
 from workbench.compare.kept.learnt import Lesson
 from workbench.compare.leaderboard import build
+from workbench.recipe.read import read_recipe
+from workbench.recipe.recipe import distilled_candidates
 
 
 def test_so_many_rows_a_label_keep_theirs_and_the_others_lose_it(tmp_path):
@@ -35,3 +38,21 @@ def test_a_line_of_a_student_says_how_it_stands_to_both():
     entry = replace(board.candidates[1], lesson=Lesson(learnt, 41.6, Interval(-0.012, -0.02, -0.004), None))
     assert _line(entry).endswith("| 42 times | -1.2 [-2.0, -0.4] | – |")
     assert _line(board.candidates[0]).startswith("| majority | ")
+
+
+@pytest.mark.parametrize(
+    ("given", "students"),
+    [
+        ([], {"distilled-sgd-ngrams", "distilled-sgd-chars", "distilled-minilm-logreg"}),
+        (["--own-texts"], {"distilled-sgd-ngrams", "distilled-sgd-chars", "distilled-minilm-logreg"}),
+        (["--hosted", "far", "http://127.0.0.1:1/v1", "--students", "sgd-chars"], {"distilled-sgd-chars"}),
+        (["--tunings", "sft", "--students", "sft", "--style", "name"], {"distilled-sft"}),
+    ],
+)
+def test_what_is_asked_for_is_a_recipe_with_these_students(tmp_path, given, students):
+    path = tmp_path / "distillation.toml"
+    path.write_text(recipe_of(_parser().parse_args(given)))
+    recipe = read_recipe(path)
+    assert set(distilled_candidates(recipe)) == students
+    assert bool(recipe.data.unlabelled) == ("--own-texts" not in given)
+    assert recipe.distil.hosted_model == ("far" if "--hosted" in given else "")
