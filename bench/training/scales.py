@@ -20,6 +20,7 @@ there is not trained again.
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -189,7 +190,8 @@ def table(found: Sequence[Mapping[str, Any]]) -> list[str]:
 def price_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
     """Markdown: what a row of the setting ``prices`` costs, by loss and by how its answer is chosen; [] without it.
 
-    Both answers of every arm against both of SFT, paired by row. What is dear is rare here, so that the intervals are
+    Both answers of every arm against both of SFT, and every two arms that are answered by price, as ``[costs]`` has it,
+    paired by row. What is dear is rare here, so that the intervals are
     those that the comparison has for prices, wider than drawn ones.
     """
     mine = [one for one in found if one["setting"] == "prices"]
@@ -213,11 +215,22 @@ def price_table(found: Sequence[Mapping[str, Any]]) -> list[str]:
             cells = [f"{100 * one[right].mean():.1f}", f"{one[price].mean():.3f}"]
             for other in ("price", "cheapest_price"):
                 same = (arm, price) == ("sft", other)
-                against = priced_difference_interval(one[price] - sft[other], MISSED, sft["families"].tolist())
-                value, low, high = (f"{one:+.3f}" for one in against)
-                cells.append("–" if same else f"{value} [{low}, {high}]")
+                cells.append("–" if same else _dearer(one[price] - sft[other], sft["families"]))
             lines.append(f"| {arm} | {answer} | {' | '.join(cells)} |")
+    lines += ["", "| both answered cheapest | against | price of a row | accuracy, points |", "|---|---|---|---|"]
+    for first, second in itertools.combinations(together, 2):
+        a, b = together[first], together[second]
+        right = 100.0 * (b["cheapest_right"].astype(float) - a["cheapest_right"])
+        cells = [_dearer(b["cheapest_price"] - a["cheapest_price"], sft["families"])]
+        cells.append(with_interval(right, sft["families"].tolist(), 1))
+        lines.append(f"| {second} | {first} | {' | '.join(cells)} |")
     return lines
+
+
+def _dearer(more: np.ndarray, families: np.ndarray) -> str:
+    """What a row costs more, with its interval, as a cell."""
+    value, low, high = (f"{one:+.3f}" for one in priced_difference_interval(more, MISSED, families.tolist()))
+    return f"{value} [{low}, {high}]"
 
 
 def pairs_within(found: Sequence[Mapping[str, Any]]) -> list[str]:

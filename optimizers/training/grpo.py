@@ -49,7 +49,8 @@ class GrpoStage(TrainingSettings):
         likelihood: with a 0/1 reward it is what SFT learns). "group" makes all rows count alike, whatever is at stake
         in them, and "mean" takes a row's weight out as well (ln wP = ln w + ln P): both are refused with a reward that
         is nothing else. "auto" is "mean" where the reward is a likelihood or a judge's rating, "batch" where it puts
-        more at stake for some labels than for others, else "group". What each ascends: ``losses.exact_loss``.
+        more at stake for some labels than for others, else "group"; and "group" with the recipe's ``[costs]``, by
+        which the answer is chosen whatever was learnt. What each ascends: ``losses.exact_loss``.
     stop_at_zero_std : float
         Training ends where, since the last look at dev and in two steps at least, this share of the rows met had the
         same reward whatever was answered (TRL's ``frac_reward_zero_std``): nothing is left to learn from them. 0 never
@@ -109,7 +110,9 @@ class GrpoStage(TrainingSettings):
         if scale == "auto" and self.reward in (*ONLY_LIKELIHOODS, Judge.name):
             scale = "mean"
         elif scale == "auto":
-            scale = "batch" if weighs_rows(rewards) else "group"
+            # Where the answer is chosen by price, prices that were learnt by row too would be counted twice.
+            is_priced = self.reward == AUTO and bundle.task.costs is not None
+            scale = "batch" if weighs_rows(rewards) and not is_priced else "group"
         objective = Objective(
             mode=self.mode,
             validity=self.validity,

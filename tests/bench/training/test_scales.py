@@ -78,12 +78,13 @@ def test_a_row_costs_by_its_likeliest_and_by_its_cheapest_answer(setting, tmp_pa
     found = train_missing(setting, wanted, fake, "", tmp_path / "scales.jsonl")
     share = dangerous.mean()
     missed = f"{MISSED * share:.3f}"
-    of_sft, cheapest, likeliest, _ = (
+    of_sft, cheapest, likeliest, _, _, _, _, of_two = (
         [cell.split(" [")[0] for cell in line.split(" | ")] for line in price_table(found)[3:]
     )
     assert of_sft == ["| sft", "likeliest", f"{100 * (1 - share):.1f}", missed, "–", f"+{missed}"]
     assert cheapest == ["| sft", "cheapest", "100.0", "0.000", f"-{missed}", "– |"]
     assert likeliest == ["| batch", "likeliest", "100.0", "0.000", f"-{missed}", "+0.000"]
+    assert of_two == ["| batch", "sft", "+0.000", "+0.0"], "by price both answer every row alike"
     assert price_table([{**one, "setting": "clean"} for one in found]) == []
 
 

@@ -16,6 +16,7 @@ from fakes import FakeEngine, toy_bundle
 from tiny import tiny_model_folder
 from training_fakes import SPLITS, Record, open_float32, untuned
 
+from labelwright.data.costs import Costs, pairs_of
 from labelwright.decide import log_scores
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import DataError, ModelError, RecipeError
@@ -172,6 +173,18 @@ COSTS = {"pool": {"fence": 4.0, "hvac": 4.0}}
     ],
 )
 def test_rewards_that_weigh_rows_are_scaled_by_the_step(monkeypatch, tmp_path, settings, expected):
+    assert scaled_by(monkeypatch, tmp_path, toy_bundle(), settings) == expected
+
+
+@pytest.mark.parametrize(("settings", "expected"), [({}, "group"), ({"reward": "rare_class"}, "batch")])
+def test_prices_by_which_the_answer_is_chosen_do_not_weigh_rows_as_well(monkeypatch, tmp_path, settings, expected):
+    bundle = toy_bundle()
+    priced = replace(bundle, task=replace(bundle.task, costs=Costs(pairs_of(COSTS, "costs"))))
+    assert scaled_by(monkeypatch, tmp_path, priced, settings) == expected
+
+
+def scaled_by(monkeypatch, tmp_path, bundle, settings):
+    """What a stage of these settings scales its rewards by."""
     asked = []
 
     def prepare(stage, objective, *rest):
@@ -181,8 +194,9 @@ def test_rewards_that_weigh_rows_are_scaled_by_the_step(monkeypatch, tmp_path, s
     monkeypatch.setattr(Training, "prepare", prepare)
     rare = replace(SPLITS, train=SPLITS.train[:-9])
     with pytest.raises(ModelError, match="far enough"):
-        GrpoStage(**settings).run(toy_bundle(), rare, StageContext(tmp_path, Record(), open_float32))
-    assert asked == [expected]
+        GrpoStage(**settings).run(bundle, rare, StageContext(tmp_path, Record(), open_float32))
+    (scale,) = asked
+    return scale
 
 
 def test_the_history_says_how_rewards_were_scaled(model, tmp_path):
