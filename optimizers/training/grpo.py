@@ -110,7 +110,7 @@ class GrpoStage(TrainingSettings):
         if scale == "auto" and self.reward in (*ONLY_LIKELIHOODS, Judge.name):
             scale = "mean"
         elif scale == "auto":
-            # Where the answer is chosen by price, prices that were learnt by row too would be counted twice.
+            # Where the answer is chosen by price, rows that weigh by price in training too would count it twice.
             is_priced = self.reward == AUTO and bundle.task.costs is not None
             scale = "batch" if weighs_rows(rewards) and not is_priced else "group"
         objective = Objective(

@@ -74,8 +74,7 @@ class HostedTeacher:
         self._gold = np.array([task.index(row.label) for row in dev], dtype=np.int64)
         self._model = HostedModel(elsewhere, task, folder, self._rows, self._which)
         # Rows that its server did not take have no answer to be kept: that all were asked about is.
-        asked = short_hash([elsewhere.model, elsewhere.url, [row.text for row in self._rows]])
-        self._asked = folder / f"asked-{asked}.json"
+        self._asked = folder / f"asked-{short_hash([elsewhere.url, self._model.key(self._rows)])}.json"
 
     @property
     def name(self) -> str:

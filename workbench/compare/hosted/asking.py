@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
@@ -93,6 +94,10 @@ class HostedModel:
     def n_left(self, rows: Sequence[Example]) -> int:
         """How many of these it did not answer yet."""
         return self._answers.n_left(self.name, self._questions(rows))
+
+    def key(self, rows: Sequence[Example]) -> str:
+        """A hash of who is asked and of all that is asked about these, the task's words included."""
+        return short_hash([self.name, [asdict(question) for question in self._questions(rows)]])
 
     def n_needed(self, rows: Sequence[Example]) -> int:
         """Answers that are kept when all of these have one, those that are kept now included."""

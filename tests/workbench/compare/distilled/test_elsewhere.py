@@ -158,7 +158,11 @@ def test_rows_that_its_server_does_not_take_are_asked_once_and_need_no_server_la
     (*_, again) = score_candidates(opened(run), Display(), names=NAMES)
     assert again.distilled == student.distilled
     assert Expected(opened(run)).candidate("distilled-chars") == 0
-    # Another row in the pool is another matter.
+    # Another question, or another row in the pool, is another matter.
+    edit_recipe('instructions = "', 'instructions = "Please: ')
+    assert teacher.to_ask(opened(run), JOB)[1] > 0
+    edit_recipe('instructions = "Please: ', 'instructions = "')
+    assert teacher.to_ask(opened(run), JOB)[1] == 0
     Path("pool.csv").write_text("\n".join(["text", *FRESH, "the lid of the liner is broken"]))
     (*_, student) = score_candidates(opened(run), Display(), names=NAMES)
     assert "the key is refused" in student.failed
