@@ -24,7 +24,7 @@ from sklearn.svm import LinearSVC
 
 from baselines.base import Rows, TextClassifier
 from baselines.soft import SoftRows, soft_cost, texts_of_both, weighted
-from labelwright.data.task import Task
+from labelwright.data.task import Task, normalise
 from labelwright.errors import DataError, RecipeError
 from labelwright.predictors.embeddings import EmbeddingHead, NearestLabel, head_probabilities
 from labelwright.predictors.encoders.sentence_encoder import DEFAULT, open_encoder
@@ -131,12 +131,13 @@ class EmbeddingClassifier(TextClassifier):
         """The head that learnt labelled and soft rows; ``vectors`` are of both, in that order."""
         strengths = tuple(self.strengths or STRENGTHS[self.head])
         gold, n_labelled, probs = rows.gold, len(rows.gold), soft.probs
-        held = np.zeros(len(probs), dtype=bool)
-        held[N_SOFT_FOLDS - 1 :: N_SOFT_FOLDS] = True
-
-        # Where students learn the labelled rows' own texts, these would stand on both sides of the choice.
-        texts = {text for text, is_held in zip(soft.texts, held.tolist(), strict=True) if is_held}
-        apart = np.array([text not in texts for text in rows.texts], dtype=bool)
+        # Where students learn the labelled rows' own texts, rows of a group would stand on both sides of the choice.
+        groups = rows.texts if rows.groups is None else [str(one) for one in rows.groups]
+        group_of = {normalise(text): group for text, group in zip(rows.texts, groups, strict=True)}
+        soft_groups = [group_of.get(normalise(text), text) for text in soft.texts]
+        held_groups = set(list(dict.fromkeys(soft_groups))[N_SOFT_FOLDS - 1 :: N_SOFT_FOLDS])
+        held = np.array([group in held_groups for group in soft_groups], dtype=bool)
+        apart = np.array([group not in held_groups for group in groups], dtype=bool)
 
         def fitted(strength: float, labelled: NDArray[np.bool_], kept: NDArray[np.bool_]) -> Any:
             row, labels, weight = weighted(gold[labelled], probs[kept])

@@ -93,12 +93,12 @@ def compare(recipe: Recipe, run: str, force: bool, display: Display, candidate: 
         work.rows.remarks += remarks
         for remark in remarks:
             display.say(remark)
+        # Of what the run will have done it knows nothing yet, so it is another one than the one below.
+        check_teacher(comparison_of(work.recipe, work.folder, work.rows, work.splits))
         if work.recipe.stages and not work.recipe.models.candidates:
             work.ensure_untuned()
         work.finish_interrupted()
-        comparison = comparison_of(work.recipe, work.folder, work.rows, work.splits)
-        check_teacher(comparison)
-        compare_step(work, comparison, force, candidate)
+        compare_step(work, comparison_of(work.recipe, work.folder, work.rows, work.splits), force, candidate)
         if report := read_report(work.folder):
             show_leaderboard(report, display)
         display.say(f"report: {work.folder.path / 'report.html'}")

@@ -2,9 +2,9 @@
 
 Every seed holds out a fifth of the rows of train and dev, whole families, and deals the others to train and dev. Every
 pipeline of the recipe's stages, with the recipe's settings, is run on these as `make compare` would, step by step: a
-step that pipelines begin with in common is done once. What the last one leaves answers the rows held out, calibrated on
-dev by temperature and bias. Differences are paired by row, their intervals are of families; every pipeline is held
-against every one before it. Nothing is chosen on the rows held out, and no row of test is read.
+step that pipelines begin with in common is done once. What the last one leaves answers the rows held out, calibrated by
+the recipe's ``[calibrate]`` on dev. Differences are paired by row, their intervals are of families; every pipeline is
+held against every one before it. Nothing is chosen on the rows held out, and no row of test is read.
 
 Steps are kept beside the runs of the recipe, and what each pipeline answered is appended to a file as it ends: a
 command that was killed goes on where it was.
@@ -27,24 +27,26 @@ from bench.training.differences import joined, named, pairs, with_interval
 from bench.training.kept import keep, read_kept
 from labelwright.data.task import Example, Splits, group_keys
 from labelwright.decide import log_scores
-from labelwright.errors import LabelwrightError
+from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.files import short_hash
 from labelwright.statistics.calibration import group_folds
 from labelwright.statistics.metrics import Floats
 from optimizers.scores import gold_of
-from optimizers.stage import Tracker
+from optimizers.stage import Stage, Tracker
 from workbench.progress import duration, silence_libraries
 from workbench.recipe.read import read_recipe
 from workbench.recipe.recipe import Recipe
 from workbench.recipe.rows import make_splits, read_rows, task_of
-from workbench.recipe.stages import read_pipeline
+from workbench.recipe.stages import pipeline_fault, read_pipeline
 from workbench.run.engines import Engines
 from workbench.run.folder import RUNS
 from workbench.run.identity import code_version
-from workbench.run.steps import Asked, Step, Steps
+from workbench.run.steps import Asked, Step, Steps, settings_of
 
 PIPELINES = ("sft", "sft+grpo", "sft+gepa+grpo")
 FOLDS, DEV_FOLDS = 5, 4
+# By its name, not by __name__, which is "__main__" here.
+_MODULE = "bench.held_out.pipelines"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,19 +93,26 @@ class Bench:
 
     def all_of(self, pipelines: Sequence[str], n_seeds: int) -> list[dict[str, Any]]:
         """What every pipeline answered, seed by seed, from the file where it is there already."""
-        kept, found, code = read_kept(self.out), [], code_version(("bench.held_out.pipelines",))
+        if faults := [fault for name in pipelines if (fault := pipeline_fault(name) or _fault(name))]:
+            raise RecipeError("--pipelines: " + "; ".join(faults))
+        kept, found = read_kept(self.out), list[dict[str, Any]]()
+        # Calibration is no step, so that its settings and code are in no step's key.
+        how = [settings_of(self.recipe.stage("calibrate")), code_version((_MODULE, "optimizers.calibrate"))]
         for seed in range(n_seeds):
             splits, held_out = sides(self.rows, self.task.names, seed)
             for name in pipelines:
-                asked = Asked(splits, seed, self.recipe.task.style)
-                plan = self.steps.plan([self.recipe.stage(stage) for stage in read_pipeline(name).stages], asked)
+                asked = Asked(splits, seed, read_pipeline(name).style or self.recipe.task.style)
+                plan = self.steps.plan(self._stages(name), asked)
                 last = plan[-1].key if plan else self.steps.base(asked.style)
-                key = short_hash([last, [(row.id, row.text, row.label) for row in held_out], code])
+                key = short_hash([last, [(row.id, row.text, row.label) for row in held_out], how])
                 if key not in kept:
                     kept[key] = {"key": key, **self.measured(name, asked, held_out)}
                     keep(self.out, kept[key])
                 found.append({**kept[key], "pipeline": name, "seed": seed})
         return found
+
+    def _stages(self, name: str) -> list[Stage]:
+        return [self.recipe.stage(stage) for stage in read_pipeline(name).stages]
 
     def measured(self, name: str, asked: Asked, held_out: Sequence[Example]) -> dict[str, Any]:
         """Of every row held out its family, whether the answer is right, and its log loss."""
@@ -114,8 +123,7 @@ class Bench:
             print(f"seed {asked.seed}: {step.name}", file=sys.stderr, flush=True)
             yield Silent()
 
-        tuned = self.steps.run([self.recipe.stage(stage) for stage in read_pipeline(name).stages], asked, opened)
-        bundle = tuned.bundle
+        bundle = self.steps.run(self._stages(name), asked, opened).bundle
         engine = self.engines(bundle.weights)
 
         def scores(rows: Sequence[Example]) -> Floats:
@@ -130,6 +138,10 @@ class Bench:
             "right": (probs.argmax(axis=1) == gold).tolist(),
             "log_loss": np.round(-np.log(probs[np.arange(len(gold)), gold]), 5).tolist(),
         }
+
+
+def _fault(name: str) -> str:
+    return f"{name!r} answers in free text, which has no probabilities: leave it out" * read_pipeline(name).free
 
 
 def sides(rows: Sequence[Example], names: Sequence[str], seed: int) -> tuple[Splits, tuple[Example, ...]]:

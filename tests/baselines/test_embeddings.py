@@ -231,3 +231,32 @@ def test_a_width_is_a_kernels(encoder: str) -> None:
         EmbeddingClassifier("kernel", encoder, widths=[0]).fit(X, Y)
     with pytest.raises(RecipeError, match="widths are of head = \"kernel\", and this is 'svm'"):
         EmbeddingClassifier("svm", encoder, widths=[1.0]).fit(X, Y)
+
+
+def test_a_teachers_word_on_labelled_texts_is_held_out_with_their_group(
+    encoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Students of train's own texts: no head that chooses the strength has met a row of a group that it is asked of."""
+    fitted: list[int] = []
+    asked: list[int] = []
+    real = EmbeddingClassifier._fitted_head
+
+    def noted(self: Any, strength: float, vectors: Any, labels: Any, weight: Any = None) -> Any:
+        fitted.append(len(np.unique(np.round(vectors, 6), axis=0)))
+        return real(self, strength, vectors, labels, weight)
+
+    monkeypatch.setattr(EmbeddingClassifier, "_fitted_head", noted)
+    real_cost = embeddings.soft_cost
+    monkeypatch.setattr(
+        embeddings, "soft_cost", lambda probs, soft: (asked.append(len(probs)), real_cost(probs, soft))[1]
+    )
+    labels = sorted(set(Y))
+    soft = (X, labels, np.eye(len(labels))[[labels.index(label) for label in Y]])
+    model = EmbeddingClassifier("logreg", encoder, [1.0, 10.0]).fit(X, Y, groups=GROUPS, soft=soft)
+    assert model.strength_ in (1.0, 10.0)
+    n_groups = len(set(GROUPS))
+    n_held = n_groups // embeddings.N_SOFT_FOLDS
+    assert asked == [2 * n_held, 2 * n_held], "both rows of every group that is held out"
+    n_texts = len(set(X))
+    assert fitted[:2] == [n_texts - 2 * n_held] * 2, "and nothing of these groups is fitted on, with or without label"
+    assert fitted[2] == n_texts

@@ -94,3 +94,22 @@ def test_tables_are_of_all_rows_and_of_every_two():
     assert lines[3].startswith("| more | 100.0 [")
     assert any(line.startswith("| more | sft | +50.0 [") for line in lines)
     assert lines[-1].startswith("2 seeds, 4 rows")
+
+
+def test_another_calibration_is_asked_anew_and_no_step_is_done_again(toy, capsys):
+    assert main(["toy.toml", "--seeds", "1", "--pipelines", "gepa"]) == 0
+    capsys.readouterr()
+    recipe = toy / "toy.toml"
+    recipe.write_text(recipe.read_text() + "[calibrate]\npenalties = [3.0]\n")
+    assert main(["toy.toml", "--seeds", "1", "--pipelines", "gepa"]) == 0
+    said = capsys.readouterr().err
+    assert "seed 0: gepa, " in said
+    assert "seed 0: gepa\n" not in said
+
+
+def test_what_answers_in_another_style_is_another_pipeline_and_free_text_is_none(toy, capsys):
+    assert main(["toy.toml", "--seeds", "1", "--pipelines", "gepa", "gepa@letter"]) == 0
+    err = capsys.readouterr().err
+    assert err.count("seed 0: gepa\n") == 2
+    assert main(["toy.toml", "--pipelines", "free", "gepa"]) == 2
+    assert "'free' answers in free text" in capsys.readouterr().err

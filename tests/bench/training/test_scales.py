@@ -85,6 +85,11 @@ def test_a_row_costs_by_its_likeliest_and_by_its_cheapest_answer(setting, tmp_pa
     assert cheapest == ["| sft", "cheapest", "100.0", "0.000", f"-{missed}", "– |"]
     assert likeliest == ["| batch", "likeliest", "100.0", "0.000", f"-{missed}", "+0.000"]
     assert of_two == ["| batch", "sft", "+0.000", "+0.0"], "by price both answer every row alike"
+    (worse,) = [
+        {**one, "cheapest_price": [7.0] * len(rows), "cheapest_right": [False] * len(rows)} for one in found[1:]
+    ]
+    assert "| batch | sft | +7.000 [" in price_table([found[0], worse])[-1]
+    assert " | -100.0 [" in price_table([found[0], worse])[-1]
     assert price_table([{**one, "setting": "clean"} for one in found]) == []
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from labelwright.data.task import Example, Task
 from labelwright.errors import RecipeError
-from labelwright.files import short_hash, write_json
+from labelwright.files import read_json, short_hash, write_json
 from labelwright.statistics.metrics import Floats, Ints
 from workbench.compare.distilled.asking import Said
 from workbench.compare.hosted.asking import NO_LABEL, HostedModel
@@ -72,7 +72,8 @@ class HostedTeacher:
         self._which = f"dev and {pool.source}"
         self._n_labels = len(task.names)
         self._gold = np.array([task.index(row.label) for row in dev], dtype=np.int64)
-        self._model = HostedModel(elsewhere, task, folder, self._rows, self._which)
+        self._asked_of = (elsewhere, task, folder, self._rows, self._which)
+        self._model = HostedModel(*self._asked_of)
         # Rows that its server did not take have no answer to be kept: that all were asked about is.
         self._asked = folder / f"asked-{short_hash([elsewhere.url, self._model.key(self._rows)])}.json"
 
@@ -84,7 +85,13 @@ class HostedTeacher:
     @property
     def n_left(self) -> int:
         """Rows that it was not asked about yet."""
-        return 0 if self._asked.is_file() else self._model.n_left(self._rows)
+        n_left = self._model.n_left(self._rows)
+        return 0 if self._refused_known == n_left else n_left
+
+    @property
+    def _refused_known(self) -> int:
+        """How many rows had no answer when all had been asked about; 0 before that."""
+        return int(read_json(self._asked)["without_answer"]) if self._asked.is_file() else 0
 
     def check(self) -> None:
         """Refuse before anybody is asked or trained where there are more rows than it may be asked about.
@@ -95,7 +102,7 @@ class HostedTeacher:
             How many questions it takes.
         """
         calls, needed = self._elsewhere.calls, self._model.n_needed(self._rows)
-        if needed <= calls or self._asked.is_file():
+        if needed <= calls or not self.n_left:
             return
         room = calls - self._model.n_needed(self._dev)
         fewer = f", or most_rows to {room:,} at most" if room > 0 else ""
@@ -119,7 +126,9 @@ class HostedTeacher:
         """
         n_rows = len({row.text.strip() for row in self._rows})
         self._model.answer(self._rows, lambda n_done: say(n_done, n_rows))
-        write_json(self._asked, {"rows": n_rows})
+        # Not by who asked here, who counts a refused row as answered, but by what is on disk.
+        kept = HostedModel(*self._asked_of)
+        write_json(self._asked, {"rows": n_rows, "without_answer": kept.n_left(self._rows)})
 
     def read(self) -> Said:
         """What it said of dev and of the pool."""

@@ -134,7 +134,7 @@ class CascadeTable:
 
 @dataclass(frozen=True)
 class DistilTable:
-    """``[distil]``: students that learn a teacher's probabilities of the rows of ``[data] unlabelled``.
+    """``[distil]``: students that learn a teacher's probabilities of rows: those of ``[data] unlabelled``.
 
     Where there is no such pool and students are named, of train's own texts and, with ``[synthetic]``, of those that a
     model wrote.
