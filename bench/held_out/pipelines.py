@@ -22,14 +22,14 @@ from typing import Any
 
 import numpy as np
 
+from bench.training.arms.run import with_dev
 from bench.training.arms.trainers import Silent
 from bench.training.differences import joined, named, pairs, with_interval
 from bench.training.kept import keep, read_kept
-from labelwright.data.task import Example, Splits, group_keys
+from labelwright.data.task import Example, group_keys
 from labelwright.decide import log_scores
 from labelwright.errors import LabelwrightError, RecipeError
 from labelwright.files import short_hash
-from labelwright.statistics.calibration import group_folds
 from labelwright.statistics.metrics import Floats
 from optimizers.scores import gold_of
 from optimizers.stage import Stage, Tracker
@@ -44,7 +44,7 @@ from workbench.run.identity import code_version
 from workbench.run.steps import Asked, Step, Steps, settings_of
 
 PIPELINES = ("sft", "sft+grpo", "sft+gepa+grpo")
-FOLDS, DEV_FOLDS = 5, 4
+DEV_FOLDS = 4
 # By its name, not by __name__, which is "__main__" here.
 _MODULE = "bench.held_out.pipelines"
 
@@ -99,7 +99,7 @@ class Bench:
         # Calibration is no step, so that its settings and code are in no step's key.
         how = [settings_of(self.recipe.stage("calibrate")), code_version((_MODULE, "optimizers.calibrate"))]
         for seed in range(n_seeds):
-            splits, held_out = sides(self.rows, self.task.names, seed)
+            splits, held_out = with_dev(self.rows, self.task, seed, DEV_FOLDS)
             for name in pipelines:
                 asked = Asked(splits, seed, read_pipeline(name).style or self.recipe.task.style)
                 plan = self.steps.plan(self._stages(name), asked)
@@ -142,16 +142,6 @@ class Bench:
 
 def _fault(name: str) -> str:
     return f"{name!r} answers in free text, which has no probabilities: leave it out" * read_pipeline(name).free
-
-
-def sides(rows: Sequence[Example], names: Sequence[str], seed: int) -> tuple[Splits, tuple[Example, ...]]:
-    """Train and dev of a seed, and the rows that it holds out: folds of families in turn."""
-    known, groups = np.array(rows, dtype=object), np.array(group_keys(rows))
-    gold = np.array([names.index(row.label) for row in rows])
-    held = group_folds(gold, groups.tolist(), FOLDS, seed // FOLDS) == seed % FOLDS
-    rest = known[~held]
-    dev = group_folds(gold[~held], groups[~held].tolist(), DEV_FOLDS, seed) == 0
-    return Splits(tuple(rest[~dev]), tuple(rest[dev]), (), ()), tuple(known[held])
 
 
 def tables(found: Sequence[Mapping[str, Any]]) -> list[str]:

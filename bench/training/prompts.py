@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.setting import Setting, open_setting
+from bench.training.arms.run import with_dev
 from bench.training.arms.trainers import Silent
 from bench.training.differences import Column, joined, named, pairs, with_interval
 from bench.training.kept import keep, read_kept
@@ -40,7 +41,7 @@ from labelwright.engines.protocol import Engine
 from labelwright.errors import LabelwrightError
 from labelwright.files import read_json
 from labelwright.prompt import Prompt
-from labelwright.statistics.calibration import UNCALIBRATED, group_folds
+from labelwright.statistics.calibration import UNCALIBRATED
 from optimizers.gepa.choice.objective import CalibratedAnswers, Objective
 from optimizers.gepa.proposer import EvidenceProposer
 from optimizers.gepa.reflection import open_reflection_lm
@@ -58,7 +59,6 @@ from workbench.recipe.read import read_recipe
 from workbench.run.folder import RUNS
 from workbench.run.identity import code_version, content_of
 
-FOLDS = 5
 DEV_FOLDS = 7
 CALLS = 300
 MINIBATCH = 18
@@ -318,19 +318,13 @@ def runs_of(
     setting: Setting, methods: Sequence[str], n_seeds: int, url: str = "", writer: str = "", minutes: float = MINUTES
 ) -> list[Run]:
     """All runs, seed by seed, so that whole seeds are there first; ``writer`` is the model at the URL."""
-    rows = np.array(setting.examples, dtype=object)
-    gold = np.array([setting.task.index(row.label) for row in rows])
-    families = np.array(group_keys(setting.examples))
     found = []
     for seed in range(n_seeds):
-        held = group_folds(gold, families.tolist(), FOLDS, seed // FOLDS) == seed % FOLDS
-        rest = rows[~held]
-        dev = group_folds(gold[~held], families[~held].tolist(), DEV_FOLDS, seed) == 0
-        splits = Splits(tuple(rest[~dev]), tuple(rest[dev]), (), ())
+        splits, held_out = with_dev(setting.examples, setting.task, seed, DEV_FOLDS)
         for method in methods:
             asked = (url, writer) if method in WRITTEN else ("", "")
             has = minutes if method in COMPILED else 0.0
-            found.append(Run(method, seed, splits, tuple(rows[held]), *asked, has))
+            found.append(Run(method, seed, splits, held_out, *asked, has))
     return found
 
 

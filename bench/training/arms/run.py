@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.setting import Setting
 from labelwright.data.costs import Costs
-from labelwright.data.task import Example, group_keys
+from labelwright.data.task import Example, Splits, Task, group_keys
 from labelwright.statistics.calibration import group_folds
 from optimizers.training.settings import Objective, Scale
 from rewards import reward_matrix
@@ -92,8 +92,20 @@ Trainer = Callable[[Run], np.ndarray]
 
 def held_out_folds(setting: Setting, seed: int, n_folds: int = FOLDS) -> Sides:
     """The rows of a seed that are taught, and those that are not: the folds in turn, dealt anew once all were out."""
-    rows = setting.examples
-    gold = np.array([setting.task.index(row.label) for row in rows])
+    return _parted(setting.examples, setting.task, seed, n_folds)
+
+
+def with_dev(rows: Sequence[Example], task: Task, seed: int, dev_folds: int) -> tuple[Splits, tuple[Example, ...]]:
+    """Train and dev of a seed, dev one of so many folds of families, and the rows that ``held_out_folds`` holds out."""
+    rest, held_out = _parted(rows, task, seed, FOLDS)
+    gold = np.array([task.index(row.label) for row in rest])
+    is_dev = group_folds(gold, group_keys(rest), dev_folds, seed) == 0
+    train, dev = (tuple(row for row, is_in in zip(rest, is_dev == one, strict=True) if is_in) for one in (False, True))
+    return Splits(train, dev, (), ()), held_out
+
+
+def _parted(rows: Sequence[Example], task: Task, seed: int, n_folds: int) -> Sides:
+    gold = np.array([task.index(row.label) for row in rows])
     held = group_folds(gold, group_keys(rows), n_folds, seed // n_folds) == seed % n_folds
     train = tuple(row for row, out in zip(rows, held, strict=True) if not out)
     return train, tuple(row for row, out in zip(rows, held, strict=True) if out)

@@ -10,7 +10,8 @@ import workbench_fakes
 from fakes import toy_examples, toy_task
 
 from bench.held_out import pipelines
-from bench.held_out.pipelines import Bench, main, sides, tables
+from bench.held_out.pipelines import DEV_FOLDS, Bench, main, tables
+from bench.training.arms.run import FOLDS, with_dev
 from labelwright.data.task import group_keys
 from workbench.recipe.read import read_recipe
 
@@ -25,10 +26,10 @@ def toy(tmp_path, monkeypatch):
 
 
 def test_every_row_is_held_out_once_and_families_stay_on_one_side():
-    rows, names = toy_examples(), toy_task().names
+    rows, task = toy_examples(), toy_task()
     held_out = []
-    for seed in range(pipelines.FOLDS):
-        splits, held = sides(rows, names, seed)
+    for seed in range(FOLDS):
+        splits, held = with_dev(rows, task, seed, DEV_FOLDS)
         groups = [{*group_keys(side)} for side in (splits.train, splits.dev, held)]
         assert all(groups)
         assert not groups[0] & groups[1]
@@ -36,7 +37,8 @@ def test_every_row_is_held_out_once_and_families_stay_on_one_side():
         assert len({row.id for row in (*splits.train, *splits.dev, *held)}) == len(rows)
         held_out += [row.id for row in held]
     assert sorted(held_out) == sorted(row.id for row in rows)
-    assert sides(rows, names, pipelines.FOLDS)[1] != sides(rows, names, 0)[1], "dealt anew"
+    again, first = (with_dev(rows, task, seed, DEV_FOLDS)[1] for seed in (FOLDS, 0))
+    assert again != first, "dealt anew"
 
 
 def test_steps_in_common_are_done_once_and_what_is_kept_is_not_done_again(toy, capsys):
