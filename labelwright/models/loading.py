@@ -20,6 +20,9 @@ from labelwright.models.packaged import cache_dir, scratch_beside
 from labelwright.models.weights import Adapter, Full, Predictor, Weights, is_language_model
 from labelwright.reading import no_progress_bar
 
+# Bytes, of torch's own allocations on a processor.
+_ALIGNMENT = 64
+
 
 def load_tokenizer(weights: Weights) -> Any:
     """The tokenizer of a model, from the tuned folder where that holds one."""
@@ -135,7 +138,20 @@ def _converted(model: Any, device: torch.device, dtype: torch.dtype) -> Any:
     model = model.to(device=device, dtype=dtype)
     for module, name, buffer in computed:
         setattr(module, name, buffer.to(device))
+    if device.type == "cpu":
+        _aligned(model)
     return model
+
+
+def _aligned(model: Any) -> None:
+    """Have weights begin where this processor's widest registers read from, as all that torch itself allocates does.
+
+    Where nothing was converted they still lie in their file, at whatever place. Products are then summed in another
+    order by some processors' libraries, and the last digits are not those of who loads the same model otherwise.
+    """
+    for parameter in model.parameters():
+        if parameter.data_ptr() % _ALIGNMENT:
+            parameter.data = parameter.data.clone()
 
 
 def save_merged(weights: Weights, folder: Path) -> None:
