@@ -22,7 +22,7 @@ from labelwright.data.asked.asking import AskedRow, Asking, asking
 from labelwright.data.columns import TextColumns, kept_as
 from labelwright.data.records import Fault, Row, refusal
 from labelwright.decide import probabilities
-from labelwright.decisions.answered import Record, answers_to_rows
+from labelwright.decisions.answered import Record, answers_to_rows, likeliest
 from labelwright.engines.protocol import Engine
 from labelwright.errors import DataError
 from labelwright.plain_text import printable_json
@@ -43,6 +43,7 @@ def label_rows(
     source: str = "rows",
     chunk_rows: int = CHUNK_ROWS,
     is_start: bool = True,
+    top: int | None = None,
 ) -> Iterator[Record]:
     """Each row with its answer added, in order.
 
@@ -64,6 +65,8 @@ def label_rows(
         Rows held and scored at once.
     is_start : bool
         Whether these are the first rows of the input; nothing is raised for others.
+    top : int, optional
+        How many labels' probabilities an answer has at most (``likeliest``); all unless given.
 
     Raises
     ------
@@ -93,6 +96,8 @@ def label_rows(
             given: Record = {"label": None, "error": f"{source}, {result}"} if isinstance(result, Fault) else next(said)
             if "error" in given and not isinstance(result, Fault):
                 given["error"] = f"{source}, row {row.number}: {given['error']}"
+            if top is not None:
+                given = likeliest(given, top)
             record = row.record or {}
             yield {kept_as(name): value for name, value in record.items()} | given
 

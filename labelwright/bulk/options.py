@@ -26,6 +26,7 @@ _OF_ANSWERS = (
     "confidence",
     "by_label",
     "sets",
+    "top",
 )
 # Those of a bulk job alone, by their names on the command line.
 _OF_ENGINES = {

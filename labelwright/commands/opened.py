@@ -86,6 +86,7 @@ def reading(arguments: argparse.Namespace, bundle: Bundle, source: str) -> dict[
         "choices": arguments.choices_column,
         "source": shown(source),
         "chunk_rows": PICTURES_CHUNK_ROWS if is_pictures else CHUNK_ROWS,
+        "top": arguments.top,
     }
 
 

@@ -48,6 +48,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_promise_options(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a text, with every probability")
+    parser.add_argument(
+        "--top",
+        type=int,
+        metavar="N",
+        help="probabilities of the N likeliest labels alone, and of what is said (default: all)",
+    )
     options.add_options(parser)
 
 
@@ -57,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise DataError('predict: expected either texts or --input FILE; try: labelwright predict BUNDLE "a text"')
     if arguments.input is None and arguments.output is not None:
         raise DataError("predict: --output goes with --input FILE; texts are answered on stdout")
+    if arguments.top is not None and arguments.top < 1:
+        raise DataError(f"--top {arguments.top}: expected 1 or more labels")
     options.check(arguments)
     if arguments.engine is not None:
         return job.run(arguments)
@@ -77,7 +85,7 @@ def _predict_texts(arguments: argparse.Namespace) -> int:
         rows = (_with_choices(row, arguments.choices) for row in rows)
     bundle, engine = open_bundle(arguments)
     faults = Faults()
-    columns: dict[str, Any] = {"text": TEXT, "source": source}
+    columns: dict[str, Any] = {"text": TEXT, "source": source, "top": arguments.top}
     with JsonLines() as output:
         for row in faults.told(label_rows(rows, bundle, engine, **columns, chunk_rows=_TYPED_CHUNK_ROWS)):
             if arguments.json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from heapq import nlargest
 from math import prod
 from typing import Any
 
@@ -101,6 +102,37 @@ def _of_row(
         by_label[name] = by_label.get(name, 0.0) + p
     # Among the row's own choices one that it has twice has two letters.
     return why, max(by_label, key=lambda name: by_label[name]), by_label
+
+
+def likeliest(record: Record, n: int) -> Record:
+    """The same record with the probabilities of a question's ``n`` likeliest labels, the likeliest first.
+
+    A label that is said or suggested keeps its own, be it as unlikely as prices or several at once make it. Of equal
+    ones the task's first go first.
+
+    Examples
+    --------
+    >>> said = {"label": "c", "confidence": 0.2, "probabilities": {"a": 0.5, "b": 0.3, "c": 0.2}}
+    >>> likeliest(said, 1)["probabilities"]
+    {'a': 0.5, 'c': 0.2}
+    """
+    if "probabilities" not in record:
+        return record
+    said = record["suggested"] if "suggested" in record else record["label"]
+    if not isinstance(record["confidence"], Mapping):
+        return record | {"probabilities": _likeliest(record["probabilities"], n, said)}
+    # Of several questions one may be answered and another one abstained on.
+    each = {
+        name: _likeliest(by_label, n, record.get("suggested", {}).get(name, record["label"][name]))
+        for name, by_label in record["probabilities"].items()
+    }
+    return record | {"probabilities": each}
+
+
+def _likeliest(by_label: Mapping[str, float], n: int, said: Any) -> dict[str, float]:
+    kept = nlargest(n, by_label, key=by_label.__getitem__)
+    also = said if isinstance(said, list) else [said]
+    return {name: by_label[name] for name in [*kept, *(one for one in also if one not in kept)]}
 
 
 def at_least(bundle: Bundle, probs: NDArray[np.float64]) -> str:

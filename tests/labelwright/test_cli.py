@@ -99,6 +99,23 @@ def test_json_has_every_probability_in_label_order(bundle, capsys):
         assert row["confidence"] == max(row["probabilities"].values())
 
 
+def test_the_likeliest_labels_alone_where_nobody_asks_for_all(bundle, tmp_path, capsys):
+    rows = write_rows(tmp_path / "rows.jsonl", [{"text": "the fence"}, {"text": " "}, {"text": "hvac or pool"}])
+    whole, some = tmp_path / "whole.jsonl", tmp_path / "some.jsonl"
+    assert main(["predict", bundle, "--input", rows, "--output", str(whole)]) == 1
+    assert main(["predict", bundle, "--input", rows, "--output", str(some), "--top", "2"]) == 1
+    for line, other in zip(whole.read_text().splitlines(), some.read_text().splitlines(), strict=True):
+        one, less = json.loads(line), json.loads(other)
+        if "probabilities" in one:
+            ranked = sorted(one["probabilities"].items(), key=lambda item: -item[1])
+            assert list(less.pop("probabilities").items()) == ranked[:2]
+            assert list(one.pop("probabilities")) == ["pool", "fence", "hvac"]
+        assert one == less
+    capsys.readouterr()
+    assert main(["predict", bundle, "the pool liner", "--top", "1"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["the", "pool"]
+
+
 def test_stdin_is_read_by_line(bundle, capsys, stdin):
     stdin(b"a fence\n\nsome pool\n")
     assert main(["predict", bundle, "-", "--json"]) == 0
@@ -314,6 +331,7 @@ def test_half_characters_in_other_columns_survive(bundle, tmp_path):
         (["--input", "absent.jsonl"], "absent.jsonl: no such file"),
         (["--input", "rows.xlsx"], "rows.xlsx: no such file"),
         (["  "], "texts, row 1: the text is empty"),
+        (["text", "--top", "0"], "--top 0: expected 1 or more labels"),
     ],
 )
 def test_predict_refuses(bundle, arguments, message, capsys):

@@ -16,7 +16,7 @@ from labelwright.data.costs import Costs
 from labelwright.data.records import Fault, Row
 from labelwright.data.task import Example, Label, Task
 from labelwright.decide import probabilities
-from labelwright.decisions.answered import answer, answers_to_rows, table_row
+from labelwright.decisions.answered import answer, answers_to_rows, likeliest, table_row
 from labelwright.decisions.promise import Promise
 from labelwright.errors import BundleError, ModelError
 from labelwright.labelling import label_rows
@@ -64,6 +64,40 @@ def test_a_row_is_said_with_all_its_answers():
     assert said["probabilities"]["topics"] == {"pool": 0.9, "fence": 0.2}
     assert said["expected"] == {"stars": pytest.approx(0.1 + 0.6 + 2.4)}
     assert answer(bundle, np.zeros((4, 9))) == {"label": None, "error": "what the model answered is none of the labels"}
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 5))
+@settings(max_examples=50, deadline=None)
+def test_of_the_likeliest_none_is_less_likely_than_one_that_is_left_out_but_what_is_said(seed, n):
+    bundle = bundle_of(TOPICS, STARS, URGENT)
+    probs = np.zeros((4, 9))
+    for row, (start, end) in zip(probs, ((0, 2), (2, 4), (4, 7), (7, 9)), strict=True):
+        row[start:end] = np.random.default_rng(seed).dirichlet(np.ones(end - start))
+    whole = answer(bundle, probs)
+    some = likeliest(whole, n)
+    assert {**some, "probabilities": None} == {**whole, "probabilities": None}
+    for question, by_label in whole["probabilities"].items():
+        kept, said = some["probabilities"][question], whole["label"][question]
+        assert {name: by_label[name] for name in kept} == kept
+        must = set(said if isinstance(said, list) else [said])
+        left_out = [p for name, p in by_label.items() if name not in kept]
+        assert min((p for name, p in kept.items() if name not in must), default=1) >= max(left_out, default=0)
+        assert must <= set(kept)
+        assert len(kept) <= min(n, len(by_label)) + len(must)
+        assert list(kept.values())[:n] == sorted(by_label.values(), reverse=True)[:n]
+
+
+def test_what_is_suggested_keeps_its_probability_too():
+    abstained = {"label": None, "suggested": "c", "confidence": 0.1, "probabilities": {"a": 0.6, "b": 0.3, "c": 0.1}}
+    assert likeliest(abstained, 1)["probabilities"] == {"a": 0.6, "c": 0.1}
+    one_of_two = {
+        "label": {"q": None, "r": "y"},
+        "suggested": {"q": "b"},
+        "confidence": {"q": 0.4, "r": 0.2},
+        "probabilities": {"q": {"a": 0.6, "b": 0.4}, "r": {"x": 0.5, "z": 0.3, "y": 0.2}},
+    }
+    assert likeliest(one_of_two, 1)["probabilities"] == {"q": {"a": 0.6, "b": 0.4}, "r": {"x": 0.5, "y": 0.2}}
+    assert likeliest({"label": None, "error": "nothing"}, 1) == {"label": None, "error": "nothing"}
 
 
 def test_one_question_is_said_by_itself():
