@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -122,13 +123,13 @@ class ModelServer:
 
 
 @contextmanager
-def serving(server: ModelServer) -> Iterator[str]:
-    """The server's base URL, for as long as the block lasts."""
+def serving(server: ModelServer, path: Path | None = None) -> Iterator[str]:
+    """The server's base URL, for as long as the block lasts; at a Unix socket where a path is given."""
 
     def answer(path: str, key: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if server.key and key != f"Bearer {server.key}":
             return 401, {"error": {"message": "wrong key"}}
         return server.answer(path, body)
 
-    with serving_json(answer) as url:
+    with serving_json(answer, path) as url:
         yield url

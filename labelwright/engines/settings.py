@@ -50,6 +50,13 @@ BACKENDS = {
         lean="labelwright.engines.lean.engine",
     ),
     "vllm": Backend("labelwright.engines.servers.vllm", "VllmEngine", "servers"),
+    "vllm-local": Backend(
+        "labelwright.engines.servers.own_vllm",
+        "OwnVllmEngine",
+        "servers",
+        ("auto", "float32", "bfloat16", "float16"),
+        has_device=True,
+    ),
     "llamacpp": Backend(
         "labelwright.engines.llamacpp",
         "LlamaCppEngine",
@@ -72,8 +79,8 @@ class EngineSettings:
     Attributes
     ----------
     backend : str
-        "transformers" (in process), "vllm" (a vLLM server), "llamacpp" (GGUF in process) or "openai" (any
-        OpenAI-compatible endpoint).
+        "transformers" (in process), "vllm" (a vLLM server), "vllm-local" (one that is started for this process),
+        "llamacpp" (GGUF in process) or "openai" (any OpenAI-compatible endpoint).
     device : str
         "auto" takes CUDA where there is one, else MPS, else the CPU; or any torch device name.
     dtype : str
@@ -106,6 +113,8 @@ class EngineSettings:
         backend, said = BACKENDS[self.backend], f'backend = "{self.backend}"'
         if backend.dtypes and self.dtype not in backend.dtypes:
             yield f"dtype = {shown(self.dtype)}: expected one of {', '.join(map(repr, backend.dtypes))}"
+        if backend.dtypes and self.url:
+            yield f"url = {shown(self.url)}: {said} asks no server that is there already: leave it out"
         if backend.is_chat and not self.url:
             yield f'{said} needs the server\'s url, such as url = "http://127.0.0.1:11434/v1"'
         if backend.is_chat and self.long_rows != LONG_ROWS[0]:

@@ -13,6 +13,7 @@ from pathlib import Path
 import bulk
 import pytest
 import torch
+import vllm_stand_in
 from fakes import toy_task
 from tiny import tiny_model_folder
 
@@ -84,12 +85,12 @@ def refused(capsys, *arguments: object) -> str:
 # ------------------------------------------------------------------ the plain command's bytes
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "csv", "parquet"])
-def test_parts_are_the_bytes_of_the_plain_command(bundle, tmp_path, ending, capsys):
+@pytest.mark.parametrize(("ending", "more"), [("jsonl", []), ("csv", ["--top", "2"]), ("parquet", [])])
+def test_parts_are_the_bytes_of_the_plain_command(bundle, tmp_path, ending, more, capsys):
     rows = rows_of(tmp_path / f"rows.{ending}")
-    expected = bulk.plain(bundle, [rows], tmp_path)
+    expected = bulk.plain(bundle, [rows], tmp_path, *more)
     said = capsys.readouterr().err
-    assert job(bundle, rows, tmp_path / "answers", "--workers", "2") == 1
+    assert job(bundle, rows, tmp_path / "answers", "--workers", "2", *more) == 1
     assert bulk.parts(tmp_path / "answers") == expected
     assert expected.count(b'"error"') == (4 if ending == "parquet" else 5)
     assert len(list((tmp_path / "answers").glob("part-*.jsonl"))) == 3
@@ -98,13 +99,19 @@ def test_parts_are_the_bytes_of_the_plain_command(bundle, tmp_path, ending, caps
     assert len(faults) == expected.count(b'"error"') + 1
 
 
-def test_a_language_models_parts_are_the_bytes_of_the_plain_command(tmp_path, monkeypatch):
-    """Of as many threads: sums of others differ in their last digits."""
+@pytest.fixture
+def model_bundle(tmp_path, monkeypatch) -> Path:
+    """A bundle of a tiny language model, of whose labels rows get different ones."""
     weights = Base(str(tiny_model_folder(tmp_path / "model")))
     monkeypatch.setenv("LABELWRIGHT_LOCAL_MODELS", weights.base)
     engine = open_engine(weights, EngineSettings(device="cpu", dtype="float32"))
     prompt = Prompt.for_task(toy_task(), engine.template)
     save(Bundle(toy_task(), prompt, weights, Calibration(1.7, (0.1, 0.0, -0.1))), tmp_path / "bundle")
+    return tmp_path / "bundle"
+
+
+def test_a_language_models_parts_are_the_bytes_of_the_plain_command(model_bundle, tmp_path):
+    """Of as many threads: sums of others differ in their last digits."""
     texts = bulk.texts(2300)
     texts[1500] = "water " * 600  # more than the model takes
     rows = bulk.write_jsonl(tmp_path / "rows.jsonl", [{"id": i, "text": text} for i, text in enumerate(texts)])
@@ -112,15 +119,35 @@ def test_a_language_models_parts_are_the_bytes_of_the_plain_command(tmp_path, mo
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        expected = bulk.plain(tmp_path / "bundle", [rows], tmp_path, *computed)
+        expected = bulk.plain(model_bundle, [rows], tmp_path, *computed)
     finally:
         torch.set_num_threads(n_threads)
     given = ["--workers", "2", "--threads", "1", *computed]
-    assert job(tmp_path / "bundle", rows, tmp_path / "answers", *given) == 1
+    assert job(model_bundle, rows, tmp_path / "answers", *given) == 1
     assert len(list((tmp_path / "answers").glob("part-*.jsonl"))) == 3
     assert bulk.parts(tmp_path / "answers") == expected
     labels = {json.loads(line)["label"] for line in expected.splitlines()}
     assert {"pool", "hvac", None} <= labels, "several labels, and none where a row has no answer"
+
+
+def test_a_worker_has_a_vllm_of_its_own_which_goes_with_it(model_bundle, tmp_path, monkeypatch):
+    """A stand-in answers in vLLM's place, with the model's own probabilities (tests/vllm_stand_in.py)."""
+    monkeypatch.setenv("LABELWRIGHT_VLLM_PYTHON", str(vllm_stand_in.python_with(tmp_path)))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(bulk.ROOT), str(bulk.ROOT / "tests")]))
+    rows = bulk.write_jsonl(tmp_path / "rows.jsonl", [{"text": text} for text in bulk.texts(12)])
+    expected = bulk.plain(model_bundle, [rows], tmp_path, "--device", "cpu", "--dtype", "float32")
+    given = ["--workers", "1", "--backend", "vllm-local"]
+    assert job(model_bundle, rows, tmp_path / "answers", *given) == 0
+    for line, other in zip(bulk.parts(tmp_path / "answers").splitlines(), expected.splitlines(), strict=True):
+        one, same = json.loads(line), json.loads(other)
+        assert one["label"] == same["label"]
+        assert one["probabilities"] == pytest.approx(same["probabilities"], abs=1e-4)
+    # The worker was killed when all was answered; what the server had started is gone as well.
+    child = int((tmp_path / "model" / "processes").read_text())
+    until = time.monotonic() + 15
+    while Path(f"/proc/{child}/stat").is_file() and ") Z " not in Path(f"/proc/{child}/stat").read_text():
+        assert time.monotonic() < until, "the server outlives its worker"
+        time.sleep(0.1)
 
 
 def test_several_files_are_answered_in_order_into_one(bundle, tmp_path, capsys):

@@ -61,6 +61,7 @@ def gpus(monkeypatch, n: int) -> None:
         (["--device", "cuda:3"], "cuda:3"),
         (["--device", "cpu"], "cpu"),
         (["--backend", "vllm", "--url", "http://127.0.0.1:1/v1"], "cpu"),
+        (["--backend", "vllm-local"], "auto"),
         (["--backend", "llamacpp"], "cpu"),
     ],
 )
