@@ -46,6 +46,17 @@ def test_every_round_has_all_engines(setting, shows_both_sides, commands):
     assert [[command.count("--engine") for command in one.values()] for one in commands] == [[0, 1, 1]] * 2
 
 
+def test_of_an_encoder_the_whole_command_counts(setting, shows_both_sides, commands, monkeypatch):
+    # A head on MiniLM takes a second to fit; which classifier answers is nothing to what is counted.
+    monkeypatch.setattr(overhead.baselines.embeddings, "minilm_logreg", overhead.baselines.linear.sgd_ngrams)
+    measured = overhead.bulk_overhead_encoder(setting, n_rows=200, rounds=2)
+    assert measured.value == pytest.approx(5.62 / 5.2)
+    assert measured.reached
+    shows_both_sides(measured, {"plain", "ray"}, 2)
+    assert measured.sides["ray"].median == pytest.approx(5.62)
+    assert [list(one) for one in commands] == [["plain", "ray"]] * 2
+
+
 def test_answers_that_differ_are_no_speed(setting, monkeypatch):
     def fake(commands, folders):
         for name, folder in folders.items():
