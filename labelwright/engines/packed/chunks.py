@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from labelwright.engines.options.tree import OptionTree
 from labelwright.engines.packed.edges import tree_log_probs
 from labelwright.engines.packed.lower import LowerLayers
-from labelwright.engines.packed.memory import kind_of
+from labelwright.engines.packed.memory import give_back, kind_of
 from labelwright.engines.packed.packing import Row
 
 # Tokens of rows and trees whose activations are held at once: some gigabytes of a model of 0.1 to 0.6 billion weights.
@@ -109,7 +109,13 @@ def log_probs_in_chunks(
 
 def _recomputed(here: Tensor, *given: Any) -> tuple[Tensor, Tensor | None]:
     """As ``tree_log_probs``. What is dropped out is the same the second time on the devices of tensors that are given
-    alone: torch keeps their random states, and those of no others."""
+    alone: torch keeps their random states, and those of no others.
+
+    What the chunk before has freed goes back first: blocks of main memory that the C library keeps do not fit the next
+    one's, whose shapes are others, so that the process would grow with the number of chunks.
+    """
+    if here.device.type == "cpu":
+        give_back(here.device)
     return tree_log_probs(*given)
 
 

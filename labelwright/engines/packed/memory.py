@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from labelwright.engines.native.heap import give_back_heap
+
 # Of what is free; the rest is for what a trial pass does not show, such as a long prefix.
 SHARE = 0.5
 
@@ -40,10 +42,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def give_back(device: torch.device | str) -> None:
-    """Return what the allocator keeps of an accelerator's memory for later."""
+    """Return what the allocator keeps for later: of an accelerator's memory, or of this process's."""
     kind = torch.device(device).type
     if kind in ("cuda", "mps"):
         getattr(torch, kind).empty_cache()
+    elif kind == "cpu":
+        give_back_heap()
 
 
 class Meter(Protocol):

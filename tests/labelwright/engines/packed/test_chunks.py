@@ -55,6 +55,18 @@ def test_any_cut_teaches_what_one_pass_does(model, monkeypatch, most):
 
 
 @pytest.mark.parametrize("most", [12, 1000])
+def test_before_each_chunk_what_the_last_one_freed_goes_back(model, monkeypatch, most):
+    """That costs some milliseconds; where there is one pass nothing is given back."""
+    happened = []
+    monkeypatch.setattr(chunks, "give_back", lambda device: happened.append(device.type))
+    monkeypatch.setattr(chunks, "tree_log_probs", lambda *asked: happened.append("pass") or tree_log_probs(*asked))
+    log_probs_in_chunks(model, PREFIX, ROWS, most_tokens=most)[0].sum().backward()
+    n_passes = happened.count("pass")
+    assert happened == (["pass"] if most == 1000 else ["cpu", "pass"] * n_passes)
+    assert (n_passes > 1) == (most == 12)
+
+
+@pytest.mark.parametrize("most", [12, 1000])
 def test_as_many_chunks_are_computed_as_others_have_and_each_counts_once(model, monkeypatch, most):
     """Also where one pass would do; and all of them again for the backward pass."""
     fed, told = [], []
