@@ -1,7 +1,8 @@
 """In vLLM's place, in a process of its own: ``PYTHON -m MODULE OPTION …`` serves a tiny model at a Unix socket.
 
 ``python_with`` writes a command that is called as a Python is and runs this file. Behind ``--model`` a folder with a
-file ``fails`` in it ends as vLLM does, with that file's text.
+file ``fails`` in it ends as vLLM does, with that file's text; with a file ``dies`` it starts, answers 500 when it is
+first asked, and ends some moments later.
 """
 
 from __future__ import annotations
@@ -45,8 +46,16 @@ def main() -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     (given.model / "processes").write_text(f"{child.pid}", encoding="utf-8")
     inner = open_engine(Base(str(given.model)), EngineSettings(device="cpu", dtype="float32"))
-    with serving(ModelServer(inner, given.served_model_name), given.uds):
-        time.sleep(600)
+    server = ModelServer(inner, given.served_model_name)
+    with serving(server, given.uds):
+        if not (given.model / "dies").is_file():
+            time.sleep(600)
+        server.fail = 1000
+        while not server.requests:
+            time.sleep(0.05)
+        print((given.model / "dies").read_text(encoding="utf-8"), flush=True)
+        time.sleep(1)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 
 from labelwright.engines.settings import BACKENDS
 from labelwright.errors import DataError
+from labelwright.models.gpus import named_gpus
 from labelwright.models.weights import Predictor, Weights, is_language_model
 
 # By these a worker takes whichever GPU it is given. A device with a number is the one that was named, for all workers.
 _ANY_GPU = ("auto", "cuda")
-# The variable by which a process is told which GPUs it sees.
-VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ class Asked:
     n_workers, n_threads : int, optional
         Where the command says so.
     memory_bytes : int
+    may_share : bool
+        Several may compute on one device, where it is named.
     """
 
     device: str = "cpu"
@@ -81,16 +82,19 @@ class Asked:
     n_workers: int | None = None
     n_threads: int | None = None
     memory_bytes: int = Needs.memory_bytes
+    may_share: bool = True
 
     @classmethod
     def of(cls, arguments: argparse.Namespace, weights: Sequence[Weights]) -> Asked:
         """By the command's options and all weights that answer."""
+        is_model = any(map(is_language_model, weights))
         return cls(
             device_of(arguments, weights),
-            any(map(is_language_model, weights)),
+            is_model,
             arguments.workers,
             arguments.threads,
             round((arguments.worker_memory or 1) * 2**30),
+            not (is_model and BACKENDS[arguments.backend].fills_device),
         )
 
     def on(self, machines: Sequence[Machine]) -> tuple[Needs, int]:
@@ -99,7 +103,7 @@ class Asked:
         Raises
         ------
         DataError
-            More workers are asked for than there are GPUs, where each takes one.
+            More workers are asked for than there are GPUs, where each takes one; or for one that one of them fills.
         """
         of_gpus = [one for one in machines if one.n_gpus]
         n_gpus = int(self.device == "cuda" or (self.device == "auto" and bool(of_gpus)))
@@ -107,10 +111,12 @@ class Asked:
             default = min((max(1, one.n_cpus // one.n_gpus) for one in of_gpus), default=1)
         else:
             default = max([1, *(one.n_cpus for one in machines)]) if self.is_model else 1
+        if not self.may_share and ":" in self.device and (self.n_workers or 1) > 1:
+            raise DataError(f"--workers {self.n_workers}: one fills {self.device}; ask for one, or for --device cuda")
         needs = Needs(self.n_threads or default, n_gpus, self.memory_bytes)
         total = sum(one.n_gpus for one in machines)
         if n_gpus and self.n_workers and self.n_workers > total:
-            shared = ", or name one that all share: --device cuda:0" if self.is_model else ""
+            shared = ", or name one that all share: --device cuda:0" if self.is_model and self.may_share else ""
             raise DataError(
                 f"--workers {self.n_workers}: each takes a GPU of its own, and there are {total}; ask for no "
                 f"more{shared}"
@@ -143,8 +149,7 @@ def this_machine(device: str) -> Machine:
 
 def visible_gpus(n_gpus: int) -> list[str]:
     """The first GPUs of this machine as ``VISIBLE`` names them: of those that it names already, where it does."""
-    named = [one.strip() for one in os.environ.get(VISIBLE, "").split(",") if one.strip()]
-    return (named or [str(number) for number in range(n_gpus)])[:n_gpus]
+    return (named_gpus() or [str(number) for number in range(n_gpus)])[:n_gpus]
 
 
 def _n_gpus(device: str) -> int:

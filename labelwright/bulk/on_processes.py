@@ -16,10 +16,11 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Any
 
-from labelwright.bulk.needs import VISIBLE, Asked, this_machine, visible_gpus
+from labelwright.bulk.needs import Asked, this_machine, visible_gpus
 from labelwright.bulk.shards import Shard, in_turn
 from labelwright.data.formats.places import shown
 from labelwright.errors import ModelError
+from labelwright.models.gpus import VISIBLE
 
 MOST_TRIES = 3
 # It finds the house where the command found it, and nothing in the folder that it is called from.

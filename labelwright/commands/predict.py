@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--choices-column", default="choices", metavar="NAME", help="column of the row's choices (default: choices)"
     )
     add_promise_options(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON object a text, with every probability")
+    parser.add_argument("--json", action="store_true", help="one JSON object a text, with its probabilities")
     parser.add_argument(
         "--top",
         type=int,

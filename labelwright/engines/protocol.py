@@ -95,6 +95,11 @@ def is_alive(engine: Engine) -> bool:
     return getattr(engine, "is_alive", True)
 
 
+def close(engine: Engine) -> None:
+    """End what an engine has outside of this process, and wait until it has ended."""
+    getattr(engine, "close", lambda: None)()
+
+
 def reads_images(engine: Engine) -> bool:
     """Whether rows may have an image. Who learnt from rows' words alone may be asked about such, by their words."""
     return getattr(engine, "reads_images", False)

@@ -27,6 +27,12 @@ class Backend(NamedTuple):
         It is sent messages: its server renders the prompt, counts the tokens, and has to be named by its url.
     has_device : bool
         ``device`` says where it runs; else it takes no GPU in this process.
+    devices : tuple of str
+        Kinds of device that it may be told; empty for all.
+    fills_device : bool
+        It takes all memory of a GPU that it runs on, so that no two share one.
+    is_elsewhere : bool
+        Another process answers, whose libraries, or whose model, may be others by tomorrow.
     lean : str
         The module whose ``open_to_score`` opens it for who only scores; empty where ``engine`` is all there is.
     """
@@ -37,6 +43,9 @@ class Backend(NamedTuple):
     dtypes: tuple[str, ...] = ()
     is_chat: bool = False
     has_device: bool = False
+    devices: tuple[str, ...] = ()
+    fills_device: bool = False
+    is_elsewhere: bool = False
     lean: str = ""
 
 
@@ -49,13 +58,16 @@ BACKENDS = {
         has_device=True,
         lean="labelwright.engines.lean.engine",
     ),
-    "vllm": Backend("labelwright.engines.servers.vllm", "VllmEngine", "servers"),
+    "vllm": Backend("labelwright.engines.servers.vllm", "VllmEngine", "servers", is_elsewhere=True),
     "vllm-local": Backend(
         "labelwright.engines.servers.own_vllm",
         "OwnVllmEngine",
         "servers",
         ("auto", "float32", "bfloat16", "float16"),
         has_device=True,
+        devices=("auto", "cpu", "cuda"),
+        fills_device=True,
+        is_elsewhere=True,
     ),
     "llamacpp": Backend(
         "labelwright.engines.llamacpp",
@@ -63,7 +75,7 @@ BACKENDS = {
         "llamacpp",
         ("auto", "float32", "float16", "bfloat16", "q8_0"),
     ),
-    "openai": Backend("labelwright.engines.servers.openai", "OpenAIEngine", "servers", is_chat=True),
+    "openai": Backend("labelwright.engines.servers.openai", "OpenAIEngine", "servers", is_chat=True, is_elsewhere=True),
 }
 
 
@@ -84,7 +96,8 @@ class EngineSettings:
     device : str
         "auto" takes CUDA where there is one, else MPS, else the CPU; or any torch device name.
     dtype : str
-        "auto" takes bfloat16 where the hardware multiplies it natively, else float32; or "float32", "bfloat16".
+        "auto" takes bfloat16 where the hardware multiplies it natively, else float32 ("vllm-local": what the weights
+        are kept in); or "float32", "bfloat16".
     url : str
         Base URL of a server, such as "http://127.0.0.1:8000/v1".
     long_rows : {"refuse", "head", "head_tail"}
@@ -114,7 +127,12 @@ class EngineSettings:
         if backend.dtypes and self.dtype not in backend.dtypes:
             yield f"dtype = {shown(self.dtype)}: expected one of {', '.join(map(repr, backend.dtypes))}"
         if backend.dtypes and self.url:
-            yield f"url = {shown(self.url)}: {said} asks no server that is there already: leave it out"
+            yield (
+                f"url = {shown(self.url)}: {said} asks no server that is there already; name a backend that does, or "
+                f"leave it out"
+            )
+        if backend.devices and self.device.partition(":")[0] not in backend.devices:
+            yield f"device = {shown(self.device)}: {said} runs on one of {', '.join(map(repr, backend.devices))}"
         if backend.is_chat and not self.url:
             yield f'{said} needs the server\'s url, such as url = "http://127.0.0.1:11434/v1"'
         if backend.is_chat and self.long_rows != LONG_ROWS[0]:

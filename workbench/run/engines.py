@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
-from contextlib import suppress
 
+from labelwright.engines.native.heap import give_back_heap
 from labelwright.engines.opening import open_engine
-from labelwright.engines.protocol import Engine
+from labelwright.engines.protocol import Engine, close
 from labelwright.engines.settings import EngineSettings
 from labelwright.files import folder_digest
 from labelwright.models.weights import Weights
@@ -40,6 +39,7 @@ class Engines:
     def close(self) -> None:
         """Let the open engine go."""
         if self._engine is not None:
+            close(self._engine)
             self._engine = self._key = None
             let_go()
 
@@ -50,6 +50,4 @@ def let_go() -> None:
     Python would see to it at some later time; the next model may need the room now.
     """
     gc.collect()
-    with suppress(OSError, AttributeError):
-        # What is free goes back to the system: glibc would keep it for later.
-        ctypes.CDLL(None).malloc_trim(0)
+    give_back_heap()

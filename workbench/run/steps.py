@@ -219,9 +219,9 @@ class Steps:
     def scores(self, asker: str = "") -> KeptScores | None:
         """Scores of rows under any of the bundles, kept beside the steps for all who ask.
 
-        None where a server answers: which model it has today nobody knows here, so it is asked again.
+        None where another process answers: what it has today nobody knows here, so it is asked again.
         """
-        if not BACKENDS[self._settings.backend].dtypes:
+        if BACKENDS[self._settings.backend].is_elsewhere:
             return None
         if not self._engine:
             files = content_of(self._model, self._settings.backend == "transformers")

@@ -1,7 +1,11 @@
-"""The process between a server and whoever started it: it ends the server, and all that this started, with its stdin.
+"""The process behind a server that must not outlive whoever started it: it ends the server, and all that this started.
 
-A pipe is closed when the process at its other end is gone, however it ended; so the server never outlives it. Run as a
-file by itself: ``python -I -S guard.py FOLDER COMMAND …``; the folder, in which the server lives, goes with it.
+It does so when its stdin ends: a pipe is closed when the process at its other end is gone, however it ended. What
+becomes of the server before that is told on stdout: its exit status in a line. Run as a file by itself:
+``python -I -S guard.py FOLDER COMMAND …``. The server works in the folder, writes its log there, and the folder goes
+with it.
+
+It is nobody's child: Ray kills the children of its workers before these can end anything in order.
 """
 
 from __future__ import annotations
@@ -14,27 +18,61 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 # Seconds in which a server may end by itself, and tidy up, before it is killed.
 GRACE_S = 10.0
+LOG = "log"
+# As a shell says of a command that it cannot run.
+_NOT_STARTED = 126
 
 
-def main(folder: str, command: Sequence[str]) -> int:
-    """Run a command to its end or that of stdin; its exit status, or 128 and the signal that ended it."""
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    is_over = threading.Event()
-    threading.Thread(target=_end_with_stdin, args=(server, is_over), daemon=True).start()
+def main(folder: Path, command: Sequence[str]) -> None:
+    """Run a command to its end or that of stdin; the process that was called ends at once."""
+    if os.fork():
+        os._exit(0)
+    try:
+        _guarded(folder, command)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os._exit(0)  # without flushing a second time what was there before the fork
+
+
+def _guarded(folder: Path, command: Sequence[str]) -> None:
+    with (folder / LOG).open("w", encoding="utf-8") as log:
+        try:
+            server = subprocess.Popen(
+                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            )
+        except OSError as error:
+            log.write(f"{type(error).__name__}: {error}\n")
+            server = None
+    if server is None:
+        _tell(_NOT_STARTED)
+        _wait_for_end()
+        return
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: _signal_all(server, signal.SIGKILL))
+    over = threading.Thread(target=_end_with_stdin, args=(server,), daemon=True)
+    over.start()
     status = server.wait()
     _signal_all(server, signal.SIGKILL)  # what the server started may be there still
-    if is_over.is_set():  # else somebody is there who may want to read why it ended
-        shutil.rmtree(folder, ignore_errors=True)
-    return status if status >= 0 else 128 - status
+    _tell(status if status >= 0 else 128 - status)
+    over.join()  # as long as somebody is there who may want to read why it ended
 
 
-def _end_with_stdin(server: subprocess.Popen[bytes], is_over: threading.Event) -> None:
+def _tell(status: int) -> None:
+    with suppress(BrokenPipeError):
+        print(status, flush=True)
+
+
+def _wait_for_end() -> None:
     while os.read(sys.stdin.fileno(), 4096):
         pass
-    is_over.set()
+
+
+def _end_with_stdin(server: subprocess.Popen[bytes]) -> None:
+    _wait_for_end()
     _signal_all(server, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         server.wait(GRACE_S)
@@ -48,4 +86,4 @@ def _signal_all(server: subprocess.Popen[bytes], which: signal.Signals) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    main(Path(sys.argv[1]), sys.argv[2:])

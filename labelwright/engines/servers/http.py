@@ -15,6 +15,8 @@ from labelwright.plain_text import without_secrets
 # Requests in flight at a time: enough for a server to fill its batches.
 IN_FLIGHT = 16
 TIMEOUT_S = 300.0
+# Of what is answered 429 or 5xx, or not at all.
+RETRIES = 4
 
 
 def client(url: str) -> openai.OpenAI:
@@ -22,7 +24,7 @@ def client(url: str) -> openai.OpenAI:
 
     Answers 429 and 5xx are tried again by the client library, with growing pauses.
     """
-    return openai.OpenAI(base_url=url, api_key=key_for(url) or "none", timeout=TIMEOUT_S, max_retries=4)
+    return openai.OpenAI(base_url=url, api_key=key_for(url) or "none", timeout=TIMEOUT_S, max_retries=RETRIES)
 
 
 @contextmanager

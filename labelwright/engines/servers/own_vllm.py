@@ -1,8 +1,8 @@
 """A vLLM server of this process's own: started with the weights, asked as any vLLM is, ended with the engine.
 
 vLLM pins other versions of torch and transformers than a process that imports labelwright may have, so it runs in one
-by itself, under whichever Python has it. It listens at a Unix socket in a folder that nobody else on the machine reads,
-at no port: nothing to choose, nothing taken, and no key. A bulk worker that has a GPU gets such a server on that GPU.
+by itself, under whichever Python has it. It answers at a Unix socket in a folder that nobody else on the machine reads:
+no port to choose, and no key. A bulk worker that has a GPU gets such a server on that GPU.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -26,10 +27,11 @@ import openai
 from numpy.typing import NDArray
 
 from labelwright.engines.servers import guard
-from labelwright.engines.servers.http import TIMEOUT_S, served_models
+from labelwright.engines.servers.http import RETRIES, TIMEOUT_S, one_line_errors, served_models
 from labelwright.engines.servers.vllm import VllmEngine
 from labelwright.engines.settings import EngineSettings
-from labelwright.errors import LabelwrightError, MissingExtraError, ModelError
+from labelwright.errors import LabelwrightError, MissingExtraError, ModelError, one_line
+from labelwright.models.gpus import VISIBLE, named_gpus
 from labelwright.models.loading import load_tokenizer, saved_merged
 from labelwright.models.weights import Weights
 from labelwright.plain_text import without_secrets
@@ -40,15 +42,16 @@ from labelwright.statistics.calibration import Calibration
 PYTHON = "LABELWRIGHT_VLLM_PYTHON"
 # What a server may take to load its weights and to compile; where it fails it ends sooner by itself.
 START_S = 1800.0
+# What it takes to end, once its engine has failed: meanwhile it answers that it has.
+_DYING_S = 10.0
 _POLL_S = 0.2
 _SERVED_AT = "http://localhost/v1"
 _HERE = "the vLLM of this process"
-_CUDA_VISIBLE = "CUDA_VISIBLE_DEVICES"
 # The module, not the command: builds for other hardware have other names as packages, and the command asks for its own.
 _MODULE = "vllm.entrypoints.openai.api_server"
-_ERROR = re.compile(r"\w*(?:Error|Exception): .+$")
-# What vLLM says when one of its processes failed, whose own error stands above.
-_FOLLOWS = "See root cause above"
+# An error in the log's end, and what is said where the error that matters stands above.
+_ERROR, _FOLLOWS = re.compile(r"\w*(?:Error|Exception): .+$"), re.compile(r"root cause|EngineDeadError")
+_LOG_BYTES = 2**16
 
 logger = logging.getLogger(__name__)
 
@@ -67,22 +70,31 @@ class OwnVllmEngine(VllmEngine):
         MissingExtraError
             The Python that is asked for has no vLLM.
         ModelError
-            It ends, or does not answer in half an hour.
+            It cannot be started, ends, or does not answer in half an hour.
         """
         settings = settings or EngineSettings(backend="vllm-local")
-        name = str(weights.folder or weights.base)
-        process = _Process(str(saved_merged(weights)), name, settings)
+        name, model = str(weights.folder or weights.base), str(saved_merged(weights))
+        process = _Process(os.path.abspath(model) if os.path.isdir(model) else model, name, settings)
         try:
-            server = process.client()
-            process.wait(server)
+            server = process.ready(process.client())
             max_tokens = served_models(server, _HERE)[name].get("max_model_len")
             engine = cls(server, _HERE, name, load_tokenizer(weights), settings, max_tokens)
         except BaseException:
-            process.end()
+            process.close()
             raise
         engine._process = process
-        weakref.finalize(engine, process.end)
+        # Whoever drops an engine may be anybody, an event loop too: that waits for nothing.
+        weakref.finalize(engine, process.let_go)
         return engine
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the server runs; one that has ended is not started again."""
+        return self._process.status() is None
+
+    def close(self) -> None:
+        """End the server, and wait until it has: the next model may need its GPU."""
+        self._process.close()
 
     def score(
         self, prompts: Sequence[Rendered], options: Sequence[str], calibration: Calibration | None = None
@@ -98,26 +110,36 @@ class OwnVllmEngine(VllmEngine):
 
 
 class _Process:
-    """The server, its socket and its log, in a folder that is removed with it."""
+    """The server behind its guard, with its socket and its log in a folder of its own."""
 
     def __init__(self, model: str, name: str, settings: EngineSettings) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="labelwright-vllm-"))
-        self._log, self._socket = self._folder / "log", self._folder / "socket"
-        python = os.environ.get(PYTHON, "").strip() or sys.executable
-        command = [python, "-m", _MODULE, "--model", model, f"--served-model-name={name}", "--uds", str(self._socket)]
+        self._python = os.environ.get(PYTHON, "").strip() or sys.executable
+        python = shutil.which(self._python)
+        if python is None:
+            raise ModelError(f"{PYTHON}={self._python}: there is no such program; name the Python that has vLLM")
+        environment = _environment(settings.device)
+        self._status: int | None = None
+        self.folder = Path(tempfile.mkdtemp(prefix="labelwright-vllm-"))
+        self._log, self._socket = self.folder / guard.LOG, self.folder / "socket"
+        command = [os.path.abspath(python), "-m", _MODULE, f"--model={model}", f"--served-model-name={name}"]
         # As many tokens a row as the model reads and the memory has room for; every label's log-probability, however
         # many there are; the prompt's beginning computed once. Code that came with the model is not run.
-        command += ["--dtype", settings.dtype, "--max-model-len", "auto", "--max-logprobs", "-1"]
-        command += ["--enable-prefix-caching", "--no-trust-remote-code"]
-        with self._log.open("wb") as log:
+        command += ["--uds", str(self._socket), "--dtype", settings.dtype, "--max-model-len", "auto"]
+        command += ["--max-logprobs", "-1", "--enable-prefix-caching", "--no-trust-remote-code"]
+        command += ["--disable-uvicorn-access-log", "--disable-log-stats"]
+        try:
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", guard.__file__, str(self._folder), *command],
+                [sys.executable, "-I", "-S", guard.__file__, str(self.folder), *command],
                 stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=_environment(settings.device),
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**environment, "VLLM_RPC_BASE_PATH": str(self.folder)},
                 start_new_session=True,  # Ctrl-C ends this process, which ends its server
             )
+            self._guard.wait()  # what was called ends at once; the guard goes on as nobody's child
+        except OSError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise ModelError(f"vLLM cannot be started: {one_line(error)}") from error
 
     def client(self) -> openai.OpenAI:
         """Who asks at the socket."""
@@ -125,67 +147,100 @@ class _Process:
         http = openai.DefaultHttpxClient(transport=transport, timeout=TIMEOUT_S)
         return openai.OpenAI(base_url=_SERVED_AT, api_key="none", http_client=http, max_retries=0)
 
-    def wait(self, server: openai.OpenAI) -> None:
-        """Until the server answers."""
+    def ready(self, server: openai.OpenAI) -> openai.OpenAI:
+        """The same client, once the server answers."""
         logger.info("vLLM is starting; %s says how far it is", self._log)
         begun = time.monotonic()
-        while True:
-            with suppress(openai.APIConnectionError, openai.APIStatusError):
-                server.models.list()
-                return
-            if self._guard.poll() is not None:
-                raise self._ended()
-            if time.monotonic() - begun > START_S:
-                raise ModelError(f"vLLM did not answer within {START_S:.0f} s of its start: {self._said()}")
-            time.sleep(_POLL_S)
+        with one_line_errors(_HERE):
+            while True:
+                with suppress(openai.APIConnectionError, openai.InternalServerError):
+                    server.models.list()
+                    return server.with_options(max_retries=RETRIES)
+                if self.status() is not None:
+                    raise self._ended()
+                if time.monotonic() - begun > START_S:
+                    raise ModelError(f"vLLM did not answer within {START_S:.0f} s of its start: {self._said()}")
+                time.sleep(_POLL_S)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """What cannot be reached because it ended is told as that."""
+        """What fails since the server ends is told as that."""
         try:
             yield
         except ModelError as error:
-            # The connection breaks some moments before the process is gone.
-            with suppress(subprocess.TimeoutExpired):
-                self._guard.wait(1 if isinstance(error.__cause__, openai.APIConnectionError) else 0)
+            is_sign = isinstance(error.__cause__, openai.APIConnectionError | openai.InternalServerError)
+            if self.status(_DYING_S if is_sign else 0) is not None:
                 raise self._ended() from error
             raise
 
-    def end(self) -> None:
-        """End the server, if it has not; its folder goes with it."""
+    def status(self, within_s: float = 0) -> int | None:
+        """The exit status of a server that ends within so many seconds, else None; 137 where its guard was killed."""
+        told = self._guard.stdout
+        assert told is not None
+        if self._status is None and not told.closed and select.select([told], [], [], within_s)[0]:
+            line = told.readline()
+            self._status = int(line) if line else 137
+        return self._status
+
+    def let_go(self) -> None:
+        """Have the guard end the server, and remove its folder."""
         assert self._guard.stdin is not None
         with suppress(OSError):
             self._guard.stdin.close()
-        try:
-            self._guard.wait(guard.GRACE_S + 5)
-        except subprocess.TimeoutExpired:
-            self._guard.kill()
-            self._guard.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)  # of one that had ended before
+
+    def close(self) -> None:
+        """The same, and wait until it is done."""
+        self.let_go()
+        told = self._guard.stdout
+        assert told is not None
+        until = time.monotonic() + guard.GRACE_S + 5
+        # Its stdout ends with the guard, after the status, if that was not told before.
+        while not told.closed and select.select([told], [], [], max(0.0, until - time.monotonic()))[0]:
+            line = told.readline()
+            if self._status is None:
+                self._status = int(line) if line else 137
+            if not line:
+                told.close()
 
     def _ended(self) -> LabelwrightError:
         said = self._said()
-        if re.search(r"No module named '?vllm\b", said):
-            python = os.environ.get(PYTHON, "").strip() or sys.executable
+        if "No module named 'vllm'" in said:
             return MissingExtraError(
-                f'backend "vllm-local" needs vLLM, which {python} does not have: install it there, or name a Python '
-                f"that has it in {PYTHON}"
+                f'backend "vllm-local" needs vLLM, which {self._python} does not have: install it there, or name a '
+                f"Python that has it in {PYTHON}"
             )
-        return ModelError(f"vLLM ended with status {self._guard.returncode}: {said}")
+        return ModelError(f"vLLM ended with status {self._status}: {said}")
 
     def _said(self) -> str:
-        """What the log says of what went wrong, in a line."""
-        lines = [line.strip() for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines()]
-        errors = [found[0] for line in lines if (found := _ERROR.search(line)) and _FOLLOWS not in line]
-        said = [*errors[-1:], *[line for line in reversed(lines) if line][:1], "it wrote nothing"][0]
-        return without_secrets(said)
+        """What the log's end says of what went wrong, in a line."""
+        try:
+            with self._log.open("rb") as file:
+                file.seek(max(0, self._log.stat().st_size - _LOG_BYTES))
+                lines = file.read().decode("utf-8", "replace").splitlines()
+        except OSError:  # its guard was killed, and took it along
+            lines = []
+        lines = [line.strip() for line in lines if line.strip()]
+        errors = [found[0] for line in lines if (found := _ERROR.search(line)) and not _FOLLOWS.search(line)]
+        return without_secrets([*errors[-1:], *lines[-1:], "it wrote nothing"][0])
 
 
 def _environment(device: str) -> Mapping[str, str]:
-    """What the server sees: of GPUs the one that a device with a number names; it tells nobody that it is used."""
-    own = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    """What the server is told: the GPU that a device with a number names, or none; to tell nobody that it is used.
+
+    Raises
+    ------
+    ModelError
+        A number beyond the GPUs that this process sees.
+    """
+    # Without the key that a server of vLLM's would ask for: nobody else reaches this one.
+    given = {name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}
+    own = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "VLLM_HOST_IP": "127.0.0.1"}
     kind, _, number = device.partition(":")
-    if kind == "cuda" and number:
-        seen = [one for one in os.environ.get(_CUDA_VISIBLE, "").split(",") if one]
-        own[_CUDA_VISIBLE] = seen[int(number)] if int(number) < len(seen) else number
-    return {**os.environ, **own}
+    if kind == "cpu":
+        own[VISIBLE] = ""
+    elif number:
+        named = named_gpus()
+        if named is not None and int(number) >= len(named):
+            raise ModelError(f"device {device}: {VISIBLE} lets this process see {len(named)} GPUs, which count from 0")
+        own[VISIBLE] = number if named is None else named[int(number)]
+    return {**given, **own}

@@ -7,6 +7,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import bulk
@@ -22,6 +23,7 @@ from labelwright.bundle.types import Bundle
 from labelwright.cli import _arguments, main
 from labelwright.data.formats.text_lines import Start
 from labelwright.errors import DataError, ModelError
+from labelwright.models.gpus import VISIBLE
 from labelwright.models.weights import Base, Predictor
 from labelwright.predictors.store import FILE
 from labelwright.prompt import Prompt, Template
@@ -163,9 +165,9 @@ def test_gpus_are_those_that_torch_sees_and_are_not_looked_for_in_vain(monkeypat
     ],
 )
 def test_gpus_are_named_as_somebody_named_them(monkeypatch, visible, n, names):
-    monkeypatch.delenv(needs.VISIBLE, raising=False)
+    monkeypatch.delenv(VISIBLE, raising=False)
     if visible is not None:
-        monkeypatch.setenv(needs.VISIBLE, visible)
+        monkeypatch.setenv(VISIBLE, visible)
     assert visible_gpus(n) == names
 
 
@@ -192,11 +194,11 @@ def test_each_process_sees_a_gpu_of_its_own(monkeypatch):
     begun: list[str | None] = []
 
     def worker(*given, made=on_processes._Worker):
-        begun.append(given[2].get(needs.VISIBLE))
+        begun.append(given[2].get(VISIBLE))
         return made(*given)
 
     monkeypatch.setattr(on_processes, "_Worker", worker)
-    monkeypatch.setenv(needs.VISIBLE, "4,5")
+    monkeypatch.setenv(VISIBLE, "4,5")
     gpus(monkeypatch, 2)
     monkeypatch.setattr(needs.os, "cpu_count", lambda: 6)
     seen = seen_by_workers(monkeypatch, Asked("auto", is_model=True))
@@ -208,8 +210,22 @@ def test_each_process_sees_a_gpu_of_its_own(monkeypatch):
 @pytest.mark.parametrize("asked", [Asked("cuda:1", is_model=True, n_workers=2), Asked("cpu", n_workers=2)])
 def test_who_takes_no_gpu_of_its_own_sees_what_the_command_sees(monkeypatch, asked):
     gpus(monkeypatch, 2)
-    monkeypatch.setenv(needs.VISIBLE, "4,5")
+    monkeypatch.setenv(VISIBLE, "4,5")
     assert {gpu for gpu, _ in seen_by_workers(monkeypatch, asked)} == {"4,5"}
+
+
+def test_who_fills_a_gpu_shares_none(tmp_path):
+    machine = Machine(8, 2)
+    filling = Asked("cuda:0", is_model=True, may_share=False, n_workers=2)
+    with pytest.raises(DataError, match="--workers 2: one fills cuda:0; ask for one, or for --device cuda"):
+        filling.on([machine])
+    assert replace(filling, may_share=True).on([machine])[1] == 2
+    assert replace(filling, n_workers=1).on([machine])[1] == 1
+    with pytest.raises(DataError, match=r"there are 2; ask for no more$"):
+        Asked("cuda", is_model=True, may_share=False, n_workers=3).on([machine])
+    for backend, may_share in (("vllm-local", False), ("transformers", True)):
+        assert Asked.of(options("--backend", backend), [MODEL]).may_share == may_share
+    assert Asked.of(options(), [predictor(tmp_path / "small", "ngrams")]).may_share
 
 
 def test_a_job_tells_its_engine_what_the_bundle_asks_for(tmp_path, monkeypatch):

@@ -23,13 +23,14 @@ import three_nodes
 from labelwright.bulk import answering, on_ray
 from labelwright.bulk.answering import MOST_STARTS
 from labelwright.bulk.folders import folder_of
-from labelwright.bulk.needs import VISIBLE, Asked, Machine, Needs
+from labelwright.bulk.needs import Asked, Machine, Needs
 from labelwright.bulk.parts import Parts
 from labelwright.bulk.shards import Shard
 from labelwright.cli import main
 from labelwright.data.formats.places import place_of
 from labelwright.data.formats.text_lines import Start
 from labelwright.errors import DataError
+from labelwright.models.gpus import VISIBLE
 
 ray = pytest.importorskip("ray")
 psutil = pytest.importorskip("psutil")

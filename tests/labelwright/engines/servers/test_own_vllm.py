@@ -5,23 +5,26 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import vllm_stand_in
 from tiny import tiny_model_folder
 
 from labelwright.data.task import Label
 from labelwright.engines.opening import open_engine
+from labelwright.engines.protocol import close
 from labelwright.engines.servers import guard
 from labelwright.engines.servers.own_vllm import PYTHON, OwnVllmEngine, _environment
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import MissingExtraError, ModelError
+from labelwright.models.gpus import VISIBLE
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt
 
@@ -48,18 +51,27 @@ def prompt_of(engine: OwnVllmEngine) -> Prompt:
 def is_there(pid: int) -> bool:
     try:
         # One that has ended and waits for its parent to notice is gone.
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
 
 
-def gone_within(seconds: float, *pids: int) -> bool:
+def within(seconds: float, has_happened: Callable[[], bool]) -> bool:
     until = time.monotonic() + seconds
-    while any(map(is_there, pids)):
+    while not has_happened():
         if time.monotonic() > until:
             return False
         time.sleep(0.05)
     return True
+
+
+def gone_within(seconds: float, *pids: int) -> bool:
+    return within(seconds, lambda: not any(map(is_there, pids)))
+
+
+def server_of(folder: Path) -> psutil.Process:
+    """The stand-in that serves a model: the parent of the process that it began."""
+    return psutil.Process(int((folder / "processes").read_text())).parent()
 
 
 def test_it_scores_as_the_model_does_and_goes_with_its_engine(folder, stand_in):
@@ -70,20 +82,35 @@ def test_it_scores_as_the_model_does_and_goes_with_its_engine(folder, stand_in):
     rendered = prompt.render_all(TEXTS)
     np.testing.assert_allclose(engine.score(rendered, prompt.options), inner.score(rendered, prompt.options), atol=1e-4)
     # Nobody else on the machine may look, and there is no port to look at.
-    place = engine._process._folder
+    place = engine._process.folder
     assert place.stat().st_mode & 0o077 == 0
-    processes = engine._process._guard.pid, int((folder / "processes").read_text())
+    server = server_of(folder)
+    # Nothing that lies where the command was given is imported.
+    assert server.cwd() == os.path.realpath(place)
+    processes = server.ppid(), server.pid, int((folder / "processes").read_text())
     assert all(map(is_there, processes))
+    assert psutil.Process(processes[0]).ppid() != os.getpid(), "who ends the server is nobody's child"
+    assert engine.is_alive
     del engine
     gc.collect()
     assert gone_within(15, *processes)
-    assert not place.exists()
+    assert within(5, lambda: not place.exists())
+
+
+def test_who_closes_an_engine_waits_until_its_server_is_gone(folder, stand_in):
+    engine = open_engine(Base(str(folder)), OWN)
+    processes = server_of(folder).pid, int((folder / "processes").read_text())
+    close(engine)
+    assert not any(map(is_there, processes))
+    assert not engine._process.folder.exists()
+    assert not engine.is_alive
+    close(engine)
 
 
 def test_what_it_is_told(folder, stand_in):
     engine = open_engine(Base(str(folder)), EngineSettings(backend="vllm-local", dtype="bfloat16"))
-    said = engine._process._log.read_text().splitlines()[0].split()
-    engine._process.end()
+    said = (engine._process.folder / "log").read_text().splitlines()[0].split()
+    close(engine)
     assert said[2] == "vllm.entrypoints.openai.api_server"
     assert said[said.index("--dtype") + 1] == "bfloat16"
     assert "--no-trust-remote-code" in said
@@ -91,14 +118,28 @@ def test_what_it_is_told(folder, stand_in):
 
 def test_one_that_ends_while_it_is_asked_is_told_as_that(folder, stand_in):
     engine = open_engine(Base(str(folder)), OWN)
-    prompt = prompt_of(engine)
-    # All but the guard, which sees it.
-    children = subprocess.run(["pgrep", "-P", str(engine._process._guard.pid)], capture_output=True, text=True)
-    os.kill(int(children.stdout), signal.SIGKILL)
+    prompt, place = prompt_of(engine), engine._process.folder
+    server_of(folder).kill()
     with pytest.raises(ModelError, match="vLLM ended with status 137: INFO starting"):
         engine.score(prompt.render_all(TEXTS), prompt.options)
-    engine._process.end()
+    assert not engine.is_alive
+    close(engine)
     assert gone_within(5, int((folder / "processes").read_text()))
+    assert within(5, lambda: not place.exists())
+
+
+def test_one_that_says_it_fails_before_it_ends_is_told_by_what_failed(folder, stand_in, tmp_path):
+    """As vLLM does whose engine has no memory left: answers of 500, and the end some seconds later."""
+    dying = tmp_path / "dying"
+    shutil.copytree(folder, dying)
+    (dying / "dies").write_text(
+        "(EngineCore) ERROR torch.OutOfMemoryError: CUDA out of memory.\n"
+        "(APIServer) ERROR EngineDeadError: EngineCore encountered an issue. See stack trace (above) for the cause."
+    )
+    engine = open_engine(Base(str(dying)), OWN)
+    prompt = prompt_of(engine)
+    with pytest.raises(ModelError, match="vLLM ended with status 1: OutOfMemoryError: CUDA out of memory"):
+        engine.score(prompt.render_all(TEXTS), prompt.options)
 
 
 def test_its_own_words_are_told_in_one_line(folder, stand_in, tmp_path, monkeypatch):
@@ -123,20 +164,52 @@ def test_a_python_without_it_is_named(folder, monkeypatch):
         open_engine(Base(str(folder)), OWN)
 
 
-def test_a_url_is_of_other_backends(folder):
-    with pytest.raises(ModelError, match="asks no server that is there already: leave it out"):
-        open_engine(Base(str(folder)), EngineSettings(backend="vllm-local", url="http://127.0.0.1:8000/v1"))
+@pytest.mark.parametrize("backend", ["vllm-local", "transformers", "llamacpp"])
+def test_a_url_is_of_other_backends(folder, backend):
+    with pytest.raises(ModelError, match=f'backend = "{backend}" asks no server that is there already; name a backend'):
+        open_engine(Base(str(folder)), EngineSettings(backend=backend, url="http://127.0.0.1:8000/v1"))
 
 
 @pytest.mark.parametrize(
     ("visible", "device", "seen"),
-    [("", "auto", None), ("", "cuda:1", "1"), ("4,5", "cuda", "4,5"), ("4,5", "cuda:1", "5"), ("4,5", "cuda:7", "7")],
+    [
+        (None, "auto", None),
+        (None, "cuda:1", "1"),
+        (None, "cpu", ""),
+        ("4, 5", "cuda", "4, 5"),
+        ("4, 5", "cuda:1", "5"),
+        ("GPU-a1,GPU-b2", "cuda:0", "GPU-a1"),
+        ("4,5", "cpu", ""),
+    ],
 )
 def test_it_sees_the_gpu_that_is_named(visible, device, seen, monkeypatch):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert _environment(device).get("CUDA_VISIBLE_DEVICES") == seen
+    monkeypatch.delenv(VISIBLE, raising=False)
+    if visible is not None:
+        monkeypatch.setenv(VISIBLE, visible)
+    assert _environment(device).get(VISIBLE) == seen
+
+
+@pytest.mark.parametrize("visible", ["", "4"])
+def test_a_gpu_that_this_process_may_not_see_is_none_for_its_server(visible, monkeypatch):
+    monkeypatch.setenv(VISIBLE, visible)
+    with pytest.raises(ModelError, match=f"device cuda:1: {VISIBLE} lets this process see {len(visible)} GPUs"):
+        _environment("cuda:1")
+
+
+def test_a_key_that_it_would_ask_for_is_not_its_own(monkeypatch):
+    monkeypatch.setenv("VLLM_API_KEY", "sk-something")
+    assert "VLLM_API_KEY" not in _environment("auto")
+
+
+def test_a_device_that_it_has_no_way_to_is_refused(folder):
+    with pytest.raises(ModelError, match="device = 'mps': backend = \"vllm-local\" runs on one of"):
+        open_engine(Base(str(folder)), EngineSettings(backend="vllm-local", device="mps"))
+
+
+def test_a_python_that_is_none_is_named(folder, monkeypatch):
+    monkeypatch.setenv(PYTHON, "/nowhere/python")
+    with pytest.raises(ModelError, match=f"{PYTHON}=/nowhere/python: there is no such program"):
+        open_engine(Base(str(folder)), OWN)
 
 
 # --- The guard --------------------------------------------------------------------------------------------------------
@@ -147,6 +220,7 @@ import subprocess, sys, time
 guard, folder, server, deaf = sys.argv[1:]
 command = [sys.executable, "-I", "-S", guard, folder, sys.executable, "-c", server, deaf]
 process = subprocess.Popen(command, stdin=subprocess.PIPE)
+print(sys.argv[2], flush=True)
 time.sleep(600)
 """
 SERVER = """
@@ -154,37 +228,44 @@ import os, signal, subprocess, sys, time
 if sys.argv[1] == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-print(os.getpid(), child.pid, flush=True)
+with open("pids", "w") as file:
+    file.write(f"{os.getpid()} {child.pid}\\n")
 time.sleep(600)
 """
 
 
-@pytest.mark.parametrize("how", ["willing", "deaf"])
+@pytest.mark.parametrize("how", ["willing", "deaf", "children are killed"])
 def test_a_server_does_not_outlive_who_is_killed(how, tmp_path):
     place = tmp_path / "place"
     place.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-c", PARENT, guard.__file__, str(place), SERVER, how], stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout is not None
-    pids = [int(pid) for pid in process.stdout.readline().split()]
-    assert len(pids) == 2
+    assert within(10, lambda: (place / "pids").is_file() and (place / "pids").read_text().endswith("\n"))
+    pids = [int(pid) for pid in (place / "pids").read_text().split()]
     assert all(map(is_there, pids))
+    if how == "children are killed":  # as Ray does with those of a worker
+        for child in psutil.Process(process.pid).children():
+            child.kill()
+        time.sleep(0.5)
+        assert all(map(is_there, pids))
     process.kill()
     process.wait()
     assert gone_within(guard.GRACE_S + 5, *pids)
-    until = time.monotonic() + 5
-    while place.exists():
-        assert time.monotonic() < until, "what the server lived in is left behind"
-        time.sleep(0.05)
+    assert within(5, lambda: not place.exists()), "what the server lived in is left behind"
 
 
-def test_the_guard_ends_as_its_server_does_and_leaves_its_log(tmp_path):
-    def status(code: str) -> int:
-        command = [sys.executable, "-I", "-S", guard.__file__, str(tmp_path), sys.executable, "-c", code]
-        with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
-            return process.wait()
-
-    assert status("raise SystemExit(3)") == 3
-    assert status("import os; os.kill(os.getpid(), 9)") == 137
-    assert tmp_path.exists()
+@pytest.mark.parametrize(
+    ("code", "status"), [("raise SystemExit(3)", 3), ("import os; os.kill(os.getpid(), 9)", 137), (None, 126)]
+)
+def test_the_guard_tells_how_its_server_ended_and_leaves_its_log_to_be_read(code, status, tmp_path):
+    place = tmp_path / "place"
+    place.mkdir()
+    command = ["/nowhere/python"] if code is None else [sys.executable, "-c", code]
+    whole = [sys.executable, "-I", "-S", guard.__file__, str(place), *command]
+    with subprocess.Popen(whole, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert int(process.stdout.readline()) == status
+        assert (place / "log").is_file()
+        process.stdin.close()
+        assert process.stdout.readline() == ""
+    assert not place.exists()
