@@ -20,7 +20,7 @@ from tiny import tiny_model_folder
 from labelwright.data.task import Label
 from labelwright.engines.opening import open_engine
 from labelwright.engines.protocol import close
-from labelwright.engines.servers import guard
+from labelwright.engines.servers import guard, own_vllm
 from labelwright.engines.servers.own_vllm import PYTHON, OwnVllmEngine, _environment
 from labelwright.engines.settings import EngineSettings
 from labelwright.errors import MissingExtraError, ModelError
@@ -128,8 +128,9 @@ def test_one_that_ends_while_it_is_asked_is_told_as_that(folder, stand_in):
     assert within(5, lambda: not place.exists())
 
 
-def test_one_that_says_it_fails_before_it_ends_is_told_by_what_failed(folder, stand_in, tmp_path):
+def test_one_that_says_it_fails_before_it_ends_is_told_by_what_failed(folder, stand_in, tmp_path, monkeypatch):
     """As vLLM does whose engine has no memory left: answers of 500, and the end some seconds later."""
+    monkeypatch.setattr(own_vllm, "RETRIES", 0)
     dying = tmp_path / "dying"
     shutil.copytree(folder, dying)
     (dying / "dies").write_text(
