@@ -111,7 +111,8 @@ class Asked:
             default = min((max(1, one.n_cpus // one.n_gpus) for one in of_gpus), default=1)
         else:
             default = max([1, *(one.n_cpus for one in machines)]) if self.is_model else 1
-        if not self.may_share and ":" in self.device and (self.n_workers or 1) > 1:
+        is_filled = not self.may_share and self.device.startswith("cuda:")
+        if is_filled and (self.n_workers or 1) > 1:
             raise DataError(f"--workers {self.n_workers}: one fills {self.device}; ask for one, or for --device cuda")
         needs = Needs(self.n_threads or default, n_gpus, self.memory_bytes)
         total = sum(one.n_gpus for one in machines)
@@ -121,7 +122,8 @@ class Asked:
                 f"--workers {self.n_workers}: each takes a GPU of its own, and there are {total}; ask for no "
                 f"more{shared}"
             )
-        return needs, self.n_workers or max(1, sum(map(needs.fitting, machines)))
+        fitting = 1 if is_filled else max(1, sum(map(needs.fitting, machines)))
+        return needs, self.n_workers or fitting
 
 
 def device_of(arguments: argparse.Namespace, weights: Sequence[Weights]) -> str:

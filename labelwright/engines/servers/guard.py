@@ -1,7 +1,7 @@
 """The process behind a server that must not outlive whoever started it: it ends the server, and all that this started.
 
 It does so when its stdin ends: a pipe is closed when the process at its other end is gone, however it ended. What
-becomes of the server before that is told on stdout: its exit status in a line. Run as a file by itself:
+becomes of the server is told on stdout, a line each: its process, and its exit status. Run as a file by itself:
 ``python -I -S guard.py FOLDER COMMAND …``. The server works in the folder, writes its log there, and the folder goes
 with it.
 
@@ -16,12 +16,15 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 # Seconds in which a server may end by itself, and tidy up, before it is killed.
 GRACE_S = 10.0
+# And in which what it started may take to be gone, once it is killed.
+REST_S = 5.0
 LOG = "log"
 # As a shell says of a command that it cannot run.
 _NOT_STARTED = 126
@@ -48,22 +51,24 @@ def _guarded(folder: Path, command: Sequence[str]) -> None:
             log.write(f"{type(error).__name__}: {error}\n")
             server = None
     if server is None:
+        _tell(0)
         _tell(_NOT_STARTED)
         _wait_for_end()
         return
+    _tell(server.pid)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: _signal_all(server, signal.SIGKILL))
+        signal.signal(number, lambda *_: _signal_all(server, signal.SIGKILL) if server.returncode is None else None)
     over = threading.Thread(target=_end_with_stdin, args=(server,), daemon=True)
     over.start()
     status = server.wait()
-    _signal_all(server, signal.SIGKILL)  # what the server started may be there still
+    _kill_the_rest(server)
     _tell(status if status >= 0 else 128 - status)
     over.join()  # as long as somebody is there who may want to read why it ended
 
 
-def _tell(status: int) -> None:
+def _tell(number: int) -> None:
     with suppress(BrokenPipeError):
-        print(status, flush=True)
+        print(number, flush=True)
 
 
 def _wait_for_end() -> None:
@@ -73,16 +78,29 @@ def _wait_for_end() -> None:
 
 def _end_with_stdin(server: subprocess.Popen[bytes]) -> None:
     _wait_for_end()
+    if server.returncode is not None:  # its number may be another one's by now
+        return
     _signal_all(server, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
+    try:
         server.wait(GRACE_S)
-    _signal_all(server, signal.SIGKILL)
+    except subprocess.TimeoutExpired:
+        _signal_all(server, signal.SIGKILL)
 
 
-def _signal_all(server: subprocess.Popen[bytes], which: signal.Signals) -> None:
-    """To the server's process group, which is there for as long as anybody is in it."""
-    with suppress(ProcessLookupError, PermissionError):
+def _kill_the_rest(server: subprocess.Popen[bytes]) -> None:
+    """What a server that has ended had started, which may hold a GPU; until it is gone, or for some seconds."""
+    until = time.monotonic() + REST_S
+    while _signal_all(server, signal.SIGKILL) and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def _signal_all(server: subprocess.Popen[bytes], which: signal.Signals) -> bool:
+    """To the server's process group; whether anybody is in it still."""
+    try:
         os.killpg(server.pid, which)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
 
 
 if __name__ == "__main__":

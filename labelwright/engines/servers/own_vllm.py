@@ -12,9 +12,11 @@ import os
 import re
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
@@ -119,6 +121,7 @@ class _Process:
             raise ModelError(f"{PYTHON}={self._python}: there is no such program; name the Python that has vLLM")
         environment = _environment(settings.device)
         self._status: int | None = None
+        self._heard, self._is_gone, self._lock = b"", False, threading.Lock()
         self.folder = Path(tempfile.mkdtemp(prefix="labelwright-vllm-"))
         self._log, self._socket = self.folder / guard.LOG, self.folder / "socket"
         command = [os.path.abspath(python), "-m", _MODULE, f"--model={model}", f"--served-model-name={name}"]
@@ -132,14 +135,17 @@ class _Process:
                 [sys.executable, "-I", "-S", guard.__file__, str(self.folder), *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                text=True,
                 env={**environment, "VLLM_RPC_BASE_PATH": str(self.folder)},
                 start_new_session=True,  # Ctrl-C ends this process, which ends its server
             )
-            self._guard.wait()  # what was called ends at once; the guard goes on as nobody's child
-        except OSError as error:
+            # What was called ends at once; the guard goes on as nobody's child.
+            if status := self._guard.wait():
+                raise ModelError(f"vLLM cannot be started: what guards it ended with status {status}")
+        except BaseException as error:
             shutil.rmtree(self.folder, ignore_errors=True)
-            raise ModelError(f"vLLM cannot be started: {one_line(error)}") from error
+            if isinstance(error, OSError):
+                raise ModelError(f"vLLM cannot be started: {one_line(error)}") from error
+            raise
 
     def client(self) -> openai.OpenAI:
         """Who asks at the socket."""
@@ -175,11 +181,12 @@ class _Process:
 
     def status(self, within_s: float = 0) -> int | None:
         """The exit status of a server that ends within so many seconds, else None; 137 where its guard was killed."""
-        told = self._guard.stdout
-        assert told is not None
-        if self._status is None and not told.closed and select.select([told], [], [], within_s)[0]:
-            line = told.readline()
-            self._status = int(line) if line else 137
+        until = time.monotonic() + within_s
+        self._hear()
+        while self._status is None and (left := until - time.monotonic()) > 0:
+            # Not all of it at once: what is told is read by one of those who wait.
+            self._is_told(min(left, _POLL_S))
+            self._hear()
         return self._status
 
     def let_go(self) -> None:
@@ -191,16 +198,32 @@ class _Process:
     def close(self) -> None:
         """The same, and wait until it is done."""
         self.let_go()
-        told = self._guard.stdout
-        assert told is not None
-        until = time.monotonic() + guard.GRACE_S + 5
-        # Its stdout ends with the guard, after the status, if that was not told before.
-        while not told.closed and select.select([told], [], [], max(0.0, until - time.monotonic()))[0]:
-            line = told.readline()
-            if self._status is None:
-                self._status = int(line) if line else 137
-            if not line:
-                told.close()
+        until = time.monotonic() + guard.GRACE_S + guard.REST_S + 5
+        while not self._hear() and time.monotonic() < until:
+            self._is_told(_POLL_S)
+
+    def _is_told(self, within_s: float) -> bool:
+        """Whether the guard tells something, or is gone, within so many seconds."""
+        assert self._guard.stdout is not None
+        return bool(select.select([self._guard.stdout], [], [], within_s)[0])
+
+    def _hear(self) -> bool:
+        """Take in what the guard has told until now, from whichever thread; whether it is gone."""
+        assert self._guard.stdout is not None
+        with self._lock:
+            while not self._is_gone and self._is_told(0):
+                told = os.read(self._guard.stdout.fileno(), 256)
+                self._heard, self._is_gone = self._heard + told, not told
+            pid, status = ([int(line) for line in self._heard.split(b"\n")[:-1]] + [None, None])[:2]
+            if status is None and self._is_gone and self._status is None:
+                # Somebody has killed the guard: what it was for is left to be done.
+                status = 128 + signal.SIGKILL
+                if pid:
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.killpg(pid, signal.SIGKILL)
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self._status = status if self._status is None else self._status
+            return self._is_gone
 
     def _ended(self) -> LabelwrightError:
         said = self._said()
@@ -217,7 +240,7 @@ class _Process:
             with self._log.open("rb") as file:
                 file.seek(max(0, self._log.stat().st_size - _LOG_BYTES))
                 lines = file.read().decode("utf-8", "replace").splitlines()
-        except OSError:  # its guard was killed, and took it along
+        except OSError:  # gone with the server
             lines = []
         lines = [line.strip() for line in lines if line.strip()]
         errors = [found[0] for line in lines if (found := _ERROR.search(line)) and not _FOLLOWS.search(line)]

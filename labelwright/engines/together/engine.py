@@ -19,7 +19,7 @@ from labelwright.bundle.store import members_of
 from labelwright.bundle.types import Bundle
 from labelwright.data.asked.questions import put_all
 from labelwright.decide import Query
-from labelwright.engines.protocol import Engine, has_probabilities, is_alive, reads_images
+from labelwright.engines.protocol import Engine, close, has_probabilities, is_alive, reads_images
 from labelwright.engines.settings import EngineSettings
 from labelwright.engines.together.document import read_plan
 from labelwright.engines.together.plan import Floats, Found, Ints, Plan
@@ -88,6 +88,11 @@ class TogetherEngine:
     def is_alive(self) -> bool:
         """Whether all members can still answer."""
         return all(is_alive(one.engine) for one in self.members)
+
+    def close(self) -> None:
+        """End what its members have outside of this process."""
+        for one in self.members:
+            close(one.engine)
 
     @property
     def reads_images(self) -> bool:

@@ -221,6 +221,7 @@ def test_who_fills_a_gpu_shares_none(tmp_path):
         filling.on([machine])
     assert replace(filling, may_share=True).on([machine])[1] == 2
     assert replace(filling, n_workers=1).on([machine])[1] == 1
+    assert replace(filling, n_workers=None, n_threads=2).on([machine])[1] == 1
     with pytest.raises(DataError, match=r"there are 2; ask for no more$"):
         Asked("cuda", is_model=True, may_share=False, n_workers=3).on([machine])
     for backend, may_share in (("vllm-local", False), ("transformers", True)):

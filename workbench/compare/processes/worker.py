@@ -16,7 +16,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -104,12 +104,14 @@ def attempt(
 
     try:
         comparison = open_comparison(recipe, run)
-        if asks_teacher:
-            ask_teacher(comparison, jobs[0], tell)
-        elif trial is not None:
-            run_trial(comparison, jobs[0], **trial)
-        else:
-            run_jobs(comparison, jobs, tell, lambda entry: say({"record": entry}))
+        # What an engine has elsewhere is gone before the next candidate begins.
+        with closing(comparison.engines):
+            if asks_teacher:
+                ask_teacher(comparison, jobs[0], tell)
+            elif trial is not None:
+                run_trial(comparison, jobs[0], **trial)
+            else:
+                run_jobs(comparison, jobs, tell, lambda entry: say({"record": entry}))
     except LabelwrightError as error:
         say({"error": str(error), "lasting": is_lasting(error)})
         return 2

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,25 @@ def test_who_closes_an_engine_waits_until_its_server_is_gone(folder, stand_in):
     close(engine)
 
 
+def test_all_who_wait_for_a_server_hear_how_it_ended(folder, stand_in):
+    engine = open_engine(Base(str(folder)), OWN)
+    with ThreadPoolExecutor(4) as pool:
+        heard = [pool.submit(engine._process.status, 60) for _ in range(4)]
+        server_of(folder).kill()
+        assert {one.result(60) for one in heard} == {137}
+    close(engine)
+    assert engine._process.status() == 137
+
+
+def test_a_server_whose_guard_is_killed_is_ended_by_who_started_it(folder, stand_in):
+    engine = open_engine(Base(str(folder)), OWN)
+    server, place = server_of(folder), engine._process.folder
+    psutil.Process(server.ppid()).kill()
+    assert within(10, lambda: not engine.is_alive)
+    assert gone_within(10, server.pid, int((folder / "processes").read_text()))
+    assert not place.exists()
+
+
 def test_what_it_is_told(folder, stand_in):
     engine = open_engine(Base(str(folder)), EngineSettings(backend="vllm-local", dtype="bfloat16"))
     said = (engine._process.folder / "log").read_text().splitlines()[0].split()
@@ -131,6 +151,7 @@ def test_one_that_ends_while_it_is_asked_is_told_as_that(folder, stand_in):
 def test_one_that_says_it_fails_before_it_ends_is_told_by_what_failed(folder, stand_in, tmp_path, monkeypatch):
     """As vLLM does whose engine has no memory left: answers of 500, and the end some seconds later."""
     monkeypatch.setattr(own_vllm, "RETRIES", 0)
+    monkeypatch.setattr(own_vllm, "_DYING_S", 120)
     dying = tmp_path / "dying"
     shutil.copytree(folder, dying)
     (dying / "dies").write_text(
@@ -265,6 +286,7 @@ def test_the_guard_tells_how_its_server_ended_and_leaves_its_log_to_be_read(code
     command = ["/nowhere/python"] if code is None else [sys.executable, "-c", code]
     whole = [sys.executable, "-I", "-S", guard.__file__, str(place), *command]
     with subprocess.Popen(whole, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert (int(process.stdout.readline()) > 0) == (code is not None)
         assert int(process.stdout.readline()) == status
         assert (place / "log").is_file()
         process.stdin.close()
