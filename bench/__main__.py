@@ -56,8 +56,8 @@ PARTS = {
 }
 # Measured on the recipe's newest exported bundle; before the first export there is none.
 TUNED = ("score_vs_generate_tuned", "labels_77_vs_18_tuned", "expansion_tuned")
-# One of TRL's steps takes minutes: once is enough for a ratio of thirty. So do 100,000 rows of an encoder, of which a
-# cluster's start is a small part.
+# One of TRL's steps takes minutes: once is enough for a ratio of thirty. So do thousands of rows of an encoder, of
+# which a cluster's start is a small part.
 ONCE = ("grpo_step_vs_trl", "grpo_step_growth", "memory_many_rows", "bulk_overhead_encoder")
 # The rows of a step are part of what is measured, so a quick run takes them all.
 OWN_ROWS = (
