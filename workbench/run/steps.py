@@ -29,6 +29,7 @@ from labelwright.data.task import Splits, Task
 from labelwright.decide import log_scores
 from labelwright.engines.settings import BACKENDS, EngineSettings
 from labelwright.files import folder_digest, read_json, short_hash, write_json, write_text
+from labelwright.models.gpus import VISIBLE
 from labelwright.models.weights import Base
 from labelwright.prompt import Prompt, Style
 from labelwright.statistics.calibration import Calibration
@@ -227,7 +228,7 @@ class Steps:
             files = content_of(self._model, self._settings.backend == "transformers")
             code = code_version(("labelwright.decide", BACKENDS[self._settings.backend].module))
             # What "auto" comes to, and the last digits, are the machine's.
-            machine = [platform.node(), platform.machine(), os.environ.get("CUDA_VISIBLE_DEVICES", "")]
+            machine = [platform.node(), platform.machine(), os.environ.get(VISIBLE, "")]
             self._engine = short_hash([asdict(self._settings), files, code, machine])
         return KeptScores(self.root.with_name(SCORES), self._engine, asker, watch=lambda: Load(before_s=0))
 

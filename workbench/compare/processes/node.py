@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from labelwright.errors import LabelwrightError
+from labelwright.models.gpus import VISIBLE
 from workbench.compare.jobs import Job
 from workbench.compare.processes.pool import CandidateFailedError, Processes
 from workbench.compare.processes.work import Needs, Work, do
@@ -95,7 +96,7 @@ def _opened(asked: Mapping[str, Any]) -> Processes:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-    key = (asked["folder"], asked["recipe"], asked["run"], os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    key = (asked["folder"], asked["recipe"], asked["run"], os.environ.get(VISIBLE, ""))
     if key not in _OPEN:
         while _OPEN:
             _OPEN.popitem()[1].close()
